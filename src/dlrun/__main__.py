@@ -1,0 +1,5 @@
+"""`python -m dlrun` is `dlrun`."""
+
+from dlrun.cli.main import main
+
+main()

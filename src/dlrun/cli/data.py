@@ -1,0 +1,67 @@
+"""`dlrun data fetch|verify|show`."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from dlrun.cli import options as opt
+from dlrun.cli.reporting import reporting
+
+app = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
+
+Dataset = Annotated[Literal["imdb", "cifar100"], typer.Argument(help="Which data.")]
+Reviews = Annotated[Literal["imdb"], typer.Argument(help="Which data.")]
+
+
+@app.command()
+def fetch(
+    dataset: Dataset,
+    set_: opt.Overrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Download the data and prepare them for the experiments.
+
+    Example: dlrun data fetch imdb --set data.source=keras
+    """
+    with reporting(debug=debug):
+        from dlrun.experiments import datasets  # noqa: PLC0415 (needs numpy)
+
+        datasets.fetch(dataset, set_ or [], data_dir)
+
+
+@app.command()
+def verify(
+    dataset: Dataset,
+    set_: opt.Overrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Check the files against the published checksums, and their contents.
+
+    Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
+    """
+    with reporting(debug=debug):
+        from dlrun.experiments import datasets  # noqa: PLC0415
+
+        datasets.verify(dataset, set_ or [], data_dir)
+
+
+@app.command()
+def show(
+    dataset: Reviews,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
+    part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
+    set_: opt.Overrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Show reviews, decoded from their ids back to words.
+
+    Example: dlrun data show imdb --count 2 --set data.source=sample
+    """
+    with reporting(debug=debug):
+        from dlrun.experiments import datasets  # noqa: PLC0415
+
+        datasets.show_reviews(part, first, count, set_ or [], data_dir)

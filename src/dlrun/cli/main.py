@@ -1,0 +1,49 @@
+"""The `dlrun` command."""
+
+from typing import Annotated
+
+import typer
+
+from dlrun import __version__
+from dlrun.cli import accelerators, classify_images, config, data, demo, experiment
+from dlrun.config_files import experiment_names
+
+app = typer.Typer(
+    name="dlrun",
+    help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+WITH_ARGUMENTS = {"classify-images": classify_images.run}
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dlrun {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _name in experiment_names():
+    app.command(_name, help=experiment.help_text(_name), rich_help_panel="Experiments")(
+        WITH_ARGUMENTS.get(_name) or experiment.command(_name)
+    )
+app.command("demo", rich_help_panel="Around them")(demo.run)
+app.command("config", rich_help_panel="Around them")(config.run)
+app.command("accelerators", rich_help_panel="Around them")(accelerators.run)
+app.add_typer(data.app, name="data", rich_help_panel="Around them")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

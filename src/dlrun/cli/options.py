@@ -1,0 +1,41 @@
+"""The options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+ConfigFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", metavar="FILE", help="YAML over the defaults; repeatable, the later wins."
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One value, as in --set optimizer.lr=0.01."),
+]
+Accelerator = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"] | None,
+    typer.Option(help="Where to train; falls back to the CPU."),
+]
+NoFallback = Annotated[
+    bool, typer.Option("--no-fallback", help="An accelerator that fails is an error.")
+]
+RunsDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", envvar="DLRUN_RUNS_DIR", help="Where run folders go (default: runs)."),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", envvar="DLRUN_DATA_DIR", help="Where data are kept (default: data)."),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="The run folder's suffix, instead of a random one."),
+]
+Summary = Annotated[bool, typer.Option("--summary", help="Show the network layer by layer.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to loading data.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results.json alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]

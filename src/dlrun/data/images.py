@@ -1,0 +1,79 @@
+"""Photographs from files and folders, in any mode and orientation, as RGB."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dlrun.errors import ConfigError
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+
+
+class UnreadableImage(Exception):
+    """The file is no photograph that can be read; the message says why."""
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """The files, and every image in the folders and the folders in them, sorted by name.
+
+    Raises ConfigError for a path that does not exist and for a folder without images.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in SUFFIXES and file.is_file()
+            )
+            if not files:
+                raise ConfigError(
+                    f"{path}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
+                )
+            found += files
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ConfigError(f"{path}: no such image or folder")
+    return found
+
+
+def shipped() -> list[Path]:
+    """Two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
+    spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
+    assert spec is not None and spec.origin is not None  # noqa: S101, PT018 (a dependency)
+    return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+
+
+def read(path: Path) -> Image.Image:
+    """A photograph as RGB, upright; the first frame of an animation; transparency on white.
+
+    Raises UnreadableImage.
+    """
+    if not path.is_file():
+        raise UnreadableImage("not a regular file")
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError:
+        kinds = ", ".join(FORMATS)
+        raise UnreadableImage(f"not an image of a known kind ({kinds})") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"refused: {error}") from None
+    except Exception as error:  # a damaged file can raise anything in a decoder
+        raise UnreadableImage(f"damaged: {error}") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip, not scale
+        grey = np.asarray(image).astype(np.float64) / 257
+        return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")

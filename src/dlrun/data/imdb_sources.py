@@ -1,0 +1,152 @@
+"""Where IMDB's reviews come from: Stanford's archive, Keras's arrays, or generated samples.
+
+Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011); the archive is
+streamed, never unpacked. Keras: keras.datasets.imdb; its arrays are pickled and read as data.
+"""
+
+import json
+import re
+import tarfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlrun.data import safe_pickle, sample
+from dlrun.data.published import Published
+from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
+from dlrun.errors import DataError
+
+
+ARCHIVE = Published(
+    "aclImdb_v1.tar.gz",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "md5",
+    "7c2ac02c03563afcf9b574c7e56c153a",
+)
+KERAS_ARRAYS = Published(
+    "imdb.npz",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
+    "sha256",
+    "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+)
+KERAS_WORDS = Published(
+    "imdb_word_index.json",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
+    "md5",
+    "bfafd718b763782e994055a2d397834f",
+)
+FILES = {"stanford": (ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
+
+MAX_REVIEW_BYTES = 1 << 20
+MAX_MEMBERS = 200_000  # the published archive has about 100,000
+MAX_TOTAL_BYTES = 2 << 30
+_MEMBER = re.compile(r"(?:\./)?aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
+_GROUPS = [(part, label) for part in ("train", "test") for label in ("neg", "pos")]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Both halves as ids, their labels (1 is positive), and the words by frequency rank."""
+
+    train: Ragged
+    train_labels: NDArray[np.int8]
+    test: Ragged
+    test_labels: NDArray[np.int8]
+    words: list[str]
+
+
+def read_stanford(archive: Path, num_words: int) -> Encoded:
+    """Read aclImdb_v1.tar.gz, whatever its checksum, if it holds labelled reviews.
+
+    Raises DataError where it is no such archive, is damaged, or lacks one of the four folders.
+    """
+    texts: dict[tuple[str, str], dict[str, bytes]] = {group: {} for group in _GROUPS}
+    try:
+        with tarfile.open(archive, "r|*") as stream:
+            total = 0
+            for count, member in enumerate(stream):
+                total += member.size
+                if count >= MAX_MEMBERS or total > MAX_TOTAL_BYTES:
+                    raise DataError(f"{archive}: far larger than the published archive: refused")
+                match = _MEMBER.fullmatch(member.name)
+                if match is None or not member.isreg():
+                    continue
+                if member.size > MAX_REVIEW_BYTES:
+                    raise DataError(f"{archive}: {member.name} is no review: {member.size:,} bytes")
+                part, label, name = match.groups()
+                content = stream.extractfile(member)
+                assert content is not None  # noqa: S101 (a regular file has content)
+                texts[part, label][name] = content.read()
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be read: {error.strerror or error}") from None
+    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
+    empty = [f"aclImdb/{part}/{label}" for part, label in _GROUPS if not texts[part, label]]
+    if empty:
+        raise DataError(
+            f"{archive}: no reviews in {', '.join(empty)}",
+            "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
+        )
+
+    def part_of(part: str) -> tuple[list[str], NDArray[np.int8]]:
+        groups = [sorted(texts[part, label].items()) for label in ("neg", "pos")]
+        labels = np.repeat(np.array([0, 1], np.int8), [len(group) for group in groups])
+        return [raw.decode("utf-8", "replace") for group in groups for _, raw in group], labels
+
+    return encode(*part_of("train"), *part_of("test"), num_words)
+
+
+def encode(
+    train: list[str],
+    train_labels: NDArray[np.int8],
+    test: list[str],
+    test_labels: NDArray[np.int8],
+    num_words: int,
+) -> Encoded:
+    """Texts to ids; the words are ranked on the training texts."""
+    train_words = [split_words(text) for text in train]
+    words = rank_words(train_words)
+    ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
+
+    def to_ids(reviews: list[list[str]]) -> Ragged:
+        # A word that no training review holds gets an id beyond every vocabulary.
+        beyond = len(words) + num_words
+        return Ragged.from_ids([[ids.get(word, beyond) for word in r] for r in reviews], num_words)
+
+    return Encoded(
+        to_ids(train_words),
+        train_labels,
+        to_ids([split_words(text) for text in test]),
+        test_labels,
+        words,
+    )
+
+
+def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
+    """Read Keras's imdb.npz and imdb_word_index.json. Raises DataError where they are not that."""
+    names = ["x_train", "y_train", "x_test", "y_test"]
+    x_train, y_train, x_test, y_test = safe_pickle.load_npz(arrays, names)
+    for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
+        if len(x) != len(y) or not len(x):
+            raise DataError(f"{arrays}: {len(x)} reviews but {len(y)} labels in {part}")
+    shift = FIRST_WORD - 1
+    try:
+        train, test = (
+            Ragged.from_ids([[int(rank) + shift for rank in r] for r in x], num_words)
+            for x in (x_train, x_test)
+        )
+        ranks: dict[str, int] = json.loads(word_index.read_text(encoding="utf-8"))
+        words = sorted(ranks, key=lambda word: int(ranks[word]))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{arrays} or {word_index}: not Keras's reviews: {error}") from None
+    return Encoded(train, y_train.astype(np.int8), test, y_test.astype(np.int8), words)
+
+
+def generate(reviews: int, seed: int, num_words: int) -> Encoded:
+    """As many generated reviews for training as for the test."""
+    train = sample.reviews(reviews, seed)
+    test = sample.reviews(reviews, seed + 1)
+    return encode(*train, *test, num_words)

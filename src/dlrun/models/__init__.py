@@ -1,0 +1,1 @@
+"""Networks and solvers. They import nothing of dlrun, and take arrays or tensors."""

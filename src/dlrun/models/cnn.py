@@ -1,0 +1,36 @@
+"""The lab's convolutional network for CIFAR100 (ISLP 10.9.3)."""
+
+from torch import Tensor, nn
+
+
+class ConvNet(nn.Module):
+    """Blocks that halve a 32x32 image, then two dense layers.
+
+    Block: 3x3 convolution with same padding, ReLU, 2x2 max-pool.
+    """
+
+    def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inputs, outputs, kernel_size=3, padding="same"),
+                    nn.ReLU(),
+                    nn.MaxPool2d(2),
+                )
+                for inputs, outputs in zip([3, *channels], channels, strict=False)
+            )
+        )
+        side = 32 >> len(channels)
+        self.output = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(side * side * channels[-1], hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images in [0, 1], (batch, 3, 32, 32) -> logits (batch, classes)."""
+        logits: Tensor = self.output(self.blocks(images))
+        return logits

@@ -1,0 +1,191 @@
+"""The only code that writes into runs/: one folder per run, nothing in it ever half-written."""
+
+import contextlib
+import csv
+import json
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dlrun.errors import ConfigError, DlrunError
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn")
+
+
+class RunFolder:
+    """A run's folder: `runs/<experiment>/<UTC time>-<suffix>/`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+
+    @classmethod
+    def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
+        """Make a new folder that no other run shares, and point `latest` at it.
+
+        `mkdir` fails where the folder exists, which makes the claim atomic; a taken name is tried
+        again with another suffix. Raises ConfigError where the folder cannot be made.
+        """
+        parent = runs_dir / experiment
+        while True:
+            suffix = secrets.token_hex(2)
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            path = parent / f"{stamp}-{name or suffix}"
+            try:
+                parent.mkdir(parents=True, exist_ok=True)
+                path.mkdir()
+            except FileExistsError:
+                if parent.is_dir():
+                    name = f"{name}-{suffix}" if name else None
+                    continue
+                raise ConfigError(f"{parent} is not a folder", "choose another --runs-dir") from None
+            except OSError as error:
+                raise ConfigError(
+                    f"runs folder {runs_dir}: {error.strerror}",
+                    "choose another with --runs-dir or DLRUN_RUNS_DIR",
+                ) from None
+            _point_latest(parent, path.name)
+            return cls(path)
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A temporary path that takes the name once the block has ended without an error."""
+        target = self.path / name
+        temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+        try:
+            yield temporary
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a whole text file, atomically."""
+        with self.replacing(name) as path:
+            path.write_text(text, encoding="utf-8")
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON object, atomically; NaN is no JSON and becomes null."""
+        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+        self.write_text(name, text + "\n")
+
+    def start_metrics(self, columns: list[str]) -> None:
+        """Begin metrics.csv with its header; rows of an earlier attempt are dropped."""
+        self._columns = columns
+        self.write_text("metrics.csv", ",".join(columns) + "\n")
+
+    def add_metrics(self, row: Mapping[str, float]) -> None:
+        """Append one row to metrics.csv, on disk before this returns."""
+        line = ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
+        with (self.path / "metrics.csv").open("a", encoding="utf-8", newline="") as stream:
+            stream.write(line)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
+        """Write a whole CSV table, atomically."""
+        with self.replacing(name) as path, path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows([_cell(value) for value in row] for row in rows)
+
+    def write_environment(self, **more: Any) -> None:
+        """Write environment.json: versions, git commit, machine, threads, command line."""
+        self.write_json(
+            "environment.json",
+            {
+                "dlrun": metadata.version("dlrun"),
+                "python": platform.python_version(),
+                "packages": {name: metadata.version(name) for name in PACKAGES},
+                "git_commit": _git_commit(),
+                "platform": platform.platform(),
+                "processor": _processor(),
+                "threads": len(os.sched_getaffinity(0))
+                if hasattr(os, "sched_getaffinity")
+                else os.cpu_count(),
+                "command": sys.argv,
+                "folder": str(Path.cwd()),
+                **more,
+            },
+        )
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """results.json of a run. Raises DlrunError where it is missing or damaged."""
+    try:
+        value = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DlrunError(f"{folder} holds no results.json: not a finished run") from None
+    except (OSError, ValueError) as error:
+        raise DlrunError(f"{folder / 'results.json'}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DlrunError(f"{folder / 'results.json'}: not a run's results")
+    return value
+
+
+def finished_runs(runs_dir: Path, experiment: str) -> list[Path]:
+    """The folders of an experiment's finished runs, the newest first."""
+    folders = sorted((runs_dir / experiment).glob("*T*Z-*/results.json"), reverse=True)
+    finished = []
+    for file in folders:
+        with contextlib.suppress(DlrunError):  # another run's damaged file is not this run's affair
+            if read_results(file.parent).get("status") == "finished":
+                finished.append(file.parent)
+    return finished
+
+
+def _point_latest(parent: Path, name: str) -> None:
+    link = parent / f".latest-{secrets.token_hex(4)}"
+    with contextlib.suppress(OSError):  # a file system without links: the run goes on without
+        link.symlink_to(name, target_is_directory=True)
+        link.replace(parent / "latest")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula gets a quote in front; no line breaks."""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, str):
+        value = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
+        return "'" + value if value.startswith(("=", "+", "-", "@")) else value
+    return value
+
+
+def _git_commit() -> str | None:
+    try:
+        output = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607 (git is where PATH says)
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not in a checkout
+    return output.stdout.strip()
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

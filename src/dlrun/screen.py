@@ -1,0 +1,89 @@
+"""What the user sees: results on stdout, everything else on stderr and in the run's log."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+log = logging.getLogger("dlrun")
+log.addHandler(logging.NullHandler())  # without a run there is no log, and no second copy on stderr
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could move the cursor or break a table."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+class Screen:
+    """The two output streams. `quiet` leaves warnings, errors and the result."""
+
+    def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
+        self.quiet = quiet
+        self.results = results  # False: `--json` prints results.json alone
+        self.out = Console(highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        """Say what is being done."""
+        log.info(text)
+        if not self.quiet:
+            self.err.print(Text(text))
+
+    def warn(self, text: str) -> None:
+        """Say what the user should know; shown even when quiet."""
+        log.warning(text)
+        self.err.print(Text("warning: ", style="yellow") + Text(text))
+
+    def fail(self, message: str, hint: str = "") -> None:
+        """Say what went wrong and what to do about it."""
+        log.error("%s%s", message, f" ({hint})" if hint else "")
+        self.err.print(Text("error: ", style="bold red") + Text(message))
+        if hint:
+            self.err.print(Text(f"  {hint}"))
+
+    def show(self, what: RenderableType) -> None:
+        """Show a part of the result."""
+        if self.results:
+            self.out.print(what)
+
+    @contextlib.contextmanager
+    def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:
+        """A progress bar on a terminal; elsewhere nothing but what `Advance.line` says."""
+        live = self.err.is_terminal and not self.quiet
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[detail]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.err,
+            transient=True,
+            disable=not live,
+        )
+        with bar:
+            yield Advance(self, bar, what, total, unit)
+
+
+class Advance:
+    """Moves a progress bar on."""
+
+    def __init__(
+        self, screen: Screen, bar: Progress, what: str, total: float | None, unit: str
+    ) -> None:
+        self._screen, self._bar = screen, bar
+        self._total, self._unit = total, unit
+        self._task = bar.add_task(what, total=total, detail="")
+
+    def to(self, done: float, detail: str = "") -> None:
+        """Set how much is done."""
+        of = "" if self._total is None else f"/{self._total:,.0f}"
+        text = f"{done:,.0f}{of} {self._unit} {detail}".rstrip()
+        self._bar.update(self._task, completed=done, detail=text)
+
+    def epoch(self, number: int, epochs: int, metrics: Mapping[str, float]) -> None:
+        """A finished epoch: one plain line that stays."""
+        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self._screen.note(f"epoch {number}/{epochs}  {values}")

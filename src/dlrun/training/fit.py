@@ -1,0 +1,152 @@
+"""Train a network on the accelerator that works, evaluate it, save it."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+from torchinfo import summary
+
+from dlrun.accelerator import Report, run_on
+from dlrun.errors import ConfigError
+from dlrun.session import Session
+from dlrun.training.callbacks import EpochRecorder
+from dlrun.training.data import ArrayData
+from dlrun.training.module import Classifier
+
+if TYPE_CHECKING:
+    from dlrun.experiments.sections import Network
+
+AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
+
+
+def fit(
+    config: "Network",
+    session: Session,
+    build: Callable[[], nn.Module],
+    data: ArrayData,
+    classes: int,
+    example: Tensor,
+) -> tuple[dict[str, float], Report, int]:
+    """Train and test a network; writes metrics.csv, weights.pt and summary.txt.
+
+    Args:
+        config: seed, optimizer, trainer, accelerator.
+        session: where everything goes.
+        build: makes the untrained network; called again for every attempt.
+        data: the batches.
+        classes: how many there are.
+        example: an input of the network, for the summary.
+
+    Returns:
+        the last epoch's and the test metrics, the accelerator, the number of parameters.
+    """
+    parameters = write_summary(build(), example, session)
+
+    def probe(device: str) -> None:
+        pl.seed_everything(config.seed, verbose=False)
+        training_step(Classifier(build(), config.optimizer, classes), data, device, config)
+
+    def run(device: str) -> dict[str, float]:
+        return _run(config, session, build, data, classes, device)
+
+    metrics, report = run_on(
+        config.accelerator,
+        fallback=config.fallback,
+        probe=probe,
+        run=run,
+        warn=session.screen.warn,
+    )
+    return metrics, report, parameters
+
+
+def training_step(module: Classifier, data: ArrayData, device: str, config: "Network") -> None:
+    """One real forward, backward and optimizer step on a device; raises what fails there."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as Lightning does
+    torch.use_deterministic_algorithms(config.trainer.deterministic)
+    module.to(device)
+    inputs, targets = data.transfer_batch_to_device(data.first_batch(), torch.device(device), 0)
+    optimizer = module.configure_optimizers()
+    bits, _, mixed = config.trainer.precision.partition("-")
+    dtype = AUTOCAST.get(bits)
+    with torch.autocast(device, dtype, enabled=mixed == "mixed" and dtype is not None):
+        loss = module.loss(module(inputs), targets)
+    loss.backward()
+    optimizer.step()
+    loss.item()  # waits for the device
+
+
+def _run(
+    config: "Network",
+    session: Session,
+    build: Callable[[], nn.Module],
+    data: ArrayData,
+    classes: int,
+    device: str,
+) -> dict[str, float]:
+    pl.seed_everything(config.seed, verbose=False)
+    module = Classifier(build(), config.optimizer, classes)
+    epochs = config.trainer.max_epochs
+    session.screen.note(f"training {epochs} epochs on {device}")
+    with session.screen.progress("training", epochs, "epochs") as bar:
+        recorder = EpochRecorder(session.folder, bar)
+        trainer = make_trainer(config, device, [recorder])
+        with session.phase("fit"):
+            trainer.fit(module, datamodule=data)
+    with session.phase("test"):
+        trainer.test(module, datamodule=data, verbose=False)
+        metrics = module.test_metrics.finish()
+    with session.folder.replacing("weights.pt") as path:
+        torch.save({k: v.cpu() for k, v in module.network.state_dict().items()}, path)
+    return recorder.last | metrics
+
+
+def make_trainer(config: "Network", device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """A quiet Trainer. Raises ConfigError where Lightning refuses the config's values."""
+    quiet_lightning()
+    section = config.trainer
+    try:
+        return pl.Trainer(
+            accelerator=device,
+            devices=section.devices,
+            num_nodes=section.num_nodes,
+            strategy=section.strategy,
+            precision=section.precision,
+            max_epochs=section.max_epochs,
+            deterministic=section.deterministic,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
+
+
+def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
+    """The layer-by-layer summary to summary.txt, and the number of parameters."""
+    statistics = summary(
+        network,
+        input_data=example,
+        col_names=("input_size", "output_size", "num_params"),
+        verbose=0,
+    )
+    session.folder.write_text("summary.txt", f"{statistics}\n")
+    if session.show_summary:
+        session.screen.show(str(statistics))
+    return int(statistics.total_params)
+
+
+def quiet_lightning() -> None:
+    """Lightning's messages go to the run's log, not to the screen."""
+    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True

@@ -1,0 +1,172 @@
+"""YAML text -> plain values, each with the file and line it came from.
+
+PyYAML's SafeLoader, with what a config needs on top: the line of every key, an error for a key
+written twice, no aliases (an anchor can expand exponentially), bounded depth and size, and
+YAML 1.2's booleans and numbers (`1e-3` is a number, `no` and `off` are words).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlrun.errors import ConfigError
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of values: `origins` maps the path of every key to where it stands."""
+
+    values: dict[str, Any]
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own spelling)
+        first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark
+            )
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"""^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
+               |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+        re.X,
+    ),
+    list("-+0123456789."),
+)
+
+
+def read_file(path: Path) -> Layer:
+    """The mapping in a YAML file. Raises ConfigError, naming the file and line."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB: not a config")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    value, origins = _parse(text, str(path))
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found {_kind(value)}")
+    return Layer(value, origins)
+
+
+def read_override(text: str) -> Layer:
+    """The mapping that `--set a.b=value` means. Raises ConfigError."""
+    origin = f"--set {text}"
+    key, equals, value_text = text.partition("=")
+    path = tuple(key.strip().split("."))
+    if not equals or not all(path):
+        raise ConfigError(f"{origin}: expected key.sub=value")
+    value, _ = _parse(value_text, origin)
+    origins: dict[KeyPath, str] = {path[:end]: origin for end in range(1, len(path) + 1)}
+    values: Any = value
+    for part in reversed(path):
+        values = {part: values}
+    return Layer(values, origins)
+
+
+def merge(layers: list[Layer]) -> Layer:
+    """Later layers win; mappings merge key by key, anything else is replaced whole."""
+    values: dict[str, Any] = {}
+    origins: dict[KeyPath, str] = {}
+    for layer in layers:
+        _merge_into(values, layer.values)
+        origins.update(layer.origins)
+    return Layer(values, origins)
+
+
+def _merge_into(base: dict[str, Any], top: Mapping[str, Any]) -> None:
+    for key, value in top.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge_into(base[key], value)
+        elif isinstance(value, dict):
+            base[key] = {}
+            _merge_into(base[key], value)  # a copy: merging must not change the layer
+        else:
+            base[key] = value
+
+
+def _parse(text: str, source: str) -> tuple[Any, dict[KeyPath, str]]:
+    origins: dict[KeyPath, str] = {}
+    is_file = not source.startswith("--set")
+
+    def where(mark: Any) -> str:
+        return f"{source}:{mark.line + 1}" if is_file and mark is not None else source
+
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        if node is None:
+            return None, origins
+        return _construct(loader, node, (), origins, where), origins
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ConfigError(f"{where(mark)}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from None
+    except (ValueError, OverflowError) as error:  # a date or number that Python cannot hold
+        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+
+
+def _construct(
+    loader: _Loader, node: Any, path: KeyPath, origins: dict[KeyPath, str], where: Any
+) -> Any:
+    if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key is None or key in mapping:
+                problem = "a key must be a word" if key is None else f"the key {key!r} stands twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+            origins[*path, key] = where(key_node.start_mark)
+            mapping[key] = _construct(loader, value_node, (*path, key), origins, where)
+        return mapping
+    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        items = []
+        for index, item in enumerate(node.value):
+            origins[*path, index] = where(item.start_mark)
+            items.append(_construct(loader, item, (*path, index), origins, where))
+        return items
+    return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+
+
+def _kind(value: object) -> str:
+    return "a list" if isinstance(value, list) else f"only the value {value!r}"
