@@ -27,10 +27,10 @@ class Report:
 
 def missing(device: str) -> str | None:
     """Why this machine cannot use a device; None where it can."""
-    import torch  # noqa: PLC0415 (slow: 1 s)
+    import torch  # slow: 1 s
 
     if device == "cuda":
-        if not torch.backends.cuda.is_built():
+        if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
             return "this build of PyTorch has no CUDA support"
         if not torch.cuda.is_available():
             return "no CUDA device or driver was found"
@@ -58,7 +58,7 @@ def run_on(
     requested: str,
     *,
     fallback: bool,
-    probe: Callable[[str], None],
+    probe: Callable[[str], object],
     run: Callable[[str], T],
     warn: Callable[[str], None],
 ) -> tuple[T, Report]:
@@ -99,7 +99,7 @@ def run_on(
 
 def is_device_fault(error: Exception) -> bool:
     """Whether an error in the middle of a run is the device's: out of memory, unsupported, lost."""
-    import torch  # noqa: PLC0415
+    import torch
 
     kinds = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
     if isinstance(error, kinds):

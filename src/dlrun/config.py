@@ -1,4 +1,4 @@
-"""YAML defaults + `--config` files + `--set` -> one frozen, validated config; all faults at once."""
+"""YAML defaults + `--config` files + `--set` -> one frozen, valid config; all faults at once."""
 
 import difflib
 import os
@@ -40,7 +40,7 @@ def read_layers(experiment: str, files: Sequence[Path], overrides: Sequence[str]
     Raises ConfigError with the faults of every source that cannot be read.
     """
     layers, faults = [], []
-    sources = [defaults_folder() / f"{experiment}.yaml", *files, *overrides]
+    sources: list[Path | str] = [defaults_folder() / f"{experiment}.yaml", *files, *overrides]
     for source in sources:
         try:
             layers.append(read_file(source) if isinstance(source, Path) else read_override(source))
@@ -81,7 +81,9 @@ def _faults_error(experiment: str, faults: list[str]) -> ConfigError:
     if len(faults) == 1:
         message = faults[0]
     else:
-        message = f"{len(faults)} faults in the config:\n" + "\n".join(f"  {fault}" for fault in faults)
+        message = f"{len(faults)} faults in the config:\n" + "\n".join(
+            f"  {fault}" for fault in faults
+        )
     return ConfigError(message, f"`dlrun config {experiment}` prints every key with its default")
 
 
@@ -91,7 +93,11 @@ def _where(fault: ErrorDetails, layer: Layer) -> str:
         while path not in layer.origins and path[:-1] in layer.origins:
             path = path[:-1]
     origin = next(
-        (layer.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in layer.origins),
+        (
+            layer.origins[path[:end]]
+            for end in range(len(path), 0, -1)
+            if path[:end] in layer.origins
+        ),
         "defaults",
     )
     return f"{origin}: {'.'.join(str(part) for part in path)}"
@@ -117,7 +123,9 @@ def _problem(fault: ErrorDetails, schema: type[Section]) -> str:
             expected = "'key: value' lines"
         case _:
             expected = fault["msg"].replace("Input should be ", "").replace("a valid ", "a ")
-            expected = expected.replace("a integer", "a whole number").replace("a boolean", "true or false")
+            expected = expected.replace("a integer", "a whole number").replace(
+                "a boolean", "true or false"
+            )
             expected = re.sub(r"^(greater|less)", r"a value \1", expected)
     text = f"expected {expected}, got {_short(fault['input'])}"
     if fault["type"] == "literal_error":

@@ -1,4 +1,4 @@
-"""Where the shipped configs are. Kept apart from config.py, which needs pydantic: `--help` does not."""
+"""Where the shipped configs are; apart from config.py, for `--help` must not import pydantic."""
 
 from pathlib import Path
 

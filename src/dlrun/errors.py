@@ -31,4 +31,4 @@ class AcceleratorError(DlrunError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived: end in order. Not an Exception, so that no handler takes it for a failure."""
+    """SIGTERM arrived: end in order. Not an Exception, so no handler takes it for a failure."""

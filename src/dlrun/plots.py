@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dlrun.run_folder import read_results
 
@@ -50,12 +51,14 @@ def _curves(axes: Axes, table: pd.DataFrame, metric: str, test: float | None) ->
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
 
 
-def lasso_path(metrics_csv: Path, rows: int, dense_run: Path | None, path: Path, *, title: str) -> None:
+def lasso_path(
+    metrics_csv: Path, rows: int, dense_run: Path | None, path: Path, *, title: str
+) -> None:
     """The lab's two panels: accuracy along the path, and the dense network's by epoch."""
     table = pd.read_csv(metrics_csv)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
@@ -135,7 +138,9 @@ def contact_sheet(
     _save(figure, path)
 
 
-def epoch_times(devices: Sequence[str], seconds: Sequence[float], path: Path, *, title: str) -> None:
+def epoch_times(
+    devices: Sequence[str], seconds: Sequence[float], path: Path, *, title: str
+) -> None:
     """Seconds per epoch on each device as bars."""
     figure = Figure(figsize=(6, 0.9 + 0.6 * len(devices)), layout="constrained")
     axes = figure.subplots()

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import math
 import os
 import platform
 import secrets
@@ -45,7 +46,9 @@ class RunFolder:
                 if parent.is_dir():
                     name = f"{name}-{suffix}" if name else None
                     continue
-                raise ConfigError(f"{parent} is not a folder", "choose another --runs-dir") from None
+                raise ConfigError(
+                    f"{parent} is not a folder", "choose another --runs-dir"
+                ) from None
             except OSError as error:
                 raise ConfigError(
                     f"runs folder {runs_dir}: {error.strerror}",
@@ -154,7 +157,7 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
@@ -164,7 +167,9 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str):
-        value = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value)
+        value = "".join(
+            char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value
+        )
         return "'" + value if value.startswith(("=", "+", "-", "@")) else value
     return value
 

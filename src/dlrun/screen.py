@@ -51,7 +51,7 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:
-        """A progress bar on a terminal; elsewhere nothing but what `Advance.line` says."""
+        """A progress bar on a terminal; elsewhere only `Advance.step` speaks."""
         live = self.err.is_terminal and not self.quiet
         bar = Progress(
             TextColumn("{task.description}"),
@@ -75,15 +75,20 @@ class Advance:
     ) -> None:
         self._screen, self._bar = screen, bar
         self._total, self._unit = total, unit
+        self._detail = ""
         self._task = bar.add_task(what, total=total, detail="")
 
-    def to(self, done: float, detail: str = "") -> None:
+    def to(self, done: float) -> None:
         """Set how much is done."""
         of = "" if self._total is None else f"/{self._total:,.0f}"
-        text = f"{done:,.0f}{of} {self._unit} {detail}".rstrip()
+        text = f"{done:,.0f}{of} {self._unit}  {self._detail}".rstrip()
         self._bar.update(self._task, completed=done, detail=text)
 
-    def epoch(self, number: int, epochs: int, metrics: Mapping[str, float]) -> None:
-        """A finished epoch: one plain line that stays."""
+    def step(self, done: float, what: str, metrics: Mapping[str, float]) -> None:
+        """A finished epoch or lambda: shown in the bar on a terminal, else as one plain line."""
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self._screen.note(f"epoch {number}/{epochs}  {values}")
+        log.info("%s  %s", what, values)
+        self._detail = values
+        self.to(done)
+        if self._bar.disable and not self._screen.quiet:
+            self._screen.err.print(Text(f"{what}  {values}"))

@@ -32,6 +32,6 @@ def run(
     Example: dlrun accelerators cifar100 --set data.source=sample
     """
     with reporting(debug=debug):
-        from dlrun.experiments import timing  # noqa: PLC0415 (needs torch)
+        from dlrun.experiments import timing  # needs torch
 
         timing.run(experiment, config or [], set_ or [], runs_dir, data_dir, quiet=quiet)

@@ -11,7 +11,9 @@ from dlrun.cli.experiment import overrides, start
 
 Images = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="IMAGE_OR_FOLDER", help="JPEG, PNG, WebP, GIF or BMP, or folders of them."),
+    typer.Argument(
+        metavar="IMAGE_OR_FOLDER", help="JPEG, PNG, WebP, GIF or BMP, or folders of them."
+    ),
 ]
 
 

@@ -29,7 +29,7 @@ def run(
     Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
     """
     with reporting(debug=debug):
-        from dlrun.config import to_yaml  # noqa: PLC0415 (needs pydantic)
-        from dlrun.experiments.runner import resolve  # noqa: PLC0415
+        from dlrun.config import to_yaml  # needs pydantic
+        from dlrun.experiments.runner import resolve
 
         typer.echo(to_yaml(resolve(experiment, config or [], set_ or [])), nl=False)

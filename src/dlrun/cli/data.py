@@ -25,7 +25,7 @@ def fetch(
     Example: dlrun data fetch imdb --set data.source=keras
     """
     with reporting(debug=debug):
-        from dlrun.experiments import datasets  # noqa: PLC0415 (needs numpy)
+        from dlrun.experiments import datasets  # needs numpy
 
         datasets.fetch(dataset, set_ or [], data_dir)
 
@@ -42,7 +42,7 @@ def verify(
     Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
     with reporting(debug=debug):
-        from dlrun.experiments import datasets  # noqa: PLC0415
+        from dlrun.experiments import datasets
 
         datasets.verify(dataset, set_ or [], data_dir)
 
@@ -62,6 +62,6 @@ def show(
     Example: dlrun data show imdb --count 2 --set data.source=sample
     """
     with reporting(debug=debug):
-        from dlrun.experiments import datasets  # noqa: PLC0415
+        from dlrun.experiments import datasets
 
         datasets.show_reviews(part, first, count, set_ or [], data_dir)

@@ -67,7 +67,7 @@ def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool
 def start(experiment: str, *, config: list[Path], debug: bool, **options: Any) -> None:
     """Run an experiment; ends the process with its exit code."""
     with reporting(debug=debug):
-        from dlrun.experiments.runner import Options, execute  # noqa: PLC0415 (needs pydantic)
+        from dlrun.experiments.runner import Options, execute  # needs pydantic
 
         exit_code, _ = execute(experiment, Options(config=config, debug=debug, **options))
         raise typer.Exit(exit_code)

@@ -24,15 +24,21 @@ NoFallback = Annotated[
 ]
 RunsDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", envvar="DLRUN_RUNS_DIR", help="Where run folders go (default: runs)."),
+    typer.Option(
+        metavar="DIR", envvar="DLRUN_RUNS_DIR", help="Where run folders go (default: runs)."
+    ),
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", envvar="DLRUN_DATA_DIR", help="Where data are kept (default: data)."),
+    typer.Option(
+        metavar="DIR", envvar="DLRUN_DATA_DIR", help="Where data are kept (default: data)."
+    ),
 ]
 Name = Annotated[
     str | None,
-    typer.Option("--name", metavar="NAME", help="The run folder's suffix, instead of a random one."),
+    typer.Option(
+        "--name", metavar="NAME", help="The run folder's suffix, instead of a random one."
+    ),
 ]
 Summary = Annotated[bool, typer.Option("--summary", help="Show the network layer by layer.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to loading data.")]

@@ -62,9 +62,7 @@ def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: S
     root = path if path.is_dir() else _extract(path, folder, screen)
     for part in PARTS:
         _check(root / FOLDER / part)
-    return Cifar100(
-        _read(root, train=True), _read(root, train=False), f"CIFAR100 ({path.name})"
-    )
+    return Cifar100(_read(root, train=True), _read(root, train=False), f"CIFAR100 ({path.name})")
 
 
 def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
@@ -83,7 +81,7 @@ def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
                     if member.size > MAX_BYTES:
                         raise DataError(f"{archive}: {name} has {member.size:,} bytes: refused")
                     content = stream.extractfile(member)
-                    assert content is not None  # noqa: S101 (a regular file has content)
+                    assert content is not None  # a regular file has content
                     with (temporary / name).open("wb") as target:
                         shutil.copyfileobj(content, target)
         missing = [part for part in PARTS if not (temporary / FOLDER / part).exists()]
@@ -128,7 +126,7 @@ def _bytes(key: object) -> bytes:
 
 
 def _read(root: Path, *, train: bool) -> Images:
-    from torchvision.datasets import CIFAR100  # noqa: PLC0415 (slow: 2 s)
+    from torchvision.datasets import CIFAR100  # slow: 2 s
 
     class AnyCIFAR100(CIFAR100):  # type: ignore[misc]
         """Judged by its contents: a local archive has not the published checksums."""

@@ -39,7 +39,8 @@ def download(
     """
     if os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0"):
         raise DownloadError(
-            f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network", remedy
+            f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network",
+            remedy,
         )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,23 +56,24 @@ def download(
             _fetch(url, part, screen)
             if not digest(part, algorithm).startswith(expected):
                 raise DataError(
-                    f"{url}: what came has not the published {algorithm} {expected}; removed", remedy
+                    f"{url}: what came has not the published {algorithm} {expected}; removed",
+                    remedy,
                 )
             part.replace(target)
             return
-        except _NoAnswer as error:
+        except _NoAnswerError as error:
             failures.append(f"{urlsplit(url).hostname}: {error}")
         finally:
             part.unlink(missing_ok=True)
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)
 
 
-class _NoAnswer(Exception):
+class _NoAnswerError(Exception):
     pass
 
 
 def _fetch(url: str, part: Path, screen: Screen) -> None:
-    import urllib3  # noqa: PLC0415 (only a download needs it)
+    import urllib3  # only a download needs it
 
     _check_scheme(url)
     retries = urllib3.Retry(
@@ -89,7 +91,7 @@ def _fetch(url: str, part: Path, screen: Screen) -> None:
             )
         ) as response:
             if response.status != 200:
-                raise _NoAnswer(f"HTTP {response.status}")
+                raise _NoAnswerError(f"HTTP {response.status}")
             _check_scheme(response.geturl() or url)
             size = int(response.headers.get("Content-Length", 0)) or None
             with part.open("wb") as stream, screen.progress(part.stem, size, "bytes") as bar:
@@ -100,7 +102,7 @@ def _fetch(url: str, part: Path, screen: Screen) -> None:
                     bar.to(done)
     except urllib3.exceptions.HTTPError as error:
         reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-        raise _NoAnswer(str(reason).split(": ", 1)[-1] or type(reason).__name__) from None
+        raise _NoAnswerError(str(reason).split(": ", 1)[-1] or type(reason).__name__) from None
 
 
 def _check_scheme(url: str) -> None:

@@ -13,7 +13,7 @@ SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 
 
-class UnreadableImage(Exception):
+class UnreadableImageError(Exception):
     """The file is no photograph that can be read; the message says why."""
 
 
@@ -32,7 +32,8 @@ def find(paths: Sequence[Path]) -> list[Path]:
             )
             if not files:
                 raise ConfigError(
-                    f"{path}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
+                    f"{path}: no images in this folder",
+                    f"it looks for {', '.join(sorted(SUFFIXES))}",
                 )
             found += files
         elif path.exists():
@@ -45,27 +46,27 @@ def find(paths: Sequence[Path]) -> list[Path]:
 def shipped() -> list[Path]:
     """Two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
-    assert spec is not None and spec.origin is not None  # noqa: S101, PT018 (a dependency)
+    assert spec is not None and spec.origin is not None  # a dependency
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
 
 
 def read(path: Path) -> Image.Image:
     """A photograph as RGB, upright; the first frame of an animation; transparency on white.
 
-    Raises UnreadableImage.
+    Raises UnreadableImageError.
     """
     if not path.is_file():
-        raise UnreadableImage("not a regular file")
+        raise UnreadableImageError("not a regular file")
     try:
         with Image.open(path, formats=FORMATS) as image:
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)
-        raise UnreadableImage(f"not an image of a known kind ({kinds})") from None
+        raise UnreadableImageError(f"not an image of a known kind ({kinds})") from None
     except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"refused: {error}") from None
+        raise UnreadableImageError(f"refused: {error}") from None
     except Exception as error:  # a damaged file can raise anything in a decoder
-        raise UnreadableImage(f"damaged: {error}") from None
+        raise UnreadableImageError(f"damaged: {error}") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -89,7 +89,9 @@ def sources(config: "ReviewsData", folder: Path, screen: Screen) -> list[Path]:
     ]
 
 
-def held_out(reviews: int, validation: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def held_out(
+    reviews: int, validation: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the training and validation reviews: one split for all IMDB experiments."""
     order = np.random.default_rng(seed).permutation(reviews)
     return np.sort(order[validation:]), np.sort(order[:validation])

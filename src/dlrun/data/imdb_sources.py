@@ -19,7 +19,6 @@ from dlrun.data.published import Published
 from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
 from dlrun.errors import DataError
 
-
 ARCHIVE = Published(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
@@ -78,7 +77,7 @@ def read_stanford(archive: Path, num_words: int) -> Encoded:
                     raise DataError(f"{archive}: {member.name} is no review: {member.size:,} bytes")
                 part, label, name = match.groups()
                 content = stream.extractfile(member)
-                assert content is not None  # noqa: S101 (a regular file has content)
+                assert content is not None  # a regular file has content
                 texts[part, label][name] = content.read()
     except OSError as error:
         raise DataError(f"{archive}: cannot be read: {error.strerror or error}") from None

@@ -16,7 +16,7 @@ PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
-_SPACES = str.maketrans(dict.fromkeys("!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n", " "))
+_SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
 
 
 def split_words(text: str) -> list[str]:

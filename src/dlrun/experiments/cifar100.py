@@ -39,12 +39,12 @@ class Config(Network):
 
 def run(config: Config, session: Session) -> Results:
     """Train and test the convolutional network."""
-    import torch  # noqa: PLC0415 (slow imports come once a run begins)
+    import torch  # slow imports come once a run begins
 
-    from dlrun.data import cifar100  # noqa: PLC0415
-    from dlrun.experiments.networks import train_network  # noqa: PLC0415
-    from dlrun.models.cnn import ConvNet  # noqa: PLC0415
-    from dlrun.training.data import ArrayData, TensorBatches  # noqa: PLC0415
+    from dlrun.data import cifar100
+    from dlrun.experiments.networks import train_network
+    from dlrun.models.cnn import ConvNet
+    from dlrun.training.data import ArrayData, TensorBatches
 
     with session.phase("data"):
         if config.data.source == "sample":

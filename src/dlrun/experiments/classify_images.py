@@ -1,6 +1,7 @@
 """Photographs classified by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,8 +17,9 @@ from dlrun.session import Results, Session
 
 if TYPE_CHECKING:
     from PIL import Image
+    from torch import Tensor
 
-    from dlrun.experiments.pretrained import Transform
+    from dlrun.experiments.pretrained import Pretrained, Transform
 
 THUMBNAIL = 360  # pixels of a side, in the contact sheet
 SHEET_LIMIT = 24  # photographs on the contact sheet
@@ -59,86 +61,107 @@ class Config(Experiment):
     reference: Reference
 
 
+@dataclass
+class Classified:
+    """What became of the files."""
+
+    predictions: dict[Path, Labelled] = field(default_factory=dict)
+    errors: dict[Path, str] = field(default_factory=dict)
+    sheet: list[tuple[str, Any]] = field(default_factory=list)  # thumbnails, SHEET_LIMIT at most
+
+
 def run(config: Config, session: Session) -> Results:
     """Classify the photographs; one that cannot be read becomes a row with its error."""
-    import torch  # noqa: PLC0415 (slow imports come once a run begins)
+    import torch  # slow imports come once a run begins
 
-    from dlrun import plots  # noqa: PLC0415
-    from dlrun.accelerator import run_on  # noqa: PLC0415
-    from dlrun.data import images  # noqa: PLC0415
-    from dlrun.experiments import pretrained  # noqa: PLC0415
-    from dlrun.training.fit import write_summary  # noqa: PLC0415
+    from dlrun.accelerator import run_on
+    from dlrun.data import images
+    from dlrun.experiments import pretrained
+    from dlrun.training.fit import write_summary
 
     files = images.find(config.images) if config.images else images.shipped()
     if not config.images:
         session.screen.note("no image given: classifying two photographs that scikit-learn ships")
     with session.phase("model"):
         model = pretrained.load(config.model, session.screen)
-        transform = model.transform
-        to_input = pretrained.squashed(transform) if config.transform.squash else transform
-        crop = transform.crop_size[0]
+        crop = model.transform.crop_size[0]
         example = torch.zeros(1, 3, crop, crop)
         parameters = write_summary(model.network, example, session)
-
-    def forward(batch: torch.Tensor, device: str) -> torch.Tensor:
-        with torch.inference_mode():
-            return model.network(batch.to(device)).float().softmax(-1).cpu()
-
-    def probe(device: str) -> None:
-        model.network.to(device)
-        forward(example, device)
-
-    def classify(device: str) -> tuple[dict[Path, Labelled], dict[Path, str], list[Any]]:
-        model.network.to(device)
-        predictions: dict[Path, Labelled] = {}
-        errors: dict[Path, str] = {}
-        sheet: list[Any] = []
-        with session.screen.progress("classifying", len(files), "photographs") as bar:
-            for batch in _batches(files, config.batch_size, to_input):
-                readable = [item for item in batch if not isinstance(item[1], str)]
-                if readable:
-                    inputs = torch.stack([item[1][0] for item in readable])
-                    best = forward(inputs, device).topk(min(config.top, len(model.labels)))
-                    for (file, (_, thumbnail)), values, places in zip(
-                        readable, best.values.tolist(), best.indices.tolist(), strict=True
-                    ):
-                        names = [model.labels[place] for place in places]
-                        predictions[file] = list(zip(names, values, strict=True))
-                        if len(sheet) < SHEET_LIMIT:
-                            sheet.append((str(file), thumbnail))
-                errors.update({file: item for file, item in batch if isinstance(item, str)})
-                bar.to(len(predictions) + len(errors))
-        return predictions, errors, sheet
-
     with session.phase("classify"):
-        (predictions, errors, sheet), report = run_on(
+        classified, report = run_on(
             config.accelerator,
             fallback=config.fallback,
-            probe=probe,
-            run=classify,
+            probe=lambda device: _probabilities(model, example, device),
+            run=lambda device: _classify(files, model, config, session, device),
             warn=session.screen.warn,
         )
-    _write_predictions(session, files, predictions, errors)
-    for file, error in errors.items():
+    _write_predictions(session, files, classified)
+    for file, error in classified.errors.items():
         session.screen.warn(f"{printable(str(file))}: {error}")
-    if not predictions:
+    if not classified.predictions:
         raise DataError(f"none of the {len(files)} files could be read as a photograph")
-    session.screen.show(_table(predictions, config))
-    title = f"{config.model.name}: {len(predictions)} photographs"
-    if len(predictions) > len(sheet):
-        title += f" (the first {len(sheet)})"
-    with session.phase("figures"), session.folder.replacing("contact_sheet.png") as path:
-        labelled = {str(file): labels for file, labels in predictions.items()}
-        plots.contact_sheet(sheet, labelled, path, title=title)
+    session.screen.show(_table(classified.predictions, config))
+    with session.phase("figures"):
+        _draw(session, config, classified)
     return Results(
-        metrics={"images": len(predictions), "unreadable": len(errors)},
+        metrics={"images": len(classified.predictions), "unreadable": len(classified.errors)},
         reference=config.reference.model_dump() if config.model.name == "resnet50" else {},
         accelerator=report,
         data=f"{len(files)} files" if config.images else "two photographs that scikit-learn ships",
         figures=["contact_sheet.png"],
         more={"model": config.model.name, "parameters": parameters},
-        exit_code=1 if errors else 0,
+        exit_code=1 if classified.errors else 0,
     )
+
+
+def _probabilities(model: "Pretrained", batch: "Tensor", device: str) -> "Tensor":
+    """A batch (n, 3, height, width) -> probabilities (n, classes), on the CPU."""
+    import torch
+
+    with torch.inference_mode():
+        logits: Tensor = model.network.to(device)(batch.to(device))
+        return logits.float().softmax(-1).cpu()
+
+
+def _classify(
+    files: Sequence[Path], model: "Pretrained", config: Config, session: Session, device: str
+) -> Classified:
+    import torch
+
+    from dlrun.experiments.pretrained import squashed
+
+    to_input = squashed(model.transform) if config.transform.squash else model.transform
+    out = Classified()
+    with session.screen.progress("classifying", len(files), "photographs") as bar:
+        for batch in _batches(files, config.batch_size, to_input):
+            out.errors.update({file: item for file, item in batch if isinstance(item, str)})
+            readable = [(file, *item) for file, item in batch if not isinstance(item, str)]
+            if readable:
+                inputs = torch.stack([pixels for _, pixels, _ in readable])
+                best = _probabilities(model, inputs, device).topk(
+                    min(config.top, len(model.labels))
+                )
+                for (file, _, thumbnail), values, places in zip(
+                    readable, best.values.tolist(), best.indices.tolist(), strict=True
+                ):
+                    labels = [model.labels[place] for place in places]
+                    out.predictions[file] = list(zip(labels, values, strict=True))
+                    if len(out.sheet) < SHEET_LIMIT:
+                        out.sheet.append((str(file), thumbnail))
+            bar.to(len(out.predictions) + len(out.errors))
+    return out
+
+
+def _draw(session: Session, config: Config, classified: Classified) -> None:
+    from dlrun import plots
+
+    shown, count = len(classified.sheet), len(classified.predictions)
+    title = f"{config.model.name}: {count} photographs"
+    if count > shown:
+        title += f" (the first {shown})"
+    labelled = {str(file): labels for file, labels in classified.predictions.items()}
+    with session.folder.replacing("contact_sheet.png") as path:
+        plots.contact_sheet(classified.sheet, labelled, path, title=title)
 
 
 def _batches(files: Sequence[Path], size: int, to_input: "Transform") -> Iterator[list[Any]]:
@@ -148,17 +171,17 @@ def _batches(files: Sequence[Path], size: int, to_input: "Transform") -> Iterato
 
 
 def _load(file: Path, to_input: "Transform") -> tuple[Path, Any]:
-    from dlrun.data import images  # noqa: PLC0415
+    from dlrun.data import images
 
     try:
         photograph = images.read(file)
-    except images.UnreadableImage as error:
+    except images.UnreadableImageError as error:
         return file, str(error)
     return file, (to_input(photograph), _thumbnail(photograph))
 
 
 def _thumbnail(photograph: "Image.Image") -> Any:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # last use of it: may change in place
     return np.asarray(photograph)
@@ -167,14 +190,14 @@ def _thumbnail(photograph: "Image.Image") -> Any:
 def _write_predictions(
     session: Session,
     files: Sequence[Path],
-    predictions: dict[Path, Labelled],
-    errors: dict[Path, str],
+    classified: Classified,
 ) -> None:
     rows: list[list[Any]] = []
     for file in files:
-        if file in errors:
-            rows.append([str(file), "", "", "", errors[file]])
-        for rank, (label, probability) in enumerate(predictions.get(file, []), start=1):
+        if file in classified.errors:
+            rows.append([str(file), "", "", "", classified.errors[file]])
+        labels = classified.predictions.get(file, [])
+        for rank, (label, probability) in enumerate(labels, start=1):
             rows.append([str(file), rank, label, probability, ""])
     session.folder.write_csv(
         "predictions.csv", ["image", "rank", "label", "probability", "error"], rows
@@ -193,10 +216,16 @@ def _table(predictions: dict[Path, Labelled], config: Config) -> Table:
     for file, labels in predictions.items():
         published = list(book.get(file.name, {}).items())
         for place, (label, probability) in enumerate(labels):
-            row = [Text(printable(file.name) if place == 0 else ""), Text(label), f"{probability:.4f}"]
+            row: list[Text | str] = [
+                Text(printable(file.name) if place == 0 else ""),
+                Text(label),
+                f"{probability:.4f}",
+            ]
             if show_book:
                 row.append(
-                    f"{published[place][0]} {published[place][1]:.4f}" if place < len(published) else ""
+                    f"{published[place][0]} {published[place][1]:.4f}"
+                    if place < len(published)
+                    else ""
                 )
             table.add_row(*row)
     return table

@@ -75,11 +75,11 @@ def _load(dataset: str, config: Any, folder: Path, screen: Screen) -> Any:
 
 
 def _files(dataset: str, config: Any, folder: Path) -> list[tuple[Published, Path]]:
+    published: tuple[Published, ...] = (cifar100.ARCHIVE,)
+    local: tuple[Path | None, ...] = (config.data.archive,)
     if dataset == "imdb":
         published = imdb_sources.FILES[config.data.source]
         local = (config.data.archive, config.data.word_index)
-    else:
-        published, local = (cifar100.ARCHIVE,), (config.data.archive,)
     return [
         (file, path or folder / dataset / file.name)
         for file, path in zip(published, local, strict=False)

@@ -24,12 +24,12 @@ class Config(Network):
 
 def run(config: Config, session: Session) -> Results:
     """Train and test the dense network."""
-    import torch  # noqa: PLC0415 (slow imports come once a run begins)
+    import torch  # slow imports come once a run begins
 
-    from dlrun.data import imdb  # noqa: PLC0415
-    from dlrun.experiments.networks import train_network  # noqa: PLC0415
-    from dlrun.models.dense import DenseNet  # noqa: PLC0415
-    from dlrun.training.data import ArrayData, BagBatches  # noqa: PLC0415
+    from dlrun.data import imdb
+    from dlrun.experiments.networks import train_network
+    from dlrun.models.dense import DenseNet
+    from dlrun.training.data import ArrayData, BagBatches
 
     with session.phase("data"):
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)

@@ -1,18 +1,25 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
+from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+from rich.table import Table
+from rich.text import Text
 
 from dlrun.accelerator import Report
 from dlrun.config import Fraction, PositiveInt, Section
 from dlrun.errors import AcceleratorError, ConfigError, DataError
 from dlrun.experiments.sections import Experiment, Reference, ReviewsData
 from dlrun.run_folder import finished_runs, read_results
+from dlrun.screen import printable
 from dlrun.session import Results, Session
+
+if TYPE_CHECKING:
+    from dlrun.models.lasso_path import Solution
 
 COLUMNS = [
     "lambda",
@@ -27,7 +34,7 @@ WORDS_SHOWN = 10
 PARTNER = "imdb-dense"  # whose learning curve stands in the figure's right panel
 
 
-class Path_(Section):
+class Penalties(Section):
     """The penalties."""
 
     values: Annotated[int, Field(ge=2, le=1000)]
@@ -46,7 +53,7 @@ class Config(Experiment):
     """configs/imdb-lasso.yaml."""
 
     data: ReviewsData
-    path: Path_
+    path: Penalties
     solver: Solver
     compare_with: str | None
     reference: Reference
@@ -54,9 +61,8 @@ class Config(Experiment):
 
 def run(config: Config, session: Session) -> Results:
     """Solve the path, choose lambda by the validation reviews, show the words that weigh most."""
-    from dlrun import plots  # noqa: PLC0415 (slow imports come once a run begins)
-    from dlrun.data import imdb  # noqa: PLC0415
-    from dlrun.models.lasso_path import Liblinear, objective, penalty_path  # noqa: PLC0415
+    from dlrun import plots  # slow imports come once a run begins
+    from dlrun.data import imdb
 
     report = _cpu_only(config, session)
     compared = _compared_run(config, session)
@@ -68,51 +74,20 @@ def run(config: Config, session: Session) -> Results:
             "valid": (reviews.train.bags[held], reviews.train.labels[held]),
             "test": (reviews.test.bags, reviews.test.labels),
         }
-    X, y = splits["train"]
-    if y.min() == y.max():
-        raise DataError(
-            f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
-            "use data with both positive and negative reviews",
-        )
-    penalties = penalty_path(X, y, config.path.values, config.path.smallest)
-    solve = Liblinear(config.solver.tolerance, config.solver.max_iterations, config.seed)
-    solutions, rows = [], []
-    session.folder.start_metrics(COLUMNS)
-    session.screen.note(f"solving {len(penalties)} lambdas with {config.solver.name}")
-    with session.phase("fit"), session.screen.progress("path", len(penalties), "lambdas") as bar:
-        started = time.perf_counter()
-        for number, solution in enumerate(solve(X, y, penalties), start=1):
-            seconds = time.perf_counter() - started
-            accuracy = {
-                f"{part}_accuracy": float(np.mean((solution.decision(X_) > 0) == y_))
-                for part, (X_, y_) in splits.items()
-            }
-            row = {
-                "lambda": solution.penalty,
-                **accuracy,
-                "nonzero": int(np.count_nonzero(solution.coef)),
-                "objective": objective(X, y, solution),
-                "seconds": seconds,
-            }
-            session.folder.add_metrics(row)
-            solutions.append(solution)
-            rows.append(row)
-            bar.to(number, f"valid_accuracy {row['valid_accuracy']:.4f}")
-            started = time.perf_counter()
+    with session.phase("fit"):
+        solutions, rows = _solve(config, session, splits)
+    _save_coefficients(session, solutions)
     best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-    coefficients = np.array([solution.coef for solution in solutions])
-    _save_coefficients(session, coefficients, solutions)
-    order = np.argsort(coefficients[best])
+    coef = solutions[best].coef
     weights = [
-        [reviews.decode([index]), float(coefficients[best][index])]
-        for index in order
-        if coefficients[best][index]
+        [reviews.decode([index]), float(coef[index])] for index in np.argsort(coef) if coef[index]
     ]
     session.folder.write_csv("words.csv", ["word", "weight"], weights)
+    positive, negative = weights[: -WORDS_SHOWN - 1 : -1], weights[:WORDS_SHOWN]
+    session.screen.show(_words_table(positive, negative))
     with session.phase("figures"), session.folder.replacing("lasso_path.png") as path:
-        plots.lasso_path(
-            session.folder.path / "metrics.csv", len(y), compared, path, title=reviews.origin
-        )
+        metrics_csv, rows_fitted = session.folder.path / "metrics.csv", len(splits["train"][1])
+        plots.lasso_path(metrics_csv, rows_fitted, compared, path, title=reviews.origin)
     return Results(
         metrics={name: value for name, value in rows[best].items() if name != "seconds"},
         reference=config.reference.model_dump(),
@@ -124,10 +99,66 @@ def run(config: Config, session: Session) -> Results:
             "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
             "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
             "compared_with": str(compared) if compared else None,
-            "most_positive": weights[: -WORDS_SHOWN - 1 : -1],
-            "most_negative": weights[:WORDS_SHOWN],
+            "most_positive": positive,
+            "most_negative": negative,
         },
     )
+
+
+def _solve(
+    config: Config, session: Session, splits: dict[str, tuple[Any, Any]]
+) -> tuple[list["Solution"], list[dict[str, float]]]:
+    """The solutions, and for each the row that it gave in metrics.csv."""
+    from dlrun.models.lasso_path import Liblinear, objective, penalty_path
+
+    X, y = splits["train"]
+    if y.min() == y.max():
+        raise DataError(
+            f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
+            "use data with both positive and negative reviews",
+        )
+    penalties = penalty_path(X, y, config.path.values, config.path.smallest)
+    solve = Liblinear(config.solver.tolerance, config.solver.max_iterations, config.seed)
+    solutions, rows = [], []
+    session.folder.start_metrics(COLUMNS)
+    session.screen.note(f"solving {len(penalties)} lambdas with {config.solver.name}")
+    with session.screen.progress("path", len(penalties), "lambdas") as bar:
+        started = time.perf_counter()
+        for solution in solve(X, y, penalties):
+            seconds = time.perf_counter() - started
+            accuracy = {
+                f"{part}_accuracy": float(np.mean((solution.decision(bags) > 0) == labels))
+                for part, (bags, labels) in splits.items()
+            }
+            row = {
+                "lambda": solution.penalty,
+                **accuracy,
+                "nonzero": int(np.count_nonzero(solution.coef)),
+                "objective": objective(X, y, solution),
+                "seconds": seconds,
+            }
+            session.folder.add_metrics(row)
+            solutions.append(solution)
+            rows.append(row)
+            bar.step(
+                len(rows),
+                f"lambda {len(rows)}/{len(penalties)}",
+                {name: row[name] for name in ("lambda", "valid_accuracy", "test_accuracy")},
+            )
+            started = time.perf_counter()
+    return solutions, rows
+
+
+def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("positive words", "weight", "negative words", "weight"):
+        table.add_column(column, justify="right" if column == "weight" else "left")
+    for pair in zip_longest(positive, negative, fillvalue=("", None)):
+        cells: list[Text | str] = []
+        for word, weight in pair:
+            cells += [Text(printable(str(word))), "" if weight is None else f"{weight:+.3f}"]
+        table.add_row(*cells)
+    return table
 
 
 def _cpu_only(config: Config, session: Session) -> Report:
@@ -164,11 +195,12 @@ def _source(folder: Path) -> Any:
     return read_results(folder).get("source")
 
 
-def _save_coefficients(session: Session, coefficients: Any, solutions: list[Any]) -> None:
-    from scipy import sparse  # noqa: PLC0415
+def _save_coefficients(session: Session, solutions: list["Solution"]) -> None:
+    """coefficients.npz: a scipy CSR's parts, (n_lambdas, n_features), and the intercepts."""
+    from scipy import sparse
 
+    matrix = sparse.csr_matrix(np.array([solution.coef for solution in solutions]))
     with session.folder.replacing("coefficients.npz") as path:
-        matrix = sparse.csr_matrix(coefficients)
         np.savez_compressed(
             path,
             data=matrix.data,

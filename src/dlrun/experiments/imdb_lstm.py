@@ -27,12 +27,12 @@ class Config(Network):
 
 def run(config: Config, session: Session) -> Results:
     """Train and test the LSTM."""
-    import torch  # noqa: PLC0415 (slow imports come once a run begins)
+    import torch  # slow imports come once a run begins
 
-    from dlrun.data import imdb  # noqa: PLC0415
-    from dlrun.experiments.networks import train_network  # noqa: PLC0415
-    from dlrun.models.lstm import LSTMClassifier  # noqa: PLC0415
-    from dlrun.training.data import ArrayData, TensorBatches  # noqa: PLC0415
+    from dlrun.data import imdb
+    from dlrun.experiments.networks import train_network
+    from dlrun.models.lstm import LSTMClassifier
+    from dlrun.training.data import ArrayData, TensorBatches
 
     length = config.data.max_length
     with session.phase("data"):

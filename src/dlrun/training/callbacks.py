@@ -46,7 +46,7 @@ class EpochRecorder(pl.Callback):
 
         Raises DlrunError where the loss is no number any more.
         """
-        assert isinstance(pl_module, Classifier)  # noqa: S101 (the only module that we train)
+        assert isinstance(pl_module, Classifier)  # the only module that we train
         self.last = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._started
         epoch = trainer.current_epoch + 1
@@ -56,4 +56,4 @@ class EpochRecorder(pl.Callback):
                 "try a smaller optimizer.lr, or trainer.precision 32-true",
             )
         self._folder.add_metrics({"epoch": epoch, **self.last, "seconds": seconds})
-        self._bar.epoch(epoch, trainer.max_epochs or epoch, self.last)
+        self._bar.step(epoch, f"epoch {epoch}/{trainer.max_epochs}", self.last)

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
@@ -75,7 +76,7 @@ def training_step(module: Classifier, data: ArrayData, device: str, config: "Net
     dtype = AUTOCAST.get(bits)
     with torch.autocast(device, dtype, enabled=mixed == "mixed" and dtype is not None):
         loss = module.loss(module(inputs), targets)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
     loss.item()  # waits for the device
 
@@ -96,13 +97,24 @@ def _run(
         recorder = EpochRecorder(session.folder, bar)
         trainer = make_trainer(config, device, [recorder])
         with session.phase("fit"):
-            trainer.fit(module, datamodule=data)
+            _interruptible(trainer.fit, module, datamodule=data)
     with session.phase("test"):
-        trainer.test(module, datamodule=data, verbose=False)
+        _interruptible(trainer.test, module, datamodule=data, verbose=False)
         metrics = module.test_metrics.finish()
     with session.folder.replacing("weights.pt") as path:
         torch.save({k: v.cpu() for k, v in module.network.state_dict().items()}, path)
     return recorder.last | metrics
+
+
+def _interruptible(step: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """After Ctrl-C Lightning ends the process by itself; the run has still to say how it ended."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        step(*args, **kwargs)
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def make_trainer(config: "Network", device: str, callbacks: list[pl.Callback]) -> pl.Trainer:

@@ -1,0 +1,50 @@
+# `make help` lists the targets. ARGS goes to dlrun: make imdb-lstm ARGS="--accelerator mps"
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-real check format smoke clean $(EXPERIMENTS)
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
+	@printf '  %-18s one experiment at its full size (real data, downloaded on first use)\n' $(EXPERIMENTS)
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[offline,dev]'
+	@touch $@
+
+install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
+	@echo "installed: $(BIN)/dlrun"
+
+demo: $(VENV)/.installed ## run every experiment on generated or shipped data (under 3 minutes)
+	$(BIN)/dlrun demo $(ARGS)
+
+test: $(VENV)/.installed ## the tests that need no data (under 4 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata" $(ARGS)
+
+test-real: $(VENV)/.installed ## the tests on the real reviews and photographs in $$DLRUN_TEST_DATA
+	$(BIN)/python -m pytest -m realdata $(ARGS)
+
+check: $(VENV)/.installed ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed ## format the code and mend what lint can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+smoke: $(VENV)/.installed ## every experiment, tiny, on configs/smoke
+	@for experiment in $(EXPERIMENTS); do \
+		$(BIN)/dlrun $$experiment --config configs/smoke/$$experiment.yaml $(ARGS) || exit 1; \
+	done
+
+$(EXPERIMENTS): $(VENV)/.installed
+	$(BIN)/dlrun $@ $(ARGS)
+
+clean: ## remove the virtual environment and what the tools cached
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
