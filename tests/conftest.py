@@ -18,7 +18,9 @@ Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
 def dlrun(tmp_path: Path) -> Dlrun:
     """Run `dlrun ...` in an empty folder; returns its exit code, stdout and stderr."""
 
-    def run(*arguments: object, timeout: float = 200, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, timeout: float = 200, **env: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "dlrun", *map(str, arguments)],
             capture_output=True,

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError
 from pydantic_core import ErrorDetails
 
-from dlrun.config_files import defaults_folder
+from dlrun.config_files import defaults_folder, experiment_names
 from dlrun.errors import ConfigError
-from dlrun.yaml_source import KeyPath, Layer, merge, read_file, read_override
+from dlrun.yaml_source import KeyPath, Layer, dump, merge, read_file, read_override
 
 
 class Section(BaseModel):
@@ -22,10 +21,15 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _absolute(path: Path) -> Path:
+    try:
+        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path}") from None
+
+
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
-LocalPath = Annotated[
-    Path, Strict(False), AfterValidator(lambda path: Path(os.path.abspath(path.expanduser())))  # noqa: PTH100
-]
+LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -39,6 +43,12 @@ def read_layers(experiment: str, files: Sequence[Path], overrides: Sequence[str]
 
     Raises ConfigError with the faults of every source that cannot be read.
     """
+    if experiment not in experiment_names():
+        names = experiment_names()
+        raise ConfigError(
+            f"no experiment {experiment!r}{nearest(experiment, names)}",
+            f"choose of {', '.join(names)}",
+        )
     layers, faults = [], []
     sources: list[Path | str] = [defaults_folder() / f"{experiment}.yaml", *files, *overrides]
     for source in sources:
@@ -68,7 +78,7 @@ def validate(schema: type[S], layer: Layer, experiment: str) -> S:
 
 def to_yaml(config: Section) -> str:
     """The resolved config as YAML that `--config` reads back to the same config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dump(config.model_dump(mode="json"))
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -88,10 +98,12 @@ def _faults_error(experiment: str, faults: list[str]) -> ConfigError:
 
 
 def _where(fault: ErrorDetails, layer: Layer) -> str:
-    path: KeyPath = fault["loc"]
-    if fault["type"] != "missing":  # a union adds its members' names behind the key: not the user's
-        while path not in layer.origins and path[:-1] in layer.origins:
-            path = path[:-1]
+    path: KeyPath = ()
+    for part in fault["loc"]:  # a union puts its members' names between the keys
+        if (*path, part) in layer.origins:
+            path = (*path, part)
+    if fault["type"] == "missing":
+        path = (*path, fault["loc"][-1])
     origin = next(
         (
             layer.origins[path[:end]]
@@ -119,6 +131,8 @@ def _problem(fault: ErrorDetails, schema: type[Section]) -> str:
             return "this key must be given"
         case "value_error":  # our own validators' words
             return fault["msg"].removeprefix("Value error, ")
+        case "path_type":
+            expected = "a path"
         case "model_type":
             expected = "'key: value' lines"
         case _:

@@ -34,6 +34,8 @@ class RunFolder:
         `mkdir` fails where the folder exists, which makes the claim atomic; a taken name is tried
         again with another suffix. Raises ConfigError where the folder cannot be made.
         """
+        if name is not None and (not name.isprintable() or name in ("", ".") or "/" in name):
+            raise ConfigError(f"--name {name!r}: not a file name")
         parent = runs_dir / experiment
         while True:
             suffix = secrets.token_hex(2)

@@ -1,8 +1,8 @@
 """YAML text -> plain values, each with the file and line it came from.
 
 PyYAML's SafeLoader, with what a config needs on top: the line of every key, an error for a key
-written twice, no aliases (an anchor can expand exponentially), bounded depth and size, and
-YAML 1.2's booleans and numbers (`1e-3` is a number, `no` and `off` are words).
+written twice, no aliases (an anchor can expand exponentially), no tags, bounded depth and size, and
+YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 """
 
 import re
@@ -31,9 +31,7 @@ class Layer:
 
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own spelling)
-        first: [
-            (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":float"))
-        ]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     depth = 0
@@ -42,6 +40,9 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
+        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="tags (!name) are not allowed", problem_mark=mark)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -53,18 +54,22 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+class _Dumper(yaml.SafeDumper):
+    """Quotes the words that any YAML, 1.1 or 1.2, would read as something else."""
+
+
+_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+_INT = re.compile(r"^[-+]?[0-9]+$")
+_FLOAT = re.compile(
+    r"""^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
+           |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.X,
 )
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"""^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
-               |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-        re.X,
-    ),
-    list("-+0123456789."),
-)
+for _yaml in (_Loader, _Dumper):
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
 
 
 def read_file(path: Path) -> Layer:
@@ -95,14 +100,21 @@ def read_override(text: str) -> Layer:
     origin = f"--set {text}"
     key, equals, value_text = text.partition("=")
     path = tuple(key.strip().split("."))
-    if not equals or not all(path):
+    if not equals or not all(path) or len(path) > MAX_DEPTH:
         raise ConfigError(f"{origin}: expected key.sub=value")
-    value, _ = _parse(value_text, origin)
+    value, inner = _parse(value_text, origin)
     origins: dict[KeyPath, str] = {path[:end]: origin for end in range(1, len(path) + 1)}
+    origins |= {(*path, *below): origin for below in inner}
     values: Any = value
     for part in reversed(path):
         values = {part: values}
     return Layer(values, origins)
+
+
+def dump(values: Mapping[str, Any]) -> str:
+    """YAML that this file reads back to the same values."""
+    text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def merge(layers: list[Layer]) -> Layer:

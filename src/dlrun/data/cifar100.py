@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
+from dlrun.data.archive import open_tar
 from dlrun.data.download import digest
 from dlrun.data.published import Published, obtain
 from dlrun.errors import DataError
@@ -74,7 +75,7 @@ def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
     temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
     try:
         (temporary / FOLDER).mkdir(parents=True)
-        with tarfile.open(archive, "r|*") as stream:
+        with open_tar(archive) as stream:
             for member in stream:
                 name = member.name.removeprefix("./")
                 if name in {f"{FOLDER}/{part}" for part in PARTS} and member.isreg():
@@ -108,21 +109,18 @@ def _check(file: Path) -> None:
             entry = safe_pickle.load(stream, str(file))
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
-    wanted = [b"fine_label_names"] if file.name == "meta" else [b"data", b"fine_labels"]
-    entry = {_bytes(key): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-    missing = [key.decode() for key in wanted if key not in entry]
+    wanted = ["fine_label_names"] if file.name == "meta" else ["data", "fine_labels"]
+    missing = [key for key in wanted if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise DataError(f"{file}: not CIFAR100: no {', '.join(missing)}")
-    if b"data" in entry:
-        pixels, labels = entry[b"data"], entry[b"fine_labels"]
+    if "data" in wanted:
+        pixels, labels = entry["data"], entry["fine_labels"]
+        if not isinstance(labels, list) or not labels:
+            raise DataError(f"{file}: not CIFAR100: no list of labels")
         if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
             raise DataError(f"{file}: not CIFAR100: pixels are not (images, 3072) bytes")
         if not all(isinstance(label, int) and 0 <= label < 100 for label in labels):
             raise DataError(f"{file}: not CIFAR100: labels are not 0 to 99")
-
-
-def _bytes(key: object) -> bytes:
-    return key.encode() if isinstance(key, str) else key if isinstance(key, bytes) else b""
 
 
 def _read(root: Path, *, train: bool) -> Images:

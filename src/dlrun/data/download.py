@@ -5,19 +5,27 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin, urlsplit
 
 from dlrun.errors import DataError, DownloadError
 from dlrun.screen import Screen
 
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
 CHUNK = 1 << 20
 TIMEOUT_SECONDS = 30.0
+MAX_REDIRECTS = 5
 
 
 def digest(path: Path, algorithm: str) -> str:
-    """The file's hash in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, algorithm).hexdigest()
+    """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, algorithm).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def download(
@@ -75,7 +83,30 @@ class _NoAnswerError(Exception):
 def _fetch(url: str, part: Path, screen: Screen) -> None:
     import urllib3  # only a download needs it
 
-    _check_scheme(url)
+    screen.note(f"downloading {url}")
+    try:
+        with contextlib.closing(_answer(url)) as response:
+            if response.status != 200:
+                raise _NoAnswerError(f"HTTP {response.status}")
+            size = response.length_remaining or None
+            with part.open("wb") as stream, screen.progress(part.stem, size, "bytes") as bar:
+                done = 0
+                # Not decoded: servers label a .gz file as if it were zipped for the way only.
+                for chunk in response.stream(CHUNK, decode_content=False):
+                    stream.write(chunk)
+                    done += len(chunk)
+                    bar.to(done)
+    except urllib3.exceptions.HTTPError as error:
+        reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
+        if isinstance(reason, urllib3.exceptions.ProtocolError):
+            reason = reason.args[-1]  # its own words are a tuple
+        raise _NoAnswerError(str(reason).split(": ", 1)[-1] or type(reason).__name__) from None
+
+
+def _answer(url: str) -> "BaseHTTPResponse":
+    """The answer behind all redirects; nothing is sent to an address that is not allowed."""
+    import urllib3
+
     retries = urllib3.Retry(
         total=4,
         backoff_factor=0.5,
@@ -83,26 +114,16 @@ def _fetch(url: str, part: Path, screen: Screen) -> None:
         respect_retry_after_header=True,
         raise_on_status=False,
     )
-    screen.note(f"downloading {url}")
-    try:
-        with contextlib.closing(
-            urllib3.PoolManager().request(
-                "GET", url, preload_content=False, retries=retries, timeout=TIMEOUT_SECONDS
-            )
-        ) as response:
-            if response.status != 200:
-                raise _NoAnswerError(f"HTTP {response.status}")
-            _check_scheme(response.geturl() or url)
-            size = int(response.headers.get("Content-Length", 0)) or None
-            with part.open("wb") as stream, screen.progress(part.stem, size, "bytes") as bar:
-                done = 0
-                for chunk in response.stream(CHUNK):
-                    stream.write(chunk)
-                    done += len(chunk)
-                    bar.to(done)
-    except urllib3.exceptions.HTTPError as error:
-        reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-        raise _NoAnswerError(str(reason).split(": ", 1)[-1] or type(reason).__name__) from None
+    manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
+    for _ in range(MAX_REDIRECTS + 1):
+        _check_scheme(url)
+        response = manager.request("GET", url, preload_content=False, redirect=False)
+        location = response.get_redirect_location()
+        if not location:
+            return response
+        response.close()
+        url = urljoin(url, location)
+    raise _NoAnswerError(f"more than {MAX_REDIRECTS} redirects")
 
 
 def _check_scheme(url: str) -> None:

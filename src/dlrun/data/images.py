@@ -24,7 +24,11 @@ def find(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        try:
+            is_folder, exists = path.is_dir(), path.exists()
+        except OSError as error:  # such as a name that is too long
+            raise ConfigError(f"{path}: {error.strerror}") from None
+        if is_folder:
             files = sorted(
                 file
                 for file in path.rglob("*")
@@ -36,7 +40,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
                     f"it looks for {', '.join(sorted(SUFFIXES))}",
                 )
             found += files
-        elif path.exists():
+        elif exists:
             found.append(path)
         else:
             raise ConfigError(f"{path}: no such image or folder")

@@ -111,7 +111,7 @@ def _load_cached(config: "ReviewsData", folder: Path, screen: Screen) -> Reviews
         _save(_assemble(encoded, config.num_words, config.source, generated=False), cache)
     try:
         return _read(cache, origin=f"IMDB reviews ({config.source}, {files[0].name})")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
         raise DataError(f"{cache}: damaged ({error})", "delete that folder and run again") from None
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
+from dlrun.data.archive import open_tar
 from dlrun.data.published import Published
 from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
 from dlrun.errors import DataError
@@ -64,7 +65,7 @@ def read_stanford(archive: Path, num_words: int) -> Encoded:
     """
     texts: dict[tuple[str, str], dict[str, bytes]] = {group: {} for group in _GROUPS}
     try:
-        with tarfile.open(archive, "r|*") as stream:
+        with open_tar(archive) as stream:
             total = 0
             for count, member in enumerate(stream):
                 total += member.size
@@ -129,19 +130,29 @@ def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
     names = ["x_train", "y_train", "x_test", "y_test"]
     x_train, y_train, x_test, y_test = safe_pickle.load_npz(arrays, names)
     for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
-        if len(x) != len(y) or not len(x):
-            raise DataError(f"{arrays}: {len(x)} reviews but {len(y)} labels in {part}")
-    shift = FIRST_WORD - 1
+        if x.shape[:1] != y.shape or not x.size:
+            raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
+        if not np.isin(y, (0, 1)).all():
+            raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
     try:
         train, test = (
-            Ragged.from_ids([[int(rank) + shift for rank in r] for r in x], num_words)
+            Ragged.from_ids([[_id(rank) for rank in r] for r in x], num_words)
             for x in (x_train, x_test)
         )
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
+    try:
         ranks: dict[str, int] = json.loads(word_index.read_text(encoding="utf-8"))
-        words = sorted(ranks, key=lambda word: int(ranks[word]))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{arrays} or {word_index}: not Keras's reviews: {error}") from None
+        words = sorted(ranks.keys(), key=lambda word: int(ranks[word]))
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{word_index}: not Keras's word index: {error}") from None
     return Encoded(train, y_train.astype(np.int8), test, y_test.astype(np.int8), words)
+
+
+def _id(rank: int) -> int:
+    if rank < 0:
+        raise ValueError(f"a word of rank {rank}")
+    return int(rank) + FIRST_WORD - 1
 
 
 def generate(reviews: int, seed: int, num_words: int) -> Encoded:

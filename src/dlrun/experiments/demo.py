@@ -28,6 +28,10 @@ def run(runs_dir: Path | None, data_dir: Path | None) -> None:
         assert folder is not None  # no dry run
         folders.append(folder)
     screen.show(_summary(folders))
+    screen.show("\nFigures")
+    for folder in folders:
+        for figure in read_results(folder)["figures"]:
+            screen.show(Text(str(folder / figure)))
     screen.show(
         "\nResults on generated data show that everything works; they say nothing about the "
         "book's.\n`dlrun imdb-dense` runs on the real reviews."
@@ -49,5 +53,4 @@ def _summary(folders: list[Path]) -> Table:
         )
         seconds = f"{results['seconds']['total']:.1f}"
         table.add_row(results["experiment"], result, results["data"], seconds)
-        table.add_row("", Text(str(folder / results["figures"][0]), style="dim"))
     return table

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +19,7 @@ from dlrun.screen import printable
 from dlrun.session import Results, Session
 
 if TYPE_CHECKING:
-    from dlrun.models.lasso_path import Solution
+    from dlrun.models.lasso import PathSolver, Solution
 
 COLUMNS = [
     "lambda",
@@ -29,6 +29,7 @@ COLUMNS = [
     "nonzero",
     "objective",
     "seconds",
+    "duality_gap",
 ]
 WORDS_SHOWN = 10
 PARTNER = "imdb-dense"  # whose learning curve stands in the figure's right panel
@@ -41,12 +42,26 @@ class Penalties(Section):
     smallest: Fraction
 
 
+class LiblinearSettings(Section):
+    """scikit-learn's own."""
+
+    tolerance: Annotated[float, Field(gt=0)]
+    max_iterations: PositiveInt
+
+
 class Solver(Section):
     """What solves the path."""
 
-    name: Literal["liblinear"]
-    tolerance: Annotated[float, Field(gt=0)]
-    max_iterations: PositiveInt
+    name: Literal["newton", "liblinear"]
+    intercept: Literal["penalised", "free"]
+    tolerance: Annotated[float, Field(gt=0, lt=1)]
+    liblinear: LiblinearSettings
+
+    @model_validator(mode="after")
+    def _liblinear_penalises(self) -> "Solver":
+        if self.name == "liblinear" and self.intercept == "free":
+            raise ValueError("liblinear penalises the intercept: use newton for a free one")
+        return self
 
 
 class Config(Experiment):
@@ -109,7 +124,7 @@ def _solve(
     config: Config, session: Session, splits: dict[str, tuple[Any, Any]]
 ) -> tuple[list["Solution"], list[dict[str, float]]]:
     """The solutions, and for each the row that it gave in metrics.csv."""
-    from dlrun.models.lasso_path import Liblinear, objective, penalty_path
+    from dlrun.models.lasso import penalty_path
 
     X, y = splits["train"]
     if y.min() == y.max():
@@ -118,7 +133,7 @@ def _solve(
             "use data with both positive and negative reviews",
         )
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
-    solve = Liblinear(config.solver.tolerance, config.solver.max_iterations, config.seed)
+    solve = _solver(config)
     solutions, rows = [], []
     session.folder.start_metrics(COLUMNS)
     session.screen.note(f"solving {len(penalties)} lambdas with {config.solver.name}")
@@ -134,7 +149,8 @@ def _solve(
                 "lambda": solution.penalty,
                 **accuracy,
                 "nonzero": int(np.count_nonzero(solution.coef)),
-                "objective": objective(X, y, solution),
+                "objective": solution.objective,
+                "duality_gap": solution.duality_gap,
                 "seconds": seconds,
             }
             session.folder.add_metrics(row)
@@ -147,6 +163,17 @@ def _solve(
             )
             started = time.perf_counter()
     return solutions, rows
+
+
+def _solver(config: Config) -> "PathSolver":
+    if config.solver.name == "liblinear":
+        from dlrun.models.lasso import Liblinear
+
+        settings = config.solver.liblinear
+        return Liblinear(settings.tolerance, settings.max_iterations, config.seed)
+    from dlrun.models.lasso_newton import ProximalNewton  # needs numba
+
+    return ProximalNewton(config.solver.tolerance, config.solver.intercept)
 
 
 def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:

@@ -6,16 +6,18 @@ from dlrun.session import Results, Session
 
 
 class Data(ReviewsData):
-    """The reviews, and how many ids of each are kept."""
+    """The reviews, and how many ids of each are kept and how they are batched."""
 
     max_length: PositiveInt
+    pool: PositiveInt
 
 
 class Model(Section):
-    """The network's sizes."""
+    """The network's sizes, and how it is computed."""
 
     embedding: PositiveInt
     hidden: PositiveInt
+    skip_padding: bool
 
 
 class Config(Network):
@@ -32,7 +34,7 @@ def run(config: Config, session: Session) -> Results:
     from dlrun.data import imdb
     from dlrun.experiments.networks import train_network
     from dlrun.models.lstm import LSTMClassifier
-    from dlrun.training.data import ArrayData, TensorBatches
+    from dlrun.training.data import ArrayData, SequenceBatches
 
     length = config.data.max_length
     with session.phase("data"):
@@ -41,16 +43,22 @@ def run(config: Config, session: Session) -> Results:
         sequences = train.ids.padded(length)
         fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
         data = ArrayData(
-            TensorBatches(sequences[fitted], train.labels[fitted]),
-            TensorBatches(sequences[valid], train.labels[valid]),
-            TensorBatches(test.ids.padded(length), test.labels),
+            SequenceBatches(sequences[fitted], train.labels[fitted]),
+            SequenceBatches(sequences[valid], train.labels[valid]),
+            SequenceBatches(test.ids.padded(length), test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
+            pool=config.data.pool,
         )
     return train_network(
         config,
         session,
-        lambda: LSTMClassifier(reviews.width, config.model.embedding, config.model.hidden),
+        lambda: LSTMClassifier(
+            reviews.width,
+            config.model.embedding,
+            config.model.hidden,
+            skip_padding=config.model.skip_padding,
+        ),
         data,
         classes=2,
         example=torch.zeros(10, length, dtype=torch.int32),

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import os
 import signal
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -55,12 +57,25 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
     Raises whatever ended the run early, after results.json says so.
     """
     config = resolve(name, options.config, options.overrides)
+    if options.dry_run:
+        screen = Screen(quiet=options.quiet)
+        screen.out.print(Text(configs.to_yaml(config).rstrip()))
+        into = session.runs_dir(options.runs_dir) / name
+        screen.note(f"dry run: the config is valid; a run would go into {into}")
+        return 0, None
+    if _is_worker():
+        with tempfile.TemporaryDirectory() as scratch:
+            return _execute(
+                name,
+                config,
+                replace(options, runs_dir=Path(scratch), quiet=True, results=False, json=False),
+            )
+    return _execute(name, config, options)
+
+
+def _execute(name: str, config: Experiment, options: Options) -> tuple[int, Path | None]:
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     runs_dir = session.runs_dir(options.runs_dir)
-    if options.dry_run:
-        screen.out.print(Text(configs.to_yaml(config).rstrip()))
-        screen.note(f"dry run: the config is valid; a run would go into {runs_dir / name}")
-        return 0, None
     folder = RunFolder.claim(runs_dir, name, options.name)
     with _logging_to(folder), _terminable():
         around = Session(
@@ -75,6 +90,12 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
         if options.json:
             screen.out.file.write((folder.path / "results.json").read_text(encoding="utf-8"))
         return results.exit_code, folder.path
+
+
+def _is_worker() -> bool:
+    """Whether this process helps another that owns the run: a further process of a DDP strategy."""
+    ranks = ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
+    return any(os.environ.get(rank, "0") not in ("", "0") for rank in ranks)
 
 
 def _run(name: str, config: Experiment, around: Session) -> Results:
@@ -147,14 +168,17 @@ def _show(name: str, results: Results, around: Session) -> None:
         beside = [_number(values.get(metric)) for values in published.values()]
         table.add_row(metric, _number(value), *beside)
     screen = around.screen
-    screen.show(table)
+    if any(isinstance(value, float) for value in results.metrics.values()):
+        screen.show(table)
+    else:  # photographs: their labels stand above
+        screen.show(Text(", ".join(f"{name}: {value}" for name, value in results.metrics.items())))
     lines = [("data", results.data)]
     device = results.accelerator.used
     lines.append(("time", f"{around.seconds['total']:.1f} s on {device}"))
     lines += [("figure", str(folder / figure)) for figure in results.figures]
     lines.append(("run", str(folder)))
     for label, text in lines:
-        screen.show(Text(f"{label:<7}", style="dim") + Text(text))
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
 
 def _number(value: Any) -> str:

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from dlrun import plots, session
 from dlrun.accelerator import ACCELERATORS, missing
-from dlrun.config_files import experiment_names
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.runner import Options, execute, resolve
 from dlrun.experiments.sections import Network
@@ -37,9 +36,7 @@ def run(
     if experiment is None:
         screen.show(_table([[device, not why, None, None, why] for device, why in reasons.items()]))
         return
-    if experiment not in experiment_names() or not isinstance(
-        resolve(experiment, files, overrides), Network
-    ):
+    if not isinstance(resolve(experiment, files, overrides), Network):
         raise ConfigError(
             f"{experiment} trains no network, so there is no epoch to time",
             "choose one of cifar100, imdb-dense, imdb-lstm",

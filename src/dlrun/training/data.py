@@ -1,5 +1,6 @@
 """Arrays in memory -> batches. A data set is indexed with a whole batch at once."""
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -40,6 +41,14 @@ class TensorBatches(Dataset[Any]):
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
 
 
+class SequenceBatches(TensorBatches):
+    """Padded sequences of ids, (n_rows, length), and how many of each row are no padding."""
+
+    def __init__(self, sequences: NDArray[np.int32], targets: NDArray[Any]) -> None:
+        super().__init__(sequences, targets)
+        self.lengths = sequences.shape[1] - (sequences != 0).argmax(axis=1)
+
+
 class BagBatches(Dataset[Any]):
     """Rows of a binary CSR matrix: inputs (ids, starts), see models.dense.Bag."""
 
@@ -59,13 +68,31 @@ class BagBatches(Dataset[Any]):
 class EpochBatches(Sampler[NDArray[np.int64]]):
     """Batches of indices; the order depends only on the seed and the epoch.
 
-    Where several processes train, each takes every `world_size`-th batch.
+    Args:
+        size: rows of the data set.
+        batch_size: rows of a batch.
+        seed: shuffles the rows; None keeps them in order.
+        lengths: of the rows, (size,). Given them, batches hold rows of similar length: the rows are
+            shuffled, each pool of `pool` batches is sorted by length, the batches are shuffled.
+        pool: batches sorted together.
+        rank: of this process among those that train. Each takes every `world_size`-th row; where
+            they are shuffled as many as the others, for the training steps must keep pace.
+        world_size: number of these processes.
     """
 
     def __init__(
-        self, size: int, batch_size: int, seed: int | None, rank: int = 0, world_size: int = 1
+        self,
+        size: int,
+        batch_size: int,
+        seed: int | None,
+        *,
+        lengths: NDArray[np.int64] | None = None,
+        pool: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.lengths, self.pool = lengths, pool
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
 
@@ -74,20 +101,35 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        batches = -(-self.size // self.batch_size)
-        return max(1, batches // self.world_size)
+        return math.ceil(len(self._rows()) / self.batch_size)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        order = np.arange(self.size)
+        rows = np.asarray(self._rows())
+        random = np.random.default_rng([self.seed or 0, self.epoch])
         if self.seed is not None:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        starts = range(self.rank * self.batch_size, self.size, self.world_size * self.batch_size)
-        for start in list(starts)[: len(self)]:
-            yield order[start : start + self.batch_size]
+            rows = random.permutation(self.size)[rows]
+        if self.lengths is not None:
+            pooled = self.batch_size * self.pool if self.seed is not None else len(rows)
+            for start in range(0, len(rows), pooled):
+                some = rows[start : start + pooled]
+                rows[start : start + pooled] = some[np.argsort(self.lengths[some], kind="stable")]
+        starts = np.arange(0, len(rows), self.batch_size)
+        if self.lengths is not None and self.seed is not None:
+            random.shuffle(starts)
+        for start in starts.tolist():
+            yield rows[start : start + self.batch_size]
+
+    def _rows(self) -> range:
+        shared = self.size if self.seed is None else self.size - self.size % self.world_size
+        return range(self.rank, shared, self.world_size)
 
 
 class ArrayData(pl.LightningDataModule):
-    """Training, validation and test data in memory."""
+    """Training, validation and test data in memory.
+
+    `pool` above 1 batches rows of similar length (see EpochBatches); the data sets must then have
+    a `lengths`.
+    """
 
     def __init__(
         self,
@@ -97,10 +139,11 @@ class ArrayData(pl.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
+        pool: int = 1,
     ) -> None:
         super().__init__()
         self.sets = {"train": train, "valid": valid, "test": test}
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.pool = batch_size, seed, pool
 
     def first_batch(self) -> tuple[Any, Tensor]:
         """The training set's first rows: for a probe."""
@@ -112,7 +155,15 @@ class ArrayData(pl.LightningDataModule):
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         data: Any = self.sets[part]
-        batches = EpochBatches(len(data), self.batch_size, seed, rank, world_size)
+        batches = EpochBatches(
+            len(data),
+            self.batch_size,
+            seed,
+            lengths=data.lengths if self.pool > 1 else None,
+            pool=self.pool,
+            rank=rank,
+            world_size=world_size,
+        )
         return DataLoader(data, sampler=batches, batch_size=None, collate_fn=_unchanged)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -120,11 +171,11 @@ class ArrayData(pl.LightningDataModule):
         return self._loader("train", self.seed)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """In order."""
+        """Not shuffled."""
         return self._loader("valid", None)
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """In order."""
+        """Not shuffled."""
         return self._loader("test", None)
 
 

@@ -120,6 +120,9 @@ def _interruptible(step: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 def make_trainer(config: "Network", device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
     """A quiet Trainer. Raises ConfigError where Lightning refuses the config's values."""
     quiet_lightning()
+    # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset:
+    # a tenth of the LSTM's time, and no part of giving the same numbers.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     section = config.trainer
     try:
         return pl.Trainer(

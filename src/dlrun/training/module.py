@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class StageMetrics(nn.Module):
     def __init__(self, stage: str, classes: int) -> None:
         super().__init__()
         self.stage = stage
-        self.loss = MeanMetric(nan_strategy="disable")
+        # Two sums: torchmetrics 1.9's MeanMetric drops NaN, or else ignores its weights.
+        self.loss_sum = SumMetric(nan_strategy="disable")
+        self.rows = SumMetric(nan_strategy="disable")
         self.accuracy: BinaryAccuracy | MulticlassAccuracy = (
             BinaryAccuracy(validate_args=False)
             if classes == 2
@@ -45,15 +47,18 @@ class StageMetrics(nn.Module):
     def finish(self) -> dict[str, float]:
         """The metrics over all batches and processes; begins anew."""
         losses, predicted, targets = zip(*self._batches, strict=True)
-        sizes = torch.tensor([len(target) for target in targets], device=losses[0].device)
-        self.loss.update(torch.stack(losses).float(), sizes)
+        sizes = torch.tensor(
+            [len(target) for target in targets], device=losses[0].device, dtype=torch.float
+        )
+        self.loss_sum.update(torch.stack(losses).float() @ sizes)
+        self.rows.update(sizes.sum())
         self.accuracy.update(torch.cat(predicted), torch.cat(targets))
         values = {
-            f"{self.stage}_loss": float(self.loss.compute()),
+            f"{self.stage}_loss": float(self.loss_sum.compute() / self.rows.compute()),
             f"{self.stage}_accuracy": float(self.accuracy.compute()),
         }
-        self.loss.reset()
-        self.accuracy.reset()
+        for metric in (self.loss_sum, self.rows, self.accuracy):
+            metric.reset()
         self._batches.clear()
         return values
 

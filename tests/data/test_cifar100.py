@@ -1,0 +1,256 @@
+import io
+import pickle
+import random
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlrun.data import cifar100, sample
+from dlrun.errors import DataError, DownloadError
+from dlrun.screen import Screen
+from tests.data.test_safe_pickle import creating, python2_pickle
+
+META = {
+    "fine_label_names": [f"fine {number}" for number in range(100)],
+    "coarse_label_names": [f"coarse {number}" for number in range(20)],
+}
+
+
+def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
+    """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
+    pixels, labels = sample.images(images, seed)
+    values = {
+        "filenames": [f"image_{number}.png" for number in range(images)],
+        "batch_label": f"batch of {images}",
+        "fine_labels": labels.tolist(),
+        "coarse_labels": (labels // 5).tolist(),
+        "data": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).reshape(images, 3072)),
+    }
+    values |= changes
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def parts(**changes: bytes) -> dict[str, bytes]:
+    made = {
+        "train": python2_pickle(half(6, 0)),
+        "test": python2_pickle(half(4, 1)),
+        "meta": python2_pickle(META),
+    }
+    return made | changes
+
+
+def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> Path:
+    path = folder / "cifar.tar.gz"
+    with tarfile.open(path, mode) as archive:
+        for name, raw in members.items():
+            member = tarfile.TarInfo(f"cifar-100-python/{name}")
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    return path
+
+
+def load(folder: Path, source: Path | None) -> cifar100.Cifar100:
+    return cifar100.load(source, folder / "data", [], Screen(quiet=True))
+
+
+def left_over(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "data" / "cifar100").iterdir())
+
+
+def assert_complete(data: cifar100.Cifar100) -> None:
+    for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
+        pixels, labels = sample.images(count, seed)
+        assert images.pixels.shape == (count, 3, 32, 32)
+        assert images.pixels.dtype == np.uint8
+        assert images.pixels.flags.c_contiguous
+        assert np.array_equal(images.pixels.transpose(0, 2, 3, 1), pixels)
+        assert images.labels.dtype == np.int64
+        assert images.labels.tolist() == labels.tolist()
+
+
+def test_an_archive_as_published(tmp_path: Path) -> None:
+    data = load(tmp_path, archive_of(tmp_path, parts()))
+    assert_complete(data)
+    assert data.origin == "CIFAR100 (cifar.tar.gz)"
+
+
+@pytest.mark.parametrize("mode", ["w", "w:bz2"])
+def test_an_archive_packed_otherwise(tmp_path: Path, mode: str) -> None:
+    assert_complete(load(tmp_path, archive_of(tmp_path, parts(), mode)))
+
+
+def test_a_folder_is_read_where_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name, raw in parts().items():
+        (folder / name).write_bytes(raw)
+    assert_complete(load(tmp_path, folder.parent))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_files_that_python_3_pickled(tmp_path: Path, protocol: int) -> None:
+    values = {"train": half(6, 0), "test": half(4, 1), "meta": META}
+    members = {name: pickle.dumps(value, protocol) for name, value in values.items()}
+    assert_complete(load(tmp_path, archive_of(tmp_path, members)))
+
+
+def test_the_archive_is_extracted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = archive_of(tmp_path, parts())
+    for _ in range(2):
+        assert_complete(cifar100.load(archive, tmp_path / "data", [], Screen()))
+    assert capsys.readouterr().err.count("extracting") == 1
+    assert len(left_over(tmp_path)) == 1
+    load(tmp_path, archive_of(tmp_path, parts(test=python2_pickle(half(5, 2)))))
+    assert len(left_over(tmp_path)) == 2
+
+
+def test_only_the_three_files_are_extracted(tmp_path: Path) -> None:
+    others = {"../../../evil": b"evil", "file.txt~": b"x", "train/x": b"x", "sub/train": b"x"}
+    load(tmp_path, archive_of(tmp_path, others | parts()))
+    (extracted,) = left_over(tmp_path)
+    root = tmp_path / "data" / "cifar100" / extracted
+    assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*")) == [
+        "cifar-100-python",
+        "cifar-100-python/meta",
+        "cifar-100-python/test",
+        "cifar-100-python/train",
+    ]
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_link_in_place_of_a_file_is_not_followed(tmp_path: Path, kind: bytes) -> None:
+    members = parts()
+    secret = tmp_path / "secret"
+    secret.write_bytes(members.pop("train"))
+    archive = archive_of(tmp_path, members, "w")
+    with tarfile.open(archive, "a") as more:
+        link = tarfile.TarInfo("cifar-100-python/train")
+        link.type, link.linkname = kind, str(secret)
+        more.addfile(link)
+    with pytest.raises(DataError, match="no cifar-100-python/train$"):
+        load(tmp_path, archive)
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize("missing", [["train"], ["test"], ["meta"], ["train", "meta"]])
+def test_missing_members_are_named(tmp_path: Path, missing: list[str]) -> None:
+    members = {name: raw for name, raw in parts().items() if name not in missing}
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, archive_of(tmp_path, members))
+    names = ", ".join(f"cifar-100-python/{name}" for name in missing)
+    assert caught.value.message.endswith(f"cifar.tar.gz: no {names}")
+    assert left_over(tmp_path) == []
+
+
+def test_a_missing_file_of_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cifar-100-python/train: No such file or directory"):
+        load(tmp_path, tmp_path)
+    with pytest.raises(DataError, match=r"none\.tar\.gz: no such file"):
+        load(tmp_path, tmp_path / "none.tar.gz")
+
+
+@pytest.mark.parametrize("part", ["train", "test", "meta"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path, part: str, protocol: int) -> None:
+    created = tmp_path / "created"
+    content = half(4, 1) | META | {"filenames": [creating(created)]}
+    archive = archive_of(tmp_path, parts(**{part: pickle.dumps(content, protocol)}))
+    for _ in range(2):  # the second time from what the first one extracted
+        with pytest.raises(DataError, match=rf"python/{part}: refused: it asks for \w+\.call,"):
+            load(tmp_path, archive)
+        assert not created.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (half(4, 1, data=None), "not CIFAR100: no data"),
+        (half(4, 1, data=None, fine_labels=None), "not CIFAR100: no data, fine_labels"),
+        ([1, 2], "not CIFAR100: no data, fine_labels"),
+        ({name.encode(): value for name, value in half(4, 1).items()}, "not CIFAR100: no data"),
+        (half(4, 1, fine_labels=5), "no list of labels"),
+        (half(4, 1, fine_labels=[]), "no list of labels"),
+        (half(4, 1, fine_labels=[1, 2, 3]), r"pixels are not \(images, 3072\) bytes"),
+        (half(4, 1, data=[[0] * 3072] * 4), r"pixels are not \(images, 3072\) bytes"),
+        (half(4, 1, data=np.zeros((4, 1024), np.uint8)), r"pixels are not \(images, 3072\) bytes"),
+        (half(4, 1, data=np.zeros((4, 3, 32, 32), np.uint8)), r"pixels are not \(images, 3072\)"),
+        (half(4, 1, data=np.zeros((4, 3072))), r"pixels are not \(images, 3072\) bytes"),
+        (half(4, 1, fine_labels=[0, 1, 2, 100]), "labels are not 0 to 99"),
+        (half(4, 1, fine_labels=[0, 1, 2, -1]), "labels are not 0 to 99"),
+        (half(4, 1, fine_labels=[0, 1, 2, 0.5]), "labels are not 0 to 99"),
+    ],
+)
+def test_other_contents_are_refused(tmp_path: Path, content: Any, problem: str) -> None:
+    with pytest.raises(DataError, match=f"cifar-100-python/test: .*{problem}"):
+        load(tmp_path, archive_of(tmp_path, parts(test=pickle.dumps(content, 4))))
+
+
+def test_a_meta_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    meta = python2_pickle({"label_names": ["airplane"]})
+    with pytest.raises(DataError, match="python/meta: not CIFAR100: no fine_label_names"):
+        load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x80\x02}", b"not a pickle", python2_pickle(META)[:-1]])
+def test_a_damaged_pickle_is_refused(tmp_path: Path, raw: bytes) -> None:
+    with pytest.raises(DataError, match="python/test: refused: "):
+        load(tmp_path, archive_of(tmp_path, parts(test=raw)))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path: Path, mode: str) -> None:
+    archive = archive_of(tmp_path, parts(), mode)
+    raw = archive.read_bytes()
+    ends = len(raw) * 4 // 5 if mode == "w:gz" else raw.rindex(b".") + 1
+    for end in [0, 3, 10, 511, 512, *random.Random(0).sample(range(ends), 40)]:
+        archive.write_bytes(raw[:end])
+        with pytest.raises(DataError, match=r"cifar\.tar\.gz: damaged, or no tar archive"):
+            load(tmp_path, archive)
+    assert left_over(tmp_path) == []
+
+
+def test_a_file_of_untold_size_is_refused_by_its_header(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("cifar-100-python/train")
+    member.size = cifar100.MAX_BYTES + 1
+    archive = tmp_path / "cifar.tar"
+    archive.write_bytes(member.tobuf())
+    with pytest.raises(DataError, match="cifar-100-python/train has 536,870,913 bytes: refused"):
+        load(tmp_path, archive)
+    assert left_over(tmp_path) == []
+
+
+def test_many_may_extract_at_once(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, parts())
+    found: list[cifar100.Cifar100] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load(tmp_path, archive))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(left_over(tmp_path)) == 1
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataError, match=r"cifar\.tar\.gz to .*data/cifar100: Not a directory"):
+        load(tmp_path, archive_of(tmp_path, parts()))
+
+
+def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    with pytest.raises(DownloadError, match=r"cifar-100-python\.tar\.gz is not in") as caught:
+        load(tmp_path, None)
+    assert "data.source=sample" in caught.value.hint
+    folder = tmp_path / "data" / "cifar100"
+    folder.mkdir(parents=True)
+    archive_of(tmp_path, parts()).rename(folder / "cifar-100-python.tar.gz")
+    assert_complete(load(tmp_path, None))

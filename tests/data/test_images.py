@@ -1,0 +1,276 @@
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlrun.data.images import UnreadableImageError, find, read, shipped
+from dlrun.errors import ConfigError
+
+EXIF_ORIENTATION = 0x112
+# How a camera's picture must be stored for each orientation to show it upright.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def noise(height: int = 24, width: int = 32) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def saved(folder: Path, image: Image.Image, name: str, **options: Any) -> Path:
+    path = folder / name
+    image.save(path, **options)
+    return path
+
+
+def colour(path: Path) -> tuple[int, ...]:
+    """The only colour of a picture."""
+    image = read(path)
+    assert image.mode == "RGB"
+    colours = image.getcolors()
+    assert colours is not None and len(colours) == 1, colours
+    return tuple(colours[0][1])
+
+
+def png(bits: int, colour_type: int, pixel: bytes, width: int = 2, extra: bytes = b"") -> bytes:
+    """A PNG of equal pixels, in depths that Pillow does not write."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    head = struct.pack(">IIBBBBB", width, 2, bits, colour_type, 0, 0, 0)
+    rows = zlib.compress((b"\0" + pixel * width) * 2)
+    body = chunk(b"IHDR", head) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.PNG", "a.webp"])
+def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
+    options = {"lossless": True} if name == "a.webp" else {}
+    image = read(saved(tmp_path, noise(), name, **options))
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image), np.asarray(noise()))
+
+
+def test_jpeg_comes_out_nearly_as_it_is(tmp_path: Path) -> None:
+    red = Image.new("RGB", (40, 30), (200, 30, 60))
+    image = read(saved(tmp_path, red, "a.jpeg", quality=95))
+    assert image.size == (40, 30)
+    assert np.abs(np.asarray(image).astype(int) - (200, 30, 60)).max() < 4
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "expected"),
+    [
+        (Image.new("L", (3, 2), 90), {}, (90, 90, 90)),
+        (Image.new("1", (3, 2), 1), {}, (255, 255, 255)),
+        (Image.new("LA", (3, 2), (90, 255)), {}, (90, 90, 90)),
+        (Image.new("LA", (3, 2), (90, 0)), {}, (255, 255, 255)),
+        (Image.new("RGBA", (3, 2), (10, 20, 30, 255)), {}, (10, 20, 30)),
+        (Image.new("RGBA", (3, 2), (10, 20, 30, 0)), {}, (255, 255, 255)),
+        (Image.new("RGBA", (3, 2), (0, 0, 0, 51)), {}, (204, 204, 204)),
+        (Image.new("RGB", (3, 2), (1, 2, 3)), {"transparency": (1, 2, 3)}, (255, 255, 255)),
+        (Image.new("RGB", (3, 2), (1, 2, 3)), {"transparency": (9, 9, 9)}, (1, 2, 3)),
+        (Image.new("L", (3, 2), 7), {"transparency": 7}, (255, 255, 255)),
+        (Image.new("P", (3, 2), 0), {"transparency": 0}, (255, 255, 255)),
+        (Image.fromarray(np.full((2, 3), 65535, np.uint16)), {}, (255, 255, 255)),
+        (Image.fromarray(np.full((2, 3), 30_000, np.uint16)), {}, (117, 117, 117)),
+        (Image.fromarray(np.full((2, 3), 128, np.uint16)), {}, (0, 0, 0)),
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
+)
+def test_every_mode_becomes_rgb_on_white(
+    tmp_path: Path, image: Image.Image, options: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    assert colour(saved(tmp_path, image, "a.png", **options)) == expected
+
+
+@pytest.mark.parametrize(
+    ("colour_type", "samples", "expected"),
+    [
+        (0, [30_000], (117, 117, 117)),
+        (2, [65_535, 30_000, 0], (255, 117, 0)),
+        (4, [30_000, 65_535], (117, 117, 117)),
+        (6, [65_535, 30_000, 0, 65_535], (255, 117, 0)),
+        (6, [65_535, 30_000, 0, 0], (255, 255, 255)),
+    ],
+)
+def test_sixteen_bits_a_sample(
+    tmp_path: Path, colour_type: int, samples: list[int], expected: tuple[int, ...]
+) -> None:
+    pixel = struct.pack(f">{len(samples)}H", *samples)
+    (tmp_path / "a.png").write_bytes(png(16, colour_type, pixel))
+    assert colour(tmp_path / "a.png") == expected
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    path = saved(tmp_path, cyan, "a.jpg", quality=100)
+    with Image.open(path) as stored:
+        assert stored.mode == "CMYK"
+    red, green, blue = colour(path)
+    assert red < 8 and green > 247 and blue > 247
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_exif_orientation(tmp_path: Path, orientation: int, mode: str) -> None:
+    upright = noise(3, 5)
+    if mode == "I;16":
+        upright = Image.fromarray(np.asarray(upright.convert("L")).astype(np.uint16) * 257)
+    step = STORED[orientation]
+    stored = upright if step is None else upright.transpose(step)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    image = read(saved(tmp_path, stored, "a.png", exif=exif))
+    grey = np.asarray(upright)
+    expected = grey if mode == "RGB" else np.stack([grey // 257] * 3, axis=2)
+    assert np.array_equal(np.asarray(image), expected)
+
+
+def test_exif_orientation_of_a_jpeg(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = 6
+    assert read(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (24, 32)
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 65_535])
+def test_an_impossible_orientation_changes_nothing(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    assert read(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (32, 24)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
+    frames = [Image.new("RGB", (8, 8), one) for one in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    options: dict[str, Any] = {"lossless": True} if name == "a.webp" else {}
+    path = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **options)
+    with Image.open(path) as stored:
+        assert getattr(stored, "n_frames", 1) == 3
+    assert colour(path) == (200, 0, 0)
+
+
+def test_a_transparent_gif_stands_on_white(tmp_path: Path) -> None:
+    assert colour(saved(tmp_path, Image.new("P", (4, 4), 0), "a.gif", transparency=0)) == (255,) * 3
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.png", "a", "a.jpg.bak"])
+def test_contents_count_not_the_extension(tmp_path: Path, name: str) -> None:
+    image = read(saved(tmp_path, noise(), name, format="JPEG"))
+    assert image.size == (32, 24)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
+    whole = saved(tmp_path, noise(64, 64), "whole", format=kind).read_bytes()
+    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
+    assert read(tmp_path / "whole").size == (64, 64)
+    with pytest.raises(UnreadableImageError, match="^damaged: |^not an image of a known kind"):
+        read(tmp_path / "half")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>", b"%PDF-1.7", b"\0" * 5000],
+)
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UnreadableImageError, match=r"not an image of a known kind \(JPEG, PNG,"):
+        read(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM", "ICO"])
+def test_other_kinds_are_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
+        read(saved(tmp_path, noise(), "a.png", format=kind))
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    tiny = bytearray(png(8, 0, b"\0"))
+    tiny[16:24] = struct.pack(">II", 60_000, 60_000)
+    tiny[29:33] = struct.pack(">I", zlib.crc32(tiny[12:29]))
+    (tmp_path / "a.png").write_bytes(tiny)
+    with pytest.raises(UnreadableImageError, match="^refused: .*3600000000 pixels"):
+        read(tmp_path / "a.png")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.jpg"
+    os.mkfifo(pipe)
+    assert find([pipe]) == [pipe]
+    with pytest.raises(UnreadableImageError, match="not a regular file"):
+        read(pipe)
+    saved(tmp_path, noise(), "b.png")
+    assert find([tmp_path]) == [tmp_path / "b.png"]
+
+
+def test_a_folder_and_a_missing_file_are_no_pictures(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.jpg"):
+        with pytest.raises(UnreadableImageError, match="not a regular file"):
+            read(path)
+
+
+def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
+    names = ["b.PNG", "a.jpg", "sub/deep/c.webp", "sub/a.jpeg", "z.gif", "y.bmp"]
+    for name in [*names, "notes.txt", "sub/x.tiff", "x.jpg.txt", "jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    assert find([tmp_path]) == sorted(tmp_path / name for name in names)
+
+
+def test_paths_keep_their_order_and_files_need_no_extension(tmp_path: Path) -> None:
+    for name in ("z", "folder/b.jpg", "folder/a.jpg", "c.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    paths = [tmp_path / "z", tmp_path / "folder", tmp_path / "c.txt"]
+    found = [path.relative_to(tmp_path).as_posix() for path in find(paths)]
+    assert found == ["z", "folder/a.jpg", "folder/b.jpg", "c.txt"]
+    assert find([]) == []
+
+
+def test_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(ConfigError, match="no images in this folder") as caught:
+        find([tmp_path])
+    assert ".bmp, .gif, .jpeg, .jpg, .png, .webp" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["none.jpg", "none/", "x" * 300, "a\0b"])
+def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="no such image or folder|File name too long"):
+        find([tmp_path / name])
+
+
+def test_the_shipped_photographs_are_two_real_ones() -> None:
+    paths = shipped()
+    assert [path.name for path in paths] == ["china.jpg", "flower.jpg"]
+    assert {read(path).size for path in paths} == {(640, 427)}
+    assert np.asarray(read(paths[0])).std() > 30
+
+
+def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
+    path = saved(tmp_path, noise(), "a.png")
+    image = read(path)
+    path.write_bytes(b"")
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    assert stream.getvalue()

@@ -1,0 +1,493 @@
+import io
+import json
+import random
+import shutil
+import string
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlrun.data import imdb, imdb_sources, sample
+from dlrun.errors import ConfigError, DataError, DownloadError
+from dlrun.experiments.sections import ReviewsData
+from dlrun.screen import Screen
+from tests.data.test_safe_pickle import creating, objects
+
+REVIEWS = {
+    "train/pos/10_9.txt": "It's GOOD, it's good!",
+    "train/pos/2_7.txt": "A good film.<br /><br />Good",
+    "train/neg/0_3.txt": "Bad film; the worst",
+    "train/neg/1_1.txt": "It's bad",
+    "test/pos/0_10.txt": "good unseen film",
+    "test/neg/0_2.txt": "bad: it's the 'worst'",
+    "test/neg/3_4.txt": "",
+}
+# Training words in reading order: neg/0_3, neg/1_1, pos/10_9, pos/2_7.
+WORDS = ["good", "it's", "bad", "film", "br", "the", "worst", "a"]
+
+
+def archive_of(
+    folder: Path,
+    reviews: dict[str, str] | None = None,
+    mode: str = "w:gz",
+    prefix: str = "aclImdb/",
+    more: list[tarfile.TarInfo] | None = None,
+) -> Path:
+    path = folder / "reviews.tar.gz"
+    with tarfile.open(path, mode) as archive:
+        for member in more or []:
+            archive.addfile(member, io.BytesIO(b"x" * member.size) if member.size else None)
+        for name, text in (REVIEWS if reviews is None else reviews).items():
+            member = tarfile.TarInfo(prefix + name)
+            raw = text.encode()
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    return path
+
+
+def config(**changes: Any) -> ReviewsData:
+    values = {
+        "source": "stanford",
+        "archive": None,
+        "word_index": None,
+        "mirrors": [],
+        "num_words": 100,
+        "validation": 1,
+        "sample_reviews": 20,
+    }
+    return ReviewsData.model_validate(values | changes)
+
+
+def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
+    return imdb.load(config(**changes), folder / "data", seed, Screen(quiet=True))
+
+
+def caches(folder: Path) -> list[Path]:
+    return sorted((folder / "data" / "imdb").iterdir())
+
+
+def texts(reviews: imdb.Reviews, part: str) -> list[str]:
+    split: imdb.Split = getattr(reviews, part)
+    return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
+
+
+def test_counts_labels_order_and_words(tmp_path: Path) -> None:
+    reviews = load(tmp_path, archive=archive_of(tmp_path))
+    assert reviews.words == WORDS
+    assert reviews.train.labels.tolist() == [0, 0, 1, 1]
+    assert reviews.test.labels.tolist() == [0, 0, 1]
+    assert texts(reviews, "train") == [
+        "<START> bad film the worst",
+        "<START> it's bad",
+        "<START> it's good it's good",
+        "<START> a good film br br good",
+    ]
+    assert texts(reviews, "test") == [
+        "<START> bad it's the <UNK>",  # 'worst' keeps its quotes: another word
+        "<START>",
+        "<START> good <UNK> film",
+    ]
+    assert reviews.train.ids.review(2).tolist() == [1, 5, 4, 5, 4]
+    assert (reviews.origin, reviews.generated) == ("IMDB reviews (stanford, reviews.tar.gz)", False)
+
+
+def test_bags_hold_the_ids_of_the_reviews(tmp_path: Path) -> None:
+    reviews = load(tmp_path, archive=archive_of(tmp_path))
+    for split in (reviews.train, reviews.test):
+        assert split.bags.shape == (len(split.labels), 103)
+        for index in range(len(split.labels)):
+            row = split.bags[index].toarray()[0]
+            assert np.flatnonzero(row).tolist() == sorted(set(split.ids.review(index).tolist()))
+            assert set(row.tolist()) == {0, 1}
+    assert reviews.width == 103
+
+
+def test_ids_at_or_above_num_words_are_unknown(tmp_path: Path) -> None:
+    alphabet = " ".join(letter * (27 - rank) for rank, letter in enumerate("abcdefghijklm"))
+    counted = " ".join(" ".join([word] * (20 - rank)) for rank, word in enumerate(alphabet.split()))
+    reviews = load(
+        tmp_path,
+        archive=archive_of(tmp_path, REVIEWS | {"train/pos/5_8.txt": counted}),
+        num_words=10,
+    )
+    known = {int(id_) for id_ in reviews.train.ids.ids}
+    assert known == {1, 2, *range(4, 10)}
+    assert reviews.width == 13
+    assert len(reviews.words) == 8 + 13
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("prefix", ["aclImdb/", "./aclImdb/"])
+def test_an_archive_is_known_by_its_contents(tmp_path: Path, mode: str, prefix: str) -> None:
+    reviews = load(tmp_path, archive=archive_of(tmp_path, mode=mode, prefix=prefix))
+    assert reviews.words == WORDS
+
+
+def test_what_is_no_review_is_ignored(tmp_path: Path) -> None:
+    names = [
+        "README",
+        "imdb.vocab",
+        "train/urls_pos.txt",
+        "train/unsup/0_0.txt",
+        "train/labeled.txt",
+    ]
+    names += [
+        "train/pos/notes.txt",
+        "train/pos/1_2.txt.bak",
+        "train/pos/x_1.txt",
+        "valid/pos/1_1.txt",
+    ]
+    names += ["train/pos/../neg/9_9.txt", "test/pos/sub/1_1.txt"]
+    others = dict.fromkeys(names, "strange words")
+    archive = archive_of(tmp_path, REVIEWS | others)
+    assert load(tmp_path, archive=archive).words == WORDS
+
+
+def test_a_name_that_only_ends_like_a_review_is_ignored(tmp_path: Path) -> None:
+    strange = {"train/pos/8_8.txt": "strange words"}
+    with pytest.raises(DataError, match="no reviews in"):
+        load(tmp_path, archive=archive_of(tmp_path, strange, prefix="../aclImdb/"))
+    with pytest.raises(DataError, match="no reviews in"):
+        load(tmp_path, archive=archive_of(tmp_path, strange, prefix="/aclImdb/"))
+
+
+def test_links_and_pipes_in_the_archive_are_ignored(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    more = []
+    for number, kind in enumerate([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE]):
+        member = tarfile.TarInfo(f"aclImdb/train/pos/{number + 50}_8.txt")
+        member.type, member.linkname = kind, str(secret)
+        more.append(member)
+    folder = tarfile.TarInfo("aclImdb/train/pos/70_7.txt")
+    folder.type = tarfile.DIRTYPE
+    reviews = load(tmp_path, archive=archive_of(tmp_path, more=[*more, folder]))
+    assert reviews.words == WORDS
+    assert len(reviews.train.labels) == 4
+
+
+def test_bytes_that_are_no_text_do_not_end_it(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in REVIEWS.items():
+            raw = b"caf\xe9 good" if name.startswith("train/pos/10") else text.encode()
+            member = tarfile.TarInfo(f"aclImdb/{name}")
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    assert texts(load(tmp_path, archive=path), "train")[2] == "<START> caf\ufffd good"
+
+
+@pytest.mark.parametrize("missing", ["train/pos", "train/neg", "test/pos", "test/neg"])
+def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
+    left = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
+    with pytest.raises(DataError, match=f"no reviews in aclImdb/{missing}$") as caught:
+        load(tmp_path, archive=archive_of(tmp_path, left))
+    assert "aclImdb/{train,test}/{pos,neg}/ID_STARS.txt" in caught.value.hint
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w"])
+def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path, mode: str) -> None:
+    letters = random.Random(0)
+    many = {
+        f"{part}/{label}/{number}_5.txt": "".join(letters.choices(string.ascii_letters, k=300))
+        for part in ("train", "test")
+        for label in ("pos", "neg")
+        for number in range(4)
+    }
+    archive = archive_of(tmp_path, many, mode)
+    raw = archive.read_bytes()
+    whole = imdb_sources.read_stanford(archive, 100)
+    refused = 0
+    for end in range(0, len(raw), 3 if mode == "w:gz" else 97):
+        archive.write_bytes(raw[:end])
+        try:
+            found = imdb_sources.read_stanford(archive, 100)
+        except DataError as error:
+            assert str(archive) in error.message
+            refused += 1
+        else:  # only the padding behind the last review is gone
+            assert found.words == whole.words
+            assert (len(found.train), len(found.test)) == (8, 8)
+    assert refused > 0.75 * len(range(0, len(raw), 3 if mode == "w:gz" else 97))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8b\x08", b"no archive", b"\0" * 99, b"PK\x03\x04"]
+)
+def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "reviews.tar.gz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"reviews\.tar\.gz: damaged, or no tar archive"):
+        load(tmp_path, archive=path)
+
+
+def test_a_flipped_bit_in_a_header_is_no_end(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, mode="w")
+    raw = bytearray(archive.read_bytes())
+    raw[raw.rindex(b"aclImdb/test/neg/3_4.txt")] ^= 1
+    archive.write_bytes(raw)
+    with pytest.raises(DataError, match="damaged"):
+        load(tmp_path, archive=archive)
+
+
+def test_a_missing_file_and_a_folder_are_data_errors(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.tar\.gz: no such file"):
+        load(tmp_path, archive=tmp_path / "none.tar.gz")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        load(tmp_path, archive=tmp_path)
+
+
+def test_a_review_of_a_megabyte_is_refused(tmp_path: Path) -> None:
+    large = tarfile.TarInfo("aclImdb/train/pos/99_9.txt")
+    large.size = imdb_sources.MAX_REVIEW_BYTES + 1
+    with pytest.raises(DataError, match=r"train/pos/99_9\.txt is no review: 1,048,577 bytes"):
+        load(tmp_path, archive=archive_of(tmp_path, more=[large]))
+
+
+def test_an_archive_of_untold_size_is_refused_by_its_first_header(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("aclImdb/huge")
+    member.size = imdb_sources.MAX_TOTAL_BYTES + 1
+    path = tmp_path / "reviews.tar"
+    path.write_bytes(member.tobuf())
+    with pytest.raises(DataError, match="far larger than the published archive: refused"):
+        load(tmp_path, archive=path)
+
+
+def test_the_second_load_reads_the_cache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = archive_of(tmp_path)
+    prepare = [imdb.load(config(archive=archive), tmp_path / "data", 0, Screen()) for _ in range(2)]
+    assert capsys.readouterr().err.count("preparing the reviews of") == 1
+    first, second = prepare
+    assert first.words == second.words
+    assert np.array_equal(first.train.ids.ids, second.train.ids.ids)
+    (cache,) = caches(tmp_path)
+    about = json.loads((cache / "about.json").read_text())
+    about["words"][0] = "from-the-cache"
+    (cache / "about.json").write_text(json.dumps(about))
+    assert load(tmp_path, archive=archive).words[0] == "from-the-cache"
+
+
+def test_the_cache_has_what_was_prepared(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    encoded = imdb_sources.read_stanford(archive, 100)
+    reviews = load(tmp_path, archive=archive)
+    for split, ids, labels in (
+        (reviews.train, encoded.train, encoded.train_labels),
+        (reviews.test, encoded.test, encoded.test_labels),
+    ):
+        assert np.array_equal(split.ids.ids, ids.ids)
+        assert np.array_equal(split.ids.offsets, ids.offsets)
+        assert np.array_equal(split.labels, labels)
+        assert (split.bags != ids.bag_of_words(103)).nnz == 0
+        assert split.bags.dtype == np.float32
+
+
+def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    load(tmp_path, archive=archive)
+    assert load(tmp_path, archive=archive, num_words=50).width == 53
+    assert len(caches(tmp_path)) == 2
+    load(tmp_path, archive=archive, validation=2, seed=5)  # no part of what is prepared
+    assert len(caches(tmp_path)) == 2
+    changed = archive_of(tmp_path, REVIEWS | {"test/pos/1_9.txt": "more"})
+    assert len(load(tmp_path, archive=changed).test.labels) == 4
+    assert len(caches(tmp_path)) == 3
+
+
+def test_a_renamed_archive_keeps_its_cache(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    load(tmp_path, archive=archive)
+    assert load(tmp_path, archive=archive.rename(tmp_path / "other.bin")).origin.endswith(
+        "other.bin)"
+    )
+    assert len(caches(tmp_path)) == 1
+
+
+FILES = ["about.json"] + [
+    f"{part}_{name}.npy"
+    for part in ("train", "test")
+    for name in ("ids", "offsets", "bag_ids", "bag_offsets", "labels")
+]
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"\x93NUMPY\x01\x00v\x00{'descr'"])
+def test_a_damaged_cache_says_to_delete_it(
+    tmp_path: Path, file: str, content: bytes | None
+) -> None:
+    archive = archive_of(tmp_path)
+    load(tmp_path, archive=archive)
+    (cache,) = caches(tmp_path)
+    if content is None:
+        (cache / file).unlink()
+    else:
+        (cache / file).write_bytes(content)
+    with pytest.raises(DataError, match="prepared-[0-9a-f]{16}: damaged") as caught:
+        load(tmp_path, archive=archive)
+    assert "delete that folder" in caught.value.hint
+    shutil.rmtree(cache)
+    assert load(tmp_path, archive=archive).words == WORDS
+
+
+def test_a_failed_preparation_leaves_no_cache(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, {})
+    with pytest.raises(DataError):
+        load(tmp_path, archive=archive)
+    assert not (tmp_path / "data").exists()
+
+
+def test_many_may_prepare_at_once(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    found: list[list[str]] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(load(tmp_path, archive=archive).words))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [WORDS] * 6
+    assert len(caches(tmp_path)) == 1
+
+
+def test_a_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
+        load(tmp_path, archive=archive_of(tmp_path))
+    assert "DLRUN_DATA_DIR" in caught.value.hint
+
+
+def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    with pytest.raises(DownloadError, match=r"aclImdb_v1\.tar\.gz is not in") as caught:
+        load(tmp_path)
+    assert f"put aclImdb_v1.tar.gz into {tmp_path / 'data' / 'imdb'}" in caught.value.hint
+    assert "data.source=sample" in caught.value.hint
+    (tmp_path / "data" / "imdb").mkdir(parents=True)
+    archive_of(tmp_path).rename(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
+    assert load(tmp_path).words == WORDS
+
+
+def test_the_split_is_seeded_complete_and_shared() -> None:
+    fitted, held = imdb.held_out(100, 20, seed=3)
+    assert (len(fitted), len(held)) == (80, 20)
+    assert sorted([*fitted, *held]) == list(range(100))
+    assert (np.diff(fitted) > 0).all() and (np.diff(held) > 0).all()
+    assert [part.tolist() for part in imdb.held_out(100, 20, 3)] == [fitted.tolist(), held.tolist()]
+    assert imdb.held_out(100, 20, 4)[1].tolist() != held.tolist()
+    assert set(imdb.held_out(100, 5, 3)[1]) < set(held)
+
+
+@pytest.mark.parametrize("changes", [{"source": "sample"}, {}])
+def test_more_held_out_than_there_are(tmp_path: Path, changes: dict[str, Any]) -> None:
+    reviews = 20 if changes else 4
+    changes = changes or {"archive": archive_of(tmp_path)}
+    assert load(tmp_path, validation=reviews - 1, **changes)
+    for validation in (reviews, 2000):
+        with pytest.raises(ConfigError, match=rf"^data\.validation: .* held out of {reviews}$"):
+            load(tmp_path, validation=validation, **changes)
+
+
+def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
+    reviews, again = (load(tmp_path, seed=4, source="sample") for _ in range(2))
+    assert reviews.generated
+    assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
+    assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
+    assert (
+        load(tmp_path, seed=6, source="sample").train.ids.ids.tolist()
+        != again.train.ids.ids.tolist()
+    )
+    assert reviews.train.labels.tolist() == sample.reviews(20, 4)[1].tolist()
+    assert reviews.test.labels.tolist() == sample.reviews(20, 5)[1].tolist()
+    assert not (tmp_path / "data").exists()
+
+
+RANKS = {"the": 1, "and": 2, "it's": 3, "rare": 200}
+KERAS = {
+    "x_train": objects([1, 2, 200], [3]),
+    "y_train": np.array([0, 1]),
+    "x_test": objects([2], [1, 1], []),
+    "y_test": np.array([1, 0, 1]),
+}
+
+
+def keras_files(folder: Path, index: object = RANKS, **changes: Any) -> dict[str, Any]:
+    """Files as numpy and json write them; the config's keys that name them."""
+    arrays, words = folder / "imdb.npz", folder / "imdb_word_index.json"
+    kept = {name: array for name, array in (KERAS | changes).items() if array is not None}
+    np.savez(arrays, **kept)
+    words.write_text(index if isinstance(index, str) else json.dumps(index), encoding="utf-8")
+    return {"source": "keras", "archive": arrays, "word_index": words}
+
+
+def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
+    files = keras_files(tmp_path)
+    reviews = load(tmp_path, **files)
+    assert [reviews.train.ids.review(row).tolist() for row in range(2)] == [[1, 4, 5, 2], [1, 6]]
+    assert texts(reviews, "train") == ["<START> the and <UNK>", "<START> it's"]
+    assert texts(reviews, "test") == ["<START> and", "<START> the the", "<START>"]
+    assert reviews.train.labels.tolist() == [0, 1]
+    assert reviews.test.labels.tolist() == [1, 0, 1]
+    assert reviews.words == ["the", "and", "it's", "rare"]
+    assert reviews.origin == "IMDB reviews (keras, imdb.npz)"
+
+
+def test_keras_reviews_of_one_length_make_a_square_array(tmp_path: Path) -> None:
+    files = keras_files(tmp_path, x_train=np.array([[1, 2], [3, 1]], dtype=object))
+    assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
+
+
+def test_keras_cache_depends_on_both_files(tmp_path: Path) -> None:
+    load(tmp_path, **keras_files(tmp_path))
+    other = load(tmp_path, **keras_files(tmp_path, index=RANKS | {"new": 4}))
+    assert "new" in other.words
+    assert len(caches(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"y_test": None}, "no item named 'y_test.npy'"),
+        ({"y_train": np.array([0])}, "train has reviews"),
+        ({"x_train": objects(), "y_train": np.array([])}, "train has reviews"),
+        ({"y_train": np.array([0, 7])}, "labels in train are not 0 and 1"),
+        ({"y_test": objects("a", "b", "c")}, "labels in test are not 0 and 1"),
+        ({"y_train": np.array([[0], [1]])}, "train has reviews"),
+        ({"x_train": np.array(5), "y_train": np.array(1)}, "imdb.npz"),
+        ({"x_train": np.array([1, 2])}, "not Keras's reviews"),
+        ({"x_train": objects([-9], [1])}, "a word of rank -9"),
+        ({"x_train": objects([2**80], [1])}, "not Keras's reviews"),
+        ({"x_train": objects("words", "words")}, "not Keras's reviews"),
+        ({"x_train": objects(None, [1])}, "not Keras's reviews"),
+        ({"index": "[1, 2]"}, "not Keras's word index"),
+        ({"index": '{"a": Infinity}'}, "not Keras's word index"),
+        ({"index": '{"a": null}'}, "not Keras's word index"),
+        ({"index": '{"a"'}, "not Keras's word index"),
+        ({"index": "[" * 100_000}, "not Keras's word index"),
+    ],
+)
+def test_what_is_not_keras_is_a_data_error(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(DataError, match=problem):
+        load(tmp_path, **keras_files(tmp_path, **changes))
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_a_hostile_npz_runs_nothing(tmp_path: Path, name: str) -> None:
+    created = tmp_path / "created"
+    files = keras_files(tmp_path, **{name: objects(creating(created), [1], [1])})
+    with pytest.raises(DataError, match=r"refused: it asks for subprocess\.call"):
+        load(tmp_path, **files)
+    assert not created.exists()
+    with np.load(files["archive"], allow_pickle=True) as arrays:
+        assert len(arrays[name]) == 3
+    assert created.exists(), "the payload is a real one"

@@ -1,0 +1,263 @@
+import io
+import pickle
+import subprocess
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlrun.data.safe_pickle import load, load_npz
+from dlrun.errors import DataError
+
+
+class Calls:
+    """Pickled, it makes the reader call a function; `state` goes to what it returns."""
+
+    def __init__(self, function: Any, *arguments: Any, state: Any = None) -> None:
+        self.reduced = (function, arguments, state)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.reduced
+
+
+def creating(file: Path) -> Calls:
+    """A payload that creates a file where it is unpickled without care."""
+    return Calls(subprocess.call, ["touch", str(file)])
+
+
+def objects(*rows: Any) -> np.ndarray:
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes as Python 2's str, as the published CIFAR files have them."""
+
+    dispatch = dict(pickle._Pickler.dispatch)
+
+    def save_string(self, value: str | bytes) -> None:
+        raw = value.encode("latin1") if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + len(raw).to_bytes(4, "little") + raw)
+        self.memoize(value)
+
+    def save_global(self, value: Any, name: str | None = None) -> None:
+        module = value.__module__.replace("numpy._core", "numpy.core")
+        self.write(pickle.GLOBAL + f"{module}\n{name or value.__name__}\n".encode())
+        self.memoize(value)
+
+    dispatch[str] = dispatch[bytes] = save_string
+    dispatch[type] = save_global
+    dispatch[type(subprocess.call)] = save_global
+    dispatch[type(np.array([0]).__reduce__()[0])] = save_global
+
+
+def python2_pickle(value: Any) -> bytes:
+    stream = io.BytesIO()
+    Python2Pickler(stream, protocol=2).dump(value)
+    return stream.getvalue()
+
+
+ARRAYS = [
+    np.arange(12, dtype=np.uint8).reshape(3, 4),
+    np.array([1.5, np.nan], dtype=">f4"),
+    np.array([[1, -2]], dtype=np.int64, order="F"),
+    np.array([True, False]),
+    objects([1, 2], [], [3, 2**40]),
+    np.array([[1, 2], [3, 4]], dtype=object),
+]
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}-{array.shape}")
+@pytest.mark.parametrize(
+    "write", [python2_pickle, *(lambda value, p=p: pickle.dumps(value, p) for p in (2, 3, 4))]
+)
+def test_arrays_of_numbers_and_lists(array: np.ndarray, write: Callable[[Any], bytes]) -> None:
+    raw = write({"data": array})
+    expected = pickle.loads(raw, encoding="latin1")["data"]  # what numpy itself makes of it
+    found = load(io.BytesIO(raw), "x")["data"]
+    assert found.dtype == expected.dtype
+    assert found.shape == array.shape
+    assert repr(found.tolist()) == repr(expected.tolist()) == repr(array.tolist())
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_plain_values(protocol: int) -> None:
+    value = {"a": [1, 2.5, None, True, 2**70], "b": ("text \u00e9", b"\xff\x00"), "c": {}}
+    assert load(io.BytesIO(pickle.dumps(value, protocol)), "x") == value
+
+
+def test_python_2_strings_become_text() -> None:
+    raw = python2_pickle({"fine_labels": [3, 99], "batch_label": "train \xe9"})
+    assert raw.startswith(b"\x80\x02}") and b"T\x0b\x00\x00\x00fine_labels" in raw
+    assert load(io.BytesIO(raw), "x") == {"fine_labels": [3, 99], "batch_label": "train \xe9"}
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_hostile_pickle_does_nothing(tmp_path: Path, protocol: int) -> None:
+    file = tmp_path / "created"
+    for value in (creating(file), [1, {"a": creating(file)}], objects(creating(file))):
+        raw = pickle.dumps(value, protocol)
+        with pytest.raises(DataError, match=r"^a\.pkl: refused: it asks for \w+\.call,"):
+            load(io.BytesIO(raw), "a.pkl")
+        assert not file.exists()
+        pickle.loads(raw)
+        assert file.exists(), "the payload is a real one"
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"cbuiltins\neval\n(S'1'\ntR.",
+        b"cnumpy\nload\n.",
+        b"cnumpy\ntesting.rundocs\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x0cdtype.__new__\x93.",
+        b"\x80\x04\x8c\x05numpy\x8c\x10ndarray.__init__\x93.",
+        b"c__main__\nx\n.",
+        b"ccopyreg\n_reconstructor\n.",
+        b"Pan id\n.",
+        b"\x80\x02\x82\x01.",
+        b"(inumpy\nload\n.",
+    ],
+)
+def test_nothing_but_arrays_is_looked_up(raw: bytes) -> None:
+    with pytest.raises(DataError, match="^x: refused: "):
+        load(io.BytesIO(raw), "x")
+
+
+def array_with(shape: Any, dtype: Any, contents: Any) -> Calls:
+    function, arguments, _ = np.array([0]).__reduce__()
+    return Calls(function, *arguments, state=(1, shape, dtype, False, contents))
+
+
+HIDDEN_OBJECT = Calls(
+    np.dtype, "V8", False, True, state=(3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+)
+HIDDEN_IN_A_NUMBER = Calls(
+    np.dtype, "i8", False, True, state=(3, "<", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 8, 0)
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        array_with((1,), HIDDEN_OBJECT, b"AAAAAAAA"),  # numpy takes the bytes for an address
+        array_with((1,), HIDDEN_IN_A_NUMBER, b"AAAAAAAA"),
+        array_with((1000,), np.dtype("O"), []),  # numpy reads on behind the list
+        array_with((-1, -1), np.dtype("O"), [0]),
+        array_with((1000,), np.dtype("i8"), b"\0" * 8),
+        array_with((2,), np.dtype("i8"), [1, 2]),
+        array_with((8,), np.dtype("O"), b"AAAAAAAA"),
+        array_with((1,), "i8", b"\0" * 8),
+        np.zeros(2, dtype=[("a", "i4"), ("b", "f8")]),
+        np.array(["text"]),
+        np.ma.array([1], mask=[True]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_crafted_arrays_are_refused_before_they_exist(value: Any) -> None:
+    with pytest.raises(DataError, match="^x: refused: "):
+        load(io.BytesIO(pickle.dumps(value, 4)), "x")
+
+
+def test_every_truncation_is_a_data_error() -> None:
+    raw = pickle.dumps({"data": objects([1, 2], [3]), "more": np.arange(3)}, 2)
+    for end in range(len(raw)):
+        with pytest.raises(DataError, match="^x: refused: "):
+            load(io.BytesIO(raw[:end]), "x")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_npz_as_numpy_writes_it(tmp_path: Path, save: Any) -> None:
+    file = tmp_path / "a.npz"
+    save(file, x=objects([1, 2], [3]), y=np.array([0, 1]), z=np.arange(6.0).reshape(2, 3))
+    y, x, z = load_npz(file, ["y", "x", "z"])
+    assert (y.tolist(), x.tolist()) == ([0, 1], [[1, 2], [3]])
+    assert z.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert {type(array) for array in (x, y, z)} == {np.ndarray}
+
+
+def test_a_hostile_npz_does_nothing(tmp_path: Path) -> None:
+    file, created = tmp_path / "a.npz", tmp_path / "created"
+    np.savez(file, x=objects(creating(created)))
+    with pytest.raises(DataError, match=r"a\.npz: x: refused: it asks for subprocess\.call"):
+        load_npz(file, ["x"])
+    assert not created.exists()
+    with np.load(file, allow_pickle=True) as arrays:
+        assert arrays["x"].shape == (1,)
+    assert created.exists(), "the payload is a real one"
+
+
+def npz_of(file: Path, member: bytes, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("x.npy", member)
+    return file
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b"",
+        b"\x93NUMPY",
+        b"no array at all",
+        b"\x93NUMPY\x09\x00" + b"\0" * 100,
+        npy(np.arange(9))[:-1],
+        npy(np.arange(9)).replace(b"(9,)", b"(8,)"),
+        npy(objects([1]))[:-5],
+        npy(objects([1]))[:128] + pickle.dumps([1, 2]),
+    ],
+)
+def test_a_damaged_member_is_a_data_error(tmp_path: Path, member: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.npz"):
+        load_npz(npz_of(tmp_path / "a.npz", member), ["x"])
+
+
+def test_a_file_that_is_no_npz_is_a_data_error(tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    np.savez(file, x=np.arange(1000))
+    raw = file.read_bytes()
+    for content in (b"", b"PK", b"<html>not found</html>", raw[: len(raw) // 2], raw[:-30]):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.npz: not an \.npz file: "):
+            load_npz(file, ["x"])
+    with pytest.raises(DataError, match=r"b\.npz: not an \.npz file: "):
+        load_npz(tmp_path / "b.npz", ["x"])
+
+
+def test_a_missing_member_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.npz: .*y\.npy"):
+        load_npz(npz_of(tmp_path / "a.npz", npy(np.arange(3))), ["x", "y"])
+
+
+def test_damaged_compression_is_a_data_error(tmp_path: Path) -> None:
+    member = npy(np.random.default_rng(0).integers(0, 9, 5000))
+    file = npz_of(tmp_path / "a.npz", member, zipfile.ZIP_DEFLATED)
+    raw = bytearray(file.read_bytes())
+    raw[60:90] = b"\xff" * 30
+    with pytest.raises(zlib.error):
+        zlib.decompressobj(-15).decompress(raw[35:])
+    file.write_bytes(raw)
+    with pytest.raises(DataError, match=r"a\.npz: not an \.npz file: "):
+        load_npz(file, ["x"])
+
+
+def test_an_encrypted_member_is_a_data_error(tmp_path: Path) -> None:
+    file = npz_of(tmp_path / "a.npz", npy(np.arange(3)))
+    raw = bytearray(file.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        raw[raw.index(mark) + flags] |= 1
+    file.write_bytes(raw)
+    with pytest.raises(DataError, match="encrypted"):
+        load_npz(file, ["x"])

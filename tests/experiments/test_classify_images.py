@@ -1,0 +1,141 @@
+"""classify-images from the command line, on photographs that scikit-learn ships and made files."""
+
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+from dlrun.data import images
+from tests.conftest import SMOKE, Dlrun
+
+BUNDLED = ("--config", SMOKE / "classify-images.yaml")
+
+
+def predictions(tmp_path: Path) -> list[dict[str, str]]:
+    with (tmp_path / "runs/classify-images/latest/predictions.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="session")
+def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Path]:
+    """A small torchvision network with random weights, and the file of them."""
+    torch.manual_seed(0)
+    network = torchvision.models.squeezenet1_1(weights=None).eval()
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.pt"
+    torch.save(network.state_dict(), path)
+    return network, path
+
+
+def squeezenet_options(path: Path) -> list[str]:
+    return ["--set", "model.name=squeezenet1_1", "--set", f"model.weights={path}"]
+
+
+def test_same_probabilities_as_torchvision_by_hand(
+    dlrun: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+) -> None:
+    network, path = squeezenet
+    done = dlrun("classify-images", *images.shipped(), *squeezenet_options(path), "--set", "top=4")
+    assert done.returncode == 0, done.stderr
+    weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
+    rows = predictions(tmp_path)
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"] * 2
+    for file, found in zip(images.shipped(), (rows[:4], rows[4:]), strict=True):
+        with Image.open(file) as image, torch.inference_mode():
+            probabilities = network(weights.transforms()(image)[None]).softmax(-1)[0]
+        for row, value, index in zip(found, *probabilities.topk(4), strict=True):
+            assert row["image"] == str(file)
+            assert row["label"] == weights.meta["categories"][index]
+            assert float(row["probability"]) == pytest.approx(float(value), abs=1e-6)
+
+
+def test_squash_is_the_labs_resize(
+    dlrun: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+) -> None:
+    network, path = squeezenet
+    file = images.shipped()[0]
+    options = [*squeezenet_options(path), "--set", "transform.squash=true"]
+    assert dlrun("classify-images", file, *options).returncode == 0
+    with Image.open(file) as image, torch.inference_mode():
+        square = image.resize((256, 256), Image.Resampling.BILINEAR)
+        cropped = torchvision.transforms.functional.center_crop(square, [224, 224])
+        transform = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        pixels = transform(torchvision.transforms.functional.to_tensor(cropped))
+        best = network(pixels[None]).softmax(-1).max()
+    assert float(predictions(tmp_path)[0]["probability"]) == pytest.approx(float(best), abs=1e-5)
+
+
+def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
+    dlrun: Dlrun, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for file in images.shipped():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "broken.jpg").write_bytes(images.shipped()[0].read_bytes()[:5000])
+    (folder / "=text\n.png").write_text("no image")
+    done = dlrun("classify-images", "photos", *BUNDLED, "--set", "batch_size=2")
+    assert done.returncode == 1
+    rows = predictions(tmp_path)
+    errors = {Path(row["image"]).name: row["error"] for row in rows if row["error"]}
+    assert "damaged" in errors["broken.jpg"]
+    assert "not an image" in errors["=text\N{REPLACEMENT CHARACTER}.png"]
+    assert len(rows) == 2 + 2 * 3
+    assert "broken.jpg: damaged" in done.stderr
+    results = json.loads((tmp_path / "runs/classify-images/latest/results.json").read_text())
+    assert results["metrics"] == {"images": 2, "unreadable": 2}
+
+
+def test_bundled_network_knows_a_palace_and_a_daisy(dlrun: Dlrun, tmp_path: Path) -> None:
+    assert dlrun("classify-images", *BUNDLED).returncode == 0
+    best = [row["label"] for row in predictions(tmp_path) if row["rank"] == "1"]
+    assert best == ["palace", "daisy"]
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("hacked"),))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--set", "model.name=resnet51"], 2, "did you mean 'resnet50'?"),
+        (["--set", "model.weights=IMAGENET1K_V3"], 2, "did you mean 'IMAGENET1K_V"),
+        (["--set", "model.weights=other.pt"], 1, "do not fit the model"),
+        (["--set", "model.weights=hostile.pt"], 1, "refused"),
+        (["--set", "model.weights=text.pt"], 1, "text.pt"),
+        (["--set", "model.labels=three.txt"], 2, "3 labels, but the model has 1,000 outputs"),
+        (["--set", "model.num_classes=3", *BUNDLED], 2, "1,000 labels, but the model has 3"),
+    ],
+)
+def test_wrong_models_weights_and_labels(
+    dlrun: Dlrun, tmp_path: Path, options: list[str], code: int, message: str
+) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
+    (tmp_path / "hostile.pt").write_bytes(pickle.dumps(Hostile()))
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "three.txt").write_text("a\nb\nc\n")
+    done = dlrun("classify-images", *options)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_labels_of_ones_own(dlrun: Dlrun, tmp_path: Path) -> None:
+    network = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "two.pt")
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    options = ["model.name=squeezenet1_1", "model.weights=two.pt", "model.num_classes=2",
+               "model.labels=two.txt"]  # fmt: skip
+    arguments = [part for option in options for part in ("--set", option)]
+    done = dlrun("classify-images", images.shipped()[0], *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = predictions(tmp_path)
+    assert {row["label"] for row in rows} == {"cat", "dog"}
+    assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,12 @@
+import torch
+
+from dlrun.models.cnn import ConvNet
+
+
+def test_parameters_are_the_labs() -> None:
+    network = ConvNet([32, 64, 128, 256], 512, 0.5, 100)
+    assert sum(p.numel() for p in network.parameters()) == 964_516
+
+
+def test_shapes() -> None:
+    assert ConvNet([4, 8], 16, 0, 10)(torch.zeros(3, 3, 32, 32)).shape == (3, 10)

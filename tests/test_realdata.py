@@ -1,0 +1,126 @@
+"""The experiments on the real reviews and photographs, against what lab.md and the book say."""
+
+import csv
+import json
+import pickle
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlrun.data.imdb_sources import read_stanford
+from tests.conftest import SMOKE, Dlrun
+
+pytestmark = pytest.mark.realdata
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reviews are prepared once for all tests."""
+    return tmp_path_factory.mktemp("data")
+
+
+def run(
+    dlrun: Dlrun, tmp_path: Path, name: str, real_data: Path, data_dir: Path, *options: str
+) -> dict:
+    done = dlrun(
+        name,
+        *("--set", f"data.archive={real_data / 'aclImdb_v1.tar.gz'}"),
+        *("--data-dir", data_dir),
+        *(part for option in options for part in ("--set", option)),
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads((tmp_path / "runs" / name / "latest" / "results.json").read_text())
+
+
+def test_words_and_ids_are_kerass(real_data: Path) -> None:
+    encoded = read_stanford(real_data / "aclImdb_v1.tar.gz", 10_000)
+    assert len(encoded.train) == len(encoded.test) == 25_000
+    assert encoded.train_labels.sum() == encoded.test_labels.sum() == 12_500
+    assert len(encoded.words) == 88_581
+    assert encoded.words[:12] == "the and a of to is br in it i this that".split()
+    lengths = np.diff(encoded.train.offsets)
+    assert lengths.mean() == pytest.approx(238.70, abs=0.005)
+    assert (lengths <= 500).mean() == pytest.approx(0.916, abs=0.0005)
+    assert encoded.train.ids.max() < 10_000
+
+
+def test_dense_reaches_the_books_accuracy(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path
+) -> None:
+    results = run(dlrun, tmp_path, "imdb-dense", real_data, data_dir)
+    assert 0.845 <= results["metrics"]["test_accuracy"] <= 0.875
+    assert results["parameters"] == 160_353
+    assert results["data"] == "IMDB reviews (stanford, aclImdb_v1.tar.gz)"
+
+
+def test_lasso_peaks_where_the_book_does(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path
+) -> None:
+    results = run(dlrun, tmp_path, "imdb-lasso", real_data, data_dir)
+    assert 0.875 <= results["peak_valid_accuracy"] <= 0.888
+    assert 0.875 <= results["peak_test_accuracy"] <= 0.885
+    with (tmp_path / "runs/imdb-lasso/latest/metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 50
+    assert int(rows[0]["nonzero"]) <= 1
+    assert 5_000 < int(rows[-1]["nonzero"]) < 6_000
+
+
+def test_photographs_of_the_book(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
+    done = dlrun(
+        "classify-images", real_data / "book_images", "--config", SMOKE / "classify-images.yaml"
+    )
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "runs/classify-images/latest/predictions.csv").open(newline="") as stream:
+        first = {
+            Path(row["image"]).name: row for row in csv.DictReader(stream) if row["rank"] == "1"
+        }
+    assert len(first) == 6
+    for image, label, probability in (
+        ("Flamingo.jpg", "flamingo", 0.50),
+        ("Lhasa_Apso.jpg", "Lhasa", 0.51),
+        ("Hawk_cropped.jpg", "kite", 0.175),
+    ):
+        assert first[image]["label"] == label
+        assert float(first[image]["probability"]) == pytest.approx(probability, abs=0.02)
+
+
+def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Generated pixels: 50,000 + 10,000 images, one epoch."""
+    archive = tmp_path / "cifar-100-python.tar.gz"
+    write_cifar100(archive, train=50_000, test=10_000)
+    done = dlrun(
+        *("cifar100", "--set", f"data.archive={archive}", "--set", "trainer.max_epochs=1"),
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "runs/cifar100/latest/results.json").read_text())
+    assert results["parameters"] == 964_516
+    assert results["data"] == "CIFAR100 (cifar-100-python.tar.gz)"
+    assert results["metrics"]["test_accuracy"] > 0.1
+
+
+def write_cifar100(archive: Path, train: int, test: int) -> None:
+    """A file as the publisher's, of images whose brightness tells the class."""
+    random = np.random.default_rng(0)
+
+    def part(count: int) -> dict[bytes, object]:
+        labels = random.integers(0, 100, count)
+        pixels = (2 * labels[:, None] + random.integers(0, 50, (count, 3072))).astype(np.uint8)
+        return {b"data": pixels, b"fine_labels": labels.tolist()}
+
+    names = [f"class {number}".encode() for number in range(100)]
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name, entry in (
+            ("train", part(train)),
+            ("test", part(test)),
+            ("meta", {b"fine_label_names": names}),
+        ):
+            content = pickle.dumps(entry, protocol=2)
+            member = tarfile.TarInfo(f"cifar-100-python/{name}")
+            member.size = len(content)
+            tar.addfile(member, BytesIO(content))

@@ -1,0 +1,71 @@
+from itertools import chain
+
+import numpy as np
+from scipy import sparse
+
+from dlrun.training.data import BagBatches, EpochBatches, SequenceBatches, TensorBatches
+
+
+def epoch(batches: EpochBatches, number: int) -> list[list[int]]:
+    batches.set_epoch(number)
+    return [batch.tolist() for batch in batches]
+
+
+def test_every_row_once_an_epoch_in_an_order_of_its_own() -> None:
+    batches = EpochBatches(10, 4, seed=0)
+    first, second = epoch(batches, 0), epoch(batches, 1)
+    assert [len(batch) for batch in first] == [4, 4, 2] and len(batches) == 3
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
+    assert first != second
+    assert first == epoch(EpochBatches(10, 4, seed=0), 0)
+    assert first != epoch(EpochBatches(10, 4, seed=1), 0)
+
+
+def test_without_seed_in_order() -> None:
+    assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]
+
+
+def test_processes_share_the_batches() -> None:
+    parts = [epoch(EpochBatches(8, 2, 0, rank=rank, world_size=2), 0) for rank in range(2)]
+    assert [len(part) for part in parts] == [2, 2]
+    assert sorted(chain(*parts[0], *parts[1])) == list(range(8))
+
+
+def test_bags_hold_the_rows_ids() -> None:
+    bags = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=np.float32))
+    (ids, starts), targets = BagBatches(bags, np.array([5, 6, 7]))[np.array([2, 1, 0])]
+    assert ids.tolist() == [1, 2, 0, 2]
+    assert starts.tolist() == [0, 2, 2]
+    assert targets.tolist() == [7, 6, 5]
+
+
+def test_bytes_become_numbers_up_to_one() -> None:
+    inputs, _ = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)[
+        np.array([0, 1])
+    ]
+    assert inputs.tolist() == [[0.0], [1.0]]
+
+
+def test_pooled_batches_hold_rows_of_similar_length_in_random_order() -> None:
+    lengths = np.random.default_rng(0).integers(10, 500, 1010)
+    batches = EpochBatches(1010, 100, 5, lengths=lengths, pool=4)
+    first, second = epoch(batches, 0), epoch(batches, 1)
+    assert len(batches) == len(first) == 11
+    for found in (first, second):
+        assert sorted(len(batch) for batch in found) == [10, *[100] * 10]
+        assert sorted(chain(*found)) == list(range(1010))
+    assert first != second
+    assert second == epoch(EpochBatches(1010, 100, 5, lengths=lengths, pool=4), 1)
+    longest = [int(lengths[batch].max()) for batch in first]
+    assert longest != sorted(longest)
+    assert np.mean(longest) < 0.8 * lengths.max()
+
+
+def test_without_seed_lengths_sort_all_rows() -> None:
+    lengths = np.array([5, 1, 4, 2, 3])
+    assert epoch(EpochBatches(5, 2, None, lengths=lengths, pool=9), 7) == [[1, 3], [4, 2], [0]]
+
+
+def test_lengths_of_sequences_leave_out_the_padding() -> None:
+    sequences = np.array([[0, 0, 3], [1, 0, 2]], np.int32)
+    assert SequenceBatches(sequences, np.zeros(2)).lengths.tolist() == [1, 3]
