@@ -18,8 +18,8 @@ from dlrun.screen import Screen
 from tests.data.test_safe_pickle import creating, objects
 
 REVIEWS = {
-    "train/pos/10_9.txt": "It's GOOD, it's good!",
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
+    "train/pos/10_9.txt": "It's GOOD, it's good!",
     "train/neg/0_3.txt": "Bad film; the worst",
     "train/neg/1_1.txt": "It's bad",
     "test/pos/0_10.txt": "good unseen film",
@@ -345,10 +345,13 @@ def test_a_failed_preparation_leaves_no_cache(tmp_path: Path) -> None:
 def test_many_may_prepare_at_once(tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
     found: list[list[str]] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(load(tmp_path, archive=archive).words))
-        for _ in range(6)
-    ]
+    together = threading.Barrier(6)
+
+    def prepare() -> None:
+        together.wait(timeout=10)
+        found.append(load(tmp_path, archive=archive).words)
+
+    threads = [threading.Thread(target=prepare) for _ in range(together.parties)]
     for thread in threads:
         thread.start()
     for thread in threads:
