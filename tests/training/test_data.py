@@ -33,9 +33,13 @@ def test_processes_share_the_batches() -> None:
 
 def test_bags_hold_the_rows_ids() -> None:
     bags = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=np.float32))
-    (ids, starts), targets = BagBatches(bags, np.array([5, 6, 7]))[np.array([2, 1, 0])]
+    (ids, starts, holders, id_starts), targets = BagBatches(bags, np.array([5, 6, 7]))[
+        np.array([2, 1, 0])
+    ]
     assert ids.tolist() == [1, 2, 0, 2]
     assert starts.tolist() == [0, 2, 2]
+    assert holders.tolist() == [2, 0, 0, 2]
+    assert id_starts.tolist() == [0, 1, 2]
     assert targets.tolist() == [7, 6, 5]
 
 

@@ -50,7 +50,7 @@ class SequenceBatches(TensorBatches):
 
 
 class BagBatches(Dataset[Any]):
-    """Rows of a binary CSR matrix: inputs (ids, starts), see models.dense.Bag."""
+    """Rows of a binary CSR matrix: inputs are a models.dense.Bag."""
 
     def __init__(self, bags: sparse.csr_matrix, targets: NDArray[Any]) -> None:
         self.bags = bags
@@ -59,10 +59,14 @@ class BagBatches(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[tuple[Tensor, ...], Tensor]:
         rows = self.bags[indices]
-        inputs = torch.from_numpy(rows.indices), torch.from_numpy(rows.indptr[:-1].copy())
-        return inputs, self.targets[torch.from_numpy(indices)]
+        parts = [
+            torch.from_numpy(part)
+            for matrix in (rows, rows.tocsc())
+            for part in (matrix.indices, matrix.indptr[:-1].copy())
+        ]
+        return tuple(parts), self.targets[torch.from_numpy(indices)]
 
 
 class EpochBatches(Sampler[NDArray[np.int64]]):
