@@ -54,8 +54,11 @@ def shipped() -> list[Path]:
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
 
 
-def read(path: Path) -> Image.Image:
+def read(path: Path, smallest: int | None = None) -> Image.Image:
     """A photograph as RGB, upright; the first frame of an animation; transparency on white.
+
+    With `smallest`, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
+    both sides keep that many pixels: several times faster, and nearly the same picture.
 
     Raises UnreadableImageError.
     """
@@ -63,6 +66,8 @@ def read(path: Path) -> Image.Image:
         raise UnreadableImageError("not a regular file")
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if smallest is not None:
+                image.draft(None, (smallest, smallest))
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnidentifiedImageError:
         kinds = ", ".join(FORMATS)

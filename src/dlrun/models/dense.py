@@ -35,7 +35,7 @@ class BagLinear(nn.Module):
         """Bags, or the same as a dense 0/1 matrix (batch, in_features) -> (batch, out_features)."""
         if isinstance(bag, Tensor):
             return bag @ self.weight + self.bias
-        sums: Tensor = _BagSum.apply(self.weight, *bag)
+        sums: Tensor = _BagSum.apply(self.weight, *bag)  # type: ignore[no-untyped-call]
         return sums + self.bias
 
 
