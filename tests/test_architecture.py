@@ -13,10 +13,12 @@ SOURCE = ROOT / "src" / "dlrun"
 ALLOWED = {  # what the files of a folder may import of dlrun
     "models": {"models"},
     "data": {"data", "errors", "screen"},
-    "training": {"training", "accelerator", "errors", "run_folder", "screen", "session"},
+    "training": {
+        "training", "accelerator", "errors", "fingerprint", "run_folder", "screen", "session",
+    },
     "experiments": {
         "experiments", "training", "data", "models", "accelerator", "config", "config_files",
-        "errors", "plots", "run_folder", "screen", "session",
+        "errors", "fingerprint", "plots", "run_folder", "screen", "session", "yaml_source",
     },
     "cli": {"cli", "experiments", "config", "config_files", "errors", "screen"},
 }  # fmt: skip

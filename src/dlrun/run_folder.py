@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import platform
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -82,18 +83,25 @@ class RunFolder:
         text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
         self.write_text(name, text + "\n")
 
-    def start_metrics(self, columns: list[str]) -> None:
-        """Begin metrics.csv with its header; rows of an earlier attempt are dropped."""
+    def start_metrics(self, columns: list[str], rows: Sequence[Mapping[str, float]] = ()) -> None:
+        """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
         self._columns = columns
-        self.write_text("metrics.csv", ",".join(columns) + "\n")
+        self.write_text("metrics.csv", ",".join(columns) + "\n" + "".join(map(self._line, rows)))
 
     def add_metrics(self, row: Mapping[str, float]) -> None:
-        """Append one row to metrics.csv, on disk before this returns."""
-        line = ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
-        with (self.path / "metrics.csv").open("a", encoding="utf-8", newline="") as stream:
-            stream.write(line)
-            stream.flush()
-            os.fsync(stream.fileno())
+        """Append one row to metrics.csv, on disk before this returns; all of it or nothing."""
+        with (self.path / "metrics.csv").open("r+", encoding="utf-8", newline="") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            try:
+                stream.write(self._line(row))
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:  # the disk is full
+                os.truncate(self.path / "metrics.csv", end)
+                raise
+
+    def _line(self, row: Mapping[str, float]) -> str:
+        return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
     def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Write a whole CSV table, atomically."""
@@ -108,6 +116,7 @@ class RunFolder:
             "environment.json",
             {
                 "dlrun": metadata.version("dlrun"),
+                "code": code_digest(),
                 "python": platform.python_version(),
                 "packages": {name: metadata.version(name) for name in PACKAGES},
                 "git_commit": _git_commit(),
@@ -145,6 +154,15 @@ def finished_runs(runs_dir: Path, experiment: str) -> list[Path]:
             if read_results(file.parent).get("status") == "finished":
                 finished.append(file.parent)
     return finished
+
+
+def code_digest() -> str:
+    """A hash of this package's source: another one may compute other numbers."""
+    found = hashlib.sha256()
+    package = Path(__file__).parent
+    for file in sorted(package.rglob("*.py")):
+        found.update(str(file.relative_to(package)).encode() + file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _point_latest(parent: Path, name: str) -> None:

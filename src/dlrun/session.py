@@ -11,6 +11,7 @@ from typing import Any
 from dlrun.accelerator import Report
 from dlrun.run_folder import RunFolder
 from dlrun.screen import Screen
+from dlrun.stopping import Stop
 
 
 @dataclass
@@ -35,6 +36,9 @@ class Session:
     data_dir: Path
     runs_dir: Path
     show_summary: bool = False
+    resume_from: Path | None = None  # the folder whose checkpoint the run goes on from
+    stop: Stop = field(default_factory=Stop)
+    progress: dict[str, float] = field(default_factory=dict)  # the newest metrics, if it is stopped
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dlrun import __version__
-from dlrun.cli import accelerators, classify_images, config, data, demo, experiment
+from dlrun.cli import accelerators, classify_images, config, data, demo, experiment, resume
 from dlrun.config_files import experiment_names
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ for _name in experiment_names():
     app.command(_name, help=experiment.help_text(_name), rich_help_panel="Experiments")(
         WITH_ARGUMENTS.get(_name) or experiment.command(_name)
     )
+app.command("resume", rich_help_panel="Around them")(resume.run)
 app.command("demo", rich_help_panel="Around them")(demo.run)
 app.command("config", rich_help_panel="Around them")(config.run)
 app.command("accelerators", rich_help_panel="Around them")(accelerators.run)

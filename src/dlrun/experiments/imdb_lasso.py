@@ -13,7 +13,9 @@ from rich.text import Text
 from dlrun.accelerator import Report
 from dlrun.config import Fraction, PositiveInt, Section
 from dlrun.errors import AcceleratorError, ConfigError, DataError
+from dlrun.experiments import lasso_checkpoint
 from dlrun.experiments.sections import Experiment, Reference, ReviewsData
+from dlrun.fingerprint import fingerprint
 from dlrun.run_folder import finished_runs, read_results
 from dlrun.screen import printable
 from dlrun.session import Results, Session
@@ -91,7 +93,7 @@ def run(config: Config, session: Session) -> Results:
         }
     with session.phase("fit"):
         solutions, rows = _solve(config, session, splits)
-    _save_coefficients(session, solutions)
+    lasso_checkpoint.save_coefficients(session.folder, solutions)
     best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
     coef = solutions[best].coef
     weights = [
@@ -133,34 +135,39 @@ def _solve(
             "use data with both positive and negative reviews",
         )
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
-    solve = _solver(config)
-    solutions, rows = [], []
-    session.folder.start_metrics(COLUMNS)
-    session.screen.note(f"solving {len(penalties)} lambdas with {config.solver.name}")
-    with session.screen.progress("path", len(penalties), "lambdas") as bar:
+    data = fingerprint(part for bags, labels in splits.values()
+                       for part in (bags.indices, bags.indptr, labels))  # fmt: skip
+    solutions, rows = lasso_checkpoint.load(session, data)
+    session.folder.start_metrics(COLUMNS, rows)
+    left = len(penalties) - len(rows)
+    session.screen.note(f"solving {left} lambdas with {config.solver.name}")
+    solve = _solver(config)(X, y, penalties[len(rows) :], solutions[-1] if solutions else None)
+    with (
+        session.screen.progress("path", len(penalties), "lambdas") as bar,
+        session.stop.in_steps(),
+    ):
         started = time.perf_counter()
-        for solution in solve(X, y, penalties):
+        for solution in solve:
             seconds = time.perf_counter() - started
-            accuracy = {
-                f"{part}_accuracy": float(np.mean((solution.decision(bags) > 0) == labels))
-                for part, (bags, labels) in splits.items()
-            }
             row = {
                 "lambda": solution.penalty,
-                **accuracy,
+                **{
+                    f"{part}_accuracy": float(np.mean((solution.decision(bags) > 0) == labels))
+                    for part, (bags, labels) in splits.items()
+                },
                 "nonzero": int(np.count_nonzero(solution.coef)),
                 "objective": solution.objective,
-                "duality_gap": solution.duality_gap,
                 "seconds": seconds,
+                "duality_gap": solution.duality_gap,
             }
-            session.folder.add_metrics(row)
             solutions.append(solution)
             rows.append(row)
-            bar.step(
-                len(rows),
-                f"lambda {len(rows)}/{len(penalties)}",
-                {name: row[name] for name in ("lambda", "valid_accuracy", "test_accuracy")},
-            )
+            lasso_checkpoint.save(session.folder, solutions, rows, data)
+            session.folder.add_metrics(row)
+            session.progress = {name: value for name, value in row.items() if name != "seconds"}
+            shown = {name: row[name] for name in ("lambda", "valid_accuracy", "test_accuracy")}
+            bar.step(len(rows), f"lambda {len(rows)}/{len(penalties)}", shown)
+            session.stop.after_step()
             started = time.perf_counter()
     return solutions, rows
 
@@ -220,20 +227,3 @@ def _compared_run(config: Config, session: Session) -> Path | None:
 
 def _source(folder: Path) -> Any:
     return read_results(folder).get("source")
-
-
-def _save_coefficients(session: Session, solutions: list["Solution"]) -> None:
-    """coefficients.npz: a scipy CSR's parts, (n_lambdas, n_features), and the intercepts."""
-    from scipy import sparse
-
-    matrix = sparse.csr_matrix(np.array([solution.coef for solution in solutions]))
-    with session.folder.replacing("coefficients.npz") as path:
-        np.savez_compressed(
-            path,
-            data=matrix.data,
-            indices=matrix.indices,
-            indptr=matrix.indptr,
-            shape=matrix.shape,
-            intercepts=[solution.intercept for solution in solutions],
-            penalties=[solution.penalty for solution in solutions],
-        )

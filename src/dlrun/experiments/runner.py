@@ -1,9 +1,10 @@
 """One run from its config to results.json, whatever happens in between."""
 
 import contextlib
+import fcntl
 import logging
 import os
-import signal
+import re
 import tempfile
 import time
 import traceback
@@ -11,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -63,28 +63,31 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
         into = session.runs_dir(options.runs_dir) / name
         screen.note(f"dry run: the config is valid; a run would go into {into}")
         return 0, None
-    if _is_worker():
-        with tempfile.TemporaryDirectory() as scratch:
-            return _execute(
-                name,
-                config,
-                replace(options, runs_dir=Path(scratch), quiet=True, results=False, json=False),
-            )
-    return _execute(name, config, options)
+    if is_worker():
+        with worker_folder(name, options) as (folder, quiet):
+            return run_in(folder, name, config, quiet)
+    folder = RunFolder.claim(session.runs_dir(options.runs_dir), name, options.name)
+    return run_in(folder, name, config, options)
 
 
-def _execute(name: str, config: Experiment, options: Options) -> tuple[int, Path | None]:
+def run_in(
+    folder: RunFolder,
+    name: str,
+    config: Experiment,
+    options: Options,
+    resume_from: Path | None = None,
+) -> tuple[int, Path]:
+    """Run in a claimed folder, or go on from the checkpoint in `resume_from`."""
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
-    runs_dir = session.runs_dir(options.runs_dir)
-    folder = RunFolder.claim(runs_dir, name, options.name)
-    with _logging_to(folder), _terminable():
-        around = Session(
-            folder=folder,
-            screen=screen,
-            data_dir=session.data_dir(options.data_dir),
-            runs_dir=runs_dir,
-            show_summary=options.summary,
-        )
+    around = Session(
+        folder=folder,
+        screen=screen,
+        data_dir=session.data_dir(options.data_dir),
+        runs_dir=session.runs_dir(options.runs_dir),
+        show_summary=options.summary,
+        resume_from=resume_from,
+    )
+    with _logging_to(folder), around.stop.listening():
         results = _run(name, config, around)
         _show(name, results, around)
         if options.json:
@@ -92,10 +95,18 @@ def _execute(name: str, config: Experiment, options: Options) -> tuple[int, Path
         return results.exit_code, folder.path
 
 
-def _is_worker() -> bool:
+def is_worker() -> bool:
     """Whether this process helps another that owns the run: a further process of a DDP strategy."""
     ranks = ("LOCAL_RANK", "NODE_RANK", "RANK", "SLURM_PROCID")
     return any(os.environ.get(rank, "0") not in ("", "0") for rank in ranks)
+
+
+@contextlib.contextmanager
+def worker_folder(name: str, options: Options) -> Iterator[tuple[RunFolder, Options]]:
+    """For a worker: a folder that is thrown away, and options that print nothing."""
+    with tempfile.TemporaryDirectory() as scratch:
+        quiet = replace(options, runs_dir=Path(scratch), quiet=True, results=False, json=False)
+        yield RunFolder.claim(Path(scratch), name), quiet
 
 
 def _run(name: str, config: Experiment, around: Session) -> Results:
@@ -109,11 +120,13 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
     }
     try:
         folder.write_text("config.yaml", configs.to_yaml(config))
-        folder.write_environment()
+        if around.resume_from is None:
+            folder.write_environment()
         around.screen.note(f"run folder: {folder.path}")
         results = experiments.load(name).run(config, around)
         around.seconds["total"] = time.perf_counter() - started
-        folder.write_environment(device=results.accelerator.used)
+        if around.resume_from is None:
+            folder.write_environment(device=results.accelerator.used)
         folder.write_json(
             "results.json",
             {
@@ -129,27 +142,36 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
             },
         )
     except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Terminated)
         log.error("%s", "".join(traceback.format_exception(error)))
         around.seconds["total"] = time.perf_counter() - started
+        stopped = isinstance(error, KeyboardInterrupt | Terminated)
         with contextlib.suppress(OSError):  # a full disk: the first error is the one to report
             folder.write_json(
                 "results.json",
                 {
                     **head,
-                    "status": "interrupted" if interrupted else "failed",
+                    "status": "interrupted" if stopped else "failed",
                     "error": str(error) or type(error).__name__,
-                    "metrics": {},
+                    "metrics": around.progress,
                     "seconds": around.seconds,
                 },
             )
-        if isinstance(error, OSError) and not isinstance(error, DlrunError):
-            raise DlrunError(
-                f"{error.strerror or error}: {error.filename or folder.path}",
-                f"what was finished before is in {folder.path}",
-            ) from error
-        raise
+        if stopped and around.progress:
+            around.screen.warn(f"stopped; go on with: dlrun resume {folder.path}")
+        raise _explained(error, folder) from error
     return results
+
+
+def _explained(error: BaseException, folder: RunFolder) -> BaseException:
+    """What the machine refused, in words; anything else as it is."""
+    kept = f"what was finished before is in {folder.path}"
+    if isinstance(error, OSError) and not isinstance(error, DlrunError):
+        return DlrunError(f"{error.strerror or error}: {error.filename or folder.path}", kept)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
+    ):
+        return DlrunError("out of memory; a smaller batch_size needs less", kept)
+    return error
 
 
 def _show(name: str, results: Results, around: Session) -> None:
@@ -191,6 +213,14 @@ def _number(value: Any) -> str:
 def _logging_to(folder: RunFolder) -> Iterator[None]:
     """Everything that is logged, and every warning, into the run's log.txt."""
     handler = logging.FileHandler(folder.path / "log.txt", encoding="utf-8")
+    assert handler.stream is not None  # opened above
+    try:  # held as long as this process lives, whatever becomes of it
+        fcntl.flock(handler.stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handler.close()
+        raise DlrunError(
+            f"{folder.path}: a living process is still writing this run", "wait for it, or end it"
+        ) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -202,17 +232,3 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run in order, as Ctrl-C does."""
-
-    def terminate(signum: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -40,8 +40,13 @@ class Solution:
 class PathSolver(Protocol):
     """Solves the path, one solution at a time, in the order of the penalties."""
 
-    def __call__(self, X: sparse.csr_matrix, y: Labels, penalties: Vector) -> Iterator[Solution]:
-        """X: binary (n_rows, n_features); y: 0 or 1, (n_rows,); penalties: descending."""
+    def __call__(
+        self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
+    ) -> Iterator[Solution]:
+        """X: binary (n_rows, n_features); y: 0 or 1, (n_rows,); penalties: descending.
+
+        `start` is the solution at the penalty before the first, of a path that was interrupted.
+        """
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
@@ -58,8 +63,10 @@ class Liblinear:
     max_iterations: int
     seed: int
 
-    def __call__(self, X: sparse.csr_matrix, y: Labels, penalties: Vector) -> Iterator[Solution]:
-        """Solve the path; the intercept is penalised."""
+    def __call__(
+        self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
+    ) -> Iterator[Solution]:
+        """Solve the path; the intercept is penalised, `start` is not needed."""
         from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
         X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty

@@ -1,34 +1,77 @@
-"""What happens after each epoch: a row in metrics.csv and a line on the screen."""
+"""What happens around each epoch: seed, checkpoint, row in metrics.csv, line on the screen."""
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import torch
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder import RunFolder
 from dlrun.screen import Advance
+from dlrun.training.checkpoint import Checkpoint
 from dlrun.training.module import Classifier
 
 COLUMNS = ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds"]
 
 
 class EpochRecorder(pl.Callback):
-    """Writes each epoch's metrics and moves the progress bar. Epochs count from 1."""
+    """Saves and shows each epoch. Epochs count from 1, over all sessions of a resumed run.
 
-    def __init__(self, folder: RunFolder, bar: Advance) -> None:
-        self.last: dict[str, float] = {}
-        self._folder, self._bar = folder, bar
-        self._started = 0.0
+    Args:
+        folder: of the run.
+        bar: moves with the batches.
+        epochs: how many the run has in all.
+        seed: each epoch's random numbers depend on it and on the epoch alone.
+        data: the data's fingerprint, for the checkpoint.
+        start: where a resumed run goes on.
+        after_step: called after every batch; raises where the run is to stop.
+    """
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """An attempt begins: rows of an earlier one, on another device, are dropped."""
-        self._folder.start_metrics(COLUMNS)
+    def __init__(
+        self,
+        folder: RunFolder,
+        bar: Advance,
+        *,
+        epochs: int,
+        seed: int,
+        data: str,
+        start: Checkpoint | None,
+        after_step: Callable[[], None],
+    ) -> None:
+        self.rows = list(start.rows) if start else []
+        self._folder, self._bar, self._epochs = folder, bar, epochs
+        self._seed, self._data, self._start = seed, data, start
+        self._after_step = after_step
+        self._began = 0.0
+        folder.start_metrics(COLUMNS, self.rows)
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The metrics of the last epoch."""
+        return {name: self.rows[-1][name] for name in COLUMNS[1:-1]} if self.rows else {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A resumed run's optimizer goes on as it was."""
+        if self._start is not None:
+            trainer.optimizers[0].load_state_dict(self._start.optimizer)
+            if self._start.scaler:
+                _scaler(trainer).load_state_dict(self._start.scaler)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self._started = time.perf_counter()
+        self._began = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Before an epoch's first batch, after all that Lightning draws: seed it."""
+        if batch_idx == 0:
+            entropy = np.random.SeedSequence([self._seed, len(self.rows)])
+            torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(
         self,
@@ -38,22 +81,44 @@ class EpochRecorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar."""
-        self._bar.to(trainer.current_epoch + (batch_idx + 1) / float(trainer.num_training_batches))
+        """Move the bar; stop here if asked to."""
+        self._bar.to(len(self.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
+        self._after_step()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Stop here if asked to."""
+        self._after_step()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the epoch; its validation is done by now.
+        """Save the epoch; its validation is done by now.
 
+        The checkpoint holds the row too and comes first: killed between the two, nothing is lost.
         Raises DlrunError where the loss is no number any more.
         """
         assert isinstance(pl_module, Classifier)  # the only module that we train
-        self.last = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
-        seconds = time.perf_counter() - self._started
-        epoch = trainer.current_epoch + 1
-        if not math.isfinite(self.last["train_loss"]):
+        metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
+        seconds = time.perf_counter() - self._began
+        epoch = len(self.rows) + 1
+        if not math.isfinite(metrics["train_loss"]):
             raise DlrunError(
-                f"epoch {epoch}: the training loss is {self.last['train_loss']}",
+                f"epoch {epoch}: the training loss is {metrics['train_loss']}",
                 "try a smaller optimizer.lr, or trainer.precision 32-true",
             )
-        self._folder.add_metrics({"epoch": epoch, **self.last, "seconds": seconds})
-        self._bar.step(epoch, f"epoch {epoch}/{trainer.max_epochs}", self.last)
+        row = {"epoch": epoch, **metrics, "seconds": seconds}
+        self.rows.append(row)
+        scaler = _scaler(trainer)
+        Checkpoint(
+            epochs=epoch,
+            rows=self.rows,
+            network=pl_module.network.state_dict(),
+            optimizer=trainer.optimizers[0].state_dict(),
+            scaler=scaler.state_dict() if scaler is not None else {},
+            data=self._data,
+        ).save(self._folder)
+        self._folder.add_metrics(row)
+        self._bar.step(epoch, f"epoch {epoch}/{self._epochs}", metrics)
+
+
+def _scaler(trainer: pl.Trainer) -> Any:
+    """The gradients' scaler of 16-mixed precision; None for every other."""
+    return getattr(trainer.precision_plugin, "scaler", None)

@@ -12,6 +12,8 @@ from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlrun.fingerprint import fingerprint
+
 
 class BatchDataset(Protocol):
     """A data set that gives (inputs, targets) for a list of indices."""
@@ -19,6 +21,9 @@ class BatchDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Any, Tensor]: ...
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that the data set holds."""
 
 
 class TensorBatches(Dataset[Any]):
@@ -39,6 +44,10 @@ class TensorBatches(Dataset[Any]):
         rows = torch.from_numpy(indices)
         inputs = self.inputs[rows]
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that the data set holds."""
+        return [self.inputs.numpy(), self.targets.numpy()]
 
 
 class SequenceBatches(TensorBatches):
@@ -68,6 +77,10 @@ class BagBatches(Dataset[Any]):
         ]
         return tuple(parts), self.targets[torch.from_numpy(indices)]
 
+    def arrays(self) -> list[NDArray[Any]]:
+        """All that the data set holds."""
+        return [self.bags.indices, self.bags.indptr, self.targets.numpy()]
+
 
 class EpochBatches(Sampler[NDArray[np.int64]]):
     """Batches of indices; the order depends only on the seed and the epoch.
@@ -82,6 +95,7 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         rank: of this process among those that train. Each takes every `world_size`-th row; where
             they are shuffled as many as the others, for the training steps must keep pace.
         world_size: number of these processes.
+        first_epoch: what `set_epoch(0)` means.
     """
 
     def __init__(
@@ -94,15 +108,16 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         pool: int = 1,
         rank: int = 0,
         world_size: int = 1,
+        first_epoch: int = 0,
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.lengths, self.pool = lengths, pool
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self.epoch = self.first_epoch = first_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
-        self.epoch = epoch
+        self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
         return math.ceil(len(self._rows()) / self.batch_size)
@@ -148,6 +163,11 @@ class ArrayData(pl.LightningDataModule):
         super().__init__()
         self.sets = {"train": train, "valid": valid, "test": test}
         self.batch_size, self.seed, self.pool = batch_size, seed, pool
+        self.first_epoch = 0  # of a resumed run; Lightning counts from 0 again
+
+    def fingerprint(self) -> str:
+        """A hash of all the data."""
+        return fingerprint(array for part in self.sets.values() for array in part.arrays())
 
     def first_batch(self) -> tuple[Any, Tensor]:
         """The training set's first rows: for a probe."""
@@ -167,6 +187,7 @@ class ArrayData(pl.LightningDataModule):
             pool=self.pool,
             rank=rank,
             world_size=world_size,
+            first_epoch=self.first_epoch,
         )
         return DataLoader(data, sampler=batches, batch_size=None, collate_fn=_unchanged)
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor, nn
 from torchinfo import summary
 
 from dlrun.accelerator import Report, run_on
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, Terminated
 from dlrun.session import Session
+from dlrun.training import checkpoint
 from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
 from dlrun.training.module import Classifier
@@ -89,35 +91,60 @@ def _run(
     classes: int,
     device: str,
 ) -> dict[str, float]:
+    with session.phase("data"):
+        data_hash = data.fingerprint()
+    start = None
+    if session.resume_from is not None:
+        start = checkpoint.load(session.resume_from, data_hash, session.screen)
     pl.seed_everything(config.seed, verbose=False)
     module = Classifier(build(), config.optimizer, classes)
-    epochs = config.trainer.max_epochs
-    session.screen.note(f"training {epochs} epochs on {device}")
-    with session.screen.progress("training", epochs, "epochs") as bar:
-        recorder = EpochRecorder(session.folder, bar)
-        trainer = make_trainer(config, device, [recorder])
-        with session.phase("fit"):
-            _interruptible(trainer.fit, module, datamodule=data)
+    epochs, done = config.trainer.max_epochs, 0
+    if start is not None:
+        module.network.load_state_dict(start.network)
+        data.first_epoch = done = start.epochs
+    after = f" after the {done} that are done" if done else ""
+    session.screen.note(f"training {max(0, epochs - done)} epochs on {device}{after}")
+    with session.screen.progress("training", epochs, "epochs") as bar, session.stop.in_steps():
+        recorder = EpochRecorder(
+            session.folder,
+            bar,
+            epochs=epochs,
+            seed=config.seed,
+            data=data_hash,
+            start=start,
+            after_step=session.stop.after_step,
+        )
+        trainer = make_trainer(config, device, [recorder], max(0, epochs - done))
+        try:
+            with session.phase("fit"):
+                if done < epochs:
+                    _stoppable(trainer.fit, module, datamodule=data)
+        finally:
+            session.progress = recorder.last
     with session.phase("test"):
-        _interruptible(trainer.test, module, datamodule=data, verbose=False)
+        _stoppable(trainer.test, module, datamodule=data, verbose=False)
         metrics = module.test_metrics.finish()
     with session.folder.replacing("weights.pt") as path:
         torch.save({k: v.cpu() for k, v in module.network.state_dict().items()}, path)
     return recorder.last | metrics
 
 
-def _interruptible(step: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """After Ctrl-C Lightning ends the process by itself; the run has still to say how it ended."""
+def _stoppable(step: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Lightning's own ends after a signal become ours; it must not keep ignoring Ctrl-C either."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         step(*args, **kwargs)
-    except SystemExit:
+    except SIGTERMException:
+        raise Terminated from None
+    except SystemExit:  # Lightning ends the process after Ctrl-C; the run has still to say how
         raise KeyboardInterrupt from None
     finally:
         signal.signal(signal.SIGINT, handler)
 
 
-def make_trainer(config: "Network", device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+def make_trainer(
+    config: "Network", device: str, callbacks: list[pl.Callback], epochs: int
+) -> pl.Trainer:
     """A quiet Trainer. Raises ConfigError where Lightning refuses the config's values."""
     quiet_lightning()
     # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset:
@@ -131,7 +158,7 @@ def make_trainer(config: "Network", device: str, callbacks: list[pl.Callback]) -
             num_nodes=section.num_nodes,
             strategy=section.strategy,
             precision=section.precision,
-            max_epochs=section.max_epochs,
+            max_epochs=epochs,
             deterministic=section.deterministic,
             callbacks=callbacks,
             logger=False,
