@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-real check format smoke clean $(EXPERIMENTS)
+.PHONY: help install demo test test-real check format smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -42,6 +42,16 @@ smoke: $(VENV)/.installed ## every experiment, tiny, on configs/smoke
 	@for experiment in $(EXPERIMENTS); do \
 		$(BIN)/dlrun $$experiment --config configs/smoke/$$experiment.yaml $(ARGS) || exit 1; \
 	done
+
+LAB := benchmarks/.venv-lab
+
+$(LAB)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(LAB)
+	$(LAB)/bin/python -m pip install --quiet '.[bench]'
+	@touch $@
+
+bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on $$DLRUN_TEST_DATA (QUICK=1: under 5 minutes)
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 $(EXPERIMENTS): $(VENV)/.installed
 	$(BIN)/dlrun $@ $(ARGS)

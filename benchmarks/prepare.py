@@ -1,0 +1,203 @@
+"""What the cases need: the lab's arrays, photographs, weights, larger and smaller archives.
+
+measure.prepare runs each step in a process of its own. A step whose result is there does nothing.
+"""
+
+import argparse
+import io
+import json
+import random
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target that takes its name at the end."""
+    temporary = target.with_name(f".{target.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    temporary.rename(target)
+
+
+def _reviews(args: argparse.Namespace):
+    """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
+    from dlrun.data import imdb
+    from dlrun.experiments.runner import resolve
+    from dlrun.screen import Screen
+
+    sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
+    config = resolve("imdb-lstm", [], sets)
+    reviews = imdb.load(config.data, args.data, config.seed, Screen())
+    split = imdb.held_out(len(reviews.train.labels), config.data.validation, config.seed)
+    return reviews, split, config.data.max_length
+
+
+def arrays(args: argparse.Namespace) -> None:
+    """For the lab: dense float bags and int32 sequences as .npy, CSR for liblinear as .npz."""
+    if args.to.exists():
+        return
+    import numpy as np
+    from scipy import sparse
+
+    reviews, (fitted, held), length = _reviews(args)
+    with _whole(args.to) as folder:
+        for name, split in (("train", reviews.train), ("test", reviews.test)):
+            dense = np.lib.format.open_memmap(
+                folder / f"x_{name}.npy", "w+", np.float32, split.bags.shape
+            )
+            for start in range(0, len(dense), 1000):
+                dense[start : start + 1000] = split.bags[start : start + 1000].toarray()
+            dense.flush()
+            np.save(folder / f"s_{name}.npy", split.ids.padded(length))
+            np.save(folder / f"y_{name}.npy", split.labels.astype(np.float32))
+            sparse.save_npz(folder / f"csr_{name}.npz", split.bags, compressed=False)
+        np.save(folder / "fitted.npy", fitted)
+        np.save(folder / "held.npy", held)
+
+
+def counts(args: argparse.Namespace) -> dict[str, int]:
+    """Of an epoch's reviews: ids in the bags, ids in the sequences, by training and validation."""
+    import numpy as np
+
+    reviews, parts, length = _reviews(args)
+    kept = np.minimum(np.diff(reviews.train.ids.offsets), length)
+    sizes = np.diff(reviews.train.bags.indptr)
+    found: dict[str, int] = {}
+    for name, rows in zip(("train", "valid"), parts, strict=True):
+        found[f"{name}_rows"] = len(rows)
+        found[f"{name}_bag_ids"] = int(sizes[rows].sum())
+        found[f"{name}_steps"] = int(kept[rows].sum())
+    return found
+
+
+def archive(args: argparse.Namespace) -> None:
+    """An archive of `reviews` training reviews, half of them positive, and at most 25,000 test
+    reviews: a random part of the real ones, or all of them over and over.
+    """
+    if args.to.exists():
+        return
+    texts: dict[tuple[str, str], list[bytes]] = {}
+    with tarfile.open(args.archive) as source:
+        for member in source:
+            match = re.fullmatch(
+                r"(?:\./)?aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt", member.name
+            )
+            if match:
+                texts.setdefault(match.groups(), []).append(source.extractfile(member).read())
+    args.to.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.to.with_name(f".{args.to.name}")
+    with tarfile.open(temporary, "w:gz", compresslevel=1) as target:
+        for (part, label), group in sorted(texts.items()):
+            random.Random(0).shuffle(group)
+            wanted = args.reviews if part == "train" else min(args.reviews, 25_000)
+            for index in range(wanted // 2):
+                text = group[index % len(group)]
+                member = tarfile.TarInfo(f"aclImdb/{part}/{label}/{index}_5.txt")
+                member.size = len(text)
+                target.addfile(member, io.BytesIO(text))
+    temporary.rename(args.to)
+
+
+def photos(args: argparse.Namespace) -> None:
+    """`count` JPEG photographs, from 2 to 24 megapixels in even steps, in random order."""
+    if args.to.exists():
+        return
+    from PIL import Image
+
+    sources = sorted(args.images.glob("*.jpg"))
+    steps = [2e6 + 22e6 * index / max(args.count - 1, 1) for index in range(args.count)]
+    order = random.Random(0).sample(range(args.count), args.count)  # any first ones: a fair mix
+    with _whole(args.to) as folder:
+        for source in sources:
+            with Image.open(source) as opened:
+                image = opened.convert("RGB")
+            for index in range(args.count):
+                if sources[index % len(sources)] != source:
+                    continue
+                scale = (steps[index] / (image.width * image.height)) ** 0.5
+                size = (round(image.width * scale), round(image.height * scale))
+                resized = image.resize(size, Image.Resampling.BICUBIC)
+                resized.save(folder / f"{order[index]:05d}.jpg", quality=90)
+
+
+def links(args: argparse.Namespace) -> None:
+    """`count` links to the photographs in a folder, each as often as needed."""
+    if args.to.exists():
+        return
+    files = sorted(args.images.glob("*.jpg"))
+    with _whole(args.to) as folder:
+        for index in range(args.count):
+            (folder / f"{index:05d}.jpg").symlink_to(files[index % len(files)].resolve())
+
+
+def weights(args: argparse.Namespace) -> None:
+    """A state dict of resnet50 with random weights; the network's speed does not depend on them."""
+    if args.to.exists():
+        return
+    import torch
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    args.to.parent.mkdir(parents=True, exist_ok=True)
+    temporary = args.to.with_name(f".{args.to.name}")
+    torch.save(resnet50(weights=None).state_dict(), temporary)
+    temporary.rename(args.to)
+
+
+def objectives(args: argparse.Namespace) -> dict[str, float]:
+    """Both paths' objectives, computed alike: how far dlrun's is above liblinear's, relatively.
+
+    The objective is liblinear's, in nats: the logistic loss and lambda (|w|_1 + |b|).
+    """
+    import numpy as np
+    from scipy import sparse
+
+    X = sparse.load_npz(args.arrays / "csr_train.npz")[np.load(args.arrays / "fitted.npy")]
+    y = np.load(args.arrays / "y_train.npy")[np.load(args.arrays / "fitted.npy")]
+    sign = (2 * y - 1).astype(np.float64)
+    X = X.astype(np.float64)
+
+    def values(coefs, intercepts, penalties):
+        margins = sign[:, None] * (X @ coefs.T + intercepts)
+        norms = np.abs(coefs).sum(axis=1) + np.abs(intercepts)
+        return np.logaddexp(0, -margins).sum(axis=0) + penalties * norms
+
+    lab = np.load(args.lab)
+    ours = np.load(args.ours)
+    matrix = sparse.csr_matrix(
+        (ours["data"], ours["indices"], ours["indptr"]), shape=tuple(ours["shape"])
+    )
+    np.testing.assert_allclose(ours["penalties"], lab["penalties"], rtol=1e-9)
+    theirs = values(lab["coefs"], lab["intercepts"], lab["penalties"])
+    excess = values(matrix.toarray(), ours["intercepts"], lab["penalties"]) / theirs - 1
+    return {
+        "lambdas": len(excess),
+        "largest_relative_excess": float(excess.max()),
+        "at_lambda": int(excess.argmax()) + 1,
+        "smallest_relative_excess": float(excess.min()),
+    }
+
+
+STEPS = (arrays, counts, archive, photos, links, weights, objectives)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("step", choices=[step.__name__ for step in STEPS])
+    for folder in ("to", "archive", "data", "images", "arrays", "lab", "ours"):
+        parser.add_argument(f"--{folder}", type=Path)
+    for number in ("validation", "reviews", "count"):
+        parser.add_argument(f"--{number}", type=int)
+    args = parser.parse_args()
+    (step,) = (step for step in STEPS if step.__name__ == args.step)
+    print(json.dumps(step(args)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""`make bench`: each case the lab's way and dlrun's in turn; a table and a JSON file of it.
+
+The lab's way needs benchmarks/.venv-lab, which `make bench` makes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cases
+import machine
+from cases import CASES, LAB, Case, Row, Samples, Setup
+from measure import DISTURBED, RESULTS, WORK, FailedError, measure
+
+HEADER = ["what", "lab", "dlrun", "lab / dlrun", "min..max", "must", "goal", "met", "disturbed"]
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller cases, under 5 minutes")
+    parser.add_argument("--case", action="append", choices=CASES, help="only this one (repeatable)")
+    parser.add_argument("--repeats", type=int, help="pairs of runs, in every case")
+    parser.add_argument("--epochs", type=int, help="of imdb-dense (30) and imdb-lstm (4)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("DLRUN_TEST_DATA"),
+        help="folder with aclImdb_v1.tar.gz and book_images/ (default: $DLRUN_TEST_DATA)",
+    )
+    args = parser.parse_args()
+    if args.data is None:
+        parser.error("name the folder with the data: --data, or DLRUN_TEST_DATA")
+    for name in ("aclImdb_v1.tar.gz", "book_images"):
+        if not (args.data / name).exists():
+            parser.error(f"{args.data / name}: not there")
+    if not LAB.exists():
+        parser.error(f"{LAB}: not there; `make bench` makes it")
+    args.data = args.data.resolve()
+    return args
+
+
+def run_case(name: str, case: Case, repeats: int, runs: Path) -> tuple[Samples, dict[str, Any]]:
+    """Every variant in turn, `repeats` times."""
+    samples: Samples = {variant: [] for variant in case.variants}
+    folders: dict[str, list[Path]] = {variant: [] for variant in case.variants}
+    for repeat in range(-case.discard, repeats):
+        for label, variant in case.variants.items():
+            folder = runs / name / f"{label.replace(' ', '_')}-{repeat}"
+            folder.mkdir(parents=True)
+            took = measure(variant.command(folder), folder / "log.txt", expected=variant.expected)
+            if repeat >= 0:
+                samples[label].append(variant.read(folder, took))
+                folders[label].append(folder)
+                shown = "  ".join(f"{key} {value:.4g}" for key, value in samples[label][-1].items())
+                note(f"{name} {repeat + 1}/{repeats} {label}: {shown}")
+    return samples, case.check(folders)
+
+
+def without_unknown(name: str, case: Case, runs: Path) -> list[str]:
+    """Drop the variants whose settings this dlrun does not have; their labels."""
+    dropped = []
+    for label, variant in list(case.variants.items()):
+        if not variant.optional:
+            continue
+        try:
+            measure([*variant.command(runs / "none"), "--dry-run"], runs / "dry-run.txt")
+        except FailedError as error:
+            note(f"{name}: no {label}: {str(error).splitlines()[-1]}")
+            del case.variants[label]
+            dropped.append(label)
+    return dropped
+
+
+def summarise(row: Row, samples: Samples) -> dict[str, Any]:
+    """Medians, the ratio of the medians, and the least and the largest ratio of a pair."""
+    ours = [sample[row.metric] for sample in samples[row.variant]]
+    theirs = [sample[row.metric] for sample in samples.get("lab", [])]
+    found: dict[str, Any] = {
+        "what": row.what,
+        "unit": row.unit,
+        "dlrun": statistics.median(ours),
+        "lab": statistics.median(theirs) if theirs else None,
+        "must": row.must,
+        "goal": row.goal,
+        "absolute": row.absolute,
+        "runs": len(ours),
+        "disturbed": sum(
+            sample.get("others", 0) > DISTURBED
+            for label in ("lab", row.variant)
+            for sample in samples.get(label, [])
+        ),
+    }
+    if theirs:
+        pairs = [a / b for a, b in zip(theirs, ours, strict=True)]
+        found["ratio"] = found["lab"] / found["dlrun"]
+        found["ratio_min"], found["ratio_max"] = min(pairs), max(pairs)
+    return found
+
+
+def met(row: dict[str, Any]) -> str:
+    """The best target that the row meets."""
+    for target in ("goal", "must"):
+        if row[target] is None:
+            continue
+        reached = row["dlrun"] <= row[target] if row["absolute"] else row["ratio"] >= row[target]
+        if reached:
+            return target
+    return "" if row["must"] is row["goal"] is None else "no"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [HEADER, ["---"] * len(HEADER)]
+    for row in rows:
+        ratio, spread = "", ""
+        if "ratio" in row:
+            ratio = f"{row['ratio']:.2f}"
+            spread = f"{row['ratio_min']:.2f}..{row['ratio_max']:.2f}"
+        targets = [
+            "" if target is None else f"{target:g} s" if row["absolute"] else f"{target:g}x"
+            for target in (row["must"], row["goal"])
+        ]
+        values = [quantity(row["lab"], row["unit"]), quantity(row["dlrun"], row["unit"])]
+        lines.append([row["what"], *values, ratio, spread, *targets, met(row)])
+        lines[-1].append(f"{row['disturbed']} of {row['runs'] * (2 if row['lab'] else 1)}")
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def quantity(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value / 1e9:.2f} GB" if unit == "GB" else f"{value:.3g} s"
+
+
+def note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def main() -> int:
+    args = options()
+    started = datetime.now(UTC)
+    stamp = started.strftime("%Y%m%dT%H%M%SZ")
+    runs = WORK / "runs" / stamp
+    runs.mkdir(parents=True)
+    setup = Setup(args.data, args.quick, args.epochs)
+    report: dict[str, Any] = {
+        "started": started.isoformat(timespec="seconds"),
+        "arguments": sys.argv[1:],
+        "git_commit": machine.git_commit(),
+        "machine": machine.describe(),
+        "versions": {
+            "dlrun": machine.versions(sys.executable),
+            "lab": machine.versions(str(LAB)),
+        },
+        "rows": [],
+        "checks": {},
+        "samples": {},
+        "dropped": {},
+        "failures": {},
+    }
+    cases.warm_up()
+    for name in args.case or CASES:
+        try:
+            case = CASES[name](setup)
+            dropped = without_unknown(name, case, runs)
+            repeats = args.repeats or case.repeats
+            samples, checks = run_case(name, case, repeats, runs)
+        except FailedError as error:
+            note(f"{name}: {error}")
+            report["failures"][name] = str(error)
+            continue
+        shutil.rmtree(runs / name)  # of a case that failed it stays
+        rows = [summarise(row, samples) for row in case.rows if row.variant not in dropped]
+        report["rows"] += rows
+        report["samples"][name] = samples
+        report["checks"][name] = checks
+        report["dropped"][name] = dropped
+    report["seconds"] = (datetime.now(UTC) - started).total_seconds()
+    path = RESULTS / f"{stamp}.json"
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    show(report, path)
+    return 1 if report["failures"] else 0
+
+
+def show(report: dict[str, Any], path: Path) -> None:
+    """The table, and below it what it was measured on."""
+    about, (ours, theirs) = report["machine"], report["versions"].values()
+    lines = [table(report["rows"]), ""]
+    for name, checks in report["checks"].items():
+        lines += [f"- {name}: {json.dumps(checks)}"] if checks else []
+        accuracies = {
+            label: [round(sample["test_accuracy"], 4) for sample in samples]
+            for label, samples in report["samples"][name].items()
+            if "test_accuracy" in samples[0]
+        }
+        lines += [f"- {name}, test accuracy: {json.dumps(accuracies)}"] if accuracies else []
+    for name, dropped in report["dropped"].items():
+        lines += [f"- {name}: this dlrun has no {', '.join(dropped)}"] if dropped else []
+    lines += [f"- FAILED: {name}" for name in report["failures"]]
+    if any(row["disturbed"] for row in report["rows"]):
+        lines.append(
+            "- NOT TO BE QUOTED: in disturbed runs other processes took more than "
+            f"{DISTURBED:.0%} of the cores; measure again on a quiet machine"
+        )
+    lines += [
+        f"- {about['cores']} cores of {about['processor']}, "
+        f"{about['memory_bytes'] / 1e9:.0f} GB; {about['platform']}; "
+        f"load {about['load_before']:.2f} before",
+        f"- dlrun: {', '.join(f'{name} {version}' for name, version in ours.items())}",
+        f"- lab: {', '.join(f'{name} {version}' for name, version in theirs.items())}",
+        f"- {report['started']}, commit {report['git_commit']}, {report['seconds']:.0f} s, "
+        f"run.py {' '.join(report['arguments'])}",
+        f"- {path}",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
