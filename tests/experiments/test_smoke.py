@@ -150,6 +150,11 @@ def test_lightnings_own_values_pass_through(dlrun: Dlrun, tmp_path: Path) -> Non
     assert "nonsense" in done.stderr
 
 
+def test_more_processes_than_cores_are_refused(dlrun: Dlrun) -> None:
+    done = run(dlrun, "imdb-dense", "--set", "trainer.devices=5000", code=2)
+    assert "5000 processes on a CPU" in done.stderr
+
+
 def test_two_processes_train_one_network(dlrun: Dlrun, tmp_path: Path) -> None:
     options = [
         "--set",

@@ -151,6 +151,12 @@ def make_trainer(
     # a tenth of the LSTM's time, and no part of giving the same numbers.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     section = config.trainer
+    cores = os.cpu_count() or 1
+    if device == "cpu" and isinstance(section.devices, int) and section.devices > cores:
+        raise ConfigError(
+            f"trainer.devices: {section.devices} processes on a CPU with {cores} cores",
+            "on the CPU every device is a process of its own",
+        )
     try:
         return pl.Trainer(
             accelerator=device,
