@@ -1,6 +1,10 @@
 """The `dlrun` command."""
 
-from typing import Annotated
+import gc
+import logging
+import os
+import sys
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -47,4 +51,26 @@ app.add_typer(data.app, name="data", rich_help_panel="Around them")
 
 def main() -> None:
     """Run the command line."""
-    app()
+    # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
+    gc.set_threshold(50_000)
+    try:
+        app()
+    except SystemExit as end:
+        _leave(end)
+
+
+def _leave(end: SystemExit) -> NoReturn:
+    """End the process; where torch was used, without taking its modules down: that takes 0.7 s.
+
+    A process of several that train together leaves the usual way.
+    """
+    if "torch" not in sys.modules or "LOCAL_RANK" in os.environ or isinstance(end.code, str):
+        raise end
+    logging.shutdown()
+    code = end.code or 0
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads any more
+        code = code or 1
+    os._exit(code)
