@@ -26,7 +26,7 @@ demo: $(VENV)/.installed ## run every experiment on generated or shipped data (u
 test: $(VENV)/.installed ## the tests that need no data (under 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata" $(ARGS)
 
-test-real: $(VENV)/.installed ## the tests on the real reviews and photographs in $$DLRUN_TEST_DATA
+test-real: $(VENV)/.installed ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
 	$(BIN)/python -m pytest -m realdata $(ARGS)
 
 check: $(VENV)/.installed ## format, lint and types
@@ -50,7 +50,7 @@ $(LAB)/.installed: pyproject.toml
 	$(LAB)/bin/python -m pip install --quiet '.[bench]'
 	@touch $@
 
-bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on $$DLRUN_TEST_DATA (QUICK=1: under 5 minutes)
+bench: $(VENV)/.installed $(LAB)/.installed ## against the lab's own code, on the data that DLRUN_TEST_DATA names (QUICK=1: under 5 minutes)
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick) $(ARGS)
 
 $(EXPERIMENTS): $(VENV)/.installed

@@ -123,7 +123,8 @@ def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -
     results = json.loads((tmp_path / "runs/cifar100/latest/results.json").read_text())
     assert results["parameters"] == 964_516
     assert results["data"] == "CIFAR100 (cifar-100-python.tar.gz)"
-    assert results["metrics"]["test_accuracy"] > 0.1
+    # One epoch on noise-like images learns little, but far more than chance: .01, sd .001.
+    assert results["metrics"]["test_accuracy"] > 0.02
 
 
 def write_cifar100(archive: Path, train: int, test: int) -> None:
