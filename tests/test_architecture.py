@@ -14,11 +14,13 @@ ALLOWED = {  # what the files of a folder may import of dlrun
     "models": {"models"},
     "data": {"data", "errors", "screen"},
     "training": {
-        "training", "accelerator", "errors", "fingerprint", "run_folder", "screen", "session",
+        "training", "accelerator", "checkpoint_file", "errors", "fingerprint", "run_folder",
+        "screen", "session",
     },
     "experiments": {
-        "experiments", "training", "data", "models", "accelerator", "config", "config_files",
-        "errors", "fingerprint", "plots", "run_folder", "screen", "session", "yaml_source",
+        "experiments", "training", "data", "models", "accelerator", "checkpoint_file", "config",
+        "config_files", "errors", "fingerprint", "plots", "run_folder", "screen",
+        "session", "yaml_source",
     },
     "cli": {"cli", "experiments", "config", "config_files", "errors", "screen"},
 }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlrun.data import archive as archive_module
 from dlrun.data import imdb, imdb_sources, sample
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.experiments.sections import ReviewsData
@@ -244,13 +245,13 @@ def test_a_missing_file_and_a_folder_are_data_errors(tmp_path: Path) -> None:
 def test_a_review_of_a_megabyte_is_refused(tmp_path: Path) -> None:
     large = tarfile.TarInfo("aclImdb/train/pos/99_9.txt")
     large.size = imdb_sources.MAX_REVIEW_BYTES + 1
-    with pytest.raises(DataError, match=r"train/pos/99_9\.txt is no review: 1,048,577 bytes"):
+    with pytest.raises(DataError, match=r"train/pos/99_9\.txt has 1,048,577 bytes: refused"):
         load(tmp_path, archive=archive_of(tmp_path, more=[large]))
 
 
 def test_an_archive_of_untold_size_is_refused_by_its_first_header(tmp_path: Path) -> None:
     member = tarfile.TarInfo("aclImdb/huge")
-    member.size = imdb_sources.MAX_TOTAL_BYTES + 1
+    member.size = archive_module.MAX_TOTAL_BYTES + 1
     path = tmp_path / "reviews.tar"
     path.write_bytes(member.tobuf())
     with pytest.raises(DataError, match="far larger than the published archive: refused"):
@@ -339,7 +340,7 @@ def test_a_failed_preparation_leaves_no_cache(tmp_path: Path) -> None:
     archive = archive_of(tmp_path, {})
     with pytest.raises(DataError):
         load(tmp_path, archive=archive)
-    assert not (tmp_path / "data").exists()
+    assert caches(tmp_path) == []
 
 
 def test_many_may_prepare_at_once(tmp_path: Path) -> None:
@@ -481,7 +482,7 @@ def test_what_is_not_keras_is_a_data_error(
 ) -> None:
     with pytest.raises(DataError, match=problem):
         load(tmp_path, **keras_files(tmp_path, **changes))
-    assert not (tmp_path / "data").exists()
+    assert caches(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", KERAS)

@@ -1,9 +1,6 @@
 """CIFAR100 (Krizhevsky, 2009): 50,000 + 10,000 colour images of 100 classes, as arrays."""
 
-import secrets
-import shutil
-import tarfile
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
-from dlrun.data.archive import open_tar
+from dlrun.data.archive import files
 from dlrun.data.download import digest
+from dlrun.data.making import make_folder
 from dlrun.data.published import Published, obtain
 from dlrun.errors import DataError
 from dlrun.screen import Screen
@@ -26,6 +24,7 @@ ARCHIVE = Published(
 )
 FOLDER = "cifar-100-python"
 PARTS = ("train", "test", "meta")
+_WANTED = re.compile(f"{FOLDER}/({'|'.join(PARTS)})")
 MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
 
 
@@ -69,36 +68,17 @@ def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: S
 def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
     """The three files of the archive and no other, in a folder named by the archive's hash."""
     root = folder / f"extracted-{digest(archive, 'sha256')[:16]}"
-    if root.is_dir():
-        return root
-    screen.note(f"extracting {archive} (once)")
-    temporary = root.with_name(f".{root.name}-{secrets.token_hex(4)}")
-    try:
-        (temporary / FOLDER).mkdir(parents=True)
-        with open_tar(archive) as stream:
-            for member in stream:
-                name = member.name.removeprefix("./")
-                if name in {f"{FOLDER}/{part}" for part in PARTS} and member.isreg():
-                    if member.size > MAX_BYTES:
-                        raise DataError(f"{archive}: {name} has {member.size:,} bytes: refused")
-                    content = stream.extractfile(member)
-                    assert content is not None  # a regular file has content
-                    with (temporary / name).open("wb") as target:
-                        shutil.copyfileobj(content, target)
-        missing = [part for part in PARTS if not (temporary / FOLDER / part).exists()]
+
+    def fill(new: Path) -> None:
+        screen.note(f"extracting {archive} (once)")
+        (new / FOLDER).mkdir()
+        for name, content in files(archive, _WANTED, MAX_BYTES):
+            (new / name).write_bytes(content)
+        missing = [part for part in PARTS if not (new / FOLDER / part).exists()]
         if missing:
             raise DataError(f"{archive}: no {', '.join(f'{FOLDER}/{part}' for part in missing)}")
-        try:
-            temporary.rename(root)
-        except OSError:
-            if not root.is_dir():  # else another process was faster
-                raise
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
-    except OSError as error:
-        raise DataError(f"{archive} to {folder}: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    make_folder(root, fill, screen)
     return root
 
 

@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from dlrun.data.making import alone
 from dlrun.errors import DataError, DownloadError
 from dlrun.screen import Screen
 
@@ -15,7 +17,11 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 CHUNK = 1 << 20
+MAX_BYTES = 8 << 30  # more than any file that we download
 TIMEOUT_SECONDS = 30.0
+RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
+BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
+ATTEMPTS = 5  # in a row that bring less than a chunk
 MAX_REDIRECTS = 5
 
 
@@ -31,48 +37,42 @@ def digest(path: Path, algorithm: str) -> str:
 def download(
     urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
 ) -> None:
-    """Download the first of the urls that answers, and check its hash.
+    """Download a file that is not there yet from the first url that has it, and check its hash.
+
+    What came before a failure or a kill stays beside it as `.part`, and the next attempt asks only
+    for the rest. Of several processes that want the same file, one downloads and the others wait.
 
     Args:
         urls: tried in order; https, or http on this machine's own loopback.
-        target: where the file goes; until it is whole and checked it has another name.
+        target: where the file goes once it is whole and checked.
         algorithm: of the hash, such as md5.
         expected: the hash in hexadecimal; a prefix is enough.
         screen: shows the progress.
         remedy: what to do where no url can be reached.
 
     Raises:
-        DownloadError: no url answered, or `DLRUN_OFFLINE` forbids the network.
-        DataError: what came is not the file; it is removed.
+        DownloadError: no url has the file, or `DLRUN_OFFLINE` forbids the network.
+        DataError: the url is not allowed, or the folder cannot be written.
     """
     if os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0"):
         raise DownloadError(
             f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network",
             remedy,
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(
-            f"data folder {target.parent}: {error.strerror}",
-            "choose another with --data-dir or DLRUN_DATA_DIR",
-        ) from None
-    failures = []
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     for url in urls:
-        try:
-            _fetch(url, part, screen)
-            if not digest(part, algorithm).startswith(expected):
-                raise DataError(
-                    f"{url}: what came has not the published {algorithm} {expected}; removed",
-                    remedy,
-                )
-            part.replace(target)
+        if not _is_allowed(url):
+            raise DataError(f"{url}: only https addresses are downloaded from")
+    part = target.with_name(f"{target.name}.part")
+    with alone(target, screen):
+        if target.exists():
             return
-        except _NoAnswerError as error:
-            failures.append(f"{urlsplit(url).hostname}: {error}")
-        finally:
-            part.unlink(missing_ok=True)
+        failures = []
+        for url in urls:
+            problem = _fetch_checked(url, part, algorithm, expected, screen)
+            if problem is None:
+                part.replace(target)
+                return
+            failures.append(f"{urlsplit(url).hostname}: {problem}")
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)
 
 
@@ -80,55 +80,112 @@ class _NoAnswerError(Exception):
     pass
 
 
+def _fetch_checked(
+    url: str, part: Path, algorithm: str, expected: str, screen: Screen
+) -> str | None:
+    """Fetch what the partial file lacks; None where it is then the expected one, else the fault."""
+    while True:
+        resumed = part.exists()
+        try:
+            _fetch(url, part, screen)
+        except _NoAnswerError as error:
+            return str(error)
+        if digest(part, algorithm).startswith(expected):
+            return None
+        part.unlink()
+        if not resumed:  # else its beginning may have been another server's: once more, whole
+            return f"what came has not the published {algorithm} {expected}; removed"
+
+
 def _fetch(url: str, part: Path, screen: Screen) -> None:
+    """Append what the partial file lacks; an answer that breaks off is asked for the rest."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
-    try:
-        with contextlib.closing(_answer(url)) as response:
-            if response.status != 200:
-                raise _NoAnswerError(f"HTTP {response.status}")
-            size = response.length_remaining or None
-            with part.open("wb") as stream, screen.progress(part.stem, size, "bytes") as bar:
-                done = 0
-                # Not decoded: servers label a .gz file as if it were zipped for the way only.
-                for chunk in response.stream(CHUNK, decode_content=False):
-                    stream.write(chunk)
-                    done += len(chunk)
-                    bar.to(done)
-    except urllib3.exceptions.HTTPError as error:
-        reason = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) else error
-        if isinstance(reason, urllib3.exceptions.ProtocolError):
-            reason = reason.args[-1]  # its own words are a tuple
-        raise _NoAnswerError(str(reason).split(": ", 1)[-1] or type(reason).__name__) from None
+    failed = 0
+    while True:
+        had = _size(part)
+        try:
+            _append(url, part, had, screen)
+            return
+        except urllib3.exceptions.MaxRetryError as error:  # asked again and again by urllib3
+            raise _NoAnswerError(_reason(error.reason or error)) from None
+        except urllib3.exceptions.HTTPError as error:
+            failed = failed + 1 if _size(part) - had < CHUNK else 1
+            if failed == ATTEMPTS:
+                raise _NoAnswerError(_reason(error)) from None
+            time.sleep(BACKOFF_SECONDS * 2 ** (failed - 1))
 
 
-def _answer(url: str) -> "BaseHTTPResponse":
+def _append(url: str, part: Path, had: int, screen: Screen) -> None:
+    with contextlib.closing(_answer(url, had)) as response:
+        if had and response.status == 416:  # nothing is left to send: the checksum tells
+            return
+        if response.status not in (200, 206):
+            raise _NoAnswerError(f"HTTP {response.status}")
+        if response.status == 200:
+            had = 0  # a server without ranges sends all of it
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
+            raise _NoAnswerError("it sent another part than was asked for")
+        left = response.length_remaining
+        with (
+            part.open("ab" if had else "wb") as stream,
+            screen.progress(part.stem, had + left if left else None, "bytes") as bar,
+        ):
+            # Not decoded: servers label a .gz file as if it were zipped for the way only.
+            for chunk in response.stream(CHUNK, decode_content=False):
+                stream.write(chunk)
+                had += len(chunk)
+                if had > MAX_BYTES:
+                    part.unlink()
+                    raise _NoAnswerError(f"it sent more than {MAX_BYTES:,} bytes")
+                bar.to(had)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _answer(url: str, start: int) -> "BaseHTTPResponse":
     """The answer behind all redirects; nothing is sent to an address that is not allowed."""
     import urllib3
 
     retries = urllib3.Retry(
-        total=4,
-        backoff_factor=0.5,
+        total=ATTEMPTS - 1,
+        backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),
-        respect_retry_after_header=True,
+        retry_after_max=RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     for _ in range(MAX_REDIRECTS + 1):
-        _check_scheme(url)
-        response = manager.request("GET", url, preload_content=False, redirect=False)
+        response = manager.request(
+            "GET", url, headers=headers, preload_content=False, redirect=False
+        )
         location = response.get_redirect_location()
         if not location:
             return response
         response.close()
         url = urljoin(url, location)
+        if not _is_allowed(url):
+            raise _NoAnswerError(f"it leads to {url}, and only https is followed")
     raise _NoAnswerError(f"more than {MAX_REDIRECTS} redirects")
 
 
-def _check_scheme(url: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (
+def _is_allowed(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as half an IPv6 address
+        return False
+    return (parts.scheme == "https" and bool(parts.hostname)) or (
         parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    ):
-        raise DataError(f"{url}: only https addresses are downloaded from")
+    )
+
+
+def _reason(error: Exception) -> str:
+    """urllib3's words without what surrounds them."""
+    said = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
+    return str(said).rpartition("): ")[2] or type(said).__name__

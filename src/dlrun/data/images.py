@@ -18,7 +18,7 @@ class UnreadableImageError(Exception):
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
-    """The files, and every image in the folders and the folders in them, sorted by name.
+    """The files, and every image in the folders and the folders in them, each once.
 
     Raises ConfigError for a path that does not exist and for a folder without images.
     """
@@ -44,7 +44,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
             found.append(path)
         else:
             raise ConfigError(f"{path}: no such image or folder")
-    return found
+    return list(dict.fromkeys(found))
 
 
 def shipped() -> list[Path]:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import secrets
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from scipy import sparse
 
 from dlrun.data.download import digest
 from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
+from dlrun.data.making import make_folder
 from dlrun.data.published import obtain
 from dlrun.data.text import Ragged, decode
 from dlrun.errors import ConfigError, DataError
@@ -102,13 +101,16 @@ def _load_cached(config: "ReviewsData", folder: Path, screen: Screen) -> Reviews
     hashes = "".join(digest(file, "sha256") for file in files)
     key = hashlib.sha256(f"{FORMAT} {config.source} {config.num_words} {hashes}".encode())
     cache = folder / f"prepared-{key.hexdigest()[:16]}"
-    if not cache.is_dir():
+
+    def prepare(folder: Path) -> None:
         screen.note(f"preparing the reviews of {files[0]} (once)")
         if config.source == "stanford":
             encoded = read_stanford(files[0], config.num_words)
         else:
             encoded = read_keras(files[0], files[1], config.num_words)
-        _save(_assemble(encoded, config.num_words, config.source, generated=False), cache)
+        _save(_assemble(encoded, config.num_words, config.source, generated=False), folder)
+
+    make_folder(cache, prepare, screen)
     try:
         return _read(cache, origin=f"IMDB reviews ({config.source}, {files[0].name})")
     except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
@@ -122,31 +124,15 @@ def _assemble(encoded: Encoded, num_words: int, origin: str, *, generated: bool)
     return Reviews(train, test, encoded.words, origin, generated)
 
 
-def _save(reviews: Reviews, cache: Path) -> None:
-    """Write beside, then rename: whoever finds the folder finds it whole."""
-    temporary = cache.with_name(f".{cache.name}-{secrets.token_hex(4)}")
-    try:
-        temporary.mkdir(parents=True)
-        for name, split in (("train", reviews.train), ("test", reviews.test)):
-            np.save(temporary / f"{name}_ids.npy", split.ids.ids)
-            np.save(temporary / f"{name}_offsets.npy", split.ids.offsets)
-            np.save(temporary / f"{name}_bag_ids.npy", split.bags.indices)
-            np.save(temporary / f"{name}_bag_offsets.npy", split.bags.indptr)
-            np.save(temporary / f"{name}_labels.npy", split.labels)
-        about = {"words": reviews.words, "width": reviews.width}
-        (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        try:
-            temporary.rename(cache)
-        except OSError:
-            if not cache.is_dir():  # else another process was faster, with the same arrays
-                raise
-    except OSError as error:
-        raise DataError(
-            f"data folder {cache.parent}: {error.strerror}",
-            "choose another with --data-dir or DLRUN_DATA_DIR",
-        ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _save(reviews: Reviews, folder: Path) -> None:
+    for name, split in (("train", reviews.train), ("test", reviews.test)):
+        np.save(folder / f"{name}_ids.npy", split.ids.ids)
+        np.save(folder / f"{name}_offsets.npy", split.ids.offsets)
+        np.save(folder / f"{name}_bag_ids.npy", split.bags.indices)
+        np.save(folder / f"{name}_bag_offsets.npy", split.bags.indptr)
+        np.save(folder / f"{name}_labels.npy", split.labels)
+    about = {"words": reviews.words, "width": reviews.width}
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
 def _read(cache: Path, origin: str) -> Reviews:

@@ -6,8 +6,6 @@ streamed, never unpacked. Keras: keras.datasets.imdb; its arrays are pickled and
 
 import json
 import re
-import tarfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
-from dlrun.data.archive import open_tar
+from dlrun.data.archive import files
 from dlrun.data.published import Published
 from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
 from dlrun.errors import DataError
@@ -37,13 +35,14 @@ KERAS_WORDS = Published(
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
     "md5",
     "bfafd718b763782e994055a2d397834f",
+    "data.word_index",
 )
 FILES = {"stanford": (ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
 MAX_REVIEW_BYTES = 1 << 20
-MAX_MEMBERS = 200_000  # the published archive has about 100,000
-MAX_TOTAL_BYTES = 2 << 30
-_MEMBER = re.compile(r"(?:\./)?aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
+MAX_TEXT_BYTES = 256 << 20  # of all reviews; the published ones have 66 MB
+MAX_IDS = 100_000_000  # of Keras's reviews; the published ones have 12 million
+_MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _GROUPS = [(part, label) for part in ("train", "test") for label in ("neg", "pos")]
 
 
@@ -64,26 +63,13 @@ def read_stanford(archive: Path, num_words: int) -> Encoded:
     Raises DataError where it is no such archive, is damaged, or lacks one of the four folders.
     """
     texts: dict[tuple[str, str], dict[str, bytes]] = {group: {} for group in _GROUPS}
-    try:
-        with open_tar(archive) as stream:
-            total = 0
-            for count, member in enumerate(stream):
-                total += member.size
-                if count >= MAX_MEMBERS or total > MAX_TOTAL_BYTES:
-                    raise DataError(f"{archive}: far larger than the published archive: refused")
-                match = _MEMBER.fullmatch(member.name)
-                if match is None or not member.isreg():
-                    continue
-                if member.size > MAX_REVIEW_BYTES:
-                    raise DataError(f"{archive}: {member.name} is no review: {member.size:,} bytes")
-                part, label, name = match.groups()
-                content = stream.extractfile(member)
-                assert content is not None  # a regular file has content
-                texts[part, label][name] = content.read()
-    except OSError as error:
-        raise DataError(f"{archive}: cannot be read: {error.strerror or error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
-        raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
+    total = 0
+    for path, content in files(archive, _MEMBER, MAX_REVIEW_BYTES):
+        _, part, label, name = path.split("/")
+        texts[part, label][name] = content
+        total += len(content)
+        if total > MAX_TEXT_BYTES:
+            raise DataError(f"{archive}: more than {MAX_TEXT_BYTES:,} bytes of reviews: refused")
     empty = [f"aclImdb/{part}/{label}" for part, label in _GROUPS if not texts[part, label]]
     if empty:
         raise DataError(
@@ -135,6 +121,8 @@ def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
         if not np.isin(y, (0, 1)).all():
             raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
     try:
+        if sum(len(review) for x in (x_train, x_test) for review in x) > MAX_IDS:
+            raise ValueError(f"more than {MAX_IDS:,} words")
         train, test = (
             Ragged.from_ids([[_id(rank) for rank in r] for r in x], num_words)
             for x in (x_train, x_test)

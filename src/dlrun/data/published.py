@@ -17,6 +17,7 @@ class Published:
     url: str
     algorithm: str
     digest: str
+    option: str = "data.archive"  # the config's key for a local copy
 
 
 def obtain(
@@ -28,13 +29,13 @@ def obtain(
     """
     if local is not None:
         if not local.exists():
-            raise DataError(f"{local}: no such file", "data.archive in the config names it")
+            raise DataError(f"{published.option}: {local}: no such file")
         return local
     path = folder / published.name
     if not path.exists():
         remedy = (
-            f"put {published.name} into {folder.absolute()}, or name a local copy with "
-            f"`--set data.archive=PATH`; `--set data.source=sample` runs on generated data instead"
+            f"put {published.name} into {folder.absolute()}, or name a local copy with `--set "
+            f"{published.option}=PATH`; `--set data.source=sample` runs on generated data instead"
         )
         urls = [f"{base.rstrip('/')}/{published.name}" for base in mirrors] + [published.url]
         download(urls, path, published.algorithm, published.digest, screen, remedy)

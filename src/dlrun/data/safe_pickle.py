@@ -12,6 +12,8 @@ import numpy as np
 
 from dlrun.errors import DataError
 
+MAX_BYTES = 512 << 20  # of an array in an .npz file, unpacked
+
 
 class _Dtype:
     """A pickled dtype of plain numbers or objects.
@@ -84,6 +86,9 @@ def load_npz(path: Path, names: list[str]) -> list[np.ndarray[Any, Any]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for name in names:
+                size = archive.getinfo(f"{name}.npy").file_size
+                if size > MAX_BYTES:
+                    raise DataError(f"{path}: {name} has {size:,} bytes: refused")
                 with archive.open(f"{name}.npy") as stream:
                     arrays.append(_load_npy(stream, f"{path}: {name}"))
     except KeyError as error:
