@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-real check format smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-real torture check format audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -29,6 +29,9 @@ test: $(VENV)/.installed ## the tests that need no data (under 4 minutes)
 test-real: $(VENV)/.installed ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
 	$(BIN)/python -m pytest -m realdata $(ARGS)
 
+torture: $(VENV)/.installed ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)
+
 check: $(VENV)/.installed ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,6 +40,10 @@ check: $(VENV)/.installed ## format, lint and types
 format: $(VENV)/.installed ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+audit: $(VENV)/.installed ## ask the package index for known vulnerabilities of what is installed
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/pip-audit --skip-editable $(ARGS)
 
 smoke: $(VENV)/.installed ## every experiment, tiny, on configs/smoke
 	@for experiment in $(EXPERIMENTS); do \

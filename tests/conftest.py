@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "configs" / "smoke"
 
+Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -34,6 +35,20 @@ def dlrun(tmp_path: Path) -> Dlrun:
     return run
 
 
+@pytest.fixture
+def forked(tmp_path: Path) -> Dlrun:
+    """As `dlrun`, without its start: for tests of what a command does, not of how it starts."""
+    from tests import harness  # the server starts with the first use
+
+    def run(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        ended = harness.run(tmp_path, *arguments, **env)
+        return subprocess.CompletedProcess(
+            arguments, ended.code, stdout=ended.stdout, stderr=ended.stderr
+        )
+
+    return run
+
+
 def clean_environment() -> dict[str, str]:
     """The environment without the settings that would change what dlrun does or prints."""
     names = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
@@ -51,3 +66,37 @@ def real_data() -> Path:
     if os.environ.get("DLRUN_REQUIRE_DATA"):
         pytest.fail(message)
     pytest.skip(message)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--torture", action="store_true", help="the nightly sizes of tests/torture")
+
+
+@pytest.fixture
+def torture(request: pytest.FixtureRequest) -> bool:
+    """Whether the nightly sizes are asked for, or only their two-minute share."""
+    return bool(request.config.getoption("--torture"))
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    """Count what a test tried, for the table at the end of the run."""
+
+    def count(what: str, number: int = 1) -> None:
+        record_property(f"tally: {what}", number)
+
+    return count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was tried, summed over all tests that passed (and, with xdist, all processes)."""
+    sums: dict[str, int] = {}
+    for report in terminalreporter.stats.get("passed", []):
+        for name, number in report.user_properties if report.when == "call" else ():
+            if name.startswith("tally: "):
+                what = name.removeprefix("tally: ")
+                sums[what] = sums.get(what, 0) + number
+    if sums:
+        terminalreporter.section("tried, and survived")
+        for what, number in sorted(sums.items()):
+            terminalreporter.write_line(f"{number:8,}  {what}")

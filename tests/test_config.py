@@ -173,7 +173,7 @@ def test_did_you_mean(override: str, expected: str) -> None:
         ("seed=true", "seed: expected a whole number, got True"),
         ("seed='1'", "seed: expected a whole number, got '1'"),
         ("seed=1.0", "seed: expected a whole number, got 1.0"),
-        ("seed=", "seed: expected a whole number, got None"),
+        ("seed=", "seed: expected a whole number, got nothing"),
         ("seed=4294967296", "seed: expected a value less than 4294967296, got 4294967296"),
         ("seed=[1]", "seed: expected a whole number, got [1]"),
         ("seed.sub=1", "seed: expected a whole number, got {'sub': 1}"),
@@ -205,7 +205,7 @@ def test_each_member_of_a_union_is_accepted(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "got"), [("x", "'x'"), ("1.5", "1.5"), ("{a: 1}", "{'a': 1}"), ("null", "None")]
+    ("text", "got"), [("x", "'x'"), ("1.5", "1.5"), ("{a: 1}", "{'a': 1}"), ("null", "nothing")]
 )
 def test_one_fault_names_what_every_member_of_a_union_expects(text: str, got: str) -> None:
     assert problem(f"trainer.devices={text}") == (

@@ -36,7 +36,7 @@ def test_lasso_path(metrics: Path, tmp_path: Path, compared: bool) -> None:
     lasso = tmp_path / "lasso.csv"
     lasso.write_text("lambda,train_accuracy,valid_accuracy,test_accuracy\n9,.5,.5,.5\n3,.8,.7,.7\n")
     (tmp_path / "results.json").write_text(json.dumps({"metrics": {"test_accuracy": 0.7}}))
-    plots.lasso_path(lasso, 100, tmp_path if compared else None, tmp_path / "a.png", title="x")
+    plots.lasso_path(lasso, 100, 1, tmp_path if compared else None, tmp_path / "a.png", title="x")
     assert is_drawn(tmp_path / "a.png")
 
 

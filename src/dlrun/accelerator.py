@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dlrun.errors import AcceleratorError, DlrunError
+from dlrun.errors import AcceleratorError, DlrunError, first_line
 
 ACCELERATORS = ("cuda", "mps")  # in the order in which `auto` prefers them
 
@@ -79,20 +79,17 @@ def run_on(
             if isinstance(error, DlrunError):
                 raise
             probe("cpu")  # fails there too: the fault is not the accelerator's
-            reason = f"a training step failed on {device}: {_first_line(error)}"
+            reason = f"a training step failed on {device}: {first_line(error)}"
         else:
             try:
                 return run(device), Report(requested, device, None)
             except Exception as error:
                 if not is_device_fault(error):
                     raise
-                reason = f"the run failed on {device}: {_first_line(error)}"
+                reason = f"the run failed on {device}: {first_line(error)}"
     if reason is not None and (requested != "auto" or device != "cpu"):
         if not fallback:
-            raise AcceleratorError(
-                f"accelerator {requested} cannot run this: {reason}",
-                "leave out --no-fallback to run on the CPU instead",
-            )
+            raise AcceleratorError(reason, "leave out --no-fallback to run on the CPU instead")
         warn(f"{reason}; running on the CPU")
     return run("cpu"), Report(requested, "cpu", reason)
 
@@ -108,7 +105,3 @@ def is_device_fault(error: Exception) -> bool:
     return type(error) in (RuntimeError, NotImplementedError) and bool(
         re.search(words, str(error), re.IGNORECASE)
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

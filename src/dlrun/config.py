@@ -31,6 +31,7 @@ def _absolute(path: Path) -> Path:
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
 PositiveInt = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -141,6 +142,7 @@ def _problem(fault: ErrorDetails, schema: type[Section]) -> str:
                 "a boolean", "true or false"
             )
             expected = re.sub(r"^(greater|less)", r"a value \1", expected)
+            expected = re.sub(r"^List should have", "a list with", expected)
     text = f"expected {expected}, got {_short(fault['input'])}"
     if fault["type"] == "literal_error":
         choices = expected.replace(" or ", ", ").split(", ")
@@ -154,8 +156,12 @@ def _right_key(path: KeyPath, schema: type[Section]) -> str:
     keys = _keys(schema)
     parent = ".".join(str(part) for part in path[:-1])
     siblings = [key.rpartition(".")[2] for key in keys if key.rpartition(".")[0] == parent]
-    elsewhere = [key for key in keys if name in key.rpartition(".")[2]]
-    return nearest(name, siblings) or (f"; did you mean {elsewhere[0]!r}?" if elsewhere else "")
+    elsewhere = [key for key in keys if name == key.rpartition(".")[2]]
+    if found := nearest(name, siblings):
+        return found
+    if elsewhere:
+        return f"; did you mean {elsewhere[0]!r}?"
+    return f"; {parent or 'a config'} has {', '.join(siblings)}" if siblings else ""
 
 
 def _keys(schema: type[Section], prefix: str = "") -> list[str]:
@@ -169,5 +175,5 @@ def _keys(schema: type[Section], prefix: str = "") -> list[str]:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

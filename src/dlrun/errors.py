@@ -30,5 +30,10 @@ class AcceleratorError(DlrunError):
     """The requested accelerator cannot run the experiment, and falling back was forbidden."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, as far as it fits into a message of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
 class Terminated(BaseException):
     """SIGTERM arrived: end in order. Not an Exception, so no handler takes it for a failure."""

@@ -57,9 +57,18 @@ def _curves(axes: Axes, table: pd.DataFrame, metric: str, test: float | None) ->
 
 
 def lasso_path(
-    metrics_csv: Path, rows: int, dense_run: Path | None, path: Path, *, title: str
+    metrics_csv: Path, rows: int, chosen: int, dense_run: Path | None, path: Path, *, title: str
 ) -> None:
-    """The lab's two panels: accuracy along the path, and the dense network's by epoch."""
+    """The lab's two panels: accuracy along the path, and the dense network's by epoch.
+
+    Args:
+        metrics_csv: of the lasso.
+        rows: of the training data, the n in the first panel's axis.
+        chosen: index of the lambda that the validation chose.
+        dense_run: the folder of the run in the second panel; None leaves it empty.
+        path: of the PNG.
+        title: of the figure.
+    """
     table = pd.read_csv(metrics_csv)
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -73,6 +82,7 @@ def lasso_path(
             color=COLOURS[part],
             label=NAMES[part],
         )
+    left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     left.set_xlabel(r"$-\log(\lambda / n)$")
     left.set_ylabel("accuracy")
     left.set_title("lasso", fontsize=11)

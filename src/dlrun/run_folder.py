@@ -20,6 +20,8 @@ from dlrun.errors import ConfigError, DlrunError
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn")
 
+MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
+
 
 class RunFolder:
     """A run's folder: `runs/<experiment>/<UTC time>-<suffix>/`."""
@@ -37,6 +39,8 @@ class RunFolder:
         """
         if name is not None and (not name.isprintable() or name in ("", ".") or "/" in name):
             raise ConfigError(f"--name {name!r}: not a file name")
+        if name is not None and len(name.encode()) > MAX_NAME_BYTES:
+            raise ConfigError(f"--name: longer than {MAX_NAME_BYTES} bytes")
         parent = runs_dir / experiment
         while True:
             suffix = secrets.token_hex(2)
@@ -73,10 +77,15 @@ class RunFolder:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def remove_temporary(self) -> None:
+        """Remove what a killed process left half-written; nobody else may be writing here."""
+        for file in self.path.glob(".*"):
+            file.unlink()
+
     def write_text(self, name: str, text: str) -> None:
         """Write a whole text file, atomically."""
-        with self.replacing(name) as path:
-            path.write_text(text, encoding="utf-8")
+        with self.replacing(name) as path:  # a file's name may hold bytes that are no UTF-8
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a JSON object, atomically; NaN is no JSON and becomes null."""
@@ -132,17 +141,22 @@ class RunFolder:
         )
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run. Raises DlrunError where it is missing or damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DlrunError(f"{path}: no such file: not a finished run") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DlrunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DlrunError(f"{path}: not what a run writes")
+    return value
+
+
 def read_results(folder: Path) -> dict[str, Any]:
     """results.json of a run. Raises DlrunError where it is missing or damaged."""
-    try:
-        value = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DlrunError(f"{folder} holds no results.json: not a finished run") from None
-    except (OSError, ValueError) as error:
-        raise DlrunError(f"{folder / 'results.json'}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise DlrunError(f"{folder / 'results.json'}: not a run's results")
-    return value
+    return read_json(folder / "results.json")
 
 
 def finished_runs(runs_dir: Path, experiment: str) -> list[Path]:
@@ -195,16 +209,20 @@ def _cell(value: Any) -> Any:
 
 
 def _git_commit() -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None  # installed from a wheel
     try:
         output = subprocess.run(
             ["git", "rev-parse", "HEAD"],  # noqa: S607 (git is where PATH says)
+            cwd=checkout,
             capture_output=True,
             text=True,
             timeout=5,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return None  # no git, or not in a checkout
+        return None  # no git, or it refuses
     return output.stdout.strip()
 
 

@@ -17,6 +17,15 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def _lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: `1 epoch`, `2,000 epochs`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 class Screen:
     """The two output streams. `quiet` leaves warnings, errors and the result."""
 
@@ -28,17 +37,20 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say what is being done."""
-        log.info(text)
+        text = _lines(text)
+        log.info("%s", text)
         if not self.quiet:
             self.err.print(Text(text))
 
     def warn(self, text: str) -> None:
         """Say what the user should know; shown even when quiet."""
-        log.warning(text)
+        text = _lines(text)
+        log.warning("%s", text)
         self.err.print(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do about it."""
+        message, hint = _lines(message), _lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
         self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
@@ -46,6 +58,8 @@ class Screen:
 
     def show(self, what: RenderableType) -> None:
         """Show a part of the result."""
+        if isinstance(what, Text):
+            what.plain = _lines(what.plain)
         if self.results:
             self.out.print(what)
 
@@ -75,20 +89,18 @@ class Advance:
     ) -> None:
         self._screen, self._bar = screen, bar
         self._total, self._unit = total, unit
-        self._detail = ""
         self._task = bar.add_task(what, total=total, detail="")
 
     def to(self, done: float) -> None:
         """Set how much is done."""
         of = "" if self._total is None else f"/{self._total:,.0f}"
-        text = f"{done:,.0f}{of} {self._unit}  {self._detail}".rstrip()
+        text = f"{done:,.0f}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, what: str, metrics: Mapping[str, float]) -> None:
-        """A finished epoch or lambda: shown in the bar on a terminal, else as one plain line."""
+        """A finished epoch or lambda: one line, on a terminal above the bar."""
         values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         log.info("%s  %s", what, values)
-        self._detail = values
-        self.to(done)
-        if self._bar.disable and not self._screen.quiet:
+        if not self._screen.quiet:
             self._screen.err.print(Text(f"{what}  {values}"))
+        self.to(done)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+
 from dlrun.accelerator import Report
 from dlrun.run_folder import RunFolder
 from dlrun.screen import Screen
@@ -24,6 +26,7 @@ class Results:
     data: str  # what the results were found on; says so where it was generated
     figures: list[str] = field(default_factory=list)
     more: dict[str, Any] = field(default_factory=dict)
+    shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
 
 

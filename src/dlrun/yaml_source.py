@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, first_line
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
@@ -157,7 +157,7 @@ def _parse(text: str, source: str) -> tuple[Any, dict[KeyPath, str]]:
             f"{where(mark)}: not valid YAML: {error.problem or error.context}"
         ) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"{source}: not valid YAML: {first_line(error)}") from None
     except (ValueError, OverflowError) as error:  # a date or number that Python cannot hold
         raise ConfigError(f"{source}: not valid YAML: {error}") from None
 
@@ -172,6 +172,10 @@ def _construct(
             if key is None or key in mapping:
                 problem = "a key must be a word" if key is None else f"the key {key!r} stands twice"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+            if not _is_text(key):
+                raise yaml.MarkedYAMLError(
+                    problem="a key that is not valid Unicode", problem_mark=key_node.start_mark
+                )
             origins[*path, key] = where(key_node.start_mark)
             mapping[key] = _construct(loader, value_node, (*path, key), origins, where)
         return mapping
@@ -181,7 +185,14 @@ def _construct(
             origins[*path, index] = where(item.start_mark)
             items.append(_construct(loader, item, (*path, index), origins, where))
         return items
+    if not _is_text(node.value):
+        raise yaml.MarkedYAMLError(problem="not valid Unicode", problem_mark=node.start_mark)
     return loader.construct_object(node, deep=True)
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is no half of a surrogate pair, which an escape or a file name can smuggle in."""
+    return not (isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value))
 
 
 def _kind(value: object) -> str:

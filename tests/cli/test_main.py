@@ -123,7 +123,7 @@ def test_usage_mistakes_end_with_a_message_and_2(
         (["imdb-dense"], "DLRUN_OFFLINE forbids the network"),
         (["cifar100"], "DLRUN_OFFLINE forbids the network"),
         (["classify-images"], "DLRUN_OFFLINE forbids the network"),
-        (["imdb-lasso", "--set", "data.archive=none.tar.gz"], "no such file"),
+        (["data", "fetch", "imdb", "--set", "data.archive=none.tar.gz"], "no such file"),
         (["imdb-dense", "--set", "data.archive=text.tar.gz"], "damaged, or no tar archive"),
         (["data", "fetch", "imdb"], "DLRUN_OFFLINE"),
         (["data", "verify", "imdb"], "not there"),

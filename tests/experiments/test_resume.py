@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and resumed ends as one that never was."""
+"""A run that is killed and resumed ends as one that never was (more in tests/torture)."""
 
 import csv
 import json
@@ -17,8 +17,6 @@ from tests.conftest import SMOKE, Dlrun, clean_environment
 
 LONG = {
     "imdb-dense": ["trainer.max_epochs=30", "batch_size=100"],
-    "cifar100": ["trainer.max_epochs=6", "data.sample_images=300"],
-    "imdb-lstm": ["trainer.max_epochs=4", "batch_size=100", "data.max_length=40"],
     "imdb-lasso": ["path.values=300"],
 }
 

@@ -79,79 +79,79 @@ def check_network(folder: Path, name: str, found: dict, stdout: str) -> None:
     assert (folder / "weights.pt").stat().st_size > 4 * NETWORKS[name]
 
 
-def test_lstm_summary_reads_as_in_the_lab(dlrun: Dlrun, tmp_path: Path) -> None:
-    run(dlrun, "imdb-lstm", "--set", "data.max_length=20")
+def test_lstm_summary_reads_as_in_the_lab(forked: Dlrun, tmp_path: Path) -> None:
+    run(forked, "imdb-lstm", "--set", "data.max_length=20")
     text = (latest(tmp_path, "imdb-lstm") / "summary.txt").read_text()
     assert "[10, 20]" in text and "[10, 20, 32]" in text
     assert "[10]" in text
 
 
 def test_same_seed_gives_the_same_metrics_and_another_does_not(
-    dlrun: Dlrun, tmp_path: Path
+    forked: Dlrun, tmp_path: Path
 ) -> None:
     rows = []
     for seed in (1, 1, 2):
-        run(dlrun, "imdb-dense", "--set", f"seed={seed}", "--set", "trainer.max_epochs=3")
+        run(forked, "imdb-dense", "--set", f"seed={seed}", "--set", "trainer.max_epochs=3")
         rows.append([{**row, "seconds": ""} for row in metrics(tmp_path, "imdb-dense")])
     assert len(rows[0]) == 3
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_config_of_a_run_repeats_it(dlrun: Dlrun, tmp_path: Path) -> None:
-    run(dlrun, "cifar100", "--set", "batch_size=50")
+def test_config_of_a_run_repeats_it(forked: Dlrun, tmp_path: Path) -> None:
+    run(forked, "cifar100", "--set", "batch_size=50")
     first = metrics(tmp_path, "cifar100")[0]
     copy = tmp_path / "again.yaml"
     copy.write_text((latest(tmp_path, "cifar100") / "config.yaml").read_text())
-    assert dlrun("cifar100", "--config", copy).returncode == 0
+    assert forked("cifar100", "--config", copy).returncode == 0
     again = metrics(tmp_path, "cifar100")[0]
     assert {**again, "seconds": ""} == {**first, "seconds": ""}
 
 
-def test_json_prints_results_alone(dlrun: Dlrun, tmp_path: Path) -> None:
-    done = run(dlrun, "imdb-dense", "--json")
+def test_json_prints_results_alone(forked: Dlrun, tmp_path: Path) -> None:
+    done = run(forked, "imdb-dense", "--json")
     assert json.loads(done.stdout) == results(tmp_path, "imdb-dense")
 
 
-def test_quiet_leaves_the_result(dlrun: Dlrun) -> None:
-    done = run(dlrun, "imdb-dense", "--quiet")
+def test_quiet_leaves_the_result(forked: Dlrun) -> None:
+    done = run(forked, "imdb-dense", "--quiet")
     assert done.stderr == ""
     assert "test_accuracy" in done.stdout
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_missing_accelerator_runs_on_the_cpu_and_says_why(
-    dlrun: Dlrun, tmp_path: Path, device: str
+    forked: Dlrun, tmp_path: Path, device: str
 ) -> None:
     import torch
 
     if getattr(torch, device).is_available():
         pytest.skip(f"this machine has {device}")
-    done = run(dlrun, "imdb-dense", "--accelerator", device)
+    done = run(forked, "imdb-dense", "--accelerator", device)
     report = results(tmp_path, "imdb-dense")["accelerator"]
     assert report["requested"] == device
     assert report["used"] == "cpu"
     assert report["reason"] in done.stderr
     assert done.stderr.count("warning:") == 1
-    done = run(dlrun, "imdb-dense", "--accelerator", device, "--no-fallback", code=1)
+    done = run(forked, "imdb-dense", "--accelerator", device, "--no-fallback", code=1)
     assert device in done.stderr
     assert results(tmp_path, "imdb-dense")["status"] == "failed"
 
 
-def test_lightnings_own_values_pass_through(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_lightnings_own_values_pass_through(forked: Dlrun, tmp_path: Path) -> None:
     options = ["--set", "trainer.precision=bf16-mixed"]
-    run(dlrun, "cifar100", *options)
+    run(forked, "cifar100", *options)
     precise = metrics(tmp_path, "cifar100")[0]["train_loss"]
-    run(dlrun, "cifar100")
+    run(forked, "cifar100")
     assert metrics(tmp_path, "cifar100")[0]["train_loss"] != precise
-    done = dlrun(
+    done = forked(
         "cifar100", "--config", SMOKE / "cifar100.yaml", "--set", "trainer.strategy=nonsense"
     )
     assert done.returncode == 2
     assert "nonsense" in done.stderr
 
 
-def test_more_processes_than_cores_are_refused(dlrun: Dlrun) -> None:
-    done = run(dlrun, "imdb-dense", "--set", "trainer.devices=5000", code=2)
+def test_more_processes_than_cores_are_refused(forked: Dlrun) -> None:
+    done = run(forked, "imdb-dense", "--set", "trainer.devices=5000", code=2)
     assert "5000 processes on a CPU" in done.stderr
 
 
@@ -169,10 +169,10 @@ def test_two_processes_train_one_network(dlrun: Dlrun, tmp_path: Path) -> None:
     assert len(metrics(tmp_path, "imdb-dense")) == 1
 
 
-def test_lasso_writes_a_row_for_every_lambda_and_the_words(dlrun: Dlrun, tmp_path: Path) -> None:
-    run(dlrun, "imdb-dense")
+def test_lasso_writes_a_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> None:
+    run(forked, "imdb-dense")
     dense = latest(tmp_path, "imdb-dense").resolve()
-    done = run(dlrun, "imdb-lasso")
+    done = run(forked, "imdb-lasso")
     folder = latest(tmp_path, "imdb-lasso")
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0] == LASSO_COLUMNS
@@ -188,15 +188,15 @@ def test_lasso_writes_a_row_for_every_lambda_and_the_words(dlrun: Dlrun, tmp_pat
     assert (folder / "coefficients.npz").stat().st_size > 0
 
 
-def test_lasso_compares_with_no_run_on_other_data(dlrun: Dlrun, tmp_path: Path) -> None:
-    done = run(dlrun, "imdb-lasso")
+def test_lasso_compares_with_no_run_on_other_data(forked: Dlrun, tmp_path: Path) -> None:
+    done = run(forked, "imdb-lasso")
     assert "no finished imdb-dense run" in done.stderr
     assert results(tmp_path, "imdb-lasso")["compared_with"] is None
-    done = run(dlrun, "imdb-lasso", "--set", "compare_with=.", code=1)
+    done = run(forked, "imdb-lasso", "--set", "compare_with=.", code=2)
     assert "not a finished run" in done.stderr
 
 
-def test_training_that_diverges_is_no_result(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:
     options = [
         "--set",
         "optimizer.lr=1e30",
@@ -205,19 +205,19 @@ def test_training_that_diverges_is_no_result(dlrun: Dlrun, tmp_path: Path) -> No
         "--set",
         "batch_size=100",
     ]
-    done = run(dlrun, "imdb-dense", *options, code=1)
+    done = run(forked, "imdb-dense", *options, code=1)
     assert "loss is" in done.stderr and "optimizer.lr" in done.stderr
     assert results(tmp_path, "imdb-dense")["status"] == "failed"
 
 
-def test_runs_config_is_plain_yaml(dlrun: Dlrun, tmp_path: Path) -> None:
-    run(dlrun, "imdb-lasso")
+def test_runs_config_is_plain_yaml(forked: Dlrun, tmp_path: Path) -> None:
+    run(forked, "imdb-lasso")
     text = (latest(tmp_path, "imdb-lasso") / "config.yaml").read_text()
     assert yaml.safe_load(text)["data"]["source"] == "sample"
 
 
-def test_name_and_folders(dlrun: Dlrun, tmp_path: Path) -> None:
-    run(dlrun, "imdb-dense", "--name", "mine", "--runs-dir", "elsewhere")
+def test_name_and_folders(forked: Dlrun, tmp_path: Path) -> None:
+    run(forked, "imdb-dense", "--name", "mine", "--runs-dir", "elsewhere")
     assert [path.name[-5:] for path in (tmp_path / "elsewhere" / "imdb-dense").glob("2*")] == [
         "-mine"
     ]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 
-from dlrun.models.lasso import Liblinear, objective, penalty_path
+from dlrun.models.lasso import Liblinear, evaluate, penalty_path
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem)
 
 def test_objective_at_zero_is_that_of_a_coin(problem) -> None:
     X, y = problem
-    assert objective(X, y, np.zeros(30), 0.0, 1.0) == pytest.approx(200 * np.log(2))
+    assert evaluate(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
 
 
 def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:

@@ -10,11 +10,19 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dlrun.models import lasso_newton as module
-from dlrun.models.lasso import Solution, duality_gap, objective
+from dlrun.models.lasso import Solution, evaluate
 from dlrun.models.lasso_newton import ProximalNewton
 
 Intercept = Literal["penalised", "free"]
 INTERCEPTS: list[Intercept] = ["penalised", "free"]
+
+
+def objective(*solution: Any, **options: Any) -> float:
+    return evaluate(*solution, **options)[0]
+
+
+def duality_gap(*solution: Any, **options: Any) -> float:
+    return evaluate(*solution, **options)[1]
 
 
 def lasso_path(

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from dlrun.config import Fraction, LocalPath, PositiveInt, Section
-from dlrun.experiments.sections import Network
+from dlrun.experiments.sections import Network, check_file
 from dlrun.session import Results, Session
 
 CLASSES = 100
@@ -35,6 +35,11 @@ class Config(Network):
 
     data: Data
     model: Model
+
+    def check(self) -> None:
+        """The archive is there."""
+        if self.data.source != "sample":
+            check_file("data.archive", self.data.archive)
 
 
 def run(config: Config, session: Session) -> Results:
@@ -71,6 +76,6 @@ def run(config: Config, session: Session) -> Results:
         lambda: ConvNet(model.channels, model.hidden, model.dropout, CLASSES),
         data,
         classes=CLASSES,
-        example=torch.zeros(config.batch_size, 3, 32, 32),
+        example=torch.zeros(config.example_rows, 3, 32, 32),
         origin=images.origin,
     )

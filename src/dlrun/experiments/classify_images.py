@@ -1,6 +1,6 @@
 """Photographs classified by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,10 +12,10 @@ from pydantic import Field
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.config import LocalPath, PositiveInt, Section
+from dlrun.config import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.errors import DataError
 from dlrun.experiments.sections import Experiment
-from dlrun.screen import printable
+from dlrun.screen import counted, printable
 from dlrun.session import Results, Session
 
 if TYPE_CHECKING:
@@ -59,13 +59,21 @@ class Reference(Section):
 class Config(Experiment):
     """configs/classify-images.yaml."""
 
-    batch_size: PositiveInt
+    batch_size: BatchSize
     precision: Literal["32-true", "bf16-mixed"]
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
     model: Model
     transform: TransformConfig
     reference: Reference
+
+    def check(self) -> None:
+        """The images are there, the model's name, weights and labels are right."""
+        from dlrun.data import images
+        from dlrun.experiments import pretrained  # slow: needs torch
+
+        images.find(self.images)
+        pretrained.check(self.model)
 
 
 @dataclass
@@ -106,17 +114,29 @@ def run(config: Config, session: Session) -> Results:
     for file, error in classified.errors.items():
         session.screen.warn(f"{printable(str(file))}: {error}")
     if not classified.predictions:
-        raise DataError(f"none of the {len(files)} files could be read as a photograph")
-    session.screen.show(_table(classified.predictions, config))
+        raise DataError("there is no file that could be read as a photograph")
     with session.phase("figures"):
         _draw(session, config, classified)
     return Results(
         metrics={"images": len(classified.predictions), "unreadable": len(classified.errors)},
         reference=config.reference.model_dump() if config.model.name == "resnet50" else {},
         accelerator=report,
-        data=f"{len(files)} files" if config.images else "two photographs that scikit-learn ships",
+        data=counted(len(files), "file")
+        if config.images
+        else "two photographs that scikit-learn ships",
         figures=["contact_sheet.png"],
-        more={"model": config.model.name, "parameters": parameters},
+        more={
+            "model": config.model.name,
+            "parameters": parameters,
+            "predictions": {
+                str(file): [
+                    {"label": label, "probability": probability} for label, probability in labels
+                ]
+                for file, labels in classified.predictions.items()
+            },
+            "errors": {str(file): error for file, error in classified.errors.items()},
+        },
+        shown=[_table(classified.predictions, config)],
         exit_code=1 if classified.errors else 0,
     )
 
@@ -243,14 +263,16 @@ def _table(predictions: dict[Path, Labelled], config: Config) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("photograph", "label", "probability"):
         table.add_column(column, justify="right" if column == "probability" else "left")
+    names = Counter(file.name for file in predictions)
     show_book = any(file.name in book for file in predictions)
     if show_book:
         table.add_column("book")
     for file, labels in predictions.items():
         published = list(book.get(file.name, {}).items())
+        shown = file.name if names[file.name] == 1 else str(file)
         for place, (label, probability) in enumerate(labels):
             row: list[Text | str] = [
-                Text(printable(file.name) if place == 0 else ""),
+                Text(printable(shown) if place == 0 else ""),
                 Text(label),
                 f"{probability:.4f}",
             ]

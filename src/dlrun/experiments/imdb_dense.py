@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from dlrun.config import PositiveInt, Section
-from dlrun.experiments.sections import Network, ReviewsData
+from dlrun.experiments.sections import ReviewsNetwork
 from dlrun.session import Results, Session
 
 
@@ -15,10 +15,9 @@ class Model(Section):
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-class Config(Network):
+class Config(ReviewsNetwork):
     """configs/imdb-dense.yaml."""
 
-    data: ReviewsData
     model: Model
 
 
@@ -48,6 +47,6 @@ def run(config: Config, session: Session) -> Results:
         lambda: DenseNet(reviews.width, config.model.hidden),
         data,
         classes=2,
-        example=torch.zeros(config.batch_size, reviews.width),
+        example=torch.zeros(config.example_rows, reviews.width),
         origin=reviews.origin,
     )

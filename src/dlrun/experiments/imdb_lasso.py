@@ -12,12 +12,12 @@ from rich.text import Text
 
 from dlrun.accelerator import Report
 from dlrun.config import Fraction, PositiveInt, Section
-from dlrun.errors import AcceleratorError, ConfigError, DataError
+from dlrun.errors import AcceleratorError, ConfigError, DataError, DlrunError
 from dlrun.experiments import lasso_checkpoint
 from dlrun.experiments.sections import Experiment, Reference, ReviewsData
 from dlrun.fingerprint import fingerprint
 from dlrun.run_folder import finished_runs, read_results
-from dlrun.screen import printable
+from dlrun.screen import counted, printable
 from dlrun.session import Results, Session
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ COLUMNS = [
     "seconds",
     "duality_gap",
 ]
+APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
 WORDS_SHOWN = 10
+LATEST = "latest"
 PARTNER = "imdb-dense"  # whose learning curve stands in the figure's right panel
 
 
@@ -75,6 +77,19 @@ class Config(Experiment):
     compare_with: str | None
     reference: Reference
 
+    def check(self) -> None:
+        """The data's files and the run to compare with are there."""
+        self.data.check()
+        if self.compare_with in (None, LATEST):
+            return
+        folder = Path(self.compare_with).expanduser()
+        try:
+            results = read_results(folder)
+        except DlrunError as error:
+            raise ConfigError(f"compare_with: {error.message}") from None
+        if results.get("status") != "finished" or results.get("experiment") != PARTNER:
+            raise ConfigError(f"compare_with: {folder} is no finished {PARTNER} run")
+
 
 def run(config: Config, session: Session) -> Results:
     """Solve the path, choose lambda by the validation reviews, show the words that weigh most."""
@@ -101,24 +116,25 @@ def run(config: Config, session: Session) -> Results:
     ]
     session.folder.write_csv("words.csv", ["word", "weight"], weights)
     positive, negative = weights[: -WORDS_SHOWN - 1 : -1], weights[:WORDS_SHOWN]
-    session.screen.show(_words_table(positive, negative))
     with session.phase("figures"), session.folder.replacing("lasso_path.png") as path:
         metrics_csv, rows_fitted = session.folder.path / "metrics.csv", len(splits["train"][1])
-        plots.lasso_path(metrics_csv, rows_fitted, compared, path, title=reviews.origin)
+        plots.lasso_path(metrics_csv, rows_fitted, best, compared, path, title=reviews.origin)
     return Results(
-        metrics={name: value for name, value in rows[best].items() if name != "seconds"},
+        metrics={name: value for name, value in rows[best].items() if name not in APART},
         reference=config.reference.model_dump(),
         accelerator=report,
         data=reviews.origin,
         figures=["lasso_path.png"],
         more={
             "best_index": best,
+            "duality_gap": rows[best]["duality_gap"],
             "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
             "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
             "compared_with": str(compared) if compared else None,
             "most_positive": positive,
             "most_negative": negative,
         },
+        shown=[_words_table(positive, negative)],
     )
 
 
@@ -139,8 +155,8 @@ def _solve(
                        for part in (bags.indices, bags.indptr, labels))  # fmt: skip
     solutions, rows = lasso_checkpoint.load(session, data)
     session.folder.start_metrics(COLUMNS, rows)
-    left = len(penalties) - len(rows)
-    session.screen.note(f"solving {left} lambdas with {config.solver.name}")
+    left = counted(len(penalties) - len(rows), "lambda")
+    session.screen.note(f"solving {left} with {config.solver.name}")
     solve = _solver(config)(X, y, penalties[len(rows) :], solutions[-1] if solutions else None)
     with (
         session.screen.progress("path", len(penalties), "lambdas") as bar,
@@ -206,23 +222,19 @@ def _cpu_only(config: Config, session: Session) -> Report:
 
 
 def _compared_run(config: Config, session: Session) -> Path | None:
-    """The dense run for the figure's right panel, checked before the work begins."""
+    """The dense run for the figure's right panel."""
     if config.compare_with is None:
         return None
-    if config.compare_with == "latest":
-        for folder in finished_runs(session.runs_dir, PARTNER):
-            if _source(folder) == config.data.source:
-                return folder
-        session.screen.note(
-            f"no finished {PARTNER} run on {config.data.source} reviews to compare with: "
-            "the figure's right panel stays empty"
-        )
-        return None
-    folder = Path(config.compare_with).expanduser()
-    results = read_results(folder)
-    if results.get("status") != "finished" or results.get("experiment") != PARTNER:
-        raise ConfigError(f"compare_with: {folder} is no finished {PARTNER} run")
-    return folder
+    if config.compare_with != LATEST:
+        return Path(config.compare_with).expanduser()  # checked before the run began
+    for folder in finished_runs(session.runs_dir, PARTNER):
+        if _source(folder) == config.data.source:
+            return folder
+    session.screen.note(
+        f"no finished {PARTNER} run on {config.data.source} reviews to compare with: "
+        "the figure's right panel stays empty"
+    )
+    return None
 
 
 def _source(folder: Path) -> Any:

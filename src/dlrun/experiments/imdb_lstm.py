@@ -1,7 +1,7 @@
 """IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
 
 from dlrun.config import PositiveInt, Section
-from dlrun.experiments.sections import Network, ReviewsData
+from dlrun.experiments.sections import ReviewsData, ReviewsNetwork
 from dlrun.session import Results, Session
 
 
@@ -20,7 +20,7 @@ class Model(Section):
     skip_padding: bool
 
 
-class Config(Network):
+class Config(ReviewsNetwork):
     """configs/imdb-lstm.yaml."""
 
     data: Data

@@ -1,18 +1,18 @@
 """The lasso path so far, saved after each lambda: a run that is killed goes on from there."""
 
 import json
-import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from dlrun.errors import DataError
+from dlrun import checkpoint_file
 from dlrun.models.lasso import Solution
 from dlrun.run_folder import RunFolder
 from dlrun.session import Session
 
-NAME, PREVIOUS = "checkpoint.npz", "checkpoint.previous.npz"
+NAME = "checkpoint.npz"
 
 Row = dict[str, float]
 
@@ -24,14 +24,10 @@ def save_coefficients(folder: RunFolder, solutions: list[Solution]) -> None:
 
 
 def save(folder: RunFolder, solutions: list[Solution], rows: list[Row], data: str) -> None:
-    """Write it; the one before is kept as PREVIOUS."""
-    current = folder.path / NAME
-    with folder.replacing(NAME) as path:
-        np.savez(
-            path, about=np.array(json.dumps({"rows": rows, "data": data})), **_arrays(solutions)
-        )
-        if current.exists():
-            current.replace(folder.path / PREVIOUS)
+    """Write it in place of the one before; `data` is the data's fingerprint."""
+    about = np.array(json.dumps({"rows": rows, "data": data}))
+    with checkpoint_file.replacing(folder, NAME) as path:
+        np.savez(path, about=about, **_arrays(solutions))
 
 
 def load(session: Session, data: str) -> tuple[list[Solution], list[Row]]:
@@ -39,26 +35,17 @@ def load(session: Session, data: str) -> tuple[list[Solution], list[Row]]:
 
     Raises DataError where the run began with other data.
     """
-    folder = session.resume_from
-    for name in (NAME, PREVIOUS) if folder is not None else ():
-        assert folder is not None
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(str(file["about"]))
-                solutions = _solutions({key: file[key] for key in file.files}, about["rows"])
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            session.screen.warn(f"{path}: damaged, left out: {str(error)[:120]}")
-            continue
-        if about["data"] != data:
-            raise DataError(
-                "the data are not those that the run began with",
-                f"start anew with `--config {folder / 'config.yaml'}`",
-            )
-        return solutions, about["rows"]
-    return [], []
+    if session.resume_from is None:
+        return [], []
+    found = checkpoint_file.newest(session.resume_from, NAME, data, _read, session.screen)
+    return found or ([], [])
+
+
+def _read(path: Path) -> tuple[str, tuple[list[Solution], list[Row]]]:
+    with np.load(path, allow_pickle=False) as file:
+        about = json.loads(str(file["about"]))
+        solutions = _solutions({key: file[key] for key in file.files}, about["rows"])
+    return about["data"], (solutions, about["rows"])
 
 
 def _arrays(solutions: list[Solution]) -> dict[str, Any]:

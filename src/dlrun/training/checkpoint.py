@@ -4,18 +4,16 @@ The order of the batches and every random number of an epoch depend only on the 
 epoch's number (data.EpochBatches, callbacks.EpochRecorder), so no random state has to be kept.
 """
 
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from dlrun.errors import DataError
+from dlrun import checkpoint_file
 from dlrun.run_folder import RunFolder
 from dlrun.screen import Screen
+from dlrun.training import tensor_file
 
-NAME, PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+NAME = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -30,35 +28,20 @@ class Checkpoint:
     data: str  # fingerprint of the data
 
     def save(self, folder: RunFolder) -> None:
-        """Write it; the one before is kept as PREVIOUS until this one is whole, and after."""
-        current = folder.path / NAME
-        with folder.replacing(NAME) as path:
-            torch.save(asdict(self), path)
-            if current.exists():
-                current.replace(folder.path / PREVIOUS)
+        """Write it in place of the one before."""
+        with checkpoint_file.replacing(folder, NAME) as path:
+            path.write_bytes(tensor_file.serialized(asdict(self)))
 
 
 def load(folder: Path, data: str, screen: Screen) -> Checkpoint | None:
     """The newest whole checkpoint of a run, or None where no epoch was finished.
 
-    Only numbers and tensors are read: a file that would run code is refused as damaged. Raises
+    Only numbers and tensors are read: a file that would run code is left out as damaged. Raises
     DataError where the run began with other data.
     """
-    for name in (NAME, PREVIOUS):
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            found = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-        except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError,
-                pickle.UnpicklingError) as error:  # fmt: skip
-            first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-            screen.warn(f"{path}: damaged, left out: {first_line[:120]}")
-            continue
-        if found.data != data:
-            raise DataError(
-                "the data are not those that the run began with",
-                f"start anew with `--config {folder / 'config.yaml'}`",
-            )
-        return found
-    return None
+    return checkpoint_file.newest(folder, NAME, data, _read, screen)
+
+
+def _read(path: Path) -> tuple[str, Checkpoint]:
+    found = Checkpoint(**tensor_file.read(path))
+    return found.data, found

@@ -34,7 +34,7 @@ class TensorBatches(Dataset[Any]):
 
     def __init__(self, inputs: NDArray[Any], targets: NDArray[Any], scale: float = 1) -> None:
         self.inputs = torch.from_numpy(inputs)
-        self.targets = torch.from_numpy(targets)
+        self.targets = torch.tensor(targets)  # a copy: a cached array cannot be written
         self.scale = scale
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class BagBatches(Dataset[Any]):
 
     def __init__(self, bags: sparse.csr_matrix, targets: NDArray[Any]) -> None:
         self.bags = bags
-        self.targets = torch.from_numpy(targets)
+        self.targets = torch.tensor(targets)
 
     def __len__(self) -> int:
         return len(self.targets)

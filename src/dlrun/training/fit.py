@@ -15,8 +15,9 @@ from torchinfo import summary
 
 from dlrun.accelerator import Report, run_on
 from dlrun.errors import ConfigError, Terminated
+from dlrun.screen import counted
 from dlrun.session import Session
-from dlrun.training import checkpoint
+from dlrun.training import checkpoint, tensor_file
 from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
 from dlrun.training.module import Classifier
@@ -49,13 +50,15 @@ def fit(
         the last epoch's and the test metrics, the accelerator, the number of parameters.
     """
     parameters = write_summary(build(), example, session)
+    with session.phase("data"):
+        data_hash = data.fingerprint()
 
     def probe(device: str) -> None:
         pl.seed_everything(config.seed, verbose=False)
         training_step(Classifier(build(), config.optimizer, classes), data, device, config)
 
     def run(device: str) -> dict[str, float]:
-        return _run(config, session, build, data, classes, device)
+        return _run(config, session, build, data, data_hash, classes, device)
 
     metrics, report = run_on(
         config.accelerator,
@@ -88,11 +91,10 @@ def _run(
     session: Session,
     build: Callable[[], nn.Module],
     data: ArrayData,
+    data_hash: str,
     classes: int,
     device: str,
 ) -> dict[str, float]:
-    with session.phase("data"):
-        data_hash = data.fingerprint()
     start = None
     if session.resume_from is not None:
         start = checkpoint.load(session.resume_from, data_hash, session.screen)
@@ -102,8 +104,9 @@ def _run(
     if start is not None:
         module.network.load_state_dict(start.network)
         data.first_epoch = done = start.epochs
+    left = counted(max(0, epochs - done), "epoch")
     after = f" after the {done} that are done" if done else ""
-    session.screen.note(f"training {max(0, epochs - done)} epochs on {device}{after}")
+    session.screen.note(f"training {left} on {device}{after}")
     with session.screen.progress("training", epochs, "epochs") as bar, session.stop.in_steps():
         recorder = EpochRecorder(
             session.folder,
@@ -124,8 +127,9 @@ def _run(
     with session.phase("test"):
         _stoppable(trainer.test, module, datamodule=data, verbose=False)
         metrics = module.test_metrics.finish()
+    weights = {name: value.cpu() for name, value in module.network.state_dict().items()}
     with session.folder.replacing("weights.pt") as path:
-        torch.save({k: v.cpu() for k, v in module.network.state_dict().items()}, path)
+        path.write_bytes(tensor_file.serialized(weights))
     return recorder.last | metrics
 
 
@@ -193,8 +197,9 @@ def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
 
 
 def quiet_lightning() -> None:
-    """Lightning's messages go to the run's log, not to the screen."""
+    """Lightning's warnings go to the run's log, not to the screen; its tips nowhere."""
     for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.WARNING)
