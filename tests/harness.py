@@ -108,7 +108,7 @@ def run(folder: Path, *arguments: Any, **options: Any) -> Ended:
 
 SIZES = {  # small enough to be run hundreds of times, long enough to be killed in the middle
     "imdb-dense": ["trainer.max_epochs=8", "batch_size=50", "data.sample_reviews=200"],
-    "imdb-lasso": ["path.values=60", "data.sample_reviews=200"],
+    "imdb-lasso": ["path.values=20", "data.sample_reviews=200"],
     "imdb-lstm": ["trainer.max_epochs=3", "data.sample_reviews=200", "data.max_length=30"],
     "cifar100": ["trainer.max_epochs=4", "data.sample_images=200"],
 }
@@ -122,8 +122,9 @@ def words(experiment: str, *settings: str) -> list[str]:
 
 def only_run(folder: Path, experiment: str) -> Path | None:
     """The newest run's folder that was begun, or None."""
-    runs = sorted((folder / "runs" / experiment).glob("*T*Z-*/config.yaml"))
-    return runs[-1].parent if runs else None
+    configs = (folder / "runs" / experiment).glob("*T*Z-*/config.yaml")
+    newest = max(configs, key=lambda file: file.stat().st_mtime_ns, default=None)
+    return newest.parent if newest else None
 
 
 def wait_until(condition: Callable[[], bool], running: Child) -> None:

@@ -36,10 +36,10 @@ def squeezenet_options(path: Path) -> list[str]:
 
 
 def test_same_probabilities_as_torchvision_by_hand(
-    dlrun: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     network, path = squeezenet
-    done = dlrun("classify-images", *images.shipped(), *squeezenet_options(path), "--set", "top=4")
+    done = forked("classify-images", *images.shipped(), *squeezenet_options(path), "--set", "top=4")
     assert done.returncode == 0, done.stderr
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     rows = predictions(tmp_path)
@@ -54,12 +54,12 @@ def test_same_probabilities_as_torchvision_by_hand(
 
 
 def test_squash_is_the_labs_resize(
-    dlrun: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     network, path = squeezenet
     file = images.shipped()[0]
     options = [*squeezenet_options(path), "--set", "transform.squash=true"]
-    assert dlrun("classify-images", file, *options).returncode == 0
+    assert forked("classify-images", file, *options).returncode == 0
     with Image.open(file) as image, torch.inference_mode():
         square = image.resize((256, 256), Image.Resampling.BILINEAR)
         cropped = torchvision.transforms.functional.center_crop(square, [224, 224])
@@ -70,7 +70,7 @@ def test_squash_is_the_labs_resize(
 
 
 def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
-    dlrun: Dlrun, tmp_path: Path
+    forked: Dlrun, tmp_path: Path
 ) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -78,7 +78,7 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "broken.jpg").write_bytes(images.shipped()[0].read_bytes()[:5000])
     (folder / "=text\n.png").write_text("no image")
-    done = dlrun("classify-images", "photos", *BUNDLED, "--set", "batch_size=2")
+    done = forked("classify-images", "photos", *BUNDLED, "--set", "batch_size=2")
     assert done.returncode == 1
     rows = predictions(tmp_path)
     errors = {Path(row["image"]).name: row["error"] for row in rows if row["error"]}
@@ -90,8 +90,8 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
     assert results["metrics"] == {"images": 2, "unreadable": 2}
 
 
-def test_bundled_network_knows_a_palace_and_a_daisy(dlrun: Dlrun, tmp_path: Path) -> None:
-    assert dlrun("classify-images", *BUNDLED).returncode == 0
+def test_bundled_network_knows_a_palace_and_a_daisy(forked: Dlrun, tmp_path: Path) -> None:
+    assert forked("classify-images", *BUNDLED).returncode == 0
     best = [row["label"] for row in predictions(tmp_path) if row["rank"] == "1"]
     assert best == ["palace", "daisy"]
 
@@ -114,27 +114,27 @@ class Hostile:
     ],
 )
 def test_wrong_models_weights_and_labels(
-    dlrun: Dlrun, tmp_path: Path, options: list[str], code: int, message: str
+    forked: Dlrun, tmp_path: Path, options: list[str], code: int, message: str
 ) -> None:
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "other.pt")
     (tmp_path / "hostile.pt").write_bytes(pickle.dumps(Hostile()))
     (tmp_path / "text.pt").write_text("no weights")
     (tmp_path / "three.txt").write_text("a\nb\nc\n")
-    done = dlrun("classify-images", *options)
+    done = forked("classify-images", *options)
     assert done.returncode == code, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "hacked").exists()
 
 
-def test_labels_of_ones_own(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "two.pt")
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     options = ["model.name=squeezenet1_1", "model.weights=two.pt", "model.num_classes=2",
                "model.labels=two.txt"]  # fmt: skip
     arguments = [part for option in options for part in ("--set", option)]
-    done = dlrun("classify-images", images.shipped()[0], *arguments)
+    done = forked("classify-images", images.shipped()[0], *arguments)
     assert done.returncode == 0, done.stderr
     rows = predictions(tmp_path)
     assert {row["label"] for row in rows} == {"cat", "dog"}

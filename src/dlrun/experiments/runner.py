@@ -160,7 +160,7 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
                 "seconds": around.seconds,
             },
         )
-        if stopped and around.progress:
+        if stopped and around.progress and not is_worker():
             around.screen.warn(f"stopped; go on with: dlrun resume {folder.path}")
         raise _explained(error, folder) from error
     return results

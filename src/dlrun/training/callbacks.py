@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -99,11 +99,7 @@ class EpochRecorder(pl.Callback):
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
         epoch = len(self.rows) + 1
-        if not math.isfinite(metrics["train_loss"]):
-            raise DlrunError(
-                f"epoch {epoch}: the training loss is {metrics['train_loss']}",
-                "try a smaller optimizer.lr, or trainer.precision 32-true",
-            )
+        require_finite(metrics, f"epoch {epoch}")
         row = {"epoch": epoch, **metrics, "seconds": seconds}
         self.rows.append(row)
         scaler = _scaler(trainer)
@@ -117,6 +113,16 @@ class EpochRecorder(pl.Callback):
         ).save(self._folder)
         self._folder.add_metrics(row)
         self._bar.step(epoch, f"epoch {epoch}/{self._epochs}", metrics)
+
+
+def require_finite(metrics: Mapping[str, float], when: str) -> None:
+    """Raises DlrunError where a loss is no number any more: then nothing here is a result."""
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise DlrunError(
+                f"{when}: {name} is {value}",
+                "try a smaller optimizer.lr, or trainer.precision 32-true",
+            )
 
 
 def _scaler(trainer: pl.Trainer) -> Any:

@@ -18,7 +18,7 @@ from dlrun.errors import ConfigError, Terminated
 from dlrun.screen import counted
 from dlrun.session import Session
 from dlrun.training import checkpoint, tensor_file
-from dlrun.training.callbacks import EpochRecorder
+from dlrun.training.callbacks import EpochRecorder, require_finite
 from dlrun.training.data import ArrayData
 from dlrun.training.module import Classifier
 
@@ -127,6 +127,7 @@ def _run(
     with session.phase("test"):
         _stoppable(trainer.test, module, datamodule=data, verbose=False)
         metrics = module.test_metrics.finish()
+        require_finite(metrics, "test")
     weights = {name: value.cpu() for name, value in module.network.state_dict().items()}
     with session.folder.replacing("weights.pt") as path:
         path.write_bytes(tensor_file.serialized(weights))
