@@ -68,7 +68,7 @@ class RunFolder:
     def replacing(self, name: str) -> Iterator[Path]:
         """A temporary path that takes the name once the block has ended without an error."""
         target = self.path / name
-        temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
+        temporary = target.with_name(f".new-{os.getpid()}-{name}")
         try:
             yield temporary
             with temporary.open("rb") as stream:
@@ -79,7 +79,7 @@ class RunFolder:
 
     def remove_temporary(self) -> None:
         """Remove what a killed process left half-written; nobody else may be writing here."""
-        for file in self.path.glob(".*"):
+        for file in self.path.glob(".new-*"):
             file.unlink()
 
     def write_text(self, name: str, text: str) -> None:

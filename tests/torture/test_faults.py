@@ -138,7 +138,7 @@ def test_file_size_limit(tmp_path: Path, tally: Tally) -> None:
     begun = only_run(tmp_path, "imdb-dense")
     assert begun is not None
     assert json.loads((begun / "results.json").read_text())["status"] == "failed"
-    assert not list(begun.glob(".*"))
+    assert not list(begun.glob(".new-*"))
     tally("a limit of the files' size")
 
 

@@ -102,7 +102,7 @@ def assert_as_undisturbed(folder: Path, experiment: str, whole: Whole) -> None:
     metrics, weights = outcome(found)
     assert metrics == whole.metrics
     assert weights == whole.weights
-    assert not list(found.glob(".*")), "no temporary file is left"
+    assert not list(found.glob(".new-*")), "no temporary file is left"
 
 
 @pytest.mark.parametrize("experiment", SIZES)
