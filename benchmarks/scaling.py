@@ -30,7 +30,7 @@ from measure import (
 from run import note
 
 REVIEWS = [6_250, 12_500, 25_000, 50_000, 100_000]
-IMAGES = [100, 370, 1_400, 5_000]
+IMAGES = [100, 700, 5_000]
 EPOCHS = {"imdb-dense": 5, "imdb-lstm": 3}
 COLUMNS = ["experiment", "size", "seconds", "of", "process_seconds", "peak_mb", "others"]
 UNIT = {
