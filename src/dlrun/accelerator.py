@@ -89,7 +89,9 @@ def run_on(
                 reason = f"the run failed on {device}: {first_line(error)}"
     if reason is not None and (requested != "auto" or device != "cpu"):
         if not fallback:
-            raise AcceleratorError(reason, "leave out --no-fallback to run on the CPU instead")
+            raise AcceleratorError(
+                reason, "with fallback: true (without --no-fallback) it runs on the CPU instead"
+            )
         warn(f"{reason}; running on the CPU")
     return run("cpu"), Report(requested, "cpu", reason)
 

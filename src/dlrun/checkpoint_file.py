@@ -42,12 +42,13 @@ def newest(
         try:
             made_with, found = read(path)
         except Exception as error:  # a damaged file can raise anything in a reader
-            screen.warn(f"{path}: damaged, left out: {first_line(error)}")
+            reason = first_line(error).removeprefix(f"{path}: ")
+            screen.warn(f"{path}: damaged, left out: {reason}")
             continue
         if made_with != data:
             raise DataError(
                 "the data are not those that the run began with",
-                f"start anew with `--config {folder / 'config.yaml'}`",
+                f"start anew with `dlrun {folder.parent.name} --config {folder / 'config.yaml'}`",
             )
         return found
     return None

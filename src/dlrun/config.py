@@ -143,6 +143,7 @@ def _problem(fault: ErrorDetails, schema: type[Section]) -> str:
             )
             expected = re.sub(r"^(greater|less)", r"a value \1", expected)
             expected = re.sub(r"^List should have", "a list with", expected)
+            expected = expected.replace(" after validation", "")
     text = f"expected {expected}, got {_short(fault['input'])}"
     if fault["type"] == "literal_error":
         choices = expected.replace(" or ", ", ").split(", ")

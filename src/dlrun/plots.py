@@ -32,7 +32,7 @@ def learning_curves(
     _curves(loss, table, "loss", test["test_loss"])
     _curves(accuracy, table, "accuracy", test["test_accuracy"])
     loss.set_ylim(bottom=0)
-    accuracy.set_ylim(accuracy_from, 1)
+    accuracy.set_ylim(accuracy_from, 1.01)
     figure.suptitle(title, fontsize=11)
     _save(figure, path)
 
@@ -52,6 +52,8 @@ def _curves(axes: Axes, table: pd.DataFrame, metric: str, test: float | None) ->
     axes.set_xlabel("epoch")
     axes.set_ylabel(metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
+    axes.margins(y=0.1)
     axes.grid(alpha=0.3)
     axes.legend()
 
@@ -88,7 +90,8 @@ def lasso_path(
     left.set_title("lasso", fontsize=11)
     left.grid(alpha=0.3)
     left.legend()
-    right.set_title("dense network", fontsize=11)
+    name = f" ({_plain(dense_run.name, 40)})" if dense_run else ""
+    right.set_title(f"dense network{name}", fontsize=11)
     if dense_run is None:
         right.text(
             0.5,

@@ -37,10 +37,7 @@ class RunFolder:
         `mkdir` fails where the folder exists, which makes the claim atomic; a taken name is tried
         again with another suffix. Raises ConfigError where the folder cannot be made.
         """
-        if name is not None and (not name.isprintable() or name in ("", ".") or "/" in name):
-            raise ConfigError(f"--name {name!r}: not a file name")
-        if name is not None and len(name.encode()) > MAX_NAME_BYTES:
-            raise ConfigError(f"--name: longer than {MAX_NAME_BYTES} bytes")
+        check_name(name)
         parent = runs_dir / experiment
         while True:
             suffix = secrets.token_hex(2)
@@ -141,6 +138,16 @@ class RunFolder:
         )
 
 
+def check_name(name: str | None) -> None:
+    """Raises ConfigError where a folder cannot have this suffix."""
+    if name is None:
+        return
+    if not name.isprintable() or name in ("", ".") or "/" in name:
+        raise ConfigError(f"--name {name!r}: not a file name")
+    if len(name.encode()) > MAX_NAME_BYTES:
+        raise ConfigError(f"--name: longer than {MAX_NAME_BYTES} bytes")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of a run. Raises DlrunError where it is missing or damaged."""
     try:
@@ -161,13 +168,16 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def finished_runs(runs_dir: Path, experiment: str) -> list[Path]:
     """The folders of an experiment's finished runs, the newest first."""
-    folders = sorted((runs_dir / experiment).glob("*T*Z-*/results.json"), reverse=True)
-    finished = []
-    for file in folders:
-        with contextlib.suppress(DlrunError):  # another run's damaged file is not this run's affair
-            if read_results(file.parent).get("status") == "finished":
-                finished.append(file.parent)
-    return finished
+    files = sorted((runs_dir / experiment).glob("*T*Z-*/results.json"), reverse=True)
+    return [file.parent for file in files if is_finished(file.parent)]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has a result; one whose file is missing or damaged has none."""
+    try:
+        return read_results(folder).get("status") == "finished"
+    except DlrunError:
+        return False
 
 
 def code_digest() -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -26,6 +26,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+class _Messages(Console):
+    """Goes silent where nobody reads it any more; rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 class Screen:
     """The two output streams. `quiet` leaves warnings, errors and the result."""
 
@@ -33,28 +40,32 @@ class Screen:
         self.quiet = quiet
         self.results = results  # False: `--json` prints results.json alone
         self.out = Console(highlight=False, soft_wrap=True)
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.err = _Messages(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Say what is being done."""
         text = _lines(text)
         log.info("%s", text)
         if not self.quiet:
-            self.err.print(Text(text))
+            self._say(Text(text))
 
     def warn(self, text: str) -> None:
         """Say what the user should know; shown even when quiet."""
         text = _lines(text)
         log.warning("%s", text)
-        self.err.print(Text("warning: ", style="yellow") + Text(text))
+        self._say(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do about it."""
         message, hint = _lines(message), _lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
-        self.err.print(Text("error: ", style="bold red") + Text(message))
+        self._say(Text("error: ", style="bold red") + Text(message))
         if hint:
-            self.err.print(Text(f"  {hint}"))
+            self._say(Text(f"  {hint}"))
+
+    def _say(self, text: Text) -> None:
+        with contextlib.suppress(OSError):  # a full disk behind stderr is no reason to stop a run
+            self.err.print(text)
 
     def show(self, what: RenderableType) -> None:
         """Show a part of the result."""
@@ -97,10 +108,7 @@ class Advance:
         text = f"{done:,.0f}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 
-    def step(self, done: float, what: str, metrics: Mapping[str, float]) -> None:
+    def step(self, done: float, line: str) -> None:
         """A finished epoch or lambda: one line, on a terminal above the bar."""
-        values = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        log.info("%s  %s", what, values)
-        if not self._screen.quiet:
-            self._screen.err.print(Text(f"{what}  {values}"))
+        self._screen.note(line)
         self.to(done)

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import SMOKE, Dlrun, clean_environment
+from tests.data.test_imdb import REVIEWS, archive_of
 
 LONG = {
     "imdb-dense": ["trainer.max_epochs=30", "batch_size=100"],
@@ -142,11 +143,12 @@ def test_refusals_do_no_harm(dlrun: Dlrun, tmp_path: Path, stopped: Path) -> Non
         assert (stopped / "metrics.csv").read_bytes() == metrics
 
     refused(tmp_path, code=2, message="not a run's folder")
-    refused(stopped, "--set", "batch_size=7", code=2, message="batch_size: a resumed run keeps")
+    refused("nowhere", code=2, message="no such run")
+    refused(stopped, "--set", "batch_size=7", code=2, message="batch_size: not as when the run")
     config = stopped / "config.yaml"
     text = config.read_text()
-    config.write_text(text.replace("sample_reviews: 600", "sample_reviews: 700"))
-    refused(stopped, code=1, message="the data are not those that the run began with")
+    config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
+    refused(stopped, code=2, message="optimizer.lr: not as when the run began")
     config.write_text(text)
     environment = json.loads((stopped / "environment.json").read_text())
     (stopped / "environment.json").write_text(json.dumps({**environment, "code": "another"}))
@@ -165,3 +167,55 @@ def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> 
     finally:
         process.kill()
         process.communicate()
+
+
+def finished(forked: Dlrun, folder: Path, *sets: str) -> Path:
+    """A finished dense run of two epochs."""
+    options = [part for value in ("trainer.max_epochs=2", *sets) for part in ("--set", value)]
+    done = forked("imdb-dense", "--config", SMOKE / "imdb-dense.yaml", *options, "--name", "two")
+    assert done.returncode == 0, done.stderr
+    return next((folder / "runs" / "imdb-dense").glob("*-two"))
+
+
+def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -> None:
+    run = finished(forked, tmp_path)
+    result = (run / "results.json").read_text()
+    more = ["--set", "trainer.max_epochs=3", "--set", "accelerator=cuda", "--set", "fallback=false"]
+    assert forked("resume", run, *more).returncode == 1
+    assert (run / "results.json").read_text() == result
+    done = forked("resume", "two")  # by its name; how it was tried does not stick, how far does
+    assert done.returncode == 0, done.stderr
+    results = json.loads((run / "results.json").read_text())
+    assert (results["epochs"], results["started"]) == (3, json.loads(result)["started"])
+    assert results["resumed"] and json.loads(result)["resumed"] is None
+    again = forked("resume", run, "--json")
+    assert json.loads(again.stdout) == results
+    fewer = forked("resume", run, "--set", "trainer.max_epochs=1")
+    assert (fewer.returncode, "3 epochs are done" in fewer.stderr) == (2, True)
+
+
+def test_latest_is_the_newest_with_something_to_go_on_from(forked: Dlrun, tmp_path: Path) -> None:
+    run = finished(forked, tmp_path)
+    failed = forked("imdb-dense", "--set", "data.validation=24999", DLRUN_OFFLINE="1")
+    assert failed.returncode == 1
+    (run.parent / "latest").unlink()
+    done = forked("resume", "latest", "--set", "trainer.max_epochs=3")
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(run)) == 3
+
+
+def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    sets = [f"data.archive={archive}", "data.source=stanford", "data.validation=1"]
+    run = finished(forked, tmp_path, *sets)
+    moved = archive.rename(tmp_path / "moved.tar.gz")
+    more = ["--set", "trainer.max_epochs=3"]
+    assert forked("resume", run, *more).returncode == 2
+    done = forked("resume", run, *more, "--set", f"data.archive={moved}")
+    assert done.returncode == 0, done.stderr
+    other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
+    more = ["--set", "trainer.max_epochs=4", "--set", f"data.archive={other}"]
+    done = forked("resume", run, *more)
+    assert done.returncode == 1
+    assert "the data are not those that the run began with" in done.stderr
+    assert len(rows_of(run)) == 3

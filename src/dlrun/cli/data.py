@@ -16,7 +16,7 @@ Reviews = Annotated[Literal["imdb"], typer.Argument(help="Which data.")]
 @app.command()
 def fetch(
     dataset: Dataset,
-    set_: opt.Overrides = None,
+    set_: opt.DataOverrides = None,
     data_dir: opt.DataDir = None,
     debug: opt.Debug = False,
 ) -> None:
@@ -33,7 +33,7 @@ def fetch(
 @app.command()
 def verify(
     dataset: Dataset,
-    set_: opt.Overrides = None,
+    set_: opt.DataOverrides = None,
     data_dir: opt.DataDir = None,
     debug: opt.Debug = False,
 ) -> None:
@@ -53,7 +53,7 @@ def show(
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
-    set_: opt.Overrides = None,
+    set_: opt.DataOverrides = None,
     data_dir: opt.DataDir = None,
     debug: opt.Debug = False,
 ) -> None:

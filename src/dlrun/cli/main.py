@@ -57,6 +57,8 @@ def main() -> None:
         app()
     except SystemExit as end:
         _leave(end)
+    except OSError as error:  # of the help and the version; the commands have their own words
+        sys.exit(f"error: the output: {error.strerror or error}")
 
 
 def _leave(end: SystemExit) -> NoReturn:

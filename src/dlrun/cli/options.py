@@ -15,6 +15,20 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One value, as in --set optimizer.lr=0.01."),
 ]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One value of the data's config, as in the example."
+    ),
+]
+ResumeOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="What may change: trainer.max_epochs, accelerator, fallback, the place of the data.",
+    ),
+]
 Accelerator = Annotated[
     Literal["auto", "cpu", "cuda", "mps"] | None,
     typer.Option(help="Where to train; falls back to the CPU."),

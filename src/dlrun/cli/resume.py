@@ -8,13 +8,13 @@ from dlrun.cli import options as opt
 from dlrun.cli.reporting import reporting
 
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's folder, or latest: the newest of all.")
+    str, typer.Argument(metavar="RUN", help="A run's folder or its name, or latest: the newest.")
 ]
 
 
 def run(
     run: Run,
-    set_: opt.Overrides = None,
+    set_: opt.ResumeOverrides = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     json: opt.Json = False,

@@ -23,6 +23,8 @@ def fetch(dataset: str, overrides: Sequence[str], data_dir: Path | None) -> None
     config, folder = _config(dataset, overrides), session.data_dir(data_dir)
     loaded = _load(dataset, config, folder, screen)
     screen.show(Text(f"ready: {_counts(dataset, loaded)}"))
+    if config.data.source != "sample" and config.data.archive is not None:
+        screen.note(f"the experiments need `--set data.archive={config.data.archive}` too")
 
 
 def verify(dataset: str, overrides: Sequence[str], data_dir: Path | None) -> None:
@@ -37,9 +39,10 @@ def verify(dataset: str, overrides: Sequence[str], data_dir: Path | None) -> Non
             if not path.exists():
                 raise DataError(f"{path}: not there", f"`dlrun data fetch {dataset}` downloads it")
             if path.is_file():
-                same = digest(path, published.algorithm) == published.digest
-                verdict = "is the published one" if same else "is NOT the published one"
-                screen.show(Text(f"{path}: {published.algorithm} {verdict}"))
+                found = digest(path, published.algorithm)
+                same = found == published.digest
+                verdict = "the published one" if same else f"NOT the published {published.digest}"
+                screen.show(Text(f"{path}: {published.algorithm} {found} is {verdict}"))
     loaded = _load(dataset, config, folder, screen)
     screen.show(Text(f"contents are complete: {_counts(dataset, loaded)}"))
 

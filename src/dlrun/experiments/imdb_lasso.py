@@ -181,8 +181,9 @@ def _solve(
             lasso_checkpoint.save(session.folder, solutions, rows, data)
             session.folder.add_metrics(row)
             session.progress = {name: value for name, value in row.items() if name != "seconds"}
-            shown = {name: row[name] for name in ("lambda", "valid_accuracy", "test_accuracy")}
-            bar.step(len(rows), f"lambda {len(rows)}/{len(penalties)}", shown)
+            accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
+            which = f"lambda {len(rows)}/{len(penalties)}  {solution.penalty:.4f}"
+            bar.step(len(rows), f"{which}  accuracy {accuracies}")
             session.stop.after_step()
             started = time.perf_counter()
     return solutions, rows
@@ -216,7 +217,9 @@ def _cpu_only(config: Config, session: Session) -> Report:
         return Report(config.accelerator, "cpu", None)
     reason = f"{config.accelerator}: the lasso's solver runs on the CPU only"
     if not config.fallback:
-        raise AcceleratorError(reason, "leave out --no-fallback to run on the CPU")
+        raise AcceleratorError(
+            reason, "with fallback: true (without --no-fallback) it runs on the CPU"
+        )
     session.screen.warn(f"{reason}; running on the CPU")
     return Report(config.accelerator, "cpu", reason)
 
@@ -229,6 +232,7 @@ def _compared_run(config: Config, session: Session) -> Path | None:
         return Path(config.compare_with).expanduser()  # checked before the run began
     for folder in finished_runs(session.runs_dir, PARTNER):
         if _source(folder) == config.data.source:
+            session.screen.note(f"compared with {folder}")
             return folder
     session.screen.note(
         f"no finished {PARTNER} run on {config.data.source} reviews to compare with: "

@@ -10,21 +10,28 @@ from dlrun import session
 from dlrun.config_files import experiment_names
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import load
-from dlrun.experiments.runner import Options, is_worker, run_in, worker_folder
+from dlrun.experiments.runner import (
+    HOW,
+    Options,
+    is_worker,
+    print_json,
+    run_in,
+    worker_folder,
+)
 from dlrun.experiments.sections import Experiment, Network
 from dlrun.run_folder import RunFolder, code_digest, read_json, read_results
 from dlrun.screen import Screen
-from dlrun.yaml_source import merge, read_file, read_override
+from dlrun.yaml_source import Layer, merge, read_file, read_override
 
-EXTENDABLE = {"trainer.max_epochs", "accelerator", "fallback"}  # all else makes another run
+EXTENDABLE = {"trainer.max_epochs", "data.archive", "data.word_index", "data.mirrors", *HOW}
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:
     """Continue a run in its own folder; returns the exit code.
 
     Args:
-        run: its folder, or `latest`: the newest of all experiments.
-        overrides: `--set` texts; only those of EXTENDABLE.
+        run: its folder, its name, or `latest`: the newest that has finished an epoch or lambda.
+        overrides: `--set` texts; only of EXTENDABLE, for anything else makes another run.
         options: where the runs and the data are, what to print.
 
     Raises:
@@ -33,7 +40,6 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
     """
     folder = _find(run, session.runs_dir(options.runs_dir))
     name = _experiment(folder)
-    config = _config(name, folder, overrides)
     again = f"start anew with `dlrun {name} --config {folder / 'config.yaml'}`"
     if not (folder / "environment.json").exists():  # which is written before anything is done
         raise DlrunError(f"{folder}: ended before it began", again)
@@ -46,9 +52,13 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
             f"{environment.get('dlrun')}): it cannot be continued to the same numbers",
             again,
         )
+    config = _config(name, folder, environment, overrides)
     if _is_complete(folder, config):
         hint = "; --set trainer.max_epochs=N extends it" if isinstance(config, Network) else ""
-        Screen(quiet=options.quiet).note(f"{folder}: finished, there is nothing to resume{hint}")
+        screen = Screen(quiet=options.quiet)
+        screen.note(f"{folder}: finished, there is nothing to resume{hint}")
+        if options.json:
+            print_json(RunFolder(folder), screen)
         return 0
     options = replace(options, runs_dir=options.runs_dir or folder.parent.parent)
     if is_worker():
@@ -58,12 +68,18 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
 
 
 def _find(run: str, runs_dir: Path) -> Path:
+    folders = [file.parent for file in runs_dir.glob("*/*T*Z-*/config.yaml")]
     if run == "latest":
-        folders = [path.resolve() for path in runs_dir.glob("*/latest")]
         if not folders:
             raise ConfigError(f"{runs_dir}: no runs here", "name a run's folder, or --runs-dir")
-        return max(folders, key=lambda path: path.name)
+        begun = [folder for folder in folders if any(folder.glob("checkpoint.*"))]
+        return max(begun or folders, key=lambda folder: folder.name).resolve()
     folder = Path(run).expanduser()
+    if not run or not folder.exists():
+        named = [one for one in folders if run and run in (one.name, one.name.partition("Z-")[2])]
+        if not named:
+            raise ConfigError(f"{run!r}: no such run, neither here nor in {runs_dir}")
+        folder = max(named, key=lambda one: one.name)
     if not (folder / "config.yaml").is_file():
         raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
     return folder.resolve()
@@ -76,18 +92,22 @@ def _experiment(folder: Path) -> str:
     return name
 
 
-def _config(name: str, folder: Path, overrides: Sequence[str]) -> Experiment:
-    schema = load(name).Config
-    own = read_file(folder / "config.yaml")
-    before = configs.validate(schema, own, name)
-    after = configs.validate(schema, merge([own, *map(read_override, overrides)]), name)
-    changed = _changed(before.model_dump(), after.model_dump()) - EXTENDABLE
+def _config(
+    name: str, folder: Path, environment: dict[str, Any], overrides: Sequence[str]
+) -> Experiment:
+    """The run's own config with what may change; neither `--set` nor an editor may change more."""
+    begun = Layer(environment.get("config") or {})  # stands in for what an editor removed
+    layers = [begun, read_file(folder / "config.yaml"), *map(read_override, overrides)]
+    config = configs.validate(load(name).Config, merge(layers), name)
+    changed = _changed(begun.values, config.model_dump(mode="json")) - EXTENDABLE
     if changed:
         raise ConfigError(
-            f"{', '.join(sorted(changed))}: a resumed run keeps its values; only "
-            f"{', '.join(sorted(EXTENDABLE))} may change"
+            f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
+            f"values, only {', '.join(sorted(EXTENDABLE))} may change",
+            f"another run begins with `dlrun {name} --config {folder / 'config.yaml'}`",
         )
-    return after
+    config.check()
+    return config
 
 
 def _changed(before: Any, after: Any, key: str = "") -> set[str]:
@@ -102,10 +122,15 @@ def _changed(before: Any, after: Any, key: str = "") -> set[str]:
 
 
 def _is_complete(folder: Path, config: Experiment) -> bool:
+    """Whether nothing is left to do. Raises ConfigError where more is done than is asked for."""
     try:
         results = read_results(folder)
     except DlrunError:  # it was killed
         return False
     if results.get("status") != "finished":
         return False
-    return not isinstance(config, Network) or results.get("epochs", 0) >= config.trainer.max_epochs
+    if not isinstance(config, Network):
+        return True
+    done = int(results.get("epochs", 0))
+    config.trainer.refuse_fewer_than(done)
+    return done == config.trainer.max_epochs

@@ -21,9 +21,11 @@ from dlrun import checkpoint_file, experiments, session
 from dlrun import config as configs
 from dlrun.errors import DlrunError, Terminated
 from dlrun.experiments.sections import Experiment
-from dlrun.run_folder import RunFolder
+from dlrun.run_folder import RunFolder, check_name, is_finished, read_json
 from dlrun.screen import Screen
 from dlrun.session import Results, Session
+
+HOW = ("accelerator", "fallback")  # how a run is done, not what: a resume may use another
 
 log = logging.getLogger("dlrun")
 
@@ -58,6 +60,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
     """
     config = resolve(name, options.config, options.overrides)
     config.check()
+    check_name(options.name)
     if options.dry_run:
         screen = Screen(quiet=options.quiet)
         text = config.model_dump_json(indent=2) if options.json else configs.to_yaml(config)
@@ -95,7 +98,7 @@ def run_in(
             results = _run(name, config, around)
         finally:
             if options.json:  # of a run that failed or was stopped too
-                _print_json(folder, screen)
+                print_json(folder, screen)
         _show(name, results, around, generated=config.source == "sample")
         return results.exit_code, folder.path
 
@@ -117,21 +120,31 @@ def worker_folder(name: str, options: Options) -> Iterator[tuple[RunFolder, Opti
 def _run(name: str, config: Experiment, around: Session) -> Results:
     folder = around.folder
     started = time.perf_counter()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     head: dict[str, Any] = {
         "experiment": name,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": str(folder.path),
+        "started": now,
+        "resumed": None,  # else when, and `seconds` are those since then
         "seed": config.seed,
         "source": config.source,
     }
+    begun = {"started": now, "config": config.model_dump(mode="json")}
+    stored, finished_before = config, False
+    if around.resume_from is not None:
+        environment = read_json(around.resume_from / "environment.json")
+        head |= {"started": environment.get("started"), "resumed": now}
+        stored = config.model_copy(update={key: environment["config"][key] for key in HOW})
+        finished_before = is_finished(around.resume_from)
     try:
-        folder.write_text("config.yaml", configs.to_yaml(config))
+        folder.write_text("config.yaml", configs.to_yaml(stored))
         if around.resume_from is None:
-            folder.write_environment()
+            folder.write_environment(**begun)
         around.screen.note(f"run folder: {folder.path}")
         results = experiments.load(name).run(config, around)
         around.seconds["total"] = time.perf_counter() - started
         if around.resume_from is None:
-            folder.write_environment(device=results.accelerator.used)
+            folder.write_environment(**begun, device=results.accelerator.used)
         folder.write_json(
             "results.json",
             {
@@ -150,23 +163,25 @@ def _run(name: str, config: Experiment, around: Session) -> Results:
         log.error("%s", "".join(traceback.format_exception(error)))
         around.seconds["total"] = time.perf_counter() - started
         stopped = isinstance(error, KeyboardInterrupt | Terminated)
-        _write_ending(
-            folder,
-            {
-                **head,
-                "status": "interrupted" if stopped else "failed",
-                "error": str(_explained(error, folder)) or type(error).__name__,
-                "metrics": around.progress,
-                "seconds": around.seconds,
-            },
-        )
+        if not finished_before:  # an extension that does not finish leaves the result as it was
+            _write_ending(
+                folder,
+                {
+                    **head,
+                    "status": "interrupted" if stopped else "failed",
+                    "error": str(_explained(error, folder)) or type(error).__name__,
+                    "metrics": around.progress,
+                    "seconds": around.seconds,
+                },
+            )
         if stopped and around.progress and not is_worker():
             around.screen.warn(f"stopped; go on with: dlrun resume {folder.path}")
         raise _explained(error, folder) from error
     return results
 
 
-def _print_json(folder: RunFolder, screen: Screen) -> None:
+def print_json(folder: RunFolder, screen: Screen) -> None:
+    """results.json on stdout."""
     with contextlib.suppress(FileNotFoundError):  # it could not be written, and the error says so
         screen.out.file.write((folder.path / "results.json").read_text(encoding="utf-8"))
 

@@ -52,6 +52,11 @@ class Trainer(Section):
     num_nodes: PositiveInt
     strategy: str
 
+    def refuse_fewer_than(self, done: int) -> None:
+        """Raises ConfigError where more epochs are done than are asked for."""
+        if done > self.max_epochs:
+            raise ConfigError(f"trainer.max_epochs: {self.max_epochs}, but {done} epochs are done")
+
 
 class Network(Experiment):
     """What the config of an experiment that trains a network has."""
@@ -82,6 +87,11 @@ class ReviewsData(Section):
         """The files are there; not more generated reviews are held out than there are."""
         if self.source != "sample":
             check_file("data.archive", self.archive)
+            if self.archive is not None and self.archive.is_dir():
+                raise ConfigError(
+                    f"data.archive: {self.archive} is a folder",
+                    "name the archive itself, not what was unpacked from it",
+                )
         if self.source == "keras":
             check_file("data.word_index", self.word_index)
         if self.source == "sample" and self.validation >= self.sample_reviews:

@@ -42,6 +42,7 @@ def run(
             "choose one of cifar100, imdb-dense, imdb-lstm",
         )
     seconds: dict[str, float] = {}
+    record = RunFolder.claim(session.runs_dir(runs_dir), "accelerators", experiment)
     for device in [device for device, why in reasons.items() if why is None]:
         options = Options(
             config=files,
@@ -51,9 +52,9 @@ def run(
                 "fallback=false",
                 f"trainer.max_epochs={EPOCHS}",
             ],
-            runs_dir=runs_dir,
+            runs_dir=record.path,  # no run of the user's own: `latest` must not find it
             data_dir=data_dir,
-            name=f"timing-{device}",
+            name=device,
             quiet=True,
             results=False,
         )
@@ -77,7 +78,6 @@ def run(
         ]
         for device in DEVICES
     ]
-    record = RunFolder.claim(session.runs_dir(runs_dir), "accelerators", experiment)
     record.write_csv("accelerators.csv", COLUMNS, rows)
     record.write_environment()
     with record.replacing("accelerators.png") as path:

@@ -112,7 +112,15 @@ class EpochRecorder(pl.Callback):
             data=self._data,
         ).save(self._folder)
         self._folder.add_metrics(row)
-        self._bar.step(epoch, f"epoch {epoch}/{self._epochs}", metrics)
+        self._bar.step(epoch, f"epoch {epoch}/{self._epochs}  {_in_words(metrics)}")
+
+
+def _in_words(metrics: Mapping[str, float]) -> str:
+    """Fits a line of 80 columns."""
+    return "  ".join(
+        f"{part} loss {metrics[f'{part}_loss']:.4f} acc. {metrics[f'{part}_accuracy']:.4f}"
+        for part in ("train", "valid")
+    )
 
 
 def require_finite(metrics: Mapping[str, float], when: str) -> None:

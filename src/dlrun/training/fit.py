@@ -104,7 +104,8 @@ def _run(
     if start is not None:
         module.network.load_state_dict(start.network)
         data.first_epoch = done = start.epochs
-    left = counted(max(0, epochs - done), "epoch")
+        config.trainer.refuse_fewer_than(done)
+    left = counted(epochs - done, "epoch")
     after = f" after the {done} that are done" if done else ""
     session.screen.note(f"training {left} on {device}{after}")
     with session.screen.progress("training", epochs, "epochs") as bar, session.stop.in_steps():
@@ -117,7 +118,7 @@ def _run(
             start=start,
             after_step=session.stop.after_step,
         )
-        trainer = make_trainer(config, device, [recorder], max(0, epochs - done))
+        trainer = make_trainer(config, device, [recorder], epochs - done)
         try:
             with session.phase("fit"):
                 if done < epochs:
@@ -189,11 +190,14 @@ def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
         network,
         input_data=example,
         col_names=("input_size", "output_size", "num_params"),
+        col_width=18,
         verbose=0,
     )
-    session.folder.write_text("summary.txt", f"{statistics}\n")
+    # torchinfo writes its own name of a million where it means the letter.
+    text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
+    session.folder.write_text("summary.txt", f"{text}\n")
     if session.show_summary:
-        session.screen.show(str(statistics))
+        session.screen.show(text)
     return int(statistics.total_params)
 
 

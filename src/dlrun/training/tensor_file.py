@@ -22,7 +22,8 @@ def read(path: Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can raise anything
-        raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
+        reason = "unknown contents" if isinstance(error, KeyError) else first_line(error)
+        raise DataError(f"{path}: not a file of weights: {reason}") from None
 
 
 def serialized(state: dict[str, Any]) -> memoryview:
