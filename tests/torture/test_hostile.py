@@ -5,6 +5,7 @@ What each reader does with every kind of damage stands in tests/data; here whole
 
 import gzip
 import io
+import json
 import os
 import pickle
 import struct
@@ -245,8 +246,6 @@ def test_photographs(tmp_path: Path, tally: Tally) -> None:
     table = (begun / "predictions.csv").read_bytes()
     assert b"\x1b" not in table
     assert not any(line.startswith((b"=", b"+", b"-", b"@")) for line in table.splitlines())
-    import json
-
     results = json.loads((begun / "results.json").read_text())
     assert {Path(name).name for name in results["predictions"]} == good
     assert {Path(name).name for name in results["errors"]} == {*bad, "zero"}

@@ -1,9 +1,14 @@
 """The options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+
+def _set(meaning: str) -> Any:
+    return typer.Option("--set", metavar="KEY=VALUE", help=meaning)
+
 
 ConfigFiles = Annotated[
     list[Path] | None,
@@ -11,23 +16,13 @@ ConfigFiles = Annotated[
         "--config", metavar="FILE", help="YAML over the defaults; repeatable, the later wins."
     ),
 ]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One value, as in --set optimizer.lr=0.01."),
-]
+Overrides = Annotated[list[str] | None, _set("One value, as in --set optimizer.lr=0.01.")]
 DataOverrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="One value of the data's config, as in the example."
-    ),
+    list[str] | None, _set("One value of the data's config, as in the example.")
 ]
 ResumeOverrides = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="What may change: trainer.max_epochs, accelerator, fallback, the place of the data.",
-    ),
+    _set("What may change: trainer.max_epochs, accelerator, fallback, the place of the data."),
 ]
 Accelerator = Annotated[
     Literal["auto", "cpu", "cuda", "mps"] | None,

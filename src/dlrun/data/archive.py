@@ -46,11 +46,9 @@ def files(archive: Path, wanted: re.Pattern[str], max_bytes: int) -> Iterator[tu
                 content = stream.extractfile(member)
                 assert content is not None  # a regular file has content
                 yield name, content.read()
-    except tarfile.TarError as error:
-        raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
     except OSError as error:
         raise DataError(f"{archive}: cannot be read: {error.strerror or error}") from None
-    except (EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
 
 

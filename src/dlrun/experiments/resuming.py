@@ -19,7 +19,7 @@ from dlrun.experiments.runner import (
     worker_folder,
 )
 from dlrun.experiments.sections import Experiment, Network
-from dlrun.run_folder import RunFolder, code_digest, read_json, read_results
+from dlrun.run_folder import RunFolder, code_digest, is_finished, read_json, read_results
 from dlrun.screen import Screen
 from dlrun.yaml_source import Layer, merge, read_file, read_override
 
@@ -123,14 +123,10 @@ def _changed(before: Any, after: Any, key: str = "") -> set[str]:
 
 def _is_complete(folder: Path, config: Experiment) -> bool:
     """Whether nothing is left to do. Raises ConfigError where more is done than is asked for."""
-    try:
-        results = read_results(folder)
-    except DlrunError:  # it was killed
-        return False
-    if results.get("status") != "finished":
+    if not is_finished(folder):
         return False
     if not isinstance(config, Network):
         return True
-    done = int(results.get("epochs", 0))
+    done = int(read_results(folder).get("epochs", 0))
     config.trainer.refuse_fewer_than(done)
     return done == config.trainer.max_epochs
