@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-real torture check format audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real torture check format audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -23,8 +23,11 @@ install: $(VENV)/.installed ## create .venv and install dlrun with everything it
 demo: $(VENV)/.installed ## run every experiment on generated or shipped data (under 3 minutes)
 	$(BIN)/dlrun demo $(ARGS)
 
-test: $(VENV)/.installed ## the tests that need no data (under 4 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata" $(ARGS)
+test: $(VENV)/.installed ## the tests that need no data (about 4 minutes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed ## the examples, plugins, several processes, a share of torture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 test-real: $(VENV)/.installed ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
 	$(BIN)/python -m pytest -m realdata $(ARGS)
@@ -32,10 +35,13 @@ test-real: $(VENV)/.installed ## the tests on the real reviews and photographs t
 torture: $(VENV)/.installed ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)
 
-check: $(VENV)/.installed ## format, lint and types
+check: $(VENV)/.installed ## format, lint, import rules, and types on every system
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin
+	$(BIN)/mypy --platform win32
 
 format: $(VENV)/.installed ## format the code and mend what lint can mend
 	$(BIN)/ruff format .

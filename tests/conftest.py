@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.config.sections import NetworkConfig
+from dlrun.declaration import registry
+
 ROOT = Path(__file__).parents[1]
-SMOKE = ROOT / "configs" / "smoke"
+NAMES = registry.names()
+NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, NetworkConfig)]
 
 Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -49,6 +53,21 @@ def forked(tmp_path: Path) -> Dlrun:
     return run
 
 
+def smoke(name: str) -> list[str]:
+    """The command line of an experiment's tiny run."""
+    return overlaid(name, *registry.entry(name).overlays("smoke"))
+
+
+def overlaid(name: str, *files: Path) -> list[str]:
+    """The command line of an experiment with overlays over its config."""
+    return [name, *(word for file in files for word in ("--config", str(file)))]
+
+
+def setting(*values: str) -> list[str]:
+    """Each value with its `--set`."""
+    return [word for value in values for word in ("--set", value)]
+
+
 def clean_environment() -> dict[str, str]:
     """The environment without the settings that would change what dlrun does or prints."""
     names = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
@@ -70,6 +89,19 @@ def real_data() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--torture", action="store_true", help="the nightly sizes of tests/torture")
+
+
+# Whole commands by the dozen: `make test-slow`, and `.ci/run`.
+SLOW = (
+    "torture/", "test_attacks.py", "test_examples.py", "test_portable.py", "test_processes.py",
+    "test_resume.py", "test_use.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(part in item.path.as_posix() for part in SLOW):
+            item.add_marker("slow")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ seconds, are done once.
 
 import multiprocessing
 import os
+import pkgutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,20 +15,22 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import dlrun
+from dlrun.declaration import registry
 from tests import child
-from tests.conftest import SMOKE, clean_environment
+from tests.conftest import clean_environment, overlaid, setting, smoke
+
+CONFIGS = Path(__file__).parent / "torture" / "configs"
+SMALL = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     [
-        f"dlrun.{name}"
-        for name in (
-            "cli.main experiments.runner experiments.resuming experiments.pretrained "
-            "experiments.imdb_dense experiments.imdb_lasso experiments.imdb_lstm "
-            "experiments.cifar100 experiments.classify_images experiments.networks training.fit "
-            "models.dense models.lstm models.cnn models.lasso_newton data.imdb data.cifar100 plots"
-        ).split()
+        found.name
+        for found in pkgutil.walk_packages(dlrun.__path__, "dlrun.")
+        if not found.name.endswith("__main__")
     ]
+    + [entry.point.module for entry in registry.entries()]
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
 TIMEOUT = 120.0  # a child that takes longer hangs
@@ -85,6 +88,11 @@ class Child:
         operations = len(self._said("operations"))
         return Ended(code, self._said("stdout"), self._said("stderr"), operations)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
     def _said(self, name: str) -> str:
         path = self.folder / ".said" / name
         return path.read_text(errors="replace") if path.exists() else ""
@@ -106,18 +114,10 @@ def run(folder: Path, *arguments: Any, **options: Any) -> Ended:
     return start(folder, *arguments, **options).end()
 
 
-SIZES = {  # small enough to be run hundreds of times, long enough to be killed in the middle
-    "imdb-dense": ["trainer.max_epochs=8", "batch_size=50", "data.sample_reviews=200"],
-    "imdb-lasso": ["path.values=20", "data.sample_reviews=200"],
-    "imdb-lstm": ["trainer.max_epochs=3", "data.sample_reviews=200", "data.max_length=30"],
-    "cifar100": ["trainer.max_epochs=4", "data.sample_images=200"],
-}
-
-
 def words(experiment: str, *settings: str) -> list[str]:
-    """The command line of a small run."""
-    sets = [part for value in (*SIZES.get(experiment, ()), *settings) for part in ("--set", value)]
-    return [experiment, "--config", str(SMOKE / f"{experiment}.yaml"), *sets]
+    """The command line of a run that is small enough to be killed hundreds of times."""
+    sizes = [file for file in [CONFIGS / f"{experiment}.yaml"] if file.is_file()]
+    return [*smoke(experiment), *overlaid(experiment, *sizes)[1:], *setting(*settings)]
 
 
 def only_run(folder: Path, experiment: str) -> Path | None:

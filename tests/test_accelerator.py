@@ -117,3 +117,23 @@ def test_bug_or_bad_data_is_never_the_devices(error: Exception, warnings: list[s
     with pytest.raises(type(error)):
         run("cuda", warnings, run=attempt)
     assert not warnings
+
+
+@pytest.mark.usefixtures("cuda_is_there")
+def test_of_several_processes_none_falls_back_in_the_middle(warnings: list[str]) -> None:
+    def attempt(device: str) -> str:
+        raise RuntimeError("CUDA error: device lost")
+
+    with pytest.raises(AcceleratorError, match="the run failed on cuda: CUDA error") as caught:
+        run("cuda", warnings, run=attempt, world=2)
+    assert "several processes" in caught.value.hint
+    assert not warnings
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_what_is_not_there_is_known_beforehand() -> None:
+    accelerator.require("cpu")
+    accelerator.require("auto")
+    with pytest.raises(AcceleratorError, match="^cuda: .*CUDA") as caught:
+        accelerator.require("cuda")
+    assert "fallback" in caught.value.hint

@@ -3,32 +3,38 @@
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from dlrun.errors import Interrupted, Stopped, Terminated
+from dlrun.stopping import SIGNALS, Stop
+
 SCRIPT = """
 import ctypes, sys, time
 from dlrun import stopping
-from dlrun.errors import Terminated
+from dlrun.errors import Interrupted, Terminated
 stopping.GRACE_SECONDS = 0.5
 stop = stopping.Stop()
 try:
-    with stop.listening(), stop.in_steps():
+    with {within}:
         print("ready", flush=True)
         {work}
-except KeyboardInterrupt:
+except Interrupted:
     sys.exit(130)
 except Terminated:
     sys.exit(143)
 """
-STEPS = "for step in range(100): time.sleep(0.05); print('step', flush=True); stop.after_step()"
+STEPS = "for step in range(100): time.sleep(0.3); print('step', flush=True); stop.after_step()"
 LONG_STEP = "time.sleep(30)"
+IN_STEPS = "stop.listening(), stop.in_steps(lambda: print('announced', flush=True))"
 
 
-def run(work: str, *signals: signal.Signals) -> tuple[int, str, float]:
+def run(work: str, *signals: signal.Signals, within: str = IN_STEPS) -> tuple[int, str, str, float]:
+    """The process's exit code, what it said on stdout and stderr, and how long it went on."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(work=work)],
+        [sys.executable, "-c", SCRIPT.format(work=work, within=within)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -40,27 +46,100 @@ def run(work: str, *signals: signal.Signals) -> tuple[int, str, float]:
     for number in signals:
         process.send_signal(number)
         time.sleep(0.1)
-    _, stderr = process.communicate(timeout=20)
-    return process.returncode, stderr, time.monotonic() - began
+    stdout, stderr = process.communicate(timeout=20)
+    return process.returncode, stdout, stderr, time.monotonic() - began
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_first_signal_lets_the_step_end(number: signal.Signals, code: int) -> None:
-    returned, stderr, seconds = run(STEPS, number)
+    returned, stdout, stderr, seconds = run(STEPS, number)
     assert (returned, stderr) == (code, "")
+    assert stdout.count("announced") == 1
+    assert stdout.endswith("step\n")  # which was finished
     assert seconds < 2
 
 
 def test_second_signal_stops_at_once() -> None:
-    returned, _, seconds = run(LONG_STEP, signal.SIGINT, signal.SIGINT)
-    assert returned == 130
+    returned, stdout, _, seconds = run(LONG_STEP, signal.SIGINT, signal.SIGINT)
+    assert (returned, stdout) == (130, "announced\n")
     assert seconds < 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_process_that_hangs_is_ended(number: signal.Signals, code: int) -> None:
     hung = "ctypes.CDLL(None).pause(); ctypes.CDLL(None).sleep(30)"
-    returned, stderr, seconds = run(hung, number)
-    assert returned == code
+    returned, stdout, stderr, seconds = run(hung, number)
+    assert (returned, stdout) == (code, "announced\n")  # though no handler could run
     assert "ended by force" in stderr
     assert seconds < 5
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_outside_of_the_steps_a_signal_stops_at_once(number: signal.Signals) -> None:
+    returned, stdout, stderr, seconds = run(LONG_STEP, number, within="stop.listening()")
+    assert (returned, stdout, stderr) == (128 + number, "", "")
+    assert seconds < 2
+
+
+def test_the_signals_are_given_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS], signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before[1])
+    threads = threading.active_count()
+    stop = Stop()
+    with stop.listening():
+        assert signal.getsignal(signal.SIGINT) not in before[0]
+    assert [signal.getsignal(number) for number in SIGNALS] == before[0]
+    assert signal.set_wakeup_fd(before[1]) == before[1]
+    assert threading.active_count() == threads
+
+
+def test_what_takes_the_signals_over_meanwhile_is_overruled() -> None:
+    stop = Stop()
+    with stop.listening():
+        ours = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Lightning does when it begins to train
+        stop.take_over()
+        assert signal.getsignal(signal.SIGTERM) == ours
+
+
+def test_after_the_steps_a_signal_stops_at_once() -> None:
+    stop = Stop()
+    with stop.listening():
+        with stop.in_steps(pytest.fail):
+            stop.after_step()
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_in_another_thread_no_signal_is_touched() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    seen: list[object] = []
+
+    def work() -> None:
+        stop = Stop()
+        with stop.listening(), stop.in_steps(pytest.fail):
+            stop.take_over()
+            stop.after_step()
+            seen.extend(signal.getsignal(number) for number in SIGNALS)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == before
+
+
+@pytest.mark.parametrize(
+    ("number", "stopped"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Terminated)]
+)
+def test_what_was_asked_for_is_raised_after_the_step(
+    number: signal.Signals, stopped: type[Stopped]
+) -> None:
+    stop = Stop()
+    said = threading.Event()
+    with stop.listening(), stop.in_steps(said.set):
+        stop.after_step()
+        signal.raise_signal(number)
+        assert stop.asked == number
+        assert said.wait(10)
+        with pytest.raises(stopped):
+            stop.after_step()

@@ -1,3 +1,22 @@
-"""dlrun: the deep-learning lab of ISLP (chapter 10) as a command-line experiment runner."""
+"""dlrun: the deep-learning lab of ISLP (chapter 10) as experiments that run, resume and repeat.
 
-__version__ = "0.1.0"
+In Python: `run = dlrun.run("imdb-dense", seed=3)`, `run = dlrun.open("latest")`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.2.0"
+
+if TYPE_CHECKING:
+    from dlrun.notebook import open, run
+
+__all__ = ["__version__", "open", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """`run` and `open` come with what they need, once they are asked for."""
+    if name in ("open", "run"):
+        from dlrun import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module 'dlrun' has no attribute {name!r}")

@@ -4,14 +4,16 @@ The lab's section on hardware acceleration (ISLP 10.9.3) protects the attempt wi
 here the reason of a failure is always kept, and a bug of ours never counts as the accelerator's.
 """
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dlrun.errors import AcceleratorError, DlrunError, first_line
+from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 ACCELERATORS = ("cuda", "mps")  # in the order in which `auto` prefers them
+NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 
 T = TypeVar("T")
 
@@ -42,6 +44,22 @@ def missing(device: str) -> str | None:
     return None
 
 
+def require(device: str) -> None:
+    """Raises AcceleratorError where this machine has not the device; `auto` takes what there is."""
+    if device in ACCELERATORS and (reason := missing(device)):
+        raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
+
+
+def check_processes(device: str, devices: object) -> None:
+    """Raises ConfigError where a CPU is asked for more processes than it has cores."""
+    cores = os.cpu_count() or 1
+    if device == "cpu" and isinstance(devices, int) and devices > cores:
+        raise ConfigError(
+            f"trainer.devices: {devices} processes on a CPU with {cores} cores",
+            "on the CPU every device is a process of its own",
+        )
+
+
 def select(requested: str) -> tuple[str, str | None]:
     """The device to try first, and why it is not the requested one."""
     if requested == "cpu":
@@ -61,6 +79,7 @@ def run_on(
     probe: Callable[[str], object],
     run: Callable[[str], T],
     warn: Callable[[str], None],
+    world: int | None = 1,
 ) -> tuple[T, Report]:
     """Run on the requested device, or else from the start on the CPU.
 
@@ -70,6 +89,8 @@ def run_on(
         probe: takes a device and does one real training step on it.
         run: takes a device and does the whole run, from its seed.
         warn: takes the one warning that names the reason.
+        world: processes that share the run. Of several none falls back in the middle, for the
+            others would wait for it: the run ends.
     """
     device, reason = select(requested)
     if device != "cpu":
@@ -87,11 +108,13 @@ def run_on(
                 if not is_device_fault(error):
                     raise
                 reason = f"the run failed on {device}: {first_line(error)}"
+                if world != 1:
+                    raise AcceleratorError(
+                        reason, "several processes cannot fall back in the middle of a run"
+                    ) from error
     if reason is not None and (requested != "auto" or device != "cpu"):
         if not fallback:
-            raise AcceleratorError(
-                reason, "with fallback: true (without --no-fallback) it runs on the CPU instead"
-            )
+            raise AcceleratorError(reason, NO_FALLBACK_HINT)
         warn(f"{reason}; running on the CPU")
     return run("cpu"), Report(requested, "cpu", reason)
 
@@ -100,10 +123,20 @@ def is_device_fault(error: Exception) -> bool:
     """Whether an error in the middle of a run is the device's: out of memory, unsupported, lost."""
     import torch
 
-    kinds = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
-    if isinstance(error, kinds):
+    kinds = [torch.OutOfMemoryError]
+    kinds += [getattr(torch, name) for name in ("AcceleratorError",) if hasattr(torch, name)]
+    kinds += [
+        getattr(torch.distributed, name)
+        for name in ("DistError", "DistBackendError")
+        if hasattr(torch.distributed, name)  # not in every build
+    ]
+    if isinstance(error, tuple(kinds)):
         return True
-    words = r"\b(cuda|cudnn|cublas|nccl|mps|metal|hip)\b|out of memory|deterministic implementation"
-    return type(error) in (RuntimeError, NotImplementedError) and bool(
+    words = (
+        r"\b(cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|mps|metal|hip|miopen)\b"
+        r"|out of memory|deterministic implementation"
+    )
+    # MPS says that it has no float64 by a TypeError.
+    return type(error) in (RuntimeError, NotImplementedError, TypeError) and bool(
         re.search(words, str(error), re.IGNORECASE)
     )

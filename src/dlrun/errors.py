@@ -1,5 +1,8 @@
 """What can go wrong for a user: a message (what and where), a hint (the remedy), an exit code."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class DlrunError(Exception):
     """A failure that the user can understand and mend; shown without a traceback."""
@@ -30,10 +33,33 @@ class AcceleratorError(DlrunError):
     """The requested accelerator cannot run the experiment, and falling back was forbidden."""
 
 
+class Stopped(BaseException):
+    """The user or the batch system asked the run to end; not an Exception: it is no failure."""
+
+    exit_code = 1
+    word = "stopped"
+
+
+class Interrupted(Stopped):
+    """Ctrl-C (SIGINT) arrived."""
+
+    exit_code = 130
+    word = "interrupted"
+
+
+class Terminated(Stopped):
+    """SIGTERM arrived."""
+
+    exit_code = 143
+    word = "terminated"
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, as far as it fits into a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: end in order. Not an Exception, so no handler takes it for a failure."""
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the closest of the names, or an empty string."""
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

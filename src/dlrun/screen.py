@@ -3,10 +3,13 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run there is no log, and no second copy on stderr
@@ -44,15 +47,13 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say what is being done."""
-        text = _lines(text)
-        log.info("%s", text)
+        text = self.log(text)
         if not self.quiet:
             self._say(Text(text))
 
     def warn(self, text: str) -> None:
         """Say what the user should know; shown even when quiet."""
-        text = _lines(text)
-        log.warning("%s", text)
+        text = self.log(text, warning=True)
         self._say(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
@@ -62,6 +63,12 @@ class Screen:
         self._say(Text("error: ", style="bold red") + Text(message))
         if hint:
             self._say(Text(f"  {hint}"))
+
+    def log(self, text: str, *, warning: bool = False) -> str:
+        """Into the run's log; the text without control characters."""
+        text = _lines(text)
+        log.log(logging.WARNING if warning else logging.INFO, "%s", text)
+        return text
 
     def _say(self, text: Text) -> None:
         with contextlib.suppress(OSError):  # a full disk behind stderr is no reason to stop a run
@@ -77,6 +84,14 @@ class Screen:
     @contextlib.contextmanager
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:
         """A progress bar on a terminal; elsewhere only `Advance.step` speaks."""
+        from rich.progress import (  # slow: only a run needs it
+            BarColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         live = self.err.is_terminal and not self.quiet
         bar = Progress(
             TextColumn("{task.description}"),
@@ -89,26 +104,32 @@ class Screen:
             disable=not live,
         )
         with bar:
-            yield Advance(self, bar, what, total, unit)
+            yield _TerminalBar(self, bar, what, total, unit)
 
 
-class Advance:
+class Advance(Protocol):
     """Moves a progress bar on."""
 
+    def to(self, done: float) -> None:
+        """Set how much is done."""
+
+    def step(self, done: float, line: str) -> None:
+        """A finished epoch or lambda: one line, and how many are done."""
+
+
+class _TerminalBar:
     def __init__(
-        self, screen: Screen, bar: Progress, what: str, total: float | None, unit: str
+        self, screen: Screen, bar: "Progress", what: str, total: float | None, unit: str
     ) -> None:
         self._screen, self._bar = screen, bar
         self._total, self._unit = total, unit
         self._task = bar.add_task(what, total=total, detail="")
 
     def to(self, done: float) -> None:
-        """Set how much is done."""
         of = "" if self._total is None else f"/{self._total:,.0f}"
         text = f"{done:,.0f}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
-        """A finished epoch or lambda: one line, on a terminal above the bar."""
-        self._screen.note(line)
+        self._screen.note(line)  # on a terminal above the bar
         self.to(done)

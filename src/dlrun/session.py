@@ -1,9 +1,10 @@
-"""What a run has around it: its folder, the screen, the data folder, the clock."""
+"""What a run has around it while it lives: its folder, its steps, the screen, the clock."""
 
 import contextlib
+import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,21 @@ from typing import Any
 from rich.console import RenderableType
 
 from dlrun.accelerator import Report
-from dlrun.run_folder import RunFolder
 from dlrun.screen import Screen
 from dlrun.stopping import Stop
+from dlrun.store.folder import RunFolder
+from dlrun.store.steps import Steps
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the data are, as the screen and the figures say it.
+
+    `differs` says why the published figures are about other data; None where they are these.
+    """
+
+    text: str
+    differs: str | None = None
 
 
 @dataclass
@@ -21,10 +34,9 @@ class Results:
     """What an experiment found; becomes results.json and the last lines on the screen."""
 
     metrics: dict[str, float]
-    reference: Mapping[str, Any]
     accelerator: Report
-    data: str  # what the results were found on; says so where it was generated
-    figures: list[str] = field(default_factory=list)
+    origin: Origin
+    reference: Mapping[str, Any] = field(default_factory=dict)  # published metrics by edition
     more: dict[str, Any] = field(default_factory=dict)
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
@@ -36,12 +48,14 @@ class Session:
 
     folder: RunFolder
     screen: Screen
+    stop: Stop
+    steps: Steps
     data_dir: Path
     runs_dir: Path
     show_summary: bool = False
-    resume_from: Path | None = None  # the folder whose checkpoint the run goes on from
-    stop: Stop = field(default_factory=Stop)
-    progress: dict[str, float] = field(default_factory=dict)  # the newest metrics, if it is stopped
+    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of what the network needs
+    _staging: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _puts: list[Callable[[], None]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextlib.contextmanager
@@ -52,6 +66,26 @@ class Session:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
+
+    def keep(self, name: str, content: bytes | memoryview) -> None:
+        """Write a file that a later use of the run needs, such as its weights.
+
+        It gets its name with the others, when the run has finished: an earlier result stays whole.
+        """
+        self.files[name] = hashlib.sha256(content).hexdigest()
+        if self.folder.writes:
+            self._puts.append(self._staging.enter_context(self.folder.staged(name, content)))
+
+    def put_kept(self) -> None:
+        """Give the kept files their names."""
+        for put in self._puts:
+            put()
+        self.drop_kept()
+
+    def drop_kept(self) -> None:
+        """Remove those that have no name yet."""
+        self._puts.clear()
+        self._staging.close()
 
 
 def data_dir(option: Path | None = None) -> Path:

@@ -6,73 +6,99 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
-from dlrun.errors import Terminated
+from dlrun.errors import Interrupted, Stopped, Terminated
 
 GRACE_SECONDS = 30.0  # far longer than any step
+SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
 
 
 class Stop:
-    """Whether the user or the batch system asked the run to stop."""
+    """Whether the user or the batch system asked the run to stop: `asked` is the signal, or 0."""
 
     def __init__(self) -> None:
-        self._asked: int | None = None
-        self._in_steps = False
+        self.asked = 0
+        self._announce: Callable[[], None] | None = None  # set while steps are done
         self._ended = threading.Event()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals while the block runs."""
+        """Handle the signals while the block runs; all is given back afterwards.
+
+        Python hands signals to its main thread alone: in any other nothing is changed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         arrivals, wakeup = socket.socketpair()
         wakeup.setblocking(False)
-        threading.Thread(target=self._watch, args=(arrivals,), daemon=True).start()
+        watcher = threading.Thread(target=self._watch, args=(arrivals,), daemon=True)
+        watcher.start()
         previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-        previous = {
-            number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        previous = {number: signal.getsignal(number) for number in SIGNALS}
+        self.take_over()
         try:
             yield
         finally:
             self._ended.set()
             signal.set_wakeup_fd(previous_wakeup)
-            wakeup.close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            wakeup.close()
+            watcher.join()
+
+    def take_over(self) -> None:
+        """Handle the signals, whoever took them since; Lightning does when it starts to train."""
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                signal.signal(number, self._handle)
 
     @contextlib.contextmanager
-    def in_steps(self) -> Iterator[None]:
-        """In this block, which calls `after_step`, a first signal waits for the step to end."""
-        self._in_steps = True
+    def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
+        """In this block, which calls `after_step`, a first signal waits for the step to end.
+
+        `announce` says so to the user.
+        """
+        self._announce = announce
         try:
             yield
         finally:
-            self._in_steps = False
+            self._announce = None
 
     def after_step(self) -> None:
-        """Raises KeyboardInterrupt or Terminated where a signal came during the step."""
-        if self._asked is not None:
-            self._raise(self._asked)
+        """Raises Interrupted or Terminated where a signal came during the step."""
+        self.end_with(self.asked)
+
+    def end_with(self, number: int) -> None:
+        """Raises what a signal stands for; 0 is none."""
+        if number:
+            raise SIGNALS[number]
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._in_steps and self._asked is None:
-            self._asked = number
-        else:
-            self._raise(number)
-
-    def _raise(self, number: int) -> None:
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        if self._announce is None or self.asked:
+            raise SIGNALS[number]
+        self.asked = number
 
     def _watch(self, arrivals: socket.socket) -> None:
-        """A handler runs only once the library that Python has called returns: one that waits for
-        another machine may not. Then this thread ends the process.
+        """Say that the run will stop; end a process that a library keeps from stopping.
+
+        A handler runs only once the library that Python has called returns: one that waits for
+        another machine may not.
         """
         with arrivals:
-            number = int.from_bytes(arrivals.recv(1))
-            while number not in (0, signal.SIGINT, signal.SIGTERM):  # another signal's; 0: the end
-                number = int.from_bytes(arrivals.recv(1))
-        if number and not self._ended.wait(GRACE_SECONDS):
+            first = True
+            while data := arrivals.recv(1):
+                if data[0] not in SIGNALS or not first:
+                    continue
+                first = False
+                announce = self._announce  # the steps may end at this moment
+                if announce is not None:
+                    announce()
+                threading.Thread(target=self._end_by_force, args=(data[0],), daemon=True).start()
+
+    def _end_by_force(self, number: int) -> None:
+        if not self._ended.wait(GRACE_SECONDS):
             print("error: still busy long after the signal: ended by force", file=sys.stderr)
             os._exit(128 + number)

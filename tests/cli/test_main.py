@@ -6,25 +6,27 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlrun.config_files import experiment_names
-from tests.conftest import SMOKE, Dlrun
+from tests.conftest import NAMES, Dlrun, smoke
+from tests.data.test_imdb import archive_of
 
 
 def test_help_shows_the_sections_and_every_experiment(dlrun: Dlrun) -> None:
     done = dlrun("--help")
     assert done.returncode == 0
-    assert experiment_names()
-    for word in ("Experiments", *experiment_names(), "config", "data", "accelerators", "demo"):
+    assert NAMES
+    for word in ("Experiments", *NAMES, "resume", "config", "data", "accelerators", "demo", "new"):
         assert word in done.stdout
 
 
 @pytest.mark.parametrize(
     "command",
-    [[name] for name in experiment_names()]
+    [[name] for name in NAMES]
     + [
+        ["resume"],
         ["config"],
         ["accelerators"],
         ["demo"],
+        ["new"],
         ["data", "fetch"],
         ["data", "verify"],
         ["data", "show"],
@@ -38,7 +40,7 @@ def test_version(dlrun: Dlrun) -> None:
     assert dlrun("--version").stdout.startswith("dlrun ")
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_config_prints_yaml_that_config_reads_back(dlrun: Dlrun, name: str, tmp_path: Path) -> None:
     printed = dlrun("config", name, "--set", "seed=7").stdout
     assert yaml.safe_load(printed)["seed"] == 7
@@ -98,6 +100,8 @@ def test_all_faults_at_once_with_file_line_key_and_the_right_name(
         (["classify-images", "nowhere.jpg"], "nowhere.jpg: no such image or folder"),
         (["classify-images", "empty"], "empty: no images in this folder"),
         (["imdb-dense", "--runs-dir", "bad.yaml"], "bad.yaml"),
+        (["imdb-dense", "--set", "data.archive=none.tar.gz"], "none.tar.gz: no such file"),
+        (["imdb-dense", "--set", "data.archive=bad.yaml"], "bad.yaml: not a tar archive"),
         (["accelerators", "imdb-lasso"], "trains no network"),
         (
             ["data", "show", "imdb", "--set", "data.source=sample", "--first", "9999"],
@@ -124,7 +128,7 @@ def test_usage_mistakes_end_with_a_message_and_2(
         (["cifar100"], "DLRUN_OFFLINE forbids the network"),
         (["classify-images"], "DLRUN_OFFLINE forbids the network"),
         (["data", "fetch", "imdb", "--set", "data.archive=none.tar.gz"], "no such file"),
-        (["imdb-dense", "--set", "data.archive=text.tar.gz"], "damaged, or no tar archive"),
+        (["imdb-dense", "--set", "data.archive=damaged.tar.gz"], "damaged, or no tar archive"),
         (["data", "fetch", "imdb"], "DLRUN_OFFLINE"),
         (["data", "verify", "imdb"], "not there"),
     ],
@@ -132,7 +136,7 @@ def test_usage_mistakes_end_with_a_message_and_2(
 def test_missing_or_damaged_data_end_with_a_message_and_1(
     dlrun: Dlrun, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    (tmp_path / "text.tar.gz").write_text("not an archive")
+    (tmp_path / "damaged.tar.gz").write_bytes(b"\x1f\x8b\x08" + b"not an archive" * 50)
     done = dlrun(*arguments, DLRUN_OFFLINE="1", TORCH_HOME=str(tmp_path / "torch"))
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
@@ -145,6 +149,31 @@ def test_without_network_the_remedy_names_the_place_and_the_sample(dlrun: Dlrun)
     done = dlrun("imdb-dense", DLRUN_OFFLINE="1")
     assert "put aclImdb_v1.tar.gz into" in done.stderr
     assert "--set data.source=sample" in done.stderr
+
+
+def test_verify_of_another_archive_is_an_error(dlrun: Dlrun, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    sets = ("--set", f"data.archive={archive}", "--set", "data.validation=1")
+    done = dlrun("data", "verify", "imdb", *sets)
+    assert done.returncode == 1
+    assert "NOT the published" in done.stdout
+    assert "contents are complete" in done.stdout
+    assert f"{archive.name}: not the published data" in done.stderr
+    assert dlrun("data", "fetch", "imdb", *sets).returncode == 0
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_error_before_the_run_is_json_too(dlrun: Dlrun, tmp_path: Path, as_json: bool) -> None:
+    done = dlrun("imdb-dense", "--set", "seed=x", *(["--json"] if as_json else []))
+    assert done.returncode == 2
+    assert "seed: expected a whole number" in done.stderr
+    if as_json:
+        found = json.loads(done.stdout)
+        assert found["status"] == "failed"
+        assert "seed: expected a whole number" in found["error"]
+    else:
+        assert done.stdout == ""
+    assert not (tmp_path / "runs").exists()
 
 
 def test_show_decodes_reviews(dlrun: Dlrun) -> None:
@@ -161,7 +190,7 @@ def test_accelerators_lists_every_device_with_its_reason(dlrun: Dlrun) -> None:
 
 
 def test_accelerators_times_an_epoch(dlrun: Dlrun, tmp_path: Path) -> None:
-    done = dlrun("accelerators", "imdb-dense", "--config", SMOKE / "imdb-dense.yaml")
+    done = dlrun("accelerators", *smoke("imdb-dense"))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "accelerators" / "latest"
     assert (folder / "accelerators.png").stat().st_size > 5000

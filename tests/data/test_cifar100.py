@@ -12,6 +12,7 @@ import pytest
 from dlrun.data import cifar100, sample
 from dlrun.errors import DataError, DownloadError
 from dlrun.screen import Screen
+from tests.data.left import without_locks
 from tests.data.test_safe_pickle import creating, python2_pickle
 
 META = {
@@ -58,7 +59,7 @@ def load(folder: Path, source: Path | None) -> cifar100.Cifar100:
 
 
 def left_over(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / "data" / "cifar100").iterdir())
+    return [path.name for path in without_locks(folder / "data" / "cifar100")]
 
 
 def assert_complete(data: cifar100.Cifar100) -> None:
@@ -76,6 +77,8 @@ def test_an_archive_as_published(tmp_path: Path) -> None:
     data = load(tmp_path, archive_of(tmp_path, parts()))
     assert_complete(data)
     assert data.origin == "CIFAR100 (cifar.tar.gz)"
+    assert data.differs == "cifar.tar.gz is not the published file"
+    assert data.names == META["fine_label_names"]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:bz2"])
@@ -88,7 +91,9 @@ def test_a_folder_is_read_where_it_is(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for name, raw in parts().items():
         (folder / name).write_bytes(raw)
-    assert_complete(load(tmp_path, folder.parent))
+    data = load(tmp_path, folder.parent)
+    assert_complete(data)
+    assert data.differs == "mine is a folder, not the published file"
     assert not (tmp_path / "data").exists()
 
 
@@ -194,6 +199,13 @@ def test_other_contents_are_refused(tmp_path: Path, content: Any, problem: str) 
 def test_a_meta_file_of_something_else_is_refused(tmp_path: Path) -> None:
     meta = python2_pickle({"label_names": ["airplane"]})
     with pytest.raises(DataError, match="python/meta: not CIFAR100: no fine_label_names"):
+        load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
+
+
+@pytest.mark.parametrize("names", [META["fine_label_names"][:-1], "x" * 100, None])
+def test_other_names_than_one_for_each_class_are_refused(tmp_path: Path, names: object) -> None:
+    meta = pickle.dumps({"fine_label_names": names}, 2)
+    with pytest.raises(DataError, match="python/meta: not CIFAR100: no 100 names of classes"):
         load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
 
 

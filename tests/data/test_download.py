@@ -17,6 +17,7 @@ from dlrun.data.download import digest, download
 from dlrun.data.published import Published, obtain
 from dlrun.errors import DataError, DownloadError
 from dlrun.screen import Screen
+from tests.data.left import without_locks
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
 GZIPPED = gzip.compress(b"reviews" * 1000)
@@ -127,7 +128,7 @@ def test_a_file_arrives_whole_and_alone(server: Server, tmp_path: Path, path: st
     target = tmp_path / "new" / "folder" / "x.bin"
     fetch([server.url + path], target)
     assert target.read_bytes() == BODY
-    assert list(target.parent.iterdir()) == [target]
+    assert without_locks(target.parent) == [target]
 
 
 def test_a_prefix_of_the_hash_is_enough(server: Server, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None
     ) as caught:
         fetch([f"{server.url}/file"], tmp_path / "x.bin", BODY + b"more")
     assert caught.value.hint == REMEDY
-    assert list(tmp_path.iterdir()) == []
+    assert without_locks(tmp_path) == []
 
 
 def test_wrong_bytes_are_never_kept_and_the_next_mirror_is_asked(
@@ -156,14 +157,14 @@ def test_wrong_bytes_are_never_kept_and_the_next_mirror_is_asked(
 ) -> None:
     fetch([f"{server.url}/wrong", f"{server.url}/file"], tmp_path / "x.bin")
     assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert list(tmp_path.iterdir()) == [tmp_path / "x.bin"]
+    assert without_locks(tmp_path) == [tmp_path / "x.bin"]
 
 
 def test_a_file_that_is_there_is_not_fetched(server: Server, tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"mine")
     fetch([f"{server.url}/file"], tmp_path / "x.bin")
     assert (tmp_path / "x.bin").read_bytes() == b"mine"
-    assert (server.asked, list(tmp_path.iterdir())) == ([], [tmp_path / "x.bin"])
+    assert (server.asked, without_locks(tmp_path)) == ([], [tmp_path / "x.bin"])
 
 
 @pytest.mark.parametrize("path", ["/cut", "/reset", "/stall"])
@@ -211,7 +212,7 @@ def test_more_than_any_file_has_is_refused(
     monkeypatch.setattr("dlrun.data.download.MAX_BYTES", PIECE)
     with pytest.raises(DownloadError, match="it sent more than 1,300,000 bytes"):
         fetch([f"{server.url}/no-length"], tmp_path / "x.bin")
-    assert list(tmp_path.iterdir()) == []
+    assert without_locks(tmp_path) == []
 
 
 def test_a_server_cannot_make_us_wait_for_a_day(
@@ -245,7 +246,7 @@ def test_of_several_processes_one_downloads(server: Server, tmp_path: Path) -> N
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, said
     assert (tmp_path / "x.bin").read_bytes() == BODY
-    assert list(tmp_path.iterdir()) == [tmp_path / "x.bin"]
+    assert without_locks(tmp_path) == [tmp_path / "x.bin"]
     assert server.ranges == [None, f"bytes={PIECE}-"]
 
 
@@ -284,7 +285,7 @@ def test_no_answer_is_said_with_the_remedy(
     assert caught.value.message == f"x.bin could not be downloaded (127.0.0.1: {reason})"
     assert caught.value.hint == REMEDY
     kept = [tmp_path / "x.bin.part"] if path == "/short" else []
-    assert list(tmp_path.iterdir()) == kept
+    assert without_locks(tmp_path) == kept
 
 
 def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
@@ -322,7 +323,7 @@ def test_every_url_that_failed_is_named(server: Server, tmp_path: Path) -> None:
 def test_only_https_or_this_machine(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(url)}: only https addresses"):
         fetch([url], tmp_path / "x.bin")
-    assert list(tmp_path.iterdir()) == []
+    assert without_locks(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", ["1", "true"])
@@ -334,7 +335,7 @@ def test_offline_asks_nobody(
         fetch([f"{server.url}/file"], tmp_path / "new" / "x.bin")
     assert caught.value.hint == REMEDY
     assert server.asked == []
-    assert list(tmp_path.iterdir()) == []
+    assert without_locks(tmp_path) == []
 
 
 @pytest.mark.parametrize("value", ["", "0"])

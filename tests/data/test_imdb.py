@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dlrun.config.sections import ReviewsData
 from dlrun.data import archive as archive_module
 from dlrun.data import imdb, imdb_sources, sample
 from dlrun.errors import ConfigError, DataError, DownloadError
-from dlrun.experiments.sections import ReviewsData
 from dlrun.screen import Screen
+from tests.data.left import without_locks
 from tests.data.test_safe_pickle import creating, objects
 
 REVIEWS = {
@@ -68,7 +69,7 @@ def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
 
 
 def caches(folder: Path) -> list[Path]:
-    return sorted((folder / "data" / "imdb").iterdir())
+    return without_locks(folder / "data" / "imdb")
 
 
 def texts(reviews: imdb.Reviews, part: str) -> list[str]:
@@ -93,7 +94,8 @@ def test_counts_labels_order_and_words(tmp_path: Path) -> None:
         "<START> good <UNK> film",
     ]
     assert reviews.train.ids.review(2).tolist() == [1, 5, 4, 5, 4]
-    assert (reviews.origin, reviews.generated) == ("IMDB reviews (stanford, reviews.tar.gz)", False)
+    assert reviews.origin == "IMDB reviews (stanford, reviews.tar.gz)"
+    assert reviews.differs == "reviews.tar.gz is not the published file"
 
 
 def test_bags_hold_the_ids_of_the_reviews(tmp_path: Path) -> None:
@@ -399,9 +401,45 @@ def test_more_held_out_than_there_are(tmp_path: Path, changes: dict[str, Any]) -
             load(tmp_path, validation=validation, **changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"source": "stanford", "archive": "none"}, r"^data\.archive: .*none: no such file$"),
+        ({"source": "stanford", "archive": "zip"}, "zip: not a tar archive$"),
+        ({"source": "keras", "archive": "tar"}, "tar: not a zip archive$"),
+        ({"source": "keras", "word_index": "none"}, r"^data\.word_index: .*none: no such file$"),
+        ({"source": "sample", "validation": 20}, "^data.validation: 20 .* held out of 20$"),
+        ({"source": "stanford", "validation": 2}, "^data.validation: 2 for 3 processes$"),
+    ],
+)
+def test_what_is_wrong_is_known_before_a_run(
+    tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    (tmp_path / "zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "tar").write_bytes(b"\x1f\x8b\x08")
+    paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
+    with pytest.raises(ConfigError, match=problem):
+        imdb.check(config(**changes | paths), 3)
+
+
+def test_what_can_be_read_passes_the_check(tmp_path: Path) -> None:
+    imdb.check(config(archive=archive_of(tmp_path)), None)
+    imdb.check(config(), 1)
+    imdb.check(config(source="sample", archive=tmp_path / "none", validation=19), 19)
+    imdb.check(config(**keras_files(tmp_path)), 1)
+
+
+def test_the_vocabulary_is_of_the_words_that_have_an_id(tmp_path: Path) -> None:
+    reviews = load(tmp_path, archive=archive_of(tmp_path), num_words=10)
+    highest = max(int(split.ids.ids.max()) for split in (reviews.train, reviews.test))
+    assert highest == 3 + len(reviews.vocabulary)
+    assert reviews.vocabulary == WORDS[:6]
+    assert reviews.decode([4, 9]) == f"{reviews.vocabulary[0]} {reviews.vocabulary[5]}"
+
+
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     reviews, again = (load(tmp_path, seed=4, source="sample") for _ in range(2))
-    assert reviews.generated
+    assert reviews.differs == "the data are generated"
     assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert (

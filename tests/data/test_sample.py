@@ -59,6 +59,8 @@ def test_generated_cifar100_is_labelled_as_generated() -> None:
     assert data.test.pixels.shape == (20, 3, 32, 32)
     assert data.train.pixels.flags.c_contiguous
     assert data.origin == "generated sample images (100 + 20, seed 2)"
+    assert data.differs == "the data are generated"
+    assert data.names[99] == "generated 99"
     assert not np.array_equal(data.train.pixels[:20], data.test.pixels)
     pixels, _ = sample.images(100, 2)
     assert np.array_equal(data.train.pixels, pixels.transpose(0, 3, 1, 2))

@@ -1,19 +1,23 @@
 """classify-images from the command line, on photographs that scikit-learn ships and made files."""
 
 import csv
-import json
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+import yaml
 from PIL import Image
 
 from dlrun.data import images
-from tests.conftest import SMOKE, Dlrun
+from dlrun.errors import DataError
+from dlrun.runs.run import Run
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.use import flip, moved, results
 
-BUNDLED = ("--config", SMOKE / "classify-images.yaml")
+NAME = "classify-images"
+BUNDLED = smoke(NAME)[1:]
 
 
 def predictions(tmp_path: Path) -> list[dict[str, str]]:
@@ -32,7 +36,7 @@ def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Modul
 
 
 def squeezenet_options(path: Path) -> list[str]:
-    return ["--set", "model.name=squeezenet1_1", "--set", f"model.weights={path}"]
+    return setting("model.name=squeezenet1_1", f"model.weights={path}")
 
 
 def test_same_probabilities_as_torchvision_by_hand(
@@ -86,8 +90,10 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
     assert "not an image" in errors["=text\N{REPLACEMENT CHARACTER}.png"]
     assert len(rows) == 2 + 2 * 3
     assert "broken.jpg: damaged" in done.stderr
-    results = json.loads((tmp_path / "runs/classify-images/latest/results.json").read_text())
-    assert results["metrics"] == {"images": 2, "unreadable": 2}
+    assert results(tmp_path / "runs/classify-images/latest")["metrics"] == {
+        "images": 2,
+        "unreadable": 2,
+    }
 
 
 def test_bundled_network_knows_a_palace_and_a_daisy(forked: Dlrun, tmp_path: Path) -> None:
@@ -131,11 +137,60 @@ def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
     network = torchvision.models.squeezenet1_1(weights=None, num_classes=2)
     torch.save({"state_dict": network.state_dict()}, tmp_path / "two.pt")
     (tmp_path / "two.txt").write_text("cat\ndog\n")
-    options = ["model.name=squeezenet1_1", "model.weights=two.pt", "model.num_classes=2",
-               "model.labels=two.txt"]  # fmt: skip
-    arguments = [part for option in options for part in ("--set", option)]
+    arguments = setting(
+        "model.name=squeezenet1_1",
+        "model.weights=two.pt",
+        "model.num_classes=2",
+        "model.labels=two.txt",
+    )
     done = forked("classify-images", images.shipped()[0], *arguments)
     assert done.returncode == 0, done.stderr
     rows = predictions(tmp_path)
     assert {row["label"] for row in rows} == {"cat", "dog"}
     assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["my cat \N{SMILING FACE WITH OPEN MOUTH}.jpg", "Kater Über.jpg"])
+def test_names_of_all_kinds(dlrun: Dlrun, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(images.shipped()[0].read_bytes())
+    done = dlrun(NAME, name, *BUNDLED)
+    assert done.returncode == 0, done.stderr
+    assert name in done.stdout
+    assert {row["image"] for row in predictions(tmp_path)} == {str(tmp_path / name)}
+    assert list(Run.open(tmp_path / "runs" / NAME / "latest").draw()) == ["contact_sheet.png"]
+
+
+def test_relative_paths_are_absolute_in_the_config(
+    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+) -> None:
+    (tmp_path / "one.jpg").write_bytes(images.shipped()[0].read_bytes())
+    (tmp_path / "mine.pt").write_bytes(squeezenet[1].read_bytes())
+    done = forked(NAME, "one.jpg", *squeezenet_options(Path("mine.pt")))
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / NAME / "latest"
+    values = yaml.safe_load((run / "config.yaml").read_text())
+    assert values["model"]["weights"] == str(tmp_path / "mine.pt")
+    assert values["images"] == [str(tmp_path / "one.jpg")]
+
+
+def test_moved_run_is_used(
+    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+) -> None:
+    photograph = tmp_path / "one.jpg"
+    photograph.write_bytes(images.shipped()[0].read_bytes())
+    assert forked(NAME, photograph, *squeezenet_options(squeezenet[1])).returncode == 0
+    folder = moved((tmp_path / "runs" / NAME / "latest").resolve(), tmp_path)
+    photograph.unlink()  # the figure is drawn of the thumbnails
+    run = Run.open(folder)
+    assert run.network()(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
+    assert list(run.draw()) == run.record.figures == ["contact_sheet.png"]
+    flip(folder / "thumbnails.npz", at=100)
+    with pytest.raises(DataError, match="thumbnails.npz: damaged: its SHA-256"):
+        Run.open(folder).draw()
+
+
+def test_nothing_to_resume(forked: Dlrun) -> None:
+    assert forked(*smoke(NAME)).returncode == 0
+    done = forked("resume", "latest")
+    assert done.returncode == 1
+    assert "classify-images has nothing to resume" in done.stderr

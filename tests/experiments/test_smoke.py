@@ -1,27 +1,29 @@
 """Every experiment, tiny, from the command line: what it leaves and what it says."""
 
 import csv
+import hashlib
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from dlrun.config_files import experiment_names
-from tests.conftest import SMOKE, Dlrun
+from dlrun.declaration import registry
+from dlrun.runs.execute import resolve
+from dlrun.runs.options import Options
+from dlrun.runs.run import Run
+from dlrun.store.record import FORMAT
+from tests.conftest import NAMES, NETWORKS, ROOT, Dlrun, setting, smoke
 
-NETWORKS = {"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516}
-NETWORK_COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
-LASSO_COLUMNS = (
-    "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,seconds,duality_gap"
-)
+NETWORK = NETWORKS[0]  # where one stands for all of them
 
 
 def run(
     dlrun: Dlrun, name: str, *options: object, code: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    done = dlrun(name, "--config", SMOKE / f"{name}.yaml", *options)
+    done = dlrun(*smoke(name), *options)
     assert done.returncode == code, done.stderr
     return done
 
@@ -40,80 +42,89 @@ def metrics(tmp_path: Path, name: str) -> list[dict[str, str]]:
 
 
 def test_every_experiment_has_a_smoke_config() -> None:
-    assert experiment_names()
-    assert {path.stem for path in SMOKE.glob("*.yaml")} == set(experiment_names())
+    assert NAMES
+    assert all(entry.overlays("smoke") for entry in registry.entries())
+    ours = {entry.name for entry in registry.entries() if entry.package == "dlrun"}
+    assert {path.stem for path in (ROOT / "configs" / "smoke").glob("*.yaml")} == ours
 
 
-@pytest.mark.parametrize("name", experiment_names())
+@pytest.mark.parametrize("name", NAMES)
 def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name: str) -> None:
     done = run(dlrun, name, "--summary") if name in NETWORKS else run(dlrun, name)
     folder = latest(tmp_path, name)
     found = results(tmp_path, name)
-    assert found["status"] == "finished"
+    assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
+    config = resolve(name, Options(config=registry.entry(name).overlays("smoke")))
+    assert found["steps"] == registry.load(name).total_steps(config)
+    assert found["result_steps"] == (found["steps"] or 0)
     assert found["accelerator"].keys() == {"requested", "used", "reason"}
     assert found["seconds"]["total"] > 0
     for file in ("config.yaml", "environment.json", "log.txt", *found["figures"]):
         assert (folder / file).stat().st_size > 0
         assert not list(folder.glob(".*"))
+    assert found["figures"] and found["files"]
     for figure in found["figures"]:
         assert figure in done.stdout
-    if name != "classify-images":
+    for file, digest in found["files"].items():
+        assert hashlib.sha256((folder / file).read_bytes()).hexdigest() == digest
+    if found["source"] == "sample":
         assert "generated" in found["data"]
         assert "generated" in done.stdout
         assert 0 <= found["metrics"]["test_accuracy"] <= 1
         assert found["reference"]["source"].startswith("ISLP")
+        assert found["reference_differs"] == "the data are generated"
+        assert "book   not compared: the data are generated" in done.stdout
+        assert "notebook" not in done.stdout
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     if name in NETWORKS:
-        check_network(folder, name, found, done.stdout)
+        check_network(folder, found, done.stdout)
 
 
-def check_network(folder: Path, name: str, found: dict, stdout: str) -> None:
-    lines = (folder / "metrics.csv").read_text().splitlines()
-    assert lines[0] == NETWORK_COLUMNS
-    assert len(lines) == 2
-    assert found["parameters"] == NETWORKS[name]
-    assert f"{NETWORKS[name]:,}" in (folder / "summary.txt").read_text()
-    assert f"{NETWORKS[name]:,}" in stdout  # --summary
+def check_network(folder: Path, found: dict, stdout: str) -> None:
+    header, *rows = (folder / "metrics.csv").read_text().splitlines()
+    names = header.split(",")
+    assert (names[0], names[-1]) == ("epoch", "seconds")
+    assert set(names[1:-1]) <= set(found["metrics"])
+    assert len(rows) == found["epochs"] == 1
+    parameters = sum(one.numel() for one in Run.open(folder).network().parameters())
+    assert found["parameters"] == parameters
+    assert f"{parameters:,}" in (folder / "summary.txt").read_text()
+    assert f"{parameters:,}" in stdout  # --summary
     assert found["metrics"]["test_loss"] > 0
-    assert (folder / "weights.pt").stat().st_size > 4 * NETWORKS[name]
+    assert (folder / "weights.pt").stat().st_size > 4 * parameters
 
 
-def test_lstm_summary_reads_as_in_the_lab(forked: Dlrun, tmp_path: Path) -> None:
-    run(forked, "imdb-lstm", "--set", "data.max_length=20")
-    text = (latest(tmp_path, "imdb-lstm") / "summary.txt").read_text()
-    assert "[10, 20]" in text and "[10, 20, 32]" in text
-    assert "[10]" in text
-
-
+@pytest.mark.parametrize("name", NETWORKS)
 def test_same_seed_gives_the_same_metrics_and_another_does_not(
-    forked: Dlrun, tmp_path: Path
+    forked: Dlrun, tmp_path: Path, name: str
 ) -> None:
     rows = []
     for seed in (1, 1, 2):
-        run(forked, "imdb-dense", "--set", f"seed={seed}", "--set", "trainer.max_epochs=3")
-        rows.append([{**row, "seconds": ""} for row in metrics(tmp_path, "imdb-dense")])
-    assert len(rows[0]) == 3
+        run(forked, name, *setting(f"seed={seed}", "trainer.max_epochs=2"))
+        rows.append([{**row, "seconds": ""} for row in metrics(tmp_path, name)])
+    assert len(rows[0]) == 2
     assert rows[0] == rows[1] != rows[2]
 
 
-def test_config_of_a_run_repeats_it(forked: Dlrun, tmp_path: Path) -> None:
-    run(forked, "cifar100", "--set", "batch_size=50")
-    first = metrics(tmp_path, "cifar100")[0]
+@pytest.mark.parametrize("name", NETWORKS)
+def test_config_of_a_run_repeats_it(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    run(forked, name, "--set", "batch_size=50")
+    first = metrics(tmp_path, name)[0]
     copy = tmp_path / "again.yaml"
-    copy.write_text((latest(tmp_path, "cifar100") / "config.yaml").read_text())
-    assert forked("cifar100", "--config", copy).returncode == 0
-    again = metrics(tmp_path, "cifar100")[0]
+    copy.write_text((latest(tmp_path, name) / "config.yaml").read_text())
+    assert forked(name, "--config", copy).returncode == 0
+    again = metrics(tmp_path, name)[0]
     assert {**again, "seconds": ""} == {**first, "seconds": ""}
 
 
 def test_json_prints_results_alone(forked: Dlrun, tmp_path: Path) -> None:
-    done = run(forked, "imdb-dense", "--json")
-    assert json.loads(done.stdout) == results(tmp_path, "imdb-dense")
+    done = run(forked, NETWORK, "--json")
+    assert json.loads(done.stdout) == results(tmp_path, NETWORK)
 
 
 def test_quiet_leaves_the_result(forked: Dlrun) -> None:
-    done = run(forked, "imdb-dense", "--quiet")
+    done = run(forked, NETWORK, "--quiet")
     assert done.stderr == ""
     assert "test_accuracy" in done.stdout
 
@@ -122,103 +133,65 @@ def test_quiet_leaves_the_result(forked: Dlrun) -> None:
 def test_missing_accelerator_runs_on_the_cpu_and_says_why(
     forked: Dlrun, tmp_path: Path, device: str
 ) -> None:
-    import torch
-
     if getattr(torch, device).is_available():
         pytest.skip(f"this machine has {device}")
-    done = run(forked, "imdb-dense", "--accelerator", device)
-    report = results(tmp_path, "imdb-dense")["accelerator"]
+    done = run(forked, NETWORK, "--accelerator", device)
+    report = results(tmp_path, NETWORK)["accelerator"]
     assert report["requested"] == device
     assert report["used"] == "cpu"
     assert report["reason"] in done.stderr
     assert done.stderr.count("warning:") == 1
-    done = run(forked, "imdb-dense", "--accelerator", device, "--no-fallback", code=1)
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_missing_accelerator_without_fallback_is_refused_before_the_run(
+    forked: Dlrun, tmp_path: Path, device: str
+) -> None:
+    if getattr(torch, device).is_available():
+        pytest.skip(f"this machine has {device}")
+    done = run(forked, NETWORK, "--accelerator", device, "--no-fallback", code=1)
     assert device in done.stderr
-    assert results(tmp_path, "imdb-dense")["status"] == "failed"
+    assert not (tmp_path / "runs").exists()
 
 
 def test_lightnings_own_values_pass_through(forked: Dlrun, tmp_path: Path) -> None:
-    options = ["--set", "trainer.precision=bf16-mixed"]
-    run(forked, "cifar100", *options)
-    precise = metrics(tmp_path, "cifar100")[0]["train_loss"]
-    run(forked, "cifar100")
-    assert metrics(tmp_path, "cifar100")[0]["train_loss"] != precise
-    done = forked(
-        "cifar100", "--config", SMOKE / "cifar100.yaml", "--set", "trainer.strategy=nonsense"
-    )
-    assert done.returncode == 2
+    run(forked, NETWORK, "--set", "trainer.precision=bf16-mixed")
+    precise = metrics(tmp_path, NETWORK)[0]["train_loss"]
+    run(forked, NETWORK)
+    assert metrics(tmp_path, NETWORK)[0]["train_loss"] != precise
+    done = run(forked, NETWORK, "--set", "trainer.strategy=nonsense", code=2)
     assert "nonsense" in done.stderr
 
 
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed", "ddp_spawn"])
+def test_strategies_that_would_break_a_run_are_refused(forked: Dlrun, strategy: str) -> None:
+    done = run(forked, NETWORK, "--set", f"trainer.strategy={strategy}", code=2)
+    assert f"trainer.strategy: expected 'auto' or 'ddp', got {strategy!r}" in done.stderr
+
+
 def test_more_processes_than_cores_are_refused(forked: Dlrun) -> None:
-    done = run(forked, "imdb-dense", "--set", "trainer.devices=5000", code=2)
+    done = run(forked, NETWORK, "--set", "trainer.devices=5000", code=2)
     assert "5000 processes on a CPU" in done.stderr
 
 
 def test_two_processes_train_one_network(dlrun: Dlrun, tmp_path: Path) -> None:
-    options = [
-        "--set",
-        "trainer.devices=2",
-        "--set",
-        "trainer.strategy=ddp",
-        "--set",
-        "batch_size=100",
-    ]
-    run(dlrun, "imdb-dense", *options)
-    assert len(list((tmp_path / "runs" / "imdb-dense").glob("2*"))) == 1
-    assert len(metrics(tmp_path, "imdb-dense")) == 1
+    two = setting("trainer.devices=2", "trainer.strategy=ddp", "batch_size=100")
+    run(dlrun, NETWORK, *two)
+    assert len(list((tmp_path / "runs" / NETWORK).glob("2*"))) == 1
+    assert len(metrics(tmp_path, NETWORK)) == 1
 
 
-def test_lasso_writes_a_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> None:
-    run(forked, "imdb-dense")
-    dense = latest(tmp_path, "imdb-dense").resolve()
-    done = run(forked, "imdb-lasso")
-    folder = latest(tmp_path, "imdb-lasso")
-    lines = (folder / "metrics.csv").read_text().splitlines()
-    assert lines[0] == LASSO_COLUMNS
-    assert len(lines) == 11
-    found = results(tmp_path, "imdb-lasso")
-    assert (tmp_path / found["compared_with"]).resolve() == dense
-    rows = metrics(tmp_path, "imdb-lasso")
-    best = max(rows, key=lambda row: float(row["valid_accuracy"]))
-    assert found["metrics"]["lambda"] == pytest.approx(float(best["lambda"]))
-    assert found["metrics"]["test_accuracy"] > 0.7  # the generated words of judgement are learnable
-    word, weight = found["most_positive"][0]
-    assert weight > 0 and word in done.stdout
-    assert (folder / "coefficients.npz").stat().st_size > 0
-
-
-def test_lasso_compares_with_no_run_on_other_data(forked: Dlrun, tmp_path: Path) -> None:
-    done = run(forked, "imdb-lasso")
-    assert "no finished imdb-dense run" in done.stderr
-    assert results(tmp_path, "imdb-lasso")["compared_with"] is None
-    done = run(forked, "imdb-lasso", "--set", "compare_with=.", code=2)
-    assert "not a finished run" in done.stderr
-
-
-def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:
-    options = [
-        "--set",
-        "optimizer.lr=1e30",
-        "--set",
-        "trainer.max_epochs=5",
-        "--set",
-        "batch_size=100",
-    ]
-    done = run(forked, "imdb-dense", *options, code=1)
-    assert "loss is" in done.stderr and "optimizer.lr" in done.stderr
-    assert results(tmp_path, "imdb-dense")["status"] == "failed"
-
-
-def test_runs_config_is_plain_yaml(forked: Dlrun, tmp_path: Path) -> None:
-    run(forked, "imdb-lasso")
-    text = (latest(tmp_path, "imdb-lasso") / "config.yaml").read_text()
-    assert yaml.safe_load(text)["data"]["source"] == "sample"
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_config_is_plain_yaml(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    run(forked, name)
+    values = yaml.safe_load((latest(tmp_path, name) / "config.yaml").read_text())
+    for file in registry.entry(name).overlays("smoke"):
+        for section, overlay in yaml.safe_load(file.read_text()).items():
+            assert overlay.items() <= values[section].items()
 
 
 def test_name_and_folders(forked: Dlrun, tmp_path: Path) -> None:
-    run(forked, "imdb-dense", "--name", "mine", "--runs-dir", "elsewhere")
-    assert [path.name[-5:] for path in (tmp_path / "elsewhere" / "imdb-dense").glob("2*")] == [
-        "-mine"
-    ]
+    run(forked, NETWORK, "--name", "mine", "--runs-dir", "elsewhere")
+    folders = (tmp_path / "elsewhere" / NETWORK).glob("2*")
+    assert [path.name[-5:] for path in folders] == ["-mine"]
     assert not (tmp_path / "runs").exists()

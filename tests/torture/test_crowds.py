@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from tests.conftest import Tally
+from tests.data.left import without_locks
 from tests.data.test_cifar100 import archive_of as images_archive
 from tests.data.test_cifar100 import parts
 from tests.data.test_imdb import archive_of as reviews_archive
-from tests.experiments.test_resume import outcome
+from tests.experiments.test_resume import NETWORK, outcome
 from tests.harness import run, start, words
 
 
@@ -15,19 +16,19 @@ def test_twenty_runs_in_one_runs_folder(tmp_path: Path, torture: bool, tally: Ta
     rounds = 5 if torture else 1
     for number in range(rounds):
         folder = tmp_path / str(number)
-        command = words("imdb-dense", "trainer.max_epochs=2")
+        command = words(NETWORK, "trainer.max_epochs=2")
         shared = {"DLRUN_RUNS_DIR": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
         children = [start(folder / str(one), *command, **shared) for one in range(20)]
         for child in children:
             child.end().is_told(0)
-        runs = sorted((folder / "runs" / "imdb-dense").glob("*T*Z-*"))
+        runs = sorted((folder / "runs" / NETWORK).glob("*T*Z-*"))
         assert len(runs) == 20
         first = outcome(runs[0])
         for one in runs:
             assert json.loads((one / "results.json").read_text())["status"] == "finished"
             assert outcome(one) == first
             assert not list(one.glob(".new-*"))
-        assert (folder / "runs" / "imdb-dense" / "latest").resolve() in [r.resolve() for r in runs]
+        assert (folder / "runs" / NETWORK / "latest").resolve() in [r.resolve() for r in runs]
     tally("rounds of twenty runs at the same moment in one folder", rounds)
 
 
@@ -40,7 +41,7 @@ def test_many_prepare_the_same_reviews(tmp_path: Path, tally: Tally) -> None:
     ]
     said = [child.end().is_told(0).stderr for child in children]
     assert sum(text.count("preparing the reviews") for text in said) == 1
-    assert [path.name[:9] for path in (tmp_path / "data" / "imdb").iterdir()] == ["prepared-"]
+    assert [path.name[:9] for path in without_locks(tmp_path / "data" / "imdb")] == ["prepared-"]
     tally("ten processes that prepare the same reviews")
 
 
@@ -61,10 +62,10 @@ def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path, tally: Tally
     archive = reviews_archive(tmp_path)
     sets = ["--set", f"data.archive={archive}", "--set", "data.validation=1"]
     run(tmp_path, "data", "fetch", "imdb", *sets).is_told(0)
-    (cache,) = (tmp_path / "data" / "imdb").iterdir()
+    (cache,) = without_locks(tmp_path / "data" / "imdb")
     cache.rename(cache.with_name(f".{cache.name}.new"))
     cache.with_name(f".{cache.name}.lock").touch()
     (cache.with_name(f".{cache.name}.new") / "about.json").write_text("{")
     run(tmp_path, "data", "fetch", "imdb", *sets).is_told(0)
-    assert list((tmp_path / "data" / "imdb").iterdir()) == [cache]
+    assert without_locks(tmp_path / "data" / "imdb") == [cache]
     tally("a cache that a killed process left unfinished")

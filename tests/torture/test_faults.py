@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.runs.run import Run
 from tests.child import FROM_THEN_ON, ONCE
 from tests.conftest import Tally
+from tests.experiments.test_resume import ENDLESS as EXAMPLES
+from tests.experiments.test_resume import NETWORK
+from tests.experiments.use import rows
 from tests.harness import Child, only_run, run, start, tmpfs, wait_until, words
 from tests.torture.test_kills import (
     Whole,
@@ -27,13 +31,13 @@ FAULTS = [
     for number in (errno.ENOSPC, errno.EROFS, errno.EIO, errno.ENOENT)
     for how in (ONCE, FROM_THEN_ON)
 ]
-LONG = ("imdb-dense", "trainer.max_epochs=100000")
+LONG = (NETWORK, "trainer.max_epochs=100000")
 
 
 @pytest.mark.parametrize(
     ("number", "how"), FAULTS, ids=[f"{errno.errorcode[number]} {how}" for number, how in FAULTS]
 )
-@pytest.mark.parametrize("experiment", ["imdb-dense", "imdb-lasso"])
+@pytest.mark.parametrize("experiment", EXAMPLES)
 def test_a_file_operation_that_fails(
     tmp_path: Path,
     experiment: str,
@@ -56,29 +60,24 @@ def test_a_file_operation_that_fails(
             assert ended.code != 0
             continue
         assert_nothing_is_half_written(begun, whole)
-        results = begun / "results.json"
         if ended.code == 0:
             assert_as_undisturbed(folder, experiment, whole)
-        elif results.exists():
-            assert json.loads(results.read_text())["status"] == "failed"
+        else:  # where nothing can be written any more, its record cannot say so
+            assert Run.open(begun).state in ("failed", "killed" if how == FROM_THEN_ON else "")
         finish(folder, experiment)
         assert_as_undisturbed(folder, experiment, whole)
     tally(f"{experiment}: file operations that failed with {errno.errorcode[number]}", len(moments))
-
-
-def rows(folder: Path) -> list[str]:
-    return (folder / "metrics.csv").read_text().splitlines()[1:]
 
 
 def begun_with_epochs(folder: Path, running: Child, epochs: int = 2) -> Path:
     """The run's folder, once some epochs are done."""
 
     def done() -> bool:
-        found = only_run(folder, "imdb-dense")
+        found = only_run(folder, NETWORK)
         return found is not None and (found / "metrics.csv").exists() and len(rows(found)) >= epochs
 
     wait_until(done, running)
-    found = only_run(folder, "imdb-dense")
+    found = only_run(folder, NETWORK)
     assert found is not None
     return found
 
@@ -125,7 +124,7 @@ def test_full_disk(tmp_path: Path, tally: Tally) -> None:
 def test_disk_that_is_full_from_the_start(tmp_path: Path, tally: Tally) -> None:
     with tmpfs(tmp_path / "disk", "1m") as disk:
         fill(disk / "ballast")
-        ended = run(tmp_path / "work", *words("imdb-dense"), "--runs-dir", disk / "runs")
+        ended = run(tmp_path / "work", *words(NETWORK), "--runs-dir", disk / "runs")
         assert ended.code in (1, 2)
         ended.is_told(ended.code, "No space left on device")
     tally("a full tmpfs before a run")
@@ -133,9 +132,9 @@ def test_disk_that_is_full_from_the_start(tmp_path: Path, tally: Tally) -> None:
 
 def test_file_size_limit(tmp_path: Path, tally: Tally) -> None:
     """`ulimit -f`, as batch systems set it."""
-    running = start(tmp_path, *words("imdb-dense"), limits={"file_size": 20_000})
+    running = start(tmp_path, *words(NETWORK), limits={"file_size": 20_000})
     running.end().is_told(1, "File too large")
-    begun = only_run(tmp_path, "imdb-dense")
+    begun = only_run(tmp_path, NETWORK)
     assert begun is not None
     assert json.loads((begun / "results.json").read_text())["status"] == "failed"
     assert not list(begun.glob(".new-*"))
@@ -155,21 +154,21 @@ def test_folder_that_is_removed(tmp_path: Path, tally: Tally) -> None:
 @pytest.mark.parametrize("setting", ["model.hidden=[60000]", "batch_size=1000000"])
 def test_out_of_memory(tmp_path: Path, tally: Tally, setting: str) -> None:
     settings = (setting, "data.num_words=10000", "data.sample_reviews=2000")
-    ended = run(tmp_path, *words("imdb-dense", *settings), limits={"memory": 1 << 30})
+    ended = run(tmp_path, *words(NETWORK, *settings), limits={"memory": 1 << 30})
     if ended.code == 0:
         assert setting == "batch_size=1000000"  # more than there are rows: all of them fit
         return
     ended.is_told(1, "out of memory")
-    begun = only_run(tmp_path, "imdb-dense")
+    begun = only_run(tmp_path, NETWORK)
     assert begun is not None
     assert json.loads((begun / "results.json").read_text())["status"] == "failed"
     tally("memory that is refused")
 
 
 def test_loss_that_is_no_number(tmp_path: Path, tally: Tally) -> None:
-    ended = run(tmp_path, *words("imdb-dense", "optimizer.name=sgd", "optimizer.lr=1e30"))
+    ended = run(tmp_path, *words(NETWORK, "optimizer.name=sgd", "optimizer.lr=1e30"))
     ended.is_told(1, "loss is ", "optimizer.lr")
-    begun = only_run(tmp_path, "imdb-dense")
+    begun = only_run(tmp_path, NETWORK)
     assert begun is not None
     assert json.loads((begun / "results.json").read_text())["status"] == "failed"
     tally("a loss that is no number")

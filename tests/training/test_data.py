@@ -3,7 +3,13 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from dlrun.training.data import BagBatches, EpochBatches, SequenceBatches, TensorBatches
+from dlrun.training.data import (
+    ArrayData,
+    BagBatches,
+    EpochBatches,
+    SequenceBatches,
+    TensorBatches,
+)
 
 
 def epoch(batches: EpochBatches, number: int) -> list[list[int]]:
@@ -73,3 +79,30 @@ def test_without_seed_lengths_sort_all_rows() -> None:
 def test_lengths_of_sequences_leave_out_the_padding() -> None:
     sequences = np.array([[0, 0, 3], [1, 0, 2]], np.int32)
     assert SequenceBatches(sequences, np.zeros(2)).lengths.tolist() == [1, 3]
+
+
+def test_the_fingerprint_is_of_all_the_data() -> None:
+    def digest(changed: str | None) -> str:
+        parts = {}
+        for part in ("train", "valid", "test"):
+            inputs = np.arange(6, dtype=np.float32).reshape(3, 2)
+            inputs[2, 1] += part == changed
+            parts[part] = TensorBatches(inputs, np.array([0, 1, 1]))
+        return ArrayData(**parts, batch_size=2, seed=0).fingerprint()
+
+    assert digest(None) == digest(None)
+    assert len({digest(part) for part in (None, "train", "valid", "test")}) == 4
+
+
+def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
+    def order(first_epoch: int, epoch_number: int) -> list[list[int]]:
+        rows = TensorBatches(np.arange(9), np.arange(9))
+        data = ArrayData(rows, rows, rows, batch_size=4, seed=3)
+        data.first_epoch = first_epoch
+        loader = data.train_dataloader()
+        assert isinstance(loader.sampler, EpochBatches)
+        loader.sampler.set_epoch(epoch_number)
+        return [targets.tolist() for _, targets in loader]
+
+    assert order(2, 0) == order(0, 2) == order(1, 1)
+    assert order(2, 1) != order(2, 0)

@@ -3,14 +3,14 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from dlrun.experiments.sections import Optimizer
-from dlrun.training.module import OPTIMIZERS, Classifier, StageMetrics
+from dlrun.config.sections import Optimizer
+from dlrun.training.module import OPTIMIZERS, NetworkModule, StageMetrics
+from dlrun.training.objective import classification, regression
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
-    metrics = StageMetrics("valid", classes=3)
+    metrics = StageMetrics("valid", classification(3))
     metrics.add(torch.tensor(1.0), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
     metrics.add(torch.tensor(3.0), torch.tensor([2]), torch.tensor([0]))
     assert metrics.finish() == {"valid_loss": 1.5, "valid_accuracy": 0.5}
@@ -18,28 +18,36 @@ def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
     assert metrics.finish() == {"valid_loss": 2.0, "valid_accuracy": 1.0}
 
 
+def test_the_metrics_are_those_of_the_objective() -> None:
+    metrics = StageMetrics("test", regression())
+    metrics.add(torch.tensor(1.0), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0, 1.0]))
+    metrics.add(torch.tensor(9.0), torch.tensor([4.0]), torch.tensor([1.0]))
+    assert metrics.finish() == {"test_loss": 3.0, "test_mae": 1.5}
+
+
 def test_a_loss_that_is_no_number_stays_one() -> None:
-    metrics = StageMetrics("train", classes=2)
+    metrics = StageMetrics("train", classification(2))
     metrics.add(torch.tensor(float("nan")), torch.tensor([0]), torch.tensor([0]))
     assert math.isnan(metrics.finish()["train_loss"])
 
 
-def test_losses() -> None:
-    optimizer = Optimizer(name="rmsprop", lr=0.1)
-    two = Classifier(nn.Identity(), optimizer, 2)
-    logits, targets = torch.tensor([0.3, -2.0]), torch.tensor([1, 0])
-    expected = -(torch.sigmoid(logits[0]).log() + torch.sigmoid(-logits[1]).log()) / 2
-    assert two.loss(logits, targets) == pytest.approx(expected.item())
-    three = Classifier(nn.Identity(), optimizer, 3)
-    logits = torch.randn(4, 3)
-    assert three.loss(logits, torch.tensor([0, 1, 2, 0])) == F.cross_entropy(
-        logits, torch.tensor([0, 1, 2, 0])
-    )
+def test_steps_measure_what_the_network_predicts() -> None:
+    module = NetworkModule(nn.Identity(), Optimizer(name="sgd", lr=0.1), classification(2))
+    batch = torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 0, 0])
+    loss = module.training_step(batch, 0)
+    module.validation_step(batch, 0)
+    module.test_step(batch, 0)
+    for metrics in (module.train_metrics, module.valid_metrics, module.test_metrics):
+        assert metrics.finish() == {
+            f"{metrics.stage}_loss": pytest.approx(loss.item()),
+            f"{metrics.stage}_accuracy": 0.75,
+        }
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
-    module = Classifier(nn.Linear(2, 1), Optimizer(name=name, lr=0.125), 2)  # type: ignore[arg-type]
+    optimizer_config = Optimizer(name=name, lr=0.125)  # type: ignore[arg-type]
+    module = NetworkModule(nn.Linear(2, 1), optimizer_config, classification(2))
     optimizer = module.configure_optimizers()
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer.defaults["lr"] == 0.125

@@ -5,20 +5,19 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
-from dlrun.config_files import experiment_names
+from dlrun.declaration import registry
 
 Experiment = Annotated[
     str | None,
     typer.Argument(
         metavar="[EXPERIMENT]",
         help="Time an epoch of it on each device that is there.",
-        autocompletion=experiment_names,
+        autocompletion=registry.names,
     ),
 ]
 
 
-def run(
+def accelerators(
     experiment: Experiment = None,
     config: opt.ConfigFiles = None,
     set_: opt.Overrides = None,
@@ -31,7 +30,14 @@ def run(
 
     Example: dlrun accelerators cifar100 --set data.source=sample
     """
-    with reporting(debug=debug):
-        from dlrun.experiments import timing  # needs torch
+    from dlrun.runs.options import Options
+    from dlrun.workbench import timing  # needs torch
 
-        timing.run(experiment, config or [], set_ or [], runs_dir, data_dir, quiet=quiet)
+    options = Options(
+        config=config or [],
+        overrides=set_ or [],
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        quiet=quiet,
+    )
+    timing.accelerators(experiment, options)

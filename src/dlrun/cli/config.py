@@ -5,21 +5,10 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
-from dlrun.config_files import experiment_names
-
-Experiment = Annotated[
-    str,
-    typer.Argument(
-        metavar="EXPERIMENT",
-        help=f"One of {', '.join(experiment_names())}.",
-        autocompletion=experiment_names,
-    ),
-]
 
 
-def run(
-    experiment: Experiment,
+def config(
+    experiment: Annotated[str, opt.ExperimentName],
     config: opt.ConfigFiles = None,
     set_: opt.Overrides = None,
     debug: opt.Debug = False,
@@ -28,8 +17,9 @@ def run(
 
     Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
     """
-    with reporting(debug=debug):
-        from dlrun.config import to_yaml  # needs pydantic
-        from dlrun.experiments.runner import resolve
+    from dlrun.config.validation import to_yaml  # needs pydantic
+    from dlrun.runs.execute import resolve
+    from dlrun.runs.options import Options
 
-        typer.echo(to_yaml(resolve(experiment, config or [], set_ or [])), nl=False)
+    options = Options(config=config or [], overrides=set_ or [])
+    typer.echo(to_yaml(resolve(experiment, options)), nl=False)

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
 
 app = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
 
-Dataset = Annotated[Literal["imdb", "cifar100"], typer.Argument(help="Which data.")]
-Reviews = Annotated[Literal["imdb"], typer.Argument(help="Which data.")]
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
+]
 
 
 @app.command()
@@ -24,10 +24,9 @@ def fetch(
 
     Example: dlrun data fetch imdb --set data.source=keras
     """
-    with reporting(debug=debug):
-        from dlrun.experiments import datasets  # needs numpy
+    from dlrun.workbench import datasets  # needs numpy
 
-        datasets.fetch(dataset, set_ or [], data_dir)
+    datasets.fetch(dataset, set_ or [], data_dir)
 
 
 @app.command()
@@ -41,15 +40,14 @@ def verify(
 
     Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
-    with reporting(debug=debug):
-        from dlrun.experiments import datasets
+    from dlrun.workbench import datasets
 
-        datasets.verify(dataset, set_ or [], data_dir)
+    raise typer.Exit(datasets.verify(dataset, set_ or [], data_dir))
 
 
 @app.command()
 def show(
-    dataset: Reviews,
+    dataset: Dataset,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
@@ -61,7 +59,6 @@ def show(
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
     """
-    with reporting(debug=debug):
-        from dlrun.experiments import datasets
+    from dlrun.workbench import datasets
 
-        datasets.show_reviews(part, first, count, set_ or [], data_dir)
+    datasets.show(dataset, part, first, count, set_ or [], data_dir)

@@ -1,17 +1,28 @@
 """`dlrun demo`."""
 
+from typing import Annotated
+
+import typer
+
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
+from dlrun.declaration import registry
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[EXPERIMENT ...]", help="Only these.", autocompletion=registry.names),
+]
 
 
-def run(
-    runs_dir: opt.RunsDir = None, data_dir: opt.DataDir = None, debug: opt.Debug = False
+def demo(
+    experiments: Names = None,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
 ) -> None:
     """Run every experiment on generated or shipped data, without a download.
 
     Example: dlrun demo --runs-dir demo-runs
     """
-    with reporting(debug=debug):
-        from dlrun.experiments import demo  # needs pydantic
+    from dlrun.workbench import demo  # needs pydantic
 
-        demo.run(runs_dir, data_dir)
+    raise typer.Exit(demo.demo(experiments or [], runs_dir, data_dir))

@@ -1,29 +1,25 @@
-"""`dlrun <experiment>`: one command for every config in configs/."""
+"""`dlrun <experiment>`: one command for every experiment that is installed."""
 
-import re
+import inspect
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
-from dlrun.config_files import defaults_folder
+
+if TYPE_CHECKING:
+    from dlrun.declaration.experiment import Argument
+
+ITEMS = "items"
 
 
-def help_text(name: str) -> str:
-    """The comment on top of an experiment's config: what it is, and an example."""
-    text = (defaults_folder() / f"{name}.yaml").read_text(encoding="utf-8")
-    match = re.match(r"(?:#.*\n)+", text)
-    comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
-    return comment.replace("Example: ", "\nExample: ")
-
-
-def command(name: str) -> Callable[..., None]:
-    """The function behind `dlrun <name>`."""
+def command(name: str, argument: "Argument | None" = None) -> Callable[..., None]:
+    """The function behind `dlrun <name>`; `argument` says what it takes beside options."""
 
     def run(
+        items: list[str] | None = None,
         config: opt.ConfigFiles = None,
         set_: opt.Overrides = None,
         accelerator: opt.Accelerator = None,
@@ -37,10 +33,13 @@ def command(name: str) -> Callable[..., None]:
         quiet: opt.Quiet = False,
         debug: opt.Debug = False,
     ) -> None:
-        start(
-            name,
+        from dlrun.config.text import layer_of  # needs pydantic
+        from dlrun.runs.execute import execute
+        from dlrun.runs.options import Options
+
+        options = Options(
             config=config or [],
-            overrides=overrides(set_, accelerator, no_fallback),
+            overrides=opt.overrides(set_, accelerator, no_fallback),
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=run_name,
@@ -48,26 +47,25 @@ def command(name: str) -> Callable[..., None]:
             dry_run=dry_run,
             json=json,
             quiet=quiet,
-            debug=debug,
         )
+        if items and argument is not None:
+            values = [layer_of({argument.key: items}, argument.metavar)]
+            options = replace(options, values=values)
+        exit_code, _ = execute(name, options)
+        raise typer.Exit(exit_code)
 
+    _take(run, argument)
     return run
 
 
-def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
-    """`--set` texts, then what the options of their own stand for."""
-    texts = list(set_ or [])
-    if accelerator is not None:
-        texts.append(f"accelerator={accelerator}")
-    if no_fallback:
-        texts.append("fallback=false")
-    return texts
-
-
-def start(experiment: str, *, config: list[Path], debug: bool, **options: Any) -> None:
-    """Run an experiment; ends the process with its exit code."""
-    with reporting(debug=debug):
-        from dlrun.experiments.runner import Options, execute  # needs pydantic
-
-        exit_code, _ = execute(experiment, Options(config=config, debug=debug, **options))
-        raise typer.Exit(exit_code)
+def _take(run: Callable[..., None], argument: "Argument | None") -> None:
+    """Give the function's first parameter the experiment's words, or take it away."""
+    signature = inspect.signature(run)
+    parameters = dict(signature.parameters)
+    items = parameters.pop(ITEMS)
+    if argument is not None:
+        about = typer.Argument(metavar=argument.metavar, help=argument.help)
+        items = items.replace(annotation=Annotated[list[str] | None, about])
+        run.__annotations__[ITEMS] = items.annotation
+        parameters = {ITEMS: items, **parameters}
+    run.__signature__ = signature.replace(parameters=list(parameters.values()))  # type: ignore[attr-defined]

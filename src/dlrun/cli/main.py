@@ -1,26 +1,56 @@
 """The `dlrun` command."""
 
 import gc
+import io
+import json
 import logging
 import os
+import signal
 import sys
-from typing import Annotated, NoReturn
+from collections.abc import Callable
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import accelerators, classify_images, config, data, demo, experiment, resume
-from dlrun.config_files import experiment_names
+from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, usage
+from dlrun.cli.reporting import reporting
+from dlrun.declaration import registry
+from dlrun.screen import Screen
+
+EXPERIMENTS, MORE = "Experiments", "More commands"
+COMMANDS: dict[str, Callable[..., None]] = {
+    "resume": resume.resume,
+    "demo": demo.demo,
+    "config": config.config,
+    "accelerators": accelerators.accelerators,
+    "new": new.new,
+}
+OURS = {*COMMANDS, "data"}
+
+
+class Commands(TyperGroup):
+    """An experiment's positional arguments are asked of its declaration once it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names. Raises ConfigError where there is none."""
+        name = args[0]
+        if name not in self.commands:
+            raise usage.no_command(name, list(self.commands))
+        if name in OFFERED:
+            self.commands[name] = _with_argument(OFFERED[name])
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
     name="dlrun",
+    cls=Commands,
     help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-
-WITH_ARGUMENTS = {"classify-images": classify_images.run}
 
 
 def _version(wanted: bool) -> None:
@@ -38,41 +68,82 @@ def _root(
     pass
 
 
-for _name in experiment_names():
-    app.command(_name, help=experiment.help_text(_name), rich_help_panel="Experiments")(
-        WITH_ARGUMENTS.get(_name) or experiment.command(_name)
+def _with_argument(entry: registry.Entry) -> Any:
+    alone = typer.Typer(
+        add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
     )
-app.command("resume", rich_help_panel="Around them")(resume.run)
-app.command("demo", rich_help_panel="Around them")(demo.run)
-app.command("config", rich_help_panel="Around them")(config.run)
-app.command("accelerators", rich_help_panel="Around them")(accelerators.run)
-app.add_typer(data.app, name="data", rich_help_panel="Around them")
+    run = experiment.command(entry.name, entry.load().argument)
+    alone.command(entry.name, help=entry.help)(run)
+    return typer.main.get_command(alone)
+
+
+# A package cannot take a command's name.
+TAKEN = [entry for entry in registry.entries() if entry.name in OURS]
+OFFERED = {entry.name: entry for entry in registry.entries() if entry.name not in OURS}
+for _entry in OFFERED.values():
+    app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(
+        experiment.command(_entry.name)
+    )
+for _name, _command in COMMANDS.items():
+    app.command(_name, rich_help_panel=MORE)(_command)
+app.add_typer(data.app, name="data", rich_help_panel=MORE)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line of this process, and end it."""
     # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
     gc.set_threshold(50_000)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show loses no result
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for problem in registry.problems():
+        Screen().warn(problem)
+    for entry in TAKEN:
+        Screen().warn(f"experiment {entry.name!r} is left out: dlrun has a command of that name")
+    _leave(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command line; its exit code. Every mistake is one message."""
     try:
-        app()
-    except SystemExit as end:
-        _leave(end)
-    except OSError as error:  # of the help and the version; the commands have their own words
-        sys.exit(f"error: the output: {error.strerror or error}")
+        with reporting(debug="--debug" in arguments):
+            return _run(arguments)
+    except typer.Exit as end:
+        return end.exit_code
 
 
-def _leave(end: SystemExit) -> NoReturn:
+def _run(arguments: list[str]) -> int:
+    """The exit code of the command; raises UsageError where it was used wrongly."""
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            return 2
+        if hasattr(error, "format_message"):  # of the command-line library
+            error = usage.in_words(error)
+        if isinstance(error, usage.UsageError) and "--json" in arguments:
+            about = {"status": "failed", "error": error.message, "hint": error.hint}
+            print(json.dumps(about, indent=2))
+        raise error from None
+
+
+def _leave(code: int) -> NoReturn:
     """End the process; where torch was used, without taking its modules down: that takes 0.7 s.
 
     A process of several that train together leaves the usual way.
     """
-    if "torch" not in sys.modules or "LOCAL_RANK" in os.environ or isinstance(end.code, str):
-        raise end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has been said how the command ended
+    distributed = sys.modules.get("torch.distributed")
+    if "torch" not in sys.modules or (distributed and distributed.is_initialized()):
+        sys.exit(code)
     logging.shutdown()
-    code = end.code or 0
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:  # nobody reads any more
-        code = code or 1
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # as after `>&-`
+                stream.flush()
+        except OSError:  # nobody reads any more
+            code = code or 1
     os._exit(code)

@@ -5,11 +5,25 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dlrun.declaration import registry
+
 
 def _set(meaning: str) -> Any:
     return typer.Option("--set", metavar="KEY=VALUE", help=meaning)
 
 
+ExperimentName = typer.Argument(
+    metavar="EXPERIMENT",
+    help=f"One of {', '.join(registry.names())}.",
+    autocompletion=registry.names,
+)
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest.",
+    ),
+]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(
@@ -51,6 +65,19 @@ Name = Annotated[
 ]
 Summary = Annotated[bool, typer.Option("--summary", help="Show the network layer by layer.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to loading data.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Go on although code or packages are others than then.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
+    """`--set` texts, then what the options of their own stand for."""
+    texts = list(set_ or [])
+    if accelerator is not None:
+        texts.append(f"accelerator={accelerator}")
+    if no_fallback:
+        texts.append("fallback=false")
+    return texts

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 
 import typer
 
-from dlrun.errors import DlrunError, Terminated, first_line
+from dlrun.errors import DlrunError, Interrupted, Stopped, first_line
 from dlrun.screen import Screen
 
-FAILED, USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FAILED = 1
 
 
 @contextlib.contextmanager
@@ -19,31 +19,29 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         yield
     except (typer.Exit, SystemExit):
         raise
-    except KeyboardInterrupt:
-        screen.fail("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
-    except Terminated:
-        screen.fail("terminated")
-        raise typer.Exit(TERMINATED) from None
-    except DlrunError as error:
-        if debug:
-            raise
-        screen.fail(error.message, error.hint)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        if debug:
-            raise
-        what = error.filename or "the output"
-        screen.fail(f"{what}: {error.strerror or error}", "is the disk full, or a pipe closed?")
-        raise typer.Exit(FAILED) from None
-    except MemoryError:
-        screen.fail("out of memory", "a smaller batch_size needs less")
-        raise typer.Exit(FAILED) from None
+    except (Stopped, KeyboardInterrupt) as stop:
+        how = type(stop) if isinstance(stop, Stopped) else Interrupted
+        screen.fail(how.word)
+        raise typer.Exit(how.exit_code) from None
     except Exception as error:
         if debug:
             raise
-        screen.fail(
-            f"unexpected {type(error).__name__}: {first_line(error)}",
-            "this is a fault of dlrun; --debug shows where (so does the run's log.txt)",
-        )
-        raise typer.Exit(FAILED) from None
+        message, hint, code = _in_words(error)
+        screen.fail(message, hint)
+        raise typer.Exit(code) from None
+
+
+def _in_words(error: Exception) -> tuple[str, str, int]:
+    """What went wrong, the remedy, the exit code."""
+    if isinstance(error, DlrunError):
+        return error.message, error.hint, error.exit_code
+    if isinstance(error, OSError):
+        what = error.filename or "the output"
+        return f"{what}: {error.strerror or error}", "is the disk full, or a pipe closed?", FAILED
+    if isinstance(error, MemoryError):
+        return "out of memory", "a smaller batch_size needs less", FAILED
+    return (
+        f"unexpected {type(error).__name__}: {first_line(error)}",
+        "this is a fault of dlrun; --debug shows where (so does the run's log.txt)",
+        FAILED,
+    )

@@ -1,22 +1,18 @@
 """`dlrun resume RUN`."""
 
-from typing import Annotated
-
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.reporting import reporting
-
-Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's folder or its name, or latest: the newest.")
-]
 
 
-def run(
-    run: Run,
+def resume(
+    run: opt.Run,
     set_: opt.ResumeOverrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
+    force: opt.Force = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
@@ -25,9 +21,8 @@ def run(
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    with reporting(debug=debug):
-        from dlrun.experiments.resuming import resume  # needs pydantic
-        from dlrun.experiments.runner import Options
+    from dlrun.runs import resume  # needs pydantic
+    from dlrun.runs.options import Options
 
-        options = Options(runs_dir=runs_dir, data_dir=data_dir, json=json, quiet=quiet, debug=debug)
-        raise typer.Exit(resume(run, set_ or [], options))
+    options = Options(runs_dir=runs_dir, data_dir=data_dir, force=force, json=json, quiet=quiet)
+    raise typer.Exit(resume.resume(run, opt.overrides(set_, accelerator, no_fallback), options))

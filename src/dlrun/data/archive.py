@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 
 MAX_MEMBERS = 200_000  # the largest published archive has about 100,000
 MAX_TOTAL_BYTES = 2 << 30
@@ -22,6 +22,23 @@ _EXTENSIONS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
 )
+
+
+_BEGINNINGS = {
+    "tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"),  # gzip, bzip2, xz
+    "zip": (b"PK\x03\x04",),
+}
+
+
+def check_kind(path: Path, kind: str) -> None:
+    """Raises ConfigError where the file's first bytes are of no such archive ("tar" or "zip")."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if not head.startswith(_BEGINNINGS[kind]) and not (kind == "tar" and head[257:262] == b"ustar"):
+        raise ConfigError(f"{path}: not a {kind} archive", "name the archive as it was published")
 
 
 def files(archive: Path, wanted: re.Pattern[str], max_bytes: int) -> Iterator[tuple[str, bytes]]:

@@ -4,15 +4,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
 from dlrun.data.archive import files
+from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
 from dlrun.data.making import make_folder
-from dlrun.data.published import Published, obtain
+from dlrun.data.published import GENERATED, Published, differs, obtain
 from dlrun.errors import DataError
 from dlrun.screen import Screen
 
@@ -22,6 +24,7 @@ ARCHIVE = Published(
     "md5",
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
+CLASSES = 100
 FOLDER = "cifar-100-python"
 PARTS = ("train", "test", "meta")
 _WANTED = re.compile(f"{FOLDER}/({'|'.join(PARTS)})")
@@ -38,31 +41,44 @@ class Images:
 
 @dataclass(frozen=True)
 class Cifar100:
-    """The two published halves and where they come from."""
+    """The two published halves, the classes' names, and where they come from.
+
+    `differs` says why they are not the published ones; None where they are.
+    """
 
     train: Images
     test: Images
+    names: list[str]
     origin: str
+    differs: str | None
 
 
 def generate(images: int, seed: int) -> Cifar100:
     """Generated images: `images` for training and a fifth as many for the test."""
     train, test = sample.images(images, seed), sample.images(max(1, images // 5), seed + 1)
     origin = f"generated sample images ({images:,} + {images // 5:,}, seed {seed})"
-    return Cifar100(_channels_first(*train), _channels_first(*test), origin)
+    names = [f"generated {label}" for label in range(CLASSES)]
+    return Cifar100(_channels_first(*train), _channels_first(*test), names, origin, GENERATED)
 
 
 def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: Screen) -> Cifar100:
-    """Read the published archive, or a local one of its layout, through torchvision.
+    """Read the published archive, a local one of its layout, or a folder unpacked from one.
 
     Raises DataError where it is missing, damaged, not CIFAR100, or would run code.
     """
-    folder = data_dir / "cifar100"
+    folder = data_dir / DATASET.name
     path = obtain(ARCHIVE, archive, folder, mirrors, screen)
-    root = path if path.is_dir() else _extract(path, folder, screen)
-    for part in PARTS:
-        _check(root / FOLDER / part)
-    return Cifar100(_read(root, train=True), _read(root, train=False), f"CIFAR100 ({path.name})")
+    if path.is_dir():
+        root = path
+        other: str | None = f"{path.name} is a folder, not the published file"
+    else:
+        root = _extract(path, folder, screen)
+        other = differs([ARCHIVE], [path], [""])
+    train, test = (_images(root / FOLDER / part) for part in ("train", "test"))
+    names = _entry(root / FOLDER / "meta", "fine_label_names")["fine_label_names"]
+    if not isinstance(names, list) or len(names) != CLASSES:
+        raise DataError(f"{root / FOLDER / 'meta'}: not CIFAR100: no {CLASSES} names of classes")
+    return Cifar100(train, test, [str(name) for name in names], f"CIFAR100 ({path.name})", other)
 
 
 def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
@@ -82,42 +98,54 @@ def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
     return root
 
 
-def _check(file: Path) -> None:
-    """Torchvision unpickles whatever is there: first make sure that it holds only data."""
+def _entry(file: Path, *wanted: str) -> dict[str, Any]:
+    """A pickled file of the archive, which may hold only data."""
     try:
         with file.open("rb") as stream:
             entry = safe_pickle.load(stream, str(file))
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
-    wanted = ["fine_label_names"] if file.name == "meta" else ["data", "fine_labels"]
     missing = [key for key in wanted if not isinstance(entry, dict) or key not in entry]
     if missing:
         raise DataError(f"{file}: not CIFAR100: no {', '.join(missing)}")
-    if "data" in wanted:
-        pixels, labels = entry["data"], entry["fine_labels"]
-        if not isinstance(labels, list) or not labels:
-            raise DataError(f"{file}: not CIFAR100: no list of labels")
-        if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
-            raise DataError(f"{file}: not CIFAR100: pixels are not (images, 3072) bytes")
-        if not all(isinstance(label, int) and 0 <= label < 100 for label in labels):
-            raise DataError(f"{file}: not CIFAR100: labels are not 0 to 99")
+    assert isinstance(entry, dict)  # else a key would be missing
+    return entry
 
 
-def _read(root: Path, *, train: bool) -> Images:
-    from torchvision.datasets import CIFAR100  # slow: 2 s
-
-    class AnyCIFAR100(CIFAR100):  # type: ignore[misc]
-        """Judged by its contents: a local archive has not the published checksums."""
-
-        def _check_integrity(self) -> bool:
-            return True
-
-        def _load_meta(self) -> None:
-            self.classes: list[str] = []  # the labels' names are not needed
-
-    data = AnyCIFAR100(root, train=train)
-    return _channels_first(data.data, np.asarray(data.targets, dtype=np.int64))
+def _images(file: Path) -> Images:
+    entry = _entry(file, "data", "fine_labels")
+    pixels, labels = entry["data"], entry["fine_labels"]
+    if not isinstance(labels, list) or not labels:
+        raise DataError(f"{file}: not CIFAR100: no list of labels")
+    if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
+        raise DataError(f"{file}: not CIFAR100: pixels are not (images, 3072) bytes")
+    if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
+        raise DataError(f"{file}: not CIFAR100: labels are not 0 to {CLASSES - 1}")
+    images = pixels.view(np.ndarray).reshape(-1, 3, 32, 32)  # a row is red, green, blue planes
+    return Images(np.ascontiguousarray(images), np.asarray(labels, dtype=np.int64))
 
 
 def _channels_first(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
     return Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+
+
+def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
+    """The images that an experiment's config names."""
+    if config.data.source == "sample":
+        return generate(config.data.sample_images, config.seed)
+    return load(config.data.archive, data_dir, config.data.mirrors, screen)
+
+
+def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
+    if config.data.source == "sample":
+        return []
+    return [(ARCHIVE, config.data.archive or data_dir / DATASET.name / ARCHIVE.name)]
+
+
+def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
+    images = load_config(config, data_dir, screen)
+    counts = len(images.train.labels), len(images.test.labels)
+    return f"{counts[0]:,} training and {counts[1]:,} test images, {images.origin}"
+
+
+DATASET = Dataset(name="cifar100", files=_files, load=_load_all)

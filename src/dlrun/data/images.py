@@ -21,7 +21,7 @@ class UnreadableImageError(Exception):
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
-    """The files, and every image in the folders and the folders in them, each once.
+    """The files, and every image in the folders and the folders in them, each once; none hidden.
 
     Raises ConfigError for a path that does not exist and for a folder without images.
     """
@@ -35,7 +35,9 @@ def find(paths: Sequence[Path]) -> list[Path]:
             files = sorted(
                 file
                 for file in path.rglob("*")
-                if file.suffix.lower() in SUFFIXES and file.is_file()
+                if file.suffix.lower() in SUFFIXES
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
             if not files:
                 raise ConfigError(

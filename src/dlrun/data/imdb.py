@@ -5,22 +5,23 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.text import Text
 from scipy import sparse
 
+from dlrun.config.sections import ReviewsData
+from dlrun.data.archive import check_kind
+from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
 from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
 from dlrun.data.making import make_folder
-from dlrun.data.published import obtain
-from dlrun.data.text import Ragged, decode
+from dlrun.data.published import GENERATED, Published, check_local, differs, obtain
+from dlrun.data.text import FIRST_WORD, Ragged, decode
 from dlrun.errors import ConfigError, DataError
 from dlrun.screen import Screen
-
-if TYPE_CHECKING:
-    from dlrun.experiments.sections import ReviewsData
 
 FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
 
@@ -40,25 +41,53 @@ class Split:
 
 @dataclass(frozen=True)
 class Reviews:
-    """The two published halves, the words by frequency rank, and where they come from."""
+    """The two published halves, the words by frequency rank, and where they come from.
+
+    `differs` says why they are not the published ones; None where they are.
+    """
 
     train: Split
     test: Split
     words: list[str]
     origin: str
-    generated: bool
+    differs: str | None
 
     @property
     def width(self) -> int:
         """Ids that a review can hold: the vocabulary and the three special ids."""
         return int(self.train.bags.shape[1])
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words that have an id of their own, by frequency rank."""
+        return self.words[: self.width - 3 - FIRST_WORD]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Ids as words."""
         return decode(ids, self.words)
 
 
-def load(config: "ReviewsData", data_dir: Path, seed: int, screen: Screen) -> Reviews:
+def check(config: ReviewsData, world: int | None) -> None:
+    """What can be known before the reviews are read: files, their kind, how many are held out.
+
+    `world` is the number of processes that share them. Raises ConfigError.
+    """
+    if config.source != "sample":
+        check_local("data.archive", config.archive)
+        if config.archive is not None:
+            check_kind(config.archive, "zip" if config.source == "keras" else "tar")
+    if config.source == "keras":
+        check_local("data.word_index", config.word_index)
+    if config.source == "sample" and config.validation >= config.sample_reviews:
+        raise _too_many(config.validation, config.sample_reviews)
+    if world is not None and config.validation < world:
+        raise ConfigError(
+            f"data.validation: {config.validation:,} for {world} processes",
+            "each needs a review to validate on",
+        )
+
+
+def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """The reviews that a config names: generated, from the cache, or prepared from their source.
 
     Raises:
@@ -68,18 +97,30 @@ def load(config: "ReviewsData", data_dir: Path, seed: int, screen: Screen) -> Re
     if config.source == "sample":
         encoded = generate(config.sample_reviews, seed, config.num_words)
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        reviews = _assemble(encoded, config.num_words, origin, generated=True)
+        reviews = _assemble(encoded, config.num_words, origin, GENERATED)
     else:
         reviews = _load_cached(config, data_dir / "imdb", screen)
     if config.validation >= len(reviews.train.labels):
-        raise ConfigError(
-            f"data.validation: {config.validation:,} reviews cannot be held out of "
-            f"{len(reviews.train.labels):,}"
-        )
+        raise _too_many(config.validation, len(reviews.train.labels))
     return reviews
 
 
-def sources(config: "ReviewsData", folder: Path, screen: Screen) -> list[Path]:
+def _too_many(held: int, reviews: int) -> ConfigError:
+    return ConfigError(f"data.validation: {held:,} reviews cannot be held out of {reviews:,}")
+
+
+def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:
+    """The published files that the source needs, each with where it lies."""
+    if config.source == "sample":
+        return []
+    local = (config.archive, config.word_index)
+    return [
+        (published, path or data_dir / "imdb" / published.name)
+        for published, path in zip(FILES[config.source], local, strict=False)
+    ]
+
+
+def sources(config: ReviewsData, folder: Path, screen: Screen) -> list[Path]:
     """The source's files, downloaded where they are missing."""
     local = (config.archive, config.word_index)
     return [
@@ -96,32 +137,34 @@ def held_out(
     return np.sort(order[validation:]), np.sort(order[:validation])
 
 
-def _load_cached(config: "ReviewsData", folder: Path, screen: Screen) -> Reviews:
-    files = sources(config, folder, screen)
-    hashes = "".join(digest(file, "sha256") for file in files)
-    key = hashlib.sha256(f"{FORMAT} {config.source} {config.num_words} {hashes}".encode())
+def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
+    local = sources(config, folder, screen)
+    hashes = [digest(file, "sha256") for file in local]
+    about = f"{FORMAT} {config.source} {config.num_words} {''.join(hashes)}"
+    key = hashlib.sha256(about.encode())
     cache = folder / f"prepared-{key.hexdigest()[:16]}"
 
     def prepare(folder: Path) -> None:
-        screen.note(f"preparing the reviews of {files[0]} (once)")
+        screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            encoded = read_stanford(files[0], config.num_words)
+            encoded = read_stanford(local[0], config.num_words)
         else:
-            encoded = read_keras(files[0], files[1], config.num_words)
-        _save(_assemble(encoded, config.num_words, config.source, generated=False), folder)
+            encoded = read_keras(local[0], local[1], config.num_words)
+        _save(_assemble(encoded, config.num_words, config.source, None), folder)
 
     make_folder(cache, prepare, screen)
     try:
-        return _read(cache, origin=f"IMDB reviews ({config.source}, {files[0].name})")
+        origin = f"IMDB reviews ({config.source}, {local[0].name})"
+        return _read(cache, origin, differs(FILES[config.source], local, hashes))
     except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
         raise DataError(f"{cache}: damaged ({error})", "delete that folder and run again") from None
 
 
-def _assemble(encoded: Encoded, num_words: int, origin: str, *, generated: bool) -> Reviews:
+def _assemble(encoded: Encoded, num_words: int, origin: str, differs: str | None) -> Reviews:
     width = num_words + 3
     train = Split(encoded.train, encoded.train.bag_of_words(width), encoded.train_labels)
     test = Split(encoded.test, encoded.test.bag_of_words(width), encoded.test_labels)
-    return Reviews(train, test, encoded.words, origin, generated)
+    return Reviews(train, test, encoded.words, origin, differs)
 
 
 def _save(reviews: Reviews, folder: Path) -> None:
@@ -135,7 +178,7 @@ def _save(reviews: Reviews, folder: Path) -> None:
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
-def _read(cache: Path, origin: str) -> Reviews:
+def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
     about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
 
     def split(name: str) -> Split:
@@ -147,4 +190,42 @@ def _read(cache: Path, origin: str) -> Reviews:
         bags = sparse.csr_matrix((ones, bag_ids, bag_offsets), (len(labels), about["width"]))
         return Split(Ragged(ids, offsets), bags, labels)
 
-    return Reviews(split("train"), split("test"), about["words"], origin, generated=False)
+    return Reviews(split("train"), split("test"), about["words"], origin, differs)
+
+
+def show(
+    config: ReviewsData,
+    data_dir: Path,
+    seed: int,
+    screen: Screen,
+    part: str,
+    first: int,
+    count: int,
+) -> None:
+    """Print reviews of a part as words, each with its label and length."""
+    reviews = load(config, data_dir, seed, screen)
+    split = reviews.train if part == "train" else reviews.test
+    if first >= len(split.labels):
+        raise ConfigError(f"--first {first}: there are {len(split.labels):,} {part} reviews")
+    screen.note(f"{reviews.origin}: {len(reviews.words):,} distinct words")
+    for index in range(first, min(first + count, len(split.labels))):
+        ids = split.ids.review(index)
+        label = "positive" if split.labels[index] else "negative"
+        screen.show(Text(f"{part} {index}, {label}, {len(ids)} ids", style="bold"))
+        screen.show(Text(reviews.decode(ids) + "\n"))
+
+
+def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
+    reviews = load(config.data, data_dir, config.seed, screen)
+    counts = len(reviews.train.labels), len(reviews.test.labels)
+    return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
+
+
+DATASET = Dataset(
+    name="imdb",
+    files=lambda config, data_dir: files(config.data, data_dir),
+    load=_load_all,
+    show=lambda config, data_dir, screen, *which: show(
+        config.data, data_dir, config.seed, screen, *which
+    ),
+)

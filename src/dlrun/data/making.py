@@ -1,13 +1,13 @@
 """Files and folders that several processes may want at once: made by one, whole or not at all."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dlrun.errors import DataError
+from dlrun.locks import held
 from dlrun.screen import Screen
 
 
@@ -17,22 +17,14 @@ def alone(target: Path, screen: Screen) -> Iterator[None]:
 
     Raises DataError where the target's folder cannot be made or written, in the block too.
     """
-    lock = target.with_name(f".{target.name}.lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            with lock.open("w") as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    screen.note(f"waiting for another process that makes {target}")
-                    fcntl.flock(stream, fcntl.LOCK_EX)
-                if _is_at(lock, stream.fileno()):  # else it was removed while we waited
-                    try:
-                        yield
-                    finally:
-                        lock.unlink(missing_ok=True)
-                    return
+        with held(
+            target.with_name(f".{target.name}.lock"),
+            on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
+            warn=screen.warn,
+        ):
+            yield
     except OSError as error:
         raise DataError(
             f"data folder {target.parent}: {error.strerror or error}",
@@ -62,10 +54,3 @@ def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> N
             temporary.rename(target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

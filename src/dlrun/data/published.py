@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.data.download import download
-from dlrun.errors import DataError
+from dlrun.data.download import digest, download
+from dlrun.errors import ConfigError, DataError
 from dlrun.screen import Screen
 
 
@@ -18,6 +18,35 @@ class Published:
     algorithm: str
     digest: str
     option: str = "data.archive"  # the config's key for a local copy
+
+
+GENERATED = "the data are generated"
+
+
+def check_local(key: str, path: Path | None) -> None:
+    """Raises ConfigError where the config names a local file that is not there."""
+    if path is None:
+        return
+    if not path.exists():
+        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
+    if path.is_dir():
+        raise ConfigError(
+            f"{key}: {path} is a folder", "name the file itself, not what was unpacked from it"
+        )
+    if not path.is_file():
+        raise ConfigError(f"{key}: {path}: not a regular file")
+
+
+def differs(files: Sequence[Published], local: Sequence[Path], sha256: Sequence[str]) -> str | None:
+    """Why local files are not the published ones; None where they are.
+
+    `sha256` holds the files' hashes, where they are known already.
+    """
+    for published, path, known in zip(files, local, sha256, strict=True):
+        found = known if published.algorithm == "sha256" else digest(path, published.algorithm)
+        if found != published.digest:
+            return f"{path.name} is not the published file"
+    return None
 
 
 def obtain(

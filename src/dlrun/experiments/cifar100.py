@@ -1,15 +1,23 @@
 """CIFAR100 by the lab's convolutional network (ISLP, lab 10.9.3)."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
-from dlrun.config import Fraction, LocalPath, PositiveInt, Section
-from dlrun.experiments.sections import Network, check_file
-from dlrun.session import Results, Session
+from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
+from dlrun.config.sections import NetworkConfig, Reference
+from dlrun.declaration.network import Loaded, NetworkExperiment
+from dlrun.errors import ConfigError
+from dlrun.session import Origin, Session
 
-CLASSES = 100
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from dlrun.data.dataset import Dataset
+    from dlrun.training.objective import Objective
+
+SCALE = 255  # makes bytes to numbers in [0, 1]
 
 
 class Data(Section):
@@ -30,52 +38,83 @@ class Model(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Config(Network):
+class Config(NetworkConfig):
     """configs/cifar100.yaml."""
 
     data: Data
     model: Model
-
-    def check(self) -> None:
-        """The archive is there."""
-        if self.data.source != "sample":
-            check_file("data.archive", self.data.archive)
+    reference: Reference
 
 
-def run(config: Config, session: Session) -> Results:
-    """Train and test the convolutional network."""
-    import torch  # slow imports come once a run begins
+class Cifar100(NetworkExperiment[Config]):
+    """A convolutional network on small colour images."""
 
-    from dlrun.data import cifar100
-    from dlrun.experiments.networks import train_network
-    from dlrun.models.cnn import ConvNet
-    from dlrun.training.data import ArrayData, TensorBatches
+    name = "cifar100"
+    schema = Config
+    may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"}
+    compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, "data.validation")
 
-    with session.phase("data"):
-        if config.data.source == "sample":
-            images = cifar100.generate(config.data.sample_images, config.seed)
-        else:
-            images = cifar100.load(
-                config.data.archive, session.data_dir, config.data.mirrors, session.screen
+    def check(self, config: Config, runs_dir: Path) -> None:
+        """The archive is there; it may be a folder, unpacked."""
+        from dlrun.data.archive import check_kind
+
+        super().check(config, runs_dir)
+        archive = config.data.archive
+        if config.data.source == "sample" or archive is None:
+            return
+        if not archive.exists():
+            raise ConfigError(
+                f"data.archive: {archive}: no such file", "data.archive: null downloads it"
             )
+        if not archive.is_dir():
+            check_kind(archive, "tar")
+
+    def dataset(self) -> "Dataset":
+        """The images."""
+        from dlrun.data import cifar100
+
+        return cifar100.DATASET
+
+    def load(self, config: Config, session: Session) -> Loaded:
+        """Images; the held-out ones are chosen by the seed."""
+        import numpy as np  # slow imports come once a run begins
+
+        from dlrun.data import cifar100
+        from dlrun.training.data import ArrayData, TensorBatches
+
+        images = cifar100.load_config(config, session.data_dir, session.screen)
         train, test = images.train, images.test
         order = np.random.default_rng(config.seed).permutation(len(train.labels))
         held = max(1, int(len(order) * config.data.validation))
         valid, fitted = np.sort(order[:held]), np.sort(order[held:])
         data = ArrayData(
-            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=255),
-            TensorBatches(train.pixels[valid], train.labels[valid], scale=255),
-            TensorBatches(test.pixels, test.labels, scale=255),
+            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=SCALE),
+            TensorBatches(train.pixels[valid], train.labels[valid], scale=SCALE),
+            TensorBatches(test.pixels, test.labels, scale=SCALE),
             batch_size=config.batch_size,
             seed=config.seed,
         )
-    model = config.model
-    return train_network(
-        config,
-        session,
-        lambda: ConvNet(model.channels, model.hidden, model.dropout, CLASSES),
-        data,
-        classes=CLASSES,
-        example=torch.zeros(config.example_rows, 3, 32, 32),
-        origin=images.origin,
-    )
+        assets = {"labels": images.names, "preprocessing": {"scale": SCALE, "size": [3, 32, 32]}}
+        return Loaded(data, Origin(images.origin, images.differs), assets)
+
+    def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
+        """The untrained network."""
+        from dlrun.models.cnn import ConvNet
+
+        model = config.model
+        return ConvNet(model.channels, model.hidden, model.dropout, len(assets["labels"]))
+
+    def objective(self, config: Config, assets: dict[str, Any]) -> "Objective":
+        """A hundred classes."""
+        from dlrun.training.objective import classification
+
+        return classification(len(assets["labels"]))
+
+    def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
+        """Black images; a batch of them, unless that alone would fill the memory."""
+        import torch
+
+        return torch.zeros(min(config.batch_size, 512), *assets["preprocessing"]["size"])
+
+
+experiment = Cifar100()

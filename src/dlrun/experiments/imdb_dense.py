@@ -1,12 +1,16 @@
 """IMDB sentiment by a dense network on a sparse bag of words (ISLP, lab 10.9.5)."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from dlrun.config import PositiveInt, Section
-from dlrun.experiments.sections import ReviewsNetwork
-from dlrun.session import Results, Session
+from dlrun.config.schema import PositiveInt, Section
+from dlrun.declaration.network import Loaded
+from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.session import Session
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Model(Section):
@@ -15,22 +19,23 @@ class Model(Section):
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
-class Config(ReviewsNetwork):
+class Config(ReviewsConfig):
     """configs/imdb-dense.yaml."""
 
     model: Model
 
 
-def run(config: Config, session: Session) -> Results:
-    """Train and test the dense network."""
-    import torch  # slow imports come once a run begins
+class ImdbDense(ReviewsExperiment[Config]):
+    """Dense layers on which words a review holds."""
 
-    from dlrun.data import imdb
-    from dlrun.experiments.networks import train_network
-    from dlrun.models.dense import DenseNet
-    from dlrun.training.data import ArrayData, BagBatches
+    name = "imdb-dense"
+    schema = Config
 
-    with session.phase("data"):
+    def load(self, config: Config, session: Session) -> Loaded:
+        """Bags of words."""
+        from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.training.data import ArrayData, BagBatches
+
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         train, test = reviews.train, reviews.test
         fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
@@ -41,12 +46,19 @@ def run(config: Config, session: Session) -> Results:
             batch_size=config.batch_size,
             seed=config.seed,
         )
-    return train_network(
-        config,
-        session,
-        lambda: DenseNet(reviews.width, config.model.hidden),
-        data,
-        classes=2,
-        example=torch.zeros(config.example_rows, reviews.width),
-        origin=reviews.origin,
-    )
+        return self.loaded(data, reviews)
+
+    def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
+        """The untrained network."""
+        from dlrun.models.dense import DenseNet
+
+        return DenseNet(assets["width"], config.model.hidden)
+
+    def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
+        """Empty reviews; a batch of them, unless that alone would fill the memory."""
+        import torch
+
+        return torch.zeros(min(config.batch_size, 512), assets["width"])
+
+
+experiment = ImdbDense()

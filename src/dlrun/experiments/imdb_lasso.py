@@ -1,26 +1,33 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.accelerator import Report
-from dlrun.config import Fraction, PositiveInt, Section
-from dlrun.errors import AcceleratorError, ConfigError, DataError, DlrunError
-from dlrun.experiments import lasso_checkpoint
-from dlrun.experiments.sections import Experiment, Reference, ReviewsData
-from dlrun.fingerprint import fingerprint
-from dlrun.run_folder import finished_runs, read_results
+from dlrun.accelerator import NO_FALLBACK_HINT, Report
+from dlrun.config.schema import Fraction, PositiveInt, Section
+from dlrun.config.sections import ExperimentConfig, NameOrPath, Reference, ReviewsData
+from dlrun.declaration.compared import check_compared, compared_run, test_accuracy
+from dlrun.declaration.experiment import Experiment
+from dlrun.declaration.reviews import COMPARED_BY, PLACE_OF_DATA, assets, origin
+from dlrun.errors import AcceleratorError, DataError
 from dlrun.screen import counted, printable
 from dlrun.session import Results, Session
+from dlrun.store.folder import to_json
+from dlrun.store.stored import ASSETS, StoredRun
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from dlrun.data.dataset import Dataset
+    from dlrun.data.imdb import Reviews
     from dlrun.models.lasso import PathSolver, Solution
 
 COLUMNS = [
@@ -34,9 +41,9 @@ COLUMNS = [
     "duality_gap",
 ]
 APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
+COEFFICIENTS = "coefficients.npz"
+COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 WORDS_SHOWN = 10
-LATEST = "latest"
-PARTNER = "imdb-dense"  # whose learning curve stands in the figure's right panel
 
 
 class Penalties(Section):
@@ -68,125 +75,198 @@ class Solver(Section):
         return self
 
 
-class Config(Experiment):
+class Config(ExperimentConfig):
     """configs/imdb-lasso.yaml."""
 
     data: ReviewsData
     path: Penalties
     solver: Solver
-    compare_with: str | None
+    compare_with: NameOrPath | None
     reference: Reference
 
-    def check(self) -> None:
+
+@dataclass(frozen=True)
+class Split:
+    """Bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
+
+    bags: Any
+    labels: Any
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All that it holds."""
+        return self.bags.indices, self.bags.indptr, self.labels
+
+
+class ImdbLasso(Experiment[Config]):
+    """The whole path, and the lambda that the validation reviews choose."""
+
+    name = "imdb-lasso"
+    schema = Config
+    may_change = PLACE_OF_DATA
+    compared_by = (*COMPARED_BY, "path")
+
+    def check(self, config: Config, runs_dir: Path) -> None:
         """The data's files and the run to compare with are there."""
-        self.data.check()
-        if self.compare_with in (None, LATEST):
-            return
-        folder = Path(self.compare_with).expanduser()
-        try:
-            results = read_results(folder)
-        except DlrunError as error:
-            raise ConfigError(f"compare_with: {error.message}") from None
-        if results.get("status") != "finished" or results.get("experiment") != PARTNER:
-            raise ConfigError(f"compare_with: {folder} is no finished {PARTNER} run")
+        from dlrun.data import imdb
+
+        imdb.check(config.data, config.world)
+        if config.accelerator not in ("auto", "cpu") and not config.fallback:
+            raise _cpu_only(config)
+        check_compared(config.compare_with, runs_dir)
+
+    def dataset(self) -> "Dataset":
+        """The reviews."""
+        from dlrun.data import imdb
+
+        return imdb.DATASET
+
+    def total_steps(self, config: Config) -> int:
+        """A step is a lambda."""
+        return config.path.values
+
+    def run(self, config: Config, session: Session) -> Results:
+        """Solve the path, choose lambda, show the words that weigh most."""
+        from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.models.lasso_file import pack_path
+
+        report = Report(config.accelerator, "cpu", None)
+        if config.accelerator not in ("auto", "cpu"):
+            session.screen.warn(f"{_cpu_only(config).message}; running on the CPU")
+            report = Report(config.accelerator, "cpu", _cpu_only(config).message)
+        with session.phase("data"):
+            reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+            splits = _splits(reviews, config)
+        compared = compared_run(config.compare_with, reviews.origin, session, COMPARED)
+        session.keep(ASSETS, to_json(assets(reviews)).encode())
+        with session.phase("fit"):
+            solutions = _solve(config, session, splits)
+        session.keep(COEFFICIENTS, pack_path(solutions))
+        rows = session.steps.rows
+        best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
+        words = _words(solutions[best], reviews)
+        session.folder.write_csv("words.csv", ["word", "weight"], words)
+        positive = [word for word in reversed(words) if word[1] > 0][:WORDS_SHOWN]
+        negative = [word for word in words if word[1] < 0][:WORDS_SHOWN]
+        return Results(
+            metrics={name: value for name, value in rows[best].items() if name not in APART},
+            accelerator=report,
+            origin=origin(reviews),
+            reference=config.reference.model_dump(),
+            more={
+                "best_index": best,
+                "training_reviews": len(splits["train"].labels),
+                "duality_gap": rows[best]["duality_gap"],
+                "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
+                "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
+                "compared_with": str(compared.folder) if compared else None,
+                "compared_experiment": compared.record.experiment if compared else None,
+                "compared_test_accuracy": test_accuracy(compared) if compared else None,
+                "most_positive": positive,
+                "most_negative": negative,
+            },
+            shown=[_words_table(positive, negative)],
+        )
+
+    def network(self, run: StoredRun, config: Config) -> "nn.Module":
+        """The linear model at the chosen lambda, on bags of words; one logit per review."""
+        import numpy as np
+        import torch
+
+        from dlrun.models.dense import DenseNet
+        from dlrun.models.lasso_file import unpack_path
+
+        matrix, intercepts = unpack_path(run.read(COEFFICIENTS))
+        best = run.results["best_index"]
+        coef = torch.from_numpy(matrix[[best]].toarray().T.astype(np.float32))
+        network = DenseNet(len(coef), [])
+        network.load_state_dict(
+            {"layers.0.weight": coef, "layers.0.bias": torch.tensor([intercepts[best]]).float()}
+        )
+        return network.eval()
+
+    def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
+        """The path, and beside it the learning curve of the run that it was compared with."""
+        import pandas as pd
+
+        from dlrun.plots.lasso import Compared, lasso_path
+
+        results = run.record.model_extra or {}
+        compared = None
+        if results["compared_with"]:
+            path = run.folder / COMPARED
+            name = f"{results['compared_experiment']}, {Path(results['compared_with']).name}"
+            compared = Compared(name, pd.read_csv(path), results["compared_test_accuracy"])
+        figure = lasso_path(
+            run.metrics,
+            results["training_reviews"],
+            results["best_index"],
+            compared,
+            title=f"{self.name}: {run.record.data}",
+        )
+        return {"lasso_path.png": figure}
 
 
-def run(config: Config, session: Session) -> Results:
-    """Solve the path, choose lambda by the validation reviews, show the words that weigh most."""
-    from dlrun import plots  # slow imports come once a run begins
+def _splits(reviews: "Reviews", config: Config) -> dict[str, Split]:
     from dlrun.data import imdb
 
-    report = _cpu_only(config, session)
-    compared = _compared_run(config, session)
-    with session.phase("data"):
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
-        fitted, held = imdb.held_out(len(reviews.train.labels), config.data.validation, config.seed)
-        splits = {
-            "train": (reviews.train.bags[fitted], reviews.train.labels[fitted]),
-            "valid": (reviews.train.bags[held], reviews.train.labels[held]),
-            "test": (reviews.test.bags, reviews.test.labels),
-        }
-    with session.phase("fit"):
-        solutions, rows = _solve(config, session, splits)
-    lasso_checkpoint.save_coefficients(session.folder, solutions)
-    best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-    coef = solutions[best].coef
-    weights = [
-        [reviews.decode([index]), float(coef[index])] for index in np.argsort(coef) if coef[index]
-    ]
-    session.folder.write_csv("words.csv", ["word", "weight"], weights)
-    positive, negative = weights[: -WORDS_SHOWN - 1 : -1], weights[:WORDS_SHOWN]
-    with session.phase("figures"), session.folder.replacing("lasso_path.png") as path:
-        metrics_csv, rows_fitted = session.folder.path / "metrics.csv", len(splits["train"][1])
-        plots.lasso_path(metrics_csv, rows_fitted, best, compared, path, title=reviews.origin)
-    return Results(
-        metrics={name: value for name, value in rows[best].items() if name not in APART},
-        reference=config.reference.model_dump(),
-        accelerator=report,
-        data=reviews.origin,
-        figures=["lasso_path.png"],
-        more={
-            "best_index": best,
-            "duality_gap": rows[best]["duality_gap"],
-            "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
-            "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
-            "compared_with": str(compared) if compared else None,
-            "most_positive": positive,
-            "most_negative": negative,
-        },
-        shown=[_words_table(positive, negative)],
-    )
+    train, test = reviews.train, reviews.test
+    fitted, held = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+    return {
+        "train": Split(train.bags[fitted], train.labels[fitted]),
+        "valid": Split(train.bags[held], train.labels[held]),
+        "test": Split(test.bags, test.labels),
+    }
 
 
-def _solve(
-    config: Config, session: Session, splits: dict[str, tuple[Any, Any]]
-) -> tuple[list["Solution"], list[dict[str, float]]]:
-    """The solutions, and for each the row that it gave in metrics.csv."""
+def _solve(config: Config, session: Session, splits: dict[str, Split]) -> list["Solution"]:
+    """The solutions along the path; each is a step, and all that the next needs."""
+    from dlrun.fingerprint import fingerprint
     from dlrun.models.lasso import penalty_path
+    from dlrun.models.lasso_file import pack, unpack
 
-    X, y = splits["train"]
+    X, y = splits["train"].bags, splits["train"].labels
     if y.min() == y.max():
         raise DataError(
             f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
             "use data with both positive and negative reviews",
         )
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
-    data = fingerprint(part for bags, labels in splits.values()
-                       for part in (bags.indices, bags.indptr, labels))  # fmt: skip
-    solutions, rows = lasso_checkpoint.load(session, data)
-    session.folder.start_metrics(COLUMNS, rows)
-    left = counted(len(penalties) - len(rows), "lambda")
+    data = fingerprint(array for split in splits.values() for array in split.arrays)
+    steps = session.steps
+    found = steps.begin(COLUMNS, data, len(penalties), "lambda")
+    solutions = [unpack(part) for part in found.parts] if found else []
+    left = counted(len(penalties) - len(solutions), "lambda")
     session.screen.note(f"solving {left} with {config.solver.name}")
-    solve = _solver(config)(X, y, penalties[len(rows) :], solutions[-1] if solutions else None)
-    with (
-        session.screen.progress("path", len(penalties), "lambdas") as bar,
-        session.stop.in_steps(),
-    ):
+    solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    with steps.progress("path", len(penalties), "lambda"):
         started = time.perf_counter()
         for solution in solve:
-            seconds = time.perf_counter() - started
-            row = {
-                "lambda": solution.penalty,
-                **{
-                    f"{part}_accuracy": float(np.mean((solution.decision(bags) > 0) == labels))
-                    for part, (bags, labels) in splits.items()
-                },
-                "nonzero": int(np.count_nonzero(solution.coef)),
-                "objective": solution.objective,
-                "seconds": seconds,
-                "duality_gap": solution.duality_gap,
-            }
+            row = _row(solution, splits, time.perf_counter() - started)
             solutions.append(solution)
-            rows.append(row)
-            lasso_checkpoint.save(session.folder, solutions, rows, data)
-            session.folder.add_metrics(row)
-            session.progress = {name: value for name, value in row.items() if name != "seconds"}
             accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
-            which = f"lambda {len(rows)}/{len(penalties)}  {solution.penalty:.4f}"
-            bar.step(len(rows), f"{which}  accuracy {accuracies}")
+            which = f"lambda {len(solutions)}/{len(penalties)}  {solution.penalty:.4f}"
+            steps.finish(row, f"{which}  accuracy {accuracies}", b"", pack(solution))
             session.stop.after_step()
             started = time.perf_counter()
-    return solutions, rows
+    return solutions
+
+
+def _row(solution: "Solution", splits: dict[str, Split], seconds: float) -> dict[str, float]:
+    import numpy as np
+
+    accuracies = {
+        f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
+        for part, split in splits.items()
+    }
+    return {
+        "lambda": solution.penalty,
+        **accuracies,
+        "nonzero": int(np.count_nonzero(solution.coef)),
+        "objective": solution.objective,
+        "seconds": seconds,
+        "duality_gap": solution.duality_gap,
+    }
 
 
 def _solver(config: Config) -> "PathSolver":
@@ -198,6 +278,16 @@ def _solver(config: Config) -> "PathSolver":
     from dlrun.models.lasso_newton import ProximalNewton  # needs numba
 
     return ProximalNewton(config.solver.tolerance, config.solver.intercept)
+
+
+def _words(solution: "Solution", reviews: "Reviews") -> list[list[Any]]:
+    """Each word that has a weight, with it, the most negative first."""
+    import numpy as np
+
+    coef = solution.coef
+    return [
+        [reviews.decode([index]), float(coef[index])] for index in np.argsort(coef) if coef[index]
+    ]
 
 
 def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:
@@ -212,34 +302,10 @@ def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:
     return table
 
 
-def _cpu_only(config: Config, session: Session) -> Report:
-    if config.accelerator in ("auto", "cpu"):
-        return Report(config.accelerator, "cpu", None)
-    reason = f"{config.accelerator}: the lasso's solver runs on the CPU only"
-    if not config.fallback:
-        raise AcceleratorError(
-            reason, "with fallback: true (without --no-fallback) it runs on the CPU"
-        )
-    session.screen.warn(f"{reason}; running on the CPU")
-    return Report(config.accelerator, "cpu", reason)
-
-
-def _compared_run(config: Config, session: Session) -> Path | None:
-    """The dense run for the figure's right panel."""
-    if config.compare_with is None:
-        return None
-    if config.compare_with != LATEST:
-        return Path(config.compare_with).expanduser()  # checked before the run began
-    for folder in finished_runs(session.runs_dir, PARTNER):
-        if _source(folder) == config.data.source:
-            session.screen.note(f"compared with {folder}")
-            return folder
-    session.screen.note(
-        f"no finished {PARTNER} run on {config.data.source} reviews to compare with: "
-        "the figure's right panel stays empty"
+def _cpu_only(config: Config) -> AcceleratorError:
+    return AcceleratorError(
+        f"{config.accelerator}: the lasso's solver runs on the CPU only", NO_FALLBACK_HINT
     )
-    return None
 
 
-def _source(folder: Path) -> Any:
-    return read_results(folder).get("source")
+experiment = ImdbLasso()

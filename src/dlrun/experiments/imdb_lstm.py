@@ -1,8 +1,15 @@
 """IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
 
-from dlrun.config import PositiveInt, Section
-from dlrun.experiments.sections import ReviewsData, ReviewsNetwork
-from dlrun.session import Results, Session
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dlrun.config.schema import PositiveInt, Section
+from dlrun.config.sections import ReviewsData
+from dlrun.declaration.network import Loaded
+from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.session import Session
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 class Data(ReviewsData):
@@ -20,24 +27,27 @@ class Model(Section):
     skip_padding: bool
 
 
-class Config(ReviewsNetwork):
+class Config(ReviewsConfig):
     """configs/imdb-lstm.yaml."""
 
     data: Data
     model: Model
 
 
-def run(config: Config, session: Session) -> Results:
-    """Train and test the LSTM."""
-    import torch  # slow imports come once a run begins
+class ImdbLstm(ReviewsExperiment[Config]):
+    """An LSTM that reads a review word by word."""
 
-    from dlrun.data import imdb
-    from dlrun.experiments.networks import train_network
-    from dlrun.models.lstm import LSTMClassifier
-    from dlrun.training.data import ArrayData, SequenceBatches
+    name = "imdb-lstm"
+    schema = Config
+    compared_by: ClassVar[tuple[str, ...]] = (*ReviewsExperiment.compared_by, "data.max_length")
+    curves_from: ClassVar[dict[str, float]] = {"accuracy": 0.5}
 
-    length = config.data.max_length
-    with session.phase("data"):
+    def load(self, config: Config, session: Session) -> Loaded:
+        """Sequences of ids."""
+        from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.training.data import ArrayData, SequenceBatches
+
+        length = config.data.max_length
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         train, test = reviews.train, reviews.test
         sequences = train.ids.padded(length)
@@ -50,18 +60,22 @@ def run(config: Config, session: Session) -> Results:
             seed=config.seed,
             pool=config.data.pool,
         )
-    return train_network(
-        config,
-        session,
-        lambda: LSTMClassifier(
-            reviews.width,
-            config.model.embedding,
-            config.model.hidden,
-            skip_padding=config.model.skip_padding,
-        ),
-        data,
-        classes=2,
-        example=torch.zeros(10, length, dtype=torch.int32),
-        origin=reviews.origin,
-        accuracy_from=0.5,
-    )
+        return self.loaded(data, reviews, max_length=length)
+
+    def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
+        """The untrained network."""
+        from dlrun.models.lstm import LSTMClassifier
+
+        model = config.model
+        return LSTMClassifier(
+            assets["width"], model.embedding, model.hidden, skip_padding=model.skip_padding
+        )
+
+    def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
+        """Ten reviews that are all padding, as in the lab's summary."""
+        import torch
+
+        return torch.zeros(10, config.data.max_length, dtype=torch.int32)
+
+
+experiment = ImdbLstm()

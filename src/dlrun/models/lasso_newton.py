@@ -9,15 +9,15 @@ from the warm start and from the entries all being one: a column is only a list 
 16 bits each where that is enough.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dlrun.models.compiled import jit
 from dlrun.models.lasso import (
     Intercept,
     Labels,
@@ -37,14 +37,6 @@ MAX_STEPS = 200  # Newton steps per penalty; 2 are usual at the default toleranc
 NEAR = 0.95  # a zero coefficient joins the working set if its |gradient| > NEAR * penalty
 MIN_WEIGHT = 1e-8  # floor on p (1 - p), so that residual / weight stays accurate
 MAX_MIX = 1e3  # of an extrapolation: larger multiples of a sweep's move are noise
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _jit(function: _F) -> _F:
-    # No fastmath: reordered sums would not be reproducible, and LLVM's vectorised gathers are
-    # slower than the scalar loads below when they follow scattered stores.
-    return cast(_F, numba.njit(cache=True, nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -251,7 +243,7 @@ def _extrapolate(
     return beta.copy(), residual.copy()
 
 
-@_jit
+@jit
 def _soft(value: float, threshold: float) -> float:
     if value > threshold:
         return value - threshold
@@ -260,7 +252,7 @@ def _soft(value: float, threshold: float) -> float:
     return 0.0
 
 
-@_jit
+@jit
 def _column_sum(indptr: Any, indices: Any, values: Any, j: int) -> float:
     # Four partial sums: one alone would wait for each addition to finish before the next.
     a = b = c = d = 0.0
@@ -276,13 +268,13 @@ def _column_sum(indptr: Any, indices: Any, values: Any, j: int) -> float:
     return (a + b) + (c + d)
 
 
-@_jit
+@jit
 def _column_sums(indptr: Any, indices: Any, values: Any, columns: Any, out: Any) -> None:
     for q in range(columns.size):
         out[q] = _column_sum(indptr, indices, values, columns[q])
 
 
-@_jit
+@jit
 def _add_columns(indptr: Any, indices: Any, coef: Any, out: Any) -> None:
     for j in range(coef.size):
         if coef[j] != 0.0:
@@ -290,7 +282,7 @@ def _add_columns(indptr: Any, indices: Any, coef: Any, out: Any) -> None:
                 out[indices[k]] += coef[j]
 
 
-@_jit
+@jit
 def _sweep(
     indptr: Any,
     indices: Any,

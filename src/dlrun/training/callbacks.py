@@ -1,65 +1,54 @@
-"""What happens around each epoch: seed, checkpoint, row in metrics.csv, line on the screen."""
+"""What happens around each epoch: its seed, its batches' progress, its end."""
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from dlrun.errors import DlrunError
-from dlrun.run_folder import RunFolder
+from dlrun.models import tensor_file
 from dlrun.screen import Advance
-from dlrun.training.checkpoint import Checkpoint
-from dlrun.training.module import Classifier
-
-COLUMNS = ["epoch", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy", "seconds"]
+from dlrun.store.steps import Steps, require_finite
+from dlrun.training.module import NetworkModule
 
 
 class EpochRecorder(pl.Callback):
-    """Saves and shows each epoch. Epochs count from 1, over all sessions of a resumed run.
+    """Finishes each epoch as a step. Epochs count from 1, over all sessions of a resumed run.
+
+    The order of the batches and every random number of an epoch depend only on the seed and the
+    epoch's number (data.EpochBatches, and here), so no random state has to be kept.
 
     Args:
-        folder: of the run.
+        steps: the epochs so far.
         bar: moves with the batches.
         epochs: how many the run has in all.
         seed: each epoch's random numbers depend on it and on the epoch alone.
-        data: the data's fingerprint, for the checkpoint.
-        start: where a resumed run goes on.
-        after_step: called after every batch; raises where the run is to stop.
+        start: the state that a resumed run goes on from.
     """
 
     def __init__(
-        self,
-        folder: RunFolder,
-        bar: Advance,
-        *,
-        epochs: int,
-        seed: int,
-        data: str,
-        start: Checkpoint | None,
-        after_step: Callable[[], None],
+        self, steps: Steps, bar: Advance, *, epochs: int, seed: int, start: Mapping[str, Any] | None
     ) -> None:
-        self.rows = list(start.rows) if start else []
-        self._folder, self._bar, self._epochs = folder, bar, epochs
-        self._seed, self._data, self._start = seed, data, start
-        self._after_step = after_step
+        self._steps, self._bar = steps, bar
+        self._epochs, self._seed, self._start = epochs, seed, start
         self._began = 0.0
-        folder.start_metrics(COLUMNS, self.rows)
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The metrics of the last epoch."""
-        return {name: self.rows[-1][name] for name in COLUMNS[1:-1]} if self.rows else {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A resumed run's optimizer goes on as it was."""
+        """A resumed run's optimizer goes on as it was; signals come to us, not to Lightning.
+
+        Its own handler broadcasts between the processes, in the middle of whatever they do.
+        """
+        self._steps.stop.take_over()
         if self._start is not None:
-            trainer.optimizers[0].load_state_dict(self._start.optimizer)
-            if self._start.scaler:
-                _scaler(trainer).load_state_dict(self._start.scaler)
+            trainer.optimizers[0].load_state_dict(self._start["optimizer"])
+            if self._start["scaler"]:
+                _scaler(trainer).load_state_dict(self._start["scaler"])
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Signals come to us, not to Lightning."""
+        self._steps.stop.take_over()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -70,7 +59,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Before an epoch's first batch, after all that Lightning draws: seed it."""
         if batch_idx == 0:
-            entropy = np.random.SeedSequence([self._seed, len(self.rows)])
+            entropy = np.random.SeedSequence([self._seed, len(self._steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(
@@ -81,56 +70,54 @@ class EpochRecorder(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Move the bar; stop here if asked to."""
-        self._bar.to(len(self.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
-        self._after_step()
+        """Move the bar; stop here if asked to, all processes at the same batch."""
+        self._bar.to(len(self._steps.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
+        asked = self._steps.stop.asked
+        if trainer.world_size > 1:
+            shared = torch.tensor(asked, device=trainer.strategy.root_device)
+            asked = int(trainer.strategy.reduce(shared, reduce_op="max"))
+        self._steps.stop.end_with(asked)
 
-    def on_validation_batch_end(self, *_: Any) -> None:
-        """Stop here if asked to."""
-        self._after_step()
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop here if asked to; of several processes each may have another number of batches."""
+        if trainer.world_size == 1:
+            self._steps.stop.after_step()
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """As after a batch of the validation."""
+        self.on_validation_batch_end(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save the epoch; its validation is done by now.
+        """Finish the epoch; its validation is done by now.
 
-        The checkpoint holds the row too and comes first: killed between the two, nothing is lost.
         Raises DlrunError where the loss is no number any more.
         """
-        assert isinstance(pl_module, Classifier)  # the only module that we train
+        assert isinstance(pl_module, NetworkModule)  # the only module that we train
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
-        epoch = len(self.rows) + 1
+        epoch = len(self._steps.rows) + 1
         require_finite(metrics, f"epoch {epoch}")
-        row = {"epoch": epoch, **metrics, "seconds": seconds}
-        self.rows.append(row)
         scaler = _scaler(trainer)
-        Checkpoint(
-            epochs=epoch,
-            rows=self.rows,
-            network=pl_module.network.state_dict(),
-            optimizer=trainer.optimizers[0].state_dict(),
-            scaler=scaler.state_dict() if scaler is not None else {},
-            data=self._data,
-        ).save(self._folder)
-        self._folder.add_metrics(row)
-        self._bar.step(epoch, f"epoch {epoch}/{self._epochs}  {_in_words(metrics)}")
+        state = {
+            "network": pl_module.network.state_dict(),
+            "optimizer": trainer.optimizers[0].state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+        self._steps.finish(
+            {"epoch": epoch, **metrics, "seconds": seconds},
+            f"epoch {epoch}/{self._epochs}  {_in_words(metrics)}",
+            tensor_file.serialized(state),
+        )
 
 
 def _in_words(metrics: Mapping[str, float]) -> str:
-    """Fits a line of 80 columns."""
-    return "  ".join(
-        f"{part} loss {metrics[f'{part}_loss']:.4f} acc. {metrics[f'{part}_accuracy']:.4f}"
-        for part in ("train", "valid")
-    )
-
-
-def require_finite(metrics: Mapping[str, float], when: str) -> None:
-    """Raises DlrunError where a loss is no number any more: then nothing here is a result."""
+    """Fits a line of 80 columns, as long as there is one metric beside the loss."""
+    words: dict[str, str] = {}
     for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise DlrunError(
-                f"{when}: {name} is {value}",
-                "try a smaller optimizer.lr, or trainer.precision 32-true",
-            )
+        part, _, metric = name.partition("_")
+        short = {"accuracy": "acc."}.get(metric, metric)
+        words[part] = f"{words.get(part, part)} {short} {value:.4f}"
+    return "  ".join(words.values())
 
 
 def _scaler(trainer: pl.Trainer) -> Any:

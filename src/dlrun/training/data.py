@@ -169,10 +169,11 @@ class ArrayData(pl.LightningDataModule):
         """A hash of all the data."""
         return fingerprint(array for part in self.sets.values() for array in part.arrays())
 
-    def first_batch(self) -> tuple[Any, Tensor]:
-        """The training set's first rows: for a probe."""
-        train = self.sets["train"]
-        return train[np.arange(min(self.batch_size, len(train)))]
+    def first_batch_loader(self) -> DataLoader[Any]:
+        """The training set's first rows as the only batch: for a probe."""
+        data: Any = self.sets["train"]
+        rows = np.arange(min(self.batch_size, len(data)))
+        return DataLoader(data, sampler=[rows], batch_size=None, collate_fn=_unchanged)
 
     def _loader(self, part: str, seed: int | None) -> DataLoader[Any]:
         rank, world_size = (

@@ -1,161 +1,176 @@
-"""Train a network on the accelerator that works, evaluate it, save it."""
+"""Train a network on the accelerator that works, test it, keep its weights."""
 
-import logging
 import os
-import signal
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor, nn
 from torchinfo import summary
 
-from dlrun.accelerator import Report, run_on
-from dlrun.errors import ConfigError, Terminated
+from dlrun.accelerator import Report, check_processes, run_on
+from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.models import tensor_file
 from dlrun.screen import counted
 from dlrun.session import Session
-from dlrun.training import checkpoint, tensor_file
-from dlrun.training.callbacks import EpochRecorder, require_finite
+from dlrun.store.steps import require_finite
+from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
-from dlrun.training.module import Classifier
+from dlrun.training.module import NetworkModule
+from dlrun.training.objective import Objective
 
 if TYPE_CHECKING:
-    from dlrun.experiments.sections import Network
+    from dlrun.config.sections import NetworkConfig
 
-AUTOCAST = {"bf16": torch.bfloat16, "16": torch.float16}
+WEIGHTS = "weights.pt"
+GROWN = 10.0  # times the first epoch's loss: no noise of batches does that
+LOST = r"(?i)\bgloo\b|connection (reset|closed)|broken pipe|by peer|watchdog"
+HUGE = 1e9  # where the first epoch has diverged already
+DECIDED = "DLRUN_DEVICE"  # tells the processes that help this one which device it chose
 
 
-def fit(
-    config: "Network",
-    session: Session,
-    build: Callable[[], nn.Module],
-    data: ArrayData,
-    classes: int,
-    example: Tensor,
-) -> tuple[dict[str, float], Report, int]:
-    """Train and test a network; writes metrics.csv, weights.pt and summary.txt.
+class Fit:
+    """One network, its data and what it is trained for.
 
     Args:
         config: seed, optimizer, trainer, accelerator.
         session: where everything goes.
         build: makes the untrained network; called again for every attempt.
         data: the batches.
-        classes: how many there are.
-        example: an input of the network, for the summary.
-
-    Returns:
-        the last epoch's and the test metrics, the accelerator, the number of parameters.
+        objective: loss and metrics.
     """
-    parameters = write_summary(build(), example, session)
-    with session.phase("data"):
-        data_hash = data.fingerprint()
 
-    def probe(device: str) -> None:
-        pl.seed_everything(config.seed, verbose=False)
-        training_step(Classifier(build(), config.optimizer, classes), data, device, config)
+    def __init__(
+        self,
+        config: "NetworkConfig",
+        session: Session,
+        build: Callable[[], nn.Module],
+        data: ArrayData,
+        objective: Objective,
+    ) -> None:
+        self._config, self._session = config, session
+        self._build, self._data, self._objective = build, data, objective
+        self._tried = False
 
-    def run(device: str) -> dict[str, float]:
-        return _run(config, session, build, data, data_hash, classes, device)
+    def run(self) -> tuple[dict[str, float], Report]:
+        """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings).
 
-    metrics, report = run_on(
-        config.accelerator,
-        fallback=config.fallback,
-        probe=probe,
-        run=run,
-        warn=session.screen.warn,
-    )
-    return metrics, report, parameters
-
-
-def training_step(module: Classifier, data: ArrayData, device: str, config: "Network") -> None:
-    """One real forward, backward and optimizer step on a device; raises what fails there."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as Lightning does
-    torch.use_deterministic_algorithms(config.trainer.deterministic)
-    module.to(device)
-    inputs, targets = data.transfer_batch_to_device(data.first_batch(), torch.device(device), 0)
-    optimizer = module.configure_optimizers()
-    bits, _, mixed = config.trainer.precision.partition("-")
-    dtype = AUTOCAST.get(bits)
-    with torch.autocast(device, dtype, enabled=mixed == "mixed" and dtype is not None):
-        loss = module.loss(module(inputs), targets)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    loss.item()  # waits for the device
-
-
-def _run(
-    config: "Network",
-    session: Session,
-    build: Callable[[], nn.Module],
-    data: ArrayData,
-    data_hash: str,
-    classes: int,
-    device: str,
-) -> dict[str, float]:
-    start = None
-    if session.resume_from is not None:
-        start = checkpoint.load(session.resume_from, data_hash, session.screen)
-    pl.seed_everything(config.seed, verbose=False)
-    module = Classifier(build(), config.optimizer, classes)
-    epochs, done = config.trainer.max_epochs, 0
-    if start is not None:
-        module.network.load_state_dict(start.network)
-        data.first_epoch = done = start.epochs
-        config.trainer.refuse_fewer_than(done)
-    left = counted(epochs - done, "epoch")
-    after = f" after the {done} that are done" if done else ""
-    session.screen.note(f"training {left} on {device}{after}")
-    with session.screen.progress("training", epochs, "epochs") as bar, session.stop.in_steps():
-        recorder = EpochRecorder(
-            session.folder,
-            bar,
-            epochs=epochs,
-            seed=config.seed,
-            data=data_hash,
-            start=start,
-            after_step=session.stop.after_step,
+        Returns the last epoch's and the test metrics, and the accelerator.
+        """
+        with self._session.phase("data"):
+            self._fingerprint = self._data.fingerprint()
+        decided = os.environ.get(DECIDED)
+        if decided and not self._session.folder.writes:  # a helper does as its owner decided
+            return self._attempt(decided), Report(self._config.accelerator, decided, None)
+        return run_on(
+            self._config.accelerator,
+            fallback=self._config.fallback,
+            probe=self._probe,
+            run=self._attempt,
+            warn=self._session.screen.warn,
+            world=self._config.world,
         )
-        trainer = make_trainer(config, device, [recorder], epochs - done)
-        try:
-            with session.phase("fit"):
-                if done < epochs:
-                    _stoppable(trainer.fit, module, datamodule=data)
-        finally:
-            session.progress = recorder.last
-    with session.phase("test"):
-        _stoppable(trainer.test, module, datamodule=data, verbose=False)
+
+    def _probe(self, device: str) -> None:
+        """One real training step on a device, in the run's own precision; raises what fails."""
+        pl.seed_everything(self._config.seed, verbose=False)
+        trainer = pl.Trainer(
+            accelerator=device,
+            devices=1,
+            precision=self._config.trainer.precision,
+            deterministic=self._config.trainer.deterministic,
+            max_steps=1,
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        module = self._module()
+        trainer.fit(module, self._data.first_batch_loader())
+        float(module.train_metrics.finish()["train_loss"])  # waits for the device
+
+    def _module(self) -> NetworkModule:
+        return NetworkModule(self._build(), self._config.optimizer, self._objective)
+
+    def _attempt(self, device: str) -> dict[str, float]:
+        """The whole run on a device; the first attempt goes on from the checkpoint."""
+        config, session, steps = self._config, self._session, self._session.steps
+        if self._tried:
+            steps.discard()
+        self._tried = True
+        epochs = config.trainer.max_epochs
+        columns = [
+            f"{part}_{name}" for part in ("train", "valid") for name in self._objective.columns()
+        ]
+        found = steps.begin(["epoch", *columns, "seconds"], self._fingerprint, epochs, "epoch")
+        start = tensor_file.parse(found.state, session.folder.path) if found else None
+        pl.seed_everything(config.seed, verbose=False)
+        module = self._module()
+        if start is not None:
+            module.network.load_state_dict(start["network"])
+        done = self._data.first_epoch = len(steps.rows)
+        left = counted(epochs - done, "epoch")
+        after = f" after the {done} that are done" if done else ""
+        session.screen.note(f"training {left} on {device}{after}")
+        os.environ[DECIDED] = device
+        check_processes(device, config.trainer.devices)
+        with steps.progress("training", epochs, "epoch") as bar:
+            recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
+            trainer = make_trainer(config, device, [recorder], epochs - done)
+            self._check_share(trainer)
+            try:
+                with session.phase("fit"):
+                    if done < epochs:
+                        trainer.fit(module, datamodule=self._data)
+                with session.phase("test"):
+                    trainer.test(module, datamodule=self._data, verbose=False)
+            except Exception as error:
+                _end_helpers(trainer)
+                if trainer.world_size > 1 and re.search(LOST, str(error)):
+                    raise DlrunError(
+                        f"a process of the {trainer.world_size} that train together has ended",
+                        f"what it said stands above; to the others it is: {first_line(error)}",
+                    ) from error
+                raise
         metrics = module.test_metrics.finish()
         require_finite(metrics, "test")
-    weights = {name: value.cpu() for name, value in module.network.state_dict().items()}
-    with session.folder.replacing("weights.pt") as path:
-        path.write_bytes(tensor_file.serialized(weights))
-    return recorder.last | metrics
+        if problem := diverged([row["train_loss"] for row in steps.rows]):
+            session.screen.warn(problem)
+        weights = {name: value.cpu() for name, value in module.network.state_dict().items()}
+        session.keep(WEIGHTS, tensor_file.serialized(weights))
+        last = {name: steps.rows[-1][name] for name in columns}
+        return last | metrics
+
+    def _check_share(self, trainer: pl.Trainer) -> None:
+        """Raises ConfigError where a process would get no row of a part of the data."""
+        for part, rows in self._data.sets.items():
+            if len(rows) < trainer.world_size:
+                raise ConfigError(
+                    f"{counted(len(rows), 'row')} of {part} data for "
+                    f"{trainer.world_size} processes",
+                    "fewer trainer.devices, or more rows",
+                )
 
 
-def _stoppable(step: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
-    """Lightning's own ends after a signal become ours; it must not keep ignoring Ctrl-C either."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        step(*args, **kwargs)
-    except SIGTERMException:
-        raise Terminated from None
-    except SystemExit:  # Lightning ends the process after Ctrl-C; the run has still to say how
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGINT, handler)
+def diverged(losses: Sequence[float]) -> str | None:
+    """What to say of training losses that grew instead of falling; None where they did not."""
+    first, last = losses[0], losses[-1]
+    if last <= HUGE and (first <= 0 or last <= GROWN * first):
+        return None
+    return (
+        f"the training loss is {last:.3g} (in the first epoch {first:.3g}): the training "
+        "diverged; try a smaller optimizer.lr"
+    )
 
 
 def make_trainer(
-    config: "Network", device: str, callbacks: list[pl.Callback], epochs: int
+    config: "NetworkConfig", device: str, callbacks: list[pl.Callback], epochs: int
 ) -> pl.Trainer:
     """A quiet Trainer. Raises ConfigError where Lightning refuses the config's values."""
-    quiet_lightning()
-    # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset:
-    # a tenth of the LSTM's time, and no part of giving the same numbers.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     section = config.trainer
     cores = os.cpu_count() or 1
     if device == "cpu" and isinstance(section.devices, int) and section.devices > cores:
@@ -180,8 +195,16 @@ def make_trainer(
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError) as error:
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
+
+
+def _end_helpers(trainer: pl.Trainer) -> None:
+    """End the processes that would wait for this one; a stop that is asked for ends them itself."""
+    launcher = trainer.strategy.launcher
+    if isinstance(launcher, _SubprocessScriptLauncher):
+        for process in launcher.procs:
+            process.kill()
 
 
 def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
@@ -199,12 +222,3 @@ def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
     if session.show_summary:
         session.screen.show(text)
     return int(statistics.total_params)
-
-
-def quiet_lightning() -> None:
-    """Lightning's warnings go to the run's log, not to the screen; its tips nowhere."""
-    for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)

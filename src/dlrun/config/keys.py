@@ -1,0 +1,41 @@
+"""The keys of a config by name: which one was probably meant."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+
+from dlrun.config.schema import Section
+
+
+def all_keys(schema: type[Section], prefix: str = "") -> Iterator[str]:
+    """Every key of a schema, dotted: `optimizer`, `optimizer.lr`, ..."""
+    for name, field in schema.model_fields.items():
+        yield prefix + name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield from all_keys(field.annotation, f"{prefix}{name}.")
+
+
+def meant(path: Sequence[str], schema: type[Section]) -> str | None:
+    """The key that a wrong one probably stands for, dotted; None where none is near.
+
+    A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
+    another section (`lr` -> `optimizer.lr`), then one that ends so (`epochs` ->
+    `trainer.max_epochs`), then any of a similar name.
+    """
+    *parent, name = path
+    keys = list(all_keys(schema))
+    siblings = [key for key in keys if key.split(".")[:-1] == parent]
+    by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    for candidates in ({key.rpartition(".")[2]: key for key in siblings}, by_leaf):
+        if name in candidates:
+            return candidates[name]
+        if candidates is not by_leaf and (close := _close(name, candidates)):
+            return candidates[close]
+    if endings := [key for key in keys if key.endswith(f"_{name}")]:
+        return endings[0]
+    close = _close(name, by_leaf)
+    return by_leaf[close] if close else None
+
+
+def _close(name: str, names: Iterable[str]) -> str | None:
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return found[0] if found else None

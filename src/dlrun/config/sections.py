@@ -1,0 +1,100 @@
+"""The config sections that several experiments share: types and bounds; the values are in YAML."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from dlrun.config.schema import (
+    BatchSize,
+    Count,
+    LocalPath,
+    PositiveInt,
+    Section,
+    Seed,
+    absolute,
+)
+
+
+def _absolute_where_it_is(text: str) -> str:
+    path = Path(text).expanduser()
+    try:
+        return str(absolute(path)) if path.exists() else text
+    except OSError:  # too long for a path: then it is a name
+        return text
+
+
+# A name of something known, or a path; a path that is there is made absolute, as LocalPath is.
+NameOrPath = Annotated[str, AfterValidator(_absolute_where_it_is)]
+
+
+class Reference(Section):
+    """Published metrics and where they stand."""
+
+    source: str
+    book: dict[str, float]
+    notebook: dict[str, float]
+
+
+class ExperimentConfig(Section):
+    """What every experiment's config has."""
+
+    seed: Seed
+    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    fallback: bool
+
+    @property
+    def source(self) -> str | None:
+        """Where the data come from; `sample` is generated."""
+        return getattr(getattr(self, "data", None), "source", None)
+
+    @property
+    def world(self) -> int | None:
+        """Processes that share the work; None where the accelerator decides."""
+        return 1
+
+
+class Optimizer(Section):
+    """An optimizer of torch.optim."""
+
+    name: Literal["rmsprop", "adam", "adamw", "sgd"]
+    lr: Annotated[float, Field(gt=0)]
+
+
+class Trainer(Section):
+    """Arguments of lightning.pytorch.Trainer."""
+
+    max_epochs: PositiveInt
+    deterministic: bool
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+    devices: PositiveInt | list[Count] | Literal["auto"]
+    num_nodes: PositiveInt
+    strategy: Literal["auto", "ddp"]
+
+
+class NetworkConfig(ExperimentConfig):
+    """What the config of an experiment that trains a network has."""
+
+    batch_size: BatchSize
+    optimizer: Optimizer
+    trainer: Trainer
+
+    @property
+    def world(self) -> int | None:
+        """Processes that share the work; None where the accelerator decides."""
+        devices = self.trainer.devices
+        if devices == "auto":
+            return None
+        return (devices if isinstance(devices, int) else len(devices)) * self.trainer.num_nodes
+
+
+class ReviewsData(Section):
+    """Which reviews, and how they become ids."""
+
+    source: Literal["stanford", "keras", "sample"]
+    archive: LocalPath | None
+    word_index: LocalPath | None
+    mirrors: list[str]
+    num_words: Annotated[int, Field(ge=10, le=2**15)]
+    validation: PositiveInt
+    sample_reviews: Annotated[int, Field(ge=10, le=100_000)]

@@ -1,0 +1,1 @@
+"""What an experiment declares, and how experiments are found. All other code asks these."""

@@ -1,0 +1,75 @@
+"""What an experiment declares: everything that other code must know about it."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from dlrun.config.sections import ExperimentConfig
+from dlrun.errors import DlrunError
+from dlrun.session import Results, Session
+from dlrun.store.stored import StoredRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from dlrun.data.dataset import Dataset
+
+C = TypeVar("C", bound=ExperimentConfig)
+
+HOW = frozenset({"accelerator", "fallback"})  # how a run is done, not what
+
+
+@dataclass(frozen=True)
+class Argument:
+    """The positional arguments of an experiment's command: the items of a list in its config."""
+
+    key: str
+    metavar: str
+    help: str
+
+
+class Experiment(ABC, Generic[C]):
+    """A declaration; one object of a subclass is named by the entry point.
+
+    name: of the command and the entry point.
+    schema: the Config, which holds the values of `configs/<name>.yaml`, with types and bounds.
+    argument: the command's positional arguments.
+    resumable: whether a run that was stopped can go on.
+    may_change: keys that a resume may set, beside accelerator and fallback.
+    compared_by: keys whose default the published figures depend on, or sections of such keys.
+    """
+
+    name: ClassVar[str]
+    schema: type[C]
+    argument: ClassVar[Argument | None] = None
+    resumable: ClassVar[bool] = True
+    may_change: ClassVar[frozenset[str]] = frozenset()
+    compared_by: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def run(self, config: C, session: Session) -> Results:
+        """Run it; everything that it writes goes into session.folder."""
+
+    def check(self, config: C, runs_dir: Path) -> None:
+        """What can be known before a run gets its folder. Raises ConfigError or DataError."""
+
+    def dataset(self) -> "Dataset | None":
+        """The data that it needs, for `dlrun data`; None where it needs none that have a name."""
+        return None
+
+    def total_steps(self, config: C) -> int | None:
+        """How many steps (epochs, lambdas) a whole run has; None where it has none."""
+        return None
+
+    def network(self, run: StoredRun, config: C) -> "nn.Module":
+        """The trained network of a run, in eval mode, on the CPU."""
+        raise DlrunError(f"{self.name} trains no network")
+
+    def draw(self, run: StoredRun, config: C) -> "dict[str, Figure]":
+        """The figures of a run by their file names, from its files alone."""
+        return {}
+
+
+AnyExperiment = Experiment[Any]

@@ -1,0 +1,75 @@
+"""What the experiments on the reviews have in common."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from dlrun.config.sections import NetworkConfig, Reference, ReviewsData
+from dlrun.declaration.network import Loaded, NetworkExperiment
+from dlrun.session import Origin
+
+if TYPE_CHECKING:
+    from dlrun.data.dataset import Dataset
+    from dlrun.data.imdb import Reviews
+    from dlrun.training.data import ArrayData
+    from dlrun.training.objective import Objective
+
+PLACE_OF_DATA = frozenset({"data.archive", "data.word_index", "data.mirrors"})
+COMPARED_BY = ("data.num_words", "data.validation")
+
+
+def origin(reviews: "Reviews") -> Origin:
+    """Where the reviews come from."""
+    return Origin(reviews.origin, reviews.differs)
+
+
+def assets(reviews: "Reviews", **more: Any) -> dict[str, Any]:
+    """What a later use of a model needs to read a review as this run did."""
+    from dlrun.data.text import FIRST_WORD, PAD, START, UNKNOWN  # slow: numpy, scipy
+
+    ids = {"pad": PAD, "start": START, "unknown": UNKNOWN, "first_word": FIRST_WORD}
+    return {
+        "labels": ["negative", "positive"],
+        "width": reviews.width,
+        "preprocessing": {"ids": ids, **more},
+        "vocabulary": reviews.vocabulary,
+    }
+
+
+class ReviewsConfig(NetworkConfig):
+    """What the config of a network on the reviews has."""
+
+    data: ReviewsData
+    reference: Reference
+
+
+R = TypeVar("R", bound=ReviewsConfig)
+
+
+class ReviewsExperiment(NetworkExperiment[R]):
+    """A network that tells positive reviews from negative ones."""
+
+    may_change = NetworkExperiment.may_change | PLACE_OF_DATA
+    compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, *COMPARED_BY)
+
+    def check(self, config: R, runs_dir: Path) -> None:
+        """The data's files are there."""
+        from dlrun.data import imdb
+
+        super().check(config, runs_dir)
+        imdb.check(config.data, config.world)
+
+    def dataset(self) -> "Dataset":
+        """The reviews."""
+        from dlrun.data import imdb
+
+        return imdb.DATASET
+
+    def loaded(self, data: "ArrayData", reviews: "Reviews", **preprocessing: Any) -> Loaded:
+        """The batches with what they were made of."""
+        return Loaded(data, origin(reviews), assets(reviews, **preprocessing))
+
+    def objective(self, config: R, assets: dict[str, Any]) -> "Objective":
+        """Two classes."""
+        from dlrun.training.objective import classification
+
+        return classification(2)

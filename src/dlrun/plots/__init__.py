@@ -1,0 +1,1 @@
+"""Figures: tables and records in, a matplotlib Figure out. Nothing is read or written here."""

@@ -1,0 +1,48 @@
+"""How all figures look, whatever the user's own matplotlib settings are."""
+
+import io
+from collections.abc import Callable
+from typing import ParamSpec
+
+import matplotlib
+import matplotlib.figure
+
+COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
+NAMES = {"train": "training", "valid": "validation", "test": "test"}
+DPI = 120
+
+P = ParamSpec("P")
+
+
+class Figure(matplotlib.figure.Figure):
+    """Shown by a notebook as it is saved, without pyplot's state."""
+
+    def _repr_png_(self) -> bytes:
+        return to_png(self)
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with matplotlib's defaults; the user's settings are back afterwards."""
+
+    def drawn(*arguments: P.args, **options: P.kwargs) -> Figure:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            return draw(*arguments, **options)
+
+    drawn.__doc__ = draw.__doc__
+    return drawn
+
+
+def to_png(figure: matplotlib.figure.Figure) -> bytes:
+    """The figure as a PNG file's bytes."""
+    stream = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        figure.savefig(stream, dpi=DPI, format="png")
+    return stream.getvalue()
+
+
+def plain(text: str, length: int) -> str:
+    """Short, printable, and without matplotlib's formula signs."""
+    text = "".join(char if char.isprintable() else "?" for char in text).replace("$", r"\$")
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,119 @@
+"""The end of a run: its figures, and the last lines on the screen."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.config.sections import ExperimentConfig
+from dlrun.declaration.experiment import AnyExperiment
+from dlrun.errors import DlrunError, first_line
+from dlrun.screen import Screen, printable
+from dlrun.session import Results
+from dlrun.store.folder import RunFolder, to_json
+from dlrun.store.record import RESULTS, Record
+from dlrun.store.stored import StoredRun
+
+log = logging.getLogger("dlrun")
+
+
+def draw(
+    experiment: AnyExperiment,
+    config: ExperimentConfig,
+    run: StoredRun,
+    folder: RunFolder,
+    screen: Screen,
+) -> list[str]:
+    """Draw a run's figures into a folder; their names. One that fails loses nothing else."""
+    from dlrun.plots.style import to_png  # slow: matplotlib
+
+    try:
+        figures = {name: to_png(figure) for name, figure in experiment.draw(run, config).items()}
+    except (Exception, SystemExit) as error:  # a font, a backend: no reason to lose the result
+        log.exception("the figures")
+        screen.warn(f"the figures could not be drawn: {first_line(error)}")
+        return []
+    for name, content in figures.items():
+        folder.write(name, content)
+    return list(figures)
+
+
+def print_json(folder: RunFolder, screen: Screen) -> None:
+    """results.json on stdout."""
+    with contextlib.suppress(FileNotFoundError):  # it could not be written, and the error says so
+        screen.out.file.write((folder.path / RESULTS).read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
+    """Before a run has a record: what goes wrong in the block is a JSON object on stdout too."""
+    try:
+        yield
+    except DlrunError as error:
+        if wanted:
+            about = {"status": "failed", "error": error.message, "hint": error.hint}
+            screen.out.file.write(to_json(about))
+        raise
+
+
+def show(
+    record: Record, results: Results, folder: Path, screen: Screen, *, summary: bool = False
+) -> None:
+    """The last lines: the result, the published figures beside it, where everything is."""
+    for part in results.shown:
+        screen.show(part)
+    if any(isinstance(value, float) for value in record.metrics.values()):
+        screen.show(_metrics(record))
+    else:  # photographs: their labels stand above
+        counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
+        screen.show(Text(counts))
+    if summary and not (folder / "summary.txt").exists():
+        screen.note(f"{record.experiment} has no layers to summarise")
+    lines = [("data", record.data)]
+    if record.reference_differs and published(record, ignoring_differences=True):
+        lines.append(("book", f"not compared: {record.reference_differs}"))
+    used = results.accelerator.used
+    lines.append(("time", f"{record.seconds.get('total', 0):.1f} s on {used}"))
+    lines += [("figure", str(folder / figure)) for figure in record.figures]
+    lines.append(("run", str(folder)))
+    for label, text in lines:
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+
+
+def published(record: Record, *, ignoring_differences: bool = False) -> dict[str, dict[str, float]]:
+    """The published metrics by edition, where they may stand beside this run's."""
+    if record.reference_differs and not ignoring_differences:
+        return {}
+    return {
+        edition: values
+        for edition in ("book", "notebook")
+        if isinstance(values := record.reference.get(edition), dict)
+        and any(isinstance(value, float) for value in values.values())
+    }
+
+
+def _metrics(record: Record) -> Table:
+    table = Table(box=None, pad_edge=False)
+    beside = published(record)
+    for column in ("metric", record.experiment, *beside):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for metric, value in record.metrics.items():
+        theirs = [number(values.get(metric)) for values in beside.values()]
+        table.add_row(Text(printable(metric)), number(value), *theirs)
+    return table
+
+
+def number(value: Any) -> str:
+    """A metric as it is shown."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return escape(printable(str(value)))
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"

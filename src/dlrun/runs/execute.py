@@ -1,0 +1,65 @@
+"""Start a run: from the options to a claimed folder."""
+
+from pathlib import Path
+
+from rich.text import Text
+
+from dlrun import accelerator, session
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.validation import read_layers, to_yaml, validate
+from dlrun.declaration import registry
+from dlrun.declaration.experiment import AnyExperiment
+from dlrun.runs import ending
+from dlrun.runs.live import Live, locked
+from dlrun.runs.options import Options
+from dlrun.runs.ranks import is_helper
+from dlrun.screen import Screen
+from dlrun.store.folder import RunFolder, check_name, check_writable
+
+
+def resolve(name: str, options: Options) -> ExperimentConfig:
+    """An experiment's validated config. Raises ConfigError with every fault."""
+    entry = registry.entry(name)
+    layer = read_layers(
+        name, [entry.defaults, *options.config, *options.overrides, *options.values]
+    )
+    config: ExperimentConfig = validate(entry.load().schema, layer, name)
+    return config
+
+
+def execute(name: str, options: Options) -> tuple[int, Path | None]:
+    """Run an experiment; returns the exit code and the run's folder (None for a dry run).
+
+    Raises whatever ended the run early, after the record says so.
+    """
+    screen = options.screen or Screen(
+        quiet=options.quiet, results=options.results and not options.json
+    )
+    with ending.errors_as_json(screen, wanted=options.json):
+        config = resolve(name, options)
+        experiment = registry.load(name)
+        _check(experiment, config, options)
+        runs_dir = session.runs_dir(options.runs_dir)
+        if options.dry_run:
+            text = config.model_dump_json(indent=2) if options.json else to_yaml(config)
+            screen.out.print(Text(text.rstrip()))
+            screen.note(f"dry run: the config is valid; a run would go into {runs_dir / name}")
+            return 0, None
+        if is_helper(config):
+            folder = RunFolder(runs_dir / name, writes=False)
+            screen = Screen(quiet=True, results=False)
+        else:
+            folder = RunFolder.claim(runs_dir, name, options.name)
+    with locked(folder, screen) as check:
+        live = Live(experiment, config, folder, screen, options, check=check)
+        return live.run(), folder.path
+
+
+def _check(experiment: AnyExperiment, config: ExperimentConfig, options: Options) -> None:
+    """All that can be known before a run gets its folder. Raises DlrunError."""
+    check_name(options.name)
+    runs_dir = session.runs_dir(options.runs_dir)
+    check_writable(runs_dir)
+    experiment.check(config, runs_dir)
+    if not config.fallback:
+        accelerator.require(config.accelerator)

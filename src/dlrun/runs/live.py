@@ -1,0 +1,287 @@
+"""A living run: its record is written when it starts and when it ends, whatever happens."""
+
+import contextlib
+import logging
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from dlrun import session
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.validation import to_yaml
+from dlrun.declaration import registry
+from dlrun.declaration.experiment import HOW, AnyExperiment
+from dlrun.errors import DlrunError, Stopped
+from dlrun.locks import HeldError, held
+from dlrun.runs import ending
+from dlrun.runs.faults import explained, message_of
+from dlrun.runs.logs import logging_to
+from dlrun.runs.options import Options
+from dlrun.runs.ranks import alone
+from dlrun.runs.reference import why_not_compared
+from dlrun.screen import Screen
+from dlrun.session import Results, Session
+from dlrun.stopping import Stop
+from dlrun.store import environment
+from dlrun.store.checkpoint import drop_previous
+from dlrun.store.folder import RunFolder
+from dlrun.store.record import (
+    ENVIRONMENT,
+    FORMAT,
+    LOCK,
+    RESULTS,
+    Accelerator,
+    Record,
+    Status,
+    read_environment,
+)
+from dlrun.store.steps import Steps
+from dlrun.store.stored import StoredRun
+
+log = logging.getLogger("dlrun")
+
+PLACE = ("epoch", "seconds")  # of a row in metrics.csv, no metric
+
+
+class Live:
+    """A run of an experiment in its folder.
+
+    Args:
+        experiment: what is run.
+        config: with which values.
+        folder: claimed for this run, or an earlier one's.
+        screen: what the user sees.
+        options: where the data are, what to print.
+        record: of the earlier run that is resumed.
+        check: raises where the run's lock is not this process's any more.
+    """
+
+    def __init__(
+        self,
+        experiment: AnyExperiment,
+        config: ExperimentConfig,
+        folder: RunFolder,
+        screen: Screen,
+        options: Options,
+        record: Record | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.experiment, self.config, self.folder = experiment, config, folder
+        self.screen, self.options = screen, options
+        self.package = registry.entry(experiment.name).package
+        self.begun = self.finished = False
+        self.resuming = record is not None
+        self.record = record or self._new_record()
+        stop = Stop()
+        self.session = Session(
+            folder=folder,
+            screen=screen,
+            stop=stop,
+            steps=Steps(
+                folder,
+                screen,
+                stop,
+                self.record.id,
+                resuming=self.resuming,
+                on_begin=self._go_on,
+                check=check,
+            ),
+            data_dir=session.data_dir(options.data_dir),
+            runs_dir=session.runs_dir(options.runs_dir),
+            show_summary=options.summary,
+        )
+
+    def run(self) -> int:
+        """Run to the end; the exit code. Raises what ended it early, after the record says so."""
+        with logging_to(self.folder), self.session.stop.listening(), alone(self.config):
+            try:
+                results = self._run()
+            finally:
+                if self.options.json:  # of a run that failed or was stopped too
+                    ending.print_json(self.folder, self.screen)
+            ending.show(
+                self.record,
+                results,
+                self.folder.path,
+                self.screen,
+                summary=self.options.summary,
+            )
+            return results.exit_code
+
+    def _run(self) -> Results:
+        started = time.perf_counter()
+        try:
+            self._begin()
+            results = self.experiment.run(self.config, self.session)
+            if self.folder.writes:
+                self._finish(results, started)
+        except BaseException as error:
+            if self.finished and isinstance(error, Stopped):  # too late: all is written
+                return results
+            if isinstance(error, Stopped) and not self.folder.writes:  # the run's owner says it
+                raise SystemExit(error.exit_code) from None
+            log.error("%s", "".join(traceback.format_exception(error)))
+            self._end_early(error, started)
+            raise explained(error, self.folder.path, self.package) from error
+        return results
+
+    def _new_record(self) -> Record:
+        return Record(
+            format=FORMAT,
+            id=uuid.uuid4().hex,
+            experiment=self.experiment.name,
+            status="running",
+            run=str(self.folder.path),
+            started=_now(),
+            seed=self.config.seed,
+            source=self.config.source,
+        )
+
+    def _begin(self) -> None:
+        """The record before anything is done: begun, with which config, code and packages."""
+        if not self.folder.writes:
+            return
+        self.folder.remove_temporary()
+        self.screen.note(f"run folder: {self.folder.path}")
+        if self.resuming:  # _go_on, once the checkpoint is known to be the run's
+            return
+        self.begun = True
+        about = environment.describe(self.package)
+        about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
+        self.folder.write_json(ENVIRONMENT, about)
+        self._save()
+        # Last: a folder with a config.yaml is a run, and has the other two.
+        self.folder.write_text("config.yaml", to_yaml(self.config))
+        self.folder.sync()
+
+    def _go_on(self) -> None:
+        """The record of a resumed run, whose checkpoint has been accepted."""
+        if not (self.resuming and self.folder.writes):
+            return
+        self.begun = True
+        self._save(resumed=_now(), run=str(self.folder.path))
+        begun = read_environment(self.folder.path).config
+        kept = {key: begun[key] for key in HOW if key in begun}
+        self.folder.write_text("config.yaml", to_yaml(self.config.model_copy(update=kept)))
+        self.folder.sync()
+
+    def _save(self, status: Status = "running", **changes: Any) -> None:
+        record = self.record.model_copy(update={"status": status, **changes})
+        self.folder.write_json(RESULTS, record.model_dump())
+        self.record = record
+
+    def _finish(self, results: Results, started: float) -> None:
+        if taken := results.more.keys() & Record.model_fields.keys():
+            raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
+        changes = {
+            "ended": _now(),
+            "steps": len(self.session.steps.rows) or None,
+            "result_steps": len(self.session.steps.rows),
+            "data": results.origin.text,
+            "metrics": as_numbers(results.metrics),
+            "reference": results.reference,
+            "reference_differs": why_not_compared(self.experiment, self.config, results),
+            "accelerator": Accelerator(**asdict(results.accelerator)),
+            "files": self.session.files,
+            "error": None,
+            **results.more,
+        }
+        first = self.record.result_steps is None
+        if first:
+            self.session.put_kept()
+        run = StoredRun(self.folder.path, self.record.model_copy(update=changes))
+        with self.session.phase("figures"):
+            figures = ending.draw(self.experiment, self.config, run, self.folder, self.screen)
+        self.session.seconds["total"] = time.perf_counter() - started
+        if not first:  # an earlier result stays whole up to here
+            self.session.put_kept()
+        self._save("finished", figures=figures, seconds=self.session.seconds, **changes)
+        self.finished = True
+        self.folder.sync()
+
+    def _end_early(self, error: BaseException, started: float) -> None:
+        """The record of a run that did not finish; on a full disk the older checkpoint makes room.
+
+        A result that was there before, and is being extended, stays.
+        """
+        self.session.drop_kept()
+        if not (self.folder.writes and self.begun):  # a resume that was refused changed nothing
+            return
+        stopped = isinstance(error, Stopped | KeyboardInterrupt)
+        steps = self.session.steps
+        self.session.seconds["total"] = time.perf_counter() - started
+        changes: dict[str, Any] = {
+            "ended": _now(),
+            "error": message_of(explained(error, self.folder.path, self.package)),
+            "steps": len(steps.rows) or self.record.steps,
+        }
+        if self.record.result_steps is None:
+            newest = steps.rows[-1] if steps.rows else {}
+            changes["metrics"] = {name: newest[name] for name in newest if name not in PLACE}
+            changes["seconds"] = self.session.seconds
+        status: Status = "interrupted" if stopped else "failed"
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            try:
+                self._save(status, **changes)
+            except OSError:
+                drop_previous(self.folder)
+                self._save(status, **changes)
+            self.folder.sync()
+        if stopped and self.experiment.resumable:
+            done = "" if steps.rows else " before the first step was finished"
+            self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")
+
+
+@contextlib.contextmanager
+def locked(folder: RunFolder, screen: Screen) -> Iterator[Callable[[], None]]:
+    """Hold the run's lock: no other process writes into its folder meanwhile.
+
+    What this yields raises DlrunError where the lock was taken away. Raises DlrunError where
+    another process has it.
+    """
+    path = folder.path / LOCK
+    if not folder.writes:
+        yield lambda: None
+        return
+    with ExitStack() as stack:
+        try:
+            is_ours = stack.enter_context(held(path, warn=screen.warn))
+        except HeldError:
+            raise DlrunError(
+                f"{folder.path}: a living process is still writing this run",
+                "wait for it, or end it",
+            ) from None
+        except OSError as error:
+            raise DlrunError(
+                f"{path}: cannot be the run's lock: {error.strerror or error}",
+                "remove it, if no process writes this run",
+            ) from None
+
+        def check() -> None:
+            if folder.path.exists() and not is_ours():
+                raise DlrunError(
+                    f"{path} was removed while the run lived: another process may write there",
+                    f"`dlrun resume {folder.path}` goes on, once no other does",
+                )
+
+        yield check
+
+
+def as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:
+    """Metrics as Python's own numbers. Raises DlrunError for what is none."""
+    found: dict[str, int | float | None] = {}
+    for name, value in metrics.items():
+        plain = value.item() if hasattr(value, "item") else value
+        if not (plain is None or isinstance(plain, int | float)):
+            raise DlrunError(f"the metric {name!r} is no number: {value!r}")
+        found[str(name)] = plain
+    return found
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,36 @@
+"""The run's own log."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+from dlrun.errors import DlrunError
+from dlrun.store.folder import RunFolder
+
+
+@contextlib.contextmanager
+def logging_to(folder: RunFolder) -> Iterator[None]:
+    """Everything that is logged, and every warning, into the run's log.txt; a helper's nowhere."""
+    handler: logging.Handler = logging.NullHandler()
+    if folder.writes:
+        path = folder.path / "log.txt"
+        if path.exists() and not path.is_file():
+            raise DlrunError(f"{path}: not a file that can be written", "remove it")
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root, ours = logging.getLogger(), logging.getLogger("dlrun")
+    level, raising = ours.level, logging.raiseExceptions
+    root.addHandler(handler)
+    ours.setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a full disk: no traceback for each line of the log
+    captured = getattr(warnings.showwarning, "__module__", "") == "logging"  # by whoever calls
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(captured)
+        logging.raiseExceptions = raising
+        ours.setLevel(level)
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,146 @@
+"""`dlrun resume`: go on with a run that was stopped, or extend one that is finished."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from dlrun import session
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.text import Layer, merge, read_file, read_override
+from dlrun.config.validation import validate
+from dlrun.declaration import registry
+from dlrun.declaration.experiment import HOW, AnyExperiment
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs import ending
+from dlrun.runs.live import Live, locked
+from dlrun.runs.options import Options
+from dlrun.runs.ranks import is_helper
+from dlrun.screen import Screen
+from dlrun.store import environment
+from dlrun.store.checkpoint import has_checkpoint
+from dlrun.store.find import find_run
+from dlrun.store.folder import RunFolder
+from dlrun.store.record import FORMAT, Record, read_environment, read_record
+
+
+def resume(run: str, overrides: Sequence[str], options: Options) -> int:
+    """Continue a run in its own folder; returns the exit code.
+
+    Args:
+        run: see find_run.
+        overrides: `--set` texts; only of what may change, for anything else makes another run.
+        options: where the runs and the data are, what to print.
+
+    Raises:
+        ConfigError: no such run, or another value changed than may.
+        DlrunError: the run cannot go on with this code and these packages, or with these data.
+    """
+    screen = Screen(quiet=options.quiet, results=options.results and not options.json)
+    with ExitStack() as stack:
+        with ending.errors_as_json(screen, wanted=options.json):
+            path = find_run(run, session.runs_dir(options.runs_dir))
+            folder = RunFolder(path)
+            if is_helper(_config(path, read_record(path), overrides)):
+                folder, screen = RunFolder(path, writes=False), Screen(quiet=True, results=False)
+            check = stack.enter_context(locked(folder, screen))
+            live = _prepare(folder, overrides, screen, options, check)
+        if live is not None:
+            return live.run()
+    if options.json:
+        ending.print_json(folder, screen)
+    return 0
+
+
+def _prepare(
+    folder: RunFolder,
+    overrides: Sequence[str],
+    screen: Screen,
+    options: Options,
+    check: Callable[[], None],
+) -> Live | None:
+    """The run that goes on, all of it read under its lock; None where nothing is left to do."""
+    path, record = folder.path, read_record(folder.path)
+    experiment, config = registry.load(record.experiment), _config(path, record, overrides)
+    _check_causes(record, path, screen, force=options.force)
+    there = all((path / name).exists() for name in record.files)
+    if _is_complete(experiment, record, config) and there:
+        extends = "; --set trainer.max_epochs=N extends it" if _extends(experiment) else ""
+        screen.note(f"{path}: finished, there is nothing to resume{extends}")
+        return None
+    if record.steps and not has_checkpoint(path):
+        raise DlrunError(
+            f"{path}: its checkpoints are gone, so it cannot go on", _again(record, path)
+        )
+    return Live(experiment, config, folder, screen, options, record, check)
+
+
+def _again(record: Record, path: Path) -> str:
+    return f"start anew with `dlrun {record.experiment} --config {path / 'config.yaml'}`"
+
+
+def _check_causes(record: Record, path: Path, screen: Screen, *, force: bool) -> None:
+    """Raises DlrunError where what causes the numbers is not what it was when the run began."""
+    begun = read_environment(path)
+    others = [
+        f"{name} {there} then, {here} now"
+        for name, here in environment.versions().items()
+        if (there := begun.packages.get(name)) != here
+    ]
+    if begun.code != environment.code_digest(registry.entry(record.experiment).package):
+        others.insert(0, "another version of the code that computes")
+    if not others:
+        return
+    problem = f"{path}: the run would not go on to the same numbers: {'; '.join(others)}"
+    if not force:
+        raise DlrunError(problem, f"{_again(record, path)}, or go on all the same with --force")
+    screen.warn(problem)
+
+
+def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentConfig:
+    """The run's own config with what may change; neither `--set` nor an editor may change more.
+
+    Raises DlrunError where a run like this cannot be resumed at all.
+    """
+    experiment = registry.load(record.experiment)
+    if not experiment.resumable:
+        raise DlrunError(f"{path}: {record.experiment} has nothing to resume", _again(record, path))
+    if record.format < FORMAT:
+        raise DlrunError(
+            f"{path}: made by an older dlrun, which wrote other checkpoints", _again(record, path)
+        )
+    begun = read_environment(path).config
+    layers = [Layer(begun), read_file(path / "config.yaml"), *map(read_override, overrides)]
+    config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
+    may_change = experiment.may_change | HOW
+    changed = _changed(begun, config.model_dump(mode="json")) - may_change
+    if changed:
+        raise ConfigError(
+            f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
+            f"values, only {', '.join(sorted(may_change))} may change",
+            f"another run begins with `dlrun {experiment.name} --config {path / 'config.yaml'}`",
+        )
+    return config
+
+
+def _changed(before: Any, after: Any, key: str = "") -> set[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = before.keys() | after.keys()
+        return {
+            found
+            for name in names
+            for found in _changed(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
+        }
+    return set() if before == after else {key}
+
+
+def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentConfig) -> bool:
+    """Whether nothing is left to do. Raises ConfigError where more is done than is asked for."""
+    total, done = experiment.total_steps(config), record.steps or 0
+    if total is not None and done > total:
+        raise ConfigError(f"{total} steps are asked for, but {done} are done")
+    return record.status == "finished" and done == (total or 0)
+
+
+def _extends(experiment: AnyExperiment) -> bool:
+    return "trainer.max_epochs" in experiment.may_change

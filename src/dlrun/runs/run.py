@@ -1,0 +1,78 @@
+"""A run opened again: read, drawn and used."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlrun import session
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.text import Layer
+from dlrun.config.validation import validate
+from dlrun.declaration import registry
+from dlrun.declaration.experiment import AnyExperiment
+from dlrun.runs.ending import number
+from dlrun.runs.html import table_and_figure
+from dlrun.store.find import find_run
+from dlrun.store.stored import StoredRun, open_stored
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch import nn
+
+
+@dataclass(frozen=True, repr=False)
+class Run(StoredRun):
+    """A run's folder, its record, and the experiment that it is of."""
+
+    @classmethod
+    def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
+        """Open a run by its folder, name or suffix, `latest` or `EXPERIMENT/latest`.
+
+        Raises ConfigError where there is none, DlrunError where its record cannot be read.
+        """
+        stored = open_stored(find_run(str(run), session.runs_dir(runs_dir)))
+        return cls(stored.folder, stored.record)
+
+    @cached_property
+    def experiment(self) -> AnyExperiment:
+        """The declaration. Raises ConfigError where the experiment is not installed."""
+        return registry.load(self.record.experiment)
+
+    @cached_property
+    def config(self) -> ExperimentConfig:
+        """The config, valid. Raises ConfigError."""
+        layer = Layer(self.values)
+        config: ExperimentConfig = validate(self.experiment.schema, layer, self.record.experiment)
+        return config
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words that the network knows, by frequency; empty where it reads none."""
+        return list(self.assets.get("vocabulary", []))
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes; empty where the network tells none apart."""
+        return list(self.assets.get("labels", []))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; of a run that is not finished its newest step."""
+        metrics = dict(self.record.metrics)
+        if not metrics and (self.folder / "metrics.csv").exists() and len(self.metrics):
+            newest = self.metrics.iloc[-1]
+            metrics = {str(name): float(newest[name]) for name in self.metrics.columns}
+        return table_and_figure(self.record, metrics, self.state, self.folder, self.figures)
+
+    def __repr__(self) -> str:
+        tested = {k: v for k, v in self.record.metrics.items() if k.startswith("test_")}
+        found = "".join(f", {name} {number(value)}" for name, value in tested.items())
+        return f"<Run {self.record.experiment}/{self.name}: {self.state}{found}>"
+
+    def network(self) -> "nn.Module":
+        """The trained network, in eval mode, on the CPU."""
+        return self.experiment.network(self, self.config)
+
+    def draw(self) -> "dict[str, Figure]":
+        """The figures anew, by their file names, from the run's files alone."""
+        return self.experiment.draw(self, self.config)

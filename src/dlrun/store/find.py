@@ -1,0 +1,91 @@
+"""Which run is meant: the one place that finds runs, and the one meaning of `latest`."""
+
+import contextlib
+import re
+from pathlib import Path
+
+from dlrun.errors import ConfigError, DlrunError, nearest
+from dlrun.store.folder import LATEST, runs_in
+from dlrun.store.record import ENVIRONMENT, read_record
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
+
+
+def newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+    """The folders of all runs, or of one experiment's, the newest first."""
+    return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
+
+
+def find_run(run: str, runs_dir: Path) -> Path:
+    """The folder of a run.
+
+    Args:
+        run: its folder; its name or suffix; `latest`, the run that was begun last, whatever became
+            of it; `EXPERIMENT/latest`, the same among an experiment's.
+        runs_dir: where runs that are not named by their folder lie.
+
+    Raises ConfigError where there is no such run.
+    """
+    try:
+        return _find(run, runs_dir).resolve()
+    except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such home
+        raise ConfigError(f"{run!r}: no such run: {error}") from None
+
+
+def _find(run: str, runs_dir: Path) -> Path:
+    experiment, slash, last = run.rpartition("/")
+    if last == LATEST and not (Path(run) / "config.yaml").is_file():
+        if slash and "/" in experiment:  # a folder of runs, where `latest` is a text file
+            runs_dir, experiment = Path(experiment).parent, Path(experiment).name
+        found = newest_first(runs_dir, experiment or None)
+        if not found:
+            there = {one.parent.name for one in runs_in(runs_dir)}
+            raise ConfigError(
+                f"{runs_dir / experiment}: no runs here{nearest(experiment, there)}",
+                "name a run's folder, or --runs-dir",
+            )
+        return found[0]
+    folder = Path(run).expanduser()
+    if run and folder.exists():
+        if not (folder / "config.yaml").is_file():
+            raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+        return folder
+    runs = newest_first(runs_dir)
+    named = [one for one in runs if run in (one.name, f"{one.parent.name}/{one.name}")]
+    named = named or [one for one in runs if run and run == suffix(one)]
+    if len(named) > 1:
+        raise ConfigError(
+            f"{len(named)} runs are named {run!r}",
+            f"name one of them whole: {', '.join(one.name for one in named[:5])}",
+        )
+    if not named:
+        names = [LATEST, *(name for one in runs for name in (one.name, suffix(one)))]
+        raise ConfigError(
+            f"{run!r}: no such run, neither here nor in {runs_dir}{nearest(run, names)}",
+            f"{LATEST} is the newest, EXPERIMENT/{LATEST} the newest of an experiment",
+        )
+    return named[0]
+
+
+def suffix(folder: Path) -> str:
+    """A run's name without its time."""
+    stamp = _STAMP.match(folder.name)
+    return folder.name[stamp.end() + 1 :] if stamp else folder.name
+
+
+def _began(folder: Path) -> tuple[str, int, str]:
+    """When a run was begun, as its name says; a renamed one's record does.
+
+    Of two within a second the file that each writes but once, when it begins, tells.
+    """
+    stamp = _STAMP.match(folder.name)
+    began = stamp[0] if stamp else ""
+    if not stamp:
+        with contextlib.suppress(DlrunError):
+            started = read_record(folder).started or ""
+            began = re.sub(r"[-:]|\+.*", "", started) + "Z"
+    try:
+        written = (folder / ENVIRONMENT).stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return began, written, folder.name

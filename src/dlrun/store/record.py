@@ -1,0 +1,124 @@
+"""The record of a run: written when it starts, completed when it ends, read by everything after.
+
+It lies in two files whose names scripts know: results.json (state and result) and environment.json
+(config as begun, code, packages, machine). Runs of dlrun 0.1 are read too: they have no `format`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dlrun.errors import DlrunError
+from dlrun.locks import is_held
+
+FORMAT = 2
+RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
+MAX_BYTES = 64 << 20  # a folder of 100,000 photographs gives half of it
+
+Status = Literal["running", "finished", "failed", "interrupted"]
+State = Literal["running", "finished", "failed", "interrupted", "killed"]
+
+
+class _Part(BaseModel):
+    """What an experiment adds of its own stays in it as an extra field."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+P = TypeVar("P", bound=_Part)
+
+
+class Accelerator(_Part):
+    """`reason` says why `used` is not what was asked for, or why `auto` chose it."""
+
+    requested: str
+    used: str
+    reason: str | None
+
+
+class Environment(_Part):
+    """environment.json: what a run was begun with."""
+
+    dlrun: str
+    code: str | None = None  # of what computes, see environment.code_digest
+    packages: dict[str, str | None] = {}
+    started: str | None = None
+    config: dict[str, Any] = {}
+    threads: int | None = None
+
+
+class Record(_Part):
+    """results.json. `metrics` are the result's, or of an unfinished run its newest step's."""
+
+    format: int = 1
+    id: str = ""
+    experiment: str
+    status: Status
+    run: str = ""
+    started: str | None = None
+    resumed: str | None = None  # when last; `seconds` are those since then
+    ended: str | None = None
+    seed: int | None = None
+    source: str | None = None
+    steps: int | None = None  # finished: epochs, lambdas
+    result_steps: int | None = None  # those that the result is of; while it is extended, fewer
+    data: str = ""
+    metrics: dict[str, int | float | None] = {}
+    reference: dict[str, Any] = {}
+    reference_differs: str | None = None  # why the published figures are of something else
+    accelerator: Accelerator | None = None
+    seconds: dict[str, float] = {}
+    figures: list[str] = []
+    files: dict[str, str] = {}  # SHA-256 of what `network()` reads
+    error: str | None = None
+
+
+def read_record(folder: Path) -> Record:
+    """A run's record. Raises DlrunError where it is missing or damaged."""
+    path = folder / RESULTS
+    if not path.exists() and (folder / "config.yaml").exists():  # of 0.1, which wrote it at the end
+        begun = read_environment(folder)
+        return Record(experiment=folder.parent.name, status="running", started=begun.started)
+    record = _read(Record, path)
+    if record.format > FORMAT:
+        raise DlrunError(f"{path}: written by a newer dlrun", "use that one, or one newer still")
+    return record
+
+
+def read_environment(folder: Path) -> Environment:
+    """What a run was begun with. Raises DlrunError where it is missing or damaged."""
+    return _read(Environment, folder / ENVIRONMENT)
+
+
+def state_of(folder: Path, record: Record) -> State:
+    """The record's status; a run that is not finished and that nobody holds was killed."""
+    if record.status == "running" and not is_held(folder / LOCK):
+        return "killed"
+    return record.status
+
+
+def _read(kind: type[P], path: Path) -> P:
+    value = read_json(path)
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise DlrunError(f"{path}: not what a run writes: {where}: {fault['msg']}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of a run. Raises DlrunError where it is missing or damaged."""
+    try:
+        if not path.is_file():
+            raise DlrunError(f"{path}: no such file: not a run's folder")
+        if path.stat().st_size > MAX_BYTES:
+            raise DlrunError(f"{path}: larger than any run writes it")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DlrunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DlrunError(f"{path}: not what a run writes")
+    return value

@@ -1,0 +1,118 @@
+"""A run that lies in a folder, as far as its files alone tell."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlrun.config.text import read_file
+from dlrun.errors import DataError, DlrunError
+from dlrun.store.record import (
+    RESULTS,
+    Environment,
+    Record,
+    State,
+    read_environment,
+    read_json,
+    read_record,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ASSETS = "assets.json"
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run's folder and its record."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def state(self) -> State:
+        """running, finished, failed, interrupted or killed."""
+        return state_of(self.folder, self.record)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """results.json as it is."""
+        return read_json(self.folder / RESULTS)
+
+    @property
+    def environment(self) -> Environment:
+        """environment.json: code, packages, machine, the config as begun."""
+        return read_environment(self.folder)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """config.yaml, not yet checked against the experiment's Config."""
+        return read_file(self.folder / "config.yaml").values
+
+    @property
+    def figures(self) -> list[Path]:
+        """The figures that the run drew."""
+        return [self.folder / name for name in self.record.figures]
+
+    @cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """metrics.csv: a row per finished step. Raises DataError where it is missing or damaged."""
+        import pandas as pd  # slow: 0.3 s
+
+        path = self.folder / "metrics.csv"
+        if not path.exists():
+            raise DataError(
+                f"{path}: not there: {self.record.experiment} finished no step",
+                "`.results` holds what it found",
+            )
+        try:
+            if not path.is_file():
+                raise ValueError("not a regular file")
+            return pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read: {error}") from None
+
+    @cached_property
+    def assets(self) -> dict[str, Any]:
+        """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
+        assets: dict[str, Any] = json.loads(self.read(ASSETS))
+        return assets
+
+    def read(self, name: str) -> bytes:
+        """A file that the run kept for later use, as it was written.
+
+        Raises DlrunError where the run kept none of that name, DataError where it was changed.
+        """
+        path = self.folder / name
+        digest = self.record.files.get(name)
+        if digest is None:
+            raise self._kept_no(name)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
+        return content
+
+    def _kept_no(self, name: str) -> DlrunError:
+        if self.record.format < 2:
+            return DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
+        if self.record.result_steps is None:
+            hint = f"`dlrun resume {self.folder}` goes on with it"
+            return DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
+        return DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
+
+
+def open_stored(folder: Path) -> StoredRun:
+    """The run in a folder. Raises DlrunError where its record is missing or damaged."""
+    return StoredRun(folder, read_record(folder))

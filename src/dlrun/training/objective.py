@@ -1,0 +1,59 @@
+"""What a network is trained for: its loss, what it predicts, how that is measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError, Metric
+from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and metrics; metrics.csv has a column for each and each part of the data.
+
+    loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
+    predict: outputs -> predictions, which the metrics compare with the targets.
+    metrics: makes the metrics by name; the name is that of the column: `accuracy`.
+    """
+
+    loss: Callable[[Tensor, Tensor], Tensor]
+    predict: Callable[[Tensor], Tensor]
+    metrics: Callable[[], dict[str, Metric]]
+
+    def columns(self) -> list[str]:
+        """The names of what a part of the data is measured by, the loss first."""
+        return ["loss", *self.metrics()]
+
+
+def classification(classes: int) -> Objective:
+    """Cross-entropy on logits: (batch,) for two classes, (batch, classes) for more."""
+    if classes == 2:
+        return Objective(
+            loss=lambda logits, targets: F.binary_cross_entropy_with_logits(
+                logits, targets.to(logits.dtype)
+            ),
+            predict=lambda logits: (logits > 0).long(),
+            metrics=lambda: {"accuracy": BinaryAccuracy(validate_args=False)},
+        )
+    return Objective(
+        loss=F.cross_entropy,
+        predict=lambda logits: logits.argmax(-1),
+        metrics=lambda: {
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)
+        },
+    )
+
+
+def regression() -> Objective:
+    """Mean squared error and mean absolute error.
+
+    Outputs and targets have the same shape, such as (batch, 1): a target array of shape (n,) is
+    given as `target[:, None]`.
+    """
+    return Objective(
+        loss=lambda outputs, targets: F.mse_loss(outputs, targets.to(outputs.dtype)),
+        predict=lambda outputs: outputs,
+        metrics=lambda: {"mae": MeanAbsoluteError()},
+    )

@@ -1,0 +1,68 @@
+"""Every experiment at its full network size on small generated or shipped data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.declaration import registry
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.execute import execute
+from dlrun.runs.options import Options
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+
+
+def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> int:
+    """Run them on their overlays `smoke` and `demo`, and show what came out; no names: all.
+
+    An experiment that cannot run here is named, and the others go on. Returns the exit code.
+    """
+    screen = Screen()
+    chosen = [registry.entry(name) for name in names] or registry.entries()
+    entries = [entry for entry in chosen if entry.overlays("smoke")]
+    runs, skipped = [], []
+    for number, entry in enumerate(entries, start=1):
+        screen.show(Text(f"\n[{number}/{len(entries)}] {entry.name}", style="bold"))
+        options = Options(
+            config=entry.overlays("smoke", "demo"), runs_dir=runs_dir, data_dir=data_dir
+        )
+        try:
+            _, folder = execute(entry.name, options)
+        except DlrunError as error:
+            screen.fail(error.message, error.hint)
+            skipped.append((entry.name, error.message))
+            continue
+        assert folder is not None  # no dry run
+        runs.append(Run.open(folder))
+    if not runs:
+        raise ConfigError("no experiment could be run")
+    screen.show(_summary(runs))
+    screen.show("\nFigures")
+    for run in runs:
+        for figure in run.figures:
+            screen.show(Text(str(figure)))
+    for name, reason in skipped:
+        screen.show(Text(f"not run: {name}: {reason}"))
+    screen.show(
+        "\nResults on generated data show that everything works; they say nothing about the "
+        "book's.\nThe experiments' own commands run on the real data (`dlrun --help`)."
+    )
+    return 1 if skipped else 0
+
+
+def _summary(runs: list[Run]) -> Table:
+    table = Table(title="\nWhat was run", title_justify="left", box=None, pad_edge=False)
+    for column in ("experiment", "result", "on"):
+        table.add_column(column, overflow="fold")
+    table.add_column("seconds", justify="right")
+    for run in runs:
+        record = run.record
+        tested = {
+            k.replace("_", " "): v for k, v in record.metrics.items() if k.startswith("test_")
+        }
+        name, value = list((tested or record.metrics).items())[0 if not tested else -1]
+        result = f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}"
+        table.add_row(record.experiment, result, record.data, f"{record.seconds['total']:.1f}")
+    return table

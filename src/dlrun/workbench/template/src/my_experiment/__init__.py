@@ -1,0 +1,1 @@
+"""An experiment for dlrun."""

@@ -1,0 +1,59 @@
+"""What is imdb-dense's own: its size, its columns, its data."""
+
+from pathlib import Path
+
+from tests.conftest import Dlrun, setting, smoke
+from tests.data.test_imdb import REVIEWS, archive_of
+from tests.experiments.use import finished, results, rows
+
+NAME = "imdb-dense"
+COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
+
+
+def test_size_and_columns(forked: Dlrun, tmp_path: Path) -> None:
+    done = forked(*smoke(NAME), "--summary")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / NAME / "latest"
+    assert results(run)["parameters"] == 160_353
+    assert "160,353" in (run / "summary.txt").read_text()
+    assert "160,353" in done.stdout
+    assert (run / "metrics.csv").read_text().splitlines()[0] == COLUMNS
+
+
+def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:
+    options = setting("optimizer.lr=1e30", "trainer.max_epochs=5", "batch_size=100")
+    done = forked(*smoke(NAME), *options)
+    assert done.returncode == 1, done.stderr
+    assert "loss is" in done.stderr and "optimizer.lr" in done.stderr
+    assert results(tmp_path / "runs" / NAME / "latest")["status"] == "failed"
+
+
+def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    sets = setting(f"data.archive={archive}", "data.source=stanford", "data.validation=1")
+    run = finished(tmp_path, [*smoke(NAME), *sets, *setting("trainer.max_epochs=2")])
+    assert results(run)["reference_differs"] == "reviews.tar.gz is not the published file"
+    moved = archive.rename(tmp_path / "moved.tar.gz")
+    more = setting("trainer.max_epochs=3")
+    assert forked("resume", run, *more).returncode != 0
+    done = forked("resume", run, *more, "--set", f"data.archive={moved}")
+    assert done.returncode == 0, done.stderr
+    other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
+    done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}"))
+    assert done.returncode == 1
+    assert "the data are not those that the run began with" in done.stderr
+    assert len(rows(run)) == 3
+
+
+def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
+    sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1")
+    failed = forked(*smoke(NAME), *sets, DLRUN_OFFLINE="1")
+    assert failed.returncode == 1
+    run = (tmp_path / "runs" / NAME / "latest").resolve()
+    assert results(run)["status"] == "failed"
+    (run.parent / "latest").unlink()
+    done = forked("resume", "latest", *setting(f"data.archive={archive_of(tmp_path)}"))
+    assert done.returncode == 0, done.stderr
+    found = results(run)
+    assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
+    assert len(rows(run)) == 2

@@ -1,0 +1,161 @@
+"""What is imdb-lasso's own: the path, the words, the run that it is compared with."""
+
+import csv
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import sparse
+
+from dlrun.data import imdb
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+from tests import harness
+from tests.conftest import Dlrun, setting, smoke
+from tests.experiments.use import finished, flip, moved, results, rows
+
+NAME, DENSE = "imdb-lasso", "imdb-dense"
+COLUMNS = "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,seconds,duality_gap"
+TWO = setting("trainer.max_epochs=2")
+
+
+def lasso(forked: Dlrun, *options: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = forked(*smoke(NAME), *options)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def latest(tmp_path: Path) -> Path:
+    return (tmp_path / "runs" / NAME / "latest").resolve()
+
+
+def compared(tmp_path: Path) -> Path | None:
+    found = results(latest(tmp_path))["compared_with"]
+    return (tmp_path / found).resolve() if found else None
+
+
+def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> None:
+    dense = finished(tmp_path, [*smoke(DENSE), *TWO]).resolve()
+    done = lasso(forked)
+    folder = latest(tmp_path)
+    lines = (folder / "metrics.csv").read_text().splitlines()
+    assert lines[0] == COLUMNS
+    assert len(lines) == 11
+    found = results(folder)
+    assert compared(tmp_path) == dense
+    assert (folder / "compared.csv").read_bytes() == (dense / "metrics.csv").read_bytes()
+    assert found["compared_test_accuracy"] == results(dense)["metrics"]["test_accuracy"]
+    with (folder / "metrics.csv").open() as stream:
+        best = max(csv.DictReader(stream), key=lambda row: float(row["valid_accuracy"]))
+    assert found["metrics"]["lambda"] == pytest.approx(float(best["lambda"]))
+    assert found["metrics"]["test_accuracy"] > 0.7  # the generated words of judgement are learnable
+    word, weight = found["most_positive"][0]
+    assert weight > 0 and word in done.stdout
+    assert (folder / "coefficients.npz").stat().st_size > 0
+
+
+def test_words_have_the_sign_of_their_column(forked: Dlrun, tmp_path: Path) -> None:
+    done = lasso(forked, *setting("path.values=2", "path.smallest=0.6"))
+    found = results(latest(tmp_path))
+    assert len(found["most_positive"]) < 10
+    assert all(weight > 0 for _, weight in found["most_positive"])
+    assert all(weight < 0 for _, weight in found["most_negative"])
+    for word, weight in found["most_positive"] + found["most_negative"]:
+        assert done.stdout.count(f"{weight:+.3f}") == 1, word
+
+
+def test_compares_with_no_run_where_there_is_none(forked: Dlrun, tmp_path: Path) -> None:
+    done = lasso(forked)
+    assert "no finished imdb-dense run of two epochs or more" in done.stderr
+    assert compared(tmp_path) is None
+    done = lasso(forked, "--set", "compare_with=.", code=2)
+    assert f"compare_with: {tmp_path}: not a run's folder" in done.stderr
+
+
+def test_passes_over_runs_without_a_curve(forked: Dlrun, tmp_path: Path) -> None:
+    words = [*smoke(DENSE), *TWO]
+    old = finished(tmp_path, words).resolve()
+    single = finished(tmp_path, [*smoke(DENSE), "--name", "single"])
+    bare = finished(tmp_path, [*words, "--name", "bare"])
+    (bare / "metrics.csv").unlink()
+    damaged = finished(tmp_path, [*words, "--name", "damaged"])
+    (damaged / "metrics.csv").write_bytes(b"\0\xff\n" * 100)
+    failed = forked(*words, "--set", "optimizer.lr=1e30", "--set", "optimizer.name=sgd")
+    assert failed.returncode == 1
+    for which in (f"{DENSE}/latest", f"runs/{DENSE}/latest", "latest"):
+        lasso(forked, "--set", f"compare_with={which}")
+        assert compared(tmp_path) == old
+    for run, why in (
+        (single, "has a single epoch"),
+        (bare, "metrics.csv: not there"),
+        (damaged, "metrics.csv: cannot be read"),
+        (latest(tmp_path), "has no accuracy for each epoch"),
+        ((tmp_path / "runs" / DENSE / "latest").resolve(), "is not a finished run"),
+    ):
+        count = len(list((tmp_path / "runs" / NAME).iterdir()))
+        assert why in lasso(forked, "--set", f"compare_with={run}", code=2).stderr
+        assert len(list((tmp_path / "runs" / NAME).iterdir())) == count
+
+
+@pytest.mark.parametrize("name", ["latest", "mine"])
+def test_run_to_compare_with_by_its_name(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    dense = finished(tmp_path, [*smoke(DENSE), *TWO, "--name", "mine"]).resolve()
+    finished(tmp_path, smoke(NAME))  # newer, and trains no network
+    lasso(forked, "--set", f"compare_with={name}")
+    assert compared(tmp_path) == dense
+
+
+def test_relative_run_is_absolute_in_the_config(forked: Dlrun, tmp_path: Path) -> None:
+    dense = finished(tmp_path, [*smoke(DENSE), *TWO])
+    lasso(forked, "--set", f"compare_with={dense.relative_to(tmp_path)}")
+    values = yaml.safe_load((latest(tmp_path) / "config.yaml").read_text())
+    assert values["compare_with"] == str(dense)
+    assert compared(tmp_path) == dense.resolve()
+
+
+def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: Path) -> None:
+    dense = finished(tmp_path, [*smoke(DENSE), *TWO])
+    words = [*smoke(NAME), *setting(f"compare_with={dense}", "path.values=300")]
+    child = harness.start(tmp_path, *words)
+    folder = tmp_path / "runs" / NAME / "latest"
+    harness.wait_until((folder / "checkpoint.previous").exists, child)
+    child.end(after=0)
+    curve = (folder / "compared.csv").read_bytes()
+    shutil.rmtree(dense)
+    done = forked("resume", "latest")
+    assert done.returncode == 0, done.stderr
+    found = results(folder)
+    assert (found["status"], len(rows(folder))) == ("finished", 300)
+    assert Run.open(folder).draw().keys() == {"lasso_path.png"}
+    assert (folder / "compared.csv").read_bytes() == curve
+
+
+def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -> None:
+    lasso(forked)
+    folder = moved(latest(tmp_path), tmp_path)
+    run = Run.open(folder)
+    network = run.network()
+    data, seed = run.config.data, run.config.seed
+    test = imdb.load(data, tmp_path, seed, Screen(quiet=True)).test
+    bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
+    with torch.inference_mode():
+        accuracy = ((network(bags) > 0).numpy() == test.labels).mean()
+    assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
+    assert run.vocabulary and run.labels == ["negative", "positive"]
+    flip(folder / "coefficients.npz", at=100)
+    with pytest.raises(Exception, match="coefficients.npz: damaged: its SHA-256"):
+        Run.open(folder).network()
+
+
+def test_parts_of_the_checkpoint_grow_with_each_lambda(forked: Dlrun, tmp_path: Path) -> None:
+    """The coefficients are written once: the checkpoint itself does not hold them."""
+    lasso(forked, "--set", "path.values=60")
+    folder = latest(tmp_path)
+    about = json.loads((folder / "checkpoint").read_bytes().split(b"\n")[1])
+    assert len(about["parts"]) == len(about["rows"]) == 60
+    assert (folder / "checkpoint.parts").stat().st_size == sum(size for size, _ in about["parts"])

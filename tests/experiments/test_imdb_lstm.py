@@ -1,0 +1,22 @@
+"""What is imdb-lstm's own: its size, its columns, its summary."""
+
+from pathlib import Path
+
+from tests.conftest import Dlrun, smoke
+from tests.experiments.use import results
+
+NAME = "imdb-lstm"
+COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
+
+
+def test_size_columns_and_a_summary_as_in_the_lab(forked: Dlrun, tmp_path: Path) -> None:
+    done = forked(*smoke(NAME), "--set", "data.max_length=20", "--summary")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "runs" / NAME / "latest"
+    assert results(run)["parameters"] == 328_577
+    assert "328,577" in done.stdout
+    text = (run / "summary.txt").read_text()
+    assert "328,577" in text
+    assert "[10, 20]" in text and "[10, 20, 32]" in text
+    assert "[10]" in text
+    assert (run / "metrics.csv").read_text().splitlines()[0] == COLUMNS

@@ -1,0 +1,130 @@
+"""A run that is done is used afterwards: opened, drawn, asked for its network, extended."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlrun.errors import ConfigError, DataError
+from dlrun.runs.run import Run
+from tests import harness
+from tests.conftest import NAMES, NETWORKS, setting, smoke
+from tests.experiments.use import accuracy_again, finished, flip, moved, reader, results, rows
+
+Done = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished tiny run of an experiment, done once: to be copied, not changed."""
+    known: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in known:
+            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
+        return known[name]
+
+    return of
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_moved_run_is_what_it_was(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    run = Run.open(folder)
+    assert (run.state, run.folder, run.record.experiment) == ("finished", folder, name)
+    assert run.record == Run.open(done(name)).record
+    drawn = run.draw()
+    assert list(drawn) == run.record.figures
+    assert [figure.name for figure in run.figures] == list(drawn)
+    assert all(figure.get_axes() for figure in drawn.values())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_network_of_a_moved_run_tests_as_it_did(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    run = Run.open(folder)
+    network = run.network()
+    assert not network.training
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    assert network.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
+    example = run.experiment.example(run.config, run.assets)
+    assert len(network(example)) == len(example)
+    assert run.labels
+    accuracy = accuracy_again(run, reader(tmp_path / "again"))
+    assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    for file in Run.open(folder).record.files:
+        flip(folder / file, at=-3)
+        with pytest.raises(DataError, match=f"{file}: damaged: its SHA-256"):
+            Run.open(folder).read(file)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_changed_weights_are_no_network(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    flip(folder / "weights.pt", at=(folder / "weights.pt").stat().st_size // 2)
+    with pytest.raises(DataError, match="weights.pt: damaged: its SHA-256"):
+        Run.open(folder).network()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_moved_run_goes_on(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    before = rows(folder)
+    harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
+    assert rows(folder)[:1] == before
+    assert len(rows(folder)) == 2
+    found = results(folder)
+    assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
+    assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == [".said", "elsewhere"]
+
+
+def test_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done) -> None:
+    folder = done(NETWORKS[0])
+    monkeypatch.chdir(folder.parents[2])
+    for run in ("latest", f"{NETWORKS[0]}/latest", folder.name, folder.name[-4:], folder):
+        assert Run.open(run).folder == folder.resolve()
+    with pytest.raises(ConfigError, match="no such run"):
+        Run.open("nothing")
+    with pytest.raises(ConfigError, match="no runs here"):
+        Run.open("latest", tmp_path)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_extension_that_is_ended_keeps_the_result(
+    tmp_path: Path, done: Done, name: str, number: signal.Signals
+) -> None:
+    folder = moved(done(name), tmp_path)
+    before, files = (
+        results(folder),
+        {f: (folder / f).read_bytes() for f in results(folder)["files"]},
+    )
+    child = harness.start(tmp_path, "resume", folder, *setting("trainer.max_epochs=100000"))
+    harness.wait_until(lambda: len(rows(folder)) > 2, child)
+    child.signal(number)
+    ended = child.end()
+    found = results(folder)
+    if number == signal.SIGINT:
+        ended.is_told(130, f"dlrun resume {folder}")
+        assert (found["status"], Run.open(folder).state) == ("interrupted", "interrupted")
+        assert found["steps"] == len(rows(folder)) > found["result_steps"] == 1
+    else:
+        assert (found["status"], Run.open(folder).state) == ("running", "killed")
+    for kept in ("metrics", "figures", "files", "epochs", "result_steps", "seed", "data"):
+        assert found[kept] == before[kept]
+    assert {file: (folder / file).read_bytes() for file in files} == files
+    Run.open(folder).network()
+    epochs = len(rows(folder)) + 1
+    more = setting(f"trainer.max_epochs={epochs}")
+    harness.run(tmp_path, "resume", folder, *more).is_told(0)
+    found = results(folder)
+    assert (found["status"], found["steps"], found["result_steps"]) == ("finished", epochs, epochs)
+    assert found["error"] is None

@@ -1,0 +1,64 @@
+"""Runs that are done, taken elsewhere, and used there."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+from dlrun.session import Session
+from dlrun.stopping import Stop
+from dlrun.store.folder import RunFolder
+from dlrun.store.steps import Steps
+from tests import harness
+
+
+def finished(folder: Path, words: list[str]) -> Path:
+    """The folder of a run, done to its end."""
+    harness.run(folder, *words).is_told(0)
+    run = harness.only_run(folder, words[0])
+    assert run is not None
+    return run
+
+
+def moved(run: Path, folder: Path) -> Path:
+    """A copy of a run under another name, at another place; nothing of it is where it was made."""
+    return Path(shutil.copytree(run, folder / "elsewhere" / "my favourite"))
+
+
+def flip(file: Path, at: int) -> None:
+    """One bit of a file is another."""
+    content = bytearray(file.read_bytes())
+    content[at] ^= 1
+    file.write_bytes(content)
+
+
+def results(run: Path) -> dict:
+    return json.loads((run / "results.json").read_text())
+
+
+def rows(run: Path) -> list[str]:
+    """The rows of metrics.csv."""
+    return (run / "metrics.csv").read_text().splitlines()[1:]
+
+
+def reader(folder: Path) -> Session:
+    """What an experiment needs to load its data once more."""
+    folder.mkdir()
+    screen, stop, files = Screen(quiet=True), Stop(), RunFolder(folder)
+    steps = Steps(files, screen, stop, "")
+    return Session(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
+
+
+def accuracy_again(run: Run, session: Session) -> float:
+    """The test accuracy of a run's network, computed anew."""
+    import torch
+
+    experiment, network = run.experiment, run.network()
+    data = experiment.load(run.config, session).data.sets["test"]
+    inputs, targets = data[np.arange(len(data))]
+    with torch.inference_mode():
+        predicted = experiment.objective(run.config, run.assets).predict(network(inputs))
+    return float((predicted == targets).float().mean())
