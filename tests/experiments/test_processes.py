@@ -1,0 +1,69 @@
+"""Two processes that train one network on the CPU."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dlrun.declaration import registry
+from tests.conftest import clean_environment
+
+NAME = "imdb-dense"
+(SMOKE,) = registry.entry(NAME).overlays("smoke")
+SETS = "trainer.devices=2 trainer.strategy=ddp trainer.max_epochs=1000 batch_size=10".split()
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Two processes in a group of their own, some epochs in."""
+    sets = [word for value in SETS for word in ("--set", value)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlrun", NAME, "--config", str(SMOKE), *sets],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment() | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 3/"):
+            break
+    yield process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+@pytest.mark.parametrize(
+    ("number", "code", "to_all"),
+    [
+        (signal.SIGTERM, 143, True),
+        (signal.SIGTERM, 143, False),
+    ],
+)
+def test_a_signal_ends_all_in_order(
+    training: subprocess.Popen[str], tmp_path: Path, number: signal.Signals, code: int, to_all: bool
+) -> None:
+    began = time.monotonic()
+    (os.killpg if to_all else os.kill)(training.pid, number)
+    _, said = training.communicate(timeout=60)
+    assert training.returncode == code
+    assert time.monotonic() - began < 20  # of the 30 seconds of grace
+    assert "go on with: dlrun resume" in said and "Traceback" not in said
+    (run,) = (tmp_path / "runs" / NAME).glob("*Z-*")
+    record = json.loads((run / "results.json").read_text())
+    assert record["status"] == "interrupted" and record["steps"] >= 3
+    assert len((run / "metrics.csv").read_text().splitlines()) == record["steps"] + 1
+    with pytest.raises(ProcessLookupError):
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:  # the helper may need a moment
+            os.killpg(training.pid, 0)
+            time.sleep(0.1)
