@@ -1,0 +1,1 @@
+"""An example experiment for dlrun."""

@@ -1,0 +1,117 @@
+"""The examples, as their readers run them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import ROOT, Dlrun, clean_environment
+
+EXAMPLES = ROOT / "examples"
+
+
+def installed(package: Path, tmp_path: Path) -> dict[str, str]:
+    """Install a package into a folder of its own; the environment that finds it there."""
+    source = shutil.copytree(package, tmp_path / "source" / package.name)
+    target = tmp_path / "installed"
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--target", str(target)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *options, str(source)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return {"PYTHONPATH": str(target)}
+
+
+def test_the_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    notebook = nbformat.read(EXAMPLES / "lab.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
+    assert "<table>" in shown and "data:image/png;base64," in shown
+    assert "generated sample reviews" in shown
+    assert [output for output in outputs if "image/png" in output.get("data", {})]  # draw()
+    assert not [output for output in outputs if output.output_type in ("error", "stream")]
+    good, bad = eval(notebook.cells[8].outputs[-1]["data"]["text/plain"])
+    assert good > 0.5 > bad
+    assert len(list((tmp_path / "runs").glob("*/*Z-*/results.json"))) == 2
+
+
+def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: Path) -> None:
+    env = installed(EXAMPLES / "diabetes", tmp_path)
+    assert "Progression of diabetes" in dlrun("--help", **env).stdout
+    assert "model.delta=0.5" in dlrun("diabetes", "--help", **env).stdout
+    wrong = dlrun("diabetes", "--set", "model.delt=1", **env)
+    assert (wrong.returncode, "did you mean 'delta'?" in wrong.stderr) == (2, True)
+    assert "'diabetes'" in dlrun("diabete", **env).stderr
+    assert "delta: 1.0" in dlrun("config", "diabetes", **env).stdout
+    assert dlrun("diabetes", "--dry-run", **env).returncode == 0
+    smoke = tmp_path / "source/diabetes/src/diabetes_regression/configs/smoke/diabetes.yaml"
+    done = dlrun("diabetes", "--config", smoke, **env)
+    assert done.returncode == 0, done.stderr
+    assert "test_r2" in done.stdout
+    (run,) = (tmp_path / "runs" / "diabetes").glob("*Z-*")
+    header = (run / "metrics.csv").read_text().splitlines()[0]
+    assert header == ("epoch,train_loss,train_mae,train_r2,valid_loss,valid_mae,valid_r2,seconds")
+    assert (run / "learning_curves.png").stat().st_size > 10_000
+    done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env)
+    assert done.returncode == 0, done.stderr
+    assert len((run / "metrics.csv").read_text().splitlines()) == 4
+    script = (
+        "import dlrun, torch; run = dlrun.open(); print(run.network()(torch.zeros(2, 10)).shape)"
+    )
+    used = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=clean_environment() | env,
+    )
+    assert used.stdout == "torch.Size([2, 1])\n", used.stderr
+    gone = dlrun("resume", "latest")  # without the package
+    assert (gone.returncode, "no experiment 'diabetes'" in gone.stderr) == (2, True)
+
+
+def test_new_writes_a_package_whose_own_test_passes(dlrun: Dlrun, tmp_path: Path) -> None:
+    done = dlrun("new", "digit-net")
+    assert done.returncode == 0, done.stderr
+    package = tmp_path / "digit-net"
+    assert "pip install --editable 'digit-net[test]'" in done.stderr
+    env = clean_environment() | installed(package, tmp_path)
+    tested = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", str(package / "tests")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        env=env,
+    )
+    assert "1 passed" in tested.stdout, tested.stdout + tested.stderr
+    for file in (tmp_path / "source").rglob("*.*"):
+        assert "my_experiment" not in file.name
+        assert not file.is_file() or "my_experiment" not in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "torch", "class", "Big", "a b", "../up", "-x"])
+def test_new_refuses_names_that_cannot_be(dlrun: Dlrun, name: str) -> None:
+    done = dlrun("new", "--", name)
+    assert done.returncode == 2
+    assert "choose another" in done.stderr or "small letters" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_new_keeps_what_is_there(dlrun: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    done = dlrun("new", "mine")
+    assert (done.returncode, "is there already" in done.stderr) == (2, True)
