@@ -120,6 +120,7 @@ def test_only_the_three_files_are_extracted(tmp_path: Path) -> None:
     (extracted,) = left_over(tmp_path)
     root = tmp_path / "data" / "cifar100" / extracted
     assert sorted(path.relative_to(root).as_posix() for path in root.rglob("*")) == [
+        "SHA256SUMS",
         "cifar-100-python",
         "cifar-100-python/meta",
         "cifar-100-python/test",

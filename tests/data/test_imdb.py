@@ -1,8 +1,9 @@
 import io
 import json
 import random
-import shutil
+import re
 import string
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from dlrun.config.sections import ReviewsData
 from dlrun.data import archive as archive_module
 from dlrun.data import imdb, imdb_sources, sample
+from dlrun.data.making import SUMS
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.screen import Screen
 from tests.data.left import without_locks
@@ -269,11 +271,7 @@ def test_the_second_load_reads_the_cache(
     first, second = prepare
     assert first.words == second.words
     assert np.array_equal(first.train.ids.ids, second.train.ids.ids)
-    (cache,) = caches(tmp_path)
-    about = json.loads((cache / "about.json").read_text())
-    about["words"][0] = "from-the-cache"
-    (cache / "about.json").write_text(json.dumps(about))
-    assert load(tmp_path, archive=archive).words[0] == "from-the-cache"
+    assert len(caches(tmp_path)) == 1
 
 
 def test_the_cache_has_what_was_prepared(tmp_path: Path) -> None:
@@ -321,8 +319,8 @@ FILES = ["about.json"] + [
 
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\x93NUMPY\x01\x00v\x00{'descr'"])
-def test_a_damaged_cache_says_to_delete_it(
-    tmp_path: Path, file: str, content: bytes | None
+def test_a_damaged_cache_is_made_again(
+    tmp_path: Path, file: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = archive_of(tmp_path)
     load(tmp_path, archive=archive)
@@ -331,11 +329,29 @@ def test_a_damaged_cache_says_to_delete_it(
         (cache / file).unlink()
     else:
         (cache / file).write_bytes(content)
-    with pytest.raises(DataError, match="prepared-[0-9a-f]{16}: damaged") as caught:
-        load(tmp_path, archive=archive)
-    assert "delete that folder" in caught.value.hint
-    shutil.rmtree(cache)
     assert load(tmp_path, archive=archive).words == WORDS
+    assert re.search(f"{cache}: damaged, made again: .*{file}", capsys.readouterr().err)
+    assert load(tmp_path, archive=archive).words == WORDS
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cache_of_version_0_1_has_no_checksums_and_is_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = archive_of(tmp_path)
+    load(tmp_path, archive=archive)
+    (cache,) = caches(tmp_path)
+    (cache / SUMS).unlink()
+    assert load(tmp_path, archive=archive).words == WORDS
+    assert "damaged, made again: no SHA256SUMS" in capsys.readouterr().err
+
+
+def test_coreutils_read_the_sums(tmp_path: Path) -> None:
+    load(tmp_path, archive=archive_of(tmp_path))
+    (cache,) = caches(tmp_path)
+    command = ["sha256sum", "--check", "--strict", SUMS]
+    done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == len(FILES)
 
 
 def test_a_failed_preparation_leaves_no_cache(tmp_path: Path) -> None:
@@ -451,7 +467,7 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
     assert not (tmp_path / "data").exists()
 
 
-RANKS = {"the": 1, "and": 2, "it's": 3, "rare": 200}
+RANKS = {"the": 1, "and": 2, "it's": 3, "rare": 4}
 KERAS = {
     "x_train": objects([1, 2, 200], [3]),
     "y_train": np.array([0, 1]),
@@ -486,9 +502,14 @@ def test_keras_reviews_of_one_length_make_a_square_array(tmp_path: Path) -> None
     assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
 
 
+def test_keras_reviews_in_fortran_order(tmp_path: Path) -> None:
+    files = keras_files(tmp_path, x_train=np.asfortranarray([[1, 2], [3, 1]]))
+    assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
+
+
 def test_keras_cache_depends_on_both_files(tmp_path: Path) -> None:
     load(tmp_path, **keras_files(tmp_path))
-    other = load(tmp_path, **keras_files(tmp_path, index=RANKS | {"new": 4}))
+    other = load(tmp_path, **keras_files(tmp_path, index=RANKS | {"new": 5}))
     assert "new" in other.words
     assert len(caches(tmp_path)) == 2
 
@@ -513,6 +534,9 @@ def test_keras_cache_depends_on_both_files(tmp_path: Path) -> None:
         ({"index": '{"a": null}'}, "not Keras's word index"),
         ({"index": '{"a"'}, "not Keras's word index"),
         ({"index": "[" * 100_000}, "not Keras's word index"),
+        ({"index": {"the": 1, "it's": 3}}, "of 2 words none has the rank 2"),
+        ({"index": {"the": 1, "and": 1}}, "of 2 words none has the rank 2"),
+        ({"index": {"the": True, "and": 2}}, "of 2 words none has the rank 1"),
     ],
 )
 def test_what_is_not_keras_is_a_data_error(

@@ -131,6 +131,9 @@ def test_nothing_but_arrays_is_looked_up(raw: bytes) -> None:
         load(io.BytesIO(raw), "x")
 
 
+OBJECT_FLAGS = Calls(np.dtype, "i8", False, True, state=(3, "<", None, None, None, -1, -1, 63))
+
+
 def array_with(shape: Any, dtype: Any, contents: Any) -> Calls:
     function, arguments, _ = np.array([0]).__reduce__()
     return Calls(function, *arguments, state=(1, shape, dtype, False, contents))
@@ -152,6 +155,7 @@ HIDDEN_IN_A_NUMBER = Calls(
         array_with((1000,), np.dtype("O"), []),  # numpy reads on behind the list
         array_with((-1, -1), np.dtype("O"), [0]),
         array_with((1000,), np.dtype("i8"), b"\0" * 8),
+        array_with((1,), OBJECT_FLAGS, b"\0" * 8),  # the bytes as an address
         array_with((2,), np.dtype("i8"), [1, 2]),
         array_with((8,), np.dtype("O"), b"AAAAAAAA"),
         array_with((1,), "i8", b"\0" * 8),

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from dlrun.disk import open_regular
 from dlrun.errors import ConfigError, first_line
 
 MAX_BYTES = 256 * 1024
@@ -75,7 +76,9 @@ _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.v
 def read_file(path: Path) -> Layer:
     """The mapping in a YAML file. Raises ConfigError, naming the file and line."""
     try:
-        with path.open("rb") as stream:
+        # What the shell lays into /dev, as in `--config <(command)`, ends; another pipe may not.
+        given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular(path)
+        with given as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None

@@ -2,18 +2,24 @@
 
 What is not wanted (folders, links, devices, other names) is skipped, so no name in an archive ever
 becomes a path. The bounds keep an archive that expands without end from filling memory or time.
+Whatever it is compressed by is read to its end, where its checksum stands.
 """
 
+import bz2
+import gzip
+import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
+from dlrun.disk import open_regular
 from dlrun.errors import ConfigError, DataError
 
 MAX_MEMBERS = 200_000  # the largest published archive has about 100,000
-MAX_TOTAL_BYTES = 2 << 30
+MAX_TOTAL_BYTES = 2 << 30  # expanded; the largest published archive has half a gigabyte
 MAX_NAME_BYTES = 1 << 16  # of an extension header, which holds names and attributes
 _EXTENSIONS = (
     tarfile.XHDTYPE,
@@ -24,10 +30,12 @@ _EXTENSIONS = (
 )
 
 
-_BEGINNINGS = {
-    "tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"),  # gzip, bzip2, xz
-    "zip": (b"PK\x03\x04",),
+_EXPANDERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
 }
+_BEGINNINGS = {"tar": tuple(_EXPANDERS), "zip": (b"PK\x03\x04",)}
 
 
 def check_kind(path: Path, kind: str) -> None:
@@ -48,25 +56,58 @@ def files(archive: Path, wanted: re.Pattern[str], max_bytes: int) -> Iterator[tu
     a published one, or where a wanted file is larger than `max_bytes`.
     """
     try:
-        with _open(archive) as stream:
-            count = total = 0
-            while (member := stream.next()) is not None:
-                stream.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
-                count, total = count + 1, total + member.size
-                if count > MAX_MEMBERS or total > MAX_TOTAL_BYTES:
-                    raise DataError(f"{archive}: far larger than the published archive: refused")
+        with (
+            open_regular(archive) as file,
+            _expanded(file) as stream,
+            tarfile.open(  # type: ignore[call-overload]  # of the stream it only reads
+                fileobj=_Bounded(stream), mode="r|", tarinfo=_CarefulTarInfo
+            ) as tar,
+        ):
+            count = 0
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # tarfile would keep them all
+                count += 1
+                if count > MAX_MEMBERS or member.size > MAX_TOTAL_BYTES:
+                    raise _TooLargeError
                 name = member.name.removeprefix("./")
                 if not member.isreg() or wanted.fullmatch(name) is None:
                     continue
                 if member.size > max_bytes:
                     raise DataError(f"{archive}: {name} has {member.size:,} bytes: refused")
-                content = stream.extractfile(member)
+                content = tar.extractfile(member)
                 assert content is not None  # a regular file has content
                 yield name, content.read()
-    except OSError as error:
-        raise DataError(f"{archive}: cannot be read: {error.strerror or error}") from None
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+            while tar.fileobj.read(tarfile.RECORDSIZE):
+                pass  # to the end, where the checksum of what was read stands
+    except _TooLargeError:
+        raise DataError(f"{archive}: far larger than the published archive: refused") from None
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
         raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
+    except RecursionError:
+        raise DataError(f"{archive}: damaged: headers without end") from None
+    except OSError as error:
+        if isinstance(error, gzip.BadGzipFile) or error.errno is None:
+            raise DataError(f"{archive}: damaged, or no tar archive: {error}") from None
+        raise DataError(f"{archive}: cannot be read: {error.strerror}") from None
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _Bounded:
+    """What an archive expands to, as long as that is not far more than a published one does."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream, self._left = stream, MAX_TOTAL_BYTES
+
+    def read(self, size: int) -> bytes:
+        """The next bytes. Raises _TooLargeError."""
+        content = self._stream.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise _TooLargeError
+        return content
 
 
 class _CarefulTarInfo(tarfile.TarInfo):
@@ -84,11 +125,20 @@ class _CarefulTarInfo(tarfile.TarInfo):
         header = super().frombuf(buf, encoding, errors)
         if header.type in _EXTENSIONS and header.size > MAX_NAME_BYTES:  # it would be read whole
             raise tarfile.ReadError(f"a name of {header.size:,} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("a sparse file, which no published archive holds")
         return header
 
+    def isreg(self) -> bool:
+        """A file whose bytes are all there, and not one whose gaps expand to any size."""
+        return super().isreg() and not self.issparse()
 
-def _open(path: Path) -> tarfile.TarFile:
-    try:
-        return tarfile.open(path, "r|*", tarinfo=_CarefulTarInfo)
-    except TypeError:  # tarfile's own stumble where gzip's header breaks off
-        raise tarfile.ReadError("it breaks off within its first bytes") from None
+
+def _expanded(file: IO[bytes]) -> IO[bytes]:
+    head = file.read(6)
+    file.seek(0)
+    for beginning, expander in _EXPANDERS.items():
+        if head.startswith(beginning):
+            expanded: IO[bytes] = expander(file)
+            return expanded
+    return file

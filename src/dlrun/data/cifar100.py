@@ -15,6 +15,7 @@ from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
 from dlrun.data.making import make_folder
 from dlrun.data.published import GENERATED, Published, differs, obtain
+from dlrun.disk import open_regular
 from dlrun.errors import DataError
 from dlrun.screen import Screen
 
@@ -101,7 +102,7 @@ def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
 def _entry(file: Path, *wanted: str) -> dict[str, Any]:
     """A pickled file of the archive, which may hold only data."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             entry = safe_pickle.load(stream, str(file))
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None

@@ -1,7 +1,6 @@
 """Download a file: https, checked before it gets its name, a message that says what to do."""
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
+from dlrun import disk
 from dlrun.data.making import alone
 from dlrun.errors import DataError, DownloadError
 from dlrun.screen import Screen
@@ -28,8 +28,7 @@ MAX_REDIRECTS = 5
 def digest(path: Path, algorithm: str) -> str:
     """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, algorithm).hexdigest()
+        return disk.digest(path, algorithm)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -71,6 +70,7 @@ def download(
             problem = _fetch_checked(url, part, algorithm, expected, screen)
             if problem is None:
                 part.replace(target)
+                disk.sync_folder(target.parent)
                 return
             failures.append(f"{urlsplit(url).hostname}: {problem}")
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)

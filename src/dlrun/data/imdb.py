@@ -20,7 +20,7 @@ from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_s
 from dlrun.data.making import make_folder
 from dlrun.data.published import GENERATED, Published, check_local, differs, obtain
 from dlrun.data.text import FIRST_WORD, Ragged, decode
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError
 from dlrun.screen import Screen
 
 FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
@@ -153,11 +153,8 @@ def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
         _save(_assemble(encoded, config.num_words, config.source, None), folder)
 
     make_folder(cache, prepare, screen)
-    try:
-        origin = f"IMDB reviews ({config.source}, {local[0].name})"
-        return _read(cache, origin, differs(FILES[config.source], local, hashes))
-    except (OSError, ValueError, LookupError, TypeError, EOFError) as error:
-        raise DataError(f"{cache}: damaged ({error})", "delete that folder and run again") from None
+    origin = f"IMDB reviews ({config.source}, {local[0].name})"
+    return _read(cache, origin, differs(FILES[config.source], local, hashes))
 
 
 def _assemble(encoded: Encoded, num_words: int, origin: str, differs: str | None) -> Reviews:

@@ -16,6 +16,7 @@ from dlrun.data import safe_pickle, sample
 from dlrun.data.archive import files
 from dlrun.data.published import Published
 from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
+from dlrun.disk import read_regular
 from dlrun.errors import DataError
 
 ARCHIVE = Published(
@@ -130,11 +131,19 @@ def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
     try:
-        ranks: dict[str, int] = json.loads(word_index.read_text(encoding="utf-8"))
-        words = sorted(ranks.keys(), key=lambda word: int(ranks[word]))
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        words = _ranked(json.loads(read_regular(word_index)))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{word_index}: not Keras's word index: {error}") from None
     return Encoded(train, y_train.astype(np.int8), test, y_test.astype(np.int8), words)
+
+
+def _ranked(ranks: dict[str, int]) -> list[str]:
+    """The words by rank. Raises ValueError where the ranks are not 1 to n: all would be shifted."""
+    words = {rank: word for word, rank in ranks.items() if type(rank) is int}
+    missing = next((rank for rank in range(1, len(ranks) + 1) if rank not in words), None)
+    if missing is not None:
+        raise ValueError(f"of {len(ranks):,} words none has the rank {missing}")
+    return [words[rank] for rank in range(1, len(ranks) + 1)]
 
 
 def _id(rank: int) -> int:

@@ -1,14 +1,16 @@
 """Files and folders that several processes may want at once: made by one, whole or not at all."""
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dlrun.disk import digest, sync_file, sync_folder
 from dlrun.errors import DataError
 from dlrun.locks import held
 from dlrun.screen import Screen
+
+SUMS = "SHA256SUMS"  # in each folder, as sha256sum writes and checks it
 
 
 @contextlib.contextmanager
@@ -35,22 +37,61 @@ def alone(target: Path, screen: Screen) -> Iterator[None]:
 def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> None:
     """Have `fill` write a folder that gets its name once it is whole; nothing where it is there.
 
-    Raises DataError as `alone`, and what `fill` raises.
+    One that is damaged is made again. Raises DataError as `alone`, and what `fill` raises.
     """
-    if target.is_dir():
+    if target.is_dir() and damage(target) is None:
         return
     with alone(target, screen):
         if target.is_dir():
-            return
+            problem = damage(target)
+            if problem is None:
+                return
+            screen.warn(f"{target}: damaged, made again: {problem}")
+            shutil.rmtree(target)
         temporary = target.with_name(f".{target.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
         try:
             temporary.mkdir()
             fill(temporary)
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as stream:
-                        os.fsync(stream.fileno())
+            _write_sums(temporary)
             temporary.rename(target)
+            sync_folder(target.parent)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def made_in(parent: Path) -> list[Path]:
+    """The folders that `make_folder` made in another."""
+    return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
+
+
+def damage(folder: Path) -> str | None:
+    """What is wrong with a folder that `make_folder` made; None where every byte is as written."""
+    if not (folder / SUMS).is_file():
+        return f"no {SUMS}"
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+        sums = {name: found for found, _, name in (line.partition("  ") for line in lines)}
+        here = {str(file.relative_to(folder)): file for file in _files(folder)}
+        if here.keys() != sums.keys():
+            return f"{', '.join(sorted(here.keys() ^ sums.keys()))}: not what {SUMS} names"
+        for name, file in here.items():
+            if digest(file) != sums[name]:
+                return f"{name}: its SHA-256 is not the one in {SUMS}"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def _write_sums(folder: Path) -> None:
+    files = sorted(_files(folder))
+    lines = [f"{digest(file)}  {file.relative_to(folder)}\n" for file in files]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
+    for file in (*files, folder / SUMS):
+        sync_file(file)
+    for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        sync_folder(inner)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir() and path.name != SUMS]

@@ -23,9 +23,9 @@ class Published:
 GENERATED = "the data are generated"
 
 
-def check_local(key: str, path: Path | None) -> None:
+def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) -> None:
     """Raises ConfigError where the config names a local file that is not there."""
-    if path is None:
+    if path is None or (folder_allowed and path.is_dir()):
         return
     if not path.exists():
         raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")

@@ -6,7 +6,7 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -27,9 +27,11 @@ class _Dtype:
         self.plain = np.dtype(name)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, order, subarray, names, fields, *_ = state
+        _, order, subarray, names, fields, _, _, flags, *_ = state
         if not subarray is names is fields is None:
             raise pickle.UnpicklingError("it holds a structured array")
+        if flags != self.plain.flags:  # numpy's own reader would take numbers for objects
+            raise pickle.UnpicklingError(f"{self.plain} with the flags {flags}")
         self.plain = self.plain.newbyteorder(order)
 
 
@@ -113,11 +115,12 @@ def _load_npy(stream: IO[bytes], what: str) -> np.ndarray[Any, Any]:
     }.get(version)
     if read_header is None:
         raise DataError(f"{what}: array format {version} is not known")
-    shape, _, dtype = read_header(stream)
+    shape, is_fortran, dtype = read_header(stream)
     if dtype.hasobject:
         value = load(stream, what)
     else:
-        value = np.frombuffer(stream.read(), dtype=dtype).reshape(shape)
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        value = np.frombuffer(stream.read(), dtype=dtype).reshape(shape, order=order)
     if not isinstance(value, np.ndarray):
         raise DataError(f"{what}: not an array")
     return value.view(np.ndarray)

@@ -8,7 +8,6 @@ from pydantic import Field
 from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
 from dlrun.config.sections import NetworkConfig, Reference
 from dlrun.declaration.network import Loaded, NetworkExperiment
-from dlrun.errors import ConfigError
 from dlrun.session import Origin, Session
 
 if TYPE_CHECKING:
@@ -57,15 +56,13 @@ class Cifar100(NetworkExperiment[Config]):
     def check(self, config: Config, runs_dir: Path) -> None:
         """The archive is there; it may be a folder, unpacked."""
         from dlrun.data.archive import check_kind
+        from dlrun.data.published import check_local
 
         super().check(config, runs_dir)
         archive = config.data.archive
         if config.data.source == "sample" or archive is None:
             return
-        if not archive.exists():
-            raise ConfigError(
-                f"data.archive: {archive}: no such file", "data.archive: null downloads it"
-            )
+        check_local("data.archive", archive, folder_allowed=True)
         if not archive.is_dir():
             check_kind(archive, "tar")
 

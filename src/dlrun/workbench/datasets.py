@@ -9,6 +9,7 @@ from rich.text import Text
 from dlrun import session
 from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
+from dlrun.data.making import damage, made_in
 from dlrun.declaration import registry
 from dlrun.errors import ConfigError, DataError, DlrunError, nearest
 from dlrun.runs.execute import resolve
@@ -27,10 +28,10 @@ def fetch(name: str, overrides: Sequence[str], data_dir: Path | None) -> None:
 
 
 def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
-    """Compare the files with their published checksums and read them whole.
+    """Compare the files with their published checksums, what was made of them with its own.
 
-    Returns the exit code: 1 where a file is not the published one. Raises DataError where the
-    contents are not what the experiments need.
+    Returns the exit code: 1 where a file is not the published one, or was damaged. Raises DataError
+    where the contents are not what the experiments need.
     """
     screen, folder = Screen(), session.data_dir(data_dir)
     dataset, config = _find(name, overrides, screen)
@@ -44,13 +45,25 @@ def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
             verdict = "the published one" if same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {found} is {verdict}"))
             others += [] if same else [path.name]
+    damaged = _check_made(folder / dataset.name, screen)
     screen.show(Text(f"contents are complete: {dataset.load(config, folder, screen)}"))
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
             "the experiments run on them, but the book's figures are of others",
         )
-    return 1 if others else 0
+    return 1 if others or damaged else 0
+
+
+def _check_made(folder: Path, screen: Screen) -> bool:
+    """Read back what was prepared of the files; whether any of it is damaged."""
+    problems = {made: damage(made) for made in made_in(folder)}
+    for made, problem in problems.items():
+        if problem is None:
+            screen.show(Text(f"{made}: whole"))
+        else:
+            screen.fail(f"{made}: damaged: {problem}", "it is made again when it is needed")
+    return any(problems.values())
 
 
 def show(

@@ -1,0 +1,46 @@
+"""Files read and written with care: no pipe is waited for, and on disk is on disk."""
+
+import contextlib
+import errno
+import hashlib
+import os
+from io import BufferedReader
+from pathlib import Path
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """Open a file for reading. Raises OSError, also for a pipe or device, which may never end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.open("rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """A file's bytes. Raises OSError as `open_regular`."""
+    with open_regular(path) as stream:
+        return stream.read()
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    """A file's hash in hexadecimal. Raises OSError as `open_regular`."""
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's bytes on disk."""
+    with path.open("r+b") as stream:  # Windows flushes no file that was opened to be read
+        os.fsync(stream.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Have a folder's entries on disk, where the system can; Windows opens no folder."""
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system has no such call
+                raise
+        finally:
+            os.close(descriptor)
