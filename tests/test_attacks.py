@@ -256,3 +256,24 @@ def test_one_of_two_processes_that_dies_is_said(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert "fault of dlrun" not in said, said
+
+
+def test_a_terminal_that_is_closed_loses_nothing(tmp_path: Path) -> None:
+    """As after `nohup`, or in a session that its user left."""
+    master, terminal = os.openpty()
+    sets = [*SMALL, "--set", "trainer.max_epochs=30"]
+    child = subprocess.Popen(
+        ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "dlrun", NAME]
+        + ["--config", str(SMOKE), *sets],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=tmp_path,
+        env=clean_environment(),
+        start_new_session=True,
+    )
+    os.close(terminal)
+    os.read(master, 10)
+    os.close(master)
+    assert child.wait(timeout=120) == 0
+    assert Run.open(only(tmp_path, NAME)).state == "finished"

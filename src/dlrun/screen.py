@@ -3,9 +3,10 @@
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -24,16 +25,55 @@ def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+class _Clean:
+    """What is shown, its texts without control characters, however they came into it."""
+
+    def __init__(self, what: RenderableType) -> None:
+        self._what = what
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._what, options):
+            yield segment if segment.control else Segment(_lines(segment.text), segment.style)
+
+
+class _Cleaning(RenderHook):
+    """The one place that everything passes on its way to the terminal."""
+
+    def process_renderables(self, renderables: list[Any]) -> list[Any]:
+        return [_Clean(what) for what in renderables]
+
+
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-class _Messages(Console):
-    """Goes silent where nobody reads it any more; rich would end the process."""
+class _Lenient:
+    """A stream that may be gone: a closed terminal, pipe or full disk is no reason to stop."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _Messages(Console):
+    """The console on stderr, whatever that is at the time."""
+
+    @property  # type: ignore[misc]  # nobody sets it
+    def file(self) -> IO[str]:
+        """Where it writes."""
+        return cast(IO[str], _Lenient(super().file))
 
 
 class Screen:
@@ -44,25 +84,27 @@ class Screen:
         self.results = results  # False: `--json` prints results.json alone
         self.out = Console(highlight=False, soft_wrap=True)
         self.err = _Messages(stderr=True, highlight=False, soft_wrap=True)
+        for console in (self.out, self.err):
+            console.push_render_hook(_Cleaning())
 
     def note(self, text: str) -> None:
         """Say what is being done."""
         text = self.log(text)
         if not self.quiet:
-            self._say(Text(text))
+            self.err.print(Text(text))
 
     def warn(self, text: str) -> None:
         """Say what the user should know; shown even when quiet."""
         text = self.log(text, warning=True)
-        self._say(Text("warning: ", style="yellow") + Text(text))
+        self.err.print(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do about it."""
         message, hint = _lines(message), _lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
-        self._say(Text("error: ", style="bold red") + Text(message))
+        self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
-            self._say(Text(f"  {hint}"))
+            self.err.print(Text(f"  {hint}"))
 
     def log(self, text: str, *, warning: bool = False) -> str:
         """Into the run's log; the text without control characters."""
@@ -70,14 +112,8 @@ class Screen:
         log.log(logging.WARNING if warning else logging.INFO, "%s", text)
         return text
 
-    def _say(self, text: Text) -> None:
-        with contextlib.suppress(OSError):  # a full disk behind stderr is no reason to stop a run
-            self.err.print(text)
-
     def show(self, what: RenderableType) -> None:
         """Show a part of the result."""
-        if isinstance(what, Text):
-            what.plain = _lines(what.plain)
         if self.results:
             self.out.print(what)
 

@@ -14,7 +14,17 @@ def test_help_shows_the_sections_and_every_experiment(dlrun: Dlrun) -> None:
     done = dlrun("--help")
     assert done.returncode == 0
     assert NAMES
-    for word in ("Experiments", *NAMES, "resume", "config", "data", "accelerators", "demo", "new"):
+    for word in (
+        "Experiments",
+        *NAMES,
+        "resume",
+        "config",
+        "data",
+        "runs",
+        "accelerators",
+        "demo",
+        "new",
+    ):
         assert word in done.stdout
 
 
@@ -30,6 +40,7 @@ def test_help_shows_the_sections_and_every_experiment(dlrun: Dlrun) -> None:
         ["data", "fetch"],
         ["data", "verify"],
         ["data", "show"],
+        ["runs", "check"],
     ],
 )
 def test_every_command_has_an_example(dlrun: Dlrun, command: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The `dlrun` command."""
 
+import contextlib
 import gc
 import io
 import json
@@ -14,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, usage
+from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, runs, usage
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
 from dlrun.screen import Screen
@@ -27,7 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "accelerators": accelerators.accelerators,
     "new": new.new,
 }
-OURS = {*COMMANDS, "data"}
+OURS = {*COMMANDS, "data", "runs"}
 
 
 class Commands(TyperGroup):
@@ -87,6 +88,7 @@ for _entry in OFFERED.values():
 for _name, _command in COMMANDS.items():
     app.command(_name, rich_help_panel=MORE)(_command)
 app.add_typer(data.app, name="data", rich_help_panel=MORE)
+app.add_typer(runs.app, name="runs", rich_help_panel=MORE)
 
 
 def main() -> None:
@@ -141,9 +143,7 @@ def _leave(code: int) -> NoReturn:
         sys.exit(code)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError):  # what could not be written was reported as it was
             if stream is not None:  # as after `>&-`
                 stream.flush()
-        except OSError:  # nobody reads any more
-            code = code or 1
     os._exit(code)

@@ -44,9 +44,10 @@ def draw(
 
 
 def print_json(folder: RunFolder, screen: Screen) -> None:
-    """results.json on stdout."""
+    """results.json on stdout. Raises OSError where stdout takes it no more."""
     with contextlib.suppress(FileNotFoundError):  # it could not be written, and the error says so
         screen.out.file.write((folder.path / RESULTS).read_text(encoding="utf-8"))
+        screen.out.file.flush()
 
 
 @contextlib.contextmanager

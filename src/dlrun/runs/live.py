@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from dlrun import session
+from dlrun import disk, session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import to_yaml
 from dlrun.declaration import registry
@@ -28,9 +28,11 @@ from dlrun.screen import Screen
 from dlrun.session import Results, Session
 from dlrun.stopping import Stop
 from dlrun.store import environment
+from dlrun.store.checkpoint import NAME as CHECKPOINT
 from dlrun.store.checkpoint import drop_previous
 from dlrun.store.folder import RunFolder
 from dlrun.store.record import (
+    CONFIG,
     ENVIRONMENT,
     FORMAT,
     LOCK,
@@ -104,13 +106,17 @@ class Live:
             finally:
                 if self.options.json:  # of a run that failed or was stopped too
                     ending.print_json(self.folder, self.screen)
-            ending.show(
-                self.record,
-                results,
-                self.folder.path,
-                self.screen,
-                summary=self.options.summary,
-            )
+            try:
+                ending.show(
+                    self.record,
+                    results,
+                    self.folder.path,
+                    self.screen,
+                    summary=self.options.summary,
+                )
+            except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
+                where = self.folder.path / RESULTS
+                self.screen.warn(f"the result cannot be shown ({error.strerror}): it is in {where}")
             return results.exit_code
 
     def _run(self) -> Results:
@@ -156,7 +162,7 @@ class Live:
         self.folder.write_json(ENVIRONMENT, about)
         self._save()
         # Last: a folder with a config.yaml is a run, and has the other two.
-        self.folder.write_text("config.yaml", to_yaml(self.config))
+        self.folder.write_text(CONFIG, to_yaml(self.config))
         self.folder.sync()
 
     def _go_on(self) -> None:
@@ -164,10 +170,10 @@ class Live:
         if not (self.resuming and self.folder.writes):
             return
         self.begun = True
-        self._save(resumed=_now(), run=str(self.folder.path))
+        self._save(resumed=_now(), run=str(self.folder.path), written={})
         begun = read_environment(self.folder.path).config
         kept = {key: begun[key] for key in HOW if key in begun}
-        self.folder.write_text("config.yaml", to_yaml(self.config.model_copy(update=kept)))
+        self.folder.write_text(CONFIG, to_yaml(self.config.model_copy(update=kept)))
         self.folder.sync()
 
     def _save(self, status: Status = "running", **changes: Any) -> None:
@@ -200,9 +206,16 @@ class Live:
         self.session.seconds["total"] = time.perf_counter() - started
         if not first:  # an earlier result stays whole up to here
             self.session.put_kept()
-        self._save("finished", figures=figures, seconds=self.session.seconds, **changes)
+        changes |= {"figures": figures, "written": self._digests()}
+        self._save("finished", seconds=self.session.seconds, **changes)
         self.finished = True
         self.folder.sync()
+
+    def _digests(self) -> dict[str, str]:
+        """SHA-256 of each file that stays as it is, beside those that were kept with theirs."""
+        names = {ENVIRONMENT, *self.folder.written}
+        names -= {RESULTS, CONFIG, CHECKPOINT, *self.session.files}
+        return {name: disk.digest(self.folder.path / name) for name in sorted(names)}
 
     def _end_early(self, error: BaseException, started: float) -> None:
         """The record of a run that did not finish; on a full disk the older checkpoint makes room.

@@ -15,7 +15,7 @@ def logging_to(folder: RunFolder) -> Iterator[None]:
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
         path = folder.path / "log.txt"
-        if path.exists() and not path.is_file():
+        if path.is_symlink() or (path.exists() and not path.is_file()):
             raise DlrunError(f"{path}: not a file that can be written", "remove it")
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -21,7 +21,7 @@ from dlrun.store import environment
 from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import find_run
 from dlrun.store.folder import RunFolder
-from dlrun.store.record import FORMAT, Record, read_environment, read_record
+from dlrun.store.record import CONFIG, FORMAT, Record, read_environment, read_record
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:
@@ -76,7 +76,7 @@ def _prepare(
 
 
 def _again(record: Record, path: Path) -> str:
-    return f"start anew with `dlrun {record.experiment} --config {path / 'config.yaml'}`"
+    return f"start anew with `dlrun {record.experiment} --config {path / CONFIG}`"
 
 
 def _check_causes(record: Record, path: Path, screen: Screen, *, force: bool) -> None:
@@ -110,7 +110,7 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
             f"{path}: made by an older dlrun, which wrote other checkpoints", _again(record, path)
         )
     begun = read_environment(path).config
-    layers = [Layer(begun), read_file(path / "config.yaml"), *map(read_override, overrides)]
+    layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
     may_change = experiment.may_change | HOW
     changed = _changed(begun, config.model_dump(mode="json")) - may_change
@@ -118,7 +118,7 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
             f"values, only {', '.join(sorted(may_change))} may change",
-            f"another run begins with `dlrun {experiment.name} --config {path / 'config.yaml'}`",
+            f"another run begins with `dlrun {experiment.name} --config {path / CONFIG}`",
         )
     return config
 

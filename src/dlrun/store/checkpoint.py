@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlrun.disk import open_regular
 from dlrun.errors import DataError
 from dlrun.screen import Screen
 from dlrun.store.folder import Row, RunFolder, append
+from dlrun.store.record import CONFIG
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 DAMAGED = "checkpoint.damaged"
@@ -122,8 +124,20 @@ class CheckpointFile:
             raise DataError("the data are not those that the run began with", self._anew())
 
     def _anew(self) -> str:
-        config = self._folder.path / "config.yaml"
+        config = self._folder.path / CONFIG
         return f"a new run begins with the experiment's command and `--config {config}`"
+
+
+def damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
+    """A sentence for each checkpoint that is not whole, or is another run's than this id's."""
+    for path in (folder / name for name in (NAME, PREVIOUS) if (folder / name).exists()):
+        try:
+            about, _ = _read(path)
+            if about["run"] != run:
+                raise ValueError("another run's")
+            list(_read_parts(folder / PARTS, about["parts"]))
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            yield f"{path}: damaged: {error}"
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -138,9 +152,7 @@ def drop_previous(folder: RunFolder) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
-    if not path.is_file():
-        raise ValueError("not a regular file")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         first = stream.readline(200)
         rest = stream.read()
     if not first.startswith(MAGIC):
@@ -154,7 +166,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 def _read_parts(path: Path, lengths: Sequence[tuple[int, str]]) -> Iterator[bytes]:
     if not lengths:
         return
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         for length, digest in lengths:
             part = stream.read(length)
             if hashlib.sha256(part).hexdigest() != digest:

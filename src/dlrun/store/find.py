@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, nearest
 from dlrun.store.folder import LATEST, runs_in
-from dlrun.store.record import ENVIRONMENT, read_record
+from dlrun.store.record import CONFIG, ENVIRONMENT, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
@@ -34,7 +34,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
 
 def _find(run: str, runs_dir: Path) -> Path:
     experiment, slash, last = run.rpartition("/")
-    if last == LATEST and not (Path(run) / "config.yaml").is_file():
+    if last == LATEST and not (Path(run) / CONFIG).is_file():
         if slash and "/" in experiment:  # a folder of runs, where `latest` is a text file
             runs_dir, experiment = Path(experiment).parent, Path(experiment).name
         found = newest_first(runs_dir, experiment or None)
@@ -47,7 +47,7 @@ def _find(run: str, runs_dir: Path) -> Path:
         return found[0]
     folder = Path(run).expanduser()
     if run and folder.exists():
-        if not (folder / "config.yaml").is_file():
+        if not (folder / CONFIG).is_file():
             raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
         return folder
     runs = newest_first(runs_dir)

@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import errno
 import glob
 import hashlib
 import io
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dlrun.disk import sync_folder
 from dlrun.errors import ConfigError
 
 LATEST = "latest"
@@ -34,6 +34,7 @@ class RunFolder:
     def __init__(self, path: Path, *, writes: bool = True) -> None:
         self.path = path
         self.writes = writes
+        self.written: set[str] = set()  # names of the files that this process wrote
         self._columns: Sequence[str] = ()
 
     @classmethod
@@ -74,7 +75,7 @@ class RunFolder:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            yield lambda: _replace(temporary, target)
+            yield lambda: self._put(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -84,6 +85,10 @@ class RunFolder:
             with self.staged(name, content) as put:
                 put()
         return hashlib.sha256(content).hexdigest()
+
+    def _put(self, temporary: Path, target: Path) -> None:
+        temporary.replace(target)
+        self.written.add(target.name)
 
     def sync(self) -> None:
         """Have the files' names on disk too: after a power cut they are all there."""
@@ -130,10 +135,6 @@ class RunFolder:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
 
-def _replace(source: Path, target: Path) -> None:
-    source.replace(target)
-
-
 def append(path: Path, content: bytes) -> None:
     """Append to a file that is there, on disk before this returns; all of it or nothing."""
     with path.open("r+b") as stream:
@@ -145,24 +146,6 @@ def append(path: Path, content: bytes) -> None:
         except OSError:  # the disk is full
             os.truncate(path, end)
             raise
-
-
-def sync_folder(path: Path) -> None:
-    """Have a folder's entries on disk, where the system can; Windows opens no folder."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # else the file system has no such call
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def check_name(name: str | None) -> None:
@@ -211,7 +194,14 @@ def _point_latest(parent: Path, name: str) -> None:
 def to_json(value: Mapping[str, Any]) -> str:
     """A JSON object as text; NaN is no JSON and becomes null."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-    return text + "\n"
+    return "\n".join(map(_escaped, text.split("\n"))) + "\n"
+
+
+def _escaped(line: str) -> str:
+    """JSON's escapes for the characters that a terminal would obey; all others as they are."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def _plain(value: Any) -> Any:

@@ -10,11 +10,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.locks import is_held
 
 FORMAT = 2
-RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
+CONFIG, RESULTS, ENVIRONMENT, LOCK = "config.yaml", "results.json", "environment.json", "run.lock"
 MAX_BYTES = 64 << 20  # a folder of 100,000 photographs gives half of it
 
 Status = Literal["running", "finished", "failed", "interrupted"]
@@ -71,14 +72,15 @@ class Record(_Part):
     accelerator: Accelerator | None = None
     seconds: dict[str, float] = {}
     figures: list[str] = []
-    files: dict[str, str] = {}  # SHA-256 of what `network()` reads
+    files: dict[str, str] = {}  # SHA-256 of what `network()` and `draw()` read
+    written: dict[str, str] = {}  # and of its other files; none while it is extended
     error: str | None = None
 
 
 def read_record(folder: Path) -> Record:
     """A run's record. Raises DlrunError where it is missing or damaged."""
     path = folder / RESULTS
-    if not path.exists() and (folder / "config.yaml").exists():  # of 0.1, which wrote it at the end
+    if not path.exists() and (folder / CONFIG).exists():  # of 0.1, which wrote it at the end
         begun = read_environment(folder)
         return Record(experiment=folder.parent.name, status="running", started=begun.started)
     record = _read(Record, path)
@@ -116,7 +118,7 @@ def read_json(path: Path) -> dict[str, Any]:
             raise DlrunError(f"{path}: no such file: not a run's folder")
         if path.stat().st_size > MAX_BYTES:
             raise DlrunError(f"{path}: larger than any run writes it")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_regular(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DlrunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):

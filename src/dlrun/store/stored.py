@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.config.text import read_file
+from dlrun.disk import read_regular
 from dlrun.errors import DataError, DlrunError
 from dlrun.store.record import (
+    CONFIG,
     RESULTS,
     Environment,
     Record,
@@ -56,7 +58,7 @@ class StoredRun:
     @property
     def values(self) -> dict[str, Any]:
         """config.yaml, not yet checked against the experiment's Config."""
-        return read_file(self.folder / "config.yaml").values
+        return read_file(self.folder / CONFIG).values
 
     @property
     def figures(self) -> list[Path]:
@@ -97,7 +99,7 @@ class StoredRun:
         if digest is None:
             raise self._kept_no(name)
         try:
-            content = path.read_bytes()
+            content = read_regular(path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if hashlib.sha256(content).hexdigest() != digest:

@@ -1,0 +1,26 @@
+"""`dlrun runs check`."""
+
+from typing import Annotated
+
+import typer
+
+from dlrun.cli import options as opt
+
+app = typer.Typer(help="Look after the runs that are there.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Its folder, name or suffix; default all.")
+    ] = None,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Read runs back and say which are whole: records, checkpoints, weights, tables, figures.
+
+    Example: dlrun runs check latest
+    """
+    from dlrun.workbench.checking import check  # needs pydantic
+
+    raise typer.Exit(check(run, runs_dir))

@@ -1,0 +1,50 @@
+"""What leaves for the terminal, however hostile."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.screen import Screen
+from dlrun.store.folder import to_json
+
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
+
+
+def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    screen = Screen()
+    for show in (screen.show, screen.out.print, screen.err.print):
+        for what in (HOSTILE, Text(HOSTILE), table):
+            show(what)
+    for say in (screen.note, screen.warn, screen.fail):
+        say(f"two\n{HOSTILE}")
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "red" in text and "b" in text
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert "two\na" in said.err
+
+
+def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
+    about = {"label": HOSTILE, "é😀": ["\x7f\x85\n"]}
+    text = to_json(about)
+    assert json.loads(text) == about
+    assert "é😀" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        screen = Screen()
+        screen.warn("not heard")
+        with screen.progress("work", 2, "steps") as bar:
+            bar.step(1, "a step")
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):  # what is left in its buffer
+            full.flush()
+        full.buffer.raw.close()
