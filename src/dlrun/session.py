@@ -52,6 +52,7 @@ class Session:
     steps: Steps
     data_dir: Path
     runs_dir: Path
+    threads: int = 1  # of the CPU
     show_summary: bool = False
     files: dict[str, str] = field(default_factory=dict)  # SHA-256 of what the network needs
     _staging: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)

@@ -37,6 +37,7 @@ YAML = """# Counts words.
 seed: 0
 accelerator: cpu
 fallback: true
+threads: auto
 words: 3
 """
 

@@ -1,12 +1,12 @@
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from dlrun.store.environment import code_digest, describe, usable_cores, versions
+from dlrun.store.environment import code_digest, describe, versions
 from dlrun.store.folder import RunFolder
 from dlrun.store.record import read_environment
+from dlrun.threads import usable_cores
 
 
 def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
@@ -20,16 +20,6 @@ def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     assert environment.code == code_digest("dlrun")
     wanted = {"python", "dlrun", "git_commit", "platform", "processor", "command", "folder"}
     assert wanted <= about.keys()
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux can take cores away")
-def test_cores_are_those_that_this_process_may_use() -> None:
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert usable_cores() == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def digest_of(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> str:

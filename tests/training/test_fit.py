@@ -100,7 +100,7 @@ def batches() -> ArrayData:
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
     around = session(folder)
-    with own_settings():
+    with own_settings(2):
         started = config(accelerator, **changes)
         done = Fit(started, around, build, batches(), classification(2)).run()
     return *done, around

@@ -61,7 +61,7 @@ def change_everything() -> None:
 def test_everything_is_given_back(fails: bool) -> None:
     before, drawn = settings(), numbers()
     try:
-        with own_settings():
+        with own_settings(2):
             change_everything()
             assert settings() != before
             assert numbers() != drawn
@@ -83,7 +83,7 @@ def test_what_the_user_had_set_is_given_back_too(monkeypatch: pytest.MonkeyPatch
     try:
         logger.setLevel(logging.DEBUG)
         before = settings()
-        with own_settings():
+        with own_settings(2):
             assert handler not in logger.handlers
             torch.use_deterministic_algorithms(False)
             del os.environ["MINE"]
@@ -96,7 +96,7 @@ def test_what_the_user_had_set_is_given_back_too(monkeypatch: pytest.MonkeyPatch
 
 
 def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    with own_settings():
+    with own_settings(2):
         for name in LOGGERS:
             assert logging.getLogger(name).handlers == []
         logging.getLogger("lightning.pytorch").warning("to the log")
@@ -105,5 +105,5 @@ def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptur
 
 
 def test_in_the_block_new_tensors_are_not_filled() -> None:
-    with own_settings():
+    with own_settings(2):
         assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

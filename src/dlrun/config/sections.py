@@ -42,6 +42,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     fallback: bool
+    threads: PositiveInt | Literal["auto"]
 
     @property
     def source(self) -> str | None:

@@ -39,6 +39,7 @@ class Experiment(ABC, Generic[C]):
     resumable: whether a run that was stopped can go on.
     may_change: keys that a resume may set, beside accelerator and fallback.
     compared_by: keys whose default the published figures depend on, or sections of such keys.
+    most_threads: beyond which more made it no faster, where that was measured.
     """
 
     name: ClassVar[str]
@@ -47,6 +48,7 @@ class Experiment(ABC, Generic[C]):
     resumable: ClassVar[bool] = True
     may_change: ClassVar[frozenset[str]] = frozenset()
     compared_by: ClassVar[tuple[str, ...]] = ()
+    most_threads: ClassVar[int | None] = None
 
     @abstractmethod
     def run(self, config: C, session: Session) -> Results:

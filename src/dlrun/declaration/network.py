@@ -79,7 +79,7 @@ class NetworkExperiment(Experiment[N]):
             loaded = self.load(config, session)
         assets = loaded.assets
         session.keep(ASSETS, _as_json(assets))
-        with own_settings():
+        with own_settings(session.threads):
             network, example = self.build(config, assets), self.example(config, assets)
             parameters = write_summary(network, example, session)
             fit = Fit(

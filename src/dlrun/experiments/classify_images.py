@@ -118,7 +118,7 @@ class ClassifyImages(Experiment[Config]):
         if not config.images:
             origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
-        with session.phase("model"), own_settings():
+        with session.phase("model"), own_settings(session.threads):
             model = _load(config, session)
             crop = model.transform.crop_size[0]
             example = torch.zeros(1, 3, crop, crop)

@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.config.sections import ExperimentConfig
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import DlrunError, first_line
-from dlrun.screen import Screen, printable
+from dlrun.screen import Screen, counted, printable
 from dlrun.session import Results
 from dlrun.store.folder import RunFolder, to_json
 from dlrun.store.record import RESULTS, Record
@@ -79,6 +79,8 @@ def show(
     if record.reference_differs and published(record, ignoring_differences=True):
         lines.append(("book", f"not compared: {record.reference_differs}"))
     used = results.accelerator.used
+    if used == "cpu":
+        used += f", {counted(record.threads or 1, 'thread')}"
     lines.append(("time", f"{record.seconds.get('total', 0):.1f} s on {used}"))
     lines += [("figure", str(folder / figure)) for figure in record.figures]
     lines.append(("run", str(folder)))

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from dlrun import disk, session
+from dlrun import disk, session, threads
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import to_yaml
 from dlrun.declaration import registry
@@ -95,6 +95,7 @@ class Live:
             ),
             data_dir=session.data_dir(options.data_dir),
             runs_dir=session.runs_dir(options.runs_dir),
+            threads=self.record.threads or self._threads(),
             show_summary=options.summary,
         )
 
@@ -145,7 +146,13 @@ class Live:
             run=str(self.folder.path),
             started=_now(),
             seed=self.config.seed,
+            threads=self._threads(),
             source=self.config.source,
+        )
+
+    def _threads(self) -> int:
+        return threads.chosen(
+            self.config.threads, self.experiment.most_threads, self.config.world or 1
         )
 
     def _begin(self) -> None:

@@ -4,7 +4,6 @@ import ast
 import contextlib
 import hashlib
 import importlib.util
-import os
 import platform
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from dlrun.threads import usable_cores
 
 # Another version of these may compute other numbers.
 PACKAGES = (
@@ -44,13 +45,6 @@ def versions() -> dict[str, str | None]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def code_digest(experiment_package: str) -> str:

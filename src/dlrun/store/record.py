@@ -47,7 +47,7 @@ class Environment(_Part):
     packages: dict[str, str | None] = {}
     started: str | None = None
     config: dict[str, Any] = {}
-    threads: int | None = None
+    threads: int | None = None  # cores that it might use
 
 
 class Record(_Part):
@@ -62,6 +62,7 @@ class Record(_Part):
     resumed: str | None = None  # when last; `seconds` are those since then
     ended: str | None = None
     seed: int | None = None
+    threads: int | None = None  # of the CPU; a resumed run keeps them, for they may change the bits
     source: str | None = None
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer

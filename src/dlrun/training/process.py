@@ -18,15 +18,18 @@ LOGGERS = (
 
 
 @contextlib.contextmanager
-def own_settings() -> Iterator[None]:
-    """In this block flags, random numbers, loggers and environment may change, not for good."""
+def own_settings(threads: int) -> Iterator[None]:
+    """In this block so many threads compute, and nothing of the process changes for good.
+
+    Flags, random numbers, loggers and the environment are afterwards as before.
+    """
     environment = dict(os.environ)
     numbers = random.getstate(), np.random.get_state(), torch.get_rng_state()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    grad, threads = torch.is_grad_enabled(), torch.get_num_threads()
+    grad, before = torch.is_grad_enabled(), torch.get_num_threads()
     loggers = [
         (logger, logger.handlers[:], logger.propagate, logger.level)
         for logger in map(logging.getLogger, LOGGERS)
@@ -36,6 +39,7 @@ def own_settings() -> Iterator[None]:
         # a tenth of the LSTM's time, and no part of giving the same numbers.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         _quiet(loggers)
+        torch.set_num_threads(threads)
         yield
     finally:
         os.environ.clear()
@@ -47,8 +51,8 @@ def own_settings() -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
         torch.set_grad_enabled(grad)
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
         for logger, handlers, propagate, level in loggers:
             logger.handlers[:], logger.propagate = handlers, propagate
             logger.setLevel(level)
