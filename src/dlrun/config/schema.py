@@ -27,6 +27,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 S = TypeVar("S", bound=Section)

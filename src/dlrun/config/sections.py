@@ -12,6 +12,7 @@ from dlrun.config.schema import (
     PositiveInt,
     Section,
     Seed,
+    Threads,
     absolute,
 )
 
@@ -42,7 +43,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     fallback: bool
-    threads: PositiveInt | Literal["auto"]
+    threads: Threads | Literal["auto"]
 
     @property
     def source(self) -> str | None:

@@ -1,5 +1,7 @@
 """A run opened again: read, drawn and used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ from dlrun.config.text import Layer
 from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
+from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.runs.ending import number
 from dlrun.runs.html import table_and_figure
 from dlrun.store.find import find_run
@@ -70,9 +73,25 @@ class Run(StoredRun):
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{found}>"
 
     def network(self) -> "nn.Module":
-        """The trained network, in eval mode, on the CPU."""
-        return self.experiment.network(self, self.config)
+        """The trained network, in eval mode, on the CPU. Raises DlrunError."""
+        with self._reading():
+            return self.experiment.network(self, self.config)
 
     def draw(self) -> "dict[str, Figure]":
-        """The figures anew, by their file names, from the run's files alone."""
-        return self.experiment.draw(self, self.config)
+        """The figures anew, by their file names, from the run's files alone. Raises DlrunError."""
+        with self._reading():
+            return self.experiment.draw(self, self.config)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What the block raises is due to files that are not as the experiment wrote them."""
+        try:
+            yield
+        except DlrunError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self.folder}: not as {self.record.experiment} writes a run: "
+                f"{type(error).__name__}: {first_line(error)}",
+                "`dlrun runs check RUN` says which files were damaged",
+            ) from error

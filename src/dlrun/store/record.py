@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from dlrun.config.schema import Threads
 from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.locks import is_held
@@ -62,7 +63,7 @@ class Record(_Part):
     resumed: str | None = None  # when last; `seconds` are those since then
     ended: str | None = None
     seed: int | None = None
-    threads: int | None = None  # of the CPU; a resumed run keeps them, for they may change the bits
+    threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     source: str | None = None
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer

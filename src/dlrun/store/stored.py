@@ -86,7 +86,12 @@ class StoredRun:
     @cached_property
     def assets(self) -> dict[str, Any]:
         """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
-        assets: dict[str, Any] = json.loads(self.read(ASSETS))
+        try:
+            assets = json.loads(self.read(ASSETS))
+        except ValueError:
+            assets = None
+        if not isinstance(assets, dict):
+            raise DataError(f"{self.folder / ASSETS}: not what a run writes")
         return assets
 
     def read(self, name: str) -> bytes:
