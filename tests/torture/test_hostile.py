@@ -358,3 +358,41 @@ def test_config(tmp_path: Path, tally: Tally, kind: str) -> None:
 def test_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("\ufeffseed: 1\r\n", encoding="utf-8")
     run(tmp_path, NETWORK, "--config", "c.yaml", "--dry-run").is_told(0)
+
+
+PIPES: dict[str, tuple[list[str], int]] = {
+    "config": (["imdb-dense", "--config", "pipe"], 2),
+    "archive": (["imdb-dense", "--set", "data.archive=pipe"], 2),
+    "folder": (["cifar100", "--set", "data.archive=pipe"], 2),
+    "data folder": (["imdb-dense", "--data-dir", "."], 1),
+    "verify": (["data", "verify", "imdb", "--data-dir", "."], 1),
+    "labels": (["classify-images", "--set", "model.labels=pipe"], 2),
+    "weights": (["classify-images", "--set", "model.weights=pipe"], 2),
+    "photograph": (["classify-images", "pipe", "--set", "model.name=efficientnet-lite0"], 1),
+}
+
+
+@pytest.mark.parametrize("place", PIPES)
+def test_pipes_are_not_waited_for(tmp_path: Path, place: str, tally: Tally) -> None:
+    arguments, code = PIPES[place]
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "imdb").mkdir()
+    os.mkfifo(tmp_path / "imdb" / "aclImdb_v1.tar.gz")
+    began = time.monotonic()
+    run(tmp_path, *arguments).is_told(code, "pipe" if "pipe" in " ".join(arguments) else "regular")
+    assert time.monotonic() - began < SECONDS
+    tally("pipes in place of files")
+
+
+def test_a_link_in_place_of_the_log_is_not_written_through(tmp_path: Path, tally: Tally) -> None:
+    run(tmp_path, *words(NETWORK)).is_told(0)
+    begun = only_run(tmp_path, NETWORK)
+    assert begun is not None
+    (begun / "log.txt").unlink()
+    (tmp_path / "precious").write_text("mine")
+    (begun / "log.txt").symlink_to(tmp_path / "precious")
+    run(tmp_path, "resume", begun, "--set", "trainer.max_epochs=9").is_told(
+        1, "log.txt: not a file"
+    )
+    assert (tmp_path / "precious").read_text() == "mine"
+    tally("links in place of files")
