@@ -41,7 +41,8 @@ class RunFolder:
         """Make a new folder that no other run shares, and point `latest` at it.
 
         `mkdir` fails where the folder exists, which makes the claim atomic; a taken name is tried
-        again with another suffix. Raises ConfigError where the folder cannot be made.
+        again with another suffix. After a power cut the folder, those above it that were made for
+        it, and `latest` are there. Raises ConfigError where the folder cannot be made.
         """
         check_name(name)
         parent = runs_dir / experiment
@@ -50,8 +51,12 @@ class RunFolder:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             path = parent / f"{stamp}-{name or suffix}"
             try:
+                made = [one for one in (parent, *parent.parents) if not one.exists()]
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
+                _point_latest(parent, path.name)
+                for one in (path, *made):
+                    sync_folder(one.parent)
             except FileExistsError:
                 if parent.is_dir():
                     name = f"{name}-{suffix}" if name else None
@@ -61,7 +66,6 @@ class RunFolder:
                 ) from None
             except OSError as error:
                 raise _unusable(runs_dir, error) from None
-            _point_latest(parent, path.name)
             return cls(path)
 
     @contextlib.contextmanager
