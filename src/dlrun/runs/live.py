@@ -34,11 +34,11 @@ from dlrun.store.record import (
     ENVIRONMENT,
     FORMAT,
     LOCK,
-    RESULTS,
     Accelerator,
     Record,
     Status,
     read_environment,
+    write_record,
 )
 from dlrun.store.steps import Steps
 from dlrun.store.stored import StoredRun
@@ -172,7 +172,7 @@ class Live:
 
     def _save(self, status: Status = "running", **changes: Any) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
-        self.folder.write_json(RESULTS, record.model_dump())
+        write_record(self.folder, record)
         self.record = record
 
     def _finish(self, results: Results, started: float) -> None:
