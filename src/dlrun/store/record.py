@@ -87,14 +87,14 @@ def read_record(folder: Path) -> Record:
         return Record(experiment=folder.parent.name, status="running", started=begun.started)
     value = read_json(path)
     digest = value.pop(SHA256, None)
+    record = _valid(Record, value, path)
+    if record.format > FORMAT:
+        raise DlrunError(f"{path}: written by a newer dlrun", "use that one, or one newer still")
     if digest is not None and digest != _digest(value):
         raise DlrunError(
             f"{path}: damaged, or changed by hand: its SHA-256 is not the one in it",
             f"where you changed it yourself, remove its {SHA256!r} too",
         )
-    record = _valid(Record, value, path)
-    if record.format > FORMAT:
-        raise DlrunError(f"{path}: written by a newer dlrun", "use that one, or one newer still")
     return record
 
 
