@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.locks import HeldError, held, is_held
+from dlrun.locks import HeldError, folder_held, held, is_held
 
 SCRIPT = """
 import sys
@@ -272,3 +272,28 @@ def test_another_users_lock_is_waited_for() -> None:
             answer = colleagues.enter_context(colleague(lock, wait=True))
             assert not answer.poll(1.5)
         assert answer.recv() == (True, True, ["waiting"])
+
+
+FOLDER = """
+import sys
+from pathlib import Path
+from dlrun.locks import folder_held
+with folder_held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks no folders")
+def test_a_folder_is_held_whatever_becomes_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").touch()
+    words = [sys.executable, "-c", FOLDER, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (tmp_path / "run.lock").unlink()
+        with pytest.raises(HeldError), folder_held(tmp_path):
+            pytest.fail("held twice")
+        other.kill()
+    with folder_held(tmp_path):
+        pass

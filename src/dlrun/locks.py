@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import stat
 import sys
 import time
@@ -54,6 +55,31 @@ def held(
         yield lambda: _identity(path) == mine
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def folder_held(path: Path) -> Iterator[None]:
+    """Hold a folder itself while the block runs: unlike a lock's file, nobody removes it.
+
+    Nothing is held where the system or the file system locks no folders. Raises HeldError.
+    """
+    if sys.platform == "win32":  # where nobody removes an open file either
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise HeldError(str(path)) from None
+    except OSError:
+        pass
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _acquire(lock: "BaseFileLock", path: Path, seconds: float = float("inf")) -> None:

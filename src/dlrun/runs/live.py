@@ -17,7 +17,7 @@ from dlrun.config.validation import to_yaml
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import DlrunError, Stopped
-from dlrun.locks import HeldError, held
+from dlrun.locks import HeldError, folder_held, held
 from dlrun.runs import ending
 from dlrun.runs.faults import explained, message_of
 from dlrun.runs.logs import logging_to
@@ -251,6 +251,7 @@ def locked(folder: RunFolder, screen: Screen) -> Iterator[Callable[[], None]]:
     with ExitStack() as stack:
         try:
             is_ours = stack.enter_context(held(path, warn=screen.warn))
+            stack.enter_context(folder_held(folder.path))
         except HeldError:
             raise DlrunError(
                 f"{folder.path}: a living process is still writing this run",
