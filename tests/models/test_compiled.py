@@ -73,12 +73,15 @@ def test_a_damaged_file_is_compiled_anew(cache: Path, ending: str, harm: str) ->
 
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-def test_flipped_bits_run_no_other_code(cache: Path, ending: str, tally: Tally) -> None:
+def test_flipped_bits_run_no_other_code(
+    cache: Path, ending: str, torture: bool, tally: Tally
+) -> None:
+    flips = 1000 if torture else 60
     compiled_anew()
     content = the(cache, ending).read_bytes()
     places = random.Random(ending)
     believed = 0
-    for _ in range(60):
+    for _ in range(flips):
         changed = bytearray(content)
         changed[places.randrange(len(content))] ^= 1 << places.randrange(8)
         the(cache, ending).write_bytes(changed)
@@ -86,7 +89,7 @@ def test_flipped_bits_run_no_other_code(cache: Path, ending: str, tally: Tally) 
         the(cache, ending).write_bytes(content)
     if ending == "nbc":
         assert believed == 0
-    tally(f"bits flipped in compiled code (.{ending})", 60)
+    tally(f"bits flipped in compiled code (.{ending})", flips)
 
 
 def test_code_of_another_function_or_source_is_not_taken(

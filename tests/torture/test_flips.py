@@ -90,18 +90,13 @@ def test_in_a_checkpoint(
         file = CheckpointFile(RunFolder(folder, writes=False), Bound(about["run"], about["data"]))
         return file.load(Screen())
 
-    def without_the_newest() -> Iterator[Checkpoint | None]:
-        newest = (folder / checkpoint.NAME).read_bytes()
-        (folder / checkpoint.NAME).unlink()
-        yield load()
-        (folder / checkpoint.NAME).write_bytes(newest)
-
-    newest, (previous,) = load(), without_the_newest()
+    newest, content = load(), (folder / checkpoint.NAME).read_bytes()
+    (folder / checkpoint.NAME).unlink()
+    previous = load()
     assert newest is not None and previous is not None
     assert len(previous.rows) == len(newest.rows) - 1
-    current = (folder / checkpoint.NAME).read_bytes()
-    if name == checkpoint.PREVIOUS:
-        (folder / checkpoint.NAME).unlink()
+    if name != checkpoint.PREVIOUS:
+        (folder / checkpoint.NAME).write_bytes(content)
     chance = random.Random(f"{experiment} {name}")
     capsys.readouterr()
     try:
@@ -116,7 +111,7 @@ def test_in_a_checkpoint(
                 assert found == previous
                 assert "damaged, left out" in capsys.readouterr().err
     finally:
-        (folder / checkpoint.NAME).write_bytes(current)
+        (folder / checkpoint.NAME).write_bytes(content)
     assert load() == newest
     tally(f"bits flipped in {name} ({experiment})", flips)
 
