@@ -1,15 +1,19 @@
 """Locks between real processes."""
 
+import multiprocessing
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from dlrun.locks import HeldError, held, is_held
+from dlrun.locks import HeldError, folder_held, held, is_held
 
 SCRIPT = """
 import sys
@@ -174,3 +178,122 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"), held(tmp_path / "file" / "x", warn=pytest.fail):
         pytest.fail("held")
+
+
+@pytest.mark.parametrize("kind", ["a link", "a broken link", "a pipe", "a folder"])
+def test_what_is_no_file_is_neither_followed_nor_opened(tmp_path: Path, kind: str) -> None:
+    lock, other = tmp_path / "run.lock", tmp_path / "thesis.txt"
+    other.write_text("three years of work")
+    match kind:
+        case "a link":
+            lock.symlink_to(other)
+        case "a broken link":
+            lock.symlink_to(tmp_path / "nowhere")
+        case "a pipe":
+            os.mkfifo(lock)
+        case "a folder":
+            lock.mkdir()
+    assert not is_held(lock)
+    refused = pytest.raises(OSError, match=r"not a regular file: .*run\.lock")
+    with refused, held(lock, on_wait=pytest.fail, warn=pytest.fail):
+        pytest.fail("held")
+    assert other.read_text() == "three years of work"
+    assert not (tmp_path / "nowhere").exists()
+
+
+needs_root = pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be two other users"
+)
+
+
+@contextmanager
+def of_another_user(mode: int) -> Iterator[Path]:
+    """The path of another user's lock file, in a folder that everybody may write."""
+    with tempfile.TemporaryDirectory() as folder:  # tmp_path is root's alone
+        Path(folder).chmod(0o777)
+        lock = Path(folder) / "run.lock"
+        lock.touch()
+        lock.chmod(mode)
+        os.chown(lock, 65534, 65534)
+        yield lock
+
+
+def try_as_a_colleague(lock: Path, answer: Connection, wait: bool) -> None:
+    """What a forked process does as user 1234: say what it sees and whether it gets the lock."""
+    os.setgroups([])
+    os.setgid(1234)
+    os.setuid(1234)
+    seen = is_held(lock)
+    said: list[str] = []
+    try:
+        with held(
+            lock, on_wait=(lambda: said.append("waiting")) if wait else None, warn=said.append
+        ) as is_ours:
+            answer.send((seen, is_ours(), said))
+    except HeldError:
+        answer.send((seen, False, said))
+
+
+@contextmanager
+def colleague(lock: Path, wait: bool = False) -> Iterator[Connection]:
+    context = multiprocessing.get_context("fork")  # all is imported: the colleague reads no file
+    ours, theirs = context.Pipe()
+    process = context.Process(target=try_as_a_colleague, args=(lock, theirs, wait))
+    process.start()
+    try:
+        yield ours
+    finally:
+        process.join(20)
+        process.kill()
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_another_users_stale_file_is_no_obstacle(mode: int) -> None:
+    with of_another_user(mode) as lock, colleague(lock) as answer:
+        assert answer.recv() == (False, True, [])
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_another_users_lock_is_left_to_its_holder(mode: int) -> None:
+    with of_another_user(mode) as lock, held(lock, warn=pytest.fail) as is_ours:
+        lock.chmod(mode)  # a filelock of old gives it its own
+        with colleague(lock) as answer:
+            assert answer.recv() == (True, False, [])
+        assert is_ours()
+
+
+@needs_root
+def test_another_users_lock_is_waited_for() -> None:
+    with of_another_user(0o600) as lock, ExitStack() as colleagues:
+        with held(lock, warn=pytest.fail):
+            lock.chmod(0o600)
+            answer = colleagues.enter_context(colleague(lock, wait=True))
+            assert not answer.poll(1.5)
+        assert answer.recv() == (True, True, ["waiting"])
+
+
+FOLDER = """
+import sys
+from pathlib import Path
+from dlrun.locks import folder_held
+with folder_held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locks no folders")
+def test_a_folder_is_held_whatever_becomes_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "run.lock").touch()
+    words = [sys.executable, "-c", FOLDER, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        (tmp_path / "run.lock").unlink()
+        with pytest.raises(HeldError), folder_held(tmp_path):
+            pytest.fail("held twice")
+        other.kill()
+    with folder_held(tmp_path):
+        pass

@@ -133,7 +133,7 @@ def test_what_is_appended_is_there_whole_or_not_at_all(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        append(path, b"three")
+        append(path, b"three", on_disk=True)
     assert path.read_bytes() == b"onetwo"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.locks import held
+from dlrun.store.folder import RunFolder
 from dlrun.store.record import (
     LOCK,
     MAX_BYTES,
@@ -18,6 +19,7 @@ from dlrun.store.record import (
     read_json,
     read_record,
     state_of,
+    write_record,
 )
 from tests.store.making import a_run
 
@@ -102,6 +104,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from dlrun.locks import held
+from dlrun.store.folder import RunFolder
 with held(Path(sys.argv[1]), warn=print):
     print("held", flush=True)
     sys.stdin.read()
@@ -171,3 +174,30 @@ def test_a_record_of_untold_size_is_not_read(tmp_path: Path) -> None:
         stream.truncate(MAX_BYTES + 1)
     with pytest.raises(DlrunError, match="larger than any run writes it"):
         read_json(path)
+
+
+def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
+    tmp_path: Path,
+) -> None:
+    folder = RunFolder(tmp_path)
+    about = {"format": 2, "experiment": "x", "status": "finished"}
+    more = {"metrics": {"test_loss": 0.5, "none": float("nan")}, "files": {"\udcff": "ü"}}
+    record = Record.model_validate(about | {"own": [1, {"b": 2, "a": 1}]} | more)
+    write_record(folder, record)
+    found = read_record(tmp_path)
+    assert found == record.model_copy(update={"metrics": {"test_loss": 0.5, "none": None}})
+    path = tmp_path / "results.json"
+    text = path.read_text()
+    path.write_text(json.dumps(json.loads(text), sort_keys=True))
+    assert read_record(tmp_path) == found, "another order and other blanks say the same"
+    path.write_text(text.replace("0.5", "0.4"))
+    with pytest.raises(DlrunError, match="damaged, or changed by hand") as refused:
+        read_record(tmp_path)
+    assert refused.value.hint == "where you changed it yourself, remove its 'sha256' too"
+    changed = json.loads(path.read_text())
+    del changed["sha256"]
+    path.write_text(json.dumps(changed))
+    assert read_record(tmp_path).metrics["test_loss"] == 0.4
+    write_record(folder, read_record(tmp_path))
+    assert "sha256" in json.loads(path.read_text())
+    assert read_record(tmp_path).metrics["test_loss"] == 0.4

@@ -64,8 +64,11 @@ def whole_checkpoint(folder: Path, name: str) -> int:
     return len(about["rows"])
 
 
-def assert_nothing_is_half_written(folder: Path, whole: Whole) -> None:
-    """Every file that has its name is whole; the rows are the undisturbed run's first ones."""
+def assert_nothing_is_half_written(folder: Path, whole: Whole, *, cut: bool = False) -> None:
+    """Every file that has its name is whole; the rows are the undisturbed run's first ones.
+
+    After a power cut metrics.csv may lack rows that the checkpoint holds: a resume writes it anew.
+    """
     for name in ("results.json", "environment.json"):
         if (folder / name).exists():
             json.loads((folder / name).read_text())
@@ -85,7 +88,8 @@ def assert_nothing_is_half_written(folder: Path, whole: Whole) -> None:
     names = header.split(",")
     assert names == list(whole.metrics[0])
     *complete, torn = rows  # behind the last line break: nothing, or a row that was cut
-    assert len(complete) in (done, done - 1), "the checkpoint comes first, then the row"
+    fewest = 0 if cut else done - 1
+    assert fewest <= len(complete) <= done, "the checkpoint comes first, then the row"
     for row, expected in zip(complete, whole.metrics, strict=False):
         values = dict(zip(names, row.split(","), strict=True)) | {"seconds": ""}
         assert values == expected

@@ -17,7 +17,7 @@ from dlrun.config.validation import to_yaml
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import DlrunError, Stopped
-from dlrun.locks import HeldError, held
+from dlrun.locks import HeldError, folder_held, held
 from dlrun.runs import ending
 from dlrun.runs.faults import explained, message_of
 from dlrun.runs.logs import logging_to
@@ -41,6 +41,7 @@ from dlrun.store.record import (
     Record,
     Status,
     read_environment,
+    write_record,
 )
 from dlrun.store.steps import Steps
 from dlrun.store.stored import StoredRun
@@ -185,7 +186,7 @@ class Live:
 
     def _save(self, status: Status = "running", **changes: Any) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
-        self.folder.write_json(RESULTS, record.model_dump())
+        write_record(self.folder, record)
         self.record = record
 
     def _finish(self, results: Results, started: float) -> None:
@@ -214,6 +215,8 @@ class Live:
         if not first:  # an earlier result stays whole up to here
             self.session.put_kept()
         changes |= {"figures": figures, "written": self._digests()}
+        self.folder.sync_metrics()
+        self.folder.sync()  # "finished" is on disk last
         self._save("finished", seconds=self.session.seconds, **changes)
         self.finished = True
         self.folder.sync()
@@ -251,6 +254,7 @@ class Live:
             except OSError:
                 drop_previous(self.folder)
                 self._save(status, **changes)
+            self.folder.sync_metrics()
             self.folder.sync()
         if stopped and self.experiment.resumable:
             done = "" if steps.rows else " before the first step was finished"
@@ -271,6 +275,7 @@ def locked(folder: RunFolder, screen: Screen) -> Iterator[Callable[[], None]]:
     with ExitStack() as stack:
         try:
             is_ours = stack.enter_context(held(path, warn=screen.warn))
+            stack.enter_context(folder_held(folder.path))
         except HeldError:
             raise DlrunError(
                 f"{folder.path}: a living process is still writing this run",

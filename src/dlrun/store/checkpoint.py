@@ -104,7 +104,7 @@ class CheckpointFile:
         path = self._folder.path / PARTS
         if not self._parts:
             path.write_bytes(b"")
-        append(path, part)
+        append(path, part, on_disk=True)
         self._parts.append((len(part), hashlib.sha256(part).hexdigest()))
 
     def _cut_parts(self) -> None:

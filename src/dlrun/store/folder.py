@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dlrun.disk import sync_folder
+from dlrun.disk import sync_file, sync_folder
 from dlrun.errors import ConfigError
 
-LATEST = "latest"
+LATEST, METRICS = "latest", "metrics.csv"
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
 WINDOWS_REFUSES = frozenset('\\:*?"<>|')
 
@@ -42,7 +42,8 @@ class RunFolder:
         """Make a new folder that no other run shares, and point `latest` at it.
 
         `mkdir` fails where the folder exists, which makes the claim atomic; a taken name is tried
-        again with another suffix. Raises ConfigError where the folder cannot be made.
+        again with another suffix. After a power cut the folder, those above it that were made for
+        it, and `latest` are there. Raises ConfigError where the folder cannot be made.
         """
         check_name(name)
         parent = runs_dir / experiment
@@ -51,8 +52,12 @@ class RunFolder:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             path = parent / f"{stamp}-{name or suffix}"
             try:
+                made = [one for one in (parent, *parent.parents) if not one.exists()]
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
+                _point_latest(parent, path.name)
+                for one in (path, *made):
+                    sync_folder(one.parent)
             except FileExistsError:
                 if parent.is_dir():
                     name = f"{name}-{suffix}" if name else None
@@ -62,7 +67,6 @@ class RunFolder:
                 ) from None
             except OSError as error:
                 raise _unusable(runs_dir, error) from None
-            _point_latest(parent, path.name)
             return cls(path)
 
     @contextlib.contextmanager
@@ -95,6 +99,11 @@ class RunFolder:
         if self.writes:
             sync_folder(self.path)
 
+    def sync_metrics(self) -> None:
+        """Have all rows of metrics.csv on disk."""
+        if self.writes and (self.path / METRICS).exists():
+            sync_file(self.path / METRICS)
+
     def remove_temporary(self) -> None:
         """Remove what a killed process left half-written; nobody else may be writing here."""
         for file in self.path.glob(".new-*"):
@@ -124,25 +133,29 @@ class RunFolder:
     def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
         self._columns = columns
-        self.write_text("metrics.csv", ",".join(columns) + "\n" + "".join(map(self._line, rows)))
+        self.write_text(METRICS, ",".join(columns) + "\n" + "".join(map(self._line, rows)))
 
     def add_metrics(self, row: Row) -> None:
-        """Append one row to metrics.csv, on disk before this returns; all of it or nothing."""
+        """Append one row to metrics.csv, all of it or nothing.
+
+        It is not waited for until it is on disk: the checkpoint holds the row too.
+        """
         if self.writes:
-            append(self.path / "metrics.csv", self._line(row).encode())
+            append(self.path / METRICS, self._line(row).encode())
 
     def _line(self, row: Row) -> str:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
 
-def append(path: Path, content: bytes) -> None:
-    """Append to a file that is there, on disk before this returns; all of it or nothing."""
+def append(path: Path, content: bytes, *, on_disk: bool = False) -> None:
+    """Append to a file that is there, all of it or nothing; `on_disk` before this returns."""
     with path.open("r+b") as stream:
         end = stream.seek(0, os.SEEK_END)
         try:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if on_disk:
+                os.fsync(stream.fileno())
         except OSError:  # the disk is full
             os.truncate(path, end)
             raise

@@ -2,8 +2,10 @@
 
 It lies in two files whose names scripts know: results.json (state and result) and environment.json
 (config as begun, code, packages, machine). Runs of dlrun 0.1 are read too: they have no `format`.
+results.json holds the SHA-256 of the files that a run kept; its own stands in it too.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,9 +16,11 @@ from dlrun.config.schema import Threads
 from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.locks import is_held
+from dlrun.store.folder import RunFolder, to_json
 
 FORMAT = 2
 CONFIG, RESULTS, ENVIRONMENT, LOCK = "config.yaml", "results.json", "environment.json", "run.lock"
+SHA256 = "sha256"  # of all else in results.json; a file without it is believed, as 0.1 wrote it
 MAX_BYTES = 64 << 20  # a folder of 100,000 photographs gives half of it
 
 Status = Literal["running", "finished", "failed", "interrupted"]
@@ -85,15 +89,34 @@ def read_record(folder: Path) -> Record:
     if not path.exists() and (folder / CONFIG).exists():  # of 0.1, which wrote it at the end
         begun = read_environment(folder)
         return Record(experiment=folder.parent.name, status="running", started=begun.started)
-    record = _read(Record, path)
+    value = read_json(path)
+    digest = value.pop(SHA256, None)
+    record = _valid(Record, value, path)
     if record.format > FORMAT:
         raise DlrunError(f"{path}: written by a newer dlrun", "use that one, or one newer still")
+    if digest is not None and digest != _digest(value):
+        raise DlrunError(
+            f"{path}: damaged, or changed by hand: its SHA-256 is not the one in it",
+            f"where you changed it yourself, remove its {SHA256!r} too",
+        )
     return record
+
+
+def write_record(folder: RunFolder, record: Record) -> None:
+    """Write a run's record, with the SHA-256 of what it says."""
+    value = json.loads(to_json(record.model_dump()))
+    folder.write_json(RESULTS, value | {SHA256: _digest(value)})
+
+
+def _digest(value: dict[str, Any]) -> str:
+    """Of a JSON object, whatever the order of its keys and the blanks between them."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def read_environment(folder: Path) -> Environment:
     """What a run was begun with. Raises DlrunError where it is missing or damaged."""
-    return _read(Environment, folder / ENVIRONMENT)
+    path = folder / ENVIRONMENT
+    return _valid(Environment, read_json(path), path)
 
 
 def state_of(folder: Path, record: Record) -> State:
@@ -103,8 +126,7 @@ def state_of(folder: Path, record: Record) -> State:
     return record.status
 
 
-def _read(kind: type[P], path: Path) -> P:
-    value = read_json(path)
+def _valid(kind: type[P], value: dict[str, Any], path: Path) -> P:
     try:
         return kind.model_validate(value)
     except ValidationError as error:

@@ -105,8 +105,8 @@ class Steps:
         self.check()
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
-        self.folder.add_metrics(row)
         self.folder.sync()
+        self.folder.add_metrics(row)
         self.rows = rows
         self._bar.step(len(rows), line)
         for logger in self.loggers:
