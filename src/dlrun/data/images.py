@@ -102,6 +102,7 @@ def read(
         take(READ_TWICE * size)
         with Image.open(path, formats=FORMATS) as image:
             how = plan(image, size, smallest)
+        del image  # and what it has read of the file
         take(how.takes)
         with Image.open(path, formats=FORMATS) as image:
             if how.decode > 1:

@@ -85,11 +85,21 @@ def _load(
     memory: Memory,
     with_thumbnail: bool,
 ) -> Photograph:
+    with memory.share() as take:  # given back once the picture is gone: not in the same function
+        return _made(file, to_input, smallest, take, with_thumbnail)
+
+
+def _made(
+    file: Path,
+    to_input: Callable[[Image.Image], Any],
+    smallest: int | None,
+    take: Callable[[int], None],
+    with_thumbnail: bool,
+) -> Photograph:
     try:
-        with memory.share() as take:
-            photograph = images.read(file, smallest, take)
-            pixels = to_input(photograph)
-            thumbnail = _thumbnail(photograph) if with_thumbnail else None
+        photograph = images.read(file, smallest, take)
+        pixels = to_input(photograph)
+        thumbnail = _thumbnail(photograph) if with_thumbnail else None
     except UnreadableImageError as error:
         return Photograph(file, error=str(error))
     except Exception as error:  # one picture's extremes end no batch

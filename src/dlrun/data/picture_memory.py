@@ -1,5 +1,7 @@
 """How much memory a photograph takes until it is small: its header tells, before it is decoded."""
 
+import ctypes
+import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +23,10 @@ RGB_BYTES = 4
 # What a decoder takes beside it, measured: two canvases and a copy; two copies of run lengths.
 WHILE_DECODING = {"WEBP": 12, "BMP": 2}
 JPEG = ("JPEG", "MPO")
+
+# glibc keeps what its threads have freed: of decoders that read large pieces, as much as they hold.
+MUCH = 64 << 20  # bytes
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", int) if os.name == "posix" else int
 
 
 class UnreadableImageError(Exception):
@@ -66,6 +72,8 @@ class Memory:
         try:
             yield take
         finally:
+            if held > MUCH:
+                _trim(0)
             take(0)
 
 
