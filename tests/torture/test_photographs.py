@@ -142,11 +142,11 @@ def test_stopped_at_random_batches(
 ) -> None:
     wanted = 10 if torture else 2
     batches = random.Random(number)
-    stops = 0
+    stops = tried = 0
     while stops < wanted:
-        folder = tmp_path / str(stops)
+        folder, tried = tmp_path / str(tried), tried + 1
         child = start(folder, *whole.arguments)
-        wait_for_batches(child, batches.randrange(7))
+        wait_for_batches(child, batches.randint(1, 7))
         child.signal(number)
         ended = child.end()
         begun = only_run(folder, NAME)
