@@ -150,7 +150,7 @@ class Advance(Protocol):
         """Set how much is done."""
 
     def step(self, done: float, line: str) -> None:
-        """A finished epoch or lambda: one line, and how many are done."""
+        """A finished epoch or lambda: its line, where it has one, and how many are done."""
 
 
 class _TerminalBar:
@@ -167,5 +167,6 @@ class _TerminalBar:
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
-        self._screen.note(line)  # on a terminal above the bar
+        if line:
+            self._screen.note(line)  # on a terminal above the bar
         self.to(done)

@@ -1,4 +1,5 @@
 import math
+import os
 import re
 import time
 from pathlib import Path
@@ -268,3 +269,11 @@ def test_a_scalar_over_a_mapping_replaces_it() -> None:
 def test_dump_is_read_back_to_the_same_values(tmp_path: Path, word: str) -> None:
     values = {"word": word, "list": [word, 1, 1e-5, 1e20, 0.001, True, None], "sub": {word: {}}}
     assert read(tmp_path, dump(values)).values == values
+
+
+def test_a_files_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
+    """A run's config.yaml names the files that it was given, as Python gives their bytes."""
+    values = {"images": [os.fsdecode(b"/caf\xe9/\xff.jpg"), "/line\nbreak", "/\N{PILE OF POO}"]}
+    path = tmp_path / "config.yaml"
+    path.write_bytes(dump(values).encode("utf-8", "backslashreplace"))
+    assert read_file(path).values == values

@@ -1,7 +1,9 @@
 import io
 import os
 import struct
+import traceback
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data.images import UnreadableImageError, find, read, shipped
+from dlrun.data import images, picture_memory
+from dlrun.data.images import find, read, shipped
+from dlrun.data.picture_memory import LIMIT, UnreadableImageError
 from dlrun.errors import ConfigError
 
 EXIF_ORIENTATION = 0x112
@@ -221,9 +225,10 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_folder_and_a_missing_file_are_no_pictures(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.jpg"):
-        with pytest.raises(UnreadableImageError, match="not a regular file"):
-            read(path)
+    with pytest.raises(UnreadableImageError, match="^not a regular file$"):
+        read(tmp_path)
+    with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
+        read(tmp_path / "none.jpg")
 
 
 def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
@@ -274,3 +279,166 @@ def test_reading_leaves_no_file_open(tmp_path: Path) -> None:
     stream = io.BytesIO()
     image.save(stream, "PNG")
     assert stream.getvalue()
+
+
+def large(tmp_path: Path, name: str, width: int, height: int, **options: Any) -> Path:
+    """A picture of so many pixels whose left half is red, and the right one blue."""
+    image = Image.new("RGB", (width, height), (200, 0, 0))
+    image.paste((0, 0, 200), (width // 2, 0, width, height))
+    return saved(tmp_path, image, name, **options)
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    """As if a photograph might take 4 MB only: the same rules, quickly."""
+    for module in (picture_memory, images):
+        monkeypatch.setattr(module, "LIMIT", 4_000_000)
+    return 4_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "options", "fraction"),
+    [
+        ("whole.jpg", 990, {}, 1),
+        ("a.jpg", 1500, {}, 2),
+        ("b.jpg", 4000, {}, 8),
+        ("progressive.jpg", 700, {"progressive": True, "subsampling": 0}, 2),
+        ("a.png", 700, {}, 1),
+        ("b.png", 900, {}, 1),
+    ],
+)
+def test_what_takes_too_much_is_read_at_a_fraction(
+    tmp_path: Path, small_limit: int, name: str, width: int, options: dict[str, Any], fraction: int
+) -> None:
+    path = large(tmp_path, name, width, width, **options)
+    taken: list[int] = []
+    image = read(path, None, taken.append)
+    assert image.size == (-(-width // fraction),) * 2
+    assert max(taken) <= small_limit
+    red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
+    assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_a_fraction_stands_upright_too(
+    tmp_path: Path, small_limit: int, orientation: int, mode: str
+) -> None:
+    """Also where it is copied in several strips, and its sides are no multiples."""
+    upright = Image.linear_gradient("L").resize((601, 901)).convert("RGB")
+    upright.paste((0, 0, 0), (0, 0, 300, 450))
+    if mode == "I;16":
+        upright = Image.fromarray(np.asarray(upright.convert("L")).astype(np.uint16) * 257)
+    stored = upright if mode == "I;16" else upright.convert(mode)
+    step = STORED[orientation]
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    turned = stored if step is None else stored.transpose(step)
+    path = saved(tmp_path, turned, "a.png", exif=exif)
+    image = read(path)
+    grey = upright if mode != "I;16" else Image.fromarray((np.asarray(upright) // 257).astype("u1"))
+    expected = grey.convert("RGB")
+    if image.size != expected.size:
+        assert image.size == (301, 451)
+        expected = expected.reduce(2)
+    difference = np.abs(np.asarray(image).astype(int) - np.asarray(expected))
+    assert difference.mean() < 1 and np.percentile(difference, 99) < 8
+
+
+def test_strips_make_no_seams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, noise(67, 41).convert("RGBA"), "a.png")
+    whole = np.asarray(read(path))
+    monkeypatch.setattr(images, "STRIP", 200)
+    assert np.array_equal(np.asarray(read(path)), whole)
+    assert np.array_equal(whole, np.asarray(noise(67, 41)))
+
+
+def test_a_side_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(8, 0, b"\0", width=65_536))
+    with pytest.raises(UnreadableImageError, match="refused: 65,536 x 2 pixels; a side may have"):
+        read(tmp_path / "a.png")
+
+
+def test_a_file_is_bounded(tmp_path: Path) -> None:
+    path = saved(tmp_path, noise(), "a.png")
+    os.truncate(path, LIMIT)  # of zeros behind the picture, which take no room on the disk
+    taken: list[int] = []
+    with pytest.raises(UnreadableImageError, match="refused: a file of more than 200 MB"):
+        read(path, None, taken.append)
+    assert not taken
+
+
+def as_nobody(task: Callable[[], object]) -> None:
+    """Do it in a process for which permissions count."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            if os.getuid() == 0:
+                os.setuid(65534)
+            task()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def open_to_all(folder: Path) -> None:
+    """A test's own folder, and pytest's above it."""
+    folder.chmod(0o777)
+    for above in folder.parents:
+        if "pytest-of-" in str(above):
+            above.chmod(0o755)
+
+
+def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
+    open_to_all(tmp_path)
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "closed").mkdir()
+    saved(tmp_path, noise(), "a.png")
+    saved(tmp_path, noise(), "b.png").chmod(0)
+    saved(tmp_path / "locked", noise(), "c.png")
+    saved(tmp_path / "closed", noise(), "d.png")
+    (tmp_path / "locked").chmod(0)  # cannot be listed
+    (tmp_path / "closed").chmod(0o744)  # can be listed, not entered
+    if os.getuid() != 0:
+        pytest.skip("only root may change who it is")
+
+    def look() -> None:
+        found = find([tmp_path])
+        names = [path.relative_to(tmp_path).as_posix() for path in found]
+        assert names == ["a.png", "b.png", "closed/d.png", "locked"], names
+        read(found[0])
+        for path in found[1:]:
+            with pytest.raises(UnreadableImageError, match="^Permission denied$"):
+                read(path)
+        with pytest.raises(ConfigError, match="locked: Permission denied"):
+            find([tmp_path / "locked"])
+        images.state(found)
+
+    as_nobody(look)
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    saved(tmp_path, noise(), "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "c.png")
+    (tmp_path / "c.png").symlink_to(tmp_path / "b.png")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "again").symlink_to(tmp_path / "again", target_is_directory=True)
+    assert find([tmp_path]) == [tmp_path / "a.png"]
+    with pytest.raises(ConfigError, match="no such image or folder"):
+        find([tmp_path / "again"])
+
+
+def test_the_state_tells_names_sizes_and_times(tmp_path: Path) -> None:
+    path = saved(tmp_path, noise(), "a.png")
+    before = images.state([path])
+    assert images.state([path]) == before
+    assert images.state([path, tmp_path / "gone.png"]) != before
+    os.utime(path, ns=(0, 0))
+    assert images.state([path]) != before
+    path.rename(tmp_path / "b.png")
+    assert len({before, images.state([path]), images.state([tmp_path / "b.png"])}) == 3

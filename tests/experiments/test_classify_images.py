@@ -1,6 +1,8 @@
 """classify-images from the command line, on photographs that scikit-learn ships and made files."""
 
 import csv
+import json
+import os
 import pickle
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from PIL import Image
 from dlrun.data import images
 from dlrun.errors import DataError
 from dlrun.runs.run import Run
+from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import flip, moved, results
 
@@ -189,8 +192,136 @@ def test_moved_run_is_used(
         Run.open(folder).draw()
 
 
-def test_nothing_to_resume(forked: Dlrun) -> None:
-    assert forked(*smoke(NAME)).returncode == 0
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Forty small photographs, of which one cannot be read."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(39):
+        colour = (6 * number, 255 - 6 * number, 99)
+        Image.new("RGB", (40, 30), colour).save(folder / f"{number:02}.png")
+    (folder / "99.png").write_bytes(b"no photograph")
+    return folder
+
+
+def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None:
+    done = forked(NAME, "photos", *BUNDLED, *setting("batch_size=2"))
+    assert done.returncode == 1
+    notes = [line for line in done.stderr.splitlines() if line.endswith("/40 photographs")]
+    assert notes == [f"{number}/40 photographs" for number in range(4, 40, 4)]
+    run = Run.open(tmp_path / "runs" / NAME / "latest")
+    assert list(run.metrics.columns) == ["images", "unreadable", "seconds"]
+    assert list(run.metrics["images"]) == [*range(2, 40, 2), 39]
+    assert list(run.metrics["unreadable"]) == [0] * 19 + [1]
+    assert (run.record.steps, run.record.metrics) == (20, {"images": 39, "unreadable": 1})
+    again = forked("resume", "latest")
+    assert (again.returncode, "there is nothing to resume" in again.stderr) == (0, True)
+
+
+def test_the_screen_shows_the_first_and_counts_the_others(
+    forked: Dlrun, tmp_path: Path, many: Path
+) -> None:
+    for number in range(30):
+        (many / f"bad {number:02}.png").write_bytes(b"")
+    done = forked(NAME, "photos", *BUNDLED)
+    assert done.stdout.count(".png ") == 24
+    assert "and 15 more photographs: see predictions.csv" in done.stdout
+    assert done.stderr.count("not an image of a known kind") == 24
+    assert "7 more files could not be read: see predictions.csv" in done.stderr
+    assert len({row["image"] for row in predictions(tmp_path)}) == 70
+    sheet = Run.open(tmp_path / "runs" / NAME / "latest").draw()["contact_sheet.png"]
+    assert len(sheet.axes) == 2 * 24
+
+
+def test_other_photographs_are_refused_by_a_resume(
+    forked: Dlrun, tmp_path: Path, many: Path
+) -> None:
+    run = tmp_path / "runs" / NAME / "latest"
+    child = harness.start(tmp_path, NAME, "photos", *BUNDLED, *setting("batch_size=1"))
+    harness.wait_until((run / "checkpoint").exists, child)
+    child.end(after=0)
+    table = (run / "predictions.csv").read_bytes()
+    (many / "38.png").write_bytes((many / "37.png").read_bytes())
     done = forked("resume", "latest")
     assert done.returncode == 1
-    assert "classify-images has nothing to resume" in done.stderr
+    assert "the data are not those that the run began with" in done.stderr
+    assert (run / "predictions.csv").read_bytes() == table
+
+
+def test_weights_that_are_no_numbers(forked: Dlrun, tmp_path: Path) -> None:
+    network = torchvision.models.squeezenet1_1(weights=None)
+    with torch.no_grad():
+        next(network.parameters())[0, 0, 0, 0] = float("nan")
+    torch.save(network.state_dict(), tmp_path / "nan.pt")
+    done = forked(NAME, *squeezenet_options(tmp_path / "nan.pt"))
+    assert done.returncode == 1
+    assert "squeezenet1_1 with the weights" in done.stderr and "nan.pt" in done.stderr
+    assert "no numbers (NaN)" in done.stderr
+    assert predictions(tmp_path) == []
+    run = Run.open(tmp_path / "runs" / NAME / "latest")
+    assert run.state == "failed" and "NaN" in str(run.record.error)
+
+
+def test_a_very_long_picture_gives_its_middle(
+    forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
+) -> None:
+    """With the steps as published it would be resized to 5 million columns."""
+    for name, size in (("wide.png", (20_001, 1)), ("tall.png", (1, 20_001))):
+        Image.new("RGB", size, (200, 60, 0)).save(tmp_path / name)
+    Image.new("RGB", (9, 9), (200, 60, 0)).save(tmp_path / "same colour.png")
+    files = ["wide.png", "tall.png", "same colour.png"]
+    done = forked(NAME, *files, *squeezenet_options(squeezenet[1]))
+    assert done.returncode == 0, done.stderr
+    found = [row["probability"] for row in predictions(tmp_path)]
+    assert found[:3] == found[3:6] == found[6:]
+
+
+def test_too_many_names(forked: Dlrun, tmp_path: Path) -> None:
+    names = [f"{number:050}.png" for number in range(3000)]
+    done = forked(NAME, *names)
+    assert (done.returncode, "name the folder that they are in" in done.stderr) == (2, True)
+
+
+ODD = [
+    b"\xff.jpg", b"caf\xe9", b"new\nline.jpg", b"\x1b[31mred.jpg", b"-dash.jpg", b"=1+1.jpg",
+    b"[list].jpg", b"{map}.jpg", b"key: value.jpg", b"#comment.jpg", b"q'\".jpg", b"null", b"1",
+    b" space .jpg", b"@at.jpg", b"*star.jpg", b"$x_1$.jpg", "\N{PILE OF POO}.jpg".encode(),
+]  # fmt: skip
+
+
+def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
+    names = [os.fsdecode(name) for name in ODD]
+    for name in names:
+        Image.new("RGB", (40, 30), (200, 60, 0)).save(tmp_path / name, "PNG")
+    done = forked(NAME, *BUNDLED, "--json", "--", *names)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["predictions"]
+    assert list(found) == [str(tmp_path / name) for name in names]
+    assert len(predictions(tmp_path)) == 3 * len(names)
+    assert "\x1b" not in done.stderr
+    assert "\x1b" not in forked(NAME, *BUNDLED, "--", *names).stdout
+    run = Run.open(tmp_path / "runs" / NAME / "latest")
+    assert run.config.images == [tmp_path / name for name in names]
+    assert run.record.figures == list(run.draw()) == ["contact_sheet.png"]
+    assert forked("resume", "latest").returncode == 0
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(forked: Dlrun, tmp_path: Path, many: Path) -> None:
+    """Its path is too long for the system: that holds for root too."""
+    name, depth = "x" * 250, 17
+    place = os.open(many, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=place)
+        below = os.open(name, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    done = forked(NAME, "photos", *BUNDLED)
+    assert done.returncode == 1
+    assert "x: File name too long" in done.stderr
+    errors = [row["error"] for row in predictions(tmp_path) if row["error"]]
+    assert sorted(error.split(" (")[0] for error in errors) == [
+        "File name too long",
+        "not an image of a known kind",
+    ]
+    assert results(tmp_path / "runs" / NAME / "latest")["metrics"]["images"] == 39

@@ -208,7 +208,7 @@ def _construct(
             origins[*path, index] = where(item.start_mark)
             items.append(_construct(loader, item, (*path, index), origins, where))
         return items
-    if not _is_text(node.value):
+    if not _is_text(_without_bytes(node.value)):
         raise yaml.MarkedYAMLError(problem="not valid Unicode", problem_mark=node.start_mark)
     return loader.construct_object(node, deep=True)
 
@@ -216,6 +216,11 @@ def _construct(
 def _is_text(value: object) -> bool:
     """Whether it is no half of a surrogate pair, which an escape or a file name can smuggle in."""
     return not (isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value))
+
+
+def _without_bytes(value: object) -> object:
+    """A value without what stands for bytes of a file's name that are no UTF-8 (PEP 383)."""
+    return re.sub("[\udc80-\udcff]", "", value) if isinstance(value, str) else value
 
 
 def _kind(value: object) -> str:

@@ -72,8 +72,9 @@ class NetworkExperiment(Experiment[N]):
 
     def run(self, config: N, session: Session) -> Results:
         """Train and test the network."""
-        from dlrun.training.fit import Fit, write_summary  # slow imports come once a run begins
+        from dlrun.training.fit import Fit  # slow imports come once a run begins
         from dlrun.training.process import own_settings
+        from dlrun.training.summary import write_summary
 
         with session.phase("data"):
             loaded = self.load(config, session)

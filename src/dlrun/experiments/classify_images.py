@@ -1,11 +1,13 @@
 """Photographs classified by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
 
 import io
+import itertools
+import math
+import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 from rich.table import Table
@@ -13,23 +15,25 @@ from rich.text import Text
 
 from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath
+from dlrun.data.predictions import PREDICTIONS, Labelled, Prediction
 from dlrun.declaration.experiment import Argument, Experiment
-from dlrun.errors import DataError
+from dlrun.errors import ConfigError, DataError
 from dlrun.screen import counted, printable
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import Tensor, nn
+    from torch import nn
 
     from dlrun.models.pretrained import Pretrained
 
-OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
 SHEET_LIMIT = 24  # photographs on the contact sheet
+SHOWN = 24  # photographs on the screen, and files that cannot be read
+NAMES_LIMIT = 150_000  # bytes of all arguments; a config may have 256 KiB
 SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
 
-Labelled = list[tuple[str, float]]
+Published = dict[str, dict[str, float]]
 
 
 class Model(Section):
@@ -69,18 +73,9 @@ class Config(ExperimentConfig):
     reference: Reference
 
     @property
-    def published(self) -> dict[str, dict[str, float]]:
+    def published(self) -> Published:
         """The book's labels for each photograph, where they are of this model."""
         return self.reference.book if self.model.name == self.reference.model else {}
-
-
-@dataclass
-class Classified:
-    """What became of the files."""
-
-    predictions: dict[Path, Labelled] = field(default_factory=dict)
-    errors: dict[Path, str] = field(default_factory=dict)
-    thumbnails: list[bytes] = field(default_factory=list)  # JPEGs of the first SHEET_LIMIT
 
 
 class ClassifyImages(Experiment[Config]):
@@ -93,27 +88,35 @@ class ClassifyImages(Experiment[Config]):
         "IMAGE_OR_FOLDER",
         "JPEG, PNG, WebP, GIF or BMP, or folders and those in them.",
     )
-    resumable = False
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The images are there, the model's name, weights and labels are right."""
-        from dlrun.data import images
         from dlrun.models import pretrained  # slow: needs torch
 
-        images.find(config.images)
+        if sum(len(os.fsencode(path)) for path in config.images) > NAMES_LIMIT:
+            raise ConfigError(
+                f"{len(config.images):,} images: too many to be named one by one",
+                "name the folder that they are in",
+            )
+        _files(config)
         pretrained.check(config.model)
+
+    def total_steps(self, config: Config) -> int:
+        """A step is a batch."""
+        return math.ceil(len(_files(config)) / config.batch_size)
 
     def run(self, config: Config, session: Session) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         import torch  # slow imports come once a run begins
 
         from dlrun.accelerator import run_on
-        from dlrun.data import images
-        from dlrun.training.fit import write_summary
+        from dlrun.models.pretrained import probabilities
+        from dlrun.training.classify import Classify
         from dlrun.training.process import own_settings
+        from dlrun.training.summary import write_summary
 
         screen = session.screen
-        files = images.find(config.images) if config.images else images.shipped()
+        files = _files(config)
         origin = counted(len(files), "file")
         if not config.images:
             origin = "two photographs that scikit-learn ships"
@@ -123,36 +126,48 @@ class ClassifyImages(Experiment[Config]):
             crop = model.transform.crop_size[0]
             example = torch.zeros(1, 3, crop, crop)
             parameters = write_summary(model.network, example, session)
+
+        classify = Classify(
+            session,
+            files,
+            model,
+            squash=config.transform.squash,
+            scaled_decoding=config.transform.scaled_decoding,
+            size=config.batch_size,
+            top=config.top,
+            precision=config.precision,
+            thumbnails=SHEET_LIMIT,
+        )
         with session.phase("classify"):
-            classified, report = run_on(
+            found, report = run_on(
                 config.accelerator,
                 fallback=config.fallback,
-                probe=lambda device: _probabilities(model, example, device, config.precision),
-                run=lambda device: _classify(files, model, config, session, device),
+                probe=lambda device: probabilities(model, example, device, config.precision),
+                run=classify.on,
                 warn=screen.warn,
             )
-        _write(session, files, classified)
-        for file, error in classified.errors.items():
-            screen.warn(f"{printable(str(file))}: {error}")
-        if not classified.predictions:
+        errors = {str(one.file): one.error for one in found if one.error is not None}
+        _warn(errors, session)
+        predictions = {str(one.file): one.labels for one in found if one.error is None}
+        if not predictions:
             raise DataError("there is no file that could be read as a photograph")
-        predictions = {
-            str(file): [{"label": label, "probability": value} for label, value in labels]
-            for file, labels in classified.predictions.items()
-        }
+        session.keep(THUMBNAILS, _thumbnails(found))
         return Results(
-            metrics={"images": len(classified.predictions), "unreadable": len(classified.errors)},
+            metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
             origin=Origin(origin),
             reference=config.reference.model_dump() if config.published else {},
             more={
                 "model": config.model.name,
                 "parameters": parameters,
-                "predictions": predictions,
-                "errors": {str(file): error for file, error in classified.errors.items()},
+                "predictions": {
+                    file: [{"label": label, "probability": value} for label, value in labels]
+                    for file, labels in predictions.items()
+                },
+                "errors": errors,
             },
-            shown=[_table(classified.predictions, config)],
-            exit_code=1 if classified.errors else 0,
+            shown=[*_shown(predictions, config.published)],
+            exit_code=1 if errors else 0,
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
@@ -196,86 +211,40 @@ def _load(config: Config, session: Session) -> "Pretrained":
     return pretrained.load(config.model)
 
 
-def _probabilities(model: "Pretrained", batch: "Tensor", device: str, precision: str) -> "Tensor":
-    """A batch (n, 3, height, width) -> probabilities (n, classes), on the CPU."""
-    import torch
+def _files(config: Config) -> list[Path]:
+    from dlrun.data import images
 
-    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
-    network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    inputs = batch.to(device).to(memory_format=torch.channels_last)
-    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
-    with torch.inference_mode(), autocast:
-        logits: Tensor = network(inputs)
-        return logits.float().softmax(-1).cpu()
+    return images.find(config.images) if config.images else images.shipped()
 
 
-def _classify(
-    files: Sequence[Path], model: "Pretrained", config: Config, session: Session, device: str
-) -> Classified:
-    import torch
-
-    from dlrun.data import photographs
-    from dlrun.models.pretrained import squashed
-
-    to_input = squashed(model.transform) if config.transform.squash else model.transform
-    side = model.transform.resize_size[0]
-    stream = photographs.batches(
-        files,
-        to_input,
-        size=config.batch_size,
-        thumbnails=SHEET_LIMIT,
-        smallest=OVERSAMPLING * side if config.transform.scaled_decoding else None,
-    )
-    out = Classified()
-    with session.screen.progress("classifying", len(files), "photographs") as bar:
-        for batch in stream:
-            out.errors |= {one.file: one.error for one in batch if one.error is not None}
-            readable = [one for one in batch if one.error is None]
-            if readable:
-                inputs = torch.stack([one.pixels for one in readable])
-                probabilities = _probabilities(model, inputs, device, config.precision)
-                best = probabilities.topk(min(config.top, len(model.labels)))
-                for one, values, places in zip(
-                    readable, best.values.tolist(), best.indices.tolist(), strict=True
-                ):
-                    labels = [model.labels[place] for place in places]
-                    out.predictions[one.file] = list(zip(labels, values, strict=True))
-                    if one.thumbnail is not None:
-                        out.thumbnails.append(one.thumbnail)
-            bar.to(len(out.predictions) + len(out.errors))
-    return out
+def _warn(errors: dict[str, str], session: Session) -> None:
+    for file, error in list(errors.items())[:SHOWN]:
+        session.screen.warn(f"{printable(file)}: {error}")
+    if (more := len(errors) - SHOWN) > 0:
+        session.screen.warn(f"{counted(more, 'more file')} could not be read: see {PREDICTIONS}")
 
 
-def _write(session: Session, files: Sequence[Path], classified: Classified) -> None:
-    """predictions.csv, and what the figure shows."""
+def _thumbnails(found: Sequence[Prediction]) -> bytes:
     import numpy as np
 
-    rows: list[list[Any]] = []
-    for file in files:
-        if file in classified.errors:
-            rows.append([str(file), "", "", "", classified.errors[file]])
-        labels = classified.predictions.get(file, [])
-        for rank, (label, probability) in enumerate(labels, start=1):
-            rows.append([str(file), rank, label, probability, ""])
-    columns = ["image", "rank", "label", "probability", "error"]
-    session.folder.write_csv("predictions.csv", columns, rows)
     stream = io.BytesIO()
-    jpegs = [np.frombuffer(jpeg, dtype=np.uint8) for jpeg in classified.thumbnails]
-    np.savez(stream, *jpegs)
-    session.keep(THUMBNAILS, stream.getvalue())
+    jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
+    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+    return stream.getvalue()
 
 
-def _table(predictions: dict[Path, Labelled], config: Config) -> Table:
-    """The labels of each photograph, the book's beside them where it has that photograph."""
+def _shown(predictions: dict[str, Labelled], published: Published) -> list[Table | Text]:
+    """The first photographs' labels, the book's beside them where it has one of those."""
+    first = {Path(file): predictions[file] for file in itertools.islice(predictions, SHOWN)}
     table = Table(box=None, pad_edge=False)
     for column in ("photograph", "label", "probability"):
         table.add_column(column, justify="right" if column == "probability" else "left")
-    names = Counter(file.name for file in predictions)
-    show_book = any(file.name in config.published for file in predictions)
+    names = Counter(file.name for file in first)
+    show_book = any(file.name in published for file in first)
     if show_book:
         table.add_column("book")
-    for file, labels in predictions.items():
-        published = list(config.published.get(file.name, {}).items())
+    for file, labels in first.items():
+        beside = list(published.get(file.name, {}).items())
         shown = file.name if names[file.name] == 1 else str(file)
         for place, (label, probability) in enumerate(labels):
             row: list[Text | str] = [
@@ -283,14 +252,12 @@ def _table(predictions: dict[Path, Labelled], config: Config) -> Table:
                 Text(printable(label)),
                 f"{probability:.4f}",
             ]
-            if show_book:
-                row.append(
-                    f"{published[place][0]} {published[place][1]:.4f}"
-                    if place < len(published)
-                    else ""
-                )
+            if show_book and place < len(beside):
+                row.append(f"{beside[place][0]} {beside[place][1]:.4f}")
             table.add_row(*row)
-    return table
+    if (more := len(predictions) - SHOWN) <= 0:
+        return [table]
+    return [table, Text(f"and {counted(more, 'more photograph')}: see {PREDICTIONS}")]
 
 
 experiment = ClassifyImages()

@@ -18,6 +18,7 @@ from dlrun.errors import ConfigError, DataError, nearest
 from dlrun.models import tensor_file
 
 BUNDLED = "efficientnet-lite0"  # carried by the packages of the extra `offline`
+LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -38,6 +39,7 @@ class Pretrained:
     network: nn.Module
     transform: ImageClassification
     labels: list[str]
+    source: str  # which network with which weights
 
 
 def check(config: Choice) -> None:
@@ -70,7 +72,8 @@ def load(config: Choice) -> Pretrained:
     """
     build = _bundled if config.name == BUNDLED else _torchvision
     network, transform = build(config)
-    return Pretrained(network.eval(), transform, _labels(config))
+    source = f"{config.name} with the weights {config.weights}"
+    return Pretrained(network.eval(), transform, _labels(config), source)
 
 
 def url(config: Choice) -> str | None:
@@ -82,6 +85,44 @@ def url(config: Choice) -> str | None:
 def cache() -> Path:
     """The folder where torchvision looks for weights files."""
     return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str) -> Tensor:
+    """A batch (n, 3, height, width) -> probabilities (n, classes), on the CPU.
+
+    Raises DataError where they are no numbers: of any photograph, for it is the weights' fault.
+    """
+    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
+    network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs = batch.to(device).to(memory_format=torch.channels_last)
+    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
+    with torch.inference_mode(), autocast:
+        logits: Tensor = network(inputs)
+        found = logits.float().softmax(-1).cpu()
+    if not found.isfinite().all():
+        raise DataError(
+            f"{model.source}: its probabilities are no numbers (NaN)",
+            "the weights are damaged, of a training that diverged, or too large for the precision",
+        )
+    return found
+
+
+def kept(transform: ImageClassification) -> Transform:
+    """The published steps. Of a very long picture they get its middle, for no more is in the crop.
+
+    The resize would make 5 million columns of 20,000 x 1 pixels.
+    """
+
+    def apply(image: Image.Image) -> Tensor:
+        width, height = image.size
+        longest = LONGEST * min(width, height)
+        across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
+        if across or down:
+            image = image.crop((across, down, width - across, height - down))
+        pixels: Tensor = transform(image)
+        return pixels
+
+    return apply
 
 
 def squashed(transform: ImageClassification) -> Transform:

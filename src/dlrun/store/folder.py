@@ -124,11 +124,12 @@ class RunFolder:
 
     def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Write a whole CSV table."""
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows([_cell(value) for value in row] for row in rows)
-        self.write_text(name, stream.getvalue())
+        self.write(name, _csv([columns, *rows]))
+
+    def add_csv(self, name: str, rows: list[list[Any]]) -> None:
+        """Append rows to a CSV table, on disk before this returns; all of them or nothing."""
+        if self.writes:
+            append(self.path / name, _csv(rows))
 
     def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
@@ -230,6 +231,13 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
+    """As text; a file's name in it may hold bytes that are no UTF-8."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _cell(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The steps of a run, epochs or lambdas: each is finished by the same function."""
+"""The steps of a run, epochs, lambdas or batches: each is finished by the same function."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -97,7 +97,7 @@ class Steps:
 
         Args:
             row: of metrics.csv.
-            line: for the screen; fits 80 columns.
+            line: for the screen; fits 80 columns. Empty where there are too many steps for that.
             state: all that the next step needs.
             part: what this step adds for good; the checkpoints of later steps do not repeat it.
         """

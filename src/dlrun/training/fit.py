@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
-from torch import Tensor, nn
-from torchinfo import summary
+from torch import nn
 
 from dlrun.accelerator import Report, check_processes, run_on
 from dlrun.errors import ConfigError, DlrunError, first_line
@@ -205,20 +204,3 @@ def _end_helpers(trainer: pl.Trainer) -> None:
     if isinstance(launcher, _SubprocessScriptLauncher):
         for process in launcher.procs:
             process.kill()
-
-
-def write_summary(network: nn.Module, example: Tensor, session: Session) -> int:
-    """The layer-by-layer summary to summary.txt, and the number of parameters."""
-    statistics = summary(
-        network,
-        input_data=example,
-        col_names=("input_size", "output_size", "num_params"),
-        col_width=18,
-        verbose=0,
-    )
-    # torchinfo writes its own name of a million where it means the letter.
-    text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
-    session.folder.write_text("summary.txt", f"{text}\n")
-    if session.show_summary:
-        session.screen.show(text)
-    return int(statistics.total_params)
