@@ -14,7 +14,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.errors import ConfigError, DataError, nearest
+from dlrun.disk import read_regular
+from dlrun.errors import ConfigError, DataError, first_line, nearest
 from dlrun.models import tensor_file
 
 BUNDLED = "efficientnet-lite0"  # carried by the packages of the extra `offline`
@@ -189,10 +190,14 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
         raise DataError(f"{path}: not a state dict (names and tensors)")
     try:
+        for name, tensor in network.state_dict().items():  # load_state_dict would convert them
+            found = weights.get(name, tensor)
+            if found.is_floating_point() != tensor.is_floating_point():
+                raise TypeError(f"{name} is of {found.dtype}")
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except Exception as error:  # tensors of any kind, under names that are no names
         lines = [line.strip() for line in str(error).splitlines()[1:]]
-        shown = " ".join(line[:160] for line in lines[:2])
+        shown = " ".join(line[:160] for line in lines[:2]) or first_line(error)
         raise DataError(
             f"{path}: these weights do not fit the model: {shown}",
             "model.name and model.num_classes must be those that the weights were made with",
@@ -205,7 +210,7 @@ def _labels(config: Choice) -> list[str]:
         source = "ImageNet"
     else:
         try:
-            text = config.labels.read_text(encoding="utf-8")
+            text = read_regular(config.labels).decode()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
         labels = [line.strip() for line in text.splitlines() if line.strip()]

@@ -215,8 +215,7 @@ class Live:
         if not first:  # an earlier result stays whole up to here
             self.session.put_kept()
         changes |= {"figures": figures, "written": self._digests()}
-        self.folder.sync_metrics()
-        self.folder.sync()  # "finished" is on disk last
+        self.folder.sync_tables()  # "finished" is on disk last
         self._save("finished", seconds=self.session.seconds, **changes)
         self.finished = True
         self.folder.sync()
@@ -254,8 +253,7 @@ class Live:
             except OSError:
                 drop_previous(self.folder)
                 self._save(status, **changes)
-            self.folder.sync_metrics()
-            self.folder.sync()
+            self.folder.sync_tables()
         if stopped and self.experiment.resumable:
             done = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")

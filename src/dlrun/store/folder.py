@@ -35,6 +35,7 @@ class RunFolder:
         self.path = path
         self.writes = writes
         self.written: set[str] = set()  # names of the files that this process wrote
+        self._appended: set[str] = set()  # of those that are perhaps not on disk yet
         self._columns: Sequence[str] = ()
 
     @classmethod
@@ -99,10 +100,11 @@ class RunFolder:
         if self.writes:
             sync_folder(self.path)
 
-    def sync_metrics(self) -> None:
-        """Have all rows of metrics.csv on disk."""
-        if self.writes and (self.path / METRICS).exists():
-            sync_file(self.path / METRICS)
+    def sync_tables(self) -> None:
+        """Have the rows that were appended on disk, and the files' names."""
+        for name in self._appended:
+            sync_file(self.path / name)
+        self.sync()
 
     def remove_temporary(self) -> None:
         """Remove what a killed process left half-written; nobody else may be writing here."""
@@ -127,9 +129,8 @@ class RunFolder:
         self.write(name, _csv([columns, *rows]))
 
     def add_csv(self, name: str, rows: list[list[Any]]) -> None:
-        """Append rows to a CSV table, on disk before this returns; all of them or nothing."""
-        if self.writes:
-            append(self.path / name, _csv(rows))
+        """Append rows to a CSV table, all of them or nothing; see add_metrics."""
+        self._add(name, _csv(rows))
 
     def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
@@ -141,8 +142,12 @@ class RunFolder:
 
         It is not waited for until it is on disk: the checkpoint holds the row too.
         """
+        self._add(METRICS, self._line(row).encode())
+
+    def _add(self, name: str, content: bytes) -> None:
         if self.writes:
-            append(self.path / METRICS, self._line(row).encode())
+            append(self.path / name, content)
+            self._appended.add(name)
 
     def _line(self, row: Row) -> str:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
