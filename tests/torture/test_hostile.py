@@ -137,7 +137,7 @@ def test_archive_with_names_links_and_devices_leads_nowhere(tmp_path: Path, tall
     sets = ["--set", f"data.archive={path}", "--set", "data.validation=1"]
     ended = run(tmp_path, "data", "fetch", "imdb", *sets).is_told(0)
     assert "4 training and 3 test reviews" in ended.stdout
-    places = (tmp_path.parent, tmp_path.parents[1], Path("/tmp"))  # noqa: S108
+    places = (tmp_path.parent, tmp_path.parents[1], Path("/tmp"))
     assert not [place for place in places if (place / "evil").exists()]
     assert not list(tmp_path.rglob("evil"))
     tally("hostile archives", len(extra))
