@@ -34,15 +34,17 @@ class ImdbDense(ReviewsExperiment[Config]):
     def load(self, config: Config, session: Session) -> Loaded:
         """Bags of words."""
         from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.models.bag import BagMatrix
         from dlrun.training.data import ArrayData, BagBatches
 
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         train, test = reviews.train, reviews.test
         fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+        bags = BagMatrix(train.bags)
         data = ArrayData(
-            BagBatches(train.bags[fitted], train.labels[fitted]),
-            BagBatches(train.bags[valid], train.labels[valid]),
-            BagBatches(test.bags, test.labels),
+            BagBatches(bags, train.labels, fitted),
+            BagBatches(bags, train.labels, valid),
+            BagBatches(BagMatrix(test.bags), test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
         )
@@ -55,10 +57,10 @@ class ImdbDense(ReviewsExperiment[Config]):
         return DenseNet(assets["width"], config.model.hidden)
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
-        """Empty reviews; a batch of them, unless that alone would fill the memory."""
+        """Empty reviews, all the same zero; no more than a layer's outputs have memory for."""
         import torch
 
-        return torch.zeros(min(config.batch_size, 512), assets["width"])
+        return torch.zeros(()).expand(min(config.batch_size, 512), assets["width"])
 
 
 experiment = ImdbDense()

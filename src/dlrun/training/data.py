@@ -8,11 +8,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.fingerprint import fingerprint
+from dlrun.models.bag import BagMatrix, Bags
 
 
 class BatchDataset(Protocol):
@@ -59,27 +59,28 @@ class SequenceBatches(TensorBatches):
 
 
 class BagBatches(Dataset[Any]):
-    """Rows of a binary CSR matrix: inputs are a models.dense.Bag."""
+    """Some rows of a binary matrix, by their numbers, or all: inputs are models.bag.Bags.
 
-    def __init__(self, bags: sparse.csr_matrix, targets: NDArray[Any]) -> None:
-        self.bags = bags
-        self.targets = torch.tensor(targets)
+    `targets` are those of the whole matrix, which parts of the data share.
+    """
+
+    def __init__(
+        self, bags: BagMatrix, targets: NDArray[Any], rows: NDArray[np.int64] | None = None
+    ) -> None:
+        self.bags, self.rows = bags, rows
+        self.targets = torch.tensor(targets if rows is None else targets[rows])
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[tuple[Tensor, ...], Tensor]:
-        rows = self.bags[indices]
-        parts = [
-            torch.from_numpy(part)
-            for matrix in (rows, rows.tocsc())
-            for part in (matrix.indices, matrix.indptr[:-1].copy())
-        ]
-        return tuple(parts), self.targets[torch.from_numpy(indices)]
+    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Bags, Tensor]:
+        rows = indices if self.rows is None else self.rows[indices]
+        return Bags(self.bags, rows), self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[NDArray[Any]]:
         """All that the data set holds."""
-        return [self.bags.indices, self.bags.indptr, self.targets.numpy()]
+        rows = self.bags.taken(self.rows)
+        return [rows.indices, rows.indptr, self.targets.numpy()]
 
 
 class EpochBatches(Sampler[NDArray[np.int64]]):
