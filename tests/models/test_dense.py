@@ -83,6 +83,7 @@ def test_without_llvm_torch_does_it() -> None:
         "bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(5))), np.arange(5))\n"
         "network = DenseNet(5, [16])\n"
         "torch.testing.assert_close(network(bags), network(torch.eye(5)))\n"
+        "assert not network.own_optimizers\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

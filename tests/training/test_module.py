@@ -5,6 +5,8 @@ import torch
 from torch import nn
 
 from dlrun.config.sections import Optimizer
+from dlrun.models.dense import DenseNet
+from dlrun.models.rmsprop import OnePassRMSprop
 from dlrun.training.module import OPTIMIZERS, NetworkModule, StageMetrics
 from dlrun.training.objective import classification, regression
 
@@ -51,3 +53,12 @@ def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
     optimizer = module.configure_optimizers()
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer.defaults["lr"] == 0.125
+
+
+def test_a_network_may_have_an_optimizer_of_its_own() -> None:
+    module = NetworkModule(
+        DenseNet(5, [16]), Optimizer(name="rmsprop", lr=0.125), classification(2)
+    )
+    assert type(module.configure_optimizers()) is OnePassRMSprop
+    module.double()
+    assert type(module.configure_optimizers()) is torch.optim.RMSprop

@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from dlrun.models.bag import Bag, Bags
 
 try:
-    from dlrun.models import bag_kernels
+    from dlrun.models import bag_kernels, rmsprop
 except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
-    bag_kernels = None  # type: ignore[assignment]
+    bag_kernels = rmsprop = None  # type: ignore[assignment]
 
 
 class BagLinear(nn.Module):
@@ -97,6 +97,8 @@ class _BagSum(torch.autograd.Function):
 
 class DenseNet(nn.Module):
     """Dense layers with a ReLU after each but the last, which gives one logit."""
+
+    own_optimizers: ClassVar = {"rmsprop": rmsprop.rmsprop} if rmsprop else {}
 
     def __init__(self, width: int, hidden: list[int]) -> None:
         super().__init__()

@@ -99,3 +99,20 @@ def at(builder: Builder, array: Value, index: Value, kind: ir.Type | None = None
     """The address of an element, as one of another type if `kind` is given."""
     place = builder.gep(array, [index])
     return place if kind is None else builder.bitcast(place, pointer(kind))
+
+
+def repeated(builder: Builder, value: Value, count: int) -> Value:
+    """`numbers` that are all the same float."""
+    kind = numbers(count)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, count), [0] * count)
+    return builder.shuffle_vector(first, first, zeros)
+
+
+def square_root(builder: Builder, value: Value, count: int) -> Value:
+    """The roots of `numbers`."""
+    kind = numbers(count)
+    name = f"llvm.sqrt.v{count}f32"
+    found = builder.module.globals.get(name)
+    root = found or ir.Function(builder.module, ir.FunctionType(kind, [kind]), name)
+    return builder.call(root, [value])

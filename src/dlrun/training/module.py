@@ -1,5 +1,6 @@
 """One LightningModule for every network: loss, metrics, optimizer."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -12,7 +13,7 @@ from dlrun.training.objective import Objective
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -96,7 +97,10 @@ class NetworkModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer that the config names; torch's defaults but for the learning rate."""
-        make: Any = OPTIMIZERS[self.optimizer_config.name]
-        optimizer: torch.optim.Optimizer = make(self.parameters(), lr=self.optimizer_config.lr)
-        return optimizer
+        """The optimizer that the config names; torch's defaults but for the learning rate.
+
+        A network may have its own implementation, in `own_optimizers` under the config's name.
+        """
+        own = getattr(self.network, "own_optimizers", {})
+        make: Callable[..., torch.optim.Optimizer] = (OPTIMIZERS | own)[self.optimizer_config.name]
+        return make(self.parameters(), lr=self.optimizer_config.lr)
