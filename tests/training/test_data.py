@@ -117,3 +117,14 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
 
     assert order(2, 0) == order(0, 2) == order(1, 1)
     assert order(2, 1) != order(2, 0)
+
+
+def test_batches_come_in_groups_to_the_training_only() -> None:
+    rows = TensorBatches(np.arange(9), np.arange(9))
+    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, grouped=3, evaluated=8)
+    alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).train_dataloader()
+    groups = list(data.train_dataloader())
+    assert [len(group) for group in groups] == [3, 2]
+    assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for _, t in alone]
+    assert [len(targets) for _, targets in data.test_dataloader()] == [8, 1]
+    assert [len(group) for group in data.first_batch_loader()] == [1]
