@@ -3,6 +3,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
+from dlrun.models.bag import BagMatrix
 from dlrun.training.data import (
     ArrayData,
     BagBatches,
@@ -37,16 +38,26 @@ def test_processes_share_the_batches() -> None:
     assert sorted(chain(*parts[0], *parts[1])) == list(range(8))
 
 
-def test_bags_hold_the_rows_ids() -> None:
-    bags = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]], dtype=np.float32))
-    (ids, starts, holders, id_starts), targets = BagBatches(bags, np.array([5, 6, 7]))[
-        np.array([2, 1, 0])
-    ]
-    assert ids.tolist() == [1, 2, 0, 2]
-    assert starts.tolist() == [0, 2, 2]
-    assert holders.tolist() == [2, 0, 0, 2]
-    assert id_starts.tolist() == [0, 1, 2]
-    assert targets.tolist() == [7, 6, 5]
+def test_bags_are_rows_of_the_whole_matrix() -> None:
+    matrix = BagMatrix(sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]])))
+    for part, rows in (
+        (BagBatches(matrix, np.array([5, 6, 7])), [2, 0]),
+        (BagBatches(matrix, np.array([5, 6, 7]), np.array([0, 2])), [1, 0]),
+    ):
+        bags, targets = part[np.array(rows)]
+        assert bags.matrix is matrix and bags.rows.tolist() == [2, 0]
+        assert targets.tolist() == [7, 5]
+
+
+def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
+    bags = sparse.random(9, 5, density=0.4, format="csr", random_state=0)
+    rows, targets = np.array([1, 4, 8]), np.arange(9)
+    part = BagBatches(BagMatrix(bags), targets, rows).arrays()
+    alone = BagBatches(BagMatrix(bags[rows]), targets[rows]).arrays()
+    assert len(part) == len(alone) == 3
+    for one, other in zip(part, alone, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
 
 
 def test_bytes_become_numbers_up_to_one() -> None:
@@ -106,3 +117,14 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
 
     assert order(2, 0) == order(0, 2) == order(1, 1)
     assert order(2, 1) != order(2, 0)
+
+
+def test_batches_come_in_groups_to_the_training_only() -> None:
+    rows = TensorBatches(np.arange(9), np.arange(9))
+    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, grouped=3, evaluated=8)
+    alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).train_dataloader()
+    groups = list(data.train_dataloader())
+    assert [len(group) for group in groups] == [3, 2]
+    assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for _, t in alone]
+    assert [len(targets) for _, targets in data.test_dataloader()] == [8, 1]
+    assert [len(group) for group in data.first_batch_loader()] == [1]

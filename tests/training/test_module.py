@@ -1,12 +1,20 @@
 import math
+from types import SimpleNamespace
+from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from dlrun.config.sections import Optimizer
-from dlrun.training.module import OPTIMIZERS, NetworkModule, StageMetrics
+from dlrun.config.sections import Optimizer, Trainer
+from dlrun.models.dense import DenseNet
+from dlrun.models.rmsprop import OnePassRMSprop
+from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.fit import make_trainer
+from dlrun.training.module import OPTIMIZERS, GroupedModule, NetworkModule, StageMetrics
 from dlrun.training.objective import classification, regression
+from dlrun.training.process import own_settings
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
@@ -51,3 +59,47 @@ def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
     optimizer = module.configure_optimizers()
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer.defaults["lr"] == 0.125
+
+
+def test_a_network_may_have_an_optimizer_of_its_own() -> None:
+    module = NetworkModule(
+        DenseNet(5, [16]), Optimizer(name="rmsprop", lr=0.125), classification(2)
+    )
+    assert type(module.configure_optimizers()) is OnePassRMSprop
+    module.double()
+    assert type(module.configure_optimizers()) is torch.optim.RMSprop
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_several_batches_at_a_call_train_the_same_network(
+    precision: Literal["32-true", "bf16-mixed"],
+) -> None:
+    def trained(grouped: int) -> tuple[dict[str, torch.Tensor], dict[str, float], list[int]]:
+        torch.manual_seed(0)
+        random = np.random.default_rng(0)
+        rows = TensorBatches(random.normal(size=(50, 3)).astype(np.float32), np.arange(50) % 2)
+        data = ArrayData(rows, rows, rows, batch_size=8, seed=0, grouped=grouped, evaluated=30)
+        network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
+        kind = GroupedModule if grouped > 1 else NetworkModule
+        module = kind(network, Optimizer(name="rmsprop", lr=0.01), classification(2))
+        config = SimpleNamespace(
+            trainer=Trainer(
+                max_epochs=2,
+                deterministic=True,
+                precision=precision,
+                devices=1,
+                num_nodes=1,
+                strategy="auto",
+            )
+        )
+        with own_settings():
+            trainer = make_trainer(config, "cpu", [], 2)  # type: ignore[arg-type]
+            trainer.fit(module, datamodule=data)
+        assert trainer.global_step == 14
+        sizes = [len(targets) for _, targets in data.val_dataloader()]
+        return network.state_dict(), module.valid_metrics.finish(), sizes
+
+    (alone, measured, _), (together, same, sizes) = trained(1), trained(4)
+    assert all(torch.equal(alone[name], together[name]) for name in alone)
+    assert measured == same
+    assert sizes == [30, 20]

@@ -2,18 +2,18 @@
 
 import math
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Bag = tuple[Tensor, Tensor, Tensor, Tensor]
-"""A batch of bags of words, as a sparse matrix's rows and as its columns; int32.
+from dlrun.models.bag import Bag, Bags
 
-The ids of all bags end to end (n_ids,), and where each bag starts (batch,); the bags that hold
-each id end to end (n_ids,), and where each id starts (in_features,).
-"""
+try:
+    from dlrun.models import bag_kernels, rmsprop
+except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
+    bag_kernels = rmsprop = None  # type: ignore[assignment]
 
 
 class BagLinear(nn.Module):
@@ -31,17 +31,54 @@ class BagLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, bag: Bag | Tensor) -> Tensor:
-        """Bags, or the same as a dense 0/1 matrix (batch, in_features) -> (batch, out_features)."""
-        if isinstance(bag, Tensor):
-            return bag @ self.weight + self.bias
-        sums: Tensor = _BagSum.apply(self.weight, *bag)  # type: ignore[no-untyped-call]
+    def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
+        """Bags, or the same as a dense 0/1 matrix (batch, in_features) -> (batch, out_features).
+
+        Raises ValueError where the bags have other words than the weight.
+        """
+        if isinstance(bags, Tensor):
+            return bags @ self.weight + self.bias
+        if isinstance(bags, Bags):
+            if bags.matrix.width != len(self.weight):
+                raise ValueError(f"bags of {bags.matrix.width} words, {len(self.weight)} weights")
+            found = self._kernels()
+            if found is not None:
+                sums: Tensor = _RowSum.apply(self.weight, bags, found)  # type: ignore[no-untyped-call]
+                return sums + self.bias
+            bags = bags.copied()
+        sums = _BagSum.apply(self.weight, *bags)  # type: ignore[no-untyped-call]
         return sums + self.bias
+
+    def _kernels(self) -> "bag_kernels.Kernels | None":
+        weight = self.weight
+        fits = weight.device.type == "cpu" and weight.dtype == torch.float32
+        return bag_kernels.kernels(weight.shape[1]) if bag_kernels and fits else None
+
+
+class _RowSum(torch.autograd.Function):
+    """Sums the weight rows of each bag's ids by `bag_kernels`; its gradient for the weight."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bags: Bags, kernels: "bag_kernels.Kernels") -> Tensor:
+        weight = weight.contiguous()
+        ctx.bags, ctx.kernels, ctx.width = bags, kernels, len(weight)
+        sums = weight.new_empty(len(bags), weight.shape[1])
+        kernels.sum_words(weight.data_ptr(), *bags.addresses, sums.data_ptr())
+        return sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = (gradient.contiguous() for gradient in gradients)  # (batch, out_features)
+        sums = gradient.new_zeros(ctx.width, gradient.shape[1])
+        ctx.kernels.sum_rows(gradient.data_ptr(), *ctx.bags.addresses, sums.data_ptr())
+        return sums, None, None
 
 
 class _BagSum(torch.autograd.Function):
-    """Sums the rows of each bag's ids. The gradient sums, for each id, over the bags that hold it:
-    twenty times as fast on a CPU as embedding_bag's own backward, and as deterministic.
+    """The same by torch alone, for every device and precision.
+
+    The gradient sums, for each id, over the bags that hold it: twenty times as fast on a CPU as
+    embedding_bag's own backward, and as deterministic.
     """
 
     @staticmethod
@@ -61,6 +98,8 @@ class _BagSum(torch.autograd.Function):
 class DenseNet(nn.Module):
     """Dense layers with a ReLU after each but the last, which gives one logit."""
 
+    own_optimizers: ClassVar = {"rmsprop": rmsprop.rmsprop} if rmsprop else {}
+
     def __init__(self, width: int, hidden: list[int]) -> None:
         super().__init__()
         sizes = [*hidden, 1]
@@ -69,7 +108,7 @@ class DenseNet(nn.Module):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, bag: Bag | Tensor) -> Tensor:
+    def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
         """Bags of words -> logits (batch,)."""
-        logits: Tensor = self.layers(bag)
+        logits: Tensor = self.layers(bags)
         return logits.squeeze(-1)

@@ -8,11 +8,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.fingerprint import fingerprint
+from dlrun.models.bag import BagMatrix, Bags
 
 
 class BatchDataset(Protocol):
@@ -59,27 +59,28 @@ class SequenceBatches(TensorBatches):
 
 
 class BagBatches(Dataset[Any]):
-    """Rows of a binary CSR matrix: inputs are a models.dense.Bag."""
+    """Some rows of a binary matrix, by their numbers, or all: inputs are models.bag.Bags.
 
-    def __init__(self, bags: sparse.csr_matrix, targets: NDArray[Any]) -> None:
-        self.bags = bags
-        self.targets = torch.tensor(targets)
+    `targets` are those of the whole matrix, which parts of the data share.
+    """
+
+    def __init__(
+        self, bags: BagMatrix, targets: NDArray[Any], rows: NDArray[np.int64] | None = None
+    ) -> None:
+        self.bags, self.rows = bags, rows
+        self.targets = torch.tensor(targets if rows is None else targets[rows])
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[tuple[Tensor, ...], Tensor]:
-        rows = self.bags[indices]
-        parts = [
-            torch.from_numpy(part)
-            for matrix in (rows, rows.tocsc())
-            for part in (matrix.indices, matrix.indptr[:-1].copy())
-        ]
-        return tuple(parts), self.targets[torch.from_numpy(indices)]
+    def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Bags, Tensor]:
+        rows = indices if self.rows is None else self.rows[indices]
+        return Bags(self.bags, rows), self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[NDArray[Any]]:
         """All that the data set holds."""
-        return [self.bags.indices, self.bags.indptr, self.targets.numpy()]
+        rows = self.bags.taken(self.rows)
+        return [rows.indices, rows.indptr, self.targets.numpy()]
 
 
 class EpochBatches(Sampler[NDArray[np.int64]]):
@@ -147,7 +148,8 @@ class ArrayData(pl.LightningDataModule):
     """Training, validation and test data in memory.
 
     `pool` above 1 batches rows of similar length (see EpochBatches); the data sets must then have
-    a `lengths`.
+    a `lengths`. `grouped` batches are given to the training at once (module.GroupedModule).
+    `evaluated` rows are a batch of the validation and of the test, `batch_size` rows if None.
     """
 
     def __init__(
@@ -159,10 +161,13 @@ class ArrayData(pl.LightningDataModule):
         batch_size: int,
         seed: int,
         pool: int = 1,
+        grouped: int = 1,
+        evaluated: int | None = None,
     ) -> None:
         super().__init__()
         self.sets = {"train": train, "valid": valid, "test": test}
         self.batch_size, self.seed, self.pool = batch_size, seed, pool
+        self.grouped, self.evaluated = grouped, evaluated or batch_size
         self.first_epoch = 0  # of a resumed run; Lightning counts from 0 again
 
     def fingerprint(self) -> str:
@@ -173,16 +178,22 @@ class ArrayData(pl.LightningDataModule):
         """The training set's first rows as the only batch: for a probe."""
         data: Any = self.sets["train"]
         rows = np.arange(min(self.batch_size, len(data)))
-        return DataLoader(data, sampler=[rows], batch_size=None, collate_fn=_unchanged)
+        return DataLoader(data, sampler=[rows], batch_size=self._group, collate_fn=_unchanged)
 
-    def _loader(self, part: str, seed: int | None) -> DataLoader[Any]:
+    @property
+    def _group(self) -> int | None:
+        return self.grouped if self.grouped > 1 else None
+
+    def _loader(
+        self, part: str, batch_size: int, *, seed: int | None = None, group: int | None = None
+    ) -> DataLoader[Any]:
         rank, world_size = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         data: Any = self.sets[part]
         batches = EpochBatches(
             len(data),
-            self.batch_size,
+            batch_size,
             seed,
             lengths=data.lengths if self.pool > 1 else None,
             pool=self.pool,
@@ -190,19 +201,19 @@ class ArrayData(pl.LightningDataModule):
             world_size=world_size,
             first_epoch=self.first_epoch,
         )
-        return DataLoader(data, sampler=batches, batch_size=None, collate_fn=_unchanged)
+        return DataLoader(data, sampler=batches, batch_size=group, collate_fn=_unchanged)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch."""
-        return self._loader("train", self.seed)
+        return self._loader("train", self.batch_size, seed=self.seed, group=self._group)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Not shuffled."""
-        return self._loader("valid", None)
+        return self._loader("valid", self.evaluated)
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Not shuffled."""
-        return self._loader("test", None)
+        return self._loader("test", self.evaluated)
 
 
 def _unchanged(batch: Any) -> Any:

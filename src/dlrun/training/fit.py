@@ -18,7 +18,7 @@ from dlrun.session import Session
 from dlrun.store.steps import require_finite
 from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
-from dlrun.training.module import NetworkModule
+from dlrun.training.module import GroupedModule, NetworkModule
 from dlrun.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Fit:
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
     def _module(self) -> NetworkModule:
-        return NetworkModule(self._build(), self._config.optimizer, self._objective)
+        kind = GroupedModule if self._data.grouped > 1 else NetworkModule
+        return kind(self._build(), self._config.optimizer, self._objective)
 
     def _attempt(self, device: str) -> dict[str, float]:
         """The whole run on a device; the first attempt goes on from the checkpoint."""

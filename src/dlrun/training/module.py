@@ -1,5 +1,7 @@
 """One LightningModule for every network: loss, metrics, optimizer."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -12,7 +14,7 @@ from dlrun.training.objective import Objective
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -96,7 +98,33 @@ class NetworkModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer that the config names; torch's defaults but for the learning rate."""
-        make: Any = OPTIMIZERS[self.optimizer_config.name]
-        optimizer: torch.optim.Optimizer = make(self.parameters(), lr=self.optimizer_config.lr)
-        return optimizer
+        """The optimizer that the config names; torch's defaults but for the learning rate.
+
+        A network may have its own implementation, in `own_optimizers` under the config's name.
+        """
+        own = getattr(self.network, "own_optimizers", {})
+        make: Callable[..., torch.optim.Optimizer] = (OPTIMIZERS | own)[self.optimizer_config.name]
+        return make(self.parameters(), lr=self.optimizer_config.lr)
+
+
+class GroupedModule(NetworkModule):
+    """The same, several batches at a call: Lightning's work between two calls costs as much as a
+    whole step of a small network.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: "Optimizer", objective: Objective) -> None:
+        super().__init__(network, optimizer, objective)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: list[tuple[Any, Tensor]], _: int) -> None:  # type: ignore[override]
+        """A step for each of the batches, in their order."""
+        optimizer: Any = self.optimizers()
+        mixed = "mixed" in str(self.trainer.precision)
+        # Lightning's own calls for the gradient and the optimizer come after autocast, not within.
+        outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
+        for one in batch:
+            loss = self._step(self.train_metrics, one)
+            with outside:
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
