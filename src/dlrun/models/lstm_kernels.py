@@ -27,7 +27,7 @@ f32 = np.float32
 
 @jit
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), to 2 units in the last place. The exponential is Cephes' expf."""
+    """1 / (1 + exp(-x)), within 2.4e-7 of itself. The exponential is that of Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
     shift = spread(f32(1.5 * 2**23))  # adding it rounds to a whole number
     shifted = fma(x, spread(f32(-1.44269504)), shift)  # -x / log(2)
@@ -46,8 +46,8 @@ def sigmoid(x: Any) -> Any:
 
 @jit
 def tanh(x: Any) -> Any:
-    """To 3 units in the last place, by Eigen's ratio of polynomials."""
-    x = clip(x, f32(7.90531110763549805))  # beyond it tanh rounds to 1
+    """Within 3e-7 of itself, by Eigen's ratio of polynomials."""
+    x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
     p = fma(spread(f32(-2.76076847742355e-16)), y, spread(f32(2.00018790482477e-13)))
     p = fma(p, y, spread(f32(-8.60467152213735e-11)))
@@ -136,11 +136,14 @@ def project(
 ) -> None:
     """projected[w] = bias + embedding[w] @ W of the words begin .. end - 1.
 
-    embedding (words, embedding), W (embedding, 4 hidden), bias (1, 4 hidden),
+    embedding (words, embedding), W (embedding, 4 hidden), bias (4 hidden,),
     projected (words, 4 hidden).
     """
+    outputs = W.shape[1]
     for w in range(begin, end):
-        forward_product(bias, begin - begin, embedding, w, W, projected, w)
+        for u in range(0, outputs, L):
+            store(projected, w * outputs + u, load(bias, u))
+        forward_product(projected, w, embedding, w, W, projected, w)
 
 
 @jit

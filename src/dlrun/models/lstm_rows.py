@@ -177,7 +177,7 @@ class _LastStates(torch.autograd.Function):
         words, hidden = len(embedding), weight_hh.shape[1]
         # A batch that comes before the backward of another gets memory of its own.
         memory = lstm.free.pop() if lstm.free else _Memory()
-        vectors, biases = embedding.numpy(), bias.numpy()[None]
+        vectors, biases = embedding.numpy(), bias.numpy()
         from_input, from_state = (
             weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
         )
