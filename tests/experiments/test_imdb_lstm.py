@@ -1,5 +1,6 @@
-"""What is imdb-lstm's own: its size, its columns, its summary."""
+"""What is imdb-lstm's own: its size, its columns, its summary; its note without numba."""
 
+import os
 from pathlib import Path
 
 from tests.conftest import Dlrun, smoke
@@ -20,3 +21,17 @@ def test_size_columns_and_a_summary_as_in_the_lab(forked: Dlrun, tmp_path: Path)
     assert "[10, 20]" in text and "[10, 20, 32]" in text
     assert "[10]" in text
     assert (run / "metrics.csv").read_text().splitlines()[0] == COLUMNS
+
+
+def test_without_numba_it_says_so_and_trains(dlrun: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "numba.py").write_text("raise ImportError('not for this NumPy')")
+    paths = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
+    done = dlrun(*smoke(NAME), "--set", "data.max_length=20", PYTHONPATH=paths)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("a CPU will compute the padding too: not for this NumPy") == 1
+
+
+def test_batches_are_no_longer_sorted(dlrun: Dlrun) -> None:
+    done = dlrun(NAME, "--set", "data.pool=16")
+    assert done.returncode == 2 and "data.pool" in done.stderr

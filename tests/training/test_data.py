@@ -8,7 +8,6 @@ from dlrun.training.data import (
     ArrayData,
     BagBatches,
     EpochBatches,
-    SequenceBatches,
     TensorBatches,
 )
 
@@ -65,31 +64,6 @@ def test_bytes_become_numbers_up_to_one() -> None:
         np.array([0, 1])
     ]
     assert inputs.tolist() == [[0.0], [1.0]]
-
-
-def test_pooled_batches_hold_rows_of_similar_length_in_random_order() -> None:
-    lengths = np.random.default_rng(0).integers(10, 500, 1010)
-    batches = EpochBatches(1010, 100, 5, lengths=lengths, pool=4)
-    first, second = epoch(batches, 0), epoch(batches, 1)
-    assert len(batches) == len(first) == 11
-    for found in (first, second):
-        assert sorted(len(batch) for batch in found) == [10, *[100] * 10]
-        assert sorted(chain(*found)) == list(range(1010))
-    assert first != second
-    assert second == epoch(EpochBatches(1010, 100, 5, lengths=lengths, pool=4), 1)
-    longest = [int(lengths[batch].max()) for batch in first]
-    assert longest != sorted(longest)
-    assert np.mean(longest) < 0.8 * lengths.max()
-
-
-def test_without_seed_lengths_sort_all_rows() -> None:
-    lengths = np.array([5, 1, 4, 2, 3])
-    assert epoch(EpochBatches(5, 2, None, lengths=lengths, pool=9), 7) == [[1, 3], [4, 2], [0]]
-
-
-def test_lengths_of_sequences_leave_out_the_padding() -> None:
-    sequences = np.array([[0, 0, 3], [1, 0, 2]], np.int32)
-    assert SequenceBatches(sequences, np.zeros(2)).lengths.tolist() == [1, 3]
 
 
 def test_the_fingerprint_is_of_all_the_data() -> None:

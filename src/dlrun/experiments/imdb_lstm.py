@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 
 class Data(ReviewsData):
-    """The reviews, and how many ids of each are kept and how they are batched."""
+    """The reviews, and how many ids of each are kept."""
 
     max_length: PositiveInt
-    pool: PositiveInt
 
 
 class Model(Section):
@@ -45,20 +44,22 @@ class ImdbLstm(ReviewsExperiment[Config]):
     def load(self, config: Config, session: Session) -> Loaded:
         """Sequences of ids."""
         from dlrun.data import imdb  # slow imports come once a run begins
-        from dlrun.training.data import ArrayData, SequenceBatches
+        from dlrun.models import lstm
+        from dlrun.training.data import ArrayData, TensorBatches
 
+        if config.model.skip_padding and (reason := lstm.missing()):
+            session.screen.note(f"a CPU will compute the padding too: {reason}")
         length = config.data.max_length
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         train, test = reviews.train, reviews.test
         sequences = train.ids.padded(length)
         fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
         data = ArrayData(
-            SequenceBatches(sequences[fitted], train.labels[fitted]),
-            SequenceBatches(sequences[valid], train.labels[valid]),
-            SequenceBatches(test.ids.padded(length), test.labels),
+            TensorBatches(sequences[fitted], train.labels[fitted]),
+            TensorBatches(sequences[valid], train.labels[valid]),
+            TensorBatches(test.ids.padded(length), test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
-            pool=config.data.pool,
         )
         return self.loaded(data, reviews, max_length=length)
 

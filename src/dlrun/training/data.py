@@ -50,14 +50,6 @@ class TensorBatches(Dataset[Any]):
         return [self.inputs.numpy(), self.targets.numpy()]
 
 
-class SequenceBatches(TensorBatches):
-    """Padded sequences of ids, (n_rows, length), and how many of each row are no padding."""
-
-    def __init__(self, sequences: NDArray[np.int32], targets: NDArray[Any]) -> None:
-        super().__init__(sequences, targets)
-        self.lengths = sequences.shape[1] - (sequences != 0).argmax(axis=1)
-
-
 class BagBatches(Dataset[Any]):
     """Some rows of a binary matrix, by their numbers, or all: inputs are models.bag.Bags.
 
@@ -90,9 +82,6 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         size: rows of the data set.
         batch_size: rows of a batch.
         seed: shuffles the rows; None keeps them in order.
-        lengths: of the rows, (size,). Given them, batches hold rows of similar length: the rows are
-            shuffled, each pool of `pool` batches is sorted by length, the batches are shuffled.
-        pool: batches sorted together.
         rank: of this process among those that train. Each takes every `world_size`-th row; where
             they are shuffled as many as the others, for the training steps must keep pace.
         world_size: number of these processes.
@@ -105,14 +94,11 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         batch_size: int,
         seed: int | None,
         *,
-        lengths: NDArray[np.int64] | None = None,
-        pool: int = 1,
         rank: int = 0,
         world_size: int = 1,
         first_epoch: int = 0,
     ) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.lengths, self.pool = lengths, pool
         self.rank, self.world_size = rank, world_size
         self.epoch = self.first_epoch = first_epoch
 
@@ -125,18 +111,10 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
         rows = np.asarray(self._rows())
-        random = np.random.default_rng([self.seed or 0, self.epoch])
         if self.seed is not None:
+            random = np.random.default_rng([self.seed, self.epoch])
             rows = random.permutation(self.size)[rows]
-        if self.lengths is not None:
-            pooled = self.batch_size * self.pool if self.seed is not None else len(rows)
-            for start in range(0, len(rows), pooled):
-                some = rows[start : start + pooled]
-                rows[start : start + pooled] = some[np.argsort(self.lengths[some], kind="stable")]
-        starts = np.arange(0, len(rows), self.batch_size)
-        if self.lengths is not None and self.seed is not None:
-            random.shuffle(starts)
-        for start in starts.tolist():
+        for start in range(0, len(rows), self.batch_size):
             yield rows[start : start + self.batch_size]
 
     def _rows(self) -> range:
@@ -147,8 +125,7 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
 class ArrayData(pl.LightningDataModule):
     """Training, validation and test data in memory.
 
-    `pool` above 1 batches rows of similar length (see EpochBatches); the data sets must then have
-    a `lengths`. `grouped` batches are given to the training at once (module.GroupedModule).
+    `grouped` batches are given to the training at once (module.GroupedModule).
     `evaluated` rows are a batch of the validation and of the test, `batch_size` rows if None.
     """
 
@@ -160,13 +137,12 @@ class ArrayData(pl.LightningDataModule):
         *,
         batch_size: int,
         seed: int,
-        pool: int = 1,
         grouped: int = 1,
         evaluated: int | None = None,
     ) -> None:
         super().__init__()
         self.sets = {"train": train, "valid": valid, "test": test}
-        self.batch_size, self.seed, self.pool = batch_size, seed, pool
+        self.batch_size, self.seed = batch_size, seed
         self.grouped, self.evaluated = grouped, evaluated or batch_size
         self.first_epoch = 0  # of a resumed run; Lightning counts from 0 again
 
@@ -195,8 +171,6 @@ class ArrayData(pl.LightningDataModule):
             len(data),
             batch_size,
             seed,
-            lengths=data.lengths if self.pool > 1 else None,
-            pool=self.pool,
             rank=rank,
             world_size=world_size,
             first_epoch=self.first_epoch,
