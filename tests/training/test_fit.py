@@ -69,6 +69,7 @@ def config(accelerator: str, **changes: Any) -> NetworkConfig:
         "seed": 0,
         "accelerator": "cpu",
         "fallback": True,
+        "threads": 1,
         "batch_size": 8,
         "optimizer": {"name": "sgd", "lr": 0.1},
         "trainer": {

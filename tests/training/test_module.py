@@ -92,7 +92,7 @@ def test_several_batches_at_a_call_train_the_same_network(
                 strategy="auto",
             )
         )
-        with own_settings():
+        with own_settings(1):
             trainer = make_trainer(config, "cpu", [], 2)  # type: ignore[arg-type]
             trainer.fit(module, datamodule=data)
         assert trainer.global_step == 14

@@ -52,7 +52,7 @@ class NetworkExperiment(Experiment[N]):
 
     @abstractmethod
     def build(self, config: N, assets: dict[str, Any]) -> "nn.Module":
-        """The untrained network."""
+        """The untrained network; while it is trained, `config.threads` is a number."""
 
     @abstractmethod
     def objective(self, config: N, assets: dict[str, Any]) -> "Objective":
@@ -65,6 +65,10 @@ class NetworkExperiment(Experiment[N]):
     def check(self, config: N, runs_dir: Path) -> None:
         """A CPU that was asked for has as many cores as processes are asked for."""
         check_processes(config.accelerator, config.trainer.devices)
+
+    def torch_threads(self, config: N, threads: int) -> int:
+        """How many of the threads torch's own operations share."""
+        return threads
 
     def total_steps(self, config: N) -> int:
         """A step is an epoch."""
@@ -80,7 +84,8 @@ class NetworkExperiment(Experiment[N]):
             loaded = self.load(config, session)
         assets = loaded.assets
         session.keep(ASSETS, _as_json(assets))
-        with own_settings(session.threads):
+        config = config.model_copy(update={"threads": session.threads})
+        with own_settings(self.torch_threads(config, session.threads)):
             network, example = self.build(config, assets), self.example(config, assets)
             parameters = write_summary(network, example, session)
             fit = Fit(

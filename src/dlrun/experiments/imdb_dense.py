@@ -34,6 +34,7 @@ class ImdbDense(ReviewsExperiment[Config]):
 
     name = "imdb-dense"
     schema = Config
+    most_threads = 1  # two took as long on a quiet machine, and far longer on a busy one
 
     def load(self, config: Config, session: Session) -> Loaded:
         """Bags of words."""

@@ -103,6 +103,7 @@ class ImdbLasso(Experiment[Config]):
 
     name = "imdb-lasso"
     schema = Config
+    most_threads = 1  # a lambda needs the one before
     may_change = PLACE_OF_DATA
     compared_by = (*COMPARED_BY, "path")
 

@@ -69,8 +69,19 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
         model = config.model
         return LSTMClassifier(
-            assets["width"], model.embedding, model.hidden, skip_padding=model.skip_padding
+            assets["width"],
+            model.embedding,
+            model.hidden,
+            skip_padding=model.skip_padding,
+            threads=None if config.threads == "auto" else config.threads,
         )
+
+    def torch_threads(self, config: Config, threads: int) -> int:
+        """One where the rows have theirs: what is left is small, and would wait for the others."""
+        from dlrun.models import lstm
+
+        by_rows = config.model.skip_padding and lstm.missing() is None
+        return 1 if by_rows else threads
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Ten reviews that are all padding, as in the lab's summary."""

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import pickle
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any, TypeVar, cast
 
 import numba
@@ -42,7 +43,9 @@ class _Sealed(NumbaCode):  # type: ignore[misc]
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        self._source = repr((self.filename_base, self.locator.get_source_stamp()))
+        self._source = repr(
+            (metadata.version("dlrun"), self.filename_base, self.locator.get_source_stamp())
+        )
 
     def reduce(self, compiled: Any) -> tuple[str, bytes]:
         """What is written."""

@@ -14,7 +14,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, cast
 
-from llvmlite import binding, ir  # type: ignore[import-untyped]
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
