@@ -37,7 +37,6 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
         ("more", torch.zeros(1)),
     ],
     ids=["number", "sparse", "quantised", "meta", "complex", "whole", "scalar", "one more"],
-    ids=str,
 )
 def test_tensors_that_do_not_fit(tmp_path: Path, name: str, value: torch.Tensor) -> None:
     torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")
