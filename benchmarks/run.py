@@ -4,12 +4,14 @@ The lab's way needs benchmarks/.venv-lab, which `make bench` makes.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="smaller cases, under 5 minutes")
     parser.add_argument("--case", action="append", choices=CASES, help="only this one (repeatable)")
     parser.add_argument("--repeats", type=int, help="pairs of runs, in every case")
+    parser.add_argument(
+        "--busy", action="store_true", help="beside one process that computes all the time"
+    )
     parser.add_argument("--epochs", type=int, help="of imdb-dense (30) and imdb-lstm (4)")
     parser.add_argument(
         "--data",
@@ -78,8 +83,25 @@ def without_unknown(name: str, case: Case, runs: Path) -> list[str]:
     return dropped
 
 
-def summarise(row: Row, samples: Samples) -> dict[str, Any]:
-    """Medians, the ratio of the medians, and the least and the largest ratio of a pair."""
+@contextlib.contextmanager
+def neighbour(busy: bool) -> Iterator[None]:
+    """In this block, where it is asked for, another process computes all the time."""
+    if not busy:
+        yield
+        return
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def summarise(row: Row, samples: Samples, expected: float) -> dict[str, Any]:
+    """Medians, the ratio of the medians, and the least and the largest ratio of a pair.
+
+    `expected` is the share of the cores that the neighbour of `--busy` takes.
+    """
     ours = [sample[row.metric] for sample in samples[row.variant]]
     theirs = [sample[row.metric] for sample in samples.get("lab", [])]
     found: dict[str, Any] = {
@@ -92,7 +114,7 @@ def summarise(row: Row, samples: Samples) -> dict[str, Any]:
         "absolute": row.absolute,
         "runs": len(ours),
         "disturbed": sum(
-            sample.get("others", 0) > DISTURBED
+            sample.get("others", 0) > DISTURBED + expected
             for label in ("lab", row.variant)
             for sample in samples.get(label, [])
         ),
@@ -170,13 +192,17 @@ def main() -> int:
             case = CASES[name](setup)
             dropped = without_unknown(name, case, runs)
             repeats = args.repeats or case.repeats
-            samples, checks = run_case(name, case, repeats, runs)
+            with neighbour(args.busy):
+                samples, checks = run_case(name, case, repeats, runs)
         except FailedError as error:
             note(f"{name}: {error}")
             report["failures"][name] = str(error)
             continue
         shutil.rmtree(runs / name)  # of a case that failed it stays
-        rows = [summarise(row, samples) for row in case.rows if row.variant not in dropped]
+        expected = 1 / (os.cpu_count() or 1) if args.busy else 0.0
+        rows = [
+            summarise(row, samples, expected) for row in case.rows if row.variant not in dropped
+        ]
         report["rows"] += rows
         report["samples"][name] = samples
         report["checks"][name] = checks
@@ -203,6 +229,8 @@ def show(report: dict[str, Any], path: Path) -> None:
     for name, dropped in report["dropped"].items():
         lines += [f"- {name}: this dlrun has no {', '.join(dropped)}"] if dropped else []
     lines += [f"- FAILED: {name}" for name in report["failures"]]
+    if "--busy" in report["arguments"]:
+        lines.append("- beside one process that computed all the time")
     if any(row["disturbed"] for row in report["rows"]):
         lines.append(
             "- NOT TO BE QUOTED: in disturbed runs other processes took more than "
