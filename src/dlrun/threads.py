@@ -22,5 +22,7 @@ def chosen(asked: int | Literal["auto"], most: int | None, processes: int) -> in
     if asked != "auto":
         return asked
     limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it
-    cores = min(usable_cores(), int(limit)) if limit.isdecimal() else usable_cores()
+    cores = usable_cores()
+    if limit.isdecimal() and len(limit) < 10:
+        cores = min(cores, int(limit))
     return max(1, min(cores // processes, most or cores))

@@ -20,12 +20,17 @@ def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
         done = forked("runs", "check", copy)
         assert done.returncode == 1
         assert f"{copy / name}: damaged" in done.stderr.replace("\n", "")
+    copy = shutil.copytree(run, run.with_name("edited"))
+    text = (copy / "config.yaml").read_text()
+    (copy / "config.yaml").write_text(text.replace("lr: 0.001", "lr: 0.009"))
+    done = forked("runs", "check", copy)
+    assert done.returncode == 1 and "edited: optimizer.lr: not as it ran" in done.stderr
     for name in ("config.yaml", "results.json", "environment.json", "summary.txt"):
         copy = shutil.copytree(run, run.with_name(f"without-{name}"))
         (copy / name).unlink()
     done = forked("runs", "check")
     assert done.returncode == 1
-    assert "10 runs, 9 damaged" in done.stderr
+    assert "11 runs, 10 damaged" in done.stderr
     assert f"{run.name}: whole" in done.stdout
 
 

@@ -442,3 +442,17 @@ def test_the_state_tells_names_sizes_and_times(tmp_path: Path) -> None:
     assert images.state([path]) != before
     path.rename(tmp_path / "b.png")
     assert len({before, images.state([path]), images.state([tmp_path / "b.png"])}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "piece"),
+    [("a.jpg", b"\xff\xe1\0\2"), ("a.jpg", b"\xff"), ("a.png", b"\0\0\0\0tEXt\x2f\xb6\xf8\x3a")],
+)
+def test_a_picture_in_endless_pieces_is_refused(tmp_path: Path, name: str, piece: bytes) -> None:
+    """Pillow keeps 175 bytes for each segment of 4."""
+    Image.new("RGB", (30, 30)).save(tmp_path / name)
+    raw = (tmp_path / name).read_bytes()
+    begins = 2 if name == "a.jpg" else 33
+    (tmp_path / name).write_bytes(raw[:begins] + piece * 200_000 + raw[begins:])
+    with pytest.raises(images.UnreadableImageError, match="more pieces than any photograph"):
+        images.read(tmp_path / name)

@@ -13,6 +13,7 @@ from PIL.ExifTags import Base
 from PIL.Image import Transpose
 
 from dlrun.data.picture_memory import LIMIT, READ_TWICE, UnreadableImageError, plan
+from dlrun.data.picture_pieces import too_many
 from dlrun.errors import ConfigError, first_line
 from dlrun.fingerprint import fingerprint
 
@@ -99,6 +100,8 @@ def read(
     """
     size = _size(path)
     try:
+        if too_many(path):
+            raise UnreadableImageError("refused: in more pieces than any photograph")
         take(READ_TWICE * size)
         with Image.open(path, formats=FORMATS) as image:
             how = plan(image, size, smallest)

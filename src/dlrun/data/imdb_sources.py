@@ -5,6 +5,7 @@ streamed, never unpacked. Keras: keras.datasets.imdb; its arrays are pickled and
 """
 
 import json
+import operator
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ KERAS_WORDS = Published(
 FILES = {"stanford": (ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
 MAX_REVIEW_BYTES = 1 << 20
-MAX_TEXT_BYTES = 256 << 20  # of all reviews; the published ones have 66 MB
+MAX_TEXT_BYTES = 160 << 20  # of all reviews; the published ones have 66 MB
 MAX_IDS = 100_000_000  # of Keras's reviews; the published ones have 12 million
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _GROUPS = [(part, label) for part in ("train", "test") for label in ("neg", "pos")]
@@ -93,23 +94,20 @@ def encode(
     test_labels: NDArray[np.int8],
     num_words: int,
 ) -> Encoded:
-    """Texts to ids; the words are ranked on the training texts."""
-    train_words = [split_words(text) for text in train]
-    words = rank_words(train_words)
+    """Texts to ids; the words are ranked on the training texts.
+
+    A text is split each time that its words are wanted: all words at once would take 60 bytes each.
+    """
+    words = rank_words(map(split_words, train))
     ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
+    beyond = len(words) + num_words  # of a word that no training review holds
 
-    def to_ids(reviews: list[list[str]]) -> Ragged:
-        # A word that no training review holds gets an id beyond every vocabulary.
-        beyond = len(words) + num_words
-        return Ragged.from_ids([[ids.get(word, beyond) for word in r] for r in reviews], num_words)
+    def to_ids(texts: list[str]) -> Ragged:
+        return Ragged.from_ids(
+            ([ids.get(word, beyond) for word in split_words(text)] for text in texts), num_words
+        )
 
-    return Encoded(
-        to_ids(train_words),
-        train_labels,
-        to_ids([split_words(text) for text in test]),
-        test_labels,
-        words,
-    )
+    return Encoded(to_ids(train), train_labels, to_ids(test), test_labels, words)
 
 
 def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
@@ -119,7 +117,7 @@ def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
     for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
         if x.shape[:1] != y.shape or not x.size:
             raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
-        if not np.isin(y, (0, 1)).all():
+        if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
             raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
     try:
         if sum(len(review) for x in (x_train, x_test) for review in x) > MAX_IDS:
@@ -149,7 +147,7 @@ def _ranked(ranks: dict[str, int]) -> list[str]:
 def _id(rank: int) -> int:
     if rank < 0:
         raise ValueError(f"a word of rank {rank}")
-    return int(rank) + FIRST_WORD - 1
+    return operator.index(rank) + FIRST_WORD - 1
 
 
 def generate(reviews: int, seed: int, num_words: int) -> Encoded:

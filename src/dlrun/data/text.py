@@ -6,7 +6,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,9 @@ def split_words(text: str) -> list[str]:
 
 def rank_words(reviews: Iterable[Sequence[str]]) -> list[str]:
     """The distinct words, most frequent first; equally frequent ones in order of appearance."""
-    counts = Counter(chain.from_iterable(reviews))
+    counts: Counter[str] = Counter()
+    for review in reviews:
+        counts.update(review)
     return [word for word, _ in counts.most_common()]
 
 
@@ -40,14 +41,14 @@ class Ragged:
     @classmethod
     def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "Ragged":
         """Join reviews of word ids (rank + 3); adds the start id, cuts the vocabulary."""
-        lengths, flat = [0], []
+        parts: list[NDArray[np.uint16]] = []
         for review in reviews:
-            flat.append(START)
-            flat.extend(review)
-            lengths.append(len(flat))
-        ids = np.asarray(flat, dtype=np.int64)
-        ids[ids >= num_words] = UNKNOWN
-        return cls(ids.astype(np.uint16), np.asarray(lengths, dtype=np.int64))
+            ids = np.empty(1 + len(review), np.int64)
+            ids[0], ids[1:] = START, review
+            ids[ids >= num_words] = UNKNOWN
+            parts.append(ids.astype(np.uint16))
+        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+        return cls(np.concatenate([np.zeros(0, np.uint16), *parts]), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

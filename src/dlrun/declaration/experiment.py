@@ -62,7 +62,7 @@ class Experiment(ABC, Generic[C]):
         return None
 
     def total_steps(self, config: C) -> int | None:
-        """How many steps (epochs, lambdas) a whole run has; None where it has none."""
+        """How many steps (epochs, lambdas) the config asks for; None where it does not say."""
         return None
 
     def network(self, run: StoredRun, config: C) -> "nn.Module":

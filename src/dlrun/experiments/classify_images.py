@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -100,10 +99,6 @@ class ClassifyImages(Experiment[Config]):
             )
         _files(config)
         pretrained.check(config.model)
-
-    def total_steps(self, config: Config) -> int:
-        """A step is a batch."""
-        return math.ceil(len(_files(config)) / config.batch_size)
 
     def run(self, config: Config, session: Session) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""

@@ -113,7 +113,7 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
     may_change = experiment.may_change | HOW
-    changed = _changed(begun, config.model_dump(mode="json")) - may_change
+    changed = changed_keys(begun, config.model_dump(mode="json")) - may_change
     if changed:
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
@@ -123,13 +123,16 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     return config
 
 
-def _changed(before: Any, after: Any, key: str = "") -> set[str]:
+def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
+    """The dotted keys of values that differ."""
     if isinstance(before, dict) and isinstance(after, dict):
         names = before.keys() | after.keys()
         return {
             found
             for name in names
-            for found in _changed(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
+            for found in changed_keys(
+                before.get(name), after.get(name), f"{key}.{name}".lstrip(".")
+            )
         }
     return set() if before == after else {key}
 
@@ -139,7 +142,7 @@ def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentCo
     total, done = experiment.total_steps(config), record.steps or 0
     if total is not None and done > total:
         raise ConfigError(f"{total} steps are asked for, but {done} are done")
-    return record.status == "finished" and done == (total or 0)
+    return record.status == "finished" and total in (None, done)
 
 
 def _extends(experiment: AnyExperiment) -> bool:

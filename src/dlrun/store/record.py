@@ -21,7 +21,7 @@ from dlrun.store.folder import RunFolder, to_json
 FORMAT = 2
 CONFIG, RESULTS, ENVIRONMENT, LOCK = "config.yaml", "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; a file without it is believed, as 0.1 wrote it
-MAX_BYTES = 64 << 20  # a folder of 100,000 photographs gives half of it
+MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 State = Literal["running", "finished", "failed", "interrupted", "killed"]

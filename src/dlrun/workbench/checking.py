@@ -7,7 +7,10 @@ from rich.text import Text
 
 from dlrun import disk, session
 from dlrun.config.text import read_file
+from dlrun.declaration import registry
+from dlrun.declaration.experiment import HOW
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.resume import changed_keys
 from dlrun.screen import Screen, counted
 from dlrun.store.checkpoint import damaged_checkpoints
 from dlrun.store.find import find_run
@@ -44,15 +47,16 @@ def _all_in(runs_dir: Path) -> list[Path]:
 def _problems(folder: Path) -> Iterator[str]:
     """A sentence for each thing that is damaged in a run's folder."""
     try:
-        read_file(folder / CONFIG)
-    except DlrunError as error:
-        yield error.message
-    try:
-        read_environment(folder)
+        values = read_file(folder / CONFIG).values
+        begun = read_environment(folder)
         record = read_record(folder)
     except DlrunError as error:
         yield error.message
         return
+    if record.experiment in registry.names():
+        may_change = registry.load(record.experiment).may_change | HOW
+        if edited := changed_keys(begun.config, values) - may_change:
+            yield f"{folder / CONFIG}: edited: {', '.join(sorted(edited))}: not as it ran"
     for name, expected in (record.files | record.written).items():
         try:
             if disk.digest(folder / name) != expected:
