@@ -73,7 +73,7 @@ def _check_curve(run: StoredRun) -> None:
     """Raises DlrunError where a run has no learning curve to show."""
     if run.record.status != "finished":
         raise DlrunError(f"{run.folder} is not a finished run")
-    if not {"epoch", "train_accuracy", "valid_accuracy"} <= set(run.metrics):
+    if not {"epoch", "train_accuracy", "valid_accuracy"} <= run.table.keys():
         raise DlrunError(f"{run.folder} has no accuracy for each epoch")
-    if len(run.metrics) < 2 or test_accuracy(run) is None:
+    if len(run.table["epoch"]) < 2 or test_accuracy(run) is None:
         raise DlrunError(f"{run.folder} has a single epoch: no curve")

@@ -119,7 +119,7 @@ class NetworkExperiment(Experiment[N]):
         from dlrun.plots.curves import learning_curves
 
         figure = learning_curves(
-            run.metrics,
+            run.table,
             run.record.metrics,
             title=f"{self.name}: {run.record.data}",
             axis_from=self.curves_from,

@@ -188,18 +188,17 @@ class ImdbLasso(Experiment[Config]):
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The path, and beside it the learning curve of the run that it was compared with."""
-        import pandas as pd
-
         from dlrun.plots.lasso import Compared, lasso_path
+        from dlrun.store.table import read_table
 
         results = run.record.model_extra or {}
         compared = None
         if results["compared_with"]:
             path = run.folder / COMPARED
             name = f"{results['compared_experiment']}, {Path(results['compared_with']).name}"
-            compared = Compared(name, pd.read_csv(path), results["compared_test_accuracy"])
+            compared = Compared(name, read_table(path), results["compared_test_accuracy"])
         figure = lasso_path(
-            run.metrics,
+            run.table,
             results["training_reviews"],
             results["best_index"],
             compared,

@@ -1,17 +1,18 @@
 """Learning curves, as in the lab's figures of section 10.9."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dlrun.plots.style import COLOURS, NAMES, Figure, styled
 
+Table = Mapping[str, Sequence[float]]  # a CSV file's columns by their names
+
 
 @styled
 def learning_curves(
-    table: pd.DataFrame,
+    table: Table,
     test: Mapping[str, float | None],
     *,
     title: str,
@@ -26,8 +27,7 @@ def learning_curves(
         axis_from: where a metric's axis begins, else at 0 unless there are values below; an
             accuracy's ends at 1.
     """
-    columns = [str(name) for name in table]
-    metrics = [name.removeprefix("train_") for name in columns if name.startswith("train_")]
+    metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
     figure = Figure(figsize=(5.5 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
@@ -41,7 +41,7 @@ def learning_curves(
     return figure
 
 
-def curves(axes: Axes, table: pd.DataFrame, metric: str, test: float | None) -> None:
+def curves(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """One metric by epoch, of training and validation."""
     for part in ("train", "valid"):
         axes.plot(

@@ -3,9 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import pandas as pd
-
-from dlrun.plots.curves import curves
+from dlrun.plots.curves import Table, curves
 from dlrun.plots.style import COLOURS, NAMES, Figure, plain, styled
 
 
@@ -14,13 +12,13 @@ class Compared:
     """Another run: its name, its metrics.csv, its test accuracy."""
 
     name: str
-    table: pd.DataFrame
+    table: Table
     test_accuracy: float
 
 
 @styled
 def lasso_path(
-    table: pd.DataFrame, rows: int, chosen: int, compared: Compared | None, *, title: str
+    table: Table, rows: int, chosen: int, compared: Compared | None, *, title: str
 ) -> Figure:
     """Two panels: accuracy along the path, and another run's by epoch.
 

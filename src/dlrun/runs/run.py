@@ -17,6 +17,7 @@ from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.runs.ending import number
 from dlrun.runs.html import table_and_figure
 from dlrun.store.find import find_run
+from dlrun.store.folder import METRICS
 from dlrun.store.stored import StoredRun, open_stored
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ class Run(StoredRun):
     def _repr_html_(self) -> str:
         """What a notebook shows; of a run that is not finished its newest step."""
         metrics = dict(self.record.metrics)
-        if not metrics and (self.folder / "metrics.csv").exists() and len(self.metrics):
-            newest = self.metrics.iloc[-1]
-            metrics = {str(name): float(newest[name]) for name in self.metrics.columns}
+        if not metrics and (self.folder / METRICS).exists():
+            metrics = {name: values[-1] for name, values in self.table.items() if values}
         return table_and_figure(self.record, metrics, self.state, self.folder, self.figures)
 
     def __repr__(self) -> str:

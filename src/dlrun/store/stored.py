@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config.text import read_file
 from dlrun.disk import read_regular
 from dlrun.errors import DataError, DlrunError
+from dlrun.store.folder import METRICS
 from dlrun.store.record import (
     CONFIG,
     RESULTS,
@@ -21,6 +22,7 @@ from dlrun.store.record import (
     read_record,
     state_of,
 )
+from dlrun.store.table import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,21 +69,21 @@ class StoredRun:
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """metrics.csv: a row per finished step. Raises DataError where it is missing or damaged."""
-        import pandas as pd  # slow: 0.3 s
+        """metrics.csv: a row per finished step. Raises DataError as `table`."""
+        import pandas as pd  # slow; no run of its own needs it
 
-        path = self.folder / "metrics.csv"
+        return pd.DataFrame(self.table)
+
+    @cached_property
+    def table(self) -> dict[str, list[float]]:
+        """metrics.csv: its columns by their names. Raises DataError: missing, or damaged."""
+        path = self.folder / METRICS
         if not path.exists():
             raise DataError(
                 f"{path}: not there: {self.record.experiment} finished no step",
                 "`.results` holds what it found",
             )
-        try:
-            if not path.is_file():
-                raise ValueError("not a regular file")
-            return pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from None
+        return read_table(path)
 
     @cached_property
     def assets(self) -> dict[str, Any]:
