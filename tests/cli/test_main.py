@@ -1,6 +1,9 @@
 """The command line as a user meets it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +224,26 @@ def test_completion(dlrun: Dlrun, shell: str) -> None:
         COMP_CWORD="1",
     )
     assert "imdb-dense" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    set_by_user: dict[str, str], found: str
+) -> None:
+    script = (
+        "import os, sys; sys.argv = ['dlrun', '--version']\n"
+        "from dlrun.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=others | set_by_user,
+    )
+    assert done.stdout.split()[-1] == found
