@@ -172,6 +172,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two small sizes of each")
     parser.add_argument("--case", action="append", choices=UNIT, help="only this (repeatable)")
+    parser.add_argument(
+        "--size", action="append", type=int, help="instead of the usual (repeatable)"
+    )
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
     parser.add_argument("--data", type=Path, default=os.environ.get("DLRUN_TEST_DATA"))
     args = parser.parse_args()
@@ -189,6 +192,7 @@ def main() -> int:
         sizes = IMAGES if name == "classify-images" else REVIEWS
         if args.quick:
             sizes = [12, 36] if name == "classify-images" else sizes[:2]
+        sizes = args.size or sizes
         for size in sizes:
             try:
                 points.append(run_one(name, size, setup, runs))

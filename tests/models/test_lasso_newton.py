@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from dlrun.models import lasso_newton as module
 from dlrun.models.lasso import Solution, evaluate
 from dlrun.models.lasso_newton import ProximalNewton
 
@@ -198,11 +197,15 @@ def test_objective_agrees_with_its_definition() -> None:
     assert objective(X, y, coef, bias, 0.7) == pytest.approx(free + 0.7 * 3.0, rel=1e-13)
 
 
-def test_many_rows_use_wide_indices() -> None:
-    X, y = problem(7, 70_000, 8)
-    assert module._Design(X).indices.dtype == np.int32
+@pytest.mark.parametrize("n_rows", [65_536, 65_537, 140_000])
+def test_rows_beyond_16_bits(n_rows: int) -> None:
+    X, y = problem(7, n_rows, 8)
     (found,) = lasso_path(X, y, np.array([50.0]), tolerance=1e-12)
     assert found.duality_gap <= 1e-6 * found.objective
+    assert found.objective == pytest.approx(objective(X, y, found.coef, found.intercept, 50.0))
+    last = csr_matrix(X.toarray()[::-1])
+    (turned,) = lasso_path(last, y[::-1], np.array([50.0]), tolerance=1e-12)
+    np.testing.assert_allclose(turned.coef, found.coef, atol=1e-6)
 
 
 def test_empty_path_and_no_columns() -> None:

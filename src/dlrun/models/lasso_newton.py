@@ -5,19 +5,16 @@ coordinate descent over a working set (Friedman, Hastie & Tibshirani 2010,
 doi:10.18637/jss.v033.i01; Yuan, Ho & Lin 2012, the newGLMNET of liblinear,
 doi:10.1145/2339530.2339554), and every few sweeps jumps to the best point of the space spanned by
 the latest sweeps (in the spirit of Bertrand & Massias 2021, arXiv:2011.10065). The speed comes
-from the warm start and from the entries all being one: a column is only a list of rows, held in
-16 bits each where that is enough.
+from the warm start and from the entries all being one (`lasso_columns`).
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.models.compiled import jit
 from dlrun.models.lasso import (
     Intercept,
     Labels,
@@ -30,6 +27,7 @@ from dlrun.models.lasso import (
     l1_norm,
     logistic,
 )
+from dlrun.models.lasso_columns import Columns
 
 SWEEPS = 9  # of coordinate descent per Newton step: two cycles of HISTORY, and one to re-sparsify
 HISTORY = 4  # sweeps between extrapolations; each adds one direction but the first
@@ -74,7 +72,7 @@ class ProximalNewton:
             raise ValueError("penalties must be a vector of positive, finite numbers")
         if np.any(np.diff(penalties) > 0):
             raise ValueError("penalties must be in descending order")
-        labels, free, design = checked_labels(X, y), is_free(self.intercept), _Design(X)
+        labels, free, design = checked_labels(X, y), is_free(self.intercept), Columns(X)
         if free and labels.min() == labels.max():
             raise ValueError("a free intercept needs both classes in y: it would be infinite")
         beta = np.zeros(X.shape[1] + 1)  # the coefficients, then the intercept
@@ -94,35 +92,10 @@ class ProximalNewton:
         return solutions(beta)
 
 
-class _Design:
-    """The columns of a binary matrix, as lists of rows."""
-
-    def __init__(self, X: sparse.csr_matrix) -> None:
-        columns = X.tocsc(copy=True)
-        columns.sum_duplicates()
-        if not np.all(columns.data == 1):
-            raise ValueError("X must be binary: every stored value 1, none repeated")
-        rows = np.uint16 if X.shape[0] <= 2**16 else np.int32
-        self.indptr = columns.indptr.astype(np.int64)
-        self.indices = columns.indices.astype(rows)  # halves the traffic of the inner loops
-        self.every = np.arange(X.shape[1])
-
-    def sums(self, values: Vector, columns: NDArray[np.int64]) -> Vector:
-        """The sum of ``values`` (n_rows,) over the rows of each of ``columns``."""
-        out = np.empty(columns.size)
-        _column_sums(self.indptr, self.indices, values, columns, out)
-        return out
-
-    def margins(self, beta: Vector, n_rows: int) -> Vector:
-        out = np.full(n_rows, beta[-1])
-        _add_columns(self.indptr, self.indices, beta[:-1], out)
-        return out
-
-
 def _solve(
-    design: _Design, y: Vector, beta: Vector, penalty: float, free: bool, tolerance: float
+    design: Columns, y: Vector, beta: Vector, penalty: float, free: bool, tolerance: float
 ) -> Solution:
-    margin = design.margins(beta, y.size)
+    margin = design.margins(beta)
     scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
     beta, margin = scale * beta, scale * margin
     previous, iterations = np.inf, 0
@@ -142,7 +115,7 @@ def _solve(
         weight = np.maximum(weight, MIN_WEIGHT)
         columns = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
         new = _minimise_model(design, columns, beta, residual, weight, penalty, free)
-        moved = design.margins(new, y.size) - margin  # afresh: rounding cannot build up
+        moved = design.margins(new) - margin  # afresh: rounding cannot build up
         slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new, free) - norm)
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does
@@ -171,7 +144,7 @@ def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
 
 
 def _minimise_model(
-    design: _Design,
+    design: Columns,
     columns: NDArray[np.int64],
     beta: Vector,
     residual: Vector,
@@ -184,27 +157,17 @@ def _minimise_model(
     The model's residual at beta + d is residual + weight * (X d), kept up to date throughout.
     """
     curvature = design.sums(weight, columns)
-    total = float(weight.sum())
+    total, threshold = float(weight.sum()), 0.0 if free else penalty  # the intercept's
     new, current = beta.copy(), residual.copy()
     history: list[tuple[Vector, Vector]] = []
     for sweep in range(SWEEPS):
         excess = total * new[-1] - float(current.sum())
-        bias = _soft(excess, 0.0 if free else penalty) / total
+        bias = (excess - min(max(excess, -threshold), threshold)) / total
         if bias != new[-1]:
             current += (bias - new[-1]) * weight
             new[-1] = bias
         only_nonzero = sweep % HISTORY > 0  # zeros seldom change within a cycle
-        _sweep(
-            design.indptr,
-            design.indices,
-            columns,
-            curvature,
-            weight,
-            penalty,
-            only_nonzero,
-            new,
-            current,
-        )
+        design.sweep(columns, curvature, weight, penalty, only_nonzero, new, current)
         history.append((new.copy(), current.copy()))
         if len(history) == HISTORY:
             new, current = _extrapolate(history, weight, penalty, free)
@@ -241,71 +204,3 @@ def _extrapolate(
         if step * linear + step**2 * quadratic + rise < 0:
             return beta + step * move, residual + step * image
     return beta.copy(), residual.copy()
-
-
-@jit
-def _soft(value: float, threshold: float) -> float:
-    if value > threshold:
-        return value - threshold
-    if value < -threshold:
-        return value + threshold
-    return 0.0
-
-
-@jit
-def _column_sum(indptr: Any, indices: Any, values: Any, j: int) -> float:
-    # Four partial sums: one alone would wait for each addition to finish before the next.
-    a = b = c = d = 0.0
-    begin, end = indptr[j], indptr[j + 1]
-    middle = begin + (end - begin) // 4 * 4
-    for k in range(begin, middle, 4):
-        a += values[indices[k]]
-        b += values[indices[k + 1]]
-        c += values[indices[k + 2]]
-        d += values[indices[k + 3]]
-    for k in range(middle, end):
-        a += values[indices[k]]
-    return (a + b) + (c + d)
-
-
-@jit
-def _column_sums(indptr: Any, indices: Any, values: Any, columns: Any, out: Any) -> None:
-    for q in range(columns.size):
-        out[q] = _column_sum(indptr, indices, values, columns[q])
-
-
-@jit
-def _add_columns(indptr: Any, indices: Any, coef: Any, out: Any) -> None:
-    for j in range(coef.size):
-        if coef[j] != 0.0:
-            for k in range(indptr[j], indptr[j + 1]):
-                out[indices[k]] += coef[j]
-
-
-@jit
-def _sweep(
-    indptr: Any,
-    indices: Any,
-    columns: Any,
-    curvature: Any,
-    weight: Any,
-    penalty: float,
-    only: bool,
-    beta: Any,
-    residual: Any,
-) -> None:
-    """Minimise the model over each of ``columns`` in turn; updates beta and residual in place."""
-    for q in range(columns.size):
-        j = columns[q]
-        old = beta[j]
-        if only and old == 0.0:
-            continue
-        new = 0.0  # right for an empty column
-        if curvature[q] > 0.0:
-            slope = _column_sum(indptr, indices, residual, j)
-            new = _soft(curvature[q] * old - slope, penalty) / curvature[q]
-        if new != old:
-            beta[j] = new
-            for k in range(indptr[j], indptr[j + 1]):
-                i = indices[k]
-                residual[i] += (new - old) * weight[i]
