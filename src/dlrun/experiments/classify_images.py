@@ -5,6 +5,7 @@ import itertools
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -105,6 +106,7 @@ class ClassifyImages(Experiment[Config]):
         import torch  # slow imports come once a run begins
 
         from dlrun.accelerator import run_on
+        from dlrun.models.folded import folded, noise
         from dlrun.models.pretrained import probabilities
         from dlrun.training.classify import Classify
         from dlrun.training.process import own_settings
@@ -116,11 +118,13 @@ class ClassifyImages(Experiment[Config]):
         if not config.images:
             origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
-        with session.phase("model"), own_settings(session.threads):
+        with session.phase("model"), own_settings(1):  # one input: more threads only wait
             model = _load(config, session)
             crop = model.transform.crop_size[0]
             example = torch.zeros(1, 3, crop, crop)
             parameters = write_summary(model.network, example, session)
+            # The plain one is not kept: `network` reads it anew.
+            model = replace(model, network=folded(model.network, noise(crop)))
 
         classify = Classify(
             session,
@@ -133,7 +137,7 @@ class ClassifyImages(Experiment[Config]):
             precision=config.precision,
             thumbnails=SHEET_LIMIT,
         )
-        with session.phase("classify"):
+        with session.phase("classify"), own_settings(session.threads):
             found, report = run_on(
                 config.accelerator,
                 fallback=config.fallback,
