@@ -55,7 +55,7 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     found = results(tmp_path, name)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
     config = resolve(name, Options(config=registry.entry(name).overlays("smoke")))
-    assert found["steps"] == registry.load(name).total_steps(config)
+    assert registry.load(name).total_steps(config) in (None, found["steps"])
     assert found["result_steps"] == (found["steps"] or 0)
     assert found["accelerator"].keys() == {"requested", "used", "reason"}
     assert found["seconds"]["total"] > 0
