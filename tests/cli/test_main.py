@@ -247,3 +247,15 @@ def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
         env=others | set_by_user,
     )
     assert done.stdout.split()[-1] == found
+
+
+@pytest.mark.parametrize("command", [["config"], ["--dry-run"], ["--dry-run", "--json"]])
+def test_a_printed_config_has_every_character_and_none_that_controls(
+    forked: Dlrun, tmp_path: Path, command: list[str]
+) -> None:
+    odd = "a\u00ad\u2028\x9b\x1b\u202e"
+    words = ["--set", f"data.mirrors=[{json.dumps(odd)}]"]
+    name = ["imdb-dense"]
+    done = forked(*(command + name if command == ["config"] else name + command), *words)
+    assert yaml.safe_load(done.stdout)["data"]["mirrors"] == [odd]
+    assert all(line.isprintable() for line in done.stdout.split("\n"))

@@ -135,8 +135,10 @@ def layer_of(values: Mapping[str, Any], origin: str) -> Layer:
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """YAML that this file reads back to the same values."""
+    """YAML that this file reads back to the same values, without a character that controls."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if not all(line.isprintable() for line in text.split("\n")):
+        text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
     return text
 
 

@@ -14,7 +14,7 @@ from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import is_helper
 from dlrun.screen import Screen
-from dlrun.store.folder import RunFolder, check_name, check_writable
+from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
 
 
 def resolve(name: str, options: Options) -> ExperimentConfig:
@@ -41,7 +41,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
         _check(experiment, config, options)
         runs_dir = session.runs_dir(options.runs_dir)
         if options.dry_run:
-            text = config.model_dump_json(indent=2) if options.json else to_yaml(config)
+            text = to_json(config.model_dump(mode="json")) if options.json else to_yaml(config)
             screen.out.print(Text(text.rstrip()))
             screen.note(f"dry run: the config is valid; a run would go into {runs_dir / name}")
             return 0, None
