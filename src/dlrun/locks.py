@@ -66,20 +66,17 @@ def folder_held(path: Path) -> Iterator[None]:
     if sys.platform == "win32":  # where nobody removes an open file either
         yield
         return
-    import fcntl
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
 
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise HeldError(str(path)) from None
-    except OSError:
-        pass
-    try:
+            descriptor = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HeldError(str(path)) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _acquire(lock: "BaseFileLock", path: Path, seconds: float = float("inf")) -> None:
