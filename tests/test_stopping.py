@@ -143,3 +143,14 @@ def test_what_was_asked_for_is_raised_after_the_step(
         assert said.wait(10)
         with pytest.raises(stopped):
             stop.after_step()
+
+
+def test_a_signal_at_the_very_end_of_a_step_is_announced_too() -> None:
+    """And once: whether by the watcher or, before it could, by the step's end."""
+    stop, said = Stop(), []
+    with stop.in_steps(lambda: said.append(1)):
+        stop.asked = signal.SIGINT
+        for _ in range(2):
+            with pytest.raises(Interrupted):
+                stop.after_step()
+    assert said == [1]

@@ -20,7 +20,9 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = 0
-        self._announce: Callable[[], None] | None = None  # set while steps are done
+        self._in_steps = False
+        self._announce: Callable[[], None] | None = None  # until it has been called
+        self._once = threading.Lock()
         self._ended = threading.Event()
 
     @contextlib.contextmanager
@@ -59,13 +61,13 @@ class Stop:
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
         """In this block, which calls `after_step`, a first signal waits for the step to end.
 
-        `announce` says so to the user.
+        `announce` says so to the user, once.
         """
-        self._announce = announce
+        self._in_steps, self._announce = True, announce
         try:
             yield
         finally:
-            self._announce = None
+            self._in_steps, self._announce = False, None
 
     def after_step(self) -> None:
         """Raises Interrupted or Terminated where a signal came during the step."""
@@ -74,10 +76,19 @@ class Stop:
     def end_with(self, number: int) -> None:
         """Raises what a signal stands for; 0 is none."""
         if number:
+            if self.asked:  # at the very end of the step, before the watcher could
+                self._say()
             raise SIGNALS[number]
 
+    def _say(self) -> None:
+        """Announce it, in whichever thread comes first."""
+        with self._once:
+            announce, self._announce = self._announce, None
+        if announce is not None:
+            announce()
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._announce is None or self.asked:
+        if not self._in_steps or self.asked:
             raise SIGNALS[number]
         self.asked = number
 
@@ -93,9 +104,7 @@ class Stop:
                 if data[0] not in SIGNALS or not first:
                     continue
                 first = False
-                announce = self._announce  # the steps may end at this moment
-                if announce is not None:
-                    announce()
+                self._say()
                 threading.Thread(target=self._end_by_force, args=(data[0],), daemon=True).start()
 
     def _end_by_force(self, number: int) -> None:

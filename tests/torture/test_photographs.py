@@ -153,7 +153,7 @@ def test_stopped_at_random_batches(
         assert begun is not None
         if ended.code == 1:  # the signal came after the last batch
             continue
-        ended.is_told(code, "dlrun resume")
+        ended.is_told(code, "stopping after this step", "dlrun resume")
         stopped = Run.open(begun)
         assert stopped.state == "interrupted"
         done = stopped.record.steps
