@@ -100,7 +100,6 @@ def test_another_attempt_begins_from_nothing(tmp_path: Path) -> None:
     steps = steps_of(tmp_path, resuming=True)
     steps.begin(COLUMNS, "data", 3, "epoch")
     do(steps, 1, 2)
-    steps.discard()
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
     assert steps.rows == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv"]

@@ -50,6 +50,8 @@ class Steps:
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
         """Start metrics.csv; where the run is resumed, the checkpoint it goes on from.
 
+        Called again, for another attempt, it forgets all steps: that one begins from the seed.
+
         Args:
             columns: of metrics.csv.
             data: the fingerprint of the data.
@@ -59,6 +61,9 @@ class Steps:
         Raises ConfigError where more steps are done than asked for, DataError where the data are
         others than those that the run began with.
         """
+        if self._file is not None:
+            self._file.discard()
+            self.resuming = False
         self._file = CheckpointFile(self.folder, Bound(self.run, data))
         found = self._file.load(self.screen) if self.resuming else None
         self.rows = list(found.rows) if found else []
@@ -111,12 +116,6 @@ class Steps:
         self._bar.step(len(rows), line)
         for logger in self.loggers:
             logger.log(len(rows), row)
-
-    def discard(self) -> None:
-        """Forget all steps: another attempt begins from the seed."""
-        if self._file is not None:
-            self._file.discard()
-        self.rows, self.resuming = [], False
 
     def _say_stop(self) -> None:
         self.screen.note("stopping after this step; a second signal stops at once")

@@ -53,14 +53,10 @@ class Classify:
         self._smallest = smallest if scaled_decoding else None
         self._size, self._top, self._precision = size, min(top, len(model.labels)), precision
         self._thumbnails = thumbnails
-        self._tried = False
 
     def on(self, device: str) -> list[Prediction]:
         """What became of each file, on a device; the first attempt goes on from the checkpoint."""
         steps, folder, size = self._session.steps, self._session.folder, self._size
-        if self._tried:
-            steps.discard()
-        self._tried = True
         starts = range(0, len(self._files), size)
         found = steps.begin(STEP_COLUMNS, images.state(self._files), len(starts), "step")
         done = [

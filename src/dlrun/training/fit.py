@@ -52,7 +52,6 @@ class Fit:
     ) -> None:
         self._config, self._session = config, session
         self._build, self._data, self._objective = build, data, objective
-        self._tried = False
 
     def run(self) -> tuple[dict[str, float], Report]:
         """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings).
@@ -99,9 +98,6 @@ class Fit:
     def _attempt(self, device: str) -> dict[str, float]:
         """The whole run on a device; the first attempt goes on from the checkpoint."""
         config, session, steps = self._config, self._session, self._session.steps
-        if self._tried:
-            steps.discard()
-        self._tried = True
         epochs = config.trainer.max_epochs
         columns = [
             f"{part}_{name}" for part in ("train", "valid") for name in self._objective.columns()
