@@ -5,7 +5,7 @@ from pathlib import Path
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.session import Session
 from dlrun.store.find import find_run, newest_first
-from dlrun.store.folder import LATEST
+from dlrun.store.folder import LATEST, METRICS
 from dlrun.store.stored import StoredRun, open_stored
 
 
@@ -37,7 +37,7 @@ def compared_run(wanted: str | None, data: str, session: Session, copy: str) -> 
         else:
             compared = open_stored(find_run(wanted, session.runs_dir))
             _check_curve(compared)
-        curve = (compared.folder / "metrics.csv").read_bytes()  # a file: it was read as one
+        curve = (compared.folder / METRICS).read_bytes()  # a file: it was read as one
     except (DlrunError, OSError) as error:
         reason = error.message if isinstance(error, DlrunError) else error
         session.screen.warn(f"compare_with: {reason}: the figure's right panel stays empty")

@@ -30,9 +30,8 @@ from dlrun.stopping import Stop
 from dlrun.store import environment
 from dlrun.store.checkpoint import NAME as CHECKPOINT
 from dlrun.store.checkpoint import drop_previous
-from dlrun.store.folder import RunFolder
+from dlrun.store.folder import CONFIG, RunFolder
 from dlrun.store.record import (
-    CONFIG,
     ENVIRONMENT,
     FORMAT,
     LOCK,

@@ -20,8 +20,8 @@ from dlrun.screen import Screen
 from dlrun.store import environment
 from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import find_run
-from dlrun.store.folder import RunFolder
-from dlrun.store.record import CONFIG, FORMAT, Record, read_environment, read_record
+from dlrun.store.folder import CONFIG, RunFolder
+from dlrun.store.record import FORMAT, Record, read_environment, read_record
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:

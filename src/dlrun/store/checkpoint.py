@@ -15,8 +15,7 @@ from typing import Any
 from dlrun.disk import open_regular
 from dlrun.errors import DataError
 from dlrun.screen import Screen
-from dlrun.store.folder import Row, RunFolder, append
-from dlrun.store.record import CONFIG
+from dlrun.store.folder import CONFIG, Row, RunFolder, append
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 DAMAGED = "checkpoint.damaged"

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, nearest
-from dlrun.store.folder import LATEST, runs_in
-from dlrun.store.record import CONFIG, ENVIRONMENT, read_record
+from dlrun.store.folder import CONFIG, LATEST, runs_in
+from dlrun.store.record import ENVIRONMENT, RESULTS, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
@@ -14,6 +14,12 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 def newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
     """The folders of all runs, or of one experiment's, the newest first."""
     return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
+
+
+def everything_in(runs_dir: Path) -> list[Path]:
+    """The folders of all runs, damaged ones too: a record or a config.yaml is enough."""
+    found = {path.parent for path in runs_dir.glob(f"*/*/{RESULTS}")} | {*runs_in(runs_dir)}
+    return sorted(folder for folder in found if not folder.is_symlink())
 
 
 def find_run(run: str, runs_dir: Path) -> Path:

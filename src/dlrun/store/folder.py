@@ -18,7 +18,7 @@ from typing import Any
 from dlrun.disk import sync_file, sync_folder
 from dlrun.errors import ConfigError
 
-LATEST, METRICS = "latest", "metrics.csv"
+LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
 WINDOWS_REFUSES = frozenset('\\:*?"<>|')
 
@@ -259,6 +259,6 @@ def _cell(value: Any) -> Any:
 
 def runs_in(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
     """Every run's folder, in no order: it has a config.yaml, and is no link to another."""
-    for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/config.yaml"):
+    for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/{CONFIG}"):
         if not config.parent.is_symlink():
             yield config.parent

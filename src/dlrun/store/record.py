@@ -16,10 +16,10 @@ from dlrun.config.schema import Threads
 from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.locks import is_held
-from dlrun.store.folder import RunFolder, to_json
+from dlrun.store.folder import CONFIG, RunFolder, to_json
 
 FORMAT = 2
-CONFIG, RESULTS, ENVIRONMENT, LOCK = "config.yaml", "results.json", "environment.json", "run.lock"
+RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; a file without it is believed, as 0.1 wrote it
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config.text import read_file
 from dlrun.disk import read_regular
 from dlrun.errors import DataError, DlrunError
-from dlrun.store.folder import METRICS
+from dlrun.store.folder import CONFIG, METRICS
 from dlrun.store.record import (
-    CONFIG,
     RESULTS,
     Environment,
     Record,

@@ -13,8 +13,9 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.resume import changed_keys
 from dlrun.screen import Screen, counted
 from dlrun.store.checkpoint import damaged_checkpoints
-from dlrun.store.find import find_run
-from dlrun.store.record import CONFIG, RESULTS, Record, read_environment, read_record, state_of
+from dlrun.store.find import everything_in, find_run
+from dlrun.store.folder import CONFIG
+from dlrun.store.record import RESULTS, Record, read_environment, read_record, state_of
 
 
 def check(run: str | None, runs_dir: Path | None) -> int:
@@ -23,7 +24,7 @@ def check(run: str | None, runs_dir: Path | None) -> int:
     Raises ConfigError where there is none.
     """
     screen, folder = Screen(), session.runs_dir(runs_dir)
-    folders = _all_in(folder) if run is None else [find_run(run, folder)]
+    folders = everything_in(folder) if run is None else [find_run(run, folder)]
     if not folders:
         raise ConfigError(f"{folder}: no runs here", "name a run's folder, or --runs-dir")
     damaged = 0
@@ -36,12 +37,6 @@ def check(run: str | None, runs_dir: Path | None) -> int:
             screen.show(Text(f"{one}: {_in_words(one, read_record(one))}"))
     screen.note(f"{counted(len(folders), 'run')}, {damaged or 'none'} damaged")
     return 1 if damaged else 0
-
-
-def _all_in(runs_dir: Path) -> list[Path]:
-    """The folders with a run's record or config, for either may be lost."""
-    found = {path.parent for name in (RESULTS, CONFIG) for path in runs_dir.glob(f"*/*/{name}")}
-    return sorted(folder for folder in found if not folder.is_symlink())
 
 
 def _problems(folder: Path) -> Iterator[str]:
