@@ -77,6 +77,14 @@ def test_six_resumes_at_once(tmp_path: Path, torture: bool, tally: Tally) -> Non
     tally("rounds of six resumes of one run at once", rounds)
 
 
+def living(folder: Path, moments: random.Random) -> tuple[Child, Path]:
+    """A run in the middle of its epochs, at a random moment; its process and its folder."""
+    process = start(folder, *LONG)
+    begun = begun_with_epochs(folder, process)
+    time.sleep(moments.uniform(0, 0.3))
+    return process, begun
+
+
 def test_lock_that_is_removed_while_the_run_lives(
     tmp_path: Path, torture: bool, tally: Tally, undisturbed: Outcome
 ) -> None:
@@ -85,9 +93,7 @@ def test_lock_that_is_removed_while_the_run_lives(
     moments = random.Random("removed")
     for number in range(rounds):
         folder = tmp_path / str(number)
-        first = start(folder, *LONG)
-        begun = begun_with_epochs(folder, first)
-        time.sleep(moments.uniform(0, 0.3))
+        first, begun = living(folder, moments)
         (begun / "run.lock").unlink()
         second = start(tmp_path / f"{number}-second", "resume", begun)
         first.end().is_told(1, REMOVED)
@@ -107,9 +113,7 @@ def test_lock_that_is_removed_while_the_run_stands_still(
     moments = random.Random("stands still")
     for number in range(rounds):
         folder = tmp_path / str(number)
-        first = start(folder, *LONG)
-        begun = begun_with_epochs(folder, first)
-        time.sleep(moments.uniform(0, 0.3))
+        first, begun = living(folder, moments)
         freeze(first)
         (begun / "run.lock").unlink()
         run(tmp_path / f"{number}-second", "resume", begun).is_told(1, ALIVE)

@@ -130,9 +130,9 @@ class _CarefulTarInfo(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_CarefulTarInfo":
         header = super().frombuf(buf, encoding, errors)
-        if header.type in _EXTENSIONS and header.size > MAX_NAME_BYTES:  # it would be read whole
-            raise tarfile.ReadError(f"a name of {header.size:,} bytes")
         if header.type in _EXTENSIONS:
+            if header.size > MAX_NAME_BYTES:  # it would be read whole
+                raise tarfile.ReadError(f"a name of {header.size:,} bytes")
             cls.work += header.size**2
             if cls.work > MAX_NAME_WORK:
                 raise tarfile.ReadError("names without end")

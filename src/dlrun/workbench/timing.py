@@ -58,7 +58,7 @@ def accelerators(experiment: str | None, options: Options) -> None:
             reasons[device] = error.message
             continue
         data = run.record.data
-        seconds[device] = float(run.metrics["seconds"][1:].min())
+        seconds[device] = min(run.table["seconds"][1:])
     rows: list[list[Any]] = [
         [
             device,
