@@ -154,3 +154,13 @@ def test_a_signal_at_the_very_end_of_a_step_is_announced_too() -> None:
             with pytest.raises(Interrupted):
                 stop.after_step()
     assert said == [1]
+
+
+def test_a_run_that_ends_is_not_interrupted_in_writing_its_record() -> None:
+    stop = Stop()
+    with stop.listening():
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        stop.let_end()
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)

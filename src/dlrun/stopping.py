@@ -20,7 +20,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = 0
-        self._in_steps = False
+        self._in_steps = self._ending = False
         self._announce: Callable[[], None] | None = None  # until it has been called
         self._once = threading.Lock()
         self._ended = threading.Event()
@@ -80,6 +80,10 @@ class Stop:
                 self._say()
             raise SIGNALS[number]
 
+    def let_end(self) -> None:
+        """From now on a signal interrupts nothing: the run ends, and its record is written."""
+        self._ending = True
+
     def _say(self) -> None:
         """Announce it, in whichever thread comes first."""
         with self._once:
@@ -88,6 +92,8 @@ class Stop:
             announce()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._ending:
+            return
         if not self._in_steps or self.asked:
             raise SIGNALS[number]
         self.asked = number

@@ -128,6 +128,7 @@ class Live:
             if self.folder.writes:
                 self._finish(results, started)
         except BaseException as error:
+            self.session.stop.let_end()
             if self.finished and isinstance(error, Stopped):  # too late: all is written
                 return results
             if isinstance(error, Stopped) and not self.folder.writes:  # the run's owner says it
