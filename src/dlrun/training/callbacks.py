@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
@@ -12,6 +11,7 @@ from dlrun.models import tensor_file
 from dlrun.screen import Advance
 from dlrun.store.steps import Steps, require_finite
 from dlrun.training.module import NetworkModule
+from dlrun.training.packages import pl
 
 
 class EpochRecorder(pl.Callback):

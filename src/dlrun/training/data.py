@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.fingerprint import fingerprint
 from dlrun.models.bag import BagMatrix, Bags
+from dlrun.training.packages import pl
 
 
 class BatchDataset(Protocol):

@@ -5,9 +5,6 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import lightning.pytorch as pl
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import nn
 
 from dlrun.accelerator import Report, check_processes, run_on
@@ -20,6 +17,7 @@ from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
 from dlrun.training.module import GroupedModule, NetworkModule
 from dlrun.training.objective import Objective
+from dlrun.training.packages import MisconfigurationException, pl
 
 if TYPE_CHECKING:
     from dlrun.config.sections import NetworkConfig
@@ -198,6 +196,6 @@ def make_trainer(
 def _end_helpers(trainer: pl.Trainer) -> None:
     """End the processes that would wait for this one; a stop that is asked for ends them itself."""
     launcher = trainer.strategy.launcher
-    if isinstance(launcher, _SubprocessScriptLauncher):
+    if isinstance(launcher, pl.strategies.launchers._SubprocessScriptLauncher):
         for process in launcher.procs:
             process.kill()
