@@ -202,7 +202,7 @@ class ImdbLasso(Experiment[Config]):
             results["training_reviews"],
             results["best_index"],
             compared,
-            title=f"{self.name}: {run.record.data}",
+            title=self.title(run),
         )
         return {"lasso_path.png": figure}
 
