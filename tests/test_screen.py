@@ -7,7 +7,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.screen import Screen
+from dlrun.screen import Screen, place
 from dlrun.store.folder import to_json
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
@@ -27,6 +27,12 @@ def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> No
         assert "red" in text and "b" in text
         assert all(line.isprintable() for line in text.split("\n"))
     assert "two\na" in said.err
+
+
+def test_numbers_stand_under_each_other() -> None:
+    assert [place(1, 9), place(3, 50), place(50, 50), place(7, 100)] == [
+        "1/9", " 3/50", "50/50", "  7/100"
+    ]  # fmt: skip
 
 
 def test_json_keeps_every_character_and_shows_none_that_controls() -> None:

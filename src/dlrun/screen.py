@@ -48,6 +48,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
+def place(number: int, total: int) -> str:
+    """Which one of how many, as wide as the last: ` 3/50`."""
+    return f"{number:{len(str(total))}}/{total}"
+
+
 class _Lenient:
     """A stream that may be gone: a closed terminal, pipe or full disk is no reason to stop."""
 

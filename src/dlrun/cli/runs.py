@@ -12,7 +12,7 @@ app = typer.Typer(help="Look after the runs that are there.", no_args_is_help=Tr
 @app.command()
 def check(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Its folder, name or suffix; default all.")
+        str | None, typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: all of them.")
     ] = None,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,

@@ -69,6 +69,10 @@ class Experiment(ABC, Generic[C]):
         """The trained network of a run, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
 
+    def title(self, run: StoredRun) -> str:
+        """What names a figure: experiment, seed and run, as its folder is called; the data."""
+        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
+
     def draw(self, run: StoredRun, config: C) -> "dict[str, Figure]":
         """The figures of a run by their file names, from its files alone."""
         return {}

@@ -37,14 +37,10 @@ class Loaded:
 
 
 class NetworkExperiment(Experiment[N]):
-    """Trains, tests, draws the learning curves, gives the network back.
-
-    curves_from: where the figure's axis of each metric begins, by the metric's name.
-    """
+    """Trains, tests, draws the learning curves, gives the network back."""
 
     may_change = frozenset({"trainer.max_epochs"})
     compared_by: ClassVar[tuple[str, ...]] = ("trainer.max_epochs",)
-    curves_from: ClassVar[dict[str, float]] = {}
 
     @abstractmethod
     def load(self, config: N, session: Session) -> Loaded:
@@ -118,12 +114,7 @@ class NetworkExperiment(Experiment[N]):
         """The learning curves."""
         from dlrun.plots.curves import learning_curves
 
-        figure = learning_curves(
-            run.table,
-            run.record.metrics,
-            title=f"{self.name}: {run.record.data}",
-            axis_from=self.curves_from,
-        )
+        figure = learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 
 

@@ -38,7 +38,8 @@ def accelerators(experiment: str | None, options: Options) -> None:
             )
         screen.show(_table([[device, not why, None, None, why] for device, why in reasons.items()]))
         return
-    if not isinstance(resolve(experiment, options), NetworkConfig):
+    config = resolve(experiment, options)
+    if not isinstance(config, NetworkConfig):
         found = [one for one in registry.load_all() if not isinstance(one, DlrunError)]
         timed = [one.name for one in found if issubclass(one.schema, NetworkConfig)]
         raise ConfigError(
@@ -71,7 +72,7 @@ def accelerators(experiment: str | None, options: Options) -> None:
     ]
     record.write_csv("accelerators.csv", COLUMNS, rows)
     record.write_json("environment.json", environment.describe(registry.entry(experiment).package))
-    _draw(record, f"{experiment}, one epoch: {data}", seconds)
+    _draw(record, f"{experiment}, seed {config.seed}, run {record.path.name}\n{data}", seconds)
     screen.show(_table(rows))
     screen.show(Text(f"{experiment}: {data}"))
     for name in ("accelerators.csv", FIGURE):
