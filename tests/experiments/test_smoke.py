@@ -71,6 +71,8 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
         assert "generated" in found["data"]
         assert "generated" in done.stdout
         assert 0 <= found["metrics"]["test_accuracy"] <= 1
+        correct = found["metrics"]["test_accuracy"] * found["test_rows"]
+        assert correct == pytest.approx(round(correct), abs=1e-3)
         assert found["reference"]["source"].startswith("ISLP")
         assert found["reference_differs"] == "the data are generated"
         assert "book   not compared: the data are generated" in done.stdout

@@ -73,6 +73,7 @@ class Record(_Part):
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
     metrics: dict[str, int | float | None] = {}
+    test_rows: int | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published figures are of something else
     accelerator: Accelerator | None = None
