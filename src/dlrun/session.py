@@ -36,6 +36,7 @@ class Results:
     metrics: dict[str, float]
     accelerator: Report
     origin: Origin
+    test_rows: int | None = None  # that the test metrics are of
     reference: Mapping[str, Any] = field(default_factory=dict)  # published metrics by edition
     more: dict[str, Any] = field(default_factory=dict)
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics

@@ -97,6 +97,7 @@ class NetworkExperiment(Experiment[N]):
             metrics=metrics,
             accelerator=report,
             origin=loaded.origin,
+            test_rows=len(loaded.data.sets["test"]),
             reference=reference.model_dump() if reference else {},
             more={"parameters": parameters, "epochs": config.trainer.max_epochs},
         )

@@ -153,6 +153,7 @@ class ImdbLasso(Experiment[Config]):
             metrics={name: value for name, value in rows[best].items() if name not in APART},
             accelerator=report,
             origin=origin(reviews),
+            test_rows=len(splits["test"].labels),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,

@@ -198,6 +198,7 @@ class Live:
             "result_steps": len(self.session.steps.rows),
             "data": results.origin.text,
             "metrics": as_numbers(results.metrics),
+            "test_rows": results.test_rows,
             "reference": results.reference,
             "reference_differs": why_not_compared(self.experiment, self.config, results),
             "accelerator": Accelerator(**asdict(results.accelerator)),

@@ -62,6 +62,14 @@ class StoredRun:
         return read_file(self.folder / CONFIG).values
 
     @property
+    def ran_with(self) -> dict[str, Any]:
+        """The config that it ran with, whatever an editor made of config.yaml since.
+
+        It is in environment.json, which is quicker to read; a resume may have changed it.
+        """
+        return self.values if self.record.resumed else self.environment.config
+
+    @property
     def figures(self) -> list[Path]:
         """The figures that the run drew."""
         return [self.folder / name for name in self.record.figures]

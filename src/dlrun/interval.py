@@ -1,0 +1,21 @@
+"""How far chance alone may have moved a share that was counted."""
+
+import math
+
+Z = 1.959963984540054  # the normal distribution's 97.5 % point: two sides of 95 %
+
+
+def wilson(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, `correct` of `n` (Wilson 1927, without continuity correction).
+
+    Unlike the textbook's normal interval it stays within 0 and 1 and is not empty at either end.
+    Raises ValueError where `correct` is not within 0 and n, or n is 0.
+    """
+    if not 0 <= correct <= n or n == 0:
+        raise ValueError(f"{correct} of {n} is no share")
+    share, spread = correct / n, Z * Z / n
+    centre = share + spread / 2
+    half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    # Rounding must not leave the ends, which are exact.
+    return 0.0 if correct == 0 else low, 1.0 if correct == n else high
