@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from dlrun.accelerator import check_processes
+from dlrun.accelerator import check_batch, check_processes
 from dlrun.config.sections import NetworkConfig
 from dlrun.declaration.experiment import Experiment
 from dlrun.errors import DlrunError
@@ -59,8 +59,9 @@ class NetworkExperiment(Experiment[N]):
         """An input of the network, for the summary."""
 
     def check(self, config: N, runs_dir: Path) -> None:
-        """A CPU that was asked for has as many cores as processes are asked for."""
+        """There are as many cores as processes on a CPU, and these can share a batch."""
         check_processes(config.accelerator, config.trainer.devices)
+        check_batch(config.batch_size, config.world or 1)
 
     def torch_threads(self, config: N, threads: int) -> int:
         """How many of the threads torch's own operations share."""

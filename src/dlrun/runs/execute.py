@@ -12,7 +12,7 @@ from dlrun.declaration.experiment import AnyExperiment
 from dlrun.runs import ending
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
-from dlrun.runs.ranks import is_helper
+from dlrun.runs.ranks import as_started, is_helper
 from dlrun.screen import Screen
 from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
 
@@ -24,7 +24,7 @@ def resolve(name: str, options: Options) -> ExperimentConfig:
         name, [entry.defaults, *options.config, *options.overrides, *options.values]
     )
     config: ExperimentConfig = validate(entry.load().schema, layer, name)
-    return config
+    return as_started(config)
 
 
 def execute(name: str, options: Options) -> tuple[int, Path | None]:

@@ -15,7 +15,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs import ending
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
-from dlrun.runs.ranks import is_helper
+from dlrun.runs.ranks import as_started, is_helper
 from dlrun.screen import Screen
 from dlrun.store import environment
 from dlrun.store.checkpoint import has_checkpoint
@@ -112,6 +112,7 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     begun = read_environment(path).config
     layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
+    config = as_started(config)
     may_change = experiment.may_change | HOW
     changed = changed_keys(begun, config.model_dump(mode="json")) - may_change
     if changed:
