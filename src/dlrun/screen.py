@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -12,6 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+BESIDE_BAR = 48  # columns of what a bar's line has beside it and its name
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run there is no log, and no second copy on stderr
 
@@ -134,12 +136,14 @@ class Screen:
         )
 
         live = self.err.is_terminal and not self.quiet
+        left = () if total is None else (TextColumn("left"), TimeRemainingColumn())
         bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
             TextColumn("{task.fields[detail]}"),
+            TextColumn("elapsed"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *left,
             console=self.err,
             transient=True,
             disable=not live,
@@ -168,7 +172,7 @@ class _TerminalBar:
 
     def to(self, done: float) -> None:
         of = "" if self._total is None else f"/{self._total:,.0f}"
-        text = f"{done:,.0f}{of} {self._unit}"
+        text = f"{math.floor(done):,}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
