@@ -125,8 +125,17 @@ class Screen:
             self.out.print(what)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:
-        """A progress bar on a terminal; elsewhere only `Advance.step` speaks."""
+    def progress(
+        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+    ) -> Iterator["Advance"]:
+        """A progress bar on a terminal; elsewhere only `Advance.step` speaks.
+
+        Args:
+            what: is being done.
+            total: of the units; None where nobody knows.
+            unit: what is counted.
+            aloud: say `what` where there is no bar.
+        """
         from rich.progress import (  # slow: only a run needs it
             BarColumn,
             Progress,
@@ -136,6 +145,8 @@ class Screen:
         )
 
         live = self.err.is_terminal and not self.quiet
+        if aloud and not live:
+            self.note(what)
         left = () if total is None else (TextColumn("left"), TimeRemainingColumn())
         bar = Progress(
             TextColumn("{task.description}", markup=False),
@@ -171,7 +182,9 @@ class _TerminalBar:
         self._task = bar.add_task(what, total=total, detail="")
 
     def to(self, done: float) -> None:
-        of = "" if self._total is None else f"/{self._total:,.0f}"
+        if self._bar.disable:
+            return
+        of = "" if self._total is None or self._unit == "%" else f"/{self._total:,.0f}"
         text = f"{math.floor(done):,}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 

@@ -149,9 +149,9 @@ def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
     def prepare(folder: Path) -> None:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            encoded = read_stanford(local[0], config.num_words)
+            encoded = read_stanford(local[0], config.num_words, screen)
         else:
-            encoded = read_keras(local[0], local[1], config.num_words)
+            encoded = read_keras(local[0], local[1], config.num_words, screen)
         _save(_assemble(encoded, config.num_words, config.source, None), folder)
 
     make_folder(cache, prepare, screen)
