@@ -12,7 +12,7 @@ from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs import ending
+from dlrun.runs import ending, loading
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import as_started, is_helper
@@ -43,6 +43,7 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
             folder = RunFolder(path)
             if is_helper(_config(path, read_record(path), overrides)):
                 folder, screen = RunFolder(path, writes=False), Screen(quiet=True, results=False)
+            stack.enter_context(loading.announced(screen))
             check = stack.enter_context(locked(folder, screen))
             live = _prepare(folder, overrides, screen, options, check)
         if live is not None:

@@ -14,6 +14,7 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.declaration import registry
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.execute import execute, resolve
+from dlrun.runs.loading import announced
 from dlrun.runs.options import Options
 from dlrun.runs.run import Run
 from dlrun.screen import Screen
@@ -29,7 +30,8 @@ FIGURE = "accelerators.png"
 def accelerators(experiment: str | None, options: Options) -> None:
     """List the devices; time the experiment on those that are there; write CSV and figure."""
     screen = Screen(quiet=options.quiet)
-    reasons = {device: missing(device) for device in DEVICES}
+    with announced(screen):
+        reasons = {device: missing(device) for device in DEVICES}
     if experiment is None:
         if options.config or options.overrides:
             raise ConfigError(
