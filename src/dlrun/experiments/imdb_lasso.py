@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from rich.table import Table
@@ -106,6 +106,7 @@ class ImdbLasso(Experiment[Config]):
     most_threads = 1  # a lambda needs the one before
     may_change = PLACE_OF_DATA
     compared_by = (*COMPARED_BY, "path")
+    alone: ClassVar[dict[str, Any]] = {"compare_with": None}
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The data's files and the run to compare with are there."""

@@ -74,6 +74,7 @@ class Record(_Part):
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
+    data_digest: str | None = None  # of the arrays, all parts
     metrics: dict[str, int | float | None] = {}
     test_rows: int | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}

@@ -104,12 +104,12 @@ class StoredRun:
         return assets
 
     def read(self, name: str) -> bytes:
-        """A file that the run kept for later use, as it was written.
+        """A file that the run wrote and that stays as it is, such as its weights or predictions.
 
         Raises DlrunError where the run kept none of that name, DataError where it was changed.
         """
         path = self.folder / name
-        digest = self.record.files.get(name)
+        digest = self.record.files.get(name) or self.record.written.get(name)
         if digest is None:
             raise self._kept_no(name)
         try:
