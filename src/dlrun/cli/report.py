@@ -12,7 +12,7 @@ def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN ...]",
+            metavar="RUN",
             help="Folder, name, suffix, latest or EXPERIMENT/latest; default: the newest finished.",
         ),
     ] = None,

@@ -14,6 +14,7 @@ def test_a_long_table_is_thinned_evenly() -> None:
     assert (found["epoch"][0], found["epoch"][-1]) == (1, 1000)
     assert len(found["epoch"]) == len(found["train_loss"]) <= 102
     assert thinned({"epoch": [1, 2, 3]}, 2_000) == {"epoch": [1, 2, 3]}
+    assert thinned({"epoch": [], "train_loss": []}, 200) == {"epoch": [], "train_loss": []}
 
 
 def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:

@@ -41,7 +41,8 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
     assert forked(*smoke("imdb-dense")).returncode == 0
     (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
     record = json.loads((run / "results.json").read_text())
-    old = {key: record[key] for key in ("experiment", "status", "metrics", "seconds")}
+    names = ("experiment", "status", "metrics", "seconds", "reference")
+    old = {key: record[key] for key in names}
     changes = {
         "failed": {"status": "failed", "error": "out of memory", "sha256": None},
         "killed": {"status": "running", "result_steps": None, "metrics": {}, "data": ""},
@@ -63,6 +64,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
     for state in ("finished", "failed", "killed", "interrupted"):
         assert f'<td class="state">{state}</td>' in page
     assert "out of memory" in page
+    assert "dlrun 0.1 did not note whether it had the same data" in page
     assert "dlrun resume runs/imdb-dense/killed" in page
     assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
 
@@ -117,7 +119,7 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
         data=HOSTILE,
         error=HOSTILE,
         metrics={f"test_{HOSTILE}": 0.5},
-        reference={"book": {f"test_{HOSTILE}": 0.5}},
+        reference={"book": {f"test_{HOSTILE}": 0.5, "test_accuracy": HOSTILE}},
     )
     page = report(forked, tmp_path)
     assert page.count("<script>") == page.count("</script>") == 1

@@ -13,14 +13,13 @@ from dlrun.config.text import read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.interval import wilson
 from dlrun.runs.differing import differing, flat
-from dlrun.runs.ending import published
 from dlrun.runs.run import Run
 from dlrun.store.folder import CONFIG, METRICS
 from dlrun.store.record import FORMAT, Environment, Record, State
 from dlrun.store.stored import ASSETS
 from dlrun.workbench.report import files
 from dlrun.workbench.report.charts import Chart
-from dlrun.workbench.report.curves import Table, charts, thinned
+from dlrun.workbench.report.curves import Table, beside, charts, thinned
 from dlrun.workbench.report.evaluation import Evaluation, evaluate
 
 ACCURACY = "test_accuracy"
@@ -63,13 +62,12 @@ class Chapter:
     def values(self) -> dict[str, Any]:
         """Its config by dotted keys, without the published figures."""
         values: dict[str, Any] = self._try(lambda: self.run.ran_with, {})
-        found = flat(values).items()
-        return {key: value for key, value in found if not key.startswith("reference.")}
+        return _own(flat(values))
 
     @cached_property
     def differing(self) -> dict[str, Any] | None:
-        """What of its config is not the shipped default; None where that is not known."""
-        return self._try(lambda: differing(self.run), None)
+        """What of those is not the shipped default; None where that is not known."""
+        return self._try(lambda: _own(differing(self.run)), None)
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -78,7 +76,8 @@ class Chapter:
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
         if isinstance(command := about.pop("command", None), list):
             about["begun with"] = shlex.join(["dlrun", *map(str, command[1:])])
-        return {name.replace("_", " "): value for name, value in (about | begun.packages).items()}
+        known = {name: value for name, value in (about | begun.packages).items() if value}
+        return {name.replace("_", " "): value for name, value in known.items()}
 
     @cached_property
     def repeat(self) -> list[str]:
@@ -100,7 +99,7 @@ class Chapter:
     @property
     def beside(self) -> dict[str, dict[str, float]]:
         """The published metrics by edition, where they may stand beside its own."""
-        return published(self.record)
+        return beside(self.record)
 
     @property
     def seconds(self) -> str:
@@ -191,6 +190,11 @@ class Chapter:
         except DlrunError as error:
             self.problems.append(error.message)
             return otherwise
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a config by dotted keys what the run is about; not the published figures."""
+    return {key: value for key, value in values.items() if not key.startswith("reference.")}
 
 
 def _setting(key: str, value: Any) -> str:

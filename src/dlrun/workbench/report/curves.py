@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dlrun.runs.ending import published
-from dlrun.store.record import Record
+from dlrun.store.record import FORMAT, Record
 from dlrun.workbench.report.charts import Chart, Level, Line, Mark, can_be_drawn, look
 
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -33,7 +33,7 @@ def thinned(table: Table, cells: int) -> dict[str, list[float]]:
     """About so many cells of a table at most: rows evenly chosen, the first and the last too."""
     length = min(map(len, table.values()), default=0)
     every = math.ceil(length * len(table) / cells) or 1
-    kept = sorted({*range(0, length, every), *range(length - 1, length)})
+    kept = sorted({*range(0, length, every), *range(length)[-1:]})
     return {name: [values[row] for row in kept] for name, values in table.items()}
 
 
@@ -94,16 +94,31 @@ def _line(run: Numbered, step: str, metric: str) -> list[Line]:
     return []
 
 
+def beside(record: Record) -> dict[str, dict[str, float]]:
+    """The published metrics by edition, where they may stand beside the run's.
+
+    dlrun 0.1 did not note whether its run was of the same data.
+    """
+    editions = published(record) if record.format >= FORMAT else {}
+    return {
+        edition: {name: float(found) for name, found in values.items() if _is_number(found)}
+        for edition, values in editions.items()
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def _final(record: Record, metric: str) -> list[Level]:
     value = record.metrics.get(f"test_{metric}")
-    is_there = value is not None and math.isfinite(value)
-    return [Level("test, at the end", float(value or 0), "test")] if is_there else []
+    return [Level("test, at the end", float(value or 0), "test")] if _is_number(value) else []
 
 
 def _books(record: Record, metric: str) -> list[Level]:
     return [
-        Level(f"{edition}'s test", float(values[f"test_{metric}"]), edition)
-        for edition, values in published(record).items()
+        Level(f"{edition}'s test", values[f"test_{metric}"], edition)
+        for edition, values in beside(record).items()
         if f"test_{metric}" in values
     ]
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
@@ -25,7 +26,7 @@ from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.files import PHOTOGRAPHS_SHOWN
 
 NEWEST = 20  # runs on the page where none is named
-ROOM = 280_000  # characters of all texts and pictures: with 20 runs the page stays below 1 MB
+ROOM = 250_000  # characters of all texts and pictures: with 20 runs the page stays below 1 MB
 ROOM_OF_ONE = 200_000
 CELLS, CELLS_OF_ONE = 10_000, 2_000  # of all tables of curves, and of one run's
 OURS = b'<meta name="generator" content="dlrun report">'  # a page that may be overwritten
@@ -80,7 +81,9 @@ def render(chapters: Sequence[Chapter], note: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, brief=brief, short=short, moment=moment)
+    environment.filters.update(
+        number=number, brief=brief, config=as_config, short=short, moment=moment
+    )
     return environment.get_template("page.html").render(
         chapters=chapters,
         equal=together.equal(chapters),
@@ -98,9 +101,14 @@ def render(chapters: Sequence[Chapter], note: str) -> str:
 
 
 def brief(value: Any) -> str:
-    """A config's value in a cell."""
-    text = str(value)
+    """A config's value, or another text, in a cell."""
+    text = as_config(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def as_config(value: Any) -> str:
+    """A config's value as its file has it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def short(value: float) -> str:
