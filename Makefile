@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-real torture check format audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real test-browser torture check format audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -24,13 +24,16 @@ demo: $(VENV)/.installed ## run every experiment on generated or shipped data (u
 	$(BIN)/dlrun demo $(ARGS)
 
 test: $(VENV)/.installed ## the tests that need no data (about 4 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser" $(ARGS)
 
 test-slow: $(VENV)/.installed ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
 test-real: $(VENV)/.installed ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
 	$(BIN)/python -m pytest -m realdata $(ARGS)
+
+test-browser: $(VENV)/.installed ## the report's page in headless Chromium, where the program chromium is
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
 
 torture: $(VENV)/.installed ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)

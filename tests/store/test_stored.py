@@ -76,3 +76,30 @@ def test_what_a_run_did_not_keep_it_says_why(
     (tmp_path / "weights.pt").write_bytes(b"weights")  # nobody vouches for it
     with pytest.raises(DlrunError, match=rf": {why}$"):
         run.read("weights.pt")
+
+
+def test_what_a_run_left_for_its_readers(tmp_path: Path) -> None:
+    content = b"word,weight\ngood,1\n"
+    digest = RunFolder(tmp_path).write("words.csv", content)
+    run = a_stored(tmp_path / "x" / "a", written={"words.csv": digest})
+    assert run.left("predictions.csv") is None
+    RunFolder(run.folder).write("words.csv", content)
+    RunFolder(run.folder).write("predictions.csv", b"planted later")
+    assert run.left("words.csv") == content
+    assert run.left("predictions.csv") is None
+    RunFolder(run.folder).write("words.csv", content + b"bad,-1\n")
+    with pytest.raises(DataError, match="damaged"):
+        run.left("words.csv")
+    (run.folder / "words.csv").unlink()
+    with pytest.raises(DataError, match="No such file"):
+        run.left("words.csv")
+
+
+@pytest.mark.parametrize("values", [{"status": "interrupted"}, {"format": 1}])
+def test_what_an_unfinished_or_old_run_left_has_no_checksum(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
+    run = a_stored(tmp_path, **values)
+    assert run.left("words.csv") is None
+    RunFolder(run.folder).write("words.csv", b"word,weight\n")
+    assert run.left("words.csv") == b"word,weight\n"

@@ -108,15 +108,30 @@ class StoredRun:
 
         Raises DlrunError where the run kept none of that name, DataError where it was changed.
         """
-        path = self.folder / name
         digest = self.record.files.get(name) or self.record.written.get(name)
         if digest is None:
             raise self._kept_no(name)
+        return self._as_written(name, digest)
+
+    def left(self, name: str) -> bytes | None:
+        """A file that the run may have left for its readers, such as words.csv; None: it did not.
+
+        Of a finished run it is one that its record knows. Raises DataError where it was changed.
+        """
+        known = self.record.files | self.record.written
+        settled = self.record.format >= 2 and self.record.status == "finished"
+        if name not in known and (settled or not (self.folder / name).exists()):
+            return None
+        return self._as_written(name, known.get(name))
+
+    def _as_written(self, name: str, digest: str | None) -> bytes:
+        """A file's bytes. Raises DataError where they have not the digest, if there is one."""
+        path = self.folder / name
         try:
             content = read_regular(path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
-        if hashlib.sha256(content).hexdigest() != digest:
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
             raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
         return content
 

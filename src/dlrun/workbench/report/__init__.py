@@ -1,0 +1,1 @@
+"""`dlrun report`: runs told on one page that needs nothing from outside."""

@@ -1,0 +1,213 @@
+"""A run as the page tells it: what its files say, and a sentence for each that is damaged."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dlrun.config.text import read_override
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.interval import wilson
+from dlrun.runs.differing import differing, flat
+from dlrun.runs.run import Run
+from dlrun.store.folder import CONFIG, METRICS
+from dlrun.store.record import FORMAT, Environment, Record, State
+from dlrun.store.stored import ASSETS
+from dlrun.workbench.report import files
+from dlrun.workbench.report.charts import Chart
+from dlrun.workbench.report.curves import Table, beside, charts, thinned
+from dlrun.workbench.report.evaluation import Evaluation, evaluate
+
+ACCURACY = "test_accuracy"
+STOPPED: tuple[State, ...] = ("failed", "interrupted", "killed")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A run and what is shown of it.
+
+    number: its place on the page, from 1. room: characters that its texts and pictures may take.
+    cells: of its curves' table, at most. problems: grows while the run is read.
+    """
+
+    number: int
+    run: Run
+    room: int
+    cells: int
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> Record:
+        """The run's record."""
+        return self.run.record
+
+    @cached_property
+    def state(self) -> State:
+        """Read once, for a living run's may change."""
+        return self.run.state
+
+    @property
+    def title(self) -> str:
+        """Its experiment, and the seed where it has one."""
+        seed = self.record.seed
+        return self.record.experiment + ("" if seed is None else f", seed {seed}")
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """Its config by dotted keys, without the published figures."""
+        values: dict[str, Any] = self._try(lambda: self.run.ran_with, {})
+        return _own(flat(values))
+
+    @cached_property
+    def differing(self) -> dict[str, Any] | None:
+        """What of those is not the shipped default; None where that is not known."""
+        return self._try(lambda: _own(differing(self.run)), None)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What it was begun with."""
+        begun = self._try(lambda: self.run.environment, Environment(dlrun=""))
+        about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
+        if isinstance(command := about.pop("command", None), list):
+            about["begun with"] = shlex.join(["dlrun", *map(str, command[1:])])
+        known = {name: value for name, value in (about | begun.packages).items() if value}
+        return {name.replace("_", " "): value for name, value in known.items()}
+
+    @cached_property
+    def repeat(self) -> list[str]:
+        """Commands that run it again: from its folder, and where that is not at hand."""
+        start = ["dlrun", self.record.experiment]
+        commands = [[*start, "--config", str(_from_here(self.run.folder / CONFIG))]]
+        if self.differing is not None:
+            settings = [_setting(key, value) for key, value in self.differing.items()]
+            commands.append([*start, *(word for one in settings for word in ("--set", one))])
+        return [shlex.join(command) for command in commands]
+
+    @property
+    def go_on(self) -> str | None:
+        """The command that goes on with it, where one can."""
+        if self.state not in STOPPED or self.record.format < FORMAT:
+            return None
+        return shlex.join(["dlrun", "resume", str(_from_here(self.run.folder))])
+
+    @property
+    def beside(self) -> dict[str, dict[str, float]]:
+        """The published metrics by edition, where they may stand beside its own."""
+        return beside(self.record)
+
+    @property
+    def seconds(self) -> str:
+        """How long it took, since it was begun or last resumed; empty where that is not known."""
+        total = self.record.seconds.get("total")
+        return "" if total is None else f"{total:.1f}"
+
+    @property
+    def book(self) -> float | None:
+        """The book's test accuracy, where it may stand beside its own."""
+        return self.beside.get("book", {}).get(ACCURACY)
+
+    @property
+    def book_within(self) -> bool:
+        """Whether the book's lies within the interval of its own."""
+        low, high = self.interval or (0, 0)
+        return self.book is not None and low <= self.book <= high
+
+    @cached_property
+    def table(self) -> Table:
+        """metrics.csv, thinned; {} where no step was finished."""
+        if not (self.run.folder / METRICS).exists():
+            return {}
+        return self._try(lambda: thinned(self.run.table, self.cells), {})
+
+    @property
+    def steps(self) -> list[tuple[float, ...]]:
+        """The rows of that table."""
+        return list(zip(*self.table.values(), strict=True))
+
+    @cached_property
+    def charts(self) -> list[Chart]:
+        """Its curves."""
+        return charts(self.table, self.record)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The names of its classes; none where it tells none apart, or is not finished."""
+        return self._try(lambda: self.run.labels, []) if ASSETS in self.record.files else []
+
+    @cached_property
+    def evaluation(self) -> Evaluation | None:
+        """Of its predictions for the test set, where it left them."""
+        return self._try(self._evaluate, None)
+
+    @property
+    def accuracy(self) -> float | None:
+        """A finished run's test accuracy."""
+        return self.record.metrics.get(ACCURACY) if self.state == "finished" else None
+
+    @property
+    def tested(self) -> int | None:
+        """The rows that its test metrics are of, where they are known."""
+        return self.record.test_rows or (self.evaluation.rows if self.evaluation else None)
+
+    @cached_property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of its test accuracy; None where that or its rows are unknown."""
+        if self.accuracy is None or not self.tested or not 0 <= self.accuracy <= 1:
+            return None
+        return wilson(round(self.accuracy * self.tested), self.tested)
+
+    @cached_property
+    def mistakes(self) -> list[files.Mistake]:
+        """Its most certain mistakes, as many as have room."""
+        return self._try(lambda: files.mistakes(self.run, self.room), [])
+
+    @cached_property
+    def words(self) -> list[tuple[str, files.Weights]]:
+        """The words that weigh most, by what they speak for."""
+        found: tuple[files.Weights, ...] = self._try(lambda: files.words(self.run), ())
+        sides = self.labels if len(self.labels) == 2 else ["less", "more"]
+        return [(side, weights) for side, weights in zip(sides, found, strict=False) if weights]
+
+    @cached_property
+    def photographs(self) -> list[files.Photograph]:
+        """The first photographs that it classified."""
+        return self._try(lambda: files.photographs(self.run, self.room), [])
+
+    def _evaluate(self) -> Evaluation | None:
+        rows = files.predictions(self.run, files.OF_A_TEST_SET)
+        return evaluate(rows, self.labels) if rows else None
+
+    def _try(self, read: Callable[[], T], otherwise: T) -> T:
+        """What can be read; else a sentence for the page, and this instead."""
+        try:
+            return read()
+        except DlrunError as error:
+            self.problems.append(error.message)
+            return otherwise
+
+
+def _own(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a config by dotted keys what the run is about; not the published figures."""
+    return {key: value for key, value in values.items() if not key.startswith("reference.")}
+
+
+def _setting(key: str, value: Any) -> str:
+    """As `--set` reads it back: JSON is YAML; a text that looks like something else is quoted."""
+    plain = f"{key}={value}"
+    if isinstance(value, str):
+        with contextlib.suppress(ConfigError):
+            if flat(read_override(plain).values) == {key: value}:
+                return plain
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
+
+
+def _from_here(path: Path) -> Path:
+    """Short where the path lies below the working folder."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

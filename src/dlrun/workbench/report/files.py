@@ -1,0 +1,143 @@
+"""What a run left for its readers: tables of texts, mistakes, words, photographs."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from dlrun.data.predictions import COLUMNS as OF_PHOTOGRAPHS
+from dlrun.data.predictions import PREDICTIONS
+from dlrun.errors import DataError
+from dlrun.store.stored import StoredRun
+from dlrun.workbench.report import pictures
+
+MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
+OF_A_TEST_SET = ["row", "label", "predicted", "probability"]
+WORDS_SHOWN = 12
+PHOTOGRAPHS_SHOWN = 24
+TEXT_SHOWN = 1500  # characters of a text
+
+Weights = list[tuple[str, float]]
+
+
+class Mistake(BaseModel):
+    """A row of the test set that the network got wrong, with its text or a PNG in base64."""
+
+    row: int
+    label: str
+    predicted: str
+    probability: float
+    text: str | None = None
+    image: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """As much of the text as is shown."""
+        text = self.text or ""
+        return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]} […]"
+
+    @property
+    def picture(self) -> str:
+        """The image as a data URI. Raises DataError where it is no PNG."""
+        return pictures.png(self.image) if self.image else ""
+
+
+class _Mistakes(BaseModel):
+    mistakes: list[Mistake]
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph with its most probable labels, or its error, and the published labels."""
+
+    name: str
+    error: str = ""
+    labels: Weights = field(default_factory=list)
+    published: Weights = field(default_factory=list)
+    picture: str = ""  # a data URI
+
+
+def predictions(run: StoredRun, header: Sequence[str]) -> list[list[str]]:
+    """The rows of predictions.csv where it has this header, else none."""
+    found, *rows = _table(run, PREDICTIONS) or [[]]
+    return rows if found == list(header) else []
+
+
+def mistakes(run: StoredRun, room: int) -> list[Mistake]:
+    """The most certain mistakes, as far as they have room: characters on the page.
+
+    Raises DataError where the file is damaged, as the others here.
+    """
+    content = run.left(MISTAKES)
+    if content is None:
+        return []
+    try:
+        found = _Mistakes.model_validate_json(content).mistakes
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise DataError(f"{MISTAKES}: not what a run writes: {where}: {fault['msg']}") from None
+    sizes = (200 + len(one.shown) + len(one.picture) for one in found)
+    return [one for one, size in zip(found, sizes, strict=True) if (room := room - size) >= 0]
+
+
+def words(run: StoredRun) -> tuple[Weights, Weights]:
+    """The words that weigh most, the heaviest first: the negative, the positive."""
+    _, *rows = _table(run, WORDS) or [[]]
+    try:
+        weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda one: one[1])
+    except (ValueError, IndexError) as error:
+        raise DataError(f"{WORDS}: not what a run writes: {error}") from None
+    negative = [one for one in weights[:WORDS_SHOWN] if one[1] < 0]
+    return negative, [one for one in reversed(weights[-WORDS_SHOWN:]) if one[1] > 0]
+
+
+def photographs(run: StoredRun, room: int) -> list[Photograph]:
+    """The first photographs; a picture for as many as have room, see `mistakes`."""
+    found: dict[str, Photograph] = {}
+    try:
+        for image, _, label, probability, error in predictions(run, OF_PHOTOGRAPHS):
+            if image not in found:
+                if len(found) == PHOTOGRAPHS_SHOWN:
+                    break
+                name = Path(image).name
+                found[image] = Photograph(name, error, [], _published(run, name))
+            if not error:
+                found[image].labels.append((label, float(probability)))
+    except ValueError as error:
+        raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
+    shown = _pictures(run, room)
+    # The first ones that could be read have a thumbnail.
+    return [one if one.error else replace(one, picture=next(shown, "")) for one in found.values()]
+
+
+def _pictures(run: StoredRun, room: int) -> Iterator[str]:
+    content = run.left(THUMBNAILS)
+    for picture in pictures.thumbnails(content) if content else ():
+        room -= len(picture)
+        if room < 0:
+            return
+        yield picture
+
+
+def _published(run: StoredRun, name: str) -> Weights:
+    book = run.record.reference.get("book")
+    labels = book.get(name) if isinstance(book, dict) else None
+    return list(labels.items()) if isinstance(labels, dict) else []
+
+
+def _table(run: StoredRun, name: str) -> list[list[str]] | None:
+    """A CSV table, every row as long as its header; None where the run left none."""
+    content = run.left(name)
+    if content is None:
+        return None
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{name}: cannot be read: {error}") from None
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise DataError(f"{name}: a row has not as many cells as the header")
+    return rows

@@ -1,0 +1,179 @@
+"""Write the page: find the runs, read them, render, put it in place."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from rich.text import Text
+
+from dlrun import session
+from dlrun.disk import open_regular
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.ending import number
+from dlrun.runs.run import Run
+from dlrun.screen import Screen, counted
+from dlrun.store.find import newest_first
+from dlrun.store.folder import RunFolder
+from dlrun.workbench.report import charts, together
+from dlrun.workbench.report.chapter import Chapter
+from dlrun.workbench.report.files import PHOTOGRAPHS_SHOWN
+
+NEWEST = 20  # runs on the page where none is named
+ROOM = 250_000  # characters of all texts and pictures: with 20 runs the page stays below 1 MB
+ROOM_OF_ONE = 200_000
+CELLS, CELLS_OF_ONE = 10_000, 2_000  # of all tables of curves, and of one run's
+OURS = b'<meta name="generator" content="dlrun report">'  # a page that may be overwritten
+
+
+def report(
+    names: Sequence[str], out: Path, runs_dir: Path | None = None, *, force: bool = False
+) -> None:
+    """Write a page about runs: those that are named, or the newest finished ones.
+
+    Raises ConfigError where there is no run, or `out` cannot be written or is something else's.
+    """
+    screen = Screen()
+    _check(out, force=force)
+    if names:
+        runs, note = _named(names, runs_dir), ""
+    else:
+        runs, note = _finished(session.runs_dir(runs_dir), screen)
+    if note:
+        screen.note(note)
+    chapters = [
+        Chapter(
+            place,
+            run,
+            room=min(ROOM_OF_ONE, ROOM // len(runs)),
+            cells=min(CELLS_OF_ONE, CELLS // len(runs)),
+        )
+        for place, run in enumerate(runs, start=1)
+    ]
+    page = render(chapters, note).encode()
+    try:
+        RunFolder(out.parent).write(out.name, page)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}", "choose another") from None
+    for one in chapters:
+        for problem in one.problems:
+            screen.warn(problem)
+    screen.show(Text(f"{out}: {counted(len(runs), 'run')}, {len(page) / 1e6:.2f} MB"))
+
+
+def render(chapters: Sequence[Chapter], note: str) -> str:
+    """The page. Every value that comes into it is text: escaped, without control characters."""
+    folder = resources.files(__package__)
+    style, script = (
+        folder.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")
+    )
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=number, brief=brief, config=as_config, short=short, moment=moment
+    )
+    return environment.get_template("page.html").render(
+        chapters=chapters,
+        equal=together.equal(chapters),
+        compared=together.compare(chapters),
+        metrics=together.test_metrics(chapters),
+        geometry=charts,
+        shown=PHOTOGRAPHS_SHOWN,
+        note=note,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        version=metadata.version("dlrun"),
+        style=Markup(style),  # noqa: S704 (our own file)
+        script=Markup(script),  # noqa: S704
+        hashes={name: _hash(text) for name, text in (("style", style), ("script", script))},
+    )
+
+
+def brief(value: Any) -> str:
+    """A config's value, or another text, in a cell."""
+    text = as_config(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def as_config(value: Any) -> str:
+    """A config's value as its file has it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def short(value: float) -> str:
+    """A number of a curve."""
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
+
+
+def moment(stamp: str) -> str:
+    """A record's time, to the minute."""
+    return f"{stamp[:16].replace('T', ' ')} UTC"
+
+
+def _visible(value: Any) -> Any:
+    """Line breaks stay; no other character that a reader does not see: some turn a text round."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not hasattr(value, "__html__") and not value.isprintable():
+        return "".join(
+            c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
+        )
+    return value
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _named(names: Sequence[str], runs_dir: Path | None) -> list[Run]:
+    runs = [Run.open(name, runs_dir) for name in names]
+    return list({run.folder: run for run in runs}.values())
+
+
+def _finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
+    """The newest finished runs, and a sentence where there are more."""
+    folders, found = newest_first(runs_dir), []
+    for place, folder in enumerate(folders, start=1):
+        try:
+            run = Run.open(folder)
+        except DlrunError as error:
+            screen.warn(f"left out: {error.message}")
+            continue
+        if run.state == "finished":
+            found.append(run)
+        if len(found) == NEWEST and place < len(folders):
+            return found, f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
+    if not found:
+        raise ConfigError(f"{runs_dir}: no finished run here", "name a run, or --runs-dir")
+    return found, ""
+
+
+def _check(out: Path, *, force: bool) -> None:
+    """Raises ConfigError where the page cannot be written, or would take something else's place."""
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: not a file in a folder that is there")
+    if force or not out.exists():
+        return
+    try:
+        with open_regular(out) as stream:
+            if OURS in stream.read(2000):
+                return
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}") from None
+    raise ConfigError(
+        f"--out {out}: there, and no report of dlrun's", "choose another, or --force overwrites it"
+    )

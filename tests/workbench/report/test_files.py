@@ -1,0 +1,92 @@
+"""What a run left for its readers."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlrun.errors import DataError
+from dlrun.store.folder import RunFolder
+from dlrun.store.stored import open_stored
+from dlrun.workbench.report import files
+from tests.store.making import a_run
+from tests.workbench.report.told import a_classification, a_picture
+
+MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
+
+
+def test_as_many_mistakes_as_have_room(tmp_path: Path) -> None:
+    mistakes = [MISTAKE | {"row": n, "text": "word " * 100} for n in range(20)]
+    run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
+    assert len(files.mistakes(run, 1_000_000)) == 20
+    assert [one.row for one in files.mistakes(run, 2200)] == [0, 1, 2]
+
+
+def test_a_long_text_is_cut(tmp_path: Path) -> None:
+    run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"text": "x" * 9000}])
+    (found,) = files.mistakes(run, 5000)
+    assert found.shown == "x" * files.TEXT_SHOWN + " […]"
+
+
+def test_only_a_png_is_a_picture(tmp_path: Path) -> None:
+    run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"image": a_picture()}])
+    assert files.mistakes(run, 50_000)[0].picture.startswith("data:image/png;base64,iVBOR")
+    run = a_classification(tmp_path / "e" / "s", mistakes=[MISTAKE | {"image": "PHN2Zz4="}])
+    with pytest.raises(DataError, match="no PNG"):
+        files.mistakes(run, 50_000)
+
+
+def test_words_by_weight(tmp_path: Path) -> None:
+    words = [(f"w{n}", n / 10) for n in range(-20, 21)]
+    negative, positive = files.words(a_classification(tmp_path / "e" / "r", words=words))
+    assert negative[0] == ("w-20", -2.0) and len(negative) == files.WORDS_SHOWN
+    assert positive[0] == ("w20", 2.0) and len(positive) == files.WORDS_SHOWN
+
+
+def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
+    run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE])
+    for name, read in (
+        ("predictions.csv", lambda: files.predictions(run, files.OF_A_TEST_SET)),
+        ("mistakes.json", lambda: files.mistakes(run, 9999)),
+        ("words.csv", lambda: files.words(run)),
+    ):
+        content = (run.folder / name).read_bytes()
+        (run.folder / name).write_bytes(content.replace(b"e", b"a", 1))
+        with pytest.raises(DataError, match=f"{name}: damaged"):
+            read()
+
+
+def test_a_file_that_a_finished_run_does_not_know_is_not_its_own(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "e" / "r")
+    (folder / "words.csv").write_text("word,weight\nplanted,1\n")
+    assert open_stored(folder).left("words.csv") is None
+    folder = a_run(tmp_path / "e" / "s", status="failed")
+    (folder / "words.csv").write_text("word,weight\nits own,1\n")
+    assert files.words(open_stored(folder)) == ([], [("its own", 1.0)])
+
+
+def test_photographs(tmp_path: Path) -> None:
+    folder = a_run(
+        tmp_path / "e" / "r", status="interrupted", reference={"book": {"a.jpg": {"owl": 0.5}}}
+    )
+    run, rows = RunFolder(folder), []
+    rows += [["/x/a.jpg", 1, "hawk", 0.6, ""], ["/x/a.jpg", 2, "owl", 0.3, ""]]
+    rows += [["/x/b.jpg", "", "", "", "no photograph"], ["/x/c.jpg", 1, "cat", 0.9, ""]]
+    run.write_csv("predictions.csv", ["image", "rank", "label", "probability", "error"], rows)
+    stream = io.BytesIO()
+    np.savez(stream, *(_jpeg(colour) for colour in ("red", "green")))
+    run.write("thumbnails.npz", stream.getvalue())
+    a, b, c = files.photographs(open_stored(folder), 100_000)
+    assert (a.name, a.labels) == ("a.jpg", [("hawk", 0.6), ("owl", 0.3)])
+    assert a.published == [("owl", 0.5)]
+    assert (b.error, b.picture) == ("no photograph", "")
+    assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
+    assert [bool(one.picture) for one in files.photographs(open_stored(folder), 10)] == [False] * 3
+
+
+def _jpeg(colour: str) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":
+    stream = io.BytesIO()
+    Image.new("RGB", (300, 200), colour).save(stream, "JPEG")
+    return np.frombuffer(stream.getvalue(), np.uint8)

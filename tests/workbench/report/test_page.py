@@ -1,0 +1,157 @@
+"""`dlrun report`: what it takes, what it refuses, what it writes."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Dlrun, smoke
+from tests.store.making import a_run
+from tests.workbench.report.told import a_classification, a_picture
+
+HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
+
+
+def report(forked: Dlrun, folder: Path, *arguments: object) -> str:
+    done = forked("report", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("report.html: ")
+    return (folder / "report.html").read_text()
+
+
+def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> None:
+    for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
+        assert forked(*smoke(name)).returncode == 0
+    page = report(forked, tmp_path)
+    assert "<h1>4 runs</h1>" in page
+    for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
+        assert page.count(f"<td>{name}</td>") == 1
+    assert page.count("data:image/jpeg;base64,") == 2  # the photographs
+    assert "lambda, logarithmic" in page and "chosen lambda" in page
+    assert "For positive" in page  # words
+    assert "95 % interval" in page
+    assert "The book is not compared: the data are generated." in page
+    assert "--set data.source=sample" in page
+    assert "Not shown:" not in page
+
+
+def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
+    assert forked(*smoke("imdb-dense")).returncode == 0
+    (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
+    record = json.loads((run / "results.json").read_text())
+    names = ("experiment", "status", "metrics", "seconds", "reference")
+    old = {key: record[key] for key in names}
+    changes = {
+        "failed": {"status": "failed", "error": "out of memory", "sha256": None},
+        "killed": {"status": "running", "result_steps": None, "metrics": {}, "data": ""},
+        "interrupted": {"status": "interrupted"},
+    }
+    for name, change in changes.items():
+        copy = shutil.copytree(run, run.with_name(name))
+        changed = {key: value for key, value in (record | change).items() if key != "sha256"}
+        (copy / "results.json").write_text(json.dumps(changed))
+    copy = shutil.copytree(run, run.with_name("of-0.1"))
+    (copy / "results.json").write_text(json.dumps(old))
+    copy = shutil.copytree(run, run.with_name("begun"))
+    (copy / "results.json").write_text(json.dumps({"experiment": "x", "status": "running"}))
+    (copy / "metrics.csv").unlink()
+    copy = shutil.copytree(run, run.with_name("harmed"))
+    (copy / "metrics.csv").write_text("epoch,train_loss\n1\n")
+    page = report(forked, tmp_path, *sorted(run.parent.iterdir()))
+    assert "<h1>7 runs</h1>" in page  # `latest` is one of them
+    for state in ("finished", "failed", "killed", "interrupted"):
+        assert f'<td class="state">{state}</td>' in page
+    assert "out of memory" in page
+    assert "dlrun 0.1 did not note whether it had the same data" in page
+    assert "dlrun resume runs/imdb-dense/killed" in page
+    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
+
+
+def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "imdb-dense"
+    for n in range(23):
+        a_classification(runs / f"20261125T1200{n:02}Z-{n:04}", rows=5)
+    a_run(runs / "20261125T130000Z-dead", status="failed")
+    damaged = a_run(runs / "20261125T140000Z-0bad")
+    (damaged / "results.json").write_text("{")
+    done = forked("report")
+    assert done.returncode == 0
+    assert "warning: left out: " in done.stderr and "0bad" in done.stderr
+    assert "The 20 newest finished runs; dlrun report RUN ... names others." in done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>20 runs</h1>" in page
+    assert "-0022<" in page and "-0003<" in page and "-0002<" not in page and "dead" not in page
+
+
+def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
+    assert "no finished run here" in forked("report").stderr
+    run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+    for arguments, words in (
+        (["nonsense"], "no such run"),
+        (["--out", tmp_path], "not a file"),
+        (["--out", "missing/report.html"], "not a file in a folder that is there"),
+    ):
+        done = forked("report", *arguments)
+        assert done.returncode == 2 and words in done.stderr
+    mine = tmp_path / "report.html"
+    mine.write_text("<html>my own page</html>")
+    done = forked("report", run.folder)
+    assert done.returncode == 2 and "--force overwrites it" in done.stderr
+    assert mine.read_text() == "<html>my own page</html>"
+    assert forked("report", run.folder, "--force").returncode == 0
+    assert forked("report", run.folder).returncode == 0  # its own it may overwrite
+    assert "dlrun report" in mine.read_text()
+    (run.folder / "results.json").write_text("{")
+    done = forked("report", run.folder)
+    assert done.returncode == 1 and "cannot be read" in done.stderr
+
+
+def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
+    mistake = {"row": 1, "label": HOSTILE, "predicted": "b", "probability": 1, "text": HOSTILE}
+    a_classification(
+        tmp_path / "runs" / "e" / "hostile",
+        labels=[HOSTILE, "b"],
+        mistakes=[mistake],
+        words=[(HOSTILE, 1.0)],
+        config={"seed": 0, HOSTILE: HOSTILE},
+        data=HOSTILE,
+        error=HOSTILE,
+        metrics={f"test_{HOSTILE}": 0.5},
+        reference={"book": {f"test_{HOSTILE}": 0.5, "test_accuracy": HOSTILE}},
+    )
+    page = report(forked, tmp_path)
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+    assert "\x1b" not in page and "\u202e" not in page
+    assert "&amp;amp;" in page
+
+
+def test_no_address_outside(forked: Dlrun, tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r", mistakes=[])
+    page = report(forked, tmp_path)
+    assert set(re.findall(r"\w+://[^\"'\s]*", page)) == {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) <= {"data:"}
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+@pytest.mark.slow
+def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
+    labels = [f"class {n}" for n in range(100)]
+    about = {"label": "class 1", "predicted": "class 2", "probability": 0.999}
+    for n in range(20):
+        texts = [{"text": "a review's words " * 400}, {"image": a_picture()}][n % 2]
+        a_classification(
+            tmp_path / "runs" / "imdb-dense" / f"20261125T1200{n:02}Z-{n:04}",
+            labels=labels if n % 2 else ("negative", "positive"),
+            epochs=1000,
+            rows=10_000,
+            mistakes=[about | texts | {"row": row} for row in range(20)],
+            words=[(f"word{one}", one / 7) for one in range(-50, 50)],
+            seed=n,
+        )
+    page = report(forked, tmp_path)
+    assert len(page.encode()) < 1_000_000
+    assert page.count("<blockquote>") >= 10 * 8
