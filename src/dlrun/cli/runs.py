@@ -58,6 +58,46 @@ def list_(
 
 
 @app.command()
+def clean(
+    experiment: Experiment = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Ended so long ago: 30d, 12h, 2w.")
+    ] = None,
+    status: States = None,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of each experiment's finished runs on the same data the N best stay; alone: its "
+            "other finished ones go.",
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoints",
+            help="Only finished runs' checkpoints: all is kept but that they can be extended.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Remove runs: those that all the options mean. Lists them, says what it frees, and asks.
+
+    A living run is never touched, a damaged one only by --status damaged.
+
+    Example: dlrun runs clean --status failed --older-than 30d
+    """
+    from dlrun.workbench.cleaning import Goes, clean  # needs pydantic
+
+    goes = Goes(older_than, status or (), keep_best, checkpoints, experiment, dry_run, yes)
+    raise typer.Exit(clean(goes, runs_dir))
+
+
+@app.command()
 def check(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="Its folder, name or suffix; default all.")

@@ -98,7 +98,12 @@ def see(folder: Path) -> Seen:
 
 
 def all_seen(runs_dir: Path, experiment: str | None = None) -> list[Seen]:
-    """All folders among the runs, or of an experiment's, the newest first."""
+    """All folders among the runs, or of an experiment's, the newest first.
+
+    Raises ConfigError where the experiment's name leads elsewhere.
+    """
+    if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
+        raise ConfigError(f"{experiment!r}: not an experiment's name", "--runs-dir names a folder")
     found = []
     for folder in folders_in(runs_dir, experiment):
         try:

@@ -56,7 +56,7 @@ class RunFolder:
                 made = [one for one in (parent, *parent.parents) if not one.exists()]
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
-                _point_latest(parent, path.name)
+                point_latest(parent, path.name)
                 for one in (path, *made):
                     sync_folder(one.parent)
             except FileExistsError:
@@ -196,7 +196,7 @@ def _unusable(runs_dir: Path, error: OSError) -> ConfigError:
     )
 
 
-def _point_latest(parent: Path, name: str) -> None:
+def point_latest(parent: Path, name: str) -> None:
     """A link `latest`, or where links are refused a text file with the newest run's name."""
     latest, new = parent / LATEST, parent / f".{LATEST}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):  # somebody's own folder has the name: left as it is
