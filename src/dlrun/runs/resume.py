@@ -66,7 +66,9 @@ def _prepare(
     _check_causes(record, path, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
     if _is_complete(experiment, record, config) and there:
-        extends = "; --set trainer.max_epochs=N extends it" if _extends(experiment) else ""
+        extends = ""
+        if _extends(experiment) and has_checkpoint(path):
+            extends = "; --set trainer.max_epochs=N extends it"
         screen.note(f"{path}: finished, there is nothing to resume{extends}")
         return None
     if record.steps and not has_checkpoint(path):

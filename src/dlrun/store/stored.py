@@ -51,7 +51,7 @@ class StoredRun:
         """results.json as it is."""
         return read_json(self.folder / RESULTS)
 
-    @property
+    @cached_property
     def environment(self) -> Environment:
         """environment.json: code, packages, machine, the config as begun."""
         return read_environment(self.folder)
