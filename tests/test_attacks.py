@@ -245,7 +245,7 @@ def test_one_of_two_processes_that_dies_is_said(tmp_path: Path) -> None:
     )
     try:
         assert process.stderr is not None
-        next(line for line in process.stderr if line.startswith("epoch 2/"))
+        next(line for line in process.stderr if line.split()[1:2] == ["2/1000"])
         children = subprocess.run(
             ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
         )

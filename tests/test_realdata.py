@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dlrun.data.imdb_sources import read_stanford
+from dlrun.screen import Screen
 from tests.conftest import Dlrun, smoke
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
@@ -46,7 +47,7 @@ def why_not_compared(real_data: Path, otherwise: str | None) -> str | None:
 
 
 def test_words_and_ids_are_kerass(real_data: Path) -> None:
-    encoded = read_stanford(real_data / "aclImdb_v1.tar.gz", 10_000)
+    encoded = read_stanford(real_data / "aclImdb_v1.tar.gz", 10_000, Screen(quiet=True))
     assert len(encoded.train) == len(encoded.test) == 25_000
     assert encoded.train_labels.sum() == encoded.test_labels.sum() == 12_500
     assert len(encoded.words) == 88_581

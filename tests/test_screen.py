@@ -1,13 +1,14 @@
 """What leaves for the terminal, however hostile."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.screen import Screen
+from dlrun.screen import Screen, place
 from dlrun.store.folder import to_json
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
@@ -27,6 +28,40 @@ def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> No
         assert "red" in text and "b" in text
         assert all(line.isprintable() for line in text.split("\n"))
     assert "two\na" in said.err
+
+
+def test_numbers_stand_under_each_other() -> None:
+    assert [place(1, 9), place(3, 50), place(50, 50), place(7, 100)] == [
+        "1/9", " 3/50", "50/50", "  7/100"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "total", "unit", "done", "shown"),
+    [
+        ("training", 30, "epochs", 12.9, "12/30 epochs elapsed 0:00:00 left -:--:--"),
+        ("classifying", 12_345, "steps", 1234, "1,234/12,345 steps elapsed 0:00:00 left -:--:--"),
+        ("a[b]c.tar.gz", 84.1, "MB", 84.1, "84/84 MB elapsed 0:00:00 left 0:00:00"),
+        ("a.tar.gz", None, "MB", 3.2, "3 MB elapsed 0:00:00"),
+    ],
+)
+def test_a_bar_fits_80_columns_and_names_its_times(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    total: float | None,
+    unit: str,
+    done: float,
+    shown: str,
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    with Screen().progress(what, total, unit) as bar:
+        bar.to(done)
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err))
+    last = [frame for frame in frames if frame.startswith(what)][-1]
+    assert re.sub(r"[━╸╺ ]+", " ", last.removeprefix(what)).strip() == shown
+    assert len(last) <= 80
 
 
 def test_json_keeps_every_character_and_shows_none_that_controls() -> None:

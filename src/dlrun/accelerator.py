@@ -60,6 +60,17 @@ def check_processes(device: str, devices: object) -> None:
         )
 
 
+def check_batch(size: int, processes: int) -> None:
+    """Raises ConfigError where the rows of a batch cannot be shared out equally."""
+    if size % processes:
+        more = (size // processes + 1) * processes
+        fewer = more - processes
+        raise ConfigError(
+            f"batch_size: {size} rows cannot be shared by {processes} processes",
+            f"take {f'{fewer} or ' if fewer else ''}{more}: it is the whole batch's",
+        )
+
+
 def select(requested: str) -> tuple[str, str | None]:
     """The device to try first, and why it is not the requested one."""
     if requested == "cpu":

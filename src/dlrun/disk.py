@@ -27,6 +27,19 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def size_of(folder: Path) -> int:
+    """Bytes of the files in a folder and below, as far as it can be read; links count nothing."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += size_of(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                with contextlib.suppress(FileNotFoundError):  # a living run's
+                    total += entry.stat(follow_symlinks=False).st_size
+    return total
+
+
 def sync_file(path: Path) -> None:
     """Have a file's bytes on disk."""
     with path.open("r+b") as stream:  # Windows flushes no file that was opened to be read

@@ -125,8 +125,12 @@ class NotebookScreen(Screen):
         _display(f"<pre>warning: {html.escape(text)}</pre>")
 
     @contextmanager
-    def progress(self, what: str, total: float | None, unit: str) -> Iterator[Advance]:
+    def progress(
+        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+    ) -> Iterator[Advance]:
         """A bar beside the line."""
+        if aloud:
+            self.note(what)
         yield _Bar(self, total)
         self._bar = ""
         self._update()

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -12,6 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+BESIDE_BAR = 48  # columns of what a bar's line has beside it and its name
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run there is no log, and no second copy on stderr
 
@@ -46,6 +48,11 @@ class _Cleaning(RenderHook):
 def counted(number: int, noun: str) -> str:
     """A number with its noun: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def place(number: int, total: int) -> str:
+    """Which one of how many, as wide as the last: ` 3/50`."""
+    return f"{number:{len(str(total))}}/{total}"
 
 
 class _Lenient:
@@ -118,8 +125,17 @@ class Screen:
             self.out.print(what)
 
     @contextlib.contextmanager
-    def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:
-        """A progress bar on a terminal; elsewhere only `Advance.step` speaks."""
+    def progress(
+        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+    ) -> Iterator["Advance"]:
+        """A progress bar on a terminal; elsewhere only `Advance.step` speaks.
+
+        Args:
+            what: is being done.
+            total: of the units; None where nobody knows.
+            unit: what is counted.
+            aloud: say `what` where there is no bar.
+        """
         from rich.progress import (  # slow: only a run needs it
             BarColumn,
             Progress,
@@ -129,12 +145,16 @@ class Screen:
         )
 
         live = self.err.is_terminal and not self.quiet
+        if aloud and not live:
+            self.note(what)
+        left = () if total is None else (TextColumn("left"), TimeRemainingColumn())
         bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
             TextColumn("{task.fields[detail]}"),
+            TextColumn("elapsed"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            *left,
             console=self.err,
             transient=True,
             disable=not live,
@@ -162,8 +182,10 @@ class _TerminalBar:
         self._task = bar.add_task(what, total=total, detail="")
 
     def to(self, done: float) -> None:
-        of = "" if self._total is None else f"/{self._total:,.0f}"
-        text = f"{done:,.0f}{of} {self._unit}"
+        if self._bar.disable:
+            return
+        of = "" if self._total is None or self._unit == "%" else f"/{self._total:,.0f}"
+        text = f"{math.floor(done):,}{of} {self._unit}"
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:

@@ -12,6 +12,7 @@ from dlrun.config.text import (
     MAX_DEPTH,
     Layer,
     dump,
+    flat,
     layer_of,
     merge,
     read_file,
@@ -277,3 +278,8 @@ def test_a_files_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(dump(values).encode("utf-8", "backslashreplace"))
     assert read_file(path).values == values
+
+
+def test_flat() -> None:
+    values = {"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": {}, "g": None}
+    assert flat(values) == {"a.b.c": 1, "a.d": [{"e": 2}], "f": {}, "g": None}

@@ -29,7 +29,10 @@ def tar(*names: str) -> bytes:
 
 
 def read(path: Path) -> dict[str, bytes]:
-    return dict(files(path, WANTED, 1 << 20))
+    shares: list[float] = []
+    found = dict(files(path, WANTED, 1 << 20, shares.append))
+    assert shares == sorted(shares) and shares[-1] == 100  # percent: it is read to its end
+    return found
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])

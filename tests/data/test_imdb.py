@@ -205,12 +205,12 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path, mode: s
     }
     archive = archive_of(tmp_path, many, mode)
     raw = archive.read_bytes()
-    whole = imdb_sources.read_stanford(archive, 100)
+    whole = imdb_sources.read_stanford(archive, 100, Screen(quiet=True))
     refused = 0
     for end in range(0, len(raw), 3 if mode == "w:gz" else 97):
         archive.write_bytes(raw[:end])
         try:
-            found = imdb_sources.read_stanford(archive, 100)
+            found = imdb_sources.read_stanford(archive, 100, Screen(quiet=True))
         except DataError as error:
             assert str(archive) in error.message
             refused += 1
@@ -274,9 +274,32 @@ def test_the_second_load_reads_the_cache(
     assert len(caches(tmp_path)) == 1
 
 
+def test_what_takes_long_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In plain lines; on a terminal by a bar with the share that is done."""
+    stanford, keras = {"archive": archive_of(tmp_path)}, keras_files(tmp_path)
+    phases = ["counting their words", "words to numbers"]
+    for files, said in (
+        (stanford, ["reading the archive", *phases]),
+        (keras, ["reading the arrays", phases[1]]),
+    ):
+        source = config(**files)
+        imdb.load(source, tmp_path / "plain", 0, Screen())
+        preparing, *lines = capsys.readouterr().err.splitlines()
+        assert preparing == f"preparing the reviews of {source.archive} (once)"
+        assert lines == said
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    imdb.load(config(**stanford), tmp_path / "terminal", 0, Screen())
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    for what, done in (("reading the archive", "100 %"), ("words to numbers", "0/7 reviews")):
+        assert re.search(f"{what} [━╸╺ ]+{done} elapsed ", shown)
+
+
 def test_the_cache_has_what_was_prepared(tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
-    encoded = imdb_sources.read_stanford(archive, 100)
+    encoded = imdb_sources.read_stanford(archive, 100, Screen(quiet=True))
     reviews = load(tmp_path, archive=archive)
     for split, ids, labels in (
         (reviews.train, encoded.train, encoded.train_labels),

@@ -46,6 +46,8 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0] == COLUMNS
     assert len(lines) == 11
+    said = [line for line in done.stderr.splitlines() if line.startswith("lambda ")]
+    assert len(said) == 10 and len(set(map(len, said))) == 1  # number stands under number
     found = results(folder)
     assert compared(tmp_path) == dense
     assert (folder / "compared.csv").read_bytes() == (dense / "metrics.csv").read_bytes()

@@ -16,7 +16,7 @@ from tests.conftest import clean_environment
 
 NAME = "imdb-dense"
 (SMOKE,) = registry.entry(NAME).overlays("smoke")
-SETS = "trainer.devices=2 trainer.strategy=ddp trainer.max_epochs=1000 batch_size=10".split()
+SETS = "trainer.devices=2 trainer.strategy=ddp trainer.max_epochs=1000 batch_size=20".split()
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def training(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("epoch 3/"):
+        if line.split()[:2] == ["epoch", "3/1000"]:
             break
     yield process
     if process.poll() is None:
@@ -67,3 +67,34 @@ def test_a_signal_ends_all_in_order(
         while time.monotonic() < deadline:  # the helper may need a moment
             os.killpg(training.pid, 0)
             time.sleep(0.1)
+
+
+SHARED = "batch_size=50 trainer.max_epochs=3 data.sample_reviews=1000 data.validation=100".split()
+
+
+def trained(folder: Path, command: list[str], name: str, *sets: str) -> list[list[float]]:
+    """The metrics of a run, times aside."""
+    more = [word for value in (*SHARED, *sets) for word in ("--set", value)]
+    words = [NAME, "--config", str(SMOKE), "--name", name, "--accelerator", "cpu", *more]
+    environment = clean_environment() | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "-m", "dlrun", *words],
+        capture_output=True, text=True, cwd=folder, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (run,) = (folder / "runs" / NAME).glob(f"*-{name}")
+    lines = (run / "metrics.csv").read_text().splitlines()[1:]
+    return [[float(cell) for cell in line.split(",")[:-1]] for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes_share_each_batch(tmp_path: Path) -> None:
+    """The same steps as one process takes; torchrun says how many there are."""
+    python = [sys.executable]
+    one = trained(tmp_path, python, "one")
+    two = trained(tmp_path, python, "two", "trainer.devices=2", "trainer.strategy=ddp")
+    torchrun = [str(Path(sys.executable).with_name("torchrun")), "--nproc-per-node=2"]
+    assert trained(tmp_path, torchrun, "torchrun") == two
+    assert two == [pytest.approx(row, abs=2e-6) for row in one]
+    assert len([*(tmp_path / "runs" / NAME).glob("*Z-*")]) == 3

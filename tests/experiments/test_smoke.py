@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from dlrun.declaration import registry
+from dlrun.interval import wilson
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
 from dlrun.runs.run import Run
@@ -73,6 +74,8 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
         assert 0 <= found["metrics"]["test_accuracy"] <= 1
         correct = found["metrics"]["test_accuracy"] * found["test_rows"]
         assert correct == pytest.approx(round(correct), abs=1e-3)
+        low, high = wilson(round(correct), found["test_rows"])
+        assert "95 % interval" in done.stdout and f"{low:.4f}-{high:.4f}" in done.stdout
         assert found["reference"]["source"].startswith("ISLP")
         assert found["reference_differs"] == "the data are generated"
         assert "book   not compared: the data are generated" in done.stdout

@@ -38,7 +38,10 @@ def test_moved_run_is_what_it_was(tmp_path: Path, done: Done, name: str) -> None
     drawn = run.draw()
     assert list(drawn) == run.record.figures
     assert [figure.name for figure in run.figures] == list(drawn)
-    assert all(figure.get_axes() for figure in drawn.values())
+    for figure in drawn.values():
+        assert figure.get_axes()
+        titles = [text.get_text() for text in figure.texts]  # it names the run as it is called now
+        assert any(f"{name}, " in title and "run my favourite" in title for title in titles)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

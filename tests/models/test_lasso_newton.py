@@ -10,10 +10,11 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dlrun.models.lasso import Solution, evaluate
-from dlrun.models.lasso_newton import ProximalNewton
+from dlrun.models.lasso_newton import COARSE, ProximalNewton
 
 Intercept = Literal["penalised", "free"]
 INTERCEPTS: list[Intercept] = ["penalised", "free"]
+SINGLE = 3e-7  # share of the objective by which single precision may move the gap
 
 
 def objective(*solution: Any, **options: Any) -> float:
@@ -118,7 +119,7 @@ def test_default_tolerance_and_gap_bound_the_suboptimality(intercept: Intercept)
         assert excess <= found.duality_gap + 1e-9 * best.objective
         assert best.duality_gap <= 1e-3 * best.objective
         gap = duality_gap(X, y, found.coef, found.intercept, found.penalty, intercept=intercept)
-        assert gap == pytest.approx(found.duality_gap, rel=1e-6, abs=1e-6)
+        assert gap == pytest.approx(found.duality_gap, rel=1e-5, abs=SINGLE * best.objective)
 
 
 @pytest.mark.parametrize("intercept", INTERCEPTS)
@@ -180,8 +181,9 @@ def test_what_is_reported_holds_for_the_coefficients(
         value = objective(*at, intercept=intercept)
         assert found.objective == pytest.approx(value, rel=1e-12)
         gap = duality_gap(*at, intercept=intercept)
-        assert found.duality_gap == pytest.approx(gap, rel=1e-6, abs=1e-9 * value)
-        assert found.duality_gap >= -1e-12 * value
+        rounded = SINGLE if tolerance >= COARSE else 1e-9
+        assert found.duality_gap == pytest.approx(gap, rel=1e-5, abs=rounded * value)
+        assert found.duality_gap >= -rounded * value
         floor = best.objective - best.duality_gap
         assert floor - 1e-12 * value <= value  # never below a certified bound
         assert value <= best.objective + 20 * max(tolerance, 1e-9) * value  # 10 seen, no bound

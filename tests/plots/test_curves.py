@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -7,12 +8,10 @@ from tests.plots.drawn import EPOCHS, is_drawn
 
 def test_learning_curves() -> None:
     test = {"test_loss": 0.55, "test_accuracy": 0.72}
-    figure = learning_curves(EPOCHS, test, title="generated $data", axis_from={"accuracy": 0.5})
+    figure = learning_curves(EPOCHS, test, title="generated $data$")
     assert is_drawn(figure)
     loss, accuracy = figure.axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
-    assert loss.get_ylim()[0] == 0
-    assert accuracy.get_ylim() == pytest.approx((0.5, 1.01))
     assert [line.get_label() for line in accuracy.lines] == [
         "training",
         "validation",
@@ -24,19 +23,37 @@ def test_learning_curves() -> None:
 def test_a_panel_for_each_metric_of_any_experiment() -> None:
     table = EPOCHS.rename(columns={"train_accuracy": "train_mae", "valid_accuracy": "valid_mae"})
     table = table.assign(train_r2=[0.1, 0.2], valid_r2=[0.0, 0.1])
-    figure = learning_curves(table, {}, title="", axis_from={"r2": -1})
+    figure = learning_curves(table, {}, title="")
     assert is_drawn(figure)
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
-    assert [axes.get_ylim()[0] for axes in figure.axes] == [0, 0, -1]
 
 
 def test_one_epoch_and_no_test_yet() -> None:
-    figure = learning_curves(EPOCHS[:1], {"test_loss": None}, title="x", axis_from={})
+    figure = learning_curves(EPOCHS[:1], {"test_loss": None}, title="x")
     assert is_drawn(figure)
     assert all(len(axes.lines) == 2 for axes in figure.axes)
 
 
+@pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.01, 0.4), (0.5, 0.5)])
+def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]) -> None:
+    table = EPOCHS.assign(train_accuracy=accuracies, valid_accuracy=accuracies)
+    _, axes = learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
+    bottom, top = axes.get_ylim()
+    assert bottom < accuracies[0] and accuracies[1] < top
+    assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 100, 1234])
+def test_ticks_are_epochs(epochs: int) -> None:
+    table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}
+    table["epoch"] = np.arange(1, epochs + 1)
+    for axes in learning_curves(table, {}, title="x").axes:
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks and set(ticks) <= set(table["epoch"])
+
+
 def test_the_table_is_left_as_it_was() -> None:
     before = EPOCHS.copy()
-    learning_curves(EPOCHS, {}, title="x", axis_from={})
+    learning_curves(EPOCHS, {}, title="x")
     pd.testing.assert_frame_equal(before, EPOCHS)

@@ -24,3 +24,15 @@ def test_plain_text_is_short_printable_and_no_formula() -> None:
     assert plain("a$b\x1b\n", 10) == r"a\$b??"
     assert plain("x" * 11, 10) == "x" * 9 + "…"
     assert plain("x" * 10, 10) == "x" * 10
+
+
+def test_a_title_is_whole_however_long_it_is_and_whatever_signs_are_in_it() -> None:
+    run = "20261125T125140Z-" + "x" * 180
+    figure = epoch_times(["cpu"], [1.0], title=f"imdb, seed 0, run {run}\n$data$")
+    (title,) = [text for text in figure.texts if text.get_text()]
+    lines = title.get_text().split("\n")
+    assert run in "".join(lines).replace(" ", "")
+    assert lines[-1] == r"\$data\$"
+    figure.draw_without_rendering()
+    window = title.get_window_extent()
+    assert window.x0 > 0 and window.x1 < figure.bbox.width

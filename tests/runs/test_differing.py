@@ -9,7 +9,7 @@ import pytest
 from dlrun.config.text import dump, read_file
 from dlrun.declaration import registry
 from dlrun.errors import ConfigError
-from dlrun.runs.differing import differing, flat
+from dlrun.runs.differing import differing
 from dlrun.store.stored import StoredRun, open_stored
 from tests.conftest import NAMES, NETWORKS
 from tests.store.making import a_run
@@ -61,8 +61,3 @@ def test_of_a_resumed_run_what_the_resume_changed_counts(tmp_path: Path) -> None
 def test_an_experiment_that_is_not_installed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no experiment 'gone'"):
         differing(a_stored(tmp_path / "gone" / "a", {}))
-
-
-def test_flat() -> None:
-    values = {"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": {}, "g": None}
-    assert flat(values) == {"a.b.c": 1, "a.d": [{"e": 2}], "f": {}, "g": None}

@@ -201,3 +201,24 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     write_record(folder, read_record(tmp_path))
     assert "sha256" in json.loads(path.read_text())
     assert read_record(tmp_path).metrics["test_loss"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rows", "expected"),
+    [
+        (0.8528000116348267, 25_000, (0.8483538687740, 0.8571377265496)),  # of single precision
+        (1.0, 10, (0.7224672001371, 1.0)),
+        (0.8528, None, None),  # of a run of before it was counted
+        (None, 25_000, None),
+        (0.8528, 0, None),
+        (7.5, 10, None),
+        (0.8533, 1_000, None),  # a mean over classes
+    ],
+)
+def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
+    accuracy: float | None, rows: int | None, expected: tuple[float, float] | None
+) -> None:
+    about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
+    record = Record.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
+    assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
+    assert Record.model_validate(about).interval is None

@@ -192,7 +192,7 @@ def keras_bytes(folder: Path) -> bytes:
 
 
 def read_keras(path: Path) -> None:
-    imdb_sources.read_keras(path, path.with_name("imdb_word_index.json"), 100)
+    imdb_sources.read_keras(path, path.with_name("imdb_word_index.json"), 100, Screen(quiet=True))
 
 
 def read_pickle(path: Path) -> None:
@@ -221,7 +221,10 @@ def read_as(name: str, read: Callable[[Path], object]) -> "Reader":
 
 Reader = Callable[[Path], object]
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Reader]] = {
-    "tar": (lambda _: reviews_tar(), lambda path: imdb_sources.read_stanford(path, 100)),
+    "tar": (
+        lambda _: reviews_tar(),
+        lambda path: imdb_sources.read_stanford(path, 100, Screen(quiet=True)),
+    ),
     "npz": (keras_bytes, read_keras),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle),
     "pickle": (lambda _: pickle.dumps({"a": np.arange(5), "b": [1, "x"]}), read_pickle),

@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 from dlrun.cli import options as opt
+from dlrun.cli.app import App
 
-app = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
+app = App(help="Download, check and show the data.", no_args_is_help=True)
 
 Dataset = Annotated[
     str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")

@@ -12,10 +12,22 @@ from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import accelerators, config, data, demo, experiment, new, report, resume, runs, usage
+from dlrun.cli import (
+    accelerators,
+    config,
+    data,
+    demo,
+    experiment,
+    new,
+    report,
+    resume,
+    runs,
+    usage,
+    verify,
+)
+from dlrun.cli.app import App, Group
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
 from dlrun.screen import Screen
@@ -23,6 +35,7 @@ from dlrun.screen import Screen
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
+    "verify": verify.verify,
     "report": report.report,
     "demo": demo.demo,
     "config": config.config,
@@ -32,7 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 OURS = {*COMMANDS, "data", "runs"}
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """An experiment's positional arguments are asked of its declaration once it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -45,7 +58,7 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
+app = App(
     name="dlrun",
     cls=Commands,
     help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
@@ -71,9 +84,7 @@ def _root(
 
 
 def _with_argument(entry: registry.Entry) -> Any:
-    alone = typer.Typer(
-        add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
-    )
+    alone = App(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
     run = experiment.command(entry.name, entry.load().argument)
     alone.command(entry.name, help=entry.help)(run)
     return typer.main.get_command(alone)

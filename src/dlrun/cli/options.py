@@ -17,13 +17,8 @@ ExperimentName = typer.Argument(
     help=f"One of {', '.join(registry.names())}.",
     autocompletion=registry.names,
 )
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest.",
-    ),
-]
+RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN)]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(

@@ -1,18 +1,106 @@
-"""`dlrun runs check`."""
+"""`dlrun runs list`, `show`, `compare`, `clean` and `check`."""
 
 from typing import Annotated
 
 import typer
 
 from dlrun.cli import options as opt
+from dlrun.cli.app import App
 
-app = typer.Typer(help="Look after the runs that are there.", no_args_is_help=True)
+app = App(help="Look after the runs that are there.", no_args_is_help=True)
+
+Experiment = Annotated[
+    str | None, typer.Argument(metavar="EXPERIMENT", help="Only its runs; default all.")
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="STATE",
+        help="Only running, finished, failed, interrupted, killed, damaged or foreign (no run) "
+        "ones. Repeatable.",
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    experiment: Experiment = None,
+    status: States = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COND",
+            help="Only where KEY = != < <= > or >= a value; keys of config, record, metrics.NAME. "
+            "Repeatable: all must hold.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Largest first, texts from A to Z; -KEY: the other way."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="KEY,KEY", help="These instead; differs: from defaults.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="An array of objects.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A table for programs.")] = False,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """List runs, the newest first: state, test metric, the book's, seconds, size, what differs.
+
+    Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
+    """
+    from dlrun.workbench.listing import Wanted, list_runs  # needs pydantic
+
+    wanted = Wanted(experiment, status or (), where or (), sort, limit, columns, json, csv)
+    list_runs(wanted, runs_dir)
+
+
+@app.command()
+def clean(
+    experiment: Experiment = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Ended so long ago: 30d, 12h, 2w.")
+    ] = None,
+    status: States = None,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of each experiment's finished runs on the same data the N best stay; alone: its "
+            "other finished ones go.",
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoints",
+            help="Only finished runs' checkpoints: all is kept but that they can be extended.",
+        ),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Remove runs: those that all the options mean. Lists them, says what it frees, and asks.
+
+    A living run is never touched, a damaged one only by --status damaged.
+
+    Example: dlrun runs clean --status failed --older-than 30d
+    """
+    from dlrun.workbench.cleaning import Goes, clean  # needs pydantic
+
+    goes = Goes(older_than, status or (), keep_best, checkpoints, experiment, dry_run, yes)
+    raise typer.Exit(clean(goes, runs_dir))
 
 
 @app.command()
 def check(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Its folder, name or suffix; default all.")
+        str | None, typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: all of them.")
     ] = None,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,

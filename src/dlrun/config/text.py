@@ -6,7 +6,7 @@ YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,19 @@ def dump(values: Mapping[str, Any]) -> str:
     if not all(line.isprintable() for line in text.split("\n")):
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
     return text
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one, by dotted keys; lists and empty mappings are values."""
+    return dict(_leaves(values, ""))
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def merge(layers: list[Layer]) -> Layer:

@@ -52,18 +52,23 @@ def check_kind(path: Path, kind: str) -> None:
         raise ConfigError(f"{path}: not a {kind} archive", "name the archive as it was published")
 
 
-def files(archive: Path, wanted: re.Pattern[str], max_bytes: int) -> Iterator[tuple[str, bytes]]:
+def files(
+    archive: Path, wanted: re.Pattern[str], max_bytes: int, on_read: Callable[[float], object]
+) -> Iterator[tuple[str, bytes]]:
     """Name and content of each regular file whose whole name, without `./`, is `wanted`.
+
+    `on_read` is told how much of the archive has been read, in percent.
 
     Raises DataError where the archive cannot be read, is damaged or breaks off, is far larger than
     a published one, or where a wanted file is larger than `max_bytes`.
     """
     try:
+        size = archive.stat().st_size or 1
         with (
             open_regular(archive) as file,
             _expanded(file) as stream,
             tarfile.open(  # type: ignore[call-overload]  # of the stream it only reads
-                fileobj=_Bounded(stream),
+                fileobj=_Bounded(stream, lambda: on_read(100 * file.tell() / size)),
                 mode="r|",
                 tarinfo=type("_", (_CarefulTarInfo,), {"work": 0}),  # of this archive alone
             ) as tar,
@@ -103,8 +108,9 @@ class _TooLargeError(Exception):
 class _Bounded:
     """What an archive expands to, as long as that is not far more than a published one does."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: IO[bytes], on_read: Callable[[], object]) -> None:
         self._stream, self._left = stream, MAX_TOTAL_BYTES
+        self._on_read = on_read
 
     def read(self, size: int) -> bytes:
         """The next bytes. Raises _TooLargeError."""
@@ -112,6 +118,7 @@ class _Bounded:
         self._left -= len(content)
         if self._left < 0:
             raise _TooLargeError
+        self._on_read()
         return content
 
 

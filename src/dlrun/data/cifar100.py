@@ -89,8 +89,9 @@ def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
     def fill(new: Path) -> None:
         screen.note(f"extracting {archive} (once)")
         (new / FOLDER).mkdir()
-        for name, content in files(archive, _WANTED, MAX_BYTES):
-            (new / name).write_bytes(content)
+        with screen.progress("reading the archive", 100, "%") as bar:
+            for name, content in files(archive, _WANTED, MAX_BYTES, bar.to):
+                (new / name).write_bytes(content)
         missing = [part for part in PARTS if not (new / FOLDER / part).exists()]
         if missing:
             raise DataError(f"{archive}: no {', '.join(f'{FOLDER}/{part}' for part in missing)}")

@@ -16,7 +16,7 @@ from dlrun.screen import Screen
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
-CHUNK = 1 << 20
+CHUNK, MB = 1 << 20, 1e6
 MAX_BYTES = 8 << 30  # more than any file that we download
 TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
@@ -130,7 +130,7 @@ def _append(url: str, part: Path, had: int, screen: Screen) -> None:
         left = response.length_remaining
         with (
             part.open("ab" if had else "wb") as stream,
-            screen.progress(part.stem, had + left if left else None, "bytes") as bar,
+            screen.progress(part.stem, (had + left) / MB if left else None, "MB") as bar,
         ):
             # Not decoded: servers label a .gz file as if it were zipped for the way only.
             for chunk in response.stream(CHUNK, decode_content=False):
@@ -139,7 +139,7 @@ def _append(url: str, part: Path, had: int, screen: Screen) -> None:
                 if had > MAX_BYTES:
                     part.unlink()
                     raise _NoAnswerError(f"it sent more than {MAX_BYTES:,} bytes")
-                bar.to(had)
+                bar.to(had / MB)
             stream.flush()
             os.fsync(stream.fileno())
 

@@ -5,12 +5,11 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
-from scipy import sparse
 
 from dlrun.config.sections import ReviewsData
 from dlrun.data.archive import check_kind
@@ -22,6 +21,9 @@ from dlrun.data.published import GENERATED, Published, check_local, differs, obt
 from dlrun.data.text import FIRST_WORD, Ragged, decode
 from dlrun.errors import ConfigError
 from dlrun.screen import Screen
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
 
@@ -35,7 +37,7 @@ class Split:
     """
 
     ids: Ragged
-    bags: sparse.csr_matrix
+    bags: "sparse.csr_matrix"
     labels: NDArray[np.int8]
 
 
@@ -147,9 +149,9 @@ def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
     def prepare(folder: Path) -> None:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            encoded = read_stanford(local[0], config.num_words)
+            encoded = read_stanford(local[0], config.num_words, screen)
         else:
-            encoded = read_keras(local[0], local[1], config.num_words)
+            encoded = read_keras(local[0], local[1], config.num_words, screen)
         _save(_assemble(encoded, config.num_words, config.source, None), folder)
 
     make_folder(cache, prepare, screen)
@@ -176,6 +178,8 @@ def _save(reviews: Reviews, folder: Path) -> None:
 
 
 def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
+    from scipy import sparse  # slow: a config error need not wait for it
+
     about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
 
     def split(name: str) -> Split:

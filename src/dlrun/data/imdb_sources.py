@@ -7,8 +7,10 @@ streamed, never unpacked. Keras: keras.datasets.imdb; its arrays are pickled and
 import json
 import operator
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ from dlrun.data.published import Published
 from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
 from dlrun.disk import read_regular
 from dlrun.errors import DataError
+from dlrun.screen import Advance, Screen
+
+Reviews = Sequence[str] | NDArray[Any]  # texts, or an array of lists of ranks
 
 ARCHIVE = Published(
     "aclImdb_v1.tar.gz",
@@ -59,19 +64,22 @@ class Encoded:
     words: list[str]
 
 
-def read_stanford(archive: Path, num_words: int) -> Encoded:
+def read_stanford(archive: Path, num_words: int, screen: Screen) -> Encoded:
     """Read aclImdb_v1.tar.gz, whatever its checksum, if it holds labelled reviews.
 
     Raises DataError where it is no such archive, is damaged, or lacks one of the four folders.
     """
     texts: dict[tuple[str, str], dict[str, bytes]] = {group: {} for group in _GROUPS}
     total = 0
-    for path, content in files(archive, _MEMBER, MAX_REVIEW_BYTES):
-        _, part, label, name = path.split("/")
-        texts[part, label][name] = content
-        total += len(content)
-        if total > MAX_TEXT_BYTES:
-            raise DataError(f"{archive}: more than {MAX_TEXT_BYTES:,} bytes of reviews: refused")
+    with screen.progress("reading the archive", 100, "%", aloud=True) as bar:
+        for path, content in files(archive, _MEMBER, MAX_REVIEW_BYTES, bar.to):
+            _, part, label, name = path.split("/")
+            texts[part, label][name] = content
+            total += len(content)
+            if total > MAX_TEXT_BYTES:
+                raise DataError(
+                    f"{archive}: more than {MAX_TEXT_BYTES:,} bytes of reviews: refused"
+                )
     empty = [f"aclImdb/{part}/{label}" for part, label in _GROUPS if not texts[part, label]]
     if empty:
         raise DataError(
@@ -84,7 +92,7 @@ def read_stanford(archive: Path, num_words: int) -> Encoded:
         labels = np.repeat(np.array([0, 1], np.int8), [len(group) for group in groups])
         return [raw.decode("utf-8", "replace") for group in groups for _, raw in group], labels
 
-    return encode(*part_of("train"), *part_of("test"), num_words)
+    return encode(*part_of("train"), *part_of("test"), num_words, screen)
 
 
 def encode(
@@ -93,27 +101,52 @@ def encode(
     test: list[str],
     test_labels: NDArray[np.int8],
     num_words: int,
+    screen: Screen,
 ) -> Encoded:
     """Texts to ids; the words are ranked on the training texts.
 
     A text is split each time that its words are wanted: all words at once would take 60 bytes each.
     """
-    words = rank_words(map(split_words, train))
+    with screen.progress("counting their words", len(train), "reviews", aloud=True) as bar:
+        words = rank_words(map(split_words, _passing(train, bar)))
     ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
     beyond = len(words) + num_words  # of a word that no training review holds
 
-    def to_ids(texts: list[str]) -> Ragged:
-        return Ragged.from_ids(
-            ([ids.get(word, beyond) for word in split_words(text)] for text in texts), num_words
+    def to_ids(text: str) -> list[int]:
+        return [ids.get(word, beyond) for word in split_words(text)]
+
+    encoded = _numbered(train, test, to_ids, num_words, screen)
+    return Encoded(encoded[0], train_labels, encoded[1], test_labels, words)
+
+
+def _numbered(
+    train: Reviews,
+    test: Reviews,
+    to_ids: Callable[[Any], list[int]],
+    num_words: int,
+    screen: Screen,
+) -> tuple[Ragged, Ragged]:
+    both = len(train) + len(test)
+    with screen.progress("words to numbers", both, "reviews", aloud=True) as bar:
+        return (
+            Ragged.from_ids(map(to_ids, _passing(train, bar)), num_words),
+            Ragged.from_ids(map(to_ids, _passing(test, bar, len(train))), num_words),
         )
 
-    return Encoded(to_ids(train), train_labels, to_ids(test), test_labels, words)
+
+def _passing(reviews: Reviews, bar: Advance, done: int = 0) -> Iterator[Any]:
+    """The reviews, one after the other; the bar moves with them, by a hundred."""
+    for number, review in enumerate(reviews, start=done):
+        if number % 100 == 0:
+            bar.to(number)
+        yield review
 
 
-def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
+def read_keras(arrays: Path, word_index: Path, num_words: int, screen: Screen) -> Encoded:
     """Read Keras's imdb.npz and imdb_word_index.json. Raises DataError where they are not that."""
     names = ["x_train", "y_train", "x_test", "y_test"]
-    x_train, y_train, x_test, y_test = safe_pickle.load_npz(arrays, names)
+    with screen.progress("reading the arrays", None, "", aloud=True):
+        x_train, y_train, x_test, y_test = safe_pickle.load_npz(arrays, names)
     for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
         if x.shape[:1] != y.shape or not x.size:
             raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
@@ -122,9 +155,8 @@ def read_keras(arrays: Path, word_index: Path, num_words: int) -> Encoded:
     try:
         if sum(len(review) for x in (x_train, x_test) for review in x) > MAX_IDS:
             raise ValueError(f"more than {MAX_IDS:,} words")
-        train, test = (
-            Ragged.from_ids([[_id(rank) for rank in r] for r in x], num_words)
-            for x in (x_train, x_test)
+        train, test = _numbered(
+            x_train, x_test, lambda ranks: [_id(rank) for rank in ranks], num_words, screen
         )
     except (ValueError, TypeError, OverflowError) as error:
         raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
@@ -154,4 +186,4 @@ def generate(reviews: int, seed: int, num_words: int) -> Encoded:
     """As many generated reviews for training as for the test."""
     train = sample.reviews(reviews, seed)
     test = sample.reviews(reviews, seed + 1)
-    return encode(*train, *test, num_words)
+    return encode(*train, *test, num_words, Screen(quiet=True))

@@ -6,10 +6,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
@@ -57,8 +60,10 @@ class Ragged:
         """The ids of one review."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
-    def bag_of_words(self, width: int) -> sparse.csr_matrix:
+    def bag_of_words(self, width: int) -> "sparse.csr_matrix":
         """Which ids each review holds: binary float32 CSR, shape (n_reviews, width)."""
+        from scipy import sparse  # slow: a config error need not wait for it
+
         ones = np.ones(len(self.ids), dtype=np.float32)
         shape = (len(self), width)
         # A copy of the offsets: sum_duplicates compresses in place.

@@ -1,6 +1,7 @@
 """What an experiment declares: everything that other code must know about it."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -40,6 +41,8 @@ class Experiment(ABC, Generic[C]):
     may_change: keys that a resume may set, beside accelerator and fallback.
     compared_by: keys whose default the published figures depend on, or sections of such keys.
     most_threads: beyond which more made it no faster, where that was measured.
+    alone: values with which a run needs nothing but its data: what stands beside its numbers is
+        left out, and none of them is another.
     """
 
     name: ClassVar[str]
@@ -49,6 +52,7 @@ class Experiment(ABC, Generic[C]):
     may_change: ClassVar[frozenset[str]] = frozenset()
     compared_by: ClassVar[tuple[str, ...]] = ()
     most_threads: ClassVar[int | None] = None
+    alone: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def run(self, config: C, session: Session) -> Results:
@@ -68,6 +72,10 @@ class Experiment(ABC, Generic[C]):
     def network(self, run: StoredRun, config: C) -> "nn.Module":
         """The trained network of a run, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
+
+    def title(self, run: StoredRun) -> str:
+        """What names a figure: experiment, seed and run, as its folder is called; the data."""
+        return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
     def draw(self, run: StoredRun, config: C) -> "dict[str, Figure]":
         """The figures of a run by their file names, from its files alone."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from dlrun.accelerator import check_processes
+from dlrun.accelerator import check_batch, check_processes
 from dlrun.config.sections import NetworkConfig
 from dlrun.declaration.experiment import Experiment
 from dlrun.errors import DlrunError
@@ -37,14 +37,10 @@ class Loaded:
 
 
 class NetworkExperiment(Experiment[N]):
-    """Trains, tests, draws the learning curves, gives the network back.
-
-    curves_from: where the figure's axis of each metric begins, by the metric's name.
-    """
+    """Trains, tests, draws the learning curves, gives the network back."""
 
     may_change = frozenset({"trainer.max_epochs"})
     compared_by: ClassVar[tuple[str, ...]] = ("trainer.max_epochs",)
-    curves_from: ClassVar[dict[str, float]] = {}
 
     @abstractmethod
     def load(self, config: N, session: Session) -> Loaded:
@@ -63,8 +59,9 @@ class NetworkExperiment(Experiment[N]):
         """An input of the network, for the summary."""
 
     def check(self, config: N, runs_dir: Path) -> None:
-        """A CPU that was asked for has as many cores as processes are asked for."""
+        """There are as many cores as processes on a CPU, and these can share a batch."""
         check_processes(config.accelerator, config.trainer.devices)
+        check_batch(config.batch_size, config.world or 1)
 
     def torch_threads(self, config: N, threads: int) -> int:
         """How many of the threads torch's own operations share."""
@@ -119,12 +116,7 @@ class NetworkExperiment(Experiment[N]):
         """The learning curves."""
         from dlrun.plots.curves import learning_curves
 
-        figure = learning_curves(
-            run.table,
-            run.record.metrics,
-            title=f"{self.name}: {run.record.data}",
-            axis_from=self.curves_from,
-        )
+        figure = learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 
 

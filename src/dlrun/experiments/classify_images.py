@@ -191,7 +191,8 @@ class ClassifyImages(Experiment[Config]):
             photographs = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
         # The first ones that could be read have a thumbnail.
         sheet = list(zip(predictions, map(np.asarray, photographs), strict=False))
-        title = f"{config.model.name}: {counted(len(predictions), 'photograph')}"
+        title = f"{self.name}, run {run.name}\n"
+        title += f"{config.model.name}: {counted(len(predictions), 'photograph')}"
         if len(predictions) > len(sheet):
             title += f" (the first {len(sheet)})"
         return {SHEET: contact_sheet(sheet, predictions, title=title)}

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from rich.table import Table
@@ -17,7 +17,7 @@ from dlrun.declaration.compared import check_compared, compared_run, test_accura
 from dlrun.declaration.experiment import Experiment
 from dlrun.declaration.reviews import COMPARED_BY, PLACE_OF_DATA, assets, origin
 from dlrun.errors import AcceleratorError, DataError
-from dlrun.screen import counted, printable
+from dlrun.screen import counted, place, printable
 from dlrun.session import Results, Session
 from dlrun.store.folder import to_json
 from dlrun.store.stored import ASSETS, StoredRun
@@ -106,6 +106,7 @@ class ImdbLasso(Experiment[Config]):
     most_threads = 1  # a lambda needs the one before
     may_change = PLACE_OF_DATA
     compared_by = (*COMPARED_BY, "path")
+    alone: ClassVar[dict[str, Any]] = {"compare_with": None}
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The data's files and the run to compare with are there."""
@@ -203,7 +204,7 @@ class ImdbLasso(Experiment[Config]):
             results["training_reviews"],
             results["best_index"],
             compared,
-            title=f"{self.name}: {run.record.data}",
+            title=self.title(run),
         )
         return {"lasso_path.png": figure}
 
@@ -240,14 +241,15 @@ def _solve(config: Config, session: Session, splits: dict[str, Split]) -> list["
     left = counted(len(penalties) - len(solutions), "lambda")
     session.screen.note(f"solving {left} with {config.solver.name}")
     solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", len(penalties), "lambda"):
         started = time.perf_counter()
         for solution in solve:
             row = _row(solution, splits, time.perf_counter() - started)
             solutions.append(solution)
             accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
-            which = f"lambda {len(solutions)}/{len(penalties)}  {solution.penalty:.4f}"
-            steps.finish(row, f"{which}  accuracy {accuracies}", b"", pack(solution))
+            which = f"{place(len(solutions), len(penalties))}  {solution.penalty:{width}.4f}"
+            steps.finish(row, f"lambda {which}  accuracy {accuracies}", b"", pack(solution))
             session.stop.after_step()
             started = time.perf_counter()
     return solutions

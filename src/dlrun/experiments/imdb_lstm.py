@@ -39,7 +39,6 @@ class ImdbLstm(ReviewsExperiment[Config]):
     name = "imdb-lstm"
     schema = Config
     compared_by: ClassVar[tuple[str, ...]] = (*ReviewsExperiment.compared_by, "data.max_length")
-    curves_from: ClassVar[dict[str, float]] = {"accuracy": 0.5}
 
     def load(self, config: Config, session: Session) -> Loaded:
         """Sequences of ids."""

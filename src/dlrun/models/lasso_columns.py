@@ -1,8 +1,10 @@
 """A binary matrix by its columns, and the passes over it that the lasso's solver is made of.
 
 All entries are one, so a column is only a list of rows, each in 16 bits: rows are counted from the
-start of their block of BLOCK rows. Beyond 65,536 rows that halves what is read, and the numbers of
-a block's rows (0.5 MB) stay in the cache while a column is there.
+start of their block of BLOCK rows, which halves what is read beyond 65,536 rows.
+
+What a pass takes is mostly the reading of the rows' numbers from the caches. So a row's residual
+and weight lie beside each other, and both may be in single precision; sums are always in double.
 """
 
 from itertools import pairwise
@@ -17,19 +19,22 @@ from dlrun.models.lasso import Vector
 
 BLOCK = 2**16  # rows
 Places = NDArray[np.int64]
+Pairs = NDArray[np.floating[Any]]  # (n_rows, 2): each row's residual, and its weight p (1 - p)
 
 
 class Columns:
     """The columns as lists of rows, cut where a block ends.
 
-    Raises ValueError for a matrix that is not binary.
+    `dtype` is that of the rows' numbers in `sums` and `sweep`. Raises ValueError for a matrix that
+    is not binary.
     """
 
-    def __init__(self, X: sparse.csr_matrix) -> None:
+    def __init__(self, X: sparse.csr_matrix, dtype: type[np.floating[Any]] = np.float64) -> None:
         columns = X.tocsc(copy=True)
         columns.sum_duplicates()  # sorts each column's rows too
         if not np.all(columns.data == 1):
             raise ValueError("X must be binary: every stored value 1, none repeated")
+        self.dtype = dtype
         self.n_rows, self.every = X.shape[0], np.arange(X.shape[1])
         self.blocks = max(1, -(-self.n_rows // BLOCK))
         self.indices = columns.indices.astype(np.uint16)  # modulo BLOCK
@@ -41,11 +46,11 @@ class Columns:
         nothing, beta = np.zeros(self.n_rows), np.zeros(self.every.size + 1)
         self.sums(nothing, self.every[:0])
         self.margins(beta)
-        self.sweep(self.every[:0], nothing[:0], nothing, 1.0, True, beta, nothing)
+        self.sweep(self.every[:0], nothing[:0], 1.0, True, beta, self.pairs(nothing, nothing))
 
     def sums(self, values: Vector, columns: Places) -> Vector:
         """The sum of `values` (n_rows,) over the rows of each of `columns`."""
-        out = np.empty(columns.size)
+        out, values = np.empty(columns.size), values.astype(self.dtype, copy=False)
         _column_sums(self.starts, self.indices, self.blocks, values, columns, out)
         return out
 
@@ -55,26 +60,28 @@ class Columns:
         _add_columns(self.starts, self.indices, self.blocks, beta[:-1], out)
         return out
 
+    def pairs(self, residual: Vector, weight: Vector) -> Pairs:
+        """What `sweep` needs of each row: its residual in the model, and its weight p (1 - p)."""
+        return np.stack([residual, weight], axis=1).astype(self.dtype, copy=False)
+
     def sweep(
         self,
         columns: Places,
         curvature: Vector,
-        weight: Vector,
         penalty: float,
         only_nonzero: bool,
         beta: Vector,
-        residual: Vector,
+        rows: Pairs,
     ) -> None:
-        """Coordinate descent on the quadratic model, once; updates beta and residual in place.
+        """Coordinate descent on the quadratic model, once; updates beta and residuals in place.
 
         Args:
             columns: what is minimised over, in turn.
             curvature: of each of `columns`: the sum of `weight` over its rows.
-            weight: p (1 - p) of each row, (n_rows,).
             penalty: of the coefficients' absolute values.
             only_nonzero: leave out coefficients that are zero.
             beta: the coefficients, then the intercept, (n_columns + 1,).
-            residual: the model's, (n_rows,).
+            rows: see `pairs`.
         """
         _sweep(
             self.starts,
@@ -82,11 +89,10 @@ class Columns:
             self.blocks,
             columns,
             curvature,
-            weight,
             penalty,
             only_nonzero,
             beta,
-            residual,
+            rows,
         )
 
 
@@ -136,9 +142,29 @@ def _column_sum(starts: Any, indices: Any, blocks: int, values: Any, j: int) -> 
 
 
 @jit
-def _add_to_rows(
-    starts: Any, indices: Any, blocks: int, j: int, step: float, weight: Any, out: Any
-) -> None:
+def _slope(starts: Any, indices: Any, blocks: int, pairs: Any, j: int) -> float:
+    a = b = c = d = e = f = g = h = 0.0
+    for block in range(blocks):
+        at, first = j * blocks + block, np.uint64(block * BLOCK)
+        rows = indices[starts[at] : starts[at + 1]]
+        whole = rows.size // 8
+        for eight in range(whole):
+            k = 8 * eight
+            a += pairs[first + rows[k], 0]
+            b += pairs[first + rows[k + 1], 0]
+            c += pairs[first + rows[k + 2], 0]
+            d += pairs[first + rows[k + 3], 0]
+            e += pairs[first + rows[k + 4], 0]
+            f += pairs[first + rows[k + 5], 0]
+            g += pairs[first + rows[k + 6], 0]
+            h += pairs[first + rows[k + 7], 0]
+        for k in range(8 * whole, rows.size):
+            a += pairs[first + rows[k], 0]
+    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+
+
+@jit
+def _move(starts: Any, indices: Any, blocks: int, j: int, step: Any, pairs: Any) -> None:
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
     for block in range(blocks):
         at, first = j * blocks + block, np.uint64(block * BLOCK)
@@ -148,12 +174,12 @@ def _add_to_rows(
             k = 4 * four
             p, q = first + rows[k], first + rows[k + 1]
             r, s = first + rows[k + 2], first + rows[k + 3]
-            a, b = out[p] + step * weight[p], out[q] + step * weight[q]
-            c, d = out[r] + step * weight[r], out[s] + step * weight[s]
-            out[p], out[q], out[r], out[s] = a, b, c, d
+            a, b = pairs[p, 0] + step * pairs[p, 1], pairs[q, 0] + step * pairs[q, 1]
+            c, d = pairs[r, 0] + step * pairs[r, 1], pairs[s, 0] + step * pairs[s, 1]
+            pairs[p, 0], pairs[q, 0], pairs[r, 0], pairs[s, 0] = a, b, c, d
         for k in range(4 * whole, rows.size):
             p = first + rows[k]
-            out[p] += step * weight[p]
+            pairs[p, 0] += step * pairs[p, 1]
 
 
 @jit
@@ -182,11 +208,10 @@ def _sweep(
     blocks: int,
     columns: Any,
     curvature: Any,
-    weight: Any,
     penalty: float,
     only_nonzero: bool,
     beta: Any,
-    residual: Any,
+    pairs: Any,
 ) -> None:
     for q in range(columns.size):
         j = columns[q]
@@ -195,8 +220,8 @@ def _sweep(
             continue
         new = 0.0  # right for an empty column
         if curvature[q] > 0.0:
-            slope = _column_sum(starts, indices, blocks, residual, j)
+            slope = _slope(starts, indices, blocks, pairs, j)
             new = _soft(curvature[q] * old - slope, penalty) / curvature[q]
         if new != old:
             beta[j] = new
-            _add_to_rows(starts, indices, blocks, j, new - old, weight, residual)
+            _move(starts, indices, blocks, j, pairs.dtype.type(new - old), pairs)

@@ -5,39 +5,29 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, name, styled
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by their names
 
 
 @styled
-def learning_curves(
-    table: Table,
-    test: Mapping[str, float | None],
-    *,
-    title: str,
-    axis_from: Mapping[str, float],
-) -> Figure:
+def learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
     """A panel for the loss and each metric by epoch; the test's as a dashed line.
+
+    Every axis shows what there is and no more, whatever the metric: a chance level, or zero, would
+    leave most of a panel empty for one experiment and cut off what lies below it for another.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
         test: the values `test_<metric>`.
         title: of the figure.
-        axis_from: where a metric's axis begins, else at 0 unless there are values below; an
-            accuracy's ends at 1.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
-    figure = Figure(figsize=(5.5 * len(metrics), 4.2), layout="constrained")
+    figure = Figure(figsize=(5.5 * len(metrics), 3.9), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         curves(axes, table, metric, test.get(f"test_{metric}"))
-        if metric == "accuracy":
-            axes.set_ylim(axis_from.get(metric, 0), 1.01)
-        elif metric in axis_from or axes.get_ylim()[0] > 0:
-            bottom, top = axis_from.get(metric, 0), axes.get_ylim()[1]
-            axes.set_ylim(bottom, top + 0.05 * (top - bottom))
-    figure.suptitle(title, fontsize=11)
+    name(figure, title)
     return figure
 
 
@@ -58,6 +48,5 @@ def curves(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     axes.set_ylabel(metric)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
-    axes.margins(y=0.1)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from dlrun.plots.curves import Table, curves
-from dlrun.plots.style import COLOURS, NAMES, Figure, plain, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ def lasso_path(
         compared: the run in the second panel; None leaves it empty.
         title: of the figure.
     """
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
     for part in ("train", "valid", "test"):
@@ -54,5 +54,5 @@ def lasso_path(
         right.set_title(plain(compared.name, 60), fontsize=11)
         curves(right, compared.table, "accuracy", compared.test_accuracy)
         right.tick_params(labelleft=True)
-    figure.suptitle(title, fontsize=11)
+    name(figure, title)
     return figure

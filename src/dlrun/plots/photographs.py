@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlrun.plots.style import COLOURS, Figure, plain, styled
+from dlrun.plots.style import Figure, name, plain, styled
+
+COLUMNS = 3
+WIDTH, HEIGHT = 4.0, 2.7  # inches, of a photograph's place
+LINE = 0.26  # inches, of a label
+CARD, BAR = "#f3f3f3", "#9ecae1"
 
 
 @styled
@@ -15,34 +20,31 @@ def contact_sheet(
     *,
     title: str,
 ) -> Figure:
-    """Each photograph with its labels and their probabilities as bars.
+    """A card for each photograph: below it its labels, each on a bar as long as it is probable.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
         predictions: for each name its labels and probabilities, the most probable first.
         title: of the figure.
     """
-    columns = max(1, min(3, len(thumbnails)))
+    columns = max(1, min(COLUMNS, len(thumbnails)))
     rows = max(1, math.ceil(len(thumbnails) / columns))
-    top = max(len(labels) for labels in predictions.values())
-    height = 2.6 + 0.28 * top
-    figure = Figure(figsize=(4.4 * columns, height * rows + 0.5), layout="constrained")
-    grid = figure.add_gridspec(2 * rows, columns, height_ratios=[2.6, 0.28 * top + 0.2] * rows)
-    for index, (name, pixels) in enumerate(thumbnails):
-        row, column = divmod(index, columns)
-        photograph = figure.add_subplot(grid[2 * row, column])
+    lines = LINE * max(len(labels) for labels in predictions.values())
+    size = (WIDTH * columns, (HEIGHT + lines + 0.3) * rows + 0.1)
+    figure = Figure(figsize=size, layout="constrained")
+    name(figure, title)
+    cards = figure.subfigures(rows, columns, squeeze=False, wspace=0.02, hspace=0.02).flat
+    for card, (file, pixels) in zip(cards, thumbnails, strict=False):
+        card.set_facecolor(CARD)
+        photograph, bars = card.subplots(2, 1, height_ratios=[HEIGHT, lines])
         photograph.imshow(pixels)
-        photograph.set_title(plain(Path(name).name, 40), fontsize=10)
+        photograph.set_title(plain(Path(file).name, 40), fontsize=10)
         photograph.axis("off")
-        bars = figure.add_subplot(grid[2 * row + 1, column])
-        labels, probabilities = zip(*predictions[name], strict=True)
-        bars.barh(range(len(labels)), probabilities, color=COLOURS["train"])
-        bars.set_yticks(range(len(labels)), [plain(label, 22) for label in labels], fontsize=9)
-        for place, probability in enumerate(probabilities):
-            bars.text(probability + 0.01, place, f"{probability:.3f}", va="center", fontsize=8)
-        bars.invert_yaxis()
-        bars.set_xlim(0, 1.12)
-        bars.set_xticks([])
-        bars.spines[["top", "right", "bottom"]].set_visible(False)
-    figure.suptitle(title, fontsize=11)
+        photograph.set_anchor("S")  # whatever its shape, it stands on its bars
+        for place, (label, probability) in enumerate(predictions[file]):
+            bars.barh(place, probability, height=0.9, color=BAR)
+            bars.text(0.01, place, plain(label, 44), va="center", fontsize=9)
+            bars.text(0.99, place, f"{probability:.3f}", va="center", ha="right", fontsize=9)
+        bars.set(xlim=(0, 1), ylim=(len(predictions[file]) - 0.5, -0.5))
+        bars.axis("off")
     return figure

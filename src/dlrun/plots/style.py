@@ -1,6 +1,7 @@
 """How all figures look, whatever the user's own matplotlib settings are."""
 
 import io
+import textwrap
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -10,6 +11,7 @@ import matplotlib.figure
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
 NAMES = {"train": "training", "valid": "validation", "test": "test"}
 DPI = 120
+LETTER, LINE = 0.1, 0.18  # inches, of a title
 
 P = ParamSpec("P")
 
@@ -40,6 +42,14 @@ def to_png(figure: matplotlib.figure.Figure) -> bytes:
         matplotlib.rcdefaults()
         figure.savefig(stream, dpi=DPI, format="png")
     return stream.getvalue()
+
+
+def name(figure: matplotlib.figure.Figure, title: str) -> None:
+    """Write a title over a figure, which grows by its lines, whatever signs are in them."""
+    width = int(figure.get_figwidth() / LETTER)
+    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
+    figure.set_figheight(figure.get_figheight() + LINE * len(lines))
+    figure.suptitle("\n".join(plain(line, width) for line in lines), fontsize=11)
 
 
 def plain(text: str, length: int) -> str:

@@ -1,10 +1,9 @@
 """What sets a run apart from its experiment as it is shipped."""
 
 import functools
-from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dlrun.config.text import read_file
+from dlrun.config.text import flat, read_file
 from dlrun.declaration import registry
 from dlrun.store.stored import StoredRun
 
@@ -21,19 +20,6 @@ def differing(run: StoredRun) -> dict[str, Any]:
         for key, value in flat(run.ran_with).items()
         if key not in shipped or shipped[key] != value
     }
-
-
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, by dotted keys; lists and empty mappings are values."""
-    return dict(_leaves(values, ""))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 @functools.cache

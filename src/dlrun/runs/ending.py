@@ -102,13 +102,26 @@ def published(record: Record, *, ignoring_differences: bool = False) -> dict[str
 
 def _metrics(record: Record) -> Table:
     table = Table(box=None, pad_edge=False)
-    beside = published(record)
+    beside = beside_it(record)
     for column in ("metric", record.experiment, *beside):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for metric, value in record.metrics.items():
-        theirs = [number(values.get(metric)) for values in beside.values()]
-        table.add_row(Text(printable(metric)), number(value), *theirs)
+        others = [number(values.get(metric)) for values in beside.values()]
+        table.add_row(Text(printable(metric)), number(value), *others)
     return table
+
+
+def beside_it(record: Record) -> dict[str, dict[str, Any]]:
+    """The columns beside a run's metrics: how far chance may have moved them, what is published."""
+    columns: dict[str, dict[str, Any]] = {}
+    if record.interval:
+        columns["95 % interval"] = {"test_accuracy": interval(record.interval)}
+    return columns | published(record)
+
+
+def interval(ends: tuple[float, float]) -> str:
+    """An interval as it is shown."""
+    return f"{ends[0]:.4f}-{ends[1]:.4f}"
 
 
 def number(value: Any) -> str:

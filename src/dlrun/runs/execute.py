@@ -9,10 +9,10 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
-from dlrun.runs import ending
+from dlrun.runs import ending, loading
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
-from dlrun.runs.ranks import is_helper
+from dlrun.runs.ranks import as_started, is_helper
 from dlrun.screen import Screen
 from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
 
@@ -24,7 +24,7 @@ def resolve(name: str, options: Options) -> ExperimentConfig:
         name, [entry.defaults, *options.config, *options.overrides, *options.values]
     )
     config: ExperimentConfig = validate(entry.load().schema, layer, name)
-    return config
+    return as_started(config)
 
 
 def execute(name: str, options: Options) -> tuple[int, Path | None]:
@@ -35,7 +35,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
     screen = options.screen or Screen(
         quiet=options.quiet, results=options.results and not options.json
     )
-    with ending.errors_as_json(screen, wanted=options.json):
+    with loading.announced(screen), ending.errors_as_json(screen, wanted=options.json):
         config = resolve(name, options)
         experiment = registry.load(name)
         _check(experiment, config, options)
@@ -50,7 +50,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
             screen = Screen(quiet=True, results=False)
         else:
             folder = RunFolder.claim(runs_dir, name, options.name)
-    with locked(folder, screen) as check:
+    with loading.announced(screen), locked(folder, screen) as check:
         live = Live(experiment, config, folder, screen, options, check=check)
         return live.run(), folder.path
 

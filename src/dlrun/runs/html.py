@@ -5,7 +5,7 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlrun.runs.ending import number, published
+from dlrun.runs.ending import beside_it, number
 from dlrun.store.record import Record
 
 
@@ -17,7 +17,7 @@ def table_and_figure(
     figures: list[Path],
 ) -> str:
     """HTML that needs nothing from outside."""
-    beside = published(record)
+    beside = beside_it(record)
     header = "".join(f"<th>{html.escape(name)}</th>" for name in ("", record.experiment, *beside))
     rows = ""
     for metric, value in metrics.items():

@@ -197,6 +197,7 @@ class Live:
             "steps": len(self.session.steps.rows) or None,
             "result_steps": len(self.session.steps.rows),
             "data": results.origin.text,
+            "data_digest": self.session.steps.data,
             "metrics": as_numbers(results.metrics),
             "test_rows": results.test_rows,
             "reference": results.reference,
@@ -255,7 +256,7 @@ class Live:
                 drop_previous(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
-        if stopped and self.experiment.resumable:
+        if stopped and self.experiment.resumable and not self.options.temporary:
             done = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")
 

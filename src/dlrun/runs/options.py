@@ -25,6 +25,7 @@ class Options:
     summary: bool = False
     dry_run: bool = False
     force: bool = False  # resume although code or packages are others
+    temporary: bool = False  # the folder goes afterwards, whatever became of the run
     json: bool = False
     quiet: bool = False
     results: bool = True  # False: the caller shows them

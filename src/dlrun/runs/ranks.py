@@ -3,9 +3,13 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TypeVar
 
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.errors import ConfigError
+from dlrun.screen import counted
+
+C = TypeVar("C", bound=ExperimentConfig)
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
 # What else tells Lightning and torch that a process is one of several.
@@ -13,6 +17,46 @@ WORLD = (
     "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_LOCALID",
     "SLURM_NODEID", "SLURM_JOB_NAME", "JSM_NAMESPACE_RANK",
 )  # fmt: skip
+TORCHRUN = "TORCHELASTIC_RUN_ID"
+NODES = (*RANKS, TORCHRUN, "MASTER_ADDR")  # any of them says which node of several this is
+
+
+def as_started(config: C) -> C:
+    """The config with the devices and nodes that torchrun started this process for.
+
+    Raises ConfigError where the config asks for others, where the experiment runs in one process,
+    or where it asks for nodes and nobody started them.
+    """
+    world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
+    if TORCHRUN not in os.environ or world < 2:
+        _check_nodes(config)
+        return config
+    started = f"torchrun started {here} of {world} processes here"
+    if not isinstance(config, NetworkConfig):
+        raise ConfigError(
+            f"{started}, but this experiment runs in one", "start it without torchrun"
+        )
+    if here == 0 or world % here:
+        raise ConfigError(started, "give each node as many")
+    trainer = config.trainer
+    nodes = world // here
+    if trainer.devices not in (1, "auto", here) or trainer.num_nodes not in (1, nodes):
+        raise ConfigError(
+            f"trainer: {trainer.devices} devices on {counted(trainer.num_nodes, 'node')}, but "
+            f"{started}, on {counted(nodes, 'node')}",
+            "leave out trainer.devices and trainer.num_nodes: torchrun says them",
+        )
+    there = {"devices": here, "num_nodes": nodes, "strategy": "ddp"}
+    return config.model_copy(update={"trainer": trainer.model_copy(update=there)})
+
+
+def _check_nodes(config: ExperimentConfig) -> None:
+    nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+    if nodes > 1 and not any(name in os.environ for name in NODES):
+        raise ConfigError(
+            f"trainer.num_nodes: {nodes}, but nothing says which of them this is",
+            f"start it on each node: `torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`",
+        )
 
 
 def is_helper(config: ExperimentConfig) -> bool:

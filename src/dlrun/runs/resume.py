@@ -12,10 +12,10 @@ from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs import ending
+from dlrun.runs import ending, loading
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
-from dlrun.runs.ranks import is_helper
+from dlrun.runs.ranks import as_started, is_helper
 from dlrun.screen import Screen
 from dlrun.store import environment
 from dlrun.store.checkpoint import has_checkpoint
@@ -43,6 +43,7 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
             folder = RunFolder(path)
             if is_helper(_config(path, read_record(path), overrides)):
                 folder, screen = RunFolder(path, writes=False), Screen(quiet=True, results=False)
+            stack.enter_context(loading.announced(screen))
             check = stack.enter_context(locked(folder, screen))
             live = _prepare(folder, overrides, screen, options, check)
         if live is not None:
@@ -65,7 +66,9 @@ def _prepare(
     _check_causes(record, path, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
     if _is_complete(experiment, record, config) and there:
-        extends = "; --set trainer.max_epochs=N extends it" if _extends(experiment) else ""
+        extends = ""
+        if _extends(experiment) and has_checkpoint(path):
+            extends = "; --set trainer.max_epochs=N extends it"
         screen.note(f"{path}: finished, there is nothing to resume{extends}")
         return None
     if record.steps and not has_checkpoint(path):
@@ -112,6 +115,7 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     begun = read_environment(path).config
     layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
+    config = as_started(config)
     may_change = experiment.may_change | HOW
     changed = changed_keys(begun, config.model_dump(mode="json")) - may_change
     if changed:

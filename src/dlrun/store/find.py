@@ -1,11 +1,13 @@
 """Which run is meant: the one place that finds runs, and the one meaning of `latest`."""
 
 import contextlib
+import glob
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, nearest
-from dlrun.store.folder import CONFIG, LATEST, runs_in
+from dlrun.store.folder import CONFIG, LATEST, is_no_other, runs_in
 from dlrun.store.record import ENVIRONMENT, RESULTS, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -19,7 +21,13 @@ def newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
 def everything_in(runs_dir: Path) -> list[Path]:
     """The folders of all runs, damaged ones too: a record or a config.yaml is enough."""
     found = {path.parent for path in runs_dir.glob(f"*/*/{RESULTS}")} | {*runs_in(runs_dir)}
-    return sorted(folder for folder in found if not folder.is_symlink())
+    return sorted(filter(is_no_other, found))
+
+
+def folders_in(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+    """The folders where runs lie, whatever is in them, the newest first."""
+    found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
+    return sorted((one for one in found if is_no_other(one) and one.is_dir()), key=_began)[::-1]
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
@@ -77,6 +85,15 @@ def suffix(folder: Path) -> str:
     """A run's name without its time."""
     stamp = _STAMP.match(folder.name)
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
+
+
+def named_time(folder: Path) -> datetime | None:
+    """When a run was begun, as its folder's name says; None where it does not."""
+    stamp = _STAMP.match(folder.name)
+    try:
+        return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if stamp else None
+    except ValueError:  # the 99th of a month
+        return None
 
 
 def _began(folder: Path) -> tuple[str, int, str]:

@@ -56,7 +56,7 @@ class RunFolder:
                 made = [one for one in (parent, *parent.parents) if not one.exists()]
                 parent.mkdir(parents=True, exist_ok=True)
                 path.mkdir()
-                _point_latest(parent, path.name)
+                point_latest(parent, path.name)
                 for one in (path, *made):
                     sync_folder(one.parent)
             except FileExistsError:
@@ -126,11 +126,11 @@ class RunFolder:
 
     def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Write a whole CSV table."""
-        self.write(name, _csv([columns, *rows]))
+        self.write_text(name, to_csv([columns, *rows]))
 
     def add_csv(self, name: str, rows: list[list[Any]]) -> None:
         """Append rows to a CSV table, all of them or nothing; see add_metrics."""
-        self._add(name, _csv(rows))
+        self._add(name, to_csv(rows).encode("utf-8", "backslashreplace"))
 
     def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
@@ -196,7 +196,7 @@ def _unusable(runs_dir: Path, error: OSError) -> ConfigError:
     )
 
 
-def _point_latest(parent: Path, name: str) -> None:
+def point_latest(parent: Path, name: str) -> None:
     """A link `latest`, or where links are refused a text file with the newest run's name."""
     latest, new = parent / LATEST, parent / f".{LATEST}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):  # somebody's own folder has the name: left as it is
@@ -238,11 +238,11 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _csv(rows: list[list[Any]]) -> bytes:
-    """As text; a file's name in it may hold bytes that are no UTF-8."""
+def to_csv(rows: list[list[Any]]) -> str:
+    """A CSV table as text; a file's name in it may hold bytes that are no UTF-8."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
+    return stream.getvalue()
 
 
 def _cell(value: Any) -> Any:
@@ -260,5 +260,10 @@ def _cell(value: Any) -> Any:
 def runs_in(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
     """Every run's folder, in no order: it has a config.yaml, and is no link to another."""
     for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/{CONFIG}"):
-        if not config.parent.is_symlink():
+        if is_no_other(config.parent):
             yield config.parent
+
+
+def is_no_other(folder: Path) -> bool:
+    """Whether a folder is neither a link to another nor what is left of one that was removed."""
+    return not (folder.is_symlink() or folder.name.startswith("."))

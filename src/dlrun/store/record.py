@@ -15,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from dlrun.config.schema import Threads
 from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
+from dlrun.interval import wilson
 from dlrun.locks import is_held
 from dlrun.store.folder import CONFIG, RunFolder, to_json
 
 FORMAT = 2
 RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; a file without it is believed, as 0.1 wrote it
+SINGLE = 1e-6  # metrics are of single precision
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 
 Status = Literal["running", "finished", "failed", "interrupted"]
@@ -72,6 +74,7 @@ class Record(_Part):
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
+    data_digest: str | None = None  # of the arrays, all parts
     metrics: dict[str, int | float | None] = {}
     test_rows: int | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}
@@ -82,6 +85,20 @@ class Record(_Part):
     files: dict[str, str] = {}  # SHA-256 of what `network()` and `draw()` read
     written: dict[str, str] = {}  # and of its other files; none while it is extended
     error: str | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the accuracy on the test rows, as far as chance goes.
+
+        None where there is no such accuracy, or it is no share of the rows (a mean over classes).
+        """
+        accuracy = self.metrics.get("test_accuracy")
+        if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
+            return None
+        correct = round(accuracy * self.test_rows)
+        if abs(correct / self.test_rows - accuracy) > SINGLE:
+            return None
+        return wilson(correct, self.test_rows)
 
 
 def read_record(folder: Path) -> Record:

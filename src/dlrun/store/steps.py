@@ -44,6 +44,7 @@ class Steps:
     on_begin: Callable[[], None] = lambda: None
     check: Callable[[], None] = lambda: None
     rows: list[dict[str, float]] = field(default_factory=list)
+    data: str | None = None  # the fingerprint of the data
     _file: CheckpointFile | None = None
     _bar: Advance | None = None
 
@@ -64,6 +65,7 @@ class Steps:
         if self._file is not None:
             self._file.discard()
             self.resuming = False
+        self.data = data
         self._file = CheckpointFile(self.folder, Bound(self.run, data))
         found = self._file.load(self.screen) if self.resuming else None
         self.rows = list(found.rows) if found else []

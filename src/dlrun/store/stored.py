@@ -51,7 +51,7 @@ class StoredRun:
         """results.json as it is."""
         return read_json(self.folder / RESULTS)
 
-    @property
+    @cached_property
     def environment(self) -> Environment:
         """environment.json: code, packages, machine, the config as begun."""
         return read_environment(self.folder)
@@ -104,11 +104,11 @@ class StoredRun:
         return assets
 
     def read(self, name: str) -> bytes:
-        """A file that the run kept for later use, as it was written.
+        """A file that the run wrote and that stays as it is, such as its weights or predictions.
 
         Raises DlrunError where the run kept none of that name, DataError where it was changed.
         """
-        digest = self.record.files.get(name)
+        digest = self.record.files.get(name) or self.record.written.get(name)
         if digest is None:
             raise self._kept_no(name)
         return self._as_written(name, digest)

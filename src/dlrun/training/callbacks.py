@@ -4,14 +4,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 
 from dlrun.models import tensor_file
-from dlrun.screen import Advance
+from dlrun.screen import Advance, place
 from dlrun.store.steps import Steps, require_finite
 from dlrun.training.module import NetworkModule
+from dlrun.training.packages import pl
 
 
 class EpochRecorder(pl.Callback):
@@ -105,7 +105,7 @@ class EpochRecorder(pl.Callback):
         }
         self._steps.finish(
             {"epoch": epoch, **metrics, "seconds": seconds},
-            f"epoch {epoch}/{self._epochs}  {_in_words(metrics)}",
+            f"epoch {place(epoch, self._epochs)}  {_in_words(metrics)}",
             tensor_file.serialized(state),
         )
 

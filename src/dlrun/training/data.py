@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.fingerprint import fingerprint
 from dlrun.models.bag import BagMatrix, Bags
+from dlrun.training.packages import pl
 
 
 class BatchDataset(Protocol):
@@ -125,6 +125,7 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
 class ArrayData(pl.LightningDataModule):
     """Training, validation and test data in memory.
 
+    `batch_size` rows are a training step's, whose processes share them.
     `grouped` batches are given to the training at once (module.GroupedModule).
     `evaluated` rows are a batch of the validation and of the test, `batch_size` rows if None.
     """
@@ -179,7 +180,8 @@ class ArrayData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled anew every epoch."""
-        return self._loader("train", self.batch_size, seed=self.seed, group=self._group)
+        share = self.batch_size // (self.trainer.world_size if self.trainer else 1)
+        return self._loader("train", share, seed=self.seed, group=self._group)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Not shuffled."""

@@ -5,12 +5,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import lightning.pytorch as pl
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from torch import nn
 
-from dlrun.accelerator import Report, check_processes, run_on
+from dlrun.accelerator import Report, check_batch, check_processes, run_on
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.models import tensor_file
 from dlrun.screen import counted
@@ -20,6 +17,7 @@ from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
 from dlrun.training.module import GroupedModule, NetworkModule
 from dlrun.training.objective import Objective
+from dlrun.training.packages import MisconfigurationException, pl
 
 if TYPE_CHECKING:
     from dlrun.config.sections import NetworkConfig
@@ -111,13 +109,18 @@ class Fit:
         done = self._data.first_epoch = len(steps.rows)
         left = counted(epochs - done, "epoch")
         after = f" after the {done} that are done" if done else ""
-        session.screen.note(f"training {left} on {device}{after}")
         os.environ[DECIDED] = device
         check_processes(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
             self._check_share(trainer)
+            together = ""
+            if (world := trainer.world_size) > 1:
+                together = (
+                    f" by {world} processes, {config.batch_size // world} rows of a batch each"
+                )
+            session.screen.note(f"training {left} on {device}{together}{after}")
             try:
                 with session.phase("fit"):
                     if done < epochs:
@@ -142,7 +145,8 @@ class Fit:
         return last | metrics
 
     def _check_share(self, trainer: pl.Trainer) -> None:
-        """Raises ConfigError where a process would get no row of a part of the data."""
+        """Raises ConfigError where the processes cannot share a batch, or a part of the data."""
+        check_batch(self._config.batch_size, trainer.world_size)
         for part, rows in self._data.sets.items():
             if len(rows) < trainer.world_size:
                 raise ConfigError(
@@ -198,6 +202,6 @@ def make_trainer(
 def _end_helpers(trainer: pl.Trainer) -> None:
     """End the processes that would wait for this one; a stop that is asked for ends them itself."""
     launcher = trainer.strategy.launcher
-    if isinstance(launcher, _SubprocessScriptLauncher):
+    if isinstance(launcher, pl.strategies.launchers._SubprocessScriptLauncher):
         for process in launcher.procs:
             process.kill()

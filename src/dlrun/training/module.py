@@ -4,12 +4,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import SumMetric
 
 from dlrun.training.objective import Objective
+from dlrun.training.packages import pl, torchmetrics
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
@@ -33,8 +32,8 @@ class StageMetrics(nn.Module):
         super().__init__()
         self.stage = stage
         # Two sums: torchmetrics 1.9's MeanMetric drops NaN, or else ignores its weights.
-        self.loss_sum = SumMetric(nan_strategy="disable")
-        self.rows = SumMetric(nan_strategy="disable")
+        self.loss_sum = torchmetrics.SumMetric(nan_strategy="disable")
+        self.rows = torchmetrics.SumMetric(nan_strategy="disable")
         self.metrics = nn.ModuleDict(objective.metrics())
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 

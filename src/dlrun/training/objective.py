@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, Metric
-from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
+
+from dlrun.training.packages import torchmetrics
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Objective:
 
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor]
-    metrics: Callable[[], dict[str, Metric]]
+    metrics: Callable[[], dict[str, torchmetrics.Metric]]
 
     def columns(self) -> list[str]:
         """The names of what a part of the data is measured by, the loss first."""
@@ -35,13 +35,17 @@ def classification(classes: int) -> Objective:
                 logits, targets.to(logits.dtype)
             ),
             predict=lambda logits: (logits > 0).long(),
-            metrics=lambda: {"accuracy": BinaryAccuracy(validate_args=False)},
+            metrics=lambda: {
+                "accuracy": torchmetrics.classification.BinaryAccuracy(validate_args=False)
+            },
         )
     return Objective(
         loss=F.cross_entropy,
         predict=lambda logits: logits.argmax(-1),
         metrics=lambda: {
-            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)
+            "accuracy": torchmetrics.classification.MulticlassAccuracy(
+                classes, average="micro", validate_args=False
+            )
         },
     )
 
@@ -55,5 +59,5 @@ def regression() -> Objective:
     return Objective(
         loss=lambda outputs, targets: F.mse_loss(outputs, targets.to(outputs.dtype)),
         predict=lambda outputs: outputs,
-        metrics=lambda: {"mae": MeanAbsoluteError()},
+        metrics=lambda: {"mae": torchmetrics.MeanAbsoluteError()},
     )

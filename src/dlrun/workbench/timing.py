@@ -14,6 +14,7 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.declaration import registry
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.execute import execute, resolve
+from dlrun.runs.loading import announced
 from dlrun.runs.options import Options
 from dlrun.runs.run import Run
 from dlrun.screen import Screen
@@ -29,7 +30,8 @@ FIGURE = "accelerators.png"
 def accelerators(experiment: str | None, options: Options) -> None:
     """List the devices; time the experiment on those that are there; write CSV and figure."""
     screen = Screen(quiet=options.quiet)
-    reasons = {device: missing(device) for device in DEVICES}
+    with announced(screen):
+        reasons = {device: missing(device) for device in DEVICES}
     if experiment is None:
         if options.config or options.overrides:
             raise ConfigError(
@@ -38,7 +40,8 @@ def accelerators(experiment: str | None, options: Options) -> None:
             )
         screen.show(_table([[device, not why, None, None, why] for device, why in reasons.items()]))
         return
-    if not isinstance(resolve(experiment, options), NetworkConfig):
+    config = resolve(experiment, options)
+    if not isinstance(config, NetworkConfig):
         found = [one for one in registry.load_all() if not isinstance(one, DlrunError)]
         timed = [one.name for one in found if issubclass(one.schema, NetworkConfig)]
         raise ConfigError(
@@ -71,7 +74,7 @@ def accelerators(experiment: str | None, options: Options) -> None:
     ]
     record.write_csv("accelerators.csv", COLUMNS, rows)
     record.write_json("environment.json", environment.describe(registry.entry(experiment).package))
-    _draw(record, f"{experiment}, one epoch: {data}", seconds)
+    _draw(record, f"{experiment}, seed {config.seed}, run {record.path.name}\n{data}", seconds)
     screen.show(_table(rows))
     screen.show(Text(f"{experiment}: {data}"))
     for name in ("accelerators.csv", FIGURE):

@@ -1,0 +1,40 @@
+"""Say which large package is being loaded: that takes seconds, on a new machine many."""
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+
+from dlrun.screen import Screen
+
+LARGE = ("torch", "lightning")  # each loads those before it
+
+
+class _Announcer(MetaPathFinder):
+    """Asked before a module is loaded; it only says so, and leaves the finding to the others."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._said: set[str] = set()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> None:
+        """Python's question where a module is."""
+        if name in LARGE and name not in self._said:
+            before = LARGE[: LARGE.index(name) + 1]
+            missing = [one for one in before if one not in sys.modules]
+            self._said.update(missing)
+            self._screen.note(f"loading {' and '.join(missing)}")
+
+
+@contextlib.contextmanager
+def announced(screen: Screen) -> Iterator[None]:
+    """In this block a large package that is not there yet is named as it is loaded, by whomever."""
+    announcer = _Announcer(screen)
+    sys.meta_path.insert(0, announcer)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(announcer)

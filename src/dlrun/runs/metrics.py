@@ -1,0 +1,22 @@
+"""Which metric stands for a run, and which of two values of one is better."""
+
+from dlrun.store.record import Record
+
+TESTED = "test_"
+ACCURACY = "test_accuracy"
+LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
+HIGHER = ("accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
+
+
+def main_metric(record: Record) -> str | None:
+    """The accuracy on the test data, else the first metric there; None where nothing was tested."""
+    tested = [name for name in record.metrics if name.startswith(TESTED)]
+    return ACCURACY if ACCURACY in tested else next(iter(tested), None)
+
+
+def sign(metric: str) -> int:
+    """1 where more is better, -1 where less is; 0 where the name does not tell (`nonzero`)."""
+    words = metric.lower().replace("-", "_").split("_")
+    if any(word.endswith(LOWER) for word in words):
+        return -1
+    return 1 if any(word.endswith(HIGHER) for word in words) else 0

@@ -1,0 +1,115 @@
+"""A folder among the runs, as far as it can be read: one that cannot hides none of the others."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlrun.config.text import flat
+from dlrun.disk import size_of
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.locks import is_held
+from dlrun.runs.differing import differing
+from dlrun.runs.ending import published
+from dlrun.runs.metrics import main_metric
+from dlrun.store.find import folders_in, named_time
+from dlrun.store.folder import CONFIG
+from dlrun.store.record import ENVIRONMENT, LOCK, RESULTS
+from dlrun.store.stored import StoredRun, open_stored
+
+# A run's states, and two of folders that hold none.
+STATES = ("running", "finished", "failed", "interrupted", "killed", "damaged", "foreign")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A folder and what is known of it.
+
+    run: None where its files cannot be read, or are not there yet. state: one of STATES; a run that
+    is being started is running. problem: why there is no run.
+    """
+
+    folder: Path
+    state: str
+    run: StoredRun | None
+    problem: str | None = None
+
+    @property
+    def experiment(self) -> str:
+        """As the record says, else the folder that it lies in."""
+        return self.run.record.experiment if self.run else self.folder.parent.name
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return size_of(self.folder)
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The config that it ran with, by dotted keys; empty where there is no run."""
+        return flat(self.run.ran_with) if self.run else {}
+
+    @cached_property
+    def differs(self) -> dict[str, Any]:
+        """What is not as shipped; empty where nobody knows what was, for it is not installed."""
+        try:
+            return differing(self.run) if self.run else {}
+        except ConfigError:
+            return {}
+
+    def about(self) -> dict[str, Any]:
+        """What a list of runs says, by the names that scripts use."""
+        record = self.run.record if self.run else None
+        metric = main_metric(record) if record else None
+        book = published(record).get("book", {}) if record else {}
+        return {
+            "name": self.folder.name,
+            "experiment": self.experiment,
+            "state": self.state,
+            "metric": metric,
+            "value": record.metrics[metric] if record and metric else None,
+            "interval": record.interval if record else None,
+            "book": book.get(metric) if metric else None,
+            "seconds": record.seconds.get("total") if record else None,
+            "size": self.size,
+            "differs": self.differs,
+            "began": record.started if record else None,
+            "folder": str(self.folder),
+            "problem": self.problem,
+        }
+
+
+def see(folder: Path) -> Seen:
+    """What is in a folder. Raises OSError where the folder itself cannot be listed."""
+    names = {path.name for path in folder.iterdir()}
+    if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and named_time(folder) is None:
+        return Seen(folder, "foreign", None, "not a run's folder")
+    try:
+        run = open_stored(folder)
+        _ = run.ran_with
+        if CONFIG not in names:
+            raise DlrunError(f"{folder / CONFIG}: no such file")
+    except DlrunError as error:
+        if is_held(folder / LOCK):  # its first files are being written
+            return Seen(folder, "running", None)
+        problem = error.message.removeprefix(f"{folder}/")
+        return Seen(folder, "damaged", None, problem)
+    return Seen(folder, run.state, run)
+
+
+def all_seen(runs_dir: Path, experiment: str | None = None) -> list[Seen]:
+    """All folders among the runs, or of an experiment's, the newest first.
+
+    Raises ConfigError where the experiment's name leads elsewhere.
+    """
+    if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
+        raise ConfigError(f"{experiment!r}: not an experiment's name", "--runs-dir names a folder")
+    found = []
+    for folder in folders_in(runs_dir, experiment):
+        try:
+            found.append(see(folder))
+        except FileNotFoundError:  # removed meanwhile
+            continue
+        except OSError as error:
+            found.append(Seen(folder, "damaged", None, error.strerror))
+    return found

@@ -1,0 +1,107 @@
+"""Which runs are meant by conditions, and in which order: `--where optimizer.lr>0.001`."""
+
+import operator
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlrun.config.text import flat, read_override
+from dlrun.errors import ConfigError, nearest
+from dlrun.runs.seen import STATES, Seen
+
+_CONDITION = re.compile(r"\s*([\w.-]+?)\s*(!=|<=|>=|==|=|<|>)(.*)", re.DOTALL)
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+class Keyed:
+    """A run's values by their keys: those of a list, its config, its record, `metrics.NAME`."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+        self.about = seen.about()
+        record = seen.run.record.model_dump(mode="json") if seen.run else {}
+        self.values = flat(record) | seen.config | self.about
+
+    def get(self, key: str) -> Any:
+        """The value of a key; None where the run has none."""
+        return self.values.get(key)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """`key`, how it compares, with which value; a run that lacks the key does not meet it."""
+
+    key: str
+    how: str
+    value: Any
+
+    def met_by(self, run: Keyed) -> bool:
+        """Whether a run is meant; numbers compare with numbers only, texts with texts."""
+        if self.key not in run.values:
+            return False
+        try:
+            return bool(_COMPARE[self.how](run.get(self.key), self.value))
+        except TypeError:  # a text is neither more nor less than a number
+            return False
+
+
+def condition(text: str) -> Condition:
+    """What `KEY>VALUE` means. Raises ConfigError."""
+    parts = _CONDITION.fullmatch(text)
+    if not parts or not parts[3].strip():
+        raise ConfigError(
+            f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
+            "as in --where 'optimizer.lr>0.001', in quotes for the shell",
+        )
+    key, how, value = parts[1], parts[2], parts[3].strip()
+    try:
+        return Condition(key, how, read_override(f"value={value}").values["value"])
+    except ConfigError:
+        return Condition(key, how, value)  # no YAML: a text
+
+
+def check_states(states: Iterable[str]) -> None:
+    """Raises ConfigError where one of them is none."""
+    for state in states:
+        if state not in STATES:
+            raise ConfigError(
+                f"--status {state!r}: no such state{nearest(state, STATES)}",
+                f"choose of {', '.join(STATES)}",
+            )
+
+
+def check_keys(wanted: Iterable[str], runs: Sequence[Keyed]) -> None:
+    """Raises ConfigError where no run has a key, which is then probably mistyped."""
+    known = {key for run in runs for key in run.values}
+    for key in wanted:
+        if known and key not in known:
+            close = [one for one in sorted(known) if one.endswith(f".{key}")]
+            meant = f"; did you mean {close[0]!r}?" if close else nearest(key, known)
+            raise ConfigError(
+                f"no run has a key {key!r}{meant}",
+                "keys are those of `dlrun runs list --json`, of the configs and of results.json",
+            )
+
+
+def in_order(runs: Sequence[Keyed], key: str) -> list[Keyed]:
+    """By the values of a key, the largest first, texts from A to Z; `-KEY` the other way round.
+
+    Runs that lack it come last; those of one value stay in their order.
+    """
+    other_way = key.startswith("-")
+    key = key.removeprefix("-")
+    having = [run for run in runs if run.get(key) is not None]
+    numbers = [run for run in having if isinstance(run.get(key), int | float)]
+    texts = [run for run in having if run not in numbers]
+    numbers.sort(key=lambda run: float(run.get(key)), reverse=not other_way)
+    texts.sort(key=lambda run: str(run.get(key)), reverse=other_way)
+    return [*numbers, *texts, *(run for run in runs if run.get(key) is None)]

@@ -1,0 +1,172 @@
+"""`dlrun verify`: identical, or the first difference and what differs around it."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests import harness
+from tests.conftest import NAMES, Dlrun, clean_environment, setting, smoke
+from tests.experiments.use import finished, flip, moved
+
+NAME = "imdb-dense"
+Done = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished tiny run, done once: to be copied, not changed."""
+    known: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in known:
+            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
+        return known[name]
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_comes_out_identical(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    ended = harness.run(tmp_path, "verify", folder).is_told(0)
+    assert ended.stdout.startswith("identical: metrics.csv, results.json, ")
+    for file in json.loads((folder / "results.json").read_text())["files"]:
+        assert file in ended.stdout
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    assert not (tmp_path / "runs").exists()
+    assert "warning" not in ended.stderr
+
+
+def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    ended = harness.run(tmp_path, "verify", folder, "--json").is_told(1)
+    found = json.loads(ended.stdout)
+    assert not found["identical"] and found["again"] is None
+    assert found["difference"].startswith("metrics.csv: epoch 1: train_loss 0.")
+    assert found["differs"]["config"] == {"seed": [0, 1]}
+    assert "data" in found["differs"]  # the generated reviews depend on the seed
+    said = harness.run(tmp_path, "verify", folder, "-q").is_told(1).stdout
+    assert said.startswith(f"different: {found['difference']}\n")
+    assert "config: seed" in said and "data: digest" in said
+    assert max(map(len, said.splitlines())) <= 100
+
+
+def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    file = folder / "environment.json"
+    about = json.loads(file.read_text())
+    about["processor"], about["packages"]["numpy"], about["code"] = "Z80", "0.1", "another"
+    file.write_text(json.dumps(about))
+    ended = harness.run(tmp_path, "verify", folder, "--json").is_told(0)
+    found = json.loads(ended.stdout)
+    assert found["identical"] and found["difference"] is None
+    assert {kind: list(named) for kind, named in found["differs"].items()} == {
+        "code": ["digest"],
+        "packages": ["numpy"],
+        "machine": ["processor"],
+    }
+    assert found["differs"]["machine"]["processor"][0] == "Z80"
+
+
+def test_changed_weights_are_the_difference(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    weights = torch.load(folder / "weights.pt", weights_only=True)
+    name, first = next(iter(weights.items()))
+    first.view(-1)[0] += 0.5
+    torch.save(weights, folder / "weights.pt")
+    said = harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
+    assert said.stdout == ""
+    record = json.loads((folder / "results.json").read_text())  # as if the run had ended with them
+    del record["sha256"]
+    record["files"]["weights.pt"] = hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()
+    (folder / "results.json").write_text(json.dumps(record))
+    ended = harness.run(tmp_path, "verify", folder).is_told(1)
+    assert f"different: weights.pt: {name}: 1 of " in ended.stdout
+    assert "numbers differ, by at most 0.5\n" in ended.stdout
+    assert "code, packages, machine and data are recorded as the same" in ended.stdout
+
+
+def test_extended_run_is_repeated_whole_and_kept(tmp_path: Path, done: Done) -> None:
+    folder = moved(done(NAME), tmp_path)
+    harness.run(tmp_path, "resume", folder, *setting("trainer.max_epochs=3")).is_told(0)
+    ended = harness.run(tmp_path, "verify", folder, "--keep").is_told(0)
+    kept = harness.only_run(tmp_path, NAME)
+    assert kept is not None and f"the repetition is {kept}\n" in ended.stdout
+    assert len((kept / "metrics.csv").read_text().splitlines()) == 4
+    harness.run(tmp_path, "runs", "check", kept).is_told(0)
+
+
+def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
+    def changed(name: str, **values: object) -> Path:
+        folder = moved(done(NAME), tmp_path / name)
+        record = json.loads((folder / "results.json").read_text())
+        del record["sha256"]
+        (folder / "results.json").write_text(json.dumps(record | values))
+        return folder
+
+    def told(code: int, folder: object, *words: str) -> None:
+        ended = harness.run(tmp_path, "verify", folder, "--json").is_told(code, *words)
+        assert json.loads(ended.stdout)["status"] == "failed"
+
+    told(1, changed("killed", status="running"), "killed: only a finished run", "dlrun resume")
+    told(1, changed("failed", status="failed"), "failed: only a finished run")
+    told(1, changed("old", format=1), "dlrun 0.1 kept no weights", "--config")
+    told(2, "nothing", "no such run")
+    gone = changed("gone")
+    config = gone / "config.yaml"
+    text = config.read_text().replace("source: sample", "source: stanford")
+    config.write_text(text.replace("archive: null", f"archive: {tmp_path / 'gone.tar.gz'}"))
+    told(1, gone, "cannot be run again", "gone.tar.gz")
+    damaged = moved(done(NAME), tmp_path / "damaged")
+    flip(damaged / "metrics.csv", at=-3)
+    told(1, damaged, "metrics.csv: damaged")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_leaves_nothing_behind(
+    tmp_path: Path, done: Done, number: signal.Signals, code: int
+) -> None:
+    folder, place = moved(done(NAME), tmp_path), tmp_path / "temporary"
+    place.mkdir()
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: 1", "max_epochs: 100000"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlrun", "verify", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment() | {"TMPDIR": str(place)},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch      3/"):
+            break
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in stderr
+    assert "dlrun resume" not in stderr  # of a folder that is gone
+    assert list(place.glob("dlrun-verify-*")) == [] and stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
+    shared = setting("trainer.devices=2", "trainer.strategy=ddp")
+    environment = {"OMP_NUM_THREADS": "1"}
+    assert dlrun(*smoke(NAME), *shared, **environment).returncode == 0
+    done = dlrun("verify", "latest", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("identical: ")
