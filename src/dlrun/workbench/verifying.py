@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun import session
-from dlrun.config.text import layer_of
+from dlrun.config.text import flat, layer_of
 from dlrun.declaration.experiment import HOW
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs import ending
-from dlrun.runs.differing import flat
 from dlrun.runs.execute import execute
 from dlrun.runs.options import Options
 from dlrun.runs.resume import changed_keys

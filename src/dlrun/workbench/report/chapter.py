@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlrun.config.text import read_override
+from dlrun.config.text import flat, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.interval import wilson
-from dlrun.runs.differing import differing, flat
+from dlrun.runs.differing import differing
 from dlrun.runs.run import Run
 from dlrun.store.folder import CONFIG, METRICS
 from dlrun.store.record import FORMAT, Environment, Record, State
