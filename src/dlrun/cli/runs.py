@@ -58,6 +58,22 @@ def list_(
 
 
 @app.command()
+def show(
+    run: opt.Run = "latest",
+    json: Annotated[bool, typer.Option("--json", help="All of it as an object.")] = False,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Show everything about a run: result, data, versions, files, how to resume and repeat it.
+
+    Example: dlrun runs show imdb-dense/latest
+    """
+    from dlrun.workbench.showing import show  # needs pydantic
+
+    show(run, runs_dir, as_json=json)
+
+
+@app.command()
 def clean(
     experiment: Experiment = None,
     older_than: Annotated[

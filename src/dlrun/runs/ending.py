@@ -69,7 +69,7 @@ def show(
     for part in results.shown:
         screen.show(part)
     if any(isinstance(value, float) for value in record.metrics.values()):
-        screen.show(_metrics(record))
+        screen.show(metrics_table(record))
     else:  # photographs: their labels stand above
         counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
         screen.show(Text(counts))
@@ -100,7 +100,8 @@ def published(record: Record, *, ignoring_differences: bool = False) -> dict[str
     }
 
 
-def _metrics(record: Record) -> Table:
+def metrics_table(record: Record) -> Table:
+    """A run's metrics, beside them what chance leaves open and what is published."""
     table = Table(box=None, pad_edge=False)
     beside = beside_it(record)
     for column in ("metric", record.experiment, *beside):

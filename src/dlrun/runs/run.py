@@ -60,12 +60,16 @@ class Run(StoredRun):
         """The names of the classes; empty where the network tells none apart."""
         return list(self.assets.get("labels", []))
 
+    @property
+    def newest(self) -> dict[str, float | None]:
+        """The result's metrics; of a run that is not finished its newest step's, if any."""
+        if self.record.metrics or not (self.folder / METRICS).exists():
+            return dict(self.record.metrics)
+        return {name: values[-1] for name, values in self.table.items() if values}
+
     def _repr_html_(self) -> str:
-        """What a notebook shows; of a run that is not finished its newest step."""
-        metrics = dict(self.record.metrics)
-        if not metrics and (self.folder / METRICS).exists():
-            metrics = {name: values[-1] for name, values in self.table.items() if values}
-        return table_and_figure(self.record, metrics, self.state, self.folder, self.figures)
+        """What a notebook shows."""
+        return table_and_figure(self.record, self.newest, self.state, self.folder, self.figures)
 
     def __repr__(self) -> str:
         tested = {k: v for k, v in self.record.metrics.items() if k.startswith("test_")}

@@ -70,6 +70,15 @@ class StoredRun:
         return self.values if self.record.resumed else self.environment.config
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file in the folder and below it, the largest first."""
+        files = [
+            file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
+        ]
+        sizes = {str(file.relative_to(self.folder)): file.stat().st_size for file in files}
+        return dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
+
+    @property
     def figures(self) -> list[Path]:
         """The figures that the run drew."""
         return [self.folder / name for name in self.record.figures]

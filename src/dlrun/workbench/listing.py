@@ -168,13 +168,14 @@ def _cell(run: Keyed, key: str, *, alone: bool) -> str:
         case "seconds":
             text = "" if value is None else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if not alone and run.about["metric"] not in (None, ACCURACY):
-            text = f"{run.about['metric'].removeprefix(TESTED)}={_word(value)}"
+            text = f"{run.about['metric'].removeprefix(TESTED)}={word(value)}"
         case _:
-            text = _word(value)
+            text = word(value)
     return printable(text) or NOTHING
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """A value as it is shown: texts as they are, metrics rounded."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool | dict | list | tuple):

@@ -71,13 +71,12 @@ def test_the_books_figure_lies_within_or_not(tmp_path: Path) -> None:
     assert (one.book, one.book_within) == (None, False)
 
 
-def test_commands_that_repeat_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_that_repeat_it(tmp_path: Path) -> None:
     values = {"seed": 3, "compare_with": "a b", "data": {"archive": "null", "mirrors": ["x", "y"]}}
     run = a_classification(tmp_path / "imdb-lasso" / "r", config=values)
-    monkeypatch.chdir(tmp_path)
     (one,) = chapters(run)
-    there, anywhere = one.repeat
-    assert there == "dlrun imdb-lasso --config imdb-lasso/r/config.yaml"
+    there, anywhere = one.commands.values()
+    assert there == f"dlrun imdb-lasso --config {run.folder}/config.yaml"
     assert anywhere == (
         "dlrun imdb-lasso --set seed=3 --set 'compare_with=a b' "
         '--set \'data.archive="null"\' --set \'data.mirrors=["x", "y"]\''

@@ -6,24 +6,22 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dlrun.config.text import flat, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.interval import wilson
+from dlrun.runs import again
 from dlrun.runs.differing import differing
+from dlrun.runs.metrics import ACCURACY
 from dlrun.runs.run import Run
-from dlrun.store.folder import CONFIG, METRICS
-from dlrun.store.record import FORMAT, Environment, Record, State
+from dlrun.store.folder import METRICS
+from dlrun.store.record import Environment, Record, State
 from dlrun.store.stored import ASSETS
 from dlrun.workbench.report import files
 from dlrun.workbench.report.charts import Chart
 from dlrun.workbench.report.curves import Table, beside, charts, thinned
 from dlrun.workbench.report.evaluation import Evaluation, evaluate
-
-ACCURACY = "test_accuracy"
-STOPPED: tuple[State, ...] = ("failed", "interrupted", "killed")
 
 T = TypeVar("T")
 
@@ -80,21 +78,23 @@ class Chapter:
         return {name.replace("_", " "): value for name, value in known.items()}
 
     @cached_property
-    def repeat(self) -> list[str]:
-        """Commands that run it again: from its folder, and where that is not at hand."""
-        start = ["dlrun", self.record.experiment]
-        commands = [[*start, "--config", str(_from_here(self.run.folder / CONFIG))]]
+    def commands(self) -> dict[str, str]:
+        """What runs it again or goes on with it, by what it is for."""
+        found = {"The same again": again.repeat(self.run)}
         if self.differing is not None:
             settings = [_setting(key, value) for key, value in self.differing.items()]
-            commands.append([*start, *(word for one in settings for word in ("--set", one))])
-        return [shlex.join(command) for command in commands]
+            words = [word for setting in settings for word in ("--set", setting)]
+            found["The same where its folder is not"] = shlex.join(
+                ["dlrun", self.record.experiment, *words]
+            )
+        if go_on := again.go_on(self.run):
+            found["More epochs" if self.state == "finished" else "Going on with it"] = go_on
+        return found
 
-    @property
-    def go_on(self) -> str | None:
-        """The command that goes on with it, where one can."""
-        if self.state not in STOPPED or self.record.format < FORMAT:
-            return None
-        return shlex.join(["dlrun", "resume", str(_from_here(self.run.folder))])
+    @cached_property
+    def metrics(self) -> dict[str, float | None]:
+        """Its result's metrics, or its newest step's."""
+        return self._try(lambda: self.run.newest, {})
 
     @property
     def beside(self) -> dict[str, dict[str, float]]:
@@ -158,9 +158,11 @@ class Chapter:
     @cached_property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of its test accuracy; None where that or its rows are unknown."""
-        if self.accuracy is None or not self.tested or not 0 <= self.accuracy <= 1:
+        if self.accuracy is None:
             return None
-        return wilson(round(self.accuracy * self.tested), self.tested)
+        if self.record.test_rows is None and self.evaluation:  # as dlrun did not note before
+            return wilson(self.evaluation.correct, self.evaluation.rows)
+        return self.record.interval
 
     @cached_property
     def mistakes(self) -> list[files.Mistake]:
@@ -188,7 +190,8 @@ class Chapter:
         try:
             return read()
         except DlrunError as error:
-            self.problems.append(error.message)
+            if error.message not in self.problems:
+                self.problems.append(error.message)
             return otherwise
 
 
@@ -205,9 +208,3 @@ def _setting(key: str, value: Any) -> str:
             if flat(read_override(plain).values) == {key: value}:
                 return plain
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
-
-
-def _from_here(path: Path) -> Path:
-    """Short where the path lies below the working folder."""
-    here = Path.cwd()
-    return path.relative_to(here) if path.is_relative_to(here) else path

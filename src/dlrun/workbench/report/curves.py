@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlrun.runs.ending import published
 from dlrun.store.record import FORMAT, Record
@@ -79,9 +79,12 @@ def over_each_other(runs: Sequence[Numbered]) -> list[Chart]:
         for metric in dict.fromkeys(metric for run in alike for metric in measured(run.table)):
             lines = [line for run in alike for line in _line(run, step, metric)]
             if len(lines) > 1:
-                books = {book.value: book for run in alike for book in _books(run.record, metric)}
-                title = f"{metric} by {step}"
-                found.append(Chart(title, step, metric, lines, list(books.values())))
+                books = dict.fromkeys(
+                    replace(book, name=f"{book.name} of {run.record.experiment}")
+                    for run in alike
+                    for book in _books(run.record, metric)
+                )
+                found.append(Chart(f"{metric} by {step}", step, metric, lines, list(books)))
     return found
 
 

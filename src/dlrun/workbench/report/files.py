@@ -18,7 +18,8 @@ MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 OF_A_TEST_SET = ["row", "label", "predicted", "probability"]
 WORDS_SHOWN = 12
 PHOTOGRAPHS_SHOWN = 24
-TEXT_SHOWN = 1500  # characters of a text
+SHORTEST, LONGEST = 300, 4000  # characters that are shown of a mistake's text
+AROUND = 200  # characters of the page around a mistake
 
 Weights = list[tuple[str, float]]
 
@@ -32,12 +33,6 @@ class Mistake(BaseModel):
     probability: float
     text: str | None = None
     image: str | None = None
-
-    @property
-    def shown(self) -> str:
-        """As much of the text as is shown."""
-        text = self.text or ""
-        return text if len(text) <= TEXT_SHOWN else f"{text[:TEXT_SHOWN]} […]"
 
     @property
     def picture(self) -> str:
@@ -69,6 +64,8 @@ def predictions(run: StoredRun, header: Sequence[str]) -> list[list[str]]:
 def mistakes(run: StoredRun, room: int) -> list[Mistake]:
     """The most certain mistakes, as far as they have room: characters on the page.
 
+    The texts are cut so that all have some.
+
     Raises DataError where the file is damaged, as the others here.
     """
     content = run.left(MISTAKES)
@@ -80,8 +77,10 @@ def mistakes(run: StoredRun, room: int) -> list[Mistake]:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise DataError(f"{MISTAKES}: not what a run writes: {where}: {fault['msg']}") from None
-    sizes = (200 + len(one.shown) + len(one.picture) for one in found)
-    return [one for one, size in zip(found, sizes, strict=True) if (room := room - size) >= 0]
+    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - AROUND))
+    shown = [one.model_copy(update={"text": _cut(one.text, most)}) for one in found]
+    sizes = (AROUND + len(one.text or "") + len(one.picture) for one in shown)
+    return [one for one, size in zip(shown, sizes, strict=True) if (room := room - size) >= 0]
 
 
 def words(run: StoredRun) -> tuple[Weights, Weights]:
@@ -112,6 +111,10 @@ def photographs(run: StoredRun, room: int) -> list[Photograph]:
     shown = _pictures(run, room)
     # The first ones that could be read have a thumbnail.
     return [one if one.error else replace(one, picture=next(shown, "")) for one in found.values()]
+
+
+def _cut(text: str | None, most: int) -> str | None:
+    return text if text is None or len(text) <= most else f"{text[:most]} […]"
 
 
 def _pictures(run: StoredRun, room: int) -> Iterator[str]:

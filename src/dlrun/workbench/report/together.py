@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from dlrun.declaration.experiment import HOW
-from dlrun.workbench.report.chapter import ACCURACY, Chapter
+from dlrun.runs.metrics import ACCURACY, TESTED
+from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.charts import LEFT, RIGHT, Axis, Chart, look
 from dlrun.workbench.report.curves import Numbered, over_each_other
 
@@ -132,7 +133,7 @@ class Comparison:
 def test_metrics(chapters: Sequence[Chapter]) -> list[str]:
     """What the runs were tested by, the accuracy first."""
     names = dict.fromkeys(name for one in chapters for name in one.record.metrics)
-    return sorted((name for name in names if name.startswith("test_")), key=ACCURACY.__ne__)
+    return sorted((name for name in names if name.startswith(TESTED)), key=ACCURACY.__ne__)
 
 
 def equal(chapters: Sequence[Chapter]) -> list[Equal]:
