@@ -4,7 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
-from io import BufferedReader
+from collections.abc import Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 
@@ -25,6 +26,24 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
     """A file's hash in hexadecimal. Raises OSError as `open_regular`."""
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A file of the user's own, whole or not at all. Raises OSError."""
+    with new_file(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BufferedWriter]:
+    """A file to be written; it gets its name when the block has ended well. Raises OSError."""
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sync_file(path: Path) -> None:

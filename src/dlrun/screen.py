@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
@@ -121,6 +121,14 @@ class Screen:
         """Show a part of the result."""
         if self.results:
             self.out.print(what)
+
+    def rows(self, lines: Iterable[str]) -> None:
+        """Write lines of the result as they are, many at once; rich takes 0.2 ms for each.
+
+        Raises OSError, as BrokenPipeError, where stdout takes them no more.
+        """
+        self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
+        self.out.file.flush()
 
     @contextlib.contextmanager
     def progress(self, what: str, total: float | None, unit: str) -> Iterator["Advance"]:

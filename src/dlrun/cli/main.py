@@ -15,7 +15,18 @@ import typer
 from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, runs, usage
+from dlrun.cli import (
+    accelerators,
+    config,
+    data,
+    demo,
+    experiment,
+    new,
+    predict,
+    resume,
+    runs,
+    usage,
+)
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
 from dlrun.screen import Screen
@@ -23,6 +34,7 @@ from dlrun.screen import Screen
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
+    "predict": predict.predict,
     "demo": demo.demo,
     "config": config.config,
     "accelerators": accelerators.accelerators,
