@@ -4,7 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
-from io import BufferedReader
+from collections.abc import Iterator
+from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
 
@@ -28,11 +29,18 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all. Raises OSError."""
+    """A file of the user's own, whole or not at all. Raises OSError."""
+    with new_file(path) as stream:
+        stream.write(content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BufferedWriter]:
+    """A file to be written; it gets its name when the block has ended well. Raises OSError."""
     temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

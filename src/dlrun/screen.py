@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
@@ -123,6 +123,14 @@ class Screen:
         """Show a part of the result."""
         if self.results:
             self.out.print(what)
+
+    def rows(self, lines: Iterable[str]) -> None:
+        """Write lines of the result as they are, many at once; rich takes 0.2 ms for each.
+
+        Raises OSError, as BrokenPipeError, where stdout takes them no more.
+        """
+        self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
+        self.out.file.flush()
 
     @contextlib.contextmanager
     def progress(

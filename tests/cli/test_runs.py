@@ -11,7 +11,7 @@ def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
     assert forked(*smoke("imdb-dense")).returncode == 0
     (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
     done = forked("runs", "check", "latest")
-    assert (done.returncode, done.stdout) == (0, f"{run}: whole (finished, 6 checked files)\n")
+    assert (done.returncode, done.stdout) == (0, f"{run}: whole (finished, 9 checked files)\n")
     for name in ("metrics.csv", "weights.pt", "learning_curves.png", "checkpoint", "assets.json"):
         copy = shutil.copytree(run, run.with_name(f"copy-{name}"))
         raw = bytearray((copy / name).read_bytes())

@@ -1,5 +1,6 @@
 """Two processes that train one network on the CPU."""
 
+import csv
 import json
 import os
 import signal
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.data import imdb
 from dlrun.declaration import registry
+from dlrun.runs.run import Run
 from tests.conftest import clean_environment
+from tests.experiments.use import reader
 
 NAME = "imdb-dense"
 (SMOKE,) = registry.entry(NAME).overlays("smoke")
@@ -98,3 +102,30 @@ def test_two_processes_share_each_batch(tmp_path: Path) -> None:
     assert trained(tmp_path, torchrun, "torchrun") == two
     assert two == [pytest.approx(row, abs=2e-6) for row in one]
     assert len([*(tmp_path / "runs" / NAME).glob("*Z-*")]) == 3
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes_write_each_prediction_once_in_order(tmp_path: Path) -> None:
+    """An odd number of reviews: one process tests a review more than the other."""
+    sets = "trainer.devices=2 trainer.strategy=ddp data.sample_reviews=501".split()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "dlrun", NAME, "--config", str(SMOKE)),
+            *(word for value in sets for word in ("--set", value)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=clean_environment() | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = Run.open("latest", tmp_path / "runs")
+    with (run.folder / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["row"]) for row in rows] == list(range(501))
+    session = reader(tmp_path / "again")
+    labels = imdb.load(run.config.data, tmp_path, run.config.seed, session.screen).test.labels  # type: ignore[attr-defined]
+    assert [row["label"] == "positive" for row in rows] == labels.astype(bool).tolist()
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert right / 501 == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)

@@ -101,3 +101,19 @@ def test_initial_weights_have_nn_linears_range() -> None:
 
 def test_one_logit_for_each_review() -> None:
     assert DenseNet(30, [8]).forward(torch.zeros(5, 30)).shape == (5,)
+
+
+@pytest.mark.parametrize("hidden", [[], [16, 16]])
+def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
+    torch.manual_seed(0)
+    network, bags = DenseNet(50, hidden), torch.zeros(51, 50)
+    bags[:, 1] = 1
+    bags[torch.arange(50), torch.arange(50)] = 1
+    alone = network(bags)
+    effects = network.words_alone(start=1)
+    others = torch.arange(50) != 1
+    torch.testing.assert_close(effects[others], (alone[:50] - alone[50])[others])
+    ids = torch.tensor([1, 7, 30])
+    bag = torch.zeros(50).index_fill(0, ids, 1)
+    without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
+    torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))

@@ -71,6 +71,7 @@ def config(accelerator: str, **changes: Any) -> NetworkConfig:
         "fallback": True,
         "threads": 1,
         "batch_size": 8,
+        "predictions": "auto",
         "optimizer": {"name": "sgd", "lr": 0.1},
         "trainer": {
             "max_epochs": 4,
@@ -103,8 +104,8 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     around = session(folder)
     with own_settings(2):
         started = config(accelerator, **changes)
-        done = Fit(started, around, build, batches(), classification(2)).run()
-    return *done, around
+        trained, report = Fit(started, around, build, batches(), classification(2)).run()
+    return trained.metrics, report, around
 
 
 def fails_once(error: Exception, step: int) -> Any:

@@ -74,10 +74,15 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp"]
 
 
+# Whether predictions.csv is written; auto: unless the test set is very large.
+Predictions = Literal["auto"] | bool
+
+
 class NetworkConfig(ExperimentConfig):
     """What the config of an experiment that trains a network has."""
 
     batch_size: BatchSize
+    predictions: Predictions
     optimizer: Optimizer
     trainer: Trainer
 

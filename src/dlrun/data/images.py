@@ -1,6 +1,8 @@
 """Photographs from files and folders, in any mode and orientation, as RGB."""
 
+import base64
 import importlib.util
+import io
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.Image import Transpose
@@ -125,6 +128,13 @@ def read(
         if isinstance(error, OSError) and error.strerror:
             raise UnreadableImageError(error.strerror) from None
         raise UnreadableImageError(f"damaged: {first_line(error)}") from None
+
+
+def png(pixels: NDArray[np.uint8]) -> str:
+    """Pixels (height, width, 3) as a PNG in base64."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
 
 
 def _in_folder(folder: Path) -> list[Path]:

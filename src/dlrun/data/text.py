@@ -34,6 +34,17 @@ def rank_words(reviews: Iterable[Sequence[str]]) -> list[str]:
     return [word for word, _ in counts.most_common()]
 
 
+class Vocabulary:
+    """Words as the ids that a run gave them; all others are UNKNOWN."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
+
+    def ids(self, words: Iterable[str]) -> list[int]:
+        """An id for each word."""
+        return [self._ids.get(word, UNKNOWN) for word in words]
+
+
 class Ragged:
     """Reviews of ids, end to end: review i is `ids[offsets[i]:offsets[i + 1]]`."""
 

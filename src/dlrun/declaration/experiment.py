@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from dlrun.data.classified import Classified
     from dlrun.data.dataset import Dataset
+    from dlrun.declaration.predicting import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -72,6 +74,17 @@ class Experiment(ABC, Generic[C]):
     def network(self, run: StoredRun, config: C) -> "nn.Module":
         """The trained network of a run, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
+
+    def predictor(self, run: StoredRun, config: C) -> "Predictor":
+        """What makes predictions of new input, as the run's own was prepared."""
+        raise DlrunError(
+            f"{self.name} does not say how it predicts new input",
+            "its declaration would need the method `predictor` (dlrun.declaration.predicting)",
+        )
+
+    def test(self, run: StoredRun, config: C, session: Session) -> "Classified":
+        """The run's test set, classified again by its network."""
+        raise DlrunError(f"{self.name} has no test set to predict")
 
     def title(self, run: StoredRun) -> str:
         """What names a figure: experiment, seed and run, as its folder is called; the data."""

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from dlrun.accelerator import check_batch, check_processes
 from dlrun.config.sections import NetworkConfig
 from dlrun.declaration.experiment import Experiment
+from dlrun.declaration.predictions import keep_predictions
 from dlrun.errors import DlrunError
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import ASSETS, StoredRun
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from dlrun.data.classified import Classified, Show
     from dlrun.training.data import ArrayData
     from dlrun.training.objective import Objective
 
@@ -29,11 +33,13 @@ class Loaded:
 
     data: the batches. origin: what the data are. assets: what the network needs beside its weights
     (vocabulary or labels, sizes, preprocessing), as JSON; a later use of the run gets them back.
+    show: what a reader sees of a row of the test set.
     """
 
     data: "ArrayData"
     origin: Origin
     assets: dict[str, Any] = field(default_factory=dict)
+    show: "Show | None" = None
 
 
 class NetworkExperiment(Experiment[N]):
@@ -57,6 +63,10 @@ class NetworkExperiment(Experiment[N]):
     @abstractmethod
     def example(self, config: N, assets: dict[str, Any]) -> "Tensor":
         """An input of the network, for the summary."""
+
+    def extras(self, network: "nn.Module", assets: dict[str, Any]) -> dict[str, bytes]:
+        """Files, by their names, that tell readers more of a trained network."""
+        return {}
 
     def check(self, config: N, runs_dir: Path) -> None:
         """There are as many cores as processes on a CPU, and these can share a batch."""
@@ -85,23 +95,43 @@ class NetworkExperiment(Experiment[N]):
         with own_settings(self.torch_threads(config, session.threads)):
             network, example = self.build(config, assets), self.example(config, assets)
             parameters = write_summary(network, example, session)
+            objective = self.objective(config, assets)
             fit = Fit(
                 config,
                 session,
                 lambda: self.build(config, assets),
                 loaded.data,
-                self.objective(config, assets),
+                objective,
+                predictions=self._predictions_wanted(config, loaded, objective, session),
             )
-            metrics, report = fit.run()
+            trained, report = fit.run()
+        with session.phase("predictions"):
+            if trained.tested is not None:
+                keep_predictions(
+                    session, _classified(trained.tested, assets["labels"]), loaded.show
+                )
+            for name, content in self.extras(trained.network, assets).items():
+                session.keep(name, content)
         reference = getattr(config, "reference", None)
         return Results(
-            metrics=metrics,
+            metrics=trained.metrics,
             accelerator=report,
             origin=loaded.origin,
             test_rows=len(loaded.data.sets["test"]),
             reference=reference.model_dump() if reference else {},
             more={"parameters": parameters, "epochs": config.trainer.max_epochs},
         )
+
+    def _predictions_wanted(
+        self, config: N, loaded: Loaded, objective: "Objective", session: Session
+    ) -> bool:
+        from dlrun.data.classified import wanted
+
+        if objective.probabilities is not None and loaded.assets.get("labels"):
+            return wanted(config.predictions, len(loaded.data.sets["test"]))
+        if config.predictions is True:
+            session.screen.warn(f"predictions: {self.name} has no labels: none are written")
+        return False
 
     def network(self, run: StoredRun, config: N) -> "nn.Module":
         """The trained network of a run, in eval mode, on the CPU."""
@@ -112,12 +142,33 @@ class NetworkExperiment(Experiment[N]):
         network.load_state_dict(tensor_file.parse(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
+    def test(self, run: StoredRun, config: N, session: Session) -> "Classified":
+        """Its test set once more, on the CPU and in single precision."""
+        from dlrun.training.process import own_settings
+        from dlrun.training.tested import tested_again
+
+        if not run.assets.get("labels"):
+            raise DlrunError(f"{self.name} tells no classes apart: it has no predictions")
+        config = config.model_copy(update={"threads": session.threads})
+        with own_settings(self.torch_threads(config, session.threads)):
+            objective = self.objective(config, run.assets)
+            data = self.load(config, session).data
+            tested = tested_again(self.network(run, config), objective, data)
+        return _classified(tested, run.assets["labels"])
+
     def draw(self, run: StoredRun, config: N) -> "dict[str, Figure]":
         """The learning curves."""
         from dlrun.plots.curves import learning_curves
 
         figure = learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
+
+
+def _classified(tested: "NDArray[np.float64]", names: list[str]) -> "Classified":
+    from dlrun.data.classified import Classified
+
+    labels, predicted, probability = tested
+    return Classified(names, labels.astype(int), predicted.astype(int), probability)
 
 
 def _as_json(assets: dict[str, Any]) -> bytes:

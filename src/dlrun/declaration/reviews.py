@@ -8,12 +8,14 @@ from dlrun.declaration.network import Loaded, NetworkExperiment
 from dlrun.session import Origin
 
 if TYPE_CHECKING:
+    from dlrun.data.classified import Show
     from dlrun.data.dataset import Dataset
     from dlrun.data.imdb import Reviews
     from dlrun.training.data import ArrayData
     from dlrun.training.objective import Objective
 
 PLACE_OF_DATA = frozenset({"data.archive", "data.word_index", "data.mirrors"})
+WORDS = "words.csv"  # each word with its weight
 COMPARED_BY = ("data.num_words", "data.validation")
 
 
@@ -33,6 +35,14 @@ def assets(reviews: "Reviews", **more: Any) -> dict[str, Any]:
         "preprocessing": {"ids": ids, **more},
         "vocabulary": reviews.vocabulary,
     }
+
+
+def shown(reviews: "Reviews") -> "Show":
+    """A test review as the words that its ids stand for; others than the vocabulary's are lost."""
+    from dlrun.data.text import decode
+
+    ids, words = reviews.test.ids, reviews.vocabulary
+    return lambda row: {"text": decode(ids.review(row)[1:], words)}  # without <START>
 
 
 class ReviewsConfig(NetworkConfig):
@@ -66,7 +76,7 @@ class ReviewsExperiment(NetworkExperiment[R]):
 
     def loaded(self, data: "ArrayData", reviews: "Reviews", **preprocessing: Any) -> Loaded:
         """The batches with what they were made of."""
-        return Loaded(data, origin(reviews), assets(reviews, **preprocessing))
+        return Loaded(data, origin(reviews), assets(reviews, **preprocessing), shown(reviews))
 
     def objective(self, config: R, assets: dict[str, Any]) -> "Objective":
         """Two classes."""

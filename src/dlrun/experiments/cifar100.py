@@ -1,5 +1,6 @@
 """CIFAR100 by the lab's convolutional network (ISLP, lab 10.9.3)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -8,9 +9,13 @@ from pydantic import Field
 from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
 from dlrun.config.sections import NetworkConfig, Reference
 from dlrun.declaration.network import Loaded, NetworkExperiment
+from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.session import Origin, Session
+from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from dlrun.data.dataset import Dataset
@@ -77,6 +82,7 @@ class Cifar100(NetworkExperiment[Config]):
         import numpy as np  # slow imports come once a run begins
 
         from dlrun.data import cifar100
+        from dlrun.data.images import png
         from dlrun.training.data import ArrayData, TensorBatches
 
         images = cifar100.load_config(config, session.data_dir, session.screen)
@@ -92,7 +98,12 @@ class Cifar100(NetworkExperiment[Config]):
             seed=config.seed,
         )
         assets = {"labels": images.names, "preprocessing": {"scale": SCALE, "size": [3, 32, 32]}}
-        return Loaded(data, Origin(images.origin, images.differs), assets)
+        return Loaded(
+            data,
+            Origin(images.origin, images.differs),
+            assets,
+            lambda row: {"image": png(test.pixels[row].transpose(1, 2, 0))},
+        )
 
     def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
         """The untrained network."""
@@ -107,11 +118,44 @@ class Cifar100(NetworkExperiment[Config]):
 
         return classification(len(assets["labels"]))
 
+    def predictor(self, run: StoredRun, config: Config) -> "Predictor":
+        """Images of any size."""
+        return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
+
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Black images; a batch of them, unless that alone would fill the memory."""
         import torch
 
         return torch.zeros(min(config.batch_size, 512), *assets["preprocessing"]["size"])
+
+
+class _Predictor(ImagePredictor):
+    """Of an image the largest centred square, at the network's size."""
+
+    shown = 5
+
+    def __init__(self, network: Any, objective: "Objective", assets: dict[str, Any]) -> None:
+        super().__init__(assets["labels"])
+        self._network, self._objective = network, objective
+        self._scale, (_, side, _) = (assets["preprocessing"][name] for name in ("scale", "size"))
+        self._side = side
+        self.smallest = 4 * side  # of a large JPEG; the rest is averaged away
+
+    def to_input(self, image: Any) -> Any:
+        import numpy as np
+        from PIL import Image, ImageOps
+
+        square = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BICUBIC)
+        return np.asarray(square).transpose(2, 0, 1)
+
+    def probabilities(self, inputs: Sequence[Any]) -> "NDArray[np.float64]":
+        import numpy as np
+        import torch
+
+        from dlrun.training.tested import probabilities
+
+        pixels = torch.from_numpy(np.stack(inputs)) / self._scale
+        return probabilities(self._network, self._objective, pixels)
 
 
 experiment = Cifar100()

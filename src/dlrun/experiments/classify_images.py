@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 from rich.table import Table
@@ -17,13 +17,16 @@ from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath
 from dlrun.data.predictions import PREDICTIONS, Labelled, Prediction
 from dlrun.declaration.experiment import Argument, Experiment
+from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.errors import ConfigError, DataError
 from dlrun.screen import counted, printable
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from torch import nn
 
     from dlrun.models.pretrained import Pretrained
@@ -176,6 +179,10 @@ class ClassifyImages(Experiment[Config]):
         pretrained.check(config.model)
         return pretrained.load(config.model).network
 
+    def predictor(self, run: StoredRun, config: Config) -> "Predictor":
+        """Further photographs; the weights are read from where the run found them."""
+        return _Predictor(config)
+
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The photographs with their labels."""
         import numpy as np
@@ -258,6 +265,32 @@ def _shown(predictions: dict[str, Labelled], published: Published) -> list[Table
     if (more := len(predictions) - SHOWN) <= 0:
         return [table]
     return [table, Text(f"and {counted(more, 'more photograph')}: see {PREDICTIONS}")]
+
+
+class _Predictor(ImagePredictor):
+    def __init__(self, config: Config) -> None:
+        from dlrun.models.pretrained import check, kept, load, squashed
+        from dlrun.training.classify import OVERSAMPLING
+
+        check(config.model)
+        self._model, self._precision = load(config.model), config.precision
+        super().__init__(self._model.labels)
+        self.shown = config.top
+        transform = self._model.transform
+        self._to_input = (squashed if config.transform.squash else kept)(transform)
+        if config.transform.scaled_decoding:
+            self.smallest = OVERSAMPLING * transform.resize_size[0]
+
+    def to_input(self, image: Any) -> Any:
+        return self._to_input(image)
+
+    def probabilities(self, inputs: Sequence[Any]) -> "NDArray[np.float64]":
+        import torch
+
+        from dlrun.models.pretrained import probabilities
+
+        found = probabilities(self._model, torch.stack(list(inputs)), "cpu", self._precision)
+        return found.double().numpy()
 
 
 experiment = ClassifyImages()

@@ -1,16 +1,27 @@
 """IMDB sentiment by a dense network on a sparse bag of words (ISLP, lab 10.9.5)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.declaration.network import Loaded
-from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.predicting import Predictor, Words
+from dlrun.declaration.reviews import WORDS, ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.reviews_predictor import ReviewsPredictor
 from dlrun.session import Session
+from dlrun.store.folder import to_csv
+from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from dlrun.data.text import Ragged
+    from dlrun.models.dense import DenseNet
+    from dlrun.training.objective import Objective
 
 # Neither changes a number of the training.
 GROUPED = 9  # batches at a call of Lightning's: five calls an epoch for the progress bar and a stop
@@ -63,11 +74,53 @@ class ImdbDense(ReviewsExperiment[Config]):
 
         return DenseNet(assets["width"], config.model.hidden)
 
+    def extras(self, network: "DenseNet", assets: dict[str, Any]) -> dict[str, bytes]:  # type: ignore[override]
+        """Which way each word moves a review that has no other, the most negative first."""
+        if len(assets["labels"]) != 2:
+            return {}
+        first = assets["preprocessing"]["ids"]["first_word"]
+        weights = network.words_alone(assets["preprocessing"]["ids"]["start"])[first:].tolist()
+        rows = sorted(zip(assets["vocabulary"], weights, strict=False), key=lambda row: row[1])
+        return {WORDS: to_csv([["word", "weight"], *map(list, rows)])}
+
+    def predictor(self, run: StoredRun, config: Config) -> "Predictor":
+        """Which words a text holds; what moves it is what it would lose without each of them."""
+        return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
+
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Empty reviews, all the same zero; no more than a layer's outputs have memory for."""
         import torch
 
         return torch.zeros(()).expand(min(config.batch_size, 512), assets["width"])
+
+
+class _Predictor(ReviewsPredictor):
+    def __init__(self, network: Any, objective: "Objective", assets: dict[str, Any]) -> None:
+        super().__init__(assets)
+        self._network, self._objective = network, objective
+
+    def probabilities(self, reviews: "Ragged") -> "NDArray[np.float64]":
+        import numpy as np
+
+        from dlrun.models.bag import BagMatrix, Bags
+        from dlrun.training.tested import probabilities
+
+        bags = Bags(BagMatrix(reviews.bag_of_words(self.width)), np.arange(len(reviews)))
+        return probabilities(self._network, self._objective, bags)
+
+    def explained(
+        self, words: Sequence[str], ids: "NDArray[np.int64]", towards: int
+    ) -> tuple[Words, Words]:
+        import torch
+
+        from dlrun.data.text import START, UNKNOWN
+
+        names = dict(zip(ids.tolist(), words, strict=True))
+        held = torch.tensor([START, *names])
+        effects = self._network.words_left_out(held)
+        effects = effects if effects.dim() == 1 else effects[:, towards]
+        pairs = zip(names.items(), effects[1:].tolist(), strict=True)
+        return [(name, effect) for (one, name), effect in pairs if one != UNKNOWN], []
 
 
 experiment = ImdbDense()

@@ -1,7 +1,6 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
-from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -12,23 +11,41 @@ from rich.text import Text
 
 from dlrun.accelerator import NO_FALLBACK_HINT, Report
 from dlrun.config.schema import Fraction, PositiveInt, Section
-from dlrun.config.sections import ExperimentConfig, NameOrPath, Reference, ReviewsData
+from dlrun.config.sections import (
+    ExperimentConfig,
+    NameOrPath,
+    Predictions,
+    Reference,
+    ReviewsData,
+)
 from dlrun.declaration.compared import check_compared, compared_run, test_accuracy
 from dlrun.declaration.experiment import Experiment
-from dlrun.declaration.reviews import COMPARED_BY, PLACE_OF_DATA, assets, origin
+from dlrun.declaration.predicting import Predictor
+from dlrun.declaration.predictions import keep_predictions
+from dlrun.declaration.reviews import (
+    COMPARED_BY,
+    PLACE_OF_DATA,
+    WORDS,
+    assets,
+    origin,
+    shown,
+)
+from dlrun.declaration.reviews_predictor import LinearPredictor
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.screen import counted, place, printable
 from dlrun.session import Results, Session
-from dlrun.store.folder import to_json
+from dlrun.store.folder import to_csv, to_json
 from dlrun.store.stored import ASSETS, StoredRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from dlrun.data.classified import Classified
     from dlrun.data.dataset import Dataset
     from dlrun.data.imdb import Reviews
-    from dlrun.models.lasso import PathSolver, Solution
+    from dlrun.models.lasso import PathSolver, Solution, Split
+    from dlrun.models.lasso_file import Chosen
 
 COLUMNS = [
     "lambda",
@@ -78,24 +95,12 @@ class Solver(Section):
 class Config(ExperimentConfig):
     """configs/imdb-lasso.yaml."""
 
+    predictions: Predictions
     data: ReviewsData
     path: Penalties
     solver: Solver
     compare_with: NameOrPath | None
     reference: Reference
-
-
-@dataclass(frozen=True)
-class Split:
-    """Bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
-
-    bags: Any
-    labels: Any
-
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """All that it holds."""
-        return self.bags.indices, self.bags.indptr, self.labels
 
 
 class ImdbLasso(Experiment[Config]):
@@ -130,6 +135,7 @@ class ImdbLasso(Experiment[Config]):
     def run(self, config: Config, session: Session) -> Results:
         """Solve the path, choose lambda, show the words that weigh most."""
         from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.data.classified import Classified, wanted
         from dlrun.models.lasso_file import pack_path
 
         report = Report(config.accelerator, "cpu", None)
@@ -140,14 +146,20 @@ class ImdbLasso(Experiment[Config]):
             reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
             splits = _splits(reviews, config)
         compared = compared_run(config.compare_with, reviews.origin, session, COMPARED)
-        session.keep(ASSETS, to_json(assets(reviews)).encode())
+        about = assets(reviews)
+        session.keep(ASSETS, to_json(about).encode())
         with session.phase("fit"):
             solutions = _solve(config, session, splits)
         session.keep(COEFFICIENTS, pack_path(solutions))
         rows = session.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         words = _words(solutions[best], reviews)
-        session.folder.write_csv("words.csv", ["word", "weight"], words)
+        session.keep(WORDS, to_csv([["word", "weight"], *words]))
+        if wanted(config.predictions, len(splits["test"].labels)):
+            test = splits["test"]
+            logits = solutions[best].decision(test.bags)
+            found = Classified.of_two(logits, test.labels, about["labels"])
+            keep_predictions(session, found, shown(reviews))
         positive = [word for word in reversed(words) if word[1] > 0][:WORDS_SHOWN]
         negative = [word for word in words if word[1] < 0][:WORDS_SHOWN]
         return Results(
@@ -173,20 +185,31 @@ class ImdbLasso(Experiment[Config]):
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
         """The linear model at the chosen lambda, on bags of words; one logit per review."""
-        import numpy as np
         import torch
 
         from dlrun.models.dense import DenseNet
-        from dlrun.models.lasso_file import unpack_path
 
-        matrix, intercepts = unpack_path(run.read(COEFFICIENTS))
-        best = run.results["best_index"]
-        coef = torch.from_numpy(matrix[[best]].toarray().T.astype(np.float32))
+        chosen = _chosen(run)
+        coef = torch.from_numpy(chosen.coef).float()[:, None]
         network = DenseNet(len(coef), [])
         network.load_state_dict(
-            {"layers.0.weight": coef, "layers.0.bias": torch.tensor([intercepts[best]]).float()}
+            {"layers.0.weight": coef, "layers.0.bias": torch.tensor([chosen.intercept]).float()}
         )
         return network.eval()
+
+    def test(self, run: StoredRun, config: Config, session: Session) -> "Classified":
+        """By the coefficients, in double precision, as the run itself."""
+        from dlrun.data import imdb
+        from dlrun.data.classified import Classified
+
+        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+        test = _splits(reviews, config)["test"]
+        logits = _chosen(run).decision(test.bags)
+        return Classified.of_two(logits, test.labels, run.assets["labels"])
+
+    def predictor(self, run: StoredRun, config: Config) -> "Predictor":
+        """Which words a text holds; what moves it is their coefficients. Needs no torch."""
+        return LinearPredictor(_chosen(run), run.assets)
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The path, and beside it the learning curve of the run that it was compared with."""
@@ -209,8 +232,9 @@ class ImdbLasso(Experiment[Config]):
         return {"lasso_path.png": figure}
 
 
-def _splits(reviews: "Reviews", config: Config) -> dict[str, Split]:
+def _splits(reviews: "Reviews", config: Config) -> dict[str, "Split"]:
     from dlrun.data import imdb
+    from dlrun.models.lasso import Split
 
     train, test = reviews.train, reviews.test
     fitted, held = imdb.held_out(len(train.labels), config.data.validation, config.seed)
@@ -221,10 +245,10 @@ def _splits(reviews: "Reviews", config: Config) -> dict[str, Split]:
     }
 
 
-def _solve(config: Config, session: Session, splits: dict[str, Split]) -> list["Solution"]:
+def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list["Solution"]:
     """The solutions along the path; each is a step, and all that the next needs."""
     from dlrun.fingerprint import fingerprint
-    from dlrun.models.lasso import penalty_path
+    from dlrun.models.lasso import measured, penalty_path
     from dlrun.models.lasso_file import pack, unpack
 
     X, y = splits["train"].bags, splits["train"].labels
@@ -245,7 +269,7 @@ def _solve(config: Config, session: Session, splits: dict[str, Split]) -> list["
     with steps.progress("path", len(penalties), "lambda"):
         started = time.perf_counter()
         for solution in solve:
-            row = _row(solution, splits, time.perf_counter() - started)
+            row = measured(solution, splits, time.perf_counter() - started)
             solutions.append(solution)
             accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             which = f"{place(len(solutions), len(penalties))}  {solution.penalty:{width}.4f}"
@@ -255,21 +279,10 @@ def _solve(config: Config, session: Session, splits: dict[str, Split]) -> list["
     return solutions
 
 
-def _row(solution: "Solution", splits: dict[str, Split], seconds: float) -> dict[str, float]:
-    import numpy as np
+def _chosen(run: StoredRun) -> "Chosen":
+    from dlrun.models.lasso_file import unpack_chosen
 
-    accuracies = {
-        f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
-        for part, split in splits.items()
-    }
-    return {
-        "lambda": solution.penalty,
-        **accuracies,
-        "nonzero": int(np.count_nonzero(solution.coef)),
-        "objective": solution.objective,
-        "seconds": seconds,
-        "duality_gap": solution.duality_gap,
-    }
+    return unpack_chosen(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 def _solver(config: Config) -> "PathSolver":

@@ -1,15 +1,24 @@
 """IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.config.sections import ReviewsData
 from dlrun.declaration.network import Loaded
+from dlrun.declaration.predicting import Predictor, Words
 from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.reviews_predictor import ReviewsPredictor
 from dlrun.session import Session
+from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from dlrun.data.text import Ragged
+    from dlrun.training.objective import Objective
 
 
 class Data(ReviewsData):
@@ -82,11 +91,52 @@ class ImdbLstm(ReviewsExperiment[Config]):
         by_rows = config.model.skip_padding and lstm.missing() is None
         return 1 if by_rows else threads
 
+    def predictor(self, run: StoredRun, config: Config) -> "Predictor":
+        """A text's last words; what moves it is what each word changes when it is read."""
+        return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
+
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Ten reviews that are all padding, as in the lab's summary."""
         import torch
 
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
+
+
+class _Predictor(ReviewsPredictor):
+    by = "probability"
+
+    def __init__(self, network: Any, objective: "Objective", assets: dict[str, Any]) -> None:
+        super().__init__(assets)
+        self._network, self._objective = network, objective
+
+    def probabilities(self, reviews: "Ragged") -> "NDArray[np.float64]":
+        from dlrun.training.tested import probabilities
+
+        return probabilities(self._network, self._objective, self._sequences(reviews))
+
+    def explained(
+        self, words: Sequence[str], ids: "NDArray[np.int64]", towards: int
+    ) -> tuple[Words, Words]:
+        import numpy as np
+
+        from dlrun.data.text import Ragged
+        from dlrun.training.tested import probabilities
+
+        sequence = self._sequences(Ragged.from_ids([ids.tolist()], self.width - 3))
+        after = probabilities(self._network.after_each, self._objective, sequence[0])
+        values, count = after[:, towards], len(words)
+        moved = np.diff(values, prepend=values[0])[-count:].tolist()
+        return (
+            list(zip(words, moved, strict=True)),
+            list(zip(words, values[-count:].tolist(), strict=True)),
+        )
+
+    def _sequences(self, reviews: "Ragged") -> "Tensor":
+        import numpy as np
+        import torch
+
+        assert self.length is not None  # the run's
+        return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
 
 
 experiment = ImdbLstm()

@@ -112,3 +112,31 @@ class DenseNet(nn.Module):
         """Bags of words -> logits (batch,)."""
         logits: Tensor = self.layers(bags)
         return logits.squeeze(-1)
+
+    @torch.no_grad()
+    def words_alone(self, start: int) -> Tensor:
+        """By how much a word changes the logits of a bag that holds only `start`, (width, ...)."""
+        first = self._first
+        empty = first.weight[start] + first.bias
+        return self._after_first(empty + first.weight) - self._after_first(empty)
+
+    @torch.no_grad()
+    def words_left_out(self, ids: Tensor) -> Tensor:
+        """By how much each word moves the logits of the bag that these are, (n_ids, ...).
+
+        The difference to the logits of the bag without it; ids are distinct, (n_ids,).
+        """
+        first = self._first
+        rows = first.weight[ids]
+        sums = rows.sum(0) + first.bias
+        return self._after_first(sums) - self._after_first(sums - rows)
+
+    @property
+    def _first(self) -> BagLinear:
+        first = self.layers[0]
+        assert isinstance(first, BagLinear)  # the constructor's
+        return first
+
+    def _after_first(self, sums: Tensor) -> Tensor:
+        logits: Tensor = self.layers[1:](sums)
+        return logits.squeeze(-1)

@@ -7,7 +7,7 @@ At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinea
 in nats, summed over the rows. The lab's liblinear penalises the intercept b; `free` drops |b|.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -35,6 +35,35 @@ class Solution:
         """The linear predictor of each row, (n_rows,)."""
         values: Vector = X @ self.coef + self.intercept
         return values
+
+
+@dataclass(frozen=True)
+class Split:
+    """Bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
+
+    bags: Any
+    labels: Any
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """All that it holds."""
+        return self.bags.indices, self.bags.indptr, self.labels
+
+
+def measured(solution: Solution, splits: Mapping[str, Split], seconds: float) -> dict[str, float]:
+    """A solution's row of metrics.csv."""
+    accuracies = {
+        f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
+        for part, split in splits.items()
+    }
+    return {
+        "lambda": solution.penalty,
+        **accuracies,
+        "nonzero": int(np.count_nonzero(solution.coef)),
+        "objective": solution.objective,
+        "seconds": seconds,
+        "duality_gap": solution.duality_gap,
+    }
 
 
 class PathSolver(Protocol):

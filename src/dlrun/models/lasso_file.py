@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,25 @@ def unpack_path(content: bytes) -> tuple[sparse.csr_matrix, Vector]:
         intercepts: Vector = file["intercepts"]
     matrix.check_format(full_check=True)
     return matrix, intercepts
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One model of a path: coefficients (n_features,) and the intercept."""
+
+    coef: Vector
+    intercept: float
+
+    def decision(self, X: sparse.csr_matrix) -> Vector:
+        """The linear predictor of each row, (n_rows,)."""
+        values: Vector = X @ self.coef + self.intercept
+        return values
+
+
+def unpack_chosen(content: bytes, index: int) -> Chosen:
+    """One model of the path that `pack_path` was given."""
+    matrix, intercepts = unpack_path(content)
+    return Chosen(matrix[[index]].toarray()[0], float(intercepts[index]))
 
 
 def _npz(**arrays: Any) -> bytes:

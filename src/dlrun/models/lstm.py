@@ -78,6 +78,11 @@ class LSTMClassifier(nn.Module):
             last = self.lstm(self.embedding(sequences))[0][:, -1]
         return self.output(last).flatten()  # type: ignore[no-any-return]
 
+    def after_each(self, sequence: Tensor) -> Tensor:
+        """The logits after each of a review's ids, (time, ...), of the ids (time,)."""
+        logits: Tensor = self.output(self.lstm(self.embedding(sequence))[0])
+        return logits.squeeze(-1)
+
     def _by_rows(self, sequences: Tensor) -> bool:
         """Whether `lstm_rows` computes these reviews, rather than nn.LSTM.
 

@@ -1,6 +1,6 @@
 """A run opened again: read, drawn and used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +11,25 @@ from dlrun import session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.text import Layer
 from dlrun.config.validation import validate
+from dlrun.data.texts import read_text
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.runs.ending import number
 from dlrun.runs.html import table_and_figure
+from dlrun.screen import Screen
+from dlrun.stopping import Stop
 from dlrun.store.find import find_run
-from dlrun.store.folder import METRICS
+from dlrun.store.folder import METRICS, RunFolder
+from dlrun.store.steps import Steps
 from dlrun.store.stored import StoredRun, open_stored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
+
+    from dlrun.data.classified import Classified
+    from dlrun.declaration.predicting import Prediction, Predictor
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +87,40 @@ class Run(StoredRun):
         """The trained network, in eval mode, on the CPU. Raises DlrunError."""
         with self._reading():
             return self.experiment.network(self, self.config)
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """What makes predictions of new input. Raises DlrunError."""
+        with self._reading():
+            return self.experiment.predictor(self, self.config)
+
+    def predict(self, inputs: Sequence[str | Path]) -> "list[Prediction]":
+        """Predictions of texts, or of the files of texts (a Path) or images.
+
+        Raises DlrunError where the experiment cannot, or the run is not finished; DataError for a
+        file that is no text. An image that cannot be read has its error.
+        """
+        if self.predictor.reads == "text":
+            inputs = [read_text(one) if isinstance(one, Path) else one for one in inputs]
+        return self.predictor.predict(inputs, words=True) if inputs else []
+
+    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Classified":
+        """Its test set, classified again on the CPU; no file is written but prepared data.
+
+        Raises DlrunError as `predict`, or where the data are not there.
+        """
+        screen, stop = screen or Screen(quiet=True), Stop()
+        nowhere = RunFolder(self.folder, writes=False)
+        around = session.Session(
+            nowhere,
+            screen,
+            stop,
+            Steps(nowhere, screen, stop, self.record.id),
+            data_dir=session.data_dir(data_dir),
+            runs_dir=self.folder.parents[1],
+            threads=self.record.threads or 1,
+        )
+        return self.experiment.test(self, self.config, around)
 
     def draw(self) -> "dict[str, Figure]":
         """The figures anew, by their file names, from the run's files alone. Raises DlrunError."""

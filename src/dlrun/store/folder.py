@@ -126,11 +126,11 @@ class RunFolder:
 
     def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         """Write a whole CSV table."""
-        self.write_text(name, to_csv([columns, *rows]))
+        self.write(name, to_csv([columns, *rows]))
 
     def add_csv(self, name: str, rows: list[list[Any]]) -> None:
         """Append rows to a CSV table, all of them or nothing; see add_metrics."""
-        self._add(name, to_csv(rows).encode("utf-8", "backslashreplace"))
+        self._add(name, to_csv(rows))
 
     def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
         """Begin metrics.csv: its header and the rows so far; what else was there is dropped."""
@@ -216,6 +216,11 @@ def to_json(value: Mapping[str, Any]) -> str:
     return "\n".join(map(_escaped, text.split("\n"))) + "\n"
 
 
+def to_json_line(value: Mapping[str, Any]) -> str:
+    """A JSON object on one line, as `to_json` else."""
+    return _escaped(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain))
+
+
 def _escaped(line: str) -> str:
     """JSON's escapes for the characters that a terminal would obey; all others as they are."""
     if line.isprintable():
@@ -238,11 +243,11 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def to_csv(rows: list[list[Any]]) -> str:
-    """A CSV table as text; a file's name in it may hold bytes that are no UTF-8."""
+def to_csv(rows: list[list[Any]]) -> bytes:
+    """As text; a file's name in it may hold bytes that are no UTF-8."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
-    return stream.getvalue()
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _cell(value: Any) -> Any:
@@ -250,9 +255,10 @@ def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str):
-        value = "".join(
-            char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value
-        )
+        if not value.isprintable():
+            value = "".join(
+                char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in value
+            )
         return "'" + value if value.startswith(("=", "+", "-", "@")) else value
     return value
 

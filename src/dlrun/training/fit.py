@@ -3,8 +3,11 @@
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.accelerator import Report, check_batch, check_processes, run_on
@@ -18,6 +21,7 @@ from dlrun.training.data import ArrayData
 from dlrun.training.module import GroupedModule, NetworkModule
 from dlrun.training.objective import Objective
 from dlrun.training.packages import MisconfigurationException, pl
+from dlrun.training.tested import Tested
 
 if TYPE_CHECKING:
     from dlrun.config.sections import NetworkConfig
@@ -29,6 +33,19 @@ HUGE = 1e9  # where the first epoch has diverged already
 DECIDED = "DLRUN_DEVICE"  # tells the processes that help this one which device it chose
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a fit ends with.
+
+    metrics: the last epoch's and the test's. network: on the CPU. tested: the test's rows (see
+    Tested.finish), where they were asked for.
+    """
+
+    metrics: dict[str, float]
+    network: nn.Module
+    tested: NDArray[np.float64] | None
+
+
 class Fit:
     """One network, its data and what it is trained for.
 
@@ -38,6 +55,7 @@ class Fit:
         build: makes the untrained network; called again for every attempt.
         data: the batches.
         objective: loss and metrics.
+        predictions: whether the test's rows are wanted; then the objective has probabilities.
     """
 
     def __init__(
@@ -47,15 +65,15 @@ class Fit:
         build: Callable[[], nn.Module],
         data: ArrayData,
         objective: Objective,
+        *,
+        predictions: bool = False,
     ) -> None:
+        self._predictions = predictions
         self._config, self._session = config, session
         self._build, self._data, self._objective = build, data, objective
 
-    def run(self) -> tuple[dict[str, float], Report]:
-        """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings).
-
-        Returns the last epoch's and the test metrics, and the accelerator.
-        """
+    def run(self) -> tuple[Trained, Report]:
+        """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings)."""
         with self._session.phase("data"):
             self._fingerprint = self._data.fingerprint()
         decided = os.environ.get(DECIDED)
@@ -93,7 +111,7 @@ class Fit:
         kind = GroupedModule if self._data.grouped > 1 else NetworkModule
         return kind(self._build(), self._config.optimizer, self._objective)
 
-    def _attempt(self, device: str) -> dict[str, float]:
+    def _attempt(self, device: str) -> Trained:
         """The whole run on a device; the first attempt goes on from the checkpoint."""
         config, session, steps = self._config, self._session, self._session.steps
         epochs = config.trainer.max_epochs
@@ -104,6 +122,7 @@ class Fit:
         start = tensor_file.parse(found.state, session.folder.path) if found else None
         pl.seed_everything(config.seed, verbose=False)
         module = self._module()
+        module.tested = Tested(self._objective) if self._predictions else None
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = self._data.first_epoch = len(steps.rows)
@@ -137,12 +156,13 @@ class Fit:
                 raise
         metrics = module.test_metrics.finish()
         require_finite(metrics, "test")
+        tested = module.tested.finish(trainer.strategy.root_device) if module.tested else None
         if problem := diverged([row["train_loss"] for row in steps.rows]):
             session.screen.warn(problem)
-        weights = {name: value.cpu() for name, value in module.network.state_dict().items()}
-        session.keep(WEIGHTS, tensor_file.serialized(weights))
+        network = module.network.cpu()
+        session.keep(WEIGHTS, tensor_file.serialized(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
-        return last | metrics
+        return Trained(last | metrics, network, tested)
 
     def _check_share(self, trainer: pl.Trainer) -> None:
         """Raises ConfigError where the processes cannot share a batch, or a part of the data."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dlrun.training.objective import Objective
 from dlrun.training.packages import pl, torchmetrics
+from dlrun.training.tested import Tested
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
@@ -71,6 +72,7 @@ class NetworkModule(pl.LightningModule):
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
+        self.tested: Tested | None = None  # collects the test's rows, where they are asked for
 
     def forward(self, inputs: Any) -> Tensor:
         """Inputs -> outputs."""
@@ -87,11 +89,15 @@ class NetworkModule(pl.LightningModule):
 
     def test_step(self, batch: tuple[Any, Tensor], _: int) -> None:
         """Measure a test batch."""
-        self._step(self.test_metrics, batch)
+        self._step(self.test_metrics, batch, self.tested)
 
-    def _step(self, metrics: StageMetrics, batch: tuple[Any, Tensor]) -> Tensor:
+    def _step(
+        self, metrics: StageMetrics, batch: tuple[Any, Tensor], tested: Tested | None = None
+    ) -> Tensor:
         inputs, targets = batch
         outputs = self(inputs)
+        if tested is not None:
+            tested.add(outputs, targets)
         loss = self.objective.loss(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss

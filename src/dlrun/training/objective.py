@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,11 +17,14 @@ class Objective:
     loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
     predict: outputs -> predictions, which the metrics compare with the targets.
     metrics: makes the metrics by name; the name is that of the column: `accuracy`.
+    probabilities: outputs on the CPU -> float64 (batch, classes); None where the network tells no
+        classes apart.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor]
     metrics: Callable[[], dict[str, torchmetrics.Metric]]
+    probabilities: Callable[[Tensor], Tensor] | None = None
 
     def columns(self) -> list[str]:
         """The names of what a part of the data is measured by, the loss first."""
@@ -38,6 +42,7 @@ def classification(classes: int) -> Objective:
             metrics=lambda: {
                 "accuracy": torchmetrics.classification.BinaryAccuracy(validate_args=False)
             },
+            probabilities=_of_two,
         )
     return Objective(
         loss=F.cross_entropy,
@@ -47,7 +52,13 @@ def classification(classes: int) -> Objective:
                 classes, average="micro", validate_args=False
             )
         },
+        probabilities=lambda logits: logits.double().softmax(-1),
     )
+
+
+def _of_two(logits: Tensor) -> Tensor:
+    """Each by its own sigmoid: 1 - sigmoid would round the smaller one away."""
+    return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
 def regression() -> Objective:

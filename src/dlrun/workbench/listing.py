@@ -75,7 +75,7 @@ def list_runs(wanted: Wanted, runs_dir: Path | None) -> None:
     elif wanted.csv:
         keys = columns or [key for key in there[0].about if key != "interval"]
         rows = [[_plain(run.get(key)) for key in keys] for run in found]
-        screen.out.file.write(to_csv([keys, *rows]).replace("\r\n", "\n"))
+        screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
         _show(found, columns or list(COLUMNS), screen)
     if len(found) < len(there):

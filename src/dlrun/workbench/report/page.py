@@ -14,13 +14,12 @@ from markupsafe import Markup
 from rich.text import Text
 
 from dlrun import session
-from dlrun.disk import open_regular
+from dlrun.disk import open_regular, write_whole
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.ending import number
 from dlrun.runs.run import Run
 from dlrun.screen import Screen, counted
 from dlrun.store.find import newest_first
-from dlrun.store.folder import RunFolder
 from dlrun.workbench.report import charts, together
 from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.files import PHOTOGRAPHS_SHOWN
@@ -58,7 +57,7 @@ def report(
     ]
     page = render(chapters, note).encode()
     try:
-        RunFolder(out.parent).write(out.name, page)
+        write_whole(out, page)
     except OSError as error:
         raise ConfigError(f"--out {out}: {error.strerror}", "choose another") from None
     for one in chapters:
