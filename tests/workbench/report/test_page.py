@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,20 @@ def test_no_address_outside(forked: Dlrun, tmp_path: Path) -> None:
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 
+def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
+    a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
+    script = (
+        "import sys; from pathlib import Path; from dlrun.workbench.report.page import report\n"
+        "report([], Path('report.html'))\n"
+        "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
     labels = [f"class {n}" for n in range(100)]
@@ -154,4 +170,4 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
         )
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000
-    assert page.count("<blockquote>") >= 10 * 19
+    assert page.count("<blockquote>") == 10 * 20

@@ -82,7 +82,12 @@ def render(chapters: Sequence[Chapter], note: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, brief=brief, config=as_config, short=short, moment=moment
+        brief=brief,
+        certainty="{:.6g}".format,
+        config=as_config,
+        moment=moment,
+        number=number,
+        short=short,
     )
     return environment.get_template("page.html").render(
         chapters=chapters,
