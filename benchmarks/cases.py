@@ -85,13 +85,21 @@ class Setup:
 
     @functools.cache  # noqa: B019 (one Setup lives as long as the process)
     def settings(self, reviews: int = FULL) -> dict[str, object]:
-        """The config's values for an archive of so many training reviews, prepared by now."""
+        """The config's values for so many training reviews, prepared by now.
+
+        More than there are, the real ones over and over, come from CSV files.
+        """
         archive = self.source / "aclImdb_v1.tar.gz"
-        if reviews != FULL:
+        found: dict[str, object] = {"data.archive": archive}
+        if reviews > FULL:
+            folder = WORK / f"csv-{reviews}"
+            prepare("csvs", archive=archive, reviews=reviews, to=folder)
+            files = {f"data.{part}": folder / f"{part}.csv" for part in ("train", "test")}
+            found = {"data.source": "csv", **files}
+        elif reviews < FULL:
             made = WORK / f"aclImdb_{reviews}.tar.gz"
             prepare("archive", archive=archive, reviews=reviews, to=made)
-            archive = made
-        found: dict[str, object] = {"data.archive": archive}
+            found = {"data.archive": made}
         measure(fetch(self.data, found), WORK / "fetch.log")
         return found | {"data.validation": round(HELD_OUT * reviews)}
 
@@ -119,9 +127,9 @@ class Setup:
 
 
 def fetch(data: Path, settings: dict[str, object]) -> list[str]:
-    """The command that prepares an archive's arrays."""
-    archive = f"data.archive={settings['data.archive']}"
-    return [*DLRUN, "data", "fetch", "imdb", "--data-dir", str(data), "--set", archive]
+    """The command that prepares the reviews' arrays."""
+    sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    return [*DLRUN, "data", "fetch", "imdb", "--data-dir", str(data), *sets]
 
 
 def lab(script: str, *words: object) -> list[str]:

@@ -4,6 +4,7 @@ measure.prepare runs each step in a process of its own. A step whose result is t
 """
 
 import argparse
+import csv
 import io
 import json
 import random
@@ -77,28 +78,49 @@ def counts(args: argparse.Namespace) -> dict[str, int]:
     return found
 
 
-def archive(args: argparse.Namespace) -> None:
-    """An archive of `reviews` training reviews, half of them positive, and at most 25,000 test
-    reviews: a random part of the real ones, or all of them over and over.
-    """
-    if args.to.exists():
-        return
+def _texts(archive: Path) -> dict[tuple[str, str], list[bytes]]:
+    """The real reviews by part (train, test) and label (neg, pos), in random order."""
     texts: dict[tuple[str, str], list[bytes]] = {}
-    with tarfile.open(args.archive) as source:
+    with tarfile.open(archive) as source:
         for member in source:
             match = re.fullmatch(
                 r"(?:\./)?aclImdb/(train|test)/(pos|neg)/\d+_\d+\.txt", member.name
             )
             if match:
                 texts.setdefault(match.groups(), []).append(source.extractfile(member).read())
+    for _, group in sorted(texts.items()):
+        random.Random(0).shuffle(group)
+    return texts
+
+
+def csvs(args: argparse.Namespace) -> None:
+    """train.csv of `reviews` real reviews over and over, half of them positive, and test.csv."""
+    if args.to.exists():
+        return
+    texts = _texts(args.archive)
+    with _whole(args.to) as folder:
+        for part, wanted in (("train", args.reviews), ("test", 25_000)):
+            with (folder / f"{part}.csv").open("w", encoding="utf-8", newline="") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(["text", "label"])
+                for index in range(wanted):
+                    label = ("neg", "pos")[index % 2]
+                    group = texts[part, label]
+                    writer.writerow([group[index // 2 % len(group)].decode(), label])
+
+
+def archive(args: argparse.Namespace) -> None:
+    """An archive of a random part of the real reviews: `reviews` training reviews, half of them
+    positive, and as many test reviews.
+    """
+    if args.to.exists():
+        return
+    texts = _texts(args.archive)
     args.to.parent.mkdir(parents=True, exist_ok=True)
     temporary = args.to.with_name(f".{args.to.name}")
     with tarfile.open(temporary, "w:gz", compresslevel=1) as target:
         for (part, label), group in sorted(texts.items()):
-            random.Random(0).shuffle(group)
-            wanted = args.reviews if part == "train" else min(args.reviews, 25_000)
-            for index in range(wanted // 2):
-                text = group[index % len(group)]
+            for index, text in enumerate(group[: args.reviews // 2]):
                 member = tarfile.TarInfo(f"aclImdb/{part}/{label}/{index}_5.txt")
                 member.size = len(text)
                 target.addfile(member, io.BytesIO(text))
@@ -185,7 +207,7 @@ def objectives(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-STEPS = (arrays, counts, archive, photos, links, weights, objectives)
+STEPS = (arrays, counts, archive, csvs, photos, links, weights, objectives)
 
 
 def main() -> None:

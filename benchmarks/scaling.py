@@ -29,10 +29,10 @@ from measure import (
 )
 from run import note
 
-REVIEWS = [6_250, 12_500, 25_000, 50_000, 100_000]
+REVIEWS = [25_000, 50_000, 100_000, 200_000, 400_000]
 IMAGES = [100, 700, 5_000]
 EPOCHS = {"imdb-dense": 5, "imdb-lstm": 3}
-COLUMNS = ["experiment", "size", "seconds", "of", "process_seconds", "peak_mb", "others"]
+COLUMNS = ["experiment", "size", "threads", "seconds", "of", "process_seconds", "peak_mb", "others"]
 UNIT = {
     "imdb-dense": "epoch",
     "imdb-lstm": "epoch",
@@ -45,7 +45,7 @@ RESNET50_GFLOP = 8.18  # 4.09 G multiply-adds for 224 x 224 (torchvision's own f
 Point = dict[str, Any]
 
 
-def run_one(name: str, size: int, setup: Setup, runs: Path) -> Point:
+def run_one(name: str, size: int, setup: Setup, runs: Path, threads: str) -> Point:
     """One experiment at one size, in a new process."""
     folder = runs / f"{name}-{size}"
     more: tuple[str, ...] = ()
@@ -62,6 +62,7 @@ def run_one(name: str, size: int, setup: Setup, runs: Path) -> Point:
             read = our_path
         else:
             settings = settings | {"trainer.max_epochs": setup.epochs or EPOCHS[name]}
+    settings = settings | {"threads": threads}
     took = measure(dlrun(name, settings, folder, setup.data, *more), runs / f"{name}-{size}.txt")
     found = read(folder, took)
     unit = UNIT[name]
@@ -69,6 +70,7 @@ def run_one(name: str, size: int, setup: Setup, runs: Path) -> Point:
     point = {
         "experiment": name,
         "size": size,
+        "threads": threads,
         "seconds": seconds,
         "of": "all" if unit == "image" else unit,
         "process_seconds": took.seconds,
@@ -143,7 +145,9 @@ def table(points: list[Point]) -> str:
     for point in points:
         size = f"{point['size']:,}" + (" *" if (point["others"] or 0) > DISTURBED else "")
         numbers = [f"{point['seconds']:.3g}", point["of"], f"{point['process_seconds']:.3g}"]
-        lines.append([point["experiment"], size, *numbers, f"{point['peak_mb']:.0f}"])
+        lines.append(
+            [point["experiment"], size, point["threads"], *numbers, f"{point['peak_mb']:.0f}"]
+        )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
@@ -175,6 +179,7 @@ def main() -> int:
     parser.add_argument(
         "--size", action="append", type=int, help="instead of the usual (repeatable)"
     )
+    parser.add_argument("--threads", default="auto", help="of the CPU (default: auto)")
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
     parser.add_argument("--data", type=Path, default=os.environ.get("DLRUN_TEST_DATA"))
     args = parser.parse_args()
@@ -191,11 +196,11 @@ def main() -> int:
     for name in args.case or UNIT:
         sizes = IMAGES if name == "classify-images" else REVIEWS
         if args.quick:
-            sizes = [12, 36] if name == "classify-images" else sizes[:2]
+            sizes = [12, 36] if name == "classify-images" else [6_250, 12_500]
         sizes = args.size or sizes
         for size in sizes:
             try:
-                points.append(run_one(name, size, setup, runs))
+                points.append(run_one(name, size, setup, runs, args.threads))
             except FailedError as error:
                 note(f"{name} {size}: {error}")
                 failures.append(f"{name} {size}")
@@ -203,7 +208,7 @@ def main() -> int:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
             writer.writerows(points)
-    size = REVIEWS[0] if args.quick else 25_000
+    size = 6_250 if args.quick else 25_000
     about = machine.describe()
     lines = [table(points), "", bounds(points, prepare("counts", **setup.named(size)), size, speed)]
     lines += ["", f"{about['cores']} cores of {about['processor']}: {json.dumps(speed)}"]

@@ -27,6 +27,19 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all. Raises OSError."""
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def size_of(folder: Path) -> int:
     """Bytes of the files in a folder and below, as far as it can be read; links count nothing."""
     total = 0

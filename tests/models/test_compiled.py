@@ -13,6 +13,7 @@ import numba
 import pytest
 
 from dlrun.models.compiled import jit
+from dlrun.models.compiling import told
 from tests.conftest import Tally
 
 
@@ -145,3 +146,37 @@ def test_a_full_disk_is_no_hindrance(cache: Path) -> None:
     assert not list(cache.rglob("*.tmp.*"))
     assert compiled_anew()
     assert not compiled_anew()
+
+
+def test_it_is_told_once_that_code_is_really_compiled(cache: Path) -> None:
+    heard: list[bool] = []
+    for functions, expected in (((weighted, others), [True]), ((weighted, others), [])):
+        heard.clear()
+        with told(heard.append):
+            for function in functions:
+                compiled_anew(function)
+        assert heard == expected
+    the(cache, "nbc").write_bytes(b"")
+    with told(heard.append):
+        compiled_anew()
+    assert heard == [True]
+    with told(heard.append):
+        pass
+    assert compiled_anew(lambda a, b: 3.0 * a + 0.25 * b) and heard == [True]  # nobody listens
+
+
+def test_where_no_folder_can_be_written_every_process_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
+    (tmp_path / "__pycache__").touch()
+    module = tmp_path / "module.py"
+    module.write_text("def weighted(a, b):\n    return 3.0 * a + 0.25 * b\n")
+    names: dict[str, Any] = {"__name__": "module"}
+    exec(compile(module.read_text(), str(module), "exec"), names)
+    heard: list[bool] = []
+    for _ in range(2):
+        with told(heard.append):
+            assert compiled_anew(names["weighted"])
+    assert heard == [False, False]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import clean_environment, smoke
+from tests.conftest import Dlrun, clean_environment, smoke
 
 
 def said(*code: str) -> list[str]:
@@ -43,9 +43,13 @@ def test_nothing_is_said_of_what_is_there_or_to_whom_it_is_quiet() -> None:
 
 @pytest.mark.parametrize(
     ("name", "loaded"),
-    [("imdb-dense", "torch and lightning"), ("imdb-lasso", None), ("classify-images", "torch")],
+    [
+        ("imdb-dense", ["torch", "lightning"]),
+        ("imdb-lasso", []),
+        ("classify-images", ["torch"]),
+    ],
 )
-def test_a_command_says_at_once_what_it_does(tmp_path: Path, name: str, loaded: str | None) -> None:
+def test_a_command_says_at_once_what_it_does(tmp_path: Path, name: str, loaded: list[str]) -> None:
     command = [sys.executable, "-m", "dlrun", *smoke(name), "--runs-dir", str(tmp_path)]
     environment = clean_environment()
     started = time.perf_counter()
@@ -59,7 +63,19 @@ def test_a_command_says_at_once_what_it_does(tmp_path: Path, name: str, loaded: 
     seconds = time.perf_counter() - started
     assert process.returncode == 0
     assert lines[0].startswith(("run folder: ", "loading "))
-    assert [line for line in lines if line.startswith("loading ")] == (
-        [f"loading {loaded}\n"] if loaded else []
-    )
+    assert [line.split()[1:] for line in lines if line.startswith("loading ")] == [
+        [package] for package in loaded
+    ]
     assert waited < seconds / 2  # 0.2-0.3 s of 1.6 to 3.1 s
+
+
+@pytest.mark.parametrize("name", ["imdb-lasso", "imdb-lstm"])
+def test_only_a_machines_first_run_says_that_it_compiles(
+    dlrun: Dlrun, tmp_path: Path, name: str
+) -> None:
+    said = []
+    for _ in range(2):
+        done = dlrun(*smoke(name), NUMBA_CACHE_DIR=str(tmp_path / "numba"))
+        assert done.returncode == 0, done.stderr
+        said.append([line for line in done.stderr.splitlines() if line.startswith("compiling")])
+    assert said == [["compiling for this machine, some seconds (once)"], []]

@@ -1,5 +1,6 @@
 """`dlrun runs list`, `show`, `compare`, `clean` and `check`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -71,6 +72,27 @@ def show(
     from dlrun.workbench.showing import show  # needs pydantic
 
     show(run, runs_dir, as_json=json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", help="Each by folder, name or suffix, latest."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="F.png", help="Their curves over each other.")
+    ] = None,
+    runs_dir: opt.RunsDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Show what differs between runs, and their metrics side by side, the best of each marked *.
+
+    Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
+    """
+    from dlrun.workbench.comparing import compare  # needs pydantic
+
+    compare(runs, out, runs_dir)
 
 
 @app.command()

@@ -14,10 +14,13 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import caching, serialize
 
+from dlrun.models.compiling import tell
+
 F = TypeVar("F", bound=Callable[..., Any])
 # Any: numba's older versions have no types at all, its newer ones have half.
 NumbaCode: Any = caching.CompileResultCacheImpl
 NumbaCache: Any = caching.FunctionCache
+NumbaNullCache: Any = caching.NullCache
 dumps: Any = serialize.dumps
 
 
@@ -28,9 +31,10 @@ def jit(function: F) -> F:
     than scalar loads when they follow scattered stores.
     """
     compiled: Any = numba.njit(nogil=True)(function)
-    # RuntimeError: neither the package's folder nor the user's can be written.
-    with contextlib.suppress(RuntimeError):
+    try:
         compiled._cache = _Cache(function)  # as `cache=True` does with numba's own
+    except RuntimeError:  # neither the package's folder nor the user's can be written
+        compiled._cache = _Nowhere()
     return cast(F, compiled)
 
 
@@ -70,14 +74,25 @@ class _Cache(NumbaCache):  # type: ignore[misc]
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """The compiled function, or None."""
+        found = None
         try:
-            return super().load_overload(signature, target_context)
+            found = super().load_overload(signature, target_context)
         except Exception:  # a damaged file can raise anything
             with contextlib.suppress(OSError):
                 self.flush()
-            return None
+        if found is None:
+            tell(True)
+        return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
         """Keep it, where the disk is neither full nor read-only."""
         with contextlib.suppress(Exception):
             super().save_overload(signature, compiled)
+
+
+class _Nowhere(NumbaNullCache):  # type: ignore[misc]
+    """Keeps nothing: every process compiles."""
+
+    def load_overload(self, signature: Any, target_context: Any) -> None:
+        """None."""
+        tell(False)

@@ -1,4 +1,4 @@
-"""Say which large package is being loaded: that takes seconds, on a new machine many."""
+"""Say what takes seconds: loading a large package, compiling for a machine's first run."""
 
 import contextlib
 import sys
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 
+from dlrun.models.compiling import told
 from dlrun.screen import Screen
 
 LARGE = ("torch", "lightning")  # each loads those before it
@@ -31,10 +32,19 @@ class _Announcer(MetaPathFinder):
 
 @contextlib.contextmanager
 def announced(screen: Screen) -> Iterator[None]:
-    """In this block a large package that is not there yet is named as it is loaded, by whomever."""
+    """In this block a large package that is not there yet is named as it is loaded, by whomever.
+
+    So is, once, that something is compiled.
+    """
+
+    def compiling(kept: bool) -> None:
+        often = "once" if kept else "every run: no folder can be written"
+        screen.note(f"compiling for this machine, some seconds ({often})")
+
     announcer = _Announcer(screen)
     sys.meta_path.insert(0, announcer)
     try:
-        yield
+        with told(compiling):
+            yield
     finally:
         sys.meta_path.remove(announcer)

@@ -27,8 +27,8 @@ def _standing_in() -> Iterator[None]:
 
 
 with _standing_in():
+    import lightning.pytorch as pl
     import torchmetrics
-import lightning.pytorch as pl  # noqa: E402 (it imports torchmetrics)
-from lightning.fabric.utilities.exceptions import MisconfigurationException  # noqa: E402
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 __all__ = ["MisconfigurationException", "pl", "torchmetrics"]

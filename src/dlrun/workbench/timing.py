@@ -30,14 +30,14 @@ FIGURE = "accelerators.png"
 def accelerators(experiment: str | None, options: Options) -> None:
     """List the devices; time the experiment on those that are there; write CSV and figure."""
     screen = Screen(quiet=options.quiet)
+    if experiment is None and (options.config or options.overrides):
+        raise ConfigError(
+            "--config and --set are of an experiment, and none is named",
+            f"dlrun accelerators {registry.names()[0]} ...",
+        )
     with announced(screen):
         reasons = {device: missing(device) for device in DEVICES}
     if experiment is None:
-        if options.config or options.overrides:
-            raise ConfigError(
-                "--config and --set are of an experiment, and none is named",
-                f"dlrun accelerators {registry.names()[0]} ...",
-            )
         screen.show(_table([[device, not why, None, None, why] for device, why in reasons.items()]))
         return
     config = resolve(experiment, options)
