@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import harness
 from tests.conftest import Dlrun, smoke
 from tests.store.making import a_run
 from tests.workbench.report.told import a_classification, a_picture
@@ -108,6 +109,14 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     (run.folder / "results.json").write_text("{")
     done = forked("report", run.folder)
     assert done.returncode == 1 and "cannot be read" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
+    harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "--out report.html: ")
+    assert len((tmp_path / "report.html").read_text()) < 100
+    assert not list(tmp_path.glob(".new-*"))
 
 
 def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:

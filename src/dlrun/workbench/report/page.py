@@ -37,7 +37,8 @@ def report(
 ) -> None:
     """Write a page about runs: those that are named, or the newest finished ones.
 
-    Raises ConfigError where there is no run, or `out` cannot be written or is something else's.
+    Raises ConfigError where there is no such run, or `out` is something else's; DlrunError where a
+    named run's record is damaged, or the page cannot be written.
     """
     screen = Screen()
     _check(out, force=force)
@@ -60,7 +61,7 @@ def report(
     try:
         RunFolder(out.parent).write(out.name, page)
     except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}", "choose another") from None
+        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
     for one in chapters:
         for problem in one.problems:
             screen.warn(problem)
