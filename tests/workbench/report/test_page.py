@@ -3,10 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests import harness
 from tests.conftest import Dlrun, smoke
 from tests.store.making import a_run
 from tests.workbench.report.told import a_classification, a_picture
@@ -108,6 +111,14 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     assert done.returncode == 1 and "cannot be read" in done.stderr
 
 
+def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
+    harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "--out report.html: ")
+    assert len((tmp_path / "report.html").read_text()) < 100
+    assert not list(tmp_path.glob(".new-*"))
+
+
 def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
     mistake = {"row": 1, "label": HOSTILE, "predicted": "b", "probability": 1, "text": HOSTILE}
     a_classification(
@@ -137,6 +148,20 @@ def test_no_address_outside(forked: Dlrun, tmp_path: Path) -> None:
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
 
 
+def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
+    a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
+    script = (
+        "import sys; from pathlib import Path; from dlrun.workbench.report.page import report\n"
+        "report([], Path('report.html'))\n"
+        "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
     labels = [f"class {n}" for n in range(100)]
@@ -154,4 +179,4 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
         )
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000
-    assert page.count("<blockquote>") >= 10 * 19
+    assert page.count("<blockquote>") == 10 * 20

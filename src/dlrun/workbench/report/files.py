@@ -20,6 +20,7 @@ WORDS_SHOWN = 12
 PHOTOGRAPHS_SHOWN = 24
 SHORTEST, LONGEST = 300, 4000  # characters that are shown of a mistake's text
 AROUND = 200  # characters of the page around a mistake
+CUT = " […]"
 
 Weights = list[tuple[str, float]]
 
@@ -77,7 +78,7 @@ def mistakes(run: StoredRun, room: int) -> list[Mistake]:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise DataError(f"{MISTAKES}: not what a run writes: {where}: {fault['msg']}") from None
-    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - AROUND))
+    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - AROUND - len(CUT)))
     shown = [one.model_copy(update={"text": _cut(one.text, most)}) for one in found]
     sizes = (AROUND + len(one.text or "") + len(one.picture) for one in shown)
     return [one for one, size in zip(shown, sizes, strict=True) if (room := room - size) >= 0]
@@ -114,7 +115,7 @@ def photographs(run: StoredRun, room: int) -> list[Photograph]:
 
 
 def _cut(text: str | None, most: int) -> str | None:
-    return text if text is None or len(text) <= most else f"{text[:most]} […]"
+    return text if text is None or len(text) <= most else f"{text[:most]}{CUT}"
 
 
 def _pictures(run: StoredRun, room: int) -> Iterator[str]:

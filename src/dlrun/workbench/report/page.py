@@ -36,7 +36,8 @@ def report(
 ) -> None:
     """Write a page about runs: those that are named, or the newest finished ones.
 
-    Raises ConfigError where there is no run, or `out` cannot be written or is something else's.
+    Raises ConfigError where there is no such run, or `out` is something else's; DlrunError where a
+    named run's record is damaged, or the page cannot be written.
     """
     screen = Screen()
     _check(out, force=force)
@@ -59,7 +60,7 @@ def report(
     try:
         write_whole(out, page)
     except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}", "choose another") from None
+        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
     for one in chapters:
         for problem in one.problems:
             screen.warn(problem)
@@ -81,7 +82,12 @@ def render(chapters: Sequence[Chapter], note: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=number, brief=brief, config=as_config, short=short, moment=moment
+        brief=brief,
+        certainty="{:.6g}".format,
+        config=as_config,
+        moment=moment,
+        number=number,
+        short=short,
     )
     return environment.get_template("page.html").render(
         chapters=chapters,

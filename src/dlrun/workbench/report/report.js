@@ -4,7 +4,7 @@
 
 const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
 
-// Sorting: a button in each heading; numbers first where a column has any, empty cells last.
+// Sorting: a button in each heading; columns of numbers by their first number, empty cells last.
 const table = document.getElementById("all-runs");
 const body = table.tBodies[0];
 
