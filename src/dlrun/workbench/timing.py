@@ -30,15 +30,14 @@ FIGURE = "accelerators.png"
 def accelerators(experiment: str | None, options: Options) -> None:
     """List the devices; time the experiment on those that are there; write CSV and figure."""
     screen = Screen(quiet=options.quiet)
-    if experiment is None and (options.config or options.overrides):
-        raise ConfigError(
-            "--config and --set are of an experiment, and none is named",
-            f"dlrun accelerators {registry.names()[0]} ...",
-        )
-    with announced(screen):
-        reasons = {device: missing(device) for device in DEVICES}
     if experiment is None:
-        screen.show(_table([[device, not why, None, None, why] for device, why in reasons.items()]))
+        if options.config or options.overrides:
+            raise ConfigError(
+                "--config and --set are of an experiment, and none is named",
+                f"dlrun accelerators {registry.names()[0]} ...",
+            )
+        there = _missing(screen).items()
+        screen.show(_table([[device, not why, None, None, why] for device, why in there]))
         return
     config = resolve(experiment, options)
     if not isinstance(config, NetworkConfig):
@@ -48,6 +47,7 @@ def accelerators(experiment: str | None, options: Options) -> None:
             f"{experiment} trains no network, so there is no epoch to time",
             f"choose one of {', '.join(timed)}",
         )
+    reasons = _missing(screen)
     record = RunFolder.claim(session.runs_dir(options.runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
@@ -79,6 +79,12 @@ def accelerators(experiment: str | None, options: Options) -> None:
     screen.show(Text(f"{experiment}: {data}"))
     for name in ("accelerators.csv", FIGURE):
         screen.show(Text(str(record.path / name)))
+
+
+def _missing(screen: Screen) -> dict[str, str | None]:
+    """Why each device is not there; None for those that are."""
+    with announced(screen):  # needs torch
+        return {device: missing(device) for device in DEVICES}
 
 
 def _timed(experiment: str, device: str, options: Options, into: Path) -> Run:
