@@ -14,7 +14,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from dlrun import __version__
-from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, runs, usage
+from dlrun.cli import (
+    accelerators,
+    completion,
+    config,
+    data,
+    demo,
+    experiment,
+    new,
+    resume,
+    runs,
+    usage,
+)
 from dlrun.cli.app import App, Group
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
@@ -99,6 +110,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show loses no result
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    completion.join_settings()
     for problem in registry.problems():
         Screen().warn(problem)
     for entry in TAKEN:

@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dlrun.cli import completion
 from dlrun.declaration import registry
 
 
 def _set(meaning: str) -> Any:
-    return typer.Option("--set", metavar="KEY=VALUE", help=meaning)
+    return typer.Option(
+        "--set", metavar="KEY=VALUE", help=meaning, autocompletion=completion.settings
+    )
 
 
 ExperimentName = typer.Argument(
@@ -22,6 +25,7 @@ Run = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest.",
+        autocompletion=completion.runs,
     ),
 ]
 ConfigFiles = Annotated[
