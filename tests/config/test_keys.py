@@ -1,7 +1,8 @@
 import pytest
 
-from dlrun.config.keys import all_keys, meant
+from dlrun.config.keys import all_keys, choices, meant
 from dlrun.config.schema import Section
+from dlrun.config.sections import NetworkConfig
 from dlrun.declaration import registry
 
 
@@ -46,3 +47,21 @@ def test_what_a_wrong_key_probably_means(wrong: str, right: str | None) -> None:
 def test_a_sibling_comes_before_the_same_key_elsewhere() -> None:
     assert meant(["optimizer", "seeds"], Outer) == "seed"
     assert meant(["optimizer", "max_epoch"], Outer) == "optimizer.max_epochs"
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("accelerator", ["auto", "cpu", "cuda", "mps"]),
+        ("fallback", ["true", "false"]),
+        ("threads", ["auto"]),
+        ("optimizer.name", ["rmsprop", "adam", "adamw", "sgd"]),
+        ("trainer.devices", ["auto"]),
+        ("seed", []),
+        ("seed.x", []),
+        ("optimizer", []),
+        ("nothing.x", []),
+    ],
+)
+def test_the_values_that_a_type_lists(key: str, expected: list[str]) -> None:
+    assert choices(NetworkConfig, key) == expected

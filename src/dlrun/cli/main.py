@@ -16,6 +16,7 @@ import typer
 from dlrun import __version__
 from dlrun.cli import (
     accelerators,
+    completion,
     config,
     data,
     demo,
@@ -115,6 +116,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show loses no result
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    completion.join_settings()
     for problem in registry.problems():
         Screen().warn(problem)
     for entry in TAKEN:

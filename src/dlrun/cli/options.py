@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from dlrun.cli import completion
 from dlrun.declaration import registry
 
 
 def _set(meaning: str) -> Any:
-    return typer.Option("--set", metavar="KEY=VALUE", help=meaning)
+    return typer.Option(
+        "--set", metavar="KEY=VALUE", help=meaning, autocompletion=completion.settings
+    )
 
 
 ExperimentName = typer.Argument(
@@ -18,7 +21,7 @@ ExperimentName = typer.Argument(
     autocompletion=registry.names,
 )
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.runs)]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(

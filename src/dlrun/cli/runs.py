@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from dlrun.cli import completion
 from dlrun.cli import options as opt
 from dlrun.cli.app import App
 
 app = App(help="Look after the runs that are there.", no_args_is_help=True)
 
 Experiment = Annotated[
-    str | None, typer.Argument(metavar="EXPERIMENT", help="Only its runs; default all.")
+    str | None,
+    typer.Argument(
+        metavar="EXPERIMENT",
+        help="Only its runs; default all.",
+        autocompletion=completion.experiments,
+    ),
 ]
 States = Annotated[
     list[str] | None,
@@ -78,7 +84,11 @@ def show(
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", help="Each by folder, name or suffix, latest."),
+        typer.Argument(
+            metavar="RUN",
+            help="Each by folder, name or suffix, latest.",
+            autocompletion=completion.runs,
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="F.png", help="Their curves over each other.")
@@ -138,7 +148,10 @@ def clean(
 @app.command()
 def check(
     run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: all of them.")
+        str | None,
+        typer.Argument(
+            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=completion.runs
+        ),
     ] = None,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,

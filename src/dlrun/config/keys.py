@@ -2,6 +2,8 @@
 
 import difflib
 from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 from dlrun.config.schema import Section
 
@@ -12,6 +14,30 @@ def all_keys(schema: type[Section], prefix: str = "") -> Iterator[str]:
         yield prefix + name
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from all_keys(field.annotation, f"{prefix}{name}.")
+
+
+def choices(schema: type[Section], key: str) -> list[str]:
+    """The values that a key's type lists, as YAML spells them; none where it lists none."""
+    name, _, rest = key.partition(".")
+    field = schema.model_fields.get(name)
+    if field is None:
+        return []
+    kind = field.annotation
+    if rest:
+        return choices(kind, rest) if isinstance(kind, type) and issubclass(kind, Section) else []
+    return list(_listed(kind))
+
+
+def _listed(kind: object) -> Iterator[str]:
+    if kind is bool:
+        yield from ("true", "false")
+    elif kind is NoneType:
+        yield "null"
+    elif get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    else:
+        for part in get_args(kind) if get_origin(kind) in (Union, UnionType) else ():
+            yield from _listed(part)
 
 
 def meant(path: Sequence[str], schema: type[Section]) -> str | None:

@@ -71,6 +71,10 @@ class Experiment(ABC, Generic[C]):
         """How many steps (epochs, lambdas) the config asks for; None where it does not say."""
         return None
 
+    def suggested(self, key: str) -> list[str]:
+        """Values that a shell may offer for a key, where its type lists none; quick, no torch."""
+        return []
+
     def network(self, run: StoredRun, config: C) -> "nn.Module":
         """The trained network of a run, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")

@@ -104,6 +104,12 @@ class ClassifyImages(Experiment[Config]):
         _files(config)
         pretrained.check(config.model)
 
+    def suggested(self, key: str) -> list[str]:
+        """The models' names."""
+        from dlrun.models import names
+
+        return names.names() if key == "model.name" else []
+
     def run(self, config: Config, session: Session) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         import torch  # slow imports come once a run begins
@@ -207,11 +213,11 @@ class ClassifyImages(Experiment[Config]):
 
 def _load(config: Config, session: Session) -> "Pretrained":
     from dlrun.data.weights import obtain_weights
-    from dlrun.models import pretrained
+    from dlrun.models import names, pretrained
 
     if url := pretrained.url(config.model):
         instead = (
-            f"`--set model.name={pretrained.BUNDLED}` runs the network that the extra `offline` "
+            f"`--set model.name={names.BUNDLED}` runs the network that the extra `offline` "
             "carries, without a download"
         )
         obtain_weights(url, pretrained.cache(), session.screen, instead)

@@ -17,8 +17,8 @@ from torchvision.transforms._presets import ImageClassification
 from dlrun.disk import read_regular
 from dlrun.errors import ConfigError, DataError, first_line, nearest
 from dlrun.models import tensor_file
+from dlrun.models.names import BUNDLED
 
-BUNDLED = "efficientnet-lite0"  # carried by the packages of the extra `offline`
 LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
 
 Transform = Callable[[Image.Image], Tensor]

@@ -1,0 +1,109 @@
+"""What a shell may offer for a word that is being typed. It cannot wait: no torch, no checks."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from dlrun.declaration import registry
+
+BASH = ("_DLRUN_COMPLETE", "complete_bash")
+KEY = "_DLRUN_COMPLETED_KEY"  # bash: the key before the `=` whose value is being typed
+NEWEST = 100  # runs that are offered
+
+
+def join_settings() -> None:
+    """bash takes `--set KEY=VALUE` for three words; make them one before typer reads them.
+
+    Of the one that is being typed only the value is left, for bash replaces only that.
+    """
+    if os.environ.get(BASH[0]) != BASH[1]:
+        return
+    words = os.environ.get("COMP_WORDS", "").split("\n")
+    at = int(os.environ.get("COMP_CWORD", "0"))
+    before, typed = words[:at], "".join(words[at : at + 1])
+    joined: list[str] = []
+    for word in before:
+        if joined and (word == "=" or joined[-1].endswith("=")) and "--set" in joined[-2:-1]:
+            joined[-1] += word
+        else:
+            joined.append(word)
+    if typed == "=" and "--set" in joined[-2:-1]:
+        joined[-1], typed = f"{joined[-1]}=", ""
+    if joined and joined[-1].endswith("=") and "--set" in joined[-2:-1]:
+        os.environ[KEY] = joined.pop()[:-1]
+    os.environ["COMP_WORDS"] = "\n".join([*joined, typed])
+    os.environ["COMP_CWORD"] = str(len(joined))
+
+
+def runs(ctx: typer.Context) -> list[str]:
+    """Runs by their suffixes and names, the newest first, and what `latest` may stand for."""
+    from dlrun.store.find import suffix  # needs pydantic
+
+    folders = _folders(ctx)
+    experiments = sorted({folder.parent.name for folder in folders})
+    latest = ["latest", *(f"{name}/latest" for name in experiments)] if folders else []
+    newest = folders[:NEWEST]
+    return [*latest, *(suffix(folder) for folder in newest), *(folder.name for folder in newest)]
+
+
+def experiments(ctx: typer.Context) -> list[str]:
+    """The experiments that there are runs of."""
+    return sorted({folder.parent.name for folder in _folders(ctx)})
+
+
+def settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The keys of an experiment's config, each with `=`; after that the values that there are."""
+    with contextlib.suppress(Exception):  # whatever is wrong: the command itself will say it
+        return list(_settings(ctx, incomplete))
+    return []
+
+
+def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    from dlrun.config.keys import choices  # needs pydantic
+    from dlrun.config.text import flat, read_file
+
+    name = _experiment(ctx)
+    key, equals, _ = incomplete.partition("=")
+    if asked := os.environ.get(KEY):
+        key = asked
+    if not (asked or equals):
+        keys = flat(read_file(registry.entry(name).defaults).values)
+        if "run" in ctx.params:
+            from dlrun.declaration.experiment import HOW
+
+            keys = dict.fromkeys(sorted(registry.load(name).may_change | HOW))
+        yield from (f"{one}=" for one in keys if not one.startswith("reference."))
+        return
+    experiment = registry.load(name)
+    values = experiment.suggested(key) or choices(experiment.schema, key)
+    yield from (value if asked else f"{key}={value}" for value in values)
+
+
+def _experiment(ctx: typer.Context) -> str:
+    """The command's own name, its argument, or the experiment of its run."""
+    if ctx.info_name in registry.names():
+        return ctx.info_name
+    word = str(ctx.args[0])  # with an option that has no value yet no argument is parsed
+    if "run" not in ctx.params:
+        return word
+    from dlrun.store.find import find_run
+    from dlrun.store.stored import open_stored
+
+    return open_stored(find_run(word, _runs_dir(ctx))).record.experiment
+
+
+def _folders(ctx: typer.Context) -> list[Any]:
+    from dlrun.store.find import newest_first
+
+    with contextlib.suppress(Exception):
+        return newest_first(_runs_dir(ctx))
+    return []
+
+
+def _runs_dir(ctx: typer.Context) -> Any:
+    from dlrun import session
+
+    return session.runs_dir(ctx.params.get("runs_dir"))

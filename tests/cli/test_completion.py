@@ -1,0 +1,93 @@
+"""What a shell offers, asked for by a real bash."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torchvision
+
+from dlrun.models.names import BUNDLED, names
+from tests.conftest import NETWORKS, clean_environment
+from tests.workbench.many import EXPERIMENT, a_whole_run
+
+SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"
+DLRUN = f"""#!{sys.executable}
+import atexit, sys
+atexit.register(lambda: print(*{SLOW} & set(sys.modules)) if {SLOW} & set(sys.modules) else None)
+sys.argv[0] = "dlrun"
+from dlrun.cli.main import main
+main()
+"""
+Offered = Callable[..., list[str]]
+
+
+@pytest.fixture
+def offered(tmp_path: Path) -> Offered:
+    """The completions of the last of some words, as bash splits them at `=`."""
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash")
+    command = tmp_path / "bin" / "dlrun"
+    command.parent.mkdir()
+    command.write_text(DLRUN)
+    command.chmod(0o755)
+    environment = clean_environment()
+    environment["PATH"] = f"{command.parent}:{environment['PATH']}"
+    a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-ab12")
+
+    def ask(*words: str) -> list[str]:
+        quoted = " ".join(f'"{word}"' for word in ("dlrun", *words))
+        shown = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION=1 dlrun --show-completion bash"
+        script = (
+            f'eval "$({shown})"\n'
+            f"COMP_WORDS=({quoted}); COMP_CWORD={len(words)}\n"
+            '_dlrun_completion dlrun; printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(
+            [bash, "-c", script],
+            capture_output=True, text=True, check=True, cwd=tmp_path, env=environment,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    return ask
+
+
+def test_runs(offered: Offered) -> None:
+    every = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
+    for command in (["resume"], ["runs", "show"], ["runs", "check"], ["runs", "compare", "x"]):
+        assert offered(*command, "") == every
+    assert offered("resume", "2026") == ["20260101T000000Z-ab12"]
+    assert offered("runs", "list", "") == [EXPERIMENT]
+    assert offered("runs", "list", "--runs-dir", "nowhere", "") == []
+
+
+def test_keys(offered: Offered) -> None:
+    keys = ["optimizer.name=", "optimizer.lr="]
+    assert offered(EXPERIMENT, "--set", "opt") == keys
+    assert offered("config", EXPERIMENT, "--set", "opt") == keys
+    assert offered(EXPERIMENT, "--set", "seed", "=", "3", "--set", "opt") == keys
+    changeable = offered("resume", "ab12", "--set", "")
+    assert "trainer.max_epochs=" in changeable and "optimizer.lr=" not in changeable
+    assert offered("resume", "gone", "--set", "") == []
+
+
+def test_values(offered: Offered) -> None:
+    assert offered(EXPERIMENT, "--set", "optimizer.name", "=", "ad") == ["adam", "adamw"]
+    assert len(offered(EXPERIMENT, "--set", "optimizer.name", "=")) == 4
+    assert offered(EXPERIMENT, "--set", "fallback=") == ["fallback=true", "fallback=false"]
+    assert offered(NETWORKS[1], "--set", "seed", "=", "") == []
+    assert offered(NETWORKS[1], "--set", "no.such.key", "=", "") == []
+
+
+def test_model_names(offered: Offered) -> None:
+    found = offered("classify-images", "--set", "model.name", "=", "resnet")
+    assert "resnet50" in found and all(name.startswith("resnet") for name in found)
+
+
+def test_the_names_are_torchvisions() -> None:
+    every = torchvision.models.list_models(module=torchvision.models)
+    assert names() == [*sorted(every), BUNDLED]
