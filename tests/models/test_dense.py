@@ -101,3 +101,9 @@ def test_initial_weights_have_nn_linears_range() -> None:
 
 def test_one_logit_for_each_review() -> None:
     assert DenseNet(30, [8]).forward(torch.zeros(5, 30)).shape == (5,)
+
+
+def test_more_than_two_classes_have_a_logit_each() -> None:
+    bags = Bags(BagMatrix(matrix(4, 9)), np.arange(4))
+    assert DenseNet(9, [3], 5)(bags).shape == (4, 5)
+    assert DenseNet(9, [3])(bags).shape == (4,)

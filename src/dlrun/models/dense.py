@@ -96,19 +96,26 @@ class _BagSum(torch.autograd.Function):
 
 
 class DenseNet(nn.Module):
-    """Dense layers with a ReLU after each but the last, which gives one logit."""
+    """Dense layers with a ReLU after each but the last, which gives the logits.
+
+    Args:
+        width: ids that a bag can hold.
+        hidden: units of the layers before the last.
+        classes: that are told apart; two need one logit.
+    """
 
     own_optimizers: ClassVar = {"rmsprop": rmsprop.rmsprop} if rmsprop else {}
 
-    def __init__(self, width: int, hidden: list[int]) -> None:
+    def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
         super().__init__()
-        sizes = [*hidden, 1]
+        self._binary = classes == 2
+        sizes = [*hidden, 1 if classes == 2 else classes]
         layers: list[nn.Module] = [BagLinear(width, sizes[0])]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
-        """Bags of words -> logits (batch,)."""
+        """Bags of words -> logits (batch,), of more than two classes (batch, classes)."""
         logits: Tensor = self.layers(bags)
-        return logits.squeeze(-1)
+        return logits.squeeze(-1) if self._binary else logits
