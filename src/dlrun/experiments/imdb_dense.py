@@ -61,7 +61,7 @@ class ImdbDense(ReviewsExperiment[Config]):
         """The untrained network."""
         from dlrun.models.dense import DenseNet
 
-        return DenseNet(assets["width"], config.model.hidden)
+        return DenseNet(assets["width"], config.model.hidden, len(assets["labels"]))
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Empty reviews, all the same zero; no more than a layer's outputs have memory for."""
