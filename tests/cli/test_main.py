@@ -91,7 +91,7 @@ def test_all_faults_at_once_with_file_line_key_and_the_right_name(
         "4 faults",
         "mine.yaml:2: optimiser: unknown key; did you mean 'optimizer'?",
         "mine.yaml:5: trainer.max_epochs: expected a whole number, got 'ten'",
-        "mine.yaml:6: data.source: expected 'stanford', 'keras' or 'sample', got 'keraz'",
+        "mine.yaml:6: data.source: expected 'stanford', 'keras', 'sample', 'csv' or 'folder'",
         "did you mean 'keras'?",
         "--set batch_size=0: batch_size: expected a value greater than or equal to 1, got 0",
     ):

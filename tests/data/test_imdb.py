@@ -56,6 +56,12 @@ def archive_of(
 def config(**changes: Any) -> ReviewsData:
     values = {
         "source": "stanford",
+        "path": None,
+        "train": None,
+        "test": None,
+        "test_share": 0.2,
+        "text_column": "text",
+        "label_column": "label",
         "archive": None,
         "word_index": None,
         "mirrors": [],

@@ -68,8 +68,20 @@ def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
 def test_padding_stands_in_front_and_the_end_is_kept(length: int) -> None:
     reviews = [[4, 5, 6], [], [7], [8] * 9 + [9]]
     padded = Ragged.from_ids(reviews, num_words=100).padded(length)
-    assert padded.dtype == np.int32
+    assert padded.dtype == np.int16
     assert padded.tolist() == [([0] * length + [1, *review])[-length:] for review in reviews]
+
+
+def test_rows_are_padded_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    reviews = [random.integers(4, 2**15, random.integers(0, 12)).tolist() for _ in range(20)]
+    ragged = Ragged.from_ids(reviews, num_words=2**15)
+    whole = ragged.padded(8)
+    monkeypatch.setattr("dlrun.data.text.AT_ONCE", 3)
+    assert np.array_equal(ragged.padded(8), whole)
+    rows = np.array([7, 3, 19, 0])
+    assert np.array_equal(ragged.padded(8, rows), whole[rows])
+    assert whole.min() >= 0
 
 
 def test_ids_become_words_again() -> None:

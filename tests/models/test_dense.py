@@ -117,3 +117,9 @@ def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
     bag = torch.zeros(50).index_fill(0, ids, 1)
     without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
     torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))
+
+
+def test_more_than_two_classes_have_a_logit_each() -> None:
+    bags = Bags(BagMatrix(matrix(4, 9)), np.arange(4))
+    assert DenseNet(9, [3], 5)(bags).shape == (4, 5)
+    assert DenseNet(9, [3])(bags).shape == (4,)

@@ -296,3 +296,10 @@ def test_summary_shapes() -> None:
     assert shapes["Embedding"] == shapes["LSTM"] == [10, 500, 32]
     assert shapes["LSTMClassifier"] == [10]
     assert info.total_params == 328_577
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_more_than_two_classes_have_a_logit_each(skip: bool) -> None:
+    network = LSTMClassifier(50, 4, 4, 3, skip_padding=skip)
+    assert network(reviews([5, 0, 9], 10, 50)).shape == (3, 3)
+    assert network(reviews([5], 10, 50)).shape == (1, 3)

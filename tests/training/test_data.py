@@ -1,6 +1,7 @@
 from itertools import chain
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from dlrun.models.bag import BagMatrix
@@ -64,6 +65,11 @@ def test_bytes_become_numbers_up_to_one() -> None:
         np.array([0, 1])
     ]
     assert inputs.tolist() == [[0.0], [1.0]]
+
+
+def test_ids_in_16_bits_become_32() -> None:
+    inputs, _ = TensorBatches(np.array([[7, 2**15 - 1]], np.int16), np.zeros(1))[np.array([0])]
+    assert (inputs.dtype, inputs.tolist()) == (torch.int32, [[7, 2**15 - 1]])
 
 
 def test_the_fingerprint_is_of_all_the_data() -> None:

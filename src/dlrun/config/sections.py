@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dlrun.config.schema import (
     BatchSize,
     Count,
+    Fraction,
     LocalPath,
     PositiveInt,
     Section,
@@ -95,10 +96,43 @@ class NetworkConfig(ExperimentConfig):
         return (devices if isinstance(devices, int) else len(devices)) * self.trainer.num_nodes
 
 
-class ReviewsData(Section):
+OWN = ("csv", "folder")  # sources that are the user's own data
+OWN_PLACES = frozenset({"data.path", "data.train", "data.test"})
+
+
+class OwnData(Section):
+    """Where data of the user's own lie: one place, or one for each part."""
+
+    source: str
+    path: LocalPath | None
+    train: LocalPath | None
+    test: LocalPath | None
+    test_share: Fraction
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the data are the user's own."""
+        return self.source in OWN
+
+    @model_validator(mode="after")
+    def _one_place_or_two(self) -> "OwnData":
+        given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
+        if not self.is_own:
+            if given:
+                raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
+        elif "path" in given and len(given) > 1:
+            raise ValueError(f"path and {given[1]} are given: give path, or train and test")
+        elif "path" not in given and "train" not in given:
+            raise ValueError(f"source {self.source} needs path, or train and test; none is given")
+        return self
+
+
+class ReviewsData(OwnData):
     """Which reviews, and how they become ids."""
 
-    source: Literal["stanford", "keras", "sample"]
+    source: Literal["stanford", "keras", "sample", "csv", "folder"]
+    text_column: str
+    label_column: str
     archive: LocalPath | None
     word_index: LocalPath | None
     mirrors: list[str]

@@ -1,5 +1,6 @@
 """CIFAR100 (Krizhevsky, 2009): 50,000 + 10,000 colour images of 100 classes, as arrays."""
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data import safe_pickle, sample
+from dlrun.config.sections import OwnData
+from dlrun.data import own, own_images, safe_pickle, sample
 from dlrun.data.archive import files
 from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
 from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, Published, differs, obtain
+from dlrun.data.published import GENERATED, OWN, Published, differs, obtain
 from dlrun.disk import open_regular
 from dlrun.errors import DataError
 from dlrun.screen import Screen
@@ -34,7 +36,7 @@ MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels (n_images, 3, 32, 32) as bytes, classes (n_images,) from 0 to 99."""
+    """Pixels (n_images, 3, 32, 32) as bytes, numbers of the classes (n_images,)."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -42,7 +44,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Cifar100:
-    """The two published halves, the classes' names, and where they come from.
+    """The two halves, the classes' names, and where they come from.
 
     `differs` says why they are not the published ones; None where they are.
     """
@@ -131,15 +133,32 @@ def _channels_first(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Ima
     return Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
 
 
+def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
+    """A user's own images, of any classes. Raises DataError, ConfigError (own_images.prepare)."""
+    cache, origin = own_images.prepare(data, data_dir / DATASET.name, seed, screen)
+    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
+    for warning in about["warnings"]:
+        screen.warn(warning)
+    train, test = (
+        Images(np.load(cache / f"{part}_pixels.npy"), np.load(cache / f"{part}_labels.npy"))
+        for part in ("train", "test")
+    )
+    counts = f"{len(train.labels):,} training and {len(test.labels):,} test images"
+    screen.note(f"{counts} of {len(about['labels'])} classes: {own.some(about['labels'])}")
+    return Cifar100(train, test, about["labels"], origin, OWN)
+
+
 def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
     """The images that an experiment's config names."""
     if config.data.source == "sample":
         return generate(config.data.sample_images, config.seed)
+    if config.data.is_own:
+        return load_own(config.data, data_dir, config.seed, screen)
     return load(config.data.archive, data_dir, config.data.mirrors, screen)
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
-    if config.data.source == "sample":
+    if config.data.source != "torchvision":
         return []
     return [(ARCHIVE, config.data.archive or data_dir / DATASET.name / ARCHIVE.name)]
 

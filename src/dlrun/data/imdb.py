@@ -1,4 +1,4 @@
-"""IMDB's 25,000 + 25,000 labelled reviews as arrays, prepared once and cached."""
+"""IMDB's 25,000 + 25,000 labelled reviews, or a user's own, as arrays; prepared once and cached."""
 
 import hashlib
 import json
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun.config.sections import ReviewsData
+from dlrun.data import own, own_reviews
 from dlrun.data.archive import check_kind
 from dlrun.data.dataset import Dataset
 from dlrun.data.download import digest
 from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
 from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, Published, check_local, differs, obtain
+from dlrun.data.published import GENERATED, OWN, Published, check_local, differs, obtain
 from dlrun.data.text import FIRST_WORD, Ragged, decode
 from dlrun.errors import ConfigError
 from dlrun.screen import Screen
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
+LABELS = ["negative", "positive"]  # of the published and the generated reviews
 
 
 @dataclass(frozen=True)
@@ -33,24 +35,26 @@ class Split:
     """One half of the reviews.
 
     ids: each review's ids, all of them; bags: binary CSR, shape (n_reviews, width);
-    labels: 1 is positive, shape (n_reviews,).
+    labels: the number of the class (1 is positive), shape (n_reviews,).
     """
 
     ids: Ragged
     bags: "sparse.csr_matrix"
-    labels: NDArray[np.int8]
+    labels: NDArray[np.int8] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Reviews:
     """The two published halves, the words by frequency rank, and where they come from.
 
-    `differs` says why they are not the published ones; None where they are.
+    `labels` names the classes. `differs` says why they are not the published ones; None where they
+    are.
     """
 
     train: Split
     test: Split
     words: list[str]
+    labels: list[str]
     origin: str
     differs: str | None
 
@@ -74,7 +78,10 @@ def check(config: ReviewsData, world: int | None) -> None:
 
     `world` is the number of processes that share them. Raises ConfigError.
     """
-    if config.source != "sample":
+    if config.is_own:
+        own.check(config)
+        own_reviews.check_columns(config)
+    elif config.source != "sample":
         check_local("data.archive", config.archive)
         if config.archive is not None:
             check_kind(config.archive, "zip" if config.source == "keras" else "tar")
@@ -94,12 +101,15 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
 
     Raises:
         DataError: the source is missing, damaged, or cannot be downloaded.
-        ConfigError: more reviews are held out for validation than there are.
+        ConfigError: a CSV file lacks a column, or more reviews are held out for validation than
+            there are.
     """
     if config.source == "sample":
         encoded = generate(config.sample_reviews, seed, config.num_words)
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
         reviews = _assemble(encoded, config.num_words, origin, GENERATED)
+    elif config.is_own:
+        reviews = _load_own(config, data_dir / "imdb", seed, screen)
     else:
         reviews = _load_cached(config, data_dir / "imdb", screen)
     if config.validation >= len(reviews.train.labels):
@@ -113,7 +123,7 @@ def _too_many(held: int, reviews: int) -> ConfigError:
 
 def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:
     """The published files that the source needs, each with where it lies."""
-    if config.source == "sample":
+    if config.source not in FILES:
         return []
     local = (config.archive, config.word_index)
     return [
@@ -159,11 +169,21 @@ def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
     return _read(cache, origin, differs(FILES[config.source], local, hashes))
 
 
+def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+    cache, origin = own_reviews.prepare(config, folder, seed, screen)
+    for warning in json.loads((cache / "about.json").read_text(encoding="utf-8"))["warnings"]:
+        screen.warn(warning)
+    reviews = _read(cache, origin, OWN)
+    counts = f"{len(reviews.train.labels):,} training and {len(reviews.test.labels):,} test texts"
+    screen.note(f"{counts} of {len(reviews.labels)} classes: {own.some(reviews.labels)}")
+    return reviews
+
+
 def _assemble(encoded: Encoded, num_words: int, origin: str, differs: str | None) -> Reviews:
     width = num_words + 3
     train = Split(encoded.train, encoded.train.bag_of_words(width), encoded.train_labels)
     test = Split(encoded.test, encoded.test.bag_of_words(width), encoded.test_labels)
-    return Reviews(train, test, encoded.words, origin, differs)
+    return Reviews(train, test, encoded.words, LABELS, origin, differs)
 
 
 def _save(reviews: Reviews, folder: Path) -> None:
@@ -191,7 +211,8 @@ def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
         bags = sparse.csr_matrix((ones, bag_ids, bag_offsets), (len(labels), about["width"]))
         return Split(Ragged(ids, offsets), bags, labels)
 
-    return Reviews(split("train"), split("test"), about["words"], origin, differs)
+    labels = about.get("labels", LABELS)  # the user's own have theirs
+    return Reviews(split("train"), split("test"), about["words"], labels, origin, differs)
 
 
 def show(
@@ -208,10 +229,10 @@ def show(
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.labels):
         raise ConfigError(f"--first {first}: there are {len(split.labels):,} {part} reviews")
-    screen.note(f"{reviews.origin}: {len(reviews.words):,} distinct words")
+    screen.note(f"{reviews.origin}: {len(reviews.vocabulary):,} words have an id")
     for index in range(first, min(first + count, len(split.labels))):
         ids = split.ids.review(index)
-        label = "positive" if split.labels[index] else "negative"
+        label = reviews.labels[split.labels[index]]
         screen.show(Text(f"{part} {index}, {label}, {len(ids)} ids", style="bold"))
         screen.show(Text(reviews.decode(ids) + "\n"))
 

@@ -21,6 +21,7 @@ class Published:
 
 
 GENERATED = "the data are generated"
+OWN = "the data are your own"
 
 
 def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) -> None:

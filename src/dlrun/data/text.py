@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
+AT_ONCE = 4096  # rows that are padded at once
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
 _SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
@@ -83,15 +84,20 @@ class Ragged:
         matrix.data[:] = 1
         return matrix
 
-    def padded(self, length: int) -> NDArray[np.int32]:
-        """The last `length` ids of each review, padded in front with 0: (n_reviews, length)."""
-        ends = self.offsets[1:]
-        kept = np.minimum(np.diff(self.offsets), length)
-        out = np.zeros((len(self), length), dtype=np.int32)
+    def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
+        """The last `length` ids of some reviews, or of all, padded in front with 0.
+
+        Shape (n_rows, length); ids are below 2**15, so that their sign is never reached.
+        """
+        chosen = np.arange(len(self)) if rows is None else rows
+        out = np.zeros((len(chosen), length), dtype=np.int16)
         columns = np.arange(length)
-        mask = columns >= (length - kept)[:, None]
-        position = ends[:, None] - length + columns
-        out[mask] = self.ids[position[mask]]
+        for start in range(0, len(chosen), AT_ONCE):  # what follows takes 9 bytes for each id
+            part = chosen[start : start + AT_ONCE]
+            kept = np.minimum(self.offsets[part + 1] - self.offsets[part], length)
+            mask = columns >= (length - kept)[:, None]
+            position = self.offsets[part + 1][:, None] - length + columns
+            out[start : start + AT_ONCE][mask] = self.ids[position[mask]]
         return out
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from dlrun.config.sections import NetworkConfig, Reference, ReviewsData
+from dlrun.config.sections import OWN_PLACES, NetworkConfig, Reference, ReviewsData
 from dlrun.declaration.network import Loaded, NetworkExperiment
 from dlrun.session import Origin
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dlrun.training.data import ArrayData
     from dlrun.training.objective import Objective
 
-PLACE_OF_DATA = frozenset({"data.archive", "data.word_index", "data.mirrors"})
+PLACE_OF_DATA = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN_PLACES
 WORDS = "words.csv"  # each word with its weight
 COMPARED_BY = ("data.num_words", "data.validation")
 
@@ -30,7 +30,7 @@ def assets(reviews: "Reviews", **more: Any) -> dict[str, Any]:
 
     ids = {"pad": PAD, "start": START, "unknown": UNKNOWN, "first_word": FIRST_WORD}
     return {
-        "labels": ["negative", "positive"],
+        "labels": reviews.labels,
         "width": reviews.width,
         "preprocessing": {"ids": ids, **more},
         "vocabulary": reviews.vocabulary,
@@ -56,7 +56,7 @@ R = TypeVar("R", bound=ReviewsConfig)
 
 
 class ReviewsExperiment(NetworkExperiment[R]):
-    """A network that tells positive reviews from negative ones."""
+    """A network that tells positive reviews from negative ones, or a user's own texts apart."""
 
     may_change = NetworkExperiment.may_change | PLACE_OF_DATA
     compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, *COMPARED_BY)
@@ -79,7 +79,7 @@ class ReviewsExperiment(NetworkExperiment[R]):
         return Loaded(data, origin(reviews), assets(reviews, **preprocessing), shown(reviews))
 
     def objective(self, config: R, assets: dict[str, Any]) -> "Objective":
-        """Two classes."""
+        """Two classes, or as many as the user's own texts have."""
         from dlrun.training.objective import classification
 
-        return classification(2)
+        return classification(len(assets["labels"]))

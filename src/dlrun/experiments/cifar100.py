@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
-from dlrun.config.sections import NetworkConfig, Reference
+from dlrun.config.sections import OWN_PLACES, NetworkConfig, OwnData, Reference
 from dlrun.declaration.network import Loaded, NetworkExperiment
 from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.session import Origin, Session
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 SCALE = 255  # makes bytes to numbers in [0, 1]
 
 
-class Data(Section):
+class Data(OwnData):
     """Which images."""
 
-    source: Literal["torchvision", "sample"]
+    source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
     mirrors: list[str]
     validation: Fraction
@@ -55,17 +55,20 @@ class Cifar100(NetworkExperiment[Config]):
 
     name = "cifar100"
     schema = Config
-    may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"}
+    may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"} | OWN_PLACES
     compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, "data.validation")
 
     def check(self, config: Config, runs_dir: Path) -> None:
-        """The archive is there; it may be a folder, unpacked."""
+        """The data's places are there; the archive may be a folder, unpacked."""
+        from dlrun.data import own
         from dlrun.data.archive import check_kind
         from dlrun.data.published import check_local
 
         super().check(config, runs_dir)
         archive = config.data.archive
-        if config.data.source == "sample" or archive is None:
+        if config.data.is_own:
+            own.check(config.data)
+        if config.data.source != "torchvision" or archive is None:
             return
         check_local("data.archive", archive, folder_allowed=True)
         if not archive.is_dir():
@@ -113,7 +116,7 @@ class Cifar100(NetworkExperiment[Config]):
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets["labels"]))
 
     def objective(self, config: Config, assets: dict[str, Any]) -> "Objective":
-        """A hundred classes."""
+        """A hundred classes, or as many as the user's own images have."""
         from dlrun.training.objective import classification
 
         return classification(len(assets["labels"]))

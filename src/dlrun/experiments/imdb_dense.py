@@ -72,7 +72,7 @@ class ImdbDense(ReviewsExperiment[Config]):
         """The untrained network."""
         from dlrun.models.dense import DenseNet
 
-        return DenseNet(assets["width"], config.model.hidden)
+        return DenseNet(assets["width"], config.model.hidden, len(assets["labels"]))
 
     def extras(self, network: "DenseNet", assets: dict[str, Any]) -> dict[str, bytes]:  # type: ignore[override]
         """Which way each word moves a review that has no other, the most negative first."""

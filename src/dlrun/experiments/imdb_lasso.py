@@ -144,6 +144,7 @@ class ImdbLasso(Experiment[Config]):
             report = Report(config.accelerator, "cpu", _cpu_only(config).message)
         with session.phase("data"):
             reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+            _check_two(reviews)
             splits = _splits(reviews, config)
         compared = compared_run(config.compare_with, reviews.origin, session, COMPARED)
         about = assets(reviews)
@@ -230,6 +231,17 @@ class ImdbLasso(Experiment[Config]):
             title=self.title(run),
         )
         return {"lasso_path.png": figure}
+
+
+def _check_two(reviews: "Reviews") -> None:
+    from dlrun.data.own import some
+
+    if len(reviews.labels) != 2:
+        raise DataError(
+            f"the lasso tells two classes apart, these are {len(reviews.labels)}: "
+            f"{some(reviews.labels)}",
+            "`dlrun imdb-dense` takes any number of them",
+        )
 
 
 def _splits(reviews: "Reviews", config: Config) -> dict[str, "Split"]:

@@ -60,11 +60,10 @@ class ImdbLstm(ReviewsExperiment[Config]):
         length = config.data.max_length
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         train, test = reviews.train, reviews.test
-        sequences = train.ids.padded(length)
         fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
         data = ArrayData(
-            TensorBatches(sequences[fitted], train.labels[fitted]),
-            TensorBatches(sequences[valid], train.labels[valid]),
+            TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
+            TensorBatches(train.ids.padded(length, valid), train.labels[valid]),
             TensorBatches(test.ids.padded(length), test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
@@ -80,6 +79,7 @@ class ImdbLstm(ReviewsExperiment[Config]):
             assets["width"],
             model.embedding,
             model.hidden,
+            len(assets["labels"]),
             skip_padding=model.skip_padding,
             threads=None if config.threads == "auto" else config.threads,
         )

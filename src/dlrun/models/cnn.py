@@ -6,7 +6,7 @@ from torch import Tensor, nn
 class ConvNet(nn.Module):
     """Blocks that halve a 32x32 image, then two dense layers.
 
-    Block: 3x3 convolution with same padding, ReLU, 2x2 max-pool.
+    Block: 3x3 convolution with same padding, ReLU, 2x2 max-pool. Two classes need one logit.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
@@ -22,15 +22,16 @@ class ConvNet(nn.Module):
             )
         )
         side = 32 >> len(channels)
+        self._binary = classes == 2
         self.output = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
             nn.Linear(side * side * channels[-1], hidden),
             nn.ReLU(),
-            nn.Linear(hidden, classes),
+            nn.Linear(hidden, 1 if classes == 2 else classes),
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], (batch, 3, 32, 32) -> logits (batch, classes)."""
+        """Images in [0, 1], (batch, 3, 32, 32) -> logits (batch, classes); (batch,) of two."""
         logits: Tensor = self.output(self.blocks(images))
-        return logits
+        return logits.squeeze(-1) if self._binary else logits

@@ -96,22 +96,28 @@ class _BagSum(torch.autograd.Function):
 
 
 class DenseNet(nn.Module):
-    """Dense layers with a ReLU after each but the last, which gives one logit."""
+    """Dense layers with a ReLU after each but the last, which gives the logits.
+
+    Args:
+        width: ids that a bag can hold.
+        hidden: units of the layers before the last.
+        classes: that are told apart; two need one logit.
+    """
 
     own_optimizers: ClassVar = {"rmsprop": rmsprop.rmsprop} if rmsprop else {}
 
-    def __init__(self, width: int, hidden: list[int]) -> None:
+    def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
         super().__init__()
-        sizes = [*hidden, 1]
+        self._binary = classes == 2
+        sizes = [*hidden, 1 if classes == 2 else classes]
         layers: list[nn.Module] = [BagLinear(width, sizes[0])]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
-        """Bags of words -> logits (batch,)."""
-        logits: Tensor = self.layers(bags)
-        return logits.squeeze(-1)
+        """Bags of words -> logits (batch,), of more than two classes (batch, classes)."""
+        return self._logits(self.layers(bags))
 
     @torch.no_grad()
     def words_alone(self, start: int) -> Tensor:
@@ -138,5 +144,7 @@ class DenseNet(nn.Module):
         return first
 
     def _after_first(self, sums: Tensor) -> Tensor:
-        logits: Tensor = self.layers[1:](sums)
-        return logits.squeeze(-1)
+        return self._logits(self.layers[1:](sums))
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1) if self._binary else outputs

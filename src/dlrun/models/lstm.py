@@ -27,7 +27,7 @@ def missing() -> str | None:
 
 
 class LSTMClassifier(nn.Module):
-    """Logit of a review being positive, from its word ids padded IN FRONT with id 0.
+    """Logits of a review's class, from its word ids padded IN FRONT with id 0.
 
     Id 0 is an ordinary, trained embedding row, so leading pads do move the state and do get
     gradients. But the state after k leading pads is the same for every review: see `lstm_rows`.
@@ -37,6 +37,7 @@ class LSTMClassifier(nn.Module):
         words: number of embedding rows (word ids are 0 .. words - 1).
         embedding: width of the embedding.
         hidden: width of the LSTM state.
+        classes: that are told apart; two need one logit, that of the second.
         skip_padding: False gives the plain reference path, every step for every row.
         threads: that share the rows; None: as many as torch uses.
     """
@@ -46,6 +47,7 @@ class LSTMClassifier(nn.Module):
         words: int,
         embedding: int,
         hidden: int,
+        classes: int = 2,
         *,
         skip_padding: bool = True,
         threads: int | None = None,
@@ -53,12 +55,13 @@ class LSTMClassifier(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
-        self.output = nn.Linear(hidden, 1)
+        self._binary = classes == 2
+        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
         self.skip_padding, self.threads = skip_padding, threads
         self._rows: RowsLSTM | None = None
 
     def forward(self, sequences: Tensor) -> Tensor:
-        """Logits [batch] of int32 or int64 word ids [batch, time].
+        """Logits [batch], of more than two classes [batch, classes], of word ids [batch, time].
 
         Raises:
             TypeError: the ids are not int32 or int64.
@@ -76,7 +79,8 @@ class LSTMClassifier(nn.Module):
             last = self._rows(self.embedding, self.lstm, sequences)
         else:
             last = self.lstm(self.embedding(sequences))[0][:, -1]
-        return self.output(last).flatten()  # type: ignore[no-any-return]
+        logits: Tensor = self.output(last)
+        return logits.flatten() if self._binary else logits
 
     def after_each(self, sequence: Tensor) -> Tensor:
         """The logits after each of a review's ids, (time, ...), of the ids (time,)."""

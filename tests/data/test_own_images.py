@@ -1,0 +1,159 @@
+"""A user's own images become arrays of the network's size, whatever theirs is."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from dlrun.config.sections import OwnData
+from dlrun.data import cifar100, own
+from dlrun.errors import ConfigError, DataError
+from dlrun.screen import Screen
+from tests.data.left import without_locks
+
+
+def config(**changes: Any) -> OwnData:
+    values = {"source": "folder", "path": None, "train": None, "test": None, "test_share": 0.25}
+    return OwnData.model_validate(values | changes)
+
+
+def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100:
+    checked = config(**changes)
+    own.check(checked)
+    return cifar100.load_own(checked, folder / "data", seed, Screen(quiet=True))
+
+
+def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def images(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:
+    for place, name in enumerate(classes):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = noise(32, 32, seed + 1000 * place + number)
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def test_classes_parts_and_pixels(tmp_path: Path) -> None:
+    root = images(tmp_path / "images", "b", "a 1", "=c")
+    data = load(tmp_path, path=root)
+    assert data.names == ["=c", "a 1", "b"]
+    assert np.bincount(data.train.labels).tolist() == [3, 3, 3]
+    assert np.bincount(data.test.labels).tolist() == [1, 1, 1]
+    assert data.train.pixels.shape == (9, 3, 32, 32)
+    assert (data.train.pixels.dtype, data.train.labels.dtype) == (np.uint8, np.int64)
+    expected = {
+        noise(32, 32, 1000 * place + number).transpose(2, 0, 1).tobytes(): name
+        for place, name in enumerate(["b", "a 1", "=c"])
+        for number in range(4)
+    }
+    for part in (data.train, data.test):
+        for pixels, label in zip(part.pixels, part.labels, strict=True):
+            assert expected.pop(pixels.tobytes()) == data.names[label]
+    assert not expected
+    assert data.differs == "the data are your own"
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_folder_with_both_parts(tmp_path: Path, keys: bool) -> None:
+    root = tmp_path / "images"
+    places = {
+        "train": images(root / "train", "train", "x"),
+        "test": images(root / "test", "x", seed=9),
+    }
+    data = load(tmp_path, **(places if keys else {"path": root}))
+    assert data.names == ["train", "x"]
+    assert (data.train.labels.tolist(), data.test.labels.tolist()) == ([0] * 4 + [1] * 4, [1] * 4)
+
+
+def test_the_centred_square_of_any_size_is_kept(tmp_path: Path) -> None:
+    root = images(tmp_path / "images", "a", "b")
+    wide = np.zeros((90, 300, 3), np.uint8)
+    wide[:, 95:205] = (10, 200, 30)  # 90, and what the filter reaches
+    Image.fromarray(wide).save(root / "a" / "wide.png")
+    grey = np.full((7, 3), 77, np.uint8)
+    Image.fromarray(grey).save(root / "a" / "tiny.png")
+    large = np.full((900, 2000, 3), (200, 40, 90), np.uint8)
+    Image.fromarray(large).save(root / "a" / "large.jpg", quality=95)
+    data = load(tmp_path, path=root, test_share=0.1)
+    both = [*data.train.pixels, *data.test.pixels]
+    flat = [pixels for pixels in both if np.ptp(pixels.reshape(3, -1), axis=1).max() < 3]
+    colours = sorted(tuple(pixels[:, 16, 16].tolist()) for pixels in flat)
+    assert colours[:2] == [(10, 200, 30), (77, 77, 77)]
+    assert np.allclose(colours[2], (200, 40, 90), atol=3)
+
+
+def test_what_is_odd_is_one_warning_each_at_every_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = images(tmp_path / "train", "a", "b", "c")
+    test = images(tmp_path / "test", "a", "b", seed=50)
+    (train / "empty").mkdir()
+    (train / "a" / ".DS_Store").write_bytes(b"x")
+    (train / "a" / "notes.txt").write_bytes(b"x")
+    (train / "b" / "damaged.png").write_bytes((train / "b" / "0.png").read_bytes()[:200])
+    again = test / "b" / "again.png"
+    shutil.copy(train / "a" / "1.png", again)
+    for _ in range(2):
+        data = cifar100.load_own(config(train=train, test=test), tmp_path / "data", 0, Screen())
+        said = capsys.readouterr().err
+        warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
+        assert warnings[:3] == [
+            f"warning: {train / 'a' / '.DS_Store'}: a hidden file: left out",
+            f"warning: {train / 'a' / 'notes.txt'}: not of a kind that is read: left out",
+            f"warning: {train / 'empty'}: nothing to read in this class's folder: left out",
+        ]
+        assert warnings[3].startswith(f"warning: {train / 'b' / 'damaged.png'}: damaged: ")
+        assert warnings[4:] == [
+            "warning: class 'c': none of this class in the test part",
+            f"warning: {again}: an image of the test part that is in the training part too",
+        ]
+        assert "12 training and 9 test images of 3 classes: a, b, c" in said
+    assert len(data.train.labels) == 12
+    assert len(without_locks(tmp_path / "data" / "cifar100")) == 1
+
+
+def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
+    train, test = images(tmp_path / "train", "a", "b"), images(tmp_path / "test", "a", "z")
+    with pytest.raises(DataError, match=r"z/0\.png: the label 'z' is in no row of the training"):
+        load(tmp_path, train=train, test=test)
+
+
+def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
+    train, test = images(tmp_path / "train", "a", "b", "c"), images(tmp_path / "test", "a", seed=9)
+    for file in (train / "b").iterdir():
+        file.write_bytes(b"no image")
+    data = load(tmp_path, train=train, test=test)
+    assert data.names == ["a", "c"]
+    assert data.train.labels.tolist() == [0] * 4 + [1] * 4
+    images(test, "b")
+    with pytest.raises(DataError, match="nothing to train on of the class 'b'"):
+        load(tmp_path, train=train, test=test)
+
+
+def test_a_class_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
+    root = images(tmp_path / "images", "a", "b\x1b[31m")
+    with pytest.raises(DataError, match="the label 'b.x1b.31m' holds characters that cannot"):
+        load(tmp_path, path=root)
+
+
+def test_no_classes_are_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no sub-folders in it"):
+        load(tmp_path, path=images(tmp_path / "images", "a") / "a")
+    with pytest.raises(ConfigError, match="only 'a' in it"):
+        load(tmp_path, path=tmp_path / "images")
+
+
+def test_a_changed_image_is_prepared_anew(tmp_path: Path) -> None:
+    root = images(tmp_path / "images", "a", "b")
+    load(tmp_path, path=root)
+    Image.fromarray(noise(50, 40, 7)).save(root / "a" / "0.png")
+    load(tmp_path, path=root)
+    load(tmp_path, path=root, seed=1)
+    assert len(without_locks(tmp_path / "data" / "cifar100")) == 3

@@ -1,0 +1,241 @@
+"""A user's own texts become the arrays that the published reviews become."""
+
+import csv
+import tracemalloc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlrun.data import imdb, imdb_sources, sample
+from dlrun.data.making import SUMS
+from dlrun.data.own import hold_out
+from dlrun.errors import ConfigError, DataError
+from dlrun.screen import Screen
+from tests.data.test_imdb import FILES, caches, config
+
+TWICE = "a text of the test part that is in the training part too"
+Rows = Sequence[tuple[str, str]]
+
+
+def written(path: Path, rows: Rows, header: tuple[str, str] = ("text", "label")) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path
+
+
+def foldered(root: Path, rows: Rows) -> Path:
+    for number, (text, label) in enumerate(rows):
+        (root / label).mkdir(parents=True, exist_ok=True)
+        (root / label / f"{number:05}.txt").write_text(text, encoding="utf-8")
+    return root
+
+
+def generated(count: int, seed: int) -> list[tuple[str, str]]:
+    texts, labels = sample.reviews(count, seed)
+    return [(text, ("neg", "pos")[label]) for text, label in zip(texts, labels, strict=True)]
+
+
+def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
+    values = {"source": "csv", "archive": None} | changes
+    checked = config(**values)
+    imdb.check(checked, None)
+    return imdb.load(checked, folder / "data", seed, Screen(quiet=True))
+
+
+def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
+    """The arrays are those that texts at once become."""
+    parts = [([text for text, _ in rows], np.zeros(len(rows), np.int8)) for rows in (train, test)]
+    encoded = imdb_sources.encode(*parts[0], *parts[1], num_words)
+    assert reviews.vocabulary == encoded.words[: num_words - 4]
+    for split, ids, rows in (
+        (reviews.train, encoded.train, train),
+        (reviews.test, encoded.test, test),
+    ):
+        assert split.ids.ids.dtype == np.uint16
+        assert np.array_equal(split.ids.ids, ids.ids)
+        assert np.array_equal(split.ids.offsets, ids.offsets)
+        assert (split.bags != ids.bag_of_words(num_words + 3)).nnz == 0
+        assert [reviews.labels[label] for label in split.labels] == [label for _, label in rows]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_two_files_are_encoded_as_the_published_reviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("dlrun.data.own_words.AT_ONCE", at_once)
+    train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
+    places = {
+        "train": written(tmp_path / "a.csv", train),
+        "test": written(tmp_path / "b.csv", test),
+    }
+    reviews = load(tmp_path, **places, num_words=40)
+    assert_encoded(reviews, train, test, num_words=40)
+    assert reviews.labels == ["neg", "pos"]
+    assert reviews.train.labels.dtype == np.int8
+    assert reviews.differs == "the data are your own"
+
+
+def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
+    rows = [
+        (f"{'late' if row % 2 else 'early'} w{row} w{row // 3}", "ab"[row % 2]) for row in range(40)
+    ]
+    reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
+    labels = np.array(["ab".index(label) for _, label in rows])
+    test = hold_out(labels, 0.4, 0)
+    parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
+    assert_encoded(reviews, *parts)
+    other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)
+    assert not np.array_equal(other.test.ids.ids, reviews.test.ids.ids)
+    assert len(caches(tmp_path)) == 2
+
+
+def test_a_folder_gives_what_the_file_gives(tmp_path: Path) -> None:
+    rows = sorted(generated(30, 0), key=lambda row: row[1])
+    of_file = load(tmp_path, path=written(tmp_path / "a.csv", rows))
+    of_folder = load(tmp_path, source="folder", path=foldered(tmp_path / "texts", rows))
+    for one, other in ((of_file.train, of_folder.train), (of_file.test, of_folder.test)):
+        assert np.array_equal(one.ids.ids, other.ids.ids)
+        assert np.array_equal(one.labels, other.labels)
+    assert of_file.words == of_folder.words
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_folder_with_both_parts(tmp_path: Path, keys: bool) -> None:
+    train, test = (sorted(generated(9, seed), key=lambda row: row[1]) for seed in (0, 1))
+    root = tmp_path / "texts"
+    places = {
+        name: foldered(root / name, rows) for name, rows in (("train", train), ("test", test))
+    }
+    reviews = load(tmp_path, source="folder", **(places if keys else {"path": root}))
+    assert_encoded(reviews, train, test)
+
+
+def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
+    rows = [(f"text {row}", str(row % 12)) for row in range(120)]
+    reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows))
+    assert reviews.labels == [str(number) for number in range(12)]
+    assert reviews.train.labels.dtype == np.int64  # what torch's cross-entropy takes
+    assert np.bincount(reviews.test.labels).tolist() == [2] * 12
+
+
+def test_what_is_odd_is_one_warning_each_at_every_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = [("good", "a"), ("bad", "b"), ("...", "a"), ("bad", "c"), ("lost", ""), ("lost", " ")]
+    test = [("fine", "a"), ("bad", "b"), ("good", "b"), ("", "a")]
+    places = {
+        "train": written(tmp_path / "a.csv", train),
+        "test": written(tmp_path / "b.csv", test),
+    }
+    a, b = places.values()
+    for _ in range(2):
+        imdb.load(config(source="csv", **places), tmp_path / "data", 0, Screen())
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if line.startswith("warning: ")] == [
+            f"warning: {a}:4: a text without a word (and 1 more)",
+            f"warning: {a}:6: no label: the row is left out (and 1 more)",
+            "warning: class 'c': none of this class in the test part",
+            f"warning: {b}:3: {TWICE} (and 1 more)",
+        ]
+        assert said[-1] == "4 training and 4 test texts of 3 classes: a, b, c"
+
+
+def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
+    train = written(tmp_path / "a.csv", generated(9, 0))
+    test = written(tmp_path / "b.csv", [("good", "pos"), ("so\nso", "neutral")])
+    message = r"b\.csv:3: the label 'neutral' is in no row of the training part"
+    with pytest.raises(DataError, match=message) as caught:
+        load(tmp_path, train=train, test=test)
+    assert caught.value.hint == "the training part has neg, pos"
+    assert caches(tmp_path) == []
+
+
+def test_files_of_a_folder_that_are_no_texts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = foldered(tmp_path / "texts", generated(20, 0))
+    (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")
+    (root / "pos" / "y.txt").write_bytes(b"good\nna\xefve")
+    (root / "pos" / "z.txt").write_text("wide", encoding="utf-16")
+    (root / "pos" / ".DS_Store").write_bytes(b"\0")
+    (root / "mixed").mkdir()
+    reviews = imdb.load(config(source="folder", path=root), tmp_path / "data", 0, Screen())
+    said = capsys.readouterr().err
+    for line in (
+        f"{root / 'pos' / '.DS_Store'}: a hidden file: left out",
+        f"{root / 'mixed'}: nothing to read in this class's folder: left out",
+        f"{root / 'neg' / 'x.png'}: no text, for it holds a zero byte: left out",
+        f"{root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1",
+    ):
+        assert f"warning: {line}\n" in said
+    assert reviews.labels == ["neg", "pos"]
+    assert len(reviews.train.labels) + len(reviews.test.labels) == 22
+
+
+def test_a_text_of_megabytes_is_refused(tmp_path: Path) -> None:
+    root = foldered(tmp_path / "texts", generated(9, 0))
+    with (root / "neg" / "large.txt").open("wb") as stream:
+        stream.truncate(9 << 20)
+    with pytest.raises(DataError, match=r"large\.txt: a text of more than 8,388,608 bytes"):
+        load(tmp_path, source="folder", path=root)
+
+
+def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
+    rows = generated(30, 0)
+    path = written(tmp_path / "a.csv", rows)
+    load(tmp_path, path=path)
+    load(tmp_path, path=path.rename(tmp_path / "b.csv"), validation=2)
+    assert len(caches(tmp_path)) == 1
+    names = {file.name for file in caches(tmp_path)[0].iterdir()}
+    assert names == {*FILES, SUMS}
+    load(tmp_path, path=tmp_path / "b.csv", num_words=20)
+    load(tmp_path, path=written(tmp_path / "b.csv", rows[1:]))
+    load(
+        tmp_path,
+        path=written(tmp_path / "b.csv", rows, ("a", "b")),
+        text_column="a",
+        label_column="b",
+    )
+    load(tmp_path, path=tmp_path / "b.csv", text_column="a", label_column="b", test_share=0.5)
+    assert len(caches(tmp_path)) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"path": "none"}, "data.path: .*none: no such file or folder"),
+        ({"path": "."}, "data.path: .*: not a regular file"),
+        ({"train": "a.csv", "test": "none"}, "data.test: .*none: no such file"),
+        ({"path": "a.csv", "text_column": "x"}, "data.text_column: .*a.csv:1: no column 'x'"),
+        ({"source": "folder", "path": "a.csv"}, "data.path: .*a.csv: not a folder"),
+        ({"source": "folder", "path": "texts/neg"}, "texts/neg: no sub-folders in it"),
+        ({"source": "folder", "path": "."}, "only 'texts' in it"),
+    ],
+)
+def test_what_is_known_before_is_a_config_error(
+    tmp_path: Path, changes: dict[str, str], message: str
+) -> None:
+    written(tmp_path / "a.csv", generated(9, 0))
+    foldered(tmp_path / "texts", generated(9, 0))
+    found = {key: tmp_path / value if key in ("path", "train", "test") else value
+             for key, value in changes.items()}  # fmt: skip
+    with pytest.raises(ConfigError, match=message):
+        load(tmp_path, **found)
+
+
+def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
+    """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
+    text = " ".join(sample.reviews(1, 0)[0] * 3)
+    rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(4000)]
+    path = written(tmp_path / "a.csv", rows)
+    words = sum(len(text.split()) for text, _ in rows)
+    del rows
+    load(tmp_path, path=written(tmp_path / "small.csv", generated(20, 0)))  # imports
+    tracemalloc.start()
+    load(tmp_path, path=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30 * words < path.stat().st_size * 6

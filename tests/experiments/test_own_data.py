@@ -1,0 +1,175 @@
+"""The experiments on a user's own data: run, resumed, opened, shown; refused where they must be."""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dlrun.data import sample
+from dlrun.runs.run import Run
+from tests.conftest import Dlrun, setting
+from tests.experiments.use import accuracy_again, reader, results
+
+NETWORKS, LASSO, IMAGES = ["imdb-dense", "imdb-lstm"], "imdb-lasso", "cifar100"
+THREE = ["<b>bad</b>", "=1+1", "good"]
+
+
+def texts(path: Path, names: list[str], count: int = 120) -> Path:
+    """A CSV file of texts that tell their class at their end, `class0 a0 class0 b0 ...`."""
+    reviews, _ = sample.reviews(count, 0)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream)
+        rows.writerow(["text", "label"])
+        for number, review in enumerate(reviews):
+            which = number % len(names)
+            of_class = " ".join(f"class{which} {word}{which}" for word in "abcdefghijkl")
+            rows.writerow([f"{review} {of_class}", names[which]])
+    return path
+
+
+def images(root: Path, names: list[str]) -> Path:
+    numbers = np.random.default_rng(0)
+    for which, name in enumerate(names):
+        (root / name).mkdir(parents=True)
+        for number in range(30):
+            pixels = numbers.integers(0, 100, (20 + number, 50, 3), dtype=np.uint8)
+            pixels[:, :, which] += 150
+            Image.fromarray(pixels).save(root / name / f"{number}.png")
+    return root
+
+
+def sets(source: str, path: Path, *more: str) -> list[str]:
+    return setting(f"data.source={source}", f"data.path={path}", "data.validation=20", *more)
+
+
+def latest(tmp_path: Path, name: str) -> Path:
+    return (tmp_path / "runs" / name / "latest").resolve()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("names", [["pos", "neg"], THREE], ids=["two", "three"])
+def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: list[str]) -> None:
+    words = sets("csv", texts(tmp_path / "a.csv", names), "batch_size=16", "optimizer.lr=0.01")
+    done = forked(name, *words, *setting("trainer.max_epochs=3"))
+    assert done.returncode == 0, done.stderr
+    assert "book   not compared: the data are your own" in done.stdout
+    folder = latest(tmp_path, name)
+    found = results(folder)
+    assert found["data"].startswith("own texts (csv, a.csv, ")
+    assert found["source"] == "csv"
+    assert found["metrics"]["test_accuracy"] > 0.9
+    run = Run.open(folder)
+    assert run.labels == sorted(names)
+    network = run.network()
+    example = run.experiment.example(run.config, run.assets)
+    shape = (len(example),) if len(names) == 2 else (len(example), len(names))
+    with torch.inference_mode():
+        assert network(example).shape == shape
+    accuracy = accuracy_again(run, reader(tmp_path / "again"))
+    assert accuracy == pytest.approx(found["metrics"]["test_accuracy"], abs=1e-6)
+    assert run.draw()
+
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    more = setting("trainer.max_epochs=4", f"data.path={tmp_path / 'b.csv'}")
+    done = forked("resume", "latest", *more)
+    assert done.returncode == 0, done.stderr
+    assert results(folder)["steps"] == 4
+    texts(tmp_path / "b.csv", names, count=110)
+    done = forked("resume", "latest", "--set", "trainer.max_epochs=5")
+    assert done.returncode == 1
+    assert "data" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path) -> None:
+    few = ("path.values=5",)
+    done = forked(LASSO, *sets("csv", texts(tmp_path / "a.csv", ["1", "0"]), *few))
+    assert done.returncode == 0, done.stderr
+    run = Run.open(latest(tmp_path, LASSO))
+    assert run.labels == ["0", "1"]
+    assert run.record.metrics["test_accuracy"] == 1
+    assert run.results["most_positive"][0][0].endswith("0")  # of the class of the label 1
+    assert run.network()(torch.zeros(3, run.assets["width"])).shape == (3,)
+    done = forked(LASSO, *sets("csv", texts(tmp_path / "b.csv", THREE), *few))
+    assert done.returncode == 1
+    assert "tells two classes apart, these are 3: <b>bad</b>, =1+1, good" in done.stderr
+    assert "imdb-dense" in done.stderr
+
+
+@pytest.mark.parametrize("names", [["b", "a"], ["c", "a", "=b"]], ids=["two", "three"])
+def test_the_convolutional_network_on_images(
+    forked: Dlrun, tmp_path: Path, names: list[str]
+) -> None:
+    root = images(tmp_path / "photos", names)
+    words = setting("data.source=folder", f"data.path={root}", "batch_size=8")
+    done = forked(IMAGES, *words, *setting("trainer.max_epochs=2", "optimizer.lr=0.0005"))
+    assert done.returncode == 0, done.stderr
+    folder = latest(tmp_path, IMAGES)
+    run = Run.open(folder)
+    assert run.labels == sorted(names)
+    assert results(folder)["metrics"]["test_accuracy"] > 0.9
+    accuracy = accuracy_again(run, reader(tmp_path / "again"))
+    assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
+    shutil.move(root, tmp_path / "moved")
+    more = setting("trainer.max_epochs=3", f"data.path={tmp_path / 'moved'}")
+    done = forked("resume", "latest", *more)
+    assert done.returncode == 0, done.stderr
+    assert results(folder)["steps"] == 3
+
+
+def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> None:
+    words = sets("csv", texts(tmp_path / "a.csv", THREE))
+    done = forked("data", "fetch", "imdb", *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ready: 96 training and 24 test reviews, own texts (csv, a.csv, ")
+    done = forked("data", "show", "imdb", "--part", "test", "--count", "4", *words)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^test \d, =1\+1, \d+ ids$", done.stdout, re.MULTILINE)
+    assert "class1 a1 class1 b1" in done.stdout
+    done = forked("data", "verify", "imdb", *words)
+    assert done.returncode == 0, done.stderr
+    assert "whole" in done.stdout and "contents are complete" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["data.source=csv"], "source csv needs path, or train and test; none is given"),
+        (["data.source=csv", "data.test=a.csv"], "source csv needs path, or train"),
+        (["data.path=a.csv"], "path is for data of your own, source is stanford"),
+        (
+            ["data.source=csv", "data.path=a.csv", "data.test=a.csv"],
+            "path and test are given: give path, or train and test",
+        ),
+        (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
+        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),
+        (
+            ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
+            "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",
+        ),
+        (["data.test_share=1.5"], "data.test_share: expected a value less than 1"),
+    ],
+)
+def test_wrong_keys_are_config_errors_before_anything_runs(
+    forked: Dlrun, tmp_path: Path, values: list[str], message: str
+) -> None:
+    texts(tmp_path / "a.csv", ["a", "b"])
+    for name in (*NETWORKS, LASSO):
+        done = forked(name, "--dry-run", *setting(*values))
+        assert done.returncode == 2, done.stderr
+        assert message.format(tmp_path) in done.stderr
+        assert not (tmp_path / "runs").exists()
+
+
+def test_images_take_no_file_of_texts(forked: Dlrun, tmp_path: Path) -> None:
+    words = setting("data.source=folder", f"data.path={texts(tmp_path / 'a.csv', ['a', 'b'])}")
+    done = forked(IMAGES, "--dry-run", *words)
+    assert done.returncode == 2
+    assert "a.csv: not a folder" in done.stderr
+    done = forked(IMAGES, "--dry-run", *setting("data.source=csv"))
+    assert "expected 'torchvision', 'sample' or 'folder', got 'csv'" in done.stderr
