@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlrun.data import imdb
 from dlrun.data.imdb_sources import read_stanford
+from dlrun.runs.run import Run
 from dlrun.screen import Screen
 from tests.conftest import Dlrun, smoke
 
@@ -89,6 +91,35 @@ def test_lasso_peaks_where_the_book_does(
     assert len(rows) == 50
     assert int(rows[0]["nonzero"]) <= 1
     assert 5_000 < int(rows[-1]["nonzero"]) < 6_000
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "imdb-lstm"])
+def test_predicts_its_own_test_set_row_for_row(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path, name: str
+) -> None:
+    """And again from the words of its reviews alone, 10,000 of them as a table."""
+    short = ["trainer.max_epochs=1"] if name != "imdb-lasso" else []
+    run(dlrun, tmp_path, name, real_data, data_dir, *short)
+    done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert "row for row as in the run's predictions.csv" in done.stdout
+    opened = Run.open("latest", tmp_path / "runs")
+    reviews = imdb.load(opened.config.data, data_dir, opened.config.seed, Screen(quiet=True))  # type: ignore[attr-defined]
+    with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["text"])
+        for row in range(10_000):
+            # Words beyond the vocabulary are one id to the network, and one word here.
+            words = reviews.decode(reviews.test.ids.review(row)[1:])
+            table.writerow([words.replace("<UNK>", "\N{SNOWMAN}")])
+    done = dlrun("predict", "latest", "--csv", "in.csv", "--out", "out.csv", timeout=1200)
+    assert done.returncode == 0, done.stderr
+    kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    for one, other in zip(found, kept[:10_000], strict=True):
+        assert one["predicted"] == other["predicted"]
+        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
 
 
 def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:

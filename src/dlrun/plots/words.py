@@ -21,7 +21,7 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
     for axes, (text, label, towards, after) in zip(rows, panels, strict=True):
         values = np.array([value for _, value in after])
         places = np.arange(1, len(values) + 1)
-        axes.step(places, values, where="post", color=COLOURS["train"])
+        axes.step(places, values, where="mid", color=COLOURS["train"])
         axes.axhline(0.5, color=COLOURS["test"], linewidth=0.6, linestyle="--")
         moves = np.abs(np.diff(values, prepend=values[:1]))
         for place in np.sort(np.argsort(-moves, kind="stable")[:NAMED]):
@@ -29,7 +29,7 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
             axes.annotate(
                 plain(after[place][0], 16),
                 (places[place], values[place]),
-                xytext=(0, 4 if up else -4),
+                xytext=(0, 3 if up else -3),
                 textcoords="offset points",
                 rotation=90,
                 ha="center",

@@ -136,7 +136,7 @@ def _about_words(answer: Prediction) -> list[str]:
         known += f", of which the last {answer.read} are read"
     lines = [f"  {known}; {answer.unknown or 'none'} not in the vocabulary"]
     if answer.moved:
-        effects = [f"{word} {effect:+.{2}f}" for word, effect in answer.moved[:FEW]]
+        effects = [f"{word} {effect:+.2f}" for word, effect in answer.moved[:FEW]]
         lines += _wrapped(f"  {answer.by} of {answer.towards} by word: ", effects)
     return lines
 

@@ -62,9 +62,8 @@ def _predict(run: Run, wanted: Wanted, screen: Screen) -> int:
     labels, drawn = Counter[str](), list[tuple[str, Prediction]]()
     with _sink(wanted, predictor.reads, predictor.labels, screen) as sink:
         for batch in asked(wanted.inputs, wanted.csv, wanted.column, predictor.reads):
-            found = iter(
-                predictor.predict([one.value for one in batch if one.error is None], words=words)
-            )
+            values = [one.value for one in batch if one.error is None]
+            found = iter(predictor.predict(values, words=words) if values else ())
             answers = [
                 (one, next(found) if one.error is None else Prediction(error=one.error))
                 for one in batch
