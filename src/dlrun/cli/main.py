@@ -15,7 +15,19 @@ import typer
 from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import accelerators, config, data, demo, experiment, new, resume, runs, usage, verify
+from dlrun.cli import (
+    accelerators,
+    config,
+    data,
+    demo,
+    experiment,
+    export,
+    new,
+    resume,
+    runs,
+    usage,
+    verify,
+)
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
 from dlrun.screen import Screen
@@ -24,6 +36,7 @@ EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
     "verify": verify.verify,
+    "export": export.export,
     "demo": demo.demo,
     "config": config.config,
     "accelerators": accelerators.accelerators,

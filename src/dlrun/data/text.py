@@ -15,7 +15,8 @@ PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
-_SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
+_SPACES = str.maketrans(dict.fromkeys(SPACES, " "))
 
 
 def split_words(text: str) -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.data.dataset import Dataset
+    from dlrun.declaration.exported import Exported
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -72,6 +73,10 @@ class Experiment(ABC, Generic[C]):
     def network(self, run: StoredRun, config: C) -> "nn.Module":
         """The trained network of a run, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
+
+    def exported(self, run: StoredRun, config: C) -> "Exported":
+        """The trained network of a run, for other programs."""
+        raise DlrunError(f"{self.name} has no network that could be exported")
 
     def title(self, run: StoredRun) -> str:
         """What names a figure: experiment, seed and run, as its folder is called; the data."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
+    from dlrun.declaration.exported import Exported
     from dlrun.training.data import ArrayData
     from dlrun.training.objective import Objective
 
@@ -110,6 +111,22 @@ class NetworkExperiment(Experiment[N]):
         network = self.build(config, run.assets)
         network.load_state_dict(tensor_file.parse(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
+
+    def exported(self, run: StoredRun, config: N) -> "Exported":
+        """The trained network; it is checked on noise, or on the example where that is of ids."""
+        import torch
+
+        from dlrun.declaration.exported import Exported
+
+        example = self.example(config, run.assets)[:1]
+
+        def inputs(rows: int) -> "Tensor":
+            shape = rows, *example.shape[1:]
+            if not example.is_floating_point():
+                return example.expand(shape)
+            return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+        return Exported(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: StoredRun, config: N) -> "dict[str, Figure]":
         """The learning curves."""

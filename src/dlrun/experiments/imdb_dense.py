@@ -6,11 +6,14 @@ from pydantic import Field
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.declaration.network import Loaded
-from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment, readable
 from dlrun.session import Session
+from dlrun.store.stored import StoredRun
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from dlrun.declaration.exported import Exported
 
 # Neither changes a number of the training.
 GROUPED = 9  # batches at a call of Lightning's: five calls an epoch for the progress bar and a stop
@@ -62,6 +65,13 @@ class ImdbDense(ReviewsExperiment[Config]):
         from dlrun.models.dense import DenseNet
 
         return DenseNet(assets["width"], config.model.hidden)
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The trained network, on a matrix of 0 and 1."""
+        from dlrun.declaration.exported import bags
+
+        about = readable(run.assets)
+        return bags(self.network(run, config), about, about["width"])
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Empty reviews, all the same zero; no more than a layer's outputs have memory for."""

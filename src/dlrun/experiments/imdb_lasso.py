@@ -15,7 +15,7 @@ from dlrun.config.schema import Fraction, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath, Reference, ReviewsData
 from dlrun.declaration.compared import check_compared, compared_run, test_accuracy
 from dlrun.declaration.experiment import Experiment
-from dlrun.declaration.reviews import COMPARED_BY, PLACE_OF_DATA, assets, origin
+from dlrun.declaration.reviews import COMPARED_BY, PLACE_OF_DATA, assets, origin, readable
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.screen import counted, place, printable
 from dlrun.session import Results, Session
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from dlrun.data.dataset import Dataset
     from dlrun.data.imdb import Reviews
+    from dlrun.declaration.exported import Exported
     from dlrun.models.lasso import PathSolver, Solution
 
 COLUMNS = [
@@ -187,6 +188,13 @@ class ImdbLasso(Experiment[Config]):
             {"layers.0.weight": coef, "layers.0.bias": torch.tensor([intercepts[best]]).float()}
         )
         return network.eval()
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The linear model at the chosen lambda, on a matrix of 0 and 1."""
+        from dlrun.declaration.exported import bags
+
+        about = readable(run.assets)
+        return bags(self.network(run, config), about, about["width"])
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The path, and beside it the learning curve of the run that it was compared with."""

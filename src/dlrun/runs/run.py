@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
+    from dlrun.declaration.exported import Exported
+
 
 @dataclass(frozen=True, repr=False)
 class Run(StoredRun):
@@ -76,6 +78,11 @@ class Run(StoredRun):
         """The trained network, in eval mode, on the CPU. Raises DlrunError."""
         with self._reading():
             return self.experiment.network(self, self.config)
+
+    def exported(self) -> "Exported":
+        """The trained network as other programs can have it. Raises DlrunError."""
+        with self._reading():
+            return self.experiment.exported(self, self.config)
 
     def draw(self) -> "dict[str, Figure]":
         """The figures anew, by their file names, from the run's files alone. Raises DlrunError."""
