@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=ExperimentConfig)
 
-HOW = frozenset({"accelerator", "fallback"})  # how a run is done, not what
+HOW = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Experiment(ABC, Generic[C]):
     schema: the Config, which holds the values of `configs/<name>.yaml`, with types and bounds.
     argument: the command's positional arguments.
     resumable: whether a run that was stopped can go on.
-    may_change: keys that a resume may set, beside accelerator and fallback.
+    may_change: keys that a resume may set, beside those of HOW.
     compared_by: keys whose default the published figures depend on, or sections of such keys.
     most_threads: beyond which more made it no faster, where that was measured.
     alone: values with which a run needs nothing but its data: what stands beside its numbers is

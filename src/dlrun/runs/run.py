@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dlrun import session
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.text import Layer
+from dlrun.config.text import Layer, merge, read_file
 from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
@@ -47,8 +47,9 @@ class Run(StoredRun):
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """The config, valid. Raises ConfigError."""
-        layer = Layer(self.values)
+        """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
+        defaults = registry.entry(self.record.experiment).defaults
+        layer = merge([read_file(defaults), Layer(self.values)])
         config: ExperimentConfig = validate(self.experiment.schema, layer, self.record.experiment)
         return config
 
