@@ -78,3 +78,19 @@ def sync_folder(path: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside this one for the block to write; it takes this name once it is on disk.
+
+    Where the block raises, nothing is left of it, and a file that was there is as it was.
+    """
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)

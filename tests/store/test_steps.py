@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,10 @@ class Log:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.told: list[tuple[int, Mapping[str, float], str]] = []
+        self.begun: list[int] = []
+
+    def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
+        self.begun.append(len(rows))
 
     def log(self, step: int, row: Mapping[str, float]) -> None:
         assert (self.folder / "checkpoint").is_file()
@@ -53,6 +57,11 @@ def test_a_step_is_on_disk_before_anybody_is_told(
         (2, {"epoch": 2, "loss": 0.5}, second),
     ]
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
+    again = steps_of(tmp_path, resuming=True)
+    again.loggers = [log]
+    again.begin(COLUMNS, "data", 3, "epoch")
+    again.begin(COLUMNS, "data", 3, "epoch")  # another attempt, from the seed
+    assert log.begun == [0, 2, 0]
 
 
 def test_a_resumed_run_goes_on_after_its_newest_step(tmp_path: Path) -> None:

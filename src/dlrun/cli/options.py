@@ -34,7 +34,7 @@ DataOverrides = Annotated[
 ]
 ResumeOverrides = Annotated[
     list[str] | None,
-    _set("What may change: trainer.max_epochs, accelerator, fallback, the place of the data."),
+    _set("What may change: trainer.max_epochs, accelerator, fallback, logger, the data's place."),
 ]
 Accelerator = Annotated[
     Literal["auto", "cpu", "cuda", "mps"] | None,

@@ -44,6 +44,7 @@ class ExperimentConfig(Section):
     seed: Seed
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
     fallback: bool
+    logger: list[Literal["tensorboard", "mlflow"]]
     threads: Threads | Literal["auto"]
 
     @property

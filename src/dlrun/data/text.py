@@ -19,7 +19,8 @@ FIRST_WORD = 4  # rank 1 + 3
 AT_ONCE = 4096  # rows that are padded at once
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
-_SPACES = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n', " "))
+SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
+_SPACES = str.maketrans(dict.fromkeys(SPACES, " "))
 
 
 def split_words(text: str) -> list[str]:

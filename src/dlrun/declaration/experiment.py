@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from dlrun.data.classified import Classified
     from dlrun.data.dataset import Dataset
+    from dlrun.declaration.exported import Exported
     from dlrun.declaration.predicting import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 
-HOW = frozenset({"accelerator", "fallback"})  # how a run is done, not what
+HOW = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Experiment(ABC, Generic[C]):
     schema: the Config, which holds the values of `configs/<name>.yaml`, with types and bounds.
     argument: the command's positional arguments.
     resumable: whether a run that was stopped can go on.
-    may_change: keys that a resume may set, beside accelerator and fallback.
+    may_change: keys that a resume may set, beside those of HOW.
     compared_by: keys whose default the published figures depend on, or sections of such keys.
     most_threads: beyond which more made it no faster, where that was measured.
     alone: values with which a run needs nothing but its data: what stands beside its numbers is
@@ -89,6 +90,10 @@ class Experiment(ABC, Generic[C]):
     def test(self, run: StoredRun, config: C, session: Session) -> "Classified":
         """The run's test set, classified again by its network."""
         raise DlrunError(f"{self.name} has no test set to predict")
+
+    def exported(self, run: StoredRun, config: C) -> "Exported":
+        """The trained network of a run, for other programs."""
+        raise DlrunError(f"{self.name} has no network that could be exported")
 
     def title(self, run: StoredRun) -> str:
         """What names a figure: experiment, seed and run, as its folder is called; the data."""

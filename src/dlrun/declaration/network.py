@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlrun.data.classified import Classified, Show
+    from dlrun.declaration.exported import Exported
     from dlrun.training.data import ArrayData
     from dlrun.training.objective import Objective
 
@@ -155,6 +156,22 @@ class NetworkExperiment(Experiment[N]):
             data = self.load(config, session).data
             tested = tested_again(self.network(run, config), objective, data)
         return _classified(tested, run.assets["labels"])
+
+    def exported(self, run: StoredRun, config: N) -> "Exported":
+        """The trained network; it is checked on noise, or on the example where that is of ids."""
+        import torch
+
+        from dlrun.declaration.exported import Exported
+
+        example = self.example(config, run.assets)[:1]
+
+        def inputs(rows: int) -> "Tensor":
+            shape = rows, *example.shape[1:]
+            if not example.is_floating_point():
+                return example.expand(shape)
+            return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+        return Exported(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: StoredRun, config: N) -> "dict[str, Figure]":
         """The learning curves."""

@@ -45,6 +45,14 @@ def shown(reviews: "Reviews") -> "Show":
     return lambda row: {"text": decode(ids.review(row)[1:], words)}  # without <START>
 
 
+def readable(assets: dict[str, Any]) -> dict[str, Any]:
+    """A run's assets with how a text becomes words, for programs that have not our code."""
+    from dlrun.data.text import SPACES
+
+    words = {"lower_case": True, "spaces": SPACES}
+    return assets | {"preprocessing": assets["preprocessing"] | {"words": words}}
+
+
 class ReviewsConfig(NetworkConfig):
     """What the config of a network on the reviews has."""
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
+    from dlrun.declaration.exported import Exported
     from dlrun.models.pretrained import Pretrained
 
 SHEET_LIMIT = 24  # photographs on the contact sheet
@@ -188,6 +189,33 @@ class ClassifyImages(Experiment[Config]):
     def predictor(self, run: StoredRun, config: Config) -> "Predictor":
         """Further photographs; the weights are read from where the run found them."""
         return _Predictor(config)
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The pretrained network, on photographs that went through its transform."""
+        import torch
+
+        from dlrun.declaration.exported import Exported
+        from dlrun.models import pretrained
+
+        pretrained.check(config.model)
+        model = pretrained.load(config.model)
+        transform = model.transform
+        (resize,), (side,) = transform.resize_size, transform.crop_size
+        steps = {
+            "resize": [resize, resize] if config.transform.squash else resize,  # the shorter side
+            "interpolation": transform.interpolation.value,
+            "centre_crop": side,
+            "divide_by": 255,
+            "mean": transform.mean,
+            "std": transform.std,
+        }
+
+        def inputs(rows: int) -> "Tensor":
+            random = torch.Generator().manual_seed(0)
+            return torch.randn(rows, 3, side, side, generator=random)
+
+        about = {"model": model.source, "labels": model.labels, "preprocessing": steps}
+        return Exported(model.network, "images", inputs, about)
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The photographs with their labels."""

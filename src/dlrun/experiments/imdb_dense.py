@@ -8,7 +8,7 @@ from pydantic import Field
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.declaration.network import Loaded
 from dlrun.declaration.predicting import Predictor, Words
-from dlrun.declaration.reviews import WORDS, ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.reviews import WORDS, ReviewsConfig, ReviewsExperiment, readable
 from dlrun.declaration.reviews_predictor import ReviewsPredictor
 from dlrun.session import Session
 from dlrun.store.folder import to_csv
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlrun.data.text import Ragged
+    from dlrun.declaration.exported import Exported
     from dlrun.models.dense import DenseNet
     from dlrun.training.objective import Objective
 
@@ -86,6 +87,13 @@ class ImdbDense(ReviewsExperiment[Config]):
     def predictor(self, run: StoredRun, config: Config) -> "Predictor":
         """Which words a text holds; what moves it is what it would lose without each of them."""
         return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The trained network, on a matrix of 0 and 1."""
+        from dlrun.declaration.exported import bags
+
+        about = readable(run.assets)
+        return bags(self.network(run, config), about, about["width"])
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Empty reviews, all the same zero; no more than a layer's outputs have memory for."""

@@ -28,6 +28,7 @@ from dlrun.declaration.reviews import (
     WORDS,
     assets,
     origin,
+    readable,
     shown,
 )
 from dlrun.declaration.reviews_predictor import LinearPredictor
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from dlrun.data.classified import Classified
     from dlrun.data.dataset import Dataset
     from dlrun.data.imdb import Reviews
+    from dlrun.declaration.exported import Exported
     from dlrun.models.lasso import PathSolver, Solution, Split
     from dlrun.models.lasso_file import Chosen
 
@@ -211,6 +213,13 @@ class ImdbLasso(Experiment[Config]):
     def predictor(self, run: StoredRun, config: Config) -> "Predictor":
         """Which words a text holds; what moves it is their coefficients. Needs no torch."""
         return LinearPredictor(_chosen(run), run.assets)
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The linear model at the chosen lambda, on a matrix of 0 and 1."""
+        from dlrun.declaration.exported import bags
+
+        about = readable(run.assets)
+        return bags(self.network(run, config), about, about["width"])
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The path, and beside it the learning curve of the run that it was compared with."""

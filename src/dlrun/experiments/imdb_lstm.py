@@ -1,13 +1,13 @@
 """IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.config.sections import ReviewsData
 from dlrun.declaration.network import Loaded
 from dlrun.declaration.predicting import Predictor, Words
-from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment
+from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment, readable
 from dlrun.declaration.reviews_predictor import ReviewsPredictor
 from dlrun.session import Session
 from dlrun.store.stored import StoredRun
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dlrun.data.text import Ragged
+    from dlrun.declaration.exported import Exported
+    from dlrun.models.lstm import LSTMClassifier
     from dlrun.training.objective import Objective
 
 
@@ -94,6 +96,24 @@ class ImdbLstm(ReviewsExperiment[Config]):
     def predictor(self, run: StoredRun, config: Config) -> "Predictor":
         """A text's last words; what moves it is what each word changes when it is read."""
         return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
+
+    def exported(self, run: StoredRun, config: Config) -> "Exported":
+        """The trained network by nn.LSTM, on ids padded in front."""
+        import torch
+
+        from dlrun.declaration.exported import Exported
+
+        about, network = readable(run.assets), cast("LSTMClassifier", self.network(run, config))
+        network.skip_padding = False
+        words, length = about["width"], config.data.max_length
+
+        def inputs(rows: int) -> "Tensor":
+            random = torch.Generator().manual_seed(0)
+            ids = torch.randint(words, (rows, length), generator=random)
+            pads = torch.randint(length, (rows, 1), generator=random)
+            return ids * (torch.arange(length) >= pads)
+
+        return Exported(network, "ids", inputs, about, any_length=True)
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Ten reviews that are all padding, as in the lab's summary."""

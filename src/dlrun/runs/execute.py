@@ -9,7 +9,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
-from dlrun.runs import ending, loading
+from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import as_started, is_helper
@@ -60,6 +60,7 @@ def _check(experiment: AnyExperiment, config: ExperimentConfig, options: Options
     check_name(options.name)
     runs_dir = session.runs_dir(options.runs_dir)
     check_writable(runs_dir)
+    loggers.check(config)
     experiment.check(config, runs_dir)
     if not config.fallback:
         accelerator.require(config.accelerator)

@@ -18,7 +18,7 @@ from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import DlrunError, Stopped
 from dlrun.locks import HeldError, folder_held, held
-from dlrun.runs import ending
+from dlrun.runs import ending, loggers
 from dlrun.runs.faults import explained, message_of
 from dlrun.runs.logs import logging_to
 from dlrun.runs.options import Options
@@ -80,6 +80,7 @@ class Live:
         self.resuming = record is not None
         self.record = record or self._new_record()
         stop = Stop()
+        self.loggers = loggers.of(config, experiment.name, folder, screen)
         self.session = Session(
             folder=folder,
             screen=screen,
@@ -90,6 +91,7 @@ class Live:
                 stop,
                 self.record.id,
                 resuming=self.resuming,
+                loggers=self.loggers,
                 on_begin=self._go_on,
                 check=check,
             ),
@@ -221,6 +223,7 @@ class Live:
         self._save("finished", seconds=self.session.seconds, **changes)
         self.finished = True
         self.folder.sync()
+        self._tell_loggers()
 
     def _digests(self) -> dict[str, str]:
         """SHA-256 of each file that stays as it is, beside those that were kept with theirs."""
@@ -256,9 +259,14 @@ class Live:
                 drop_previous(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
+        self._tell_loggers()
         if stopped and self.experiment.resumable and not self.options.temporary:
             done = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")
+
+    def _tell_loggers(self) -> None:
+        for logger in self.loggers:
+            logger.end(self.record.metrics, self.record.status)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs import ending, loading
+from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import as_started, is_helper
@@ -63,6 +63,7 @@ def _prepare(
     """The run that goes on, all of it read under its lock; None where nothing is left to do."""
     path, record = folder.path, read_record(folder.path)
     experiment, config = registry.load(record.experiment), _config(path, record, overrides)
+    loggers.check(config)
     _check_causes(record, path, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
     if _is_complete(experiment, record, config) and there:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dlrun import session
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.text import Layer
+from dlrun.config.text import Layer, merge, read_file
 from dlrun.config.validation import validate
 from dlrun.data.texts import read_text
 from dlrun.declaration import registry
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.data.classified import Classified
+    from dlrun.declaration.exported import Exported
     from dlrun.declaration.predicting import Prediction, Predictor
 
 
@@ -52,8 +53,9 @@ class Run(StoredRun):
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """The config, valid. Raises ConfigError."""
-        layer = Layer(self.values)
+        """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
+        defaults = registry.entry(self.record.experiment).defaults
+        layer = merge([read_file(defaults), Layer(self.values)])
         config: ExperimentConfig = validate(self.experiment.schema, layer, self.record.experiment)
         return config
 
@@ -121,6 +123,11 @@ class Run(StoredRun):
             threads=self.record.threads or 1,
         )
         return self.experiment.test(self, self.config, around)
+
+    def exported(self) -> "Exported":
+        """The trained network as other programs can have it. Raises DlrunError."""
+        with self._reading():
+            return self.experiment.exported(self, self.config)
 
     def draw(self) -> "dict[str, Figure]":
         """The figures anew, by their file names, from the run's files alone. Raises DlrunError."""

@@ -16,6 +16,9 @@ from dlrun.store.folder import Row, RunFolder
 class Logger(Protocol):
     """Somebody else's record of the steps, such as TensorBoard's."""
 
+    def begin(self, rows: Sequence[Row]) -> None:
+        """The steps that are finished; called again where an attempt begins anew."""
+
     def log(self, step: int, row: Row) -> None:
         """One finished step."""
 
@@ -78,6 +81,8 @@ class Steps:
             raise DlrunError(f"a metric cannot be named {unfit[0]!r}: it names a column of a CSV")
         self.on_begin()
         self.folder.start_metrics(columns, self.rows)
+        for logger in self.loggers:
+            logger.begin(self.rows)
         return found
 
     @contextmanager

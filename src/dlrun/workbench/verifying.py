@@ -120,7 +120,7 @@ def _repeated(
 ) -> Run:
     """The run, done once more from its own config.yaml with as many threads."""
     name, config = run.record.experiment, run.folder / CONFIG
-    values = {**run.experiment.alone, "threads": run.record.threads or 1}
+    values = {**run.experiment.alone, "threads": run.record.threads or 1, "logger": []}
     options = Options(
         config=[config],
         values=[layer_of(values, "dlrun verify")],

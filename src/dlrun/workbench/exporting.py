@@ -1,0 +1,168 @@
+"""Write a run's network as one file for other programs, checked before it gets its name."""
+
+import importlib.util
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.text import Text
+
+from dlrun.declaration.exported import Exported
+from dlrun.disk import whole
+from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+from dlrun.stopping import Stop
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dlrun.models.exchange import Function
+
+Format = Literal["onnx", "torch"]
+
+BATCHES = (1, 7, 300)  # that the file is checked on
+CLOSE = 1e-5  # to the network, absolute; relative to outputs beyond 1
+TRACED = 2  # rows
+
+
+def export(
+    run: str, *, format_: Format, out: Path, force: bool, runs_dir: Path | None, quiet: bool
+) -> None:
+    """Write a run's network into a file.
+
+    Raises ConfigError: no such run, a file that is there (but for `force`), a package that is
+    missing. DlrunError: the run has no network yet, or the file would compute something else.
+    """
+    screen = Screen(quiet=quiet)
+    _check(format_, out, force=force)
+    opened = Run.open(run, runs_dir)
+    with Stop().listening():
+        screen.note(f"reading the network of {opened.folder}")
+        exported = opened.exported()
+        about = _about(opened, exported)
+        content = _content(opened, exported, format_, about)
+        with whole(out) as file:
+            file.write_bytes(content)
+            apart = _compared(opened, exported, format_, file, screen)
+            _check_free(out, force=force)  # somebody may have written it meanwhile
+    _show(out, len(content), format_, about, apart, screen)
+
+
+def _check(format_: Format, out: Path, *, force: bool) -> None:
+    """Raises ConfigError where the file could not be written."""
+    for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"--format onnx needs the package {package}",
+                "pip install 'dlrun[export]' brings it",
+            )
+    if not out.parent.is_dir():
+        raise ConfigError(
+            f"--out {out}: there is no folder {out.parent}", "make it, or choose another"
+        )
+    _check_free(out, force=force)
+
+
+def _check_free(out: Path, *, force: bool) -> None:
+    if out.is_dir():
+        raise ConfigError(f"--out {out}: is a folder", "name a file in it")
+    if out.exists() and not force:
+        raise ConfigError(f"--out {out}: is there already", "--force replaces it")
+
+
+def _about(run: Run, exported: Exported) -> dict[str, Any]:
+    """The file's metadata: what a program needs to use the network, and whose it is."""
+    example, labels = exported.inputs(TRACED), exported.about.get("labels")
+    free = _free(exported)
+    output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
+    if labels:
+        two = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
+        output["meaning"] = two if len(labels) == 2 else "one per row and label, in their order"
+    return {
+        "dlrun": metadata.version("dlrun"),
+        "experiment": run.record.experiment,
+        "run": run.name,
+        "input": {
+            "name": exported.input,
+            "dtype": str(example.dtype).removeprefix("torch."),
+            "shape": [*free, *example.shape[len(free) :]],
+        },
+        "output": output,
+        **exported.about,
+    }
+
+
+def _free(exported: Exported) -> list[str]:
+    """The names of the dimensions that may be of any size."""
+    return ["batch", "length"] if exported.any_length else ["batch"]
+
+
+def _content(run: Run, exported: Exported, format_: Format, about: dict[str, Any]) -> bytes:
+    from dlrun.models import exchange  # slow: torch
+
+    example, text = exported.inputs(TRACED), json.dumps(about, ensure_ascii=False)
+    names = exported.input, about["output"]["name"]
+    try:
+        if format_ == "torch":
+            return exchange.to_torch(exported.network, example, text)
+        return exchange.to_onnx(exported.network, example, names, _free(exported), text)
+    except Exception as error:  # somebody's network may do what no file can hold
+        raise DlrunError(
+            f"{run.folder}: its network cannot be written as {format_}: "
+            f"{type(error).__name__}: {first_line(error)}"
+        ) from error
+
+
+def _compared(run: Run, exported: Exported, format_: Format, file: Path, screen: Screen) -> float:
+    """How far apart file and network are at most. Raises DlrunError where that is too far."""
+    import torch
+
+    from dlrun.models import exchange
+
+    network, found = (
+        run.network(),
+        exchange.from_torch if format_ == "torch" else exchange.from_onnx,
+    )
+    from_file = found(file)
+    apart = 0.0
+    with torch.inference_mode():
+        for rows in BATCHES:
+            screen.note(f"comparing the file with the network: {rows} of a batch")
+            inputs = exported.inputs(rows)
+            given = (
+                [inputs, inputs[:, -(inputs.shape[1] // 2 + 1) :]]
+                if exported.any_length
+                else [inputs]
+            )
+            for one in given:
+                apart = max(apart, _apart(network, from_file, one, run))
+    return apart
+
+
+def _apart(network: Any, from_file: "Function", inputs: "Tensor", run: Run) -> float:
+    expected, got = network(inputs), from_file(inputs)
+    far = f"{run.folder}: the file would compute something else than the network"
+    if expected.shape != got.shape:
+        raise DlrunError(
+            f"{far}: {list(got.shape)} for {list(expected.shape)}", "nothing was written"
+        )
+    apart = float(((got - expected).abs() / expected.abs().clamp(min=1)).max())
+    if not apart <= CLOSE:
+        raise DlrunError(f"{far}: {apart:.2g} apart", "nothing was written")
+    return apart
+
+
+def _show(
+    out: Path, size: int, format_: Format, about: dict[str, Any], apart: float, screen: Screen
+) -> None:
+    given, batches = about["input"], ", ".join(map(str, BATCHES))
+    shape = " x ".join(map(str, given["shape"]))
+    for label, text in (
+        ("input", f"{given['name']}: {given['dtype']}, {shape}"),
+        ("output", about["output"]["name"]),
+        ("check", f"at most {apart:.1e} from the network, for batches of {batches}"),
+        ("file", f"{out} ({format_}, {size / 1e6:.1f} MB)"),
+    ):
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))

@@ -1,0 +1,212 @@
+"""TensorBoard and MLflow are told of every step once; read back with their own packages."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests import harness
+from tests.conftest import clean_environment, setting
+from tests.experiments.use import results, rows
+
+DENSE, LASSO = "imdb-dense", "imdb-lasso"
+Points = dict[str, list[tuple[int, float]]]
+
+
+def tensorboard(run: Path) -> Points:
+    """Each curve's steps and values."""
+    events = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0})
+    events.Reload()
+    return {
+        tag: [(point.step, point.value) for point in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
+
+
+def client(uri: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def mlflow(uri: str, experiment: str) -> tuple[Any, Points]:
+    """The only run of an experiment, and each curve's steps and values."""
+    reader = client(uri)
+    (run,) = reader.search_runs([reader.get_experiment_by_name(experiment).experiment_id])
+    points = {
+        name: [
+            (point.step, point.value) for point in reader.get_metric_history(run.info.run_id, name)
+        ]
+        for name in run.data.metrics
+    }
+    return run, points
+
+
+def without_times(run: Path) -> list[list[str]]:
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    place = header.index("seconds")
+    return [row.split(",")[:place] + row.split(",")[place + 1 :] for row in rows(run)]
+
+
+def are_the_steps(points: Points, run: Path) -> None:
+    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
+    for place, name in enumerate(header):
+        if name == "epoch":
+            assert name not in points
+            continue
+        expected = [float(row.split(",")[place]) for row in rows(run)]
+        assert [step for step, _ in points[name]] == [*range(1, len(expected) + 1)], name
+        assert [value for _, value in points[name]] == pytest.approx(expected, rel=1e-6), name
+    for name, value in results(run)["metrics"].items():
+        ((_, found),) = points[f"result/{name}"]
+        assert found == pytest.approx(value, rel=1e-6)
+
+
+def killed_and_resumed(folder: Path, words: list[str], **environment: str) -> Path:
+    child = harness.start(folder, *words, **environment)
+    name = words[0]
+
+    def some_steps() -> bool:
+        run = harness.only_run(folder, name)
+        return run is not None and (run / "metrics.csv").exists() and len(rows(run)) >= 2
+
+    harness.wait_until(some_steps, child)
+    child.signal(signal.SIGKILL)
+    child.end()
+    harness.run(folder, "resume", "latest", **environment).is_told(0)
+    run = harness.only_run(folder, name)
+    assert run is not None
+    return run
+
+
+@pytest.mark.parametrize("name", [DENSE, LASSO])
+def test_tensorboard_has_each_step_once(tmp_path: Path, name: str) -> None:
+    more = ["trainer.max_epochs=20"] if name == DENSE else []
+    words = harness.words(name, "logger=[tensorboard]", *more)
+    run = killed_and_resumed(tmp_path / "with", words)
+    are_the_steps(tensorboard(run), run)
+    plain = tmp_path / "without"
+    harness.run(plain, *harness.words(name, *more)).is_told(0)
+    other = harness.only_run(plain, name)
+    assert other is not None and without_times(other) == without_times(run)
+    for file, digest in results(run)["files"].items():
+        assert results(other)["files"][file] == digest
+    assert not (other / "tensorboard").exists()
+
+
+def test_tensorboard_has_config_and_hyperparameters(tmp_path: Path) -> None:
+    words = harness.words(DENSE, "logger=[tensorboard]", "optimizer.lr=0.002")
+    harness.run(tmp_path, *words).is_told(0)
+    run = harness.only_run(tmp_path, DENSE)
+    assert run is not None
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    (text,) = events.Tensors("config/text_summary")
+    assert b"optimizer.lr: 0.002" in text.tensor_proto.string_val[0]
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"optimizer.lr" in content
+    assert {"_hparams_/session_start_info"} <= set(events.PluginTagToContent("hparams"))
+
+
+@pytest.mark.slow
+def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
+    words = harness.words(LASSO, "logger=[mlflow, tensorboard]")
+    ended = harness.run(tmp_path, *words).is_told(0)
+    assert "mlflow" not in ended.stderr
+    run = harness.only_run(tmp_path, LASSO)
+    assert run is not None
+    found, points = mlflow(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", LASSO)
+    are_the_steps(points, run)
+    are_the_steps(tensorboard(run), run)
+    assert (found.info.run_name, found.info.status) == (run.name, "FINISHED")
+    assert found.data.params["seed"] == "0" and found.data.params["data.source"] == "sample"
+    harness.run(tmp_path, "runs", "check").is_told(0)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A real MLflow server on loopback."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = tmp_path / "server"
+    place.mkdir()
+    command = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", *command, "--backend-store-uri", "sqlite:///mlflow.db"],
+        cwd=place,
+        env=clean_environment() | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+        stdout=(place / "said").open("w"),
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            break
+        except OSError:
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.2)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_server_has_one_run_with_each_step_once(tmp_path: Path, server: str) -> None:
+    words = harness.words(DENSE, "logger=[mlflow]", "trainer.max_epochs=30")
+    run = killed_and_resumed(tmp_path, words, MLFLOW_TRACKING_URI=server)
+    found, points = mlflow(server, DENSE)
+    are_the_steps(points, run)
+    assert found.info.status == "FINISHED"
+    assert not (tmp_path / "runs" / "mlflow.db").exists()
+    more = setting("trainer.max_epochs=32")  # extended: the same run, its result anew
+    harness.run(tmp_path, "resume", run, *more, MLFLOW_TRACKING_URI=server).is_told(0)
+    _, points = mlflow(server, DENSE)
+    assert [step for step, _ in points["train_loss"]] == [*range(1, 33)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_dead_server_is_one_warning(tmp_path: Path, answers: bool) -> None:
+    """One that refuses, and one that takes the connection and says nothing."""
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))
+        if answers:
+            port.listen()
+        uri = f"http://127.0.0.1:{port.getsockname()[1]}"
+        began = time.monotonic()
+        ended = harness.run(
+            tmp_path, *harness.words(DENSE, "logger=[mlflow]"), MLFLOW_TRACKING_URI=uri
+        ).is_told(0, "warning: logger mlflow is left out from here on")
+    assert ended.stderr.count("warning: logger") == 1
+    assert time.monotonic() - began < 60
+    run = harness.only_run(tmp_path, DENSE)
+    assert run is not None and results(run)["status"] == "finished"
+
+
+def test_missing_package_is_told_before_anything_runs(tmp_path: Path) -> None:
+    script = (
+        "import importlib.util, sys; from dlrun.cli.main import run\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'mlflow' else found(name)\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", script, *harness.words(LASSO, "logger=[mlflow]")]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=tmp_path, env=clean_environment()
+    )
+    assert ended.returncode == 2
+    assert "logger: mlflow needs the package mlflow" in ended.stderr
+    assert "pip install 'dlrun[mlflow]'" in ended.stderr and not (tmp_path / "runs").exists()
+    wrong = harness.run(tmp_path, *harness.words(LASSO, "logger=[wandb]")).is_told(2, "logger")
+    assert "tensorboard" in wrong.stderr
