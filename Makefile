@@ -14,7 +14,7 @@ help: ## list the targets
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[offline,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[offline,export,tensorboard,mlflow,dev]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs

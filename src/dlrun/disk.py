@@ -28,24 +28,33 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A file of the user's own, whole or not at all. Raises OSError."""
-    with new_file(path) as stream:
-        stream.write(content)
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside this one for the block to write; it takes this name once it is on disk.
+
+    Where the block raises, nothing is left of it, and a file that was there is as it was.
+    """
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        sync_file(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BufferedWriter]:
-    """A file to be written; it gets its name when the block has ended well. Raises OSError."""
-    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A file to be written, see `whole`. Raises OSError."""
+    with whole(path) as temporary, temporary.open("wb") as stream:
+        yield stream
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file of the user's own, see `whole`. Raises OSError."""
+    with new_file(path) as stream:
+        stream.write(content)
 
 
 def size_of(folder: Path) -> int:
@@ -78,19 +87,3 @@ def sync_folder(path: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path beside this one for the block to write; it takes this name once it is on disk.
-
-    Where the block raises, nothing is left of it, and a file that was there is as it was.
-    """
-    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        sync_file(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
