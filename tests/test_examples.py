@@ -67,6 +67,10 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env)
     assert done.returncode == 0, done.stderr
     assert len((run / "metrics.csv").read_text().splitlines()) == 4
+    for kind in ("onnx", "torch"):
+        done = dlrun("export", "latest", "--format", kind, "--out", f"network.{kind}", **env)
+        assert done.returncode == 0, done.stderr
+    assert "inputs: float32, batch x 10" in done.stdout
     script = (
         "import dlrun, torch; run = dlrun.open(); print(run.network()(torch.zeros(2, 10)).shape)"
     )
