@@ -117,8 +117,9 @@ def by_the_run(run: Run, text: str) -> float:
     words = [known.get(word, ids["unknown"]) for word in split_words(text)]
     review = Ragged.from_ids([words], run.assets["width"])
     assert review.review(0)[0] == START
+    sequence = torch.from_numpy(review.padded(run.config.data.max_length)).long()  # type: ignore[attr-defined]
     with torch.inference_mode():
-        logit = run.network()(torch.from_numpy(review.padded(run.config.data.max_length)))  # type: ignore[attr-defined]
+        logit = run.network()(sequence)
     return float(logit.sigmoid())
 
 
