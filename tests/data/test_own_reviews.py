@@ -48,7 +48,7 @@ def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
 def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
     """The arrays are those that texts at once become."""
     parts = [([text for text, _ in rows], np.zeros(len(rows), np.int8)) for rows in (train, test)]
-    encoded = imdb_sources.encode(*parts[0], *parts[1], num_words)
+    encoded = imdb_sources.encode(*parts[0], *parts[1], num_words, Screen(quiet=True))
     assert reviews.vocabulary == encoded.words[: num_words - 4]
     for split, ids, rows in (
         (reviews.train, encoded.train, train),

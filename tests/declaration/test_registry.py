@@ -38,6 +38,7 @@ seed: 0
 accelerator: cpu
 fallback: true
 threads: auto
+logger: []
 words: 3
 """
 

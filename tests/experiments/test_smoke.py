@@ -175,7 +175,7 @@ def test_strategies_that_would_break_a_run_are_refused(forked: Dlrun, strategy: 
 
 
 def test_more_processes_than_cores_are_refused(forked: Dlrun) -> None:
-    done = run(forked, NETWORK, "--set", "trainer.devices=5000", code=2)
+    done = run(forked, NETWORK, *setting("trainer.devices=5000", "batch_size=5000"), code=2)
     assert "5000 processes on a CPU" in done.stderr
 
 

@@ -70,6 +70,7 @@ def config(accelerator: str, **changes: Any) -> NetworkConfig:
         "accelerator": "cpu",
         "fallback": True,
         "threads": 1,
+        "logger": [],
         "batch_size": 8,
         "predictions": "auto",
         "optimizer": {"name": "sgd", "lr": 0.1},
