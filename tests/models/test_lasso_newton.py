@@ -181,8 +181,10 @@ def test_what_is_reported_holds_for_the_coefficients(
         value = objective(*at, intercept=intercept)
         assert found.objective == pytest.approx(value, rel=1e-12)
         gap = duality_gap(*at, intercept=intercept)
-        rounded = SINGLE if tolerance >= COARSE else 1e-9
-        assert found.duality_gap == pytest.approx(gap, rel=1e-5, abs=rounded * value)
+        single = tolerance >= COARSE
+        rounded = SINGLE if single else 1e-9
+        near = pytest.approx(gap, rel=1e-4 if single else 1e-5, abs=rounded * value)
+        assert found.duality_gap == near
         assert found.duality_gap >= -rounded * value
         floor = best.objective - best.duality_gap
         assert floor - 1e-12 * value <= value  # never below a certified bound

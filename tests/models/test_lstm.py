@@ -239,17 +239,17 @@ def test_saturated_gates() -> None:
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_bf16_is_as_close_to_float32_as_the_plain_path() -> None:
-    skip, plain = pair()
+def test_bf16_computes_the_lstm_in_float32() -> None:
+    """On every CPU: many have no kernel of an LSTM in bfloat16."""
     ids = reviews(realistic(300))
-    exact = run(plain, ids)
-    with torch.autocast("cpu", torch.bfloat16):
-        low, ref = run(skip, ids), run(plain, ids)
-    assert low[0].dtype == torch.bfloat16
-    bound = 2 * float((ref[0] - exact[0]).abs().max())
-    assert float((low[0] - exact[0]).abs().max()) <= bound
-    for grad, reference, truth in zip(low[1], ref[1], exact[1], strict=True):
-        assert float((grad - truth).norm()) <= 2 * float((reference - truth).norm()) + 1e-6
+    for model in pair():
+        exact = run(model, ids)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = run(model, ids)
+        assert low[0].dtype == torch.bfloat16
+        torch.testing.assert_close(low[0].float(), exact[0], rtol=1e-2, atol=1e-3)
+        for grad, truth in zip(low[1], exact[1], strict=True):
+            assert float((grad - truth).norm()) <= 1e-2 * float(truth.norm())
 
 
 def test_what_goes_by_rows() -> None:

@@ -3,6 +3,7 @@
 ISLP 10.9.6: embedding, LSTM, linear layer on the last state.
 """
 
+import contextlib
 import functools
 from typing import TYPE_CHECKING
 
@@ -78,14 +79,24 @@ class LSTMClassifier(nn.Module):
             self._rows = self._rows or RowsLSTM(self.threads)
             last = self._rows(self.embedding, self.lstm, sequences)
         else:
-            last = self.lstm(self.embedding(sequences))[0][:, -1]
+            last = self._states(sequences)[:, -1]
         logits: Tensor = self.output(last)
         return logits.flatten() if self._binary else logits
 
     def after_each(self, sequence: Tensor) -> Tensor:
         """The logits after each of a review's ids, (time, ...), of the ids (time,)."""
-        logits: Tensor = self.output(self.lstm(self.embedding(sequence))[0])
+        logits: Tensor = self.output(self._states(sequence))
         return logits.squeeze(-1)
+
+    def _states(self, sequences: Tensor) -> Tensor:
+        """nn.LSTM's states after each id: in full precision on a CPU, as `lstm_rows` has them.
+
+        Many a CPU has no bfloat16 kernel of an LSTM, and torch then raises an error.
+        """
+        on_cpu = sequences.device.type == "cpu"
+        with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
+            states: Tensor = self.lstm(self.embedding(sequences))[0]
+            return states
 
     def _by_rows(self, sequences: Tensor) -> bool:
         """Whether `lstm_rows` computes these reviews, rather than nn.LSTM.
