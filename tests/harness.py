@@ -33,7 +33,7 @@ CONTEXT.set_forkserver_preload(
     + [entry.point.module for entry in registry.entries()]
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
-TIMEOUT = 120.0  # a child that takes longer hangs
+TIMEOUT = 300.0  # a child that takes longer hangs
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,7 @@ def test_a_run_that_diverges_says_so(dlrun: Dlrun) -> None:
     assert "the training diverged" in done.stderr
 
 
+@pytest.mark.slow
 def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()

@@ -123,6 +123,7 @@ def test_a_newer_sparse_file_with_an_endless_map_is_refused_unread(tmp_path: Pat
         read(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_headers_that_take_long_to_search_are_refused(tmp_path: Path) -> None:
     """Python's tarfile took 6 s for one of digits alone (CVE-2024-6232)."""
     digits = tarfile.TarInfo("x")

@@ -218,6 +218,7 @@ def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None
     assert (again.returncode, "there is nothing to resume" in again.stderr) == (0, True)
 
 
+@pytest.mark.slow
 def test_the_screen_shows_the_first_and_counts_the_others(
     forked: Dlrun, tmp_path: Path, many: Path
 ) -> None:
@@ -289,6 +290,7 @@ ODD = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
     names = [os.fsdecode(name) for name in ODD]
     for name in names:
@@ -306,6 +308,7 @@ def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
     assert forked("resume", "latest").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_listed_is_a_row(forked: Dlrun, tmp_path: Path, many: Path) -> None:
     """Its path is too long for the system: that holds for root too."""
     name, depth = "x" * 250, 17

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_imdb import REVIEWS, archive_of
 from tests.experiments.use import finished, results, rows
@@ -28,6 +30,7 @@ def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> N
     assert results(tmp_path / "runs" / NAME / "latest")["status"] == "failed"
 
 
+@pytest.mark.slow
 def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
     sets = setting(f"data.archive={archive}", "data.source=stanford", "data.validation=1")

@@ -79,6 +79,7 @@ def test_compares_with_no_run_where_there_is_none(forked: Dlrun, tmp_path: Path)
     assert f"compare_with: {tmp_path}: not a run's folder" in done.stderr
 
 
+@pytest.mark.slow
 def test_passes_over_runs_without_a_curve(forked: Dlrun, tmp_path: Path) -> None:
     words = [*smoke(DENSE), *TWO]
     old = finished(tmp_path, words).resolve()
@@ -120,6 +121,7 @@ def test_relative_run_is_absolute_in_the_config(forked: Dlrun, tmp_path: Path) -
     assert compared(tmp_path) == dense.resolve()
 
 
+@pytest.mark.slow
 def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: Path) -> None:
     dense = finished(tmp_path, [*smoke(DENSE), *TWO])
     words = [*smoke(NAME), *setting(f"compare_with={dense}", "path.values=300")]

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Dlrun, smoke
 from tests.experiments.use import results
 
@@ -23,6 +25,7 @@ def test_size_columns_and_a_summary_as_in_the_lab(forked: Dlrun, tmp_path: Path)
     assert (run / "metrics.csv").read_text().splitlines()[0] == COLUMNS
 
 
+@pytest.mark.slow
 def test_without_numba_it_says_so_and_trains(dlrun: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "numba.py").write_text("raise ImportError('not for this NumPy')")

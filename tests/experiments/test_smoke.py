@@ -159,6 +159,7 @@ def test_missing_accelerator_without_fallback_is_refused_before_the_run(
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_lightnings_own_values_pass_through(forked: Dlrun, tmp_path: Path) -> None:
     run(forked, NETWORK, "--set", "trainer.precision=bf16-mixed")
     precise = metrics(tmp_path, NETWORK)[0]["train_loss"]
@@ -179,6 +180,7 @@ def test_more_processes_than_cores_are_refused(forked: Dlrun) -> None:
     assert "5000 processes on a CPU" in done.stderr
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_network(dlrun: Dlrun, tmp_path: Path) -> None:
     two = setting("trainer.devices=2", "trainer.strategy=ddp", "batch_size=100")
     run(dlrun, NETWORK, *two)

@@ -69,7 +69,7 @@ def test_a_command_says_at_once_what_it_does(tmp_path: Path, name: str, loaded: 
     assert waited < seconds / 2  # 0.2-0.3 s of 1.6 to 3.1 s
 
 
-@pytest.mark.parametrize("name", ["imdb-lasso", "imdb-lstm"])
+@pytest.mark.parametrize("name", ["imdb-lasso", pytest.param("imdb-lstm", marks=pytest.mark.slow)])
 def test_only_a_machines_first_run_says_that_it_compiles(
     dlrun: Dlrun, tmp_path: Path, name: str
 ) -> None:
