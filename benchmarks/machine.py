@@ -82,11 +82,9 @@ def speed() -> dict[str, float]:
 
     size, numbers = 3072, 1 << 27
     a = torch.rand(size, size)
-    low = a.bfloat16()
     source, target = torch.rand(numbers), torch.empty(numbers)
     return {
         "gflops": 2e-9 * size**3 / best(lambda: a @ a),
-        "gflops_bf16": 2e-9 * size**3 / best(lambda: low @ low),
         "copy_gb_per_s": 8e-9 * numbers / best(lambda: target.copy_(source)),
     }
 
