@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.oddities import Oddities
-from dlrun.data.own_csv import LONGEST_TEXT, CsvTexts
+from dlrun.data.own_csv import CsvTexts
+from dlrun.data.table import LONGEST_TEXT
 from dlrun.errors import ConfigError, DataError
 
 Row = tuple[str, str, int]

@@ -43,9 +43,16 @@ def test_a_column_of_a_table(tmp_path: Path, encoding: str) -> None:
     assert found == [
         ('naïve, "in" two\nlines', None),
         ("", None),
-        ("", "no cell 'text'"),
+        ("", f"{file}:6: no cell 'text'"),
         ("last", None),
     ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_column_as_spreadsheets_write_it(tmp_path: Path, delimiter: str) -> None:
+    file = tmp_path / "reviews.csv"
+    file.write_text(f"id{delimiter}text\n1{delimiter}good, very\n")
+    assert list(csv_column(file, "text")) == [("good, very", None)]
 
 
 def test_a_long_cell_and_the_limit_of_others(tmp_path: Path) -> None:

@@ -1,56 +1,28 @@
-"""Texts and labels of a CSV file, row by row: of any size, with the line of whatever is wrong."""
+"""Texts and labels of a CSV file, row by row."""
 
-import csv
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import TextIO
 
 from dlrun.data.download import digest
 from dlrun.data.oddities import Oddities
-from dlrun.disk import open_regular
-from dlrun.errors import ConfigError, DataError, first_line, nearest
-
-DELIMITERS = (",", ";", "\t")  # the first by which the header has both columns
-LONGEST_TEXT = 8 << 20  # characters; a quote that nobody closes makes all the rest one text
-MB = 1_000_000  # bytes
-_QUOTES = "a text with a comma, a quote or a line break stands in quotes, a quote in it twice"
-_NO_UTF8 = re.compile("[\udc80-\udcff]")
+from dlrun.data.table import MB, QUOTES, Table
+from dlrun.errors import DataError
 
 
 class CsvTexts:
-    """A CSV file with a header.
-
-    UTF-8, with or without its mark, or UTF-16 with it; a line that is not UTF-8 is read as Latin-1
-    (as Windows means it), and noted.
+    """A table with a column of texts and one of labels; its rows are those of its file.
 
     Raises ConfigError where a column is missing, DataError where the file cannot be read.
     """
 
     def __init__(self, path: Path, text_column: str, label_column: str, odd: Oddities) -> None:
-        self.path, self._odd = path, odd
-        headers = {delimiter: self._header(delimiter) for delimiter in DELIMITERS}
-        wanted = {"text_column": text_column, "label_column": label_column}
-        self._delimiter, header = next(
-            (pair for pair in headers.items() if set(wanted.values()) <= set(pair[1])),
-            max(headers.items(), key=lambda pair: len(pair[1])),
-        )
-        for key, column in wanted.items():
-            if column not in header:
-                names = ", ".join(name[:40] for name in header[:20]) or "none"
-                raise ConfigError(
-                    f"data.{key}: {path}:1: no column {column!r}{nearest(column, header)}",
-                    f"the columns are: {names}",
-                )
-        self.size, self.unit = path.stat().st_size / MB, "MB"
+        named = {"data.text_column": text_column, "data.label_column": label_column}
+        self._table = Table(path, named, odd)
+        header = self._table.header
         self._cells = len(header)
         self._text, self._label = header.index(text_column), header.index(label_column)
-
-    def where(self, line: int) -> str:
-        """A row's place in words."""
-        return f"{self.path}:{line}"
+        self.path, self.where = path, self._table.where
+        self.size, self.unit = path.stat().st_size / MB, "MB"
 
     def state(self) -> str:
         """Another where the file was changed. Raises DataError."""
@@ -64,74 +36,13 @@ class CsvTexts:
 
         Raises DataError, with the line, for a row that has more or fewer cells than the header.
         """
-        line = 1
-        with self._opened() as (file, lines):
-            reader = csv.reader(
-                self._decoded(lines, self._odd), delimiter=self._delimiter, strict=True
-            )
-            try:
-                for row in reader:
-                    first, line = line, reader.line_num + 1
-                    if first == 1 or not row:
-                        continue
-                    if len(row) != self._cells:
-                        raise DataError(
-                            f"{self.where(first)}: the row has {_cells(len(row))}, the header "
-                            f"{self._cells}",
-                            _QUOTES,
-                        )
-                    yield row[self._text], row[self._label], first, file.tell() / MB
-            except csv.Error as error:
-                raise self._no_csv(line, error) from None
-
-    def _header(self, delimiter: str) -> list[str]:
-        with self._opened() as (_, lines):
-            decoded = self._decoded(lines, Oddities())
-            try:
-                row = next(csv.reader(decoded, delimiter=delimiter, strict=True), [])
-            except csv.Error:  # by this delimiter it is none
-                return []
-        return [" ".join(name.split()) for name in row]
-
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[BufferedReader, Iterator[str]]]:
-        before = csv.field_size_limit(LONGEST_TEXT)
-        try:
-            with open_regular(self.path) as file:
-                marked = file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff")
-                encoding, errors = (
-                    ("utf-16", "replace") if marked else ("utf-8-sig", "surrogateescape")
-                )
-                with TextIOWrapper(file, encoding, errors, newline="") as stream:
-                    yield file, self._lines(stream)
-        except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror}") from None
-        finally:
-            csv.field_size_limit(before)
-
-    def _lines(self, stream: TextIO) -> Iterator[str]:
-        while line := stream.readline(2 * LONGEST_TEXT):
-            if len(line) == 2 * LONGEST_TEXT:
+        for row, line, done in self._table.rows():
+            if len(row) != self._cells:
                 raise DataError(
-                    f"{self.path}: a line of more than {len(line):,} characters: no CSV"
+                    f"{self.where(line)}: the row has {_cells(len(row))}, the header {self._cells}",
+                    QUOTES,
                 )
-            yield line
-
-    def _decoded(self, lines: Iterator[str], odd: Oddities) -> Iterator[str]:
-        for number, line in enumerate(lines, start=1):
-            if line.isascii() or not _NO_UTF8.search(line):
-                yield line
-                continue
-            odd.add("not UTF-8: read as Latin-1", self.where(number))
-            yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-
-    def _no_csv(self, line: int, error: csv.Error) -> DataError:
-        if "field limit" in str(error):
-            message = (
-                f"a text of more than {LONGEST_TEXT:,} characters: a quote that is not closed?"
-            )
-            return DataError(f"{self.where(line)}: {message}", _QUOTES)
-        return DataError(f"{self.where(line)}: not CSV: {first_line(error)}", _QUOTES)
+            yield row[self._text], row[self._label], line, done
 
 
 def _cells(number: int) -> str:

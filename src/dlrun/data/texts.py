@@ -1,17 +1,16 @@
 """Texts from files and streams, in whatever encoding they are, one after the other."""
 
 import codecs
-import csv
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
 
+from dlrun.data.oddities import Oddities
+from dlrun.data.table import Table
 from dlrun.disk import open_regular
-from dlrun.errors import ConfigError, DataError, first_line, nearest
+from dlrun.errors import DataError
 
-LONGEST = 64 << 20  # bytes of a text, or characters of a cell
+LONGEST = 64 << 20  # bytes of a text
 BLOCK = 1 << 16  # bytes of a stream that are taken at once, as soon as there are any
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -74,50 +73,13 @@ def lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
     """The texts of a table's column, row by row; or nothing and why a row has none.
 
-    A line that is not UTF-8 is read as Latin-1. Raises ConfigError where the table has no such
-    column, DataError where it cannot be read or is no table.
+    Raises ConfigError where the table has no such column, DataError where it cannot be read or is
+    no table.
     """
-    with _rows(path) as reader:
-        try:
-            header = [" ".join(name.split()) for name in next(reader, [])]
-            if column not in header:
-                names = ", ".join(name[:40] for name in header[:20]) or "none"
-                raise ConfigError(
-                    f"{path}: no column {column!r}{nearest(column, header)}",
-                    f"--column names one of: {names}",
-                )
-            place = header.index(column)
-            for row in reader:
-                if not row:  # an empty line is none
-                    continue
-                missing = len(row) <= place
-                yield ("", f"no cell {column!r}") if missing else (row[place], None)
-        except csv.Error as error:
-            where = f"{path}:{reader.line_num}"  # type: ignore[attr-defined]
-            raise DataError(f"{where}: no table: {first_line(error)}") from None
-
-
-@contextmanager
-def _rows(path: Path) -> Iterator[Iterator[list[str]]]:
-    before = csv.field_size_limit(LONGEST)
-    try:
-        with open_regular(path) as file:
-            start = file.peek(BLOCK)[:BLOCK]
-            marked = start.startswith(UTF16)
-            if not marked and b"\0" in start:
-                raise DataError(f"{path}: not a table: it holds a zero byte")
-            encoding, errors = ("utf-16", "replace") if marked else ("utf-8-sig", "surrogateescape")
-            with TextIOWrapper(file, encoding, errors, newline="") as stream:
-                yield csv.reader(map(_mended, stream), strict=True)
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror or error}") from None
-    finally:
-        csv.field_size_limit(before)
-
-
-def _mended(line: str) -> str:
-    try:
-        line.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8
-        return line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
-    return line
+    table = Table(path, {"--column": column}, Oddities())
+    place = table.header.index(column)
+    for row, line, _ in table.rows():
+        if len(row) > place:
+            yield row[place], None
+        else:
+            yield "", f"{table.where(line)}: no cell {column!r}"
