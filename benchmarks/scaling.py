@@ -166,8 +166,14 @@ def draw(points: list[Point], path: Path) -> None:
                 what = f"{name} ({'all images' if unit == 'image' else unit})"
                 sizes, values = [p["size"] for p in mine], [p[key] for p in mine]
                 ax.plot(sizes, values, "o-", label=what)
-        ax.set(xscale="log", yscale="log", xlabel="training reviews, or photographs", ylabel=label)
-        ax.grid(which="both", alpha=0.25)
+        ax.set(xlabel="training reviews, or photographs", ylabel=label)
+        ax.set_xscale("log")
+        ax.set_yscale("log", base=10 if key == "seconds" else 2)
+        ax.yaxis.set_major_formatter("{x:,g}")
+        all_sizes = sorted({point["size"] for point in points})
+        ax.set_xticks(all_sizes, [f"{size:,}" for size in all_sizes])
+        ax.minorticks_off()
+        ax.grid(alpha=0.25)
     axes[0].legend()
     fig.savefig(path, dpi=150)
 
