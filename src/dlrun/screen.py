@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import textwrap
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
@@ -98,20 +99,38 @@ class Screen:
         """Say what is being done."""
         text = self.log(text)
         if not self.quiet:
-            self.err.print(Text(text))
+            self._say(Text(), text)
 
     def warn(self, text: str) -> None:
         """Say what the user should know; shown even when quiet."""
         text = self.log(text, warning=True)
-        self.err.print(Text("warning: ", style="yellow") + Text(text))
+        self._say(Text("warning: ", style="yellow"), text)
 
     def fail(self, message: str, hint: str = "") -> None:
         """Say what went wrong and what to do about it."""
         message, hint = _lines(message), _lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
-        self.err.print(Text("error: ", style="bold red") + Text(message))
+        self._say(Text("error: ", style="bold red"), message)
         if hint:
-            self.err.print(Text(f"  {hint}"))
+            self._say(Text("  "), hint)
+
+    def _say(self, before: Text, text: str) -> None:
+        """On a terminal by whole words; a path that is wider stays whole, to be copied."""
+        lines = text.split("\n")
+        if self.err.is_terminal:
+            by_words = textwrap.TextWrapper(
+                self.err.width,
+                initial_indent=" " * len(before),
+                subsequent_indent="  " if before else "",
+                break_long_words=False,
+                break_on_hyphens=False,
+                drop_whitespace=True,
+                replace_whitespace=False,
+                expand_tabs=False,
+            )
+            first, *rest = ["\n".join(by_words.wrap(line)) for line in lines]
+            lines = [first[len(before) :], *rest]
+        self.err.print(before + Text("\n".join(lines)))
 
     def log(self, text: str, *, warning: bool = False) -> str:
         """Into the run's log; the text without control characters."""

@@ -106,7 +106,7 @@ def test_all_faults_at_once_with_file_line_key_and_the_right_name(
         (["imdb-dense", "--config", "none.yaml"], "none.yaml: no such config file"),
         (["imdb-dense", "--config", "list.yaml"], "expected 'key: value' lines"),
         (["imdb-dense", "--config", "bad.yaml"], "bad.yaml:3: not valid YAML"),
-        (["imdb-dense", "--set", "seed"], "expected key.sub=value"),
+        (["imdb-dense", "--set", "seed"], "expected KEY=VALUE"),
         (["imdb-dense", "--accelerator", "gpu"], "gpu"),
         (["imdb-dense", "--no-such-option"], "--no-such-option"),
         (["imdb-dens"], "imdb-dens"),

@@ -26,6 +26,8 @@ from tests.conftest import Dlrun
         (["accelerators", "--set", "x=1"], "--config and --set are of an experiment"),
         (["imdb-dense", "--no-such-option"], "--no-such-option"),
         (["imdb-dense", "a-word"], "a-word"),
+        (["imdb-dense", "optimizer.lr=1"], "given by --set: --set optimizer.lr=1"),
+        (["list"], "did you mean 'runs list'?"),
         (["resume"], "RUN"),
         (["data", "fetch", "imbd"], "did you mean 'imdb'?"),
         (["data", "show", "cifar100"], "nothing to show"),

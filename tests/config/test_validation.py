@@ -148,8 +148,8 @@ def test_faults_of_every_source_that_cannot_be_read(tmp_path: Path) -> None:
     assert faults("seed", "=1", files=(broken, missing)) == [
         f"{broken}:2: not valid YAML: expected ',' or ']', but got '<stream end>'",
         f"{missing}: no such config file",
-        "--set seed: expected key.sub=value",
-        "--set =1: expected key.sub=value",
+        "--set seed: expected KEY=VALUE, such as seed=3",
+        "--set =1: expected KEY=VALUE, such as seed=3",
     ]
 
 

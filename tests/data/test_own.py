@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlrun.data.oddities import Oddities
-from dlrun.data.own import Classes, check_parts, hold_out, in_order, some
+from dlrun.data.own import Classes, check_parts, hold_out, in_order, note_parts, some
 from dlrun.data.own_folder import class_folders, files_by_class, parts, state
 from dlrun.errors import ConfigError, DataError
 
@@ -93,6 +93,12 @@ def test_a_kind_of_oddity_is_one_line() -> None:
     odd.add("empty", "b")
     odd.add("hidden", "c", 1200)
     assert odd.lines() == ["a: hidden (and 1,200 more)", "b: empty"]
+
+
+def test_a_class_that_looks_like_a_typo_is_noted() -> None:
+    odd, labels = Oddities(), np.array([0] * 50 + [1] * 50 + [2] + [3, 3])
+    note_parts(labels, labels >= 0, np.arange(103), ["pos", "neg", "pso", "other"], odd)
+    assert odd.lines() == ["class 'pso': only 1 of 103: is it 'pos'?"]
 
 
 def test_names_in_a_message_are_few() -> None:

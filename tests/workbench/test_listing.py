@@ -198,6 +198,17 @@ def test_a_terminal_of_80_columns_is_not_left(runs: Path) -> None:
     assert max(map(len, lines)) <= 80
 
 
+def test_columns_that_say_nothing_are_for_pipes(
+    tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_whole_run(tmp_path / EXPERIMENT / "a", reference_differs="x")
+    list_runs(Wanted(), tmp_path)
+    assert "book" in capsys.readouterr().out.splitlines()[0]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    list_runs(Wanted(), tmp_path)
+    assert "book" not in capsys.readouterr().out.splitlines()[0]
+
+
 def test_1000_folders(tmp_path: Path, capsys: Out) -> None:
     kinds = thousand(tmp_path)
     with living(*kinds["living"]):

@@ -57,7 +57,12 @@ class Commands(Group):
         """The command that the first word names. Raises ConfigError where there is none."""
         name = args[0]
         if name not in self.commands:
-            raise usage.no_command(name, list(self.commands))
+            below = {
+                sub: f"{group} {sub}"
+                for group, command in self.commands.items()
+                for sub in getattr(command, "commands", ())
+            }
+            raise usage.no_command(name, list(self.commands), below)
         if name in OFFERED:
             self.commands[name] = _with_argument(OFFERED[name])
         return super().resolve_command(ctx, args)

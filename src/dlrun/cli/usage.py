@@ -1,5 +1,7 @@
 """Mistakes on the command line in words: what was probably meant."""
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from dlrun.declaration import registry
@@ -20,15 +22,19 @@ def in_words(error: Any) -> UsageError:
     option = getattr(error, "option_name", None)
     if option and (key := _config_key(option, command.split()[-1])):
         message, hint = f"no such option: {option}", key
+    if words := re.search(r"unexpected extra argument\S* \((\w[\w.]*=\S*)", message):
+        hint = f"values of the config are given by --set: --set {words[1]}"
     for device, names in DEVICES.items():
         if f"'{device}'" in message and "--accelerator" in message:
             hint = f"choose {names}, or auto: what this machine has"
     return UsageError(message, hint)
 
 
-def no_command(name: str, commands: list[str]) -> UsageError:
-    """There is no such command."""
+def no_command(name: str, commands: list[str], below: Mapping[str, str]) -> UsageError:
+    """There is no such command; `below` has those of groups, by their last word."""
     close = [command for command in commands if command.startswith(name)]
+    if not close and name in below:
+        close = [below[name]]
     meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else nearest(name, commands)
     return UsageError(f"no command {name!r}{meant}", "dlrun --help lists them")
 

@@ -104,7 +104,7 @@ def read_override(text: str) -> Layer:
     key, equals, value_text = text.partition("=")
     path = tuple(key.strip().split("."))
     if not equals or not all(path) or len(path) > MAX_DEPTH:
-        raise ConfigError(f"{origin}: expected key.sub=value")
+        raise ConfigError(f"{origin}: expected KEY=VALUE, such as seed=3")
     value, inner = _parse(value_text, origin)
     origins: dict[KeyPath, str] = {path[:end]: origin for end in range(1, len(path) + 1)}
     origins |= {(*path, *below): origin for below in inner}

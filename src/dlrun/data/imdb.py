@@ -118,7 +118,10 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
 
 
 def _too_many(held: int, reviews: int) -> ConfigError:
-    return ConfigError(f"data.validation: {held:,} reviews cannot be held out of {reviews:,}")
+    fifth = f"`--set data.validation={reviews // 5}` holds a fifth out" if reviews > 4 else ""
+    return ConfigError(
+        f"data.validation: {held:,} reviews cannot be held out of {reviews:,}", fifth
+    )
 
 
 def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -191,6 +192,18 @@ def note_parts(
     for number, name in enumerate(names):
         if number not in there:
             odd.add("none of this class in the test part", f"class {name!r}")
+    _note_typos(labels, names, odd)
     rows = np.flatnonzero(is_test)
     found: NDArray[np.int64] = rows[np.isin(content[rows], content[~is_test])]
     return found
+
+
+def _note_typos(labels: NDArray[np.int64], names: Sequence[str], odd: Oddities) -> None:
+    """Note a class that has a row or two, and a name like a larger one's."""
+    counts = np.bincount(labels, minlength=len(names))
+    for number, name in enumerate(names):
+        larger = [names[other] for other in np.flatnonzero(counts > 10 * counts[number]).tolist()]
+        alike = {one.lower(): one for one in larger}
+        if counts[number] <= 2 and (near := get_close_matches(name.lower(), alike, 1)):
+            meant = f"only {counts[number]} of {len(labels):,}: is it {alike[near[0]]!r}?"
+            odd.add(meant, f"class {name!r}")

@@ -13,6 +13,7 @@ from rich.text import Text
 from dlrun.config.sections import ExperimentConfig
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import DlrunError, first_line
+from dlrun.runs.metrics import ACCURACY
 from dlrun.screen import Screen, counted, printable
 from dlrun.session import Results
 from dlrun.store.folder import RunFolder, to_json
@@ -76,8 +77,8 @@ def show(
     if summary and not (folder / "summary.txt").exists():
         screen.note(f"{record.experiment} has no layers to summarise")
     lines = [("data", record.data)]
-    if record.reference_differs and published(record, ignoring_differences=True):
-        lines.append(("book", f"not compared: {record.reference_differs}"))
+    if why := not_compared(record):
+        lines.append(("book", why))
     used = results.accelerator.used
     if used == "cpu":
         used += f", {counted(record.threads or 1, 'thread')}"
@@ -100,6 +101,17 @@ def published(record: Record, *, ignoring_differences: bool = False) -> dict[str
     }
 
 
+def not_compared(record: Record) -> str | None:
+    """Why the published figures are not beside a run's metrics, and the accuracies among them."""
+    editions = published(record, ignoring_differences=True)
+    if not (record.reference_differs and editions):
+        return None
+    said = {edition: values.get(ACCURACY) for edition, values in editions.items()}
+    accuracies = [f"{edition} {number(value)}" for edition, value in said.items() if value]
+    theirs = f" ({ACCURACY}: {', '.join(accuracies)})" if accuracies else ""
+    return f"not compared{theirs}: {record.reference_differs}"
+
+
 def metrics_table(record: Record) -> Table:
     """A run's metrics, beside them what chance leaves open and what is published."""
     table = Table(box=None, pad_edge=False)
@@ -116,7 +128,7 @@ def beside_it(record: Record) -> dict[str, dict[str, Any]]:
     """The columns beside a run's metrics: how far chance may have moved them, what is published."""
     columns: dict[str, dict[str, Any]] = {}
     if record.interval:
-        columns["95 % interval"] = {"test_accuracy": interval(record.interval)}
+        columns["95 % interval"] = {ACCURACY: interval(record.interval)}
     return columns | published(record)
 
 

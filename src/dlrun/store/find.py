@@ -74,9 +74,11 @@ def _find(run: str, runs_dir: Path) -> Path:
         )
     if not named:
         names = [LATEST, *(name for one in runs for name in (one.name, suffix(one)))]
+        names += sorted({f"{one.parent.name}/{LATEST}" for one in runs})
         raise ConfigError(
             f"{run!r}: no such run, neither here nor in {runs_dir}{nearest(run, names)}",
-            f"{LATEST} is the newest, EXPERIMENT/{LATEST} the newest of an experiment",
+            f"`dlrun runs list` has all; {LATEST} is the newest, EXPERIMENT/{LATEST} the newest of "
+            "an experiment",
         )
     return named[0]
 

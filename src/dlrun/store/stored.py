@@ -148,7 +148,8 @@ class StoredRun:
         if self.record.format < 2:
             return DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
         if self.record.result_steps is None:
-            hint = f"`dlrun resume {self.folder}` goes on with it"
+            hint = f"`dlrun resume {self.folder}` goes on with it; or name another, of those that "
+            hint += "`dlrun runs list --status finished` has"
             return DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
         return DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 

@@ -134,10 +134,12 @@ def _about_words(answer: Prediction) -> list[str]:
     known = f"{counted(answer.words or 0, 'word')}"
     if answer.read != answer.words:
         known += f", of which the last {answer.read} are read"
-    lines = [f"  {known}; {answer.unknown or 'none'} not in the vocabulary"]
+    if not answer.words:
+        return ["  no words: the class is what the run says of nothing"]
+    lines = [f"  {known}; {answer.unknown or 'none'} of them not in the vocabulary"]
     if answer.moved:
         effects = [f"{word} {effect:+.2f}" for word, effect in answer.moved[:FEW]]
-        lines += _wrapped(f"  {answer.by} of {answer.towards} by word: ", effects)
+        lines += _wrapped(f"  effects on the {answer.by} of {answer.towards}: ", effects)
     return lines
 
 

@@ -141,6 +141,12 @@ def _show(runs: Sequence[Keyed], columns: list[str], screen: Screen) -> None:
     shorter = {"value": (one or "metric").removeprefix(TESTED), "seconds": "sec"}
     heads = [shorter.get(key, key) for key in columns]
     rows = [[_cell(run, key, alone=one is not None) for key in columns] for run in runs]
+    if screen.out.is_terminal:  # columns that say nothing leave room for those that do
+        told = [
+            place for place, cells in enumerate(zip(*rows, strict=True)) if {*cells} != {NOTHING}
+        ]
+        columns, heads = [columns[place] for place in told], [heads[place] for place in told]
+        rows = [[row[place] for place in told] for row in rows]
     widths = [max(map(cell_len, cells)) for cells in zip(heads, *rows, strict=True)]
     lines = []
     for row in [heads, *rows]:

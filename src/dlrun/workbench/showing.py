@@ -93,8 +93,8 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
 
 def _rest(run: Run) -> Iterator[tuple[str, str]]:
     record, environment = run.record, run.environment
-    if record.reference_differs and ending.published(record, ignoring_differences=True):
-        yield "book", f"not compared: {record.reference_differs}"
+    if why := ending.not_compared(record):
+        yield "book", why
     if record.seconds:
         on = f" on {record.accelerator.used}" if record.accelerator else ""
         threads = (
