@@ -34,12 +34,16 @@ def whole(path: Path) -> Iterator[Path]:
 
     Where the block raises, nothing is left of it, and a file that was there is as it was.
     """
-    temporary = path.with_name(f".new-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".new-{os.getpid()}-{path.name[:40]}")
     try:
         yield temporary
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

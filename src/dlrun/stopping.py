@@ -8,11 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 from dlrun.errors import Interrupted, Stopped, Terminated
 
 GRACE_SECONDS = 30.0  # far longer than any step
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
+
+
+def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
+    """A handler that ends what is being done. Raises Interrupted or Terminated."""
+    raise SIGNALS[number]
 
 
 class Stop:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.errors import DlrunError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.run import Run
 from tests import harness
-from tests.conftest import clean_environment, smoke
+from tests.conftest import clean_environment, setting, smoke
 from tests.experiments.use import finished, moved
 
 pytestmark = pytest.mark.slow
@@ -150,7 +150,7 @@ def test_figure_of_a_network_that_reads(tmp_path: Path, done: Done) -> None:
     words = "predict", done("imdb-lstm"), text, "--figure", "words.png"
     harness.run(tmp_path, *words).is_told(0, "figure words.png")
     assert Image.open(tmp_path / "words.png").format == "PNG"
-    words = "predict", done("imdb-lasso"), text, "--figure", "words.png"
+    words = "predict", done("imdb-lasso"), text, "--figure", "words.png", "--force"
     harness.run(tmp_path, *words).is_told(2, "does not read its texts word by word")
 
 
@@ -163,11 +163,61 @@ def test_mistakes_are_one_message(tmp_path: Path, done: Done) -> None:
         (["."], "is a folder"),
         (["--csv", "table.csv"], "no column 'text'"),
         (["--csv", "table.csv", "good"], "both texts and --csv"),
-        (["good", "--out", "no/where.csv"], "no such folder"),
+        (["good", "--out", "no/where.csv"], "there is no folder no"),
         (["--test", "good"], "--test is about the run's own test set"),
     ):
         harness.run(tmp_path, "predict", run, *words).is_told(2, said)
     harness.run(tmp_path, "predict", run, "--csv", "none.csv").is_told(1, "none.csv")
+
+
+def test_a_table_is_not_replaced_by_its_predictions(tmp_path: Path, done: Done) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("text\ngood\n")
+    words = "predict", done("imdb-lasso"), "--csv", "mine.csv", "--out", "mine.csv", "--force"
+    harness.run(tmp_path, *words).is_told(2, "is read itself")
+    assert table.read_text() == "text\ngood\n"
+
+
+@pytest.mark.parametrize("name", ["imdb-lasso", "imdb-dense"])
+def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
+    rows = [f"{'ab'[i % 2]},{'good' if i % 2 else 'bad'} film {i % 7}" for i in range(200)]
+    table = tmp_path / "own.csv"
+    table.write_text("\n".join(["label,text", *rows]))
+    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    run = finished(tmp_path, [*smoke(name), *own])
+    assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
+    table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))
+    harness.run(tmp_path, "predict", run, "--test").is_told(1, "not those that the run had")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(2, 130, "interrupted"), (15, 143, "terminated")]
+)
+def test_a_signal_leaves_nothing(
+    tmp_path: Path, done: Done, number: int, code: int, word: str
+) -> None:
+    command = [sys.executable, "-m", "dlrun", "predict", str(done("imdb-lasso")), "-"]
+    with subprocess.Popen(
+        [*command, "--out", "found.csv"], cwd=tmp_path, env=clean_environment(),
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write("good film\n" * 100_000)
+        process.stdin.flush()
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert (process.wait(), word in said) == (code, True), said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_python_may_give(done: Done) -> None:
+    run = Run.open(done("imdb-lasso"))
+    assert len(run.predict("good film")) == 1
+    for wrong in (5, None, b"good"):
+        with pytest.raises(ConfigError, match="neither a text nor"):
+            run.predict([wrong])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="no such run"):
+        Run.open("~\0")
 
 
 def test_an_experiment_that_does_not_say_how(done: Done) -> None:

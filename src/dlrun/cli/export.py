@@ -15,7 +15,7 @@ def export(
         Literal["onnx", "torch"],
         typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
     ] = "onnx",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,

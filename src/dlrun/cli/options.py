@@ -79,3 +79,6 @@ def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool
     if no_fallback:
         texts.append("fallback=false")
     return texts
+
+
+Replace = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]

@@ -42,6 +42,7 @@ def predict(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="F.csv", help="Write a table of predictions.")
     ] = None,
+    force: opt.Replace = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object per line.")] = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
@@ -53,5 +54,5 @@ def predict(
     """
     from dlrun.workbench.predict import Wanted, predict  # needs pydantic
 
-    wanted = Wanted(inputs or [], csv, column, test, words, figure, out, json)
+    wanted = Wanted(inputs or [], csv, column, test, words, figure, out, force, json)
     raise typer.Exit(predict(run, wanted, runs_dir, data_dir))

@@ -93,6 +93,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="F.png", help="Their curves over each other.")
     ] = None,
+    force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
@@ -102,7 +103,7 @@ def compare(
     """
     from dlrun.workbench.comparing import compare  # needs pydantic
 
-    compare(runs, out, runs_dir)
+    compare(runs, out, runs_dir, force=force)
 
 
 @app.command()

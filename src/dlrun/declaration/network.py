@@ -154,6 +154,7 @@ class NetworkExperiment(Experiment[N]):
         with own_settings(self.torch_threads(config, session.threads)):
             objective = self.objective(config, run.assets)
             data = self.load(config, session).data
+            run.check_data(data.fingerprint())
             tested = tested_again(self.network(run, config), objective, data)
         return _classified(tested, run.assets["labels"])
 

@@ -206,7 +206,9 @@ class ImdbLasso(Experiment[Config]):
         from dlrun.data.classified import Classified
 
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
-        test = _splits(reviews, config)["test"]
+        splits = _splits(reviews, config)
+        run.check_data(_digest(splits))
+        test = splits["test"]
         logits = _chosen(run).decision(test.bags)
         return Classified.of_two(logits, test.labels, run.assets["labels"])
 
@@ -266,9 +268,14 @@ def _splits(reviews: "Reviews", config: Config) -> dict[str, "Split"]:
     }
 
 
+def _digest(splits: "dict[str, Split]") -> str:
+    from dlrun.fingerprint import fingerprint
+
+    return fingerprint(array for split in splits.values() for array in split.arrays)
+
+
 def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list["Solution"]:
     """The solutions along the path; each is a step, and all that the next needs."""
-    from dlrun.fingerprint import fingerprint
     from dlrun.models.lasso import measured, penalty_path
     from dlrun.models.lasso_file import pack, unpack
 
@@ -279,9 +286,8 @@ def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list
             "use data with both positive and negative reviews",
         )
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
-    data = fingerprint(array for split in splits.values() for array in split.arrays)
     steps = session.steps
-    found = steps.begin(COLUMNS, data, len(penalties), "lambda")
+    found = steps.begin(COLUMNS, _digest(splits), len(penalties), "lambda")
     solutions = [unpack(part) for part in found.parts] if found else []
     left = counted(len(penalties) - len(solutions), "lambda")
     session.screen.note(f"solving {left} with {config.solver.name}")

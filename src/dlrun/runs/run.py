@@ -14,7 +14,7 @@ from dlrun.config.validation import validate
 from dlrun.data.texts import read_text
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
-from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.runs.ending import number
 from dlrun.runs.html import table_and_figure
 from dlrun.screen import Screen
@@ -100,8 +100,13 @@ class Run(StoredRun):
         """Predictions of texts, or of the files of texts (a Path) or images.
 
         Raises DlrunError where the experiment cannot, or the run is not finished; DataError for a
-        file that is no text. An image that cannot be read has its error.
+        file that is no text; ConfigError for what is neither text nor Path. An image that cannot
+        be read has its error.
         """
+        inputs = [inputs] if isinstance(inputs, str | Path) else inputs
+        for one in inputs:
+            if not isinstance(one, str | Path):
+                raise ConfigError(f"{one!r}: neither a text nor a file's Path")
         if self.predictor.reads == "text":
             inputs = [read_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []

@@ -42,7 +42,11 @@ def find_run(run: str, runs_dir: Path) -> Path:
     """
     try:
         return _find(run, runs_dir).resolve()
-    except (OSError, RuntimeError) as error:  # too long a name, no right to look, no such home
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # too long a name, no right to look, no such home
         raise ConfigError(f"{run!r}: no such run: {error}") from None
 
 

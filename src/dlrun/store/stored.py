@@ -144,6 +144,14 @@ class StoredRun:
             raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
         return content
 
+    def check_data(self, digest: str) -> None:
+        """Raises DataError where data of this digest are not those that the run had."""
+        if self.record.data_digest not in (None, digest):
+            raise DataError(
+                f"{self.folder}: the data are not those that the run had",
+                f"`dlrun {self.record.experiment} --config {self.folder / CONFIG}` takes these",
+            )
+
     def _kept_no(self, name: str) -> DlrunError:
         if self.record.format < 2:
             return DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")

@@ -121,7 +121,8 @@ def as_object(row: int, name: str, answer: Prediction) -> dict[str, Any]:
 
 def _lines(one: Asked, answer: Prediction) -> list[str]:
     if answer.error is not None:
-        return [f"error: {_short(one.name, WIDTH)}: {answer.error}".replace(": : ", ": ")]
+        named = answer.error.startswith(f"{one.name}: ") or not one.name
+        return [f"error: {answer.error if named else f'{_short(one.name, WIDTH)}: {answer.error}'}"]
     if answer.words is None:  # an image
         rest = [f"  {value:.4f}  {label}" for label, value in answer.labels]
         return [one.name, *rest]

@@ -73,6 +73,8 @@ def _text(one: str) -> Asked:
 
 def _piped(reads: str) -> Iterator[list[Asked]]:
     """What comes is answered as it comes."""
+    if sys.stdin is None:
+        raise ConfigError("standard input is closed", "name texts or files")
     for number, whole in enumerate(lines(sys.stdin.buffer)):
         if number == 0:
             whole[0] = whole[0].removeprefix(b"\xef\xbb\xbf")

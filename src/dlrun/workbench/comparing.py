@@ -12,6 +12,7 @@ from rich.text import Text
 from dlrun.config.text import flat
 from dlrun.disk import write_whole
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.output import check_free
 from dlrun.runs.ending import interval, number, published
 from dlrun.runs.metrics import ACCURACY, sign
 from dlrun.runs.run import Run
@@ -25,14 +26,16 @@ BEST = "*"
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
 
-def compare(names: Sequence[str], out: Path | None, runs_dir: Path | None) -> None:
+def compare(
+    names: Sequence[str], out: Path | None, runs_dir: Path | None, *, force: bool = False
+) -> None:
     """Show what differs between runs; `out` gets their curves as a PNG.
 
     Raises ConfigError for fewer than two runs, one that is not there, or an `out` that is no PNG;
     DlrunError where a run cannot be read, or none has a curve.
     """
     screen = Screen()
-    _check(names, out)
+    _check(names, out, force=force)
     runs = [Run.open(name, runs_dir) for name in names]
     heads = _heads(runs)
     rows = _differing([_about(run) for run in runs])
@@ -49,16 +52,14 @@ def compare(names: Sequence[str], out: Path | None, runs_dir: Path | None) -> No
         screen.show(Text(f"curves {out}"))
 
 
-def _check(names: Sequence[str], out: Path | None) -> None:
+def _check(names: Sequence[str], out: Path | None, *, force: bool) -> None:
     if len(names) < 2:
         raise ConfigError("a run is compared with another", "name two runs, or more")
     if out is None:
         return
     if out.suffix.lower() != ".png":
         raise ConfigError(f"--out {out}: not a PNG file's name", f"--out {out.with_suffix('.png')}")
-    if out.is_dir() or not out.parent.is_dir():
-        what = "a folder" if out.is_dir() else "no such folder"
-        raise ConfigError(f"--out {out}: {what}", "name a file in a folder that is there")
+    check_free("--out", out, force=force)
 
 
 def _heads(runs: Sequence[Run]) -> list[str]:

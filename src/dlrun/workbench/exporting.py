@@ -11,6 +11,7 @@ from rich.text import Text
 from dlrun.declaration.exported import Exported
 from dlrun.disk import whole
 from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.output import check_free
 from dlrun.runs.run import Run
 from dlrun.screen import Screen
 from dlrun.stopping import Stop
@@ -46,7 +47,7 @@ def export(
         with whole(out) as file:
             file.write_bytes(content)
             apart = _compared(opened, exported, format_, file, screen)
-            _check_free(out, force=force)  # somebody may have written it meanwhile
+            check_free("--out", out, force=force)  # somebody may have written it meanwhile
     _show(out, len(content), format_, about, apart, screen)
 
 
@@ -58,18 +59,7 @@ def _check(format_: Format, out: Path, *, force: bool) -> None:
                 f"--format onnx needs the package {package}",
                 "pip install 'dlrun[export]' brings it",
             )
-    if not out.parent.is_dir():
-        raise ConfigError(
-            f"--out {out}: there is no folder {out.parent}", "make it, or choose another"
-        )
-    _check_free(out, force=force)
-
-
-def _check_free(out: Path, *, force: bool) -> None:
-    if out.is_dir():
-        raise ConfigError(f"--out {out}: is a folder", "name a file in it")
-    if out.exists() and not force:
-        raise ConfigError(f"--out {out}: is there already", "--force replaces it")
+    check_free("--out", out, force=force)
 
 
 def _about(run: Run, exported: Exported) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from dlrun.declaration.predicting import Prediction
 from dlrun.disk import write_whole
 from dlrun.errors import ConfigError
+from dlrun.output import check_free
 from dlrun.runs.run import Run
 from dlrun.screen import Screen, counted
 from dlrun.workbench.answers import Lines, Objects, Sink, Table
@@ -19,6 +20,7 @@ from dlrun.workbench.tested import test
 
 FEW = 20  # answers that a reader counts without help
 DRAWN = 6  # texts in a figure
+LONGEST_NAME = 4096  # characters: what is longer is a text
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Wanted:
     words: bool = False
     figure: Path | None = None
     out: Path | None = None
+    force: bool = False
     json: bool = False
 
 
@@ -41,8 +44,7 @@ def predict(run: str, wanted: Wanted, runs_dir: Path | None, data_dir: Path | No
     Raises ConfigError for inputs that are not there, DlrunError where the run predicts nothing.
     """
     opened, screen = Run.open(run, runs_dir), Screen()
-    if wanted.out is not None and not wanted.out.absolute().parent.is_dir():
-        raise ConfigError(f"--out: {wanted.out.parent}: no such folder")
+    _check_files(wanted)
     try:
         if wanted.test:
             _check_test(wanted)
@@ -85,6 +87,14 @@ def _predict(run: Run, wanted: Wanted, screen: Screen) -> int:
     if failed:
         screen.fail(f"{counted(failed, 'input')} could not be predicted")
     return 1 if failed else 0
+
+
+def _check_files(wanted: Wanted) -> None:
+    read = [Path(one) for one in wanted.inputs if "\0" not in one and len(one) < LONGEST_NAME]
+    read += [wanted.csv] if wanted.csv else []
+    for option, file in (("--out", wanted.out), ("--figure", wanted.figure)):
+        if file is not None:
+            check_free(option, file, force=wanted.force, inputs=read)
 
 
 def _check_test(wanted: Wanted) -> None:

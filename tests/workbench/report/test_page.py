@@ -65,7 +65,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
     page = report(forked, tmp_path, *sorted(run.parent.iterdir()))
     assert "<h1>7 runs</h1>" in page  # `latest` is one of them
     for state in ("finished", "failed", "killed", "interrupted"):
-        assert f'<td class="state">{state}</td>' in page
+        assert f'<td class="state lesser">{state}</td>' in page
     assert "out of memory" in page
     assert "dlrun 0.1 did not note whether it had the same data" in page
     assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
@@ -93,15 +93,15 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
     run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
     for arguments, words in (
         (["nonsense"], "no such run"),
-        (["--out", tmp_path], "not a file"),
-        (["--out", "missing/report.html"], "not a file in a folder that is there"),
+        (["--out", tmp_path], "is a folder"),
+        (["--out", "missing/report.html"], "there is no folder missing"),
     ):
         done = forked("report", *arguments)
         assert done.returncode == 2 and words in done.stderr
     mine = tmp_path / "report.html"
     mine.write_text("<html>my own page</html>")
     done = forked("report", run.folder)
-    assert done.returncode == 2 and "--force overwrites it" in done.stderr
+    assert done.returncode == 2 and "--force replaces it" in done.stderr
     assert mine.read_text() == "<html>my own page</html>"
     assert forked("report", run.folder, "--force").returncode == 0
     assert forked("report", run.folder).returncode == 0  # its own it may overwrite

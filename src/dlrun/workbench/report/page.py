@@ -1,6 +1,7 @@
 """Write the page: find the runs, read them, render, put it in place."""
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from rich.text import Text
 from dlrun import session
 from dlrun.disk import open_regular, write_whole
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.output import check_free
 from dlrun.runs.ending import number
 from dlrun.runs.run import Run
 from dlrun.screen import Screen, counted
@@ -168,17 +170,7 @@ def _finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
 
 
 def _check(out: Path, *, force: bool) -> None:
-    """Raises ConfigError where the page cannot be written, or would take something else's place."""
-    if out.is_dir() or not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: not a file in a folder that is there")
-    if force or not out.exists():
-        return
-    try:
-        with open_regular(out) as stream:
-            if OURS in stream.read(2000):
-                return
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}") from None
-    raise ConfigError(
-        f"--out {out}: there, and no report of dlrun's", "choose another, or --force overwrites it"
-    )
+    """Raises ConfigError where the page cannot be written; an older report may be replaced."""
+    with contextlib.suppress(OSError), open_regular(out) as stream:
+        force = force or OURS in stream.read(2000)
+    check_free("--out", out, force=force)
