@@ -1,5 +1,7 @@
 """What a shell offers, asked for by a real bash."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ sys.argv[0] = "dlrun"
 from dlrun.cli.main import main
 main()
 """
+ZERO = [sys.executable, "-c", DLRUN]
 Offered = Callable[..., list[str]]
 
 
@@ -63,6 +66,36 @@ def test_runs(offered: Offered) -> None:
     assert offered("resume", "2026") == ["20260101T000000Z-ab12"]
     assert offered("runs", "list", "") == [EXPERIMENT]
     assert offered("runs", "list", "--runs-dir", "nowhere", "") == []
+
+
+NAMES = ["Z-\\$(touch PWNED)", "Z-$(touch${IFS}PWNED)", "Z-a\nb", "Z-\u202ea", "Z-`a`", "Z-a b"]
+
+
+def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_path: Path) -> None:
+    for name in (*NAMES, os.fsdecode(b"Z-\xff")):
+        for run in (f"{EXPERIMENT}/20270101T000000{name}", f"{name}/20270101T000000Z-cd34"):
+            folder = tmp_path / "runs" / run
+            folder.mkdir(parents=True)
+            (folder / "config.yaml").write_text("")
+    every = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
+    assert offered("resume", "") == every
+    assert offered("runs", "list", "") == [EXPERIMENT]
+    zsh = {"_DLRUN_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "dlrun resume "}
+    environment = clean_environment() | zsh
+    done = subprocess.run(
+        ZERO, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
+    )
+    assert "ab12" in done.stdout and not re.search("PWNED|cd34|a b", done.stdout)
+
+
+@pytest.mark.parametrize("place", ["abc", "9" * 5000])
+def test_a_shell_that_says_no_place_is_no_traceback(tmp_path: Path, place: str) -> None:
+    environment = clean_environment() | {"_DLRUN_COMPLETE": "complete_bash", "COMP_WORDS": ""}
+    done = subprocess.run(
+        ZERO, capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=environment | {"COMP_CWORD": place},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_keys(offered: Offered) -> None:

@@ -42,7 +42,7 @@ from tests.conftest import Dlrun
         (["cifar100", "--dry-run", "--set", "data.archive=README.md"], "not a tar archive"),
         (["imdb-dense", "--dry-run", "--set", "data.archive=folder"], "is a folder"),
         (["imdb-dense", "--dry-run", "--runs-dir", "README.md"], "is not a folder"),
-        (["imdb-dense", "--dry-run", "--name", "a/b"], "not a file name"),
+        (["imdb-dense", "--dry-run", "--name", "a/b"], "not a plain name"),
         (
             ["imdb-dense", "--dry-run", "--set", "data.source=sample"]
             + ["--set", "data.validation=1", "--set", "trainer.devices=2"],

@@ -58,10 +58,11 @@ def test_texts_and_numbers_of_rows_are_no_classes() -> None:
     with pytest.raises(DataError, match=r"f\.csv:2: a label of 300 characters"):
         Classes().number("x" * 300, "f.csv:2")
     classes = Classes(most=3)
-    for number in range(4):
+    for number in range(3):
         classes.number(str(number), "f.csv:3")
     with pytest.raises(DataError, match=r"f\.csv:9: more than 3 different labels"):
-        classes.number("4", "f.csv:9")
+        classes.number("3", "f.csv:9")
+    assert classes.number("2", "f.csv:9") == 2
 
 
 def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all() -> None:

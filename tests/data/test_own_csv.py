@@ -70,6 +70,9 @@ def test_a_header_in_latin_1(tmp_path: Path) -> None:
         (b'text,label\na,1\n"b,1\nc,1\n', "f.csv:3: not CSV: unexpected end of data"),
         (b'text,label\na,1\n"b" c,1\n', "f.csv:3: not CSV: ',' expected after '\"'"),
         (b'text,label\n"' + b"a\n" * (LONGEST_TEXT // 2 + 2), "f.csv:2: a text of more than"),
+        (b"text,label\na\0b,1\n", "f.csv: no CSV: it holds a zero byte"),
+        (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: no CSV: it holds a zero"),
+        ("text,label\na\0b,1\n".encode("utf-16"), "f.csv:2: no CSV: it holds a zero byte"),
         (b"text,label\n" + b"a" * (2 * LONGEST_TEXT + 9), "a line of more than 16,777,216"),
     ],
 )

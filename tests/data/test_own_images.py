@@ -143,6 +143,14 @@ def test_a_class_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
         load(tmp_path, path=root)
 
 
+@pytest.mark.parametrize("name", [" ", "\u3000"])
+def test_a_folder_with_a_blank_name_is_refused(tmp_path: Path, name: str) -> None:
+    root = images(tmp_path / "images", "b", "c", name)
+    for parts in ({"path": root}, {"train": images(tmp_path / "train", "b", "c"), "test": root}):
+        with pytest.raises(ConfigError, match="images: a sub-folder has the blank name"):
+            load(tmp_path, **parts)
+
+
 def test_no_classes_are_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no sub-folders in it"):
         load(tmp_path, path=images(tmp_path / "images", "a") / "a")
@@ -157,3 +165,12 @@ def test_a_changed_image_is_prepared_anew(tmp_path: Path) -> None:
     load(tmp_path, path=root)
     load(tmp_path, path=root, seed=1)
     assert len(without_locks(tmp_path / "data" / "cifar100")) == 3
+
+
+def test_more_classes_than_there_can_be_are_refused(tmp_path: Path) -> None:
+    root = images(tmp_path / "images", "0", count=1)
+    for number in range(1, own.MOST_CLASSES + 1):
+        (root / str(number)).mkdir()
+        (root / str(number) / "a.png").hardlink_to(root / "0" / "0.png")
+    with pytest.raises(DataError, match="more than 1,000 different labels, the last '999'"):
+        load(tmp_path, path=root)

@@ -1,6 +1,9 @@
 """Curves of several runs over each other."""
 
+import pytest
+
 from dlrun.plots.compared import Curve, compared_curves
+from dlrun.plots.style import to_png
 from tests.plots.drawn import is_drawn
 
 
@@ -29,3 +32,9 @@ def test_many_runs_and_many_metrics() -> None:
     figure = compared_curves(curves)
     assert sum(axes.axison for axes in figure.axes) == 5
     assert is_drawn(figure)
+
+
+def test_whatever_the_columns_are_called(recwarn: pytest.WarningsRecorder) -> None:
+    table = {"ep\x1boch": [1, 2], "train_\x1b[31m$x": [0.5, 0.4], "valid_\u4e16": [0.5, 0.4]}
+    assert to_png(compared_curves([Curve("a", table), Curve("b\x1b", table)]))
+    assert [str(one.message) for one in recwarn] == []

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dlrun.runs.mlflow import check_database
 from tests import harness
 from tests.conftest import clean_environment, setting
 from tests.experiments.use import results, rows
@@ -210,3 +211,22 @@ def test_missing_package_is_told_before_anything_runs(tmp_path: Path) -> None:
     assert "pip install 'dlrun[mlflow]'" in ended.stderr and not (tmp_path / "runs").exists()
     wrong = harness.run(tmp_path, *harness.words(LASSO, "logger=[wandb]")).is_told(2, "logger")
     assert "tensorboard" in wrong.stderr
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "no database", "elsewhere"])
+def test_a_database_that_cannot_be_opened_is_told_at_once(tmp_path: Path, what: str) -> None:
+    place = tmp_path / "mlflow.db"
+    match what:
+        case "folder":
+            place.mkdir()
+        case "pipe":
+            os.mkfifo(place)
+        case "no database":
+            place.write_bytes(b"junk" * 5000)
+        case _:
+            place = Path("/proc/mlflow.db")
+    with pytest.raises(OSError, match=r"mlflow\.db: "):
+        check_database(f"sqlite:///{place}")
+    check_database(f"sqlite:///{tmp_path / 'new.db'}")
+    check_database("sqlite:///:memory:")
+    check_database("http://127.0.0.1:1")

@@ -30,10 +30,13 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
 
 def test_name_is_the_suffix(tmp_path: Path) -> None:
     assert RunFolder.claim(tmp_path, "x", "mine").path.name.endswith("Z-mine")
+    assert RunFolder.claim(tmp_path, "x", "ü_1.5,+-").path.is_dir()
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "a\nb"])
-def test_name_that_is_no_file_name_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", [
+    "../x", "a/b", "", ".", "a.", "a\nb", "a b", "a$(b)", "a`b`", "a\\b", "a;b", "it's", "a\u202eb",
+])  # fmt: skip
+def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="--name"):
         RunFolder.claim(tmp_path, "x", name)
 

@@ -134,6 +134,11 @@ def test_of_a_run_that_ended_the_lock_says_nothing(tmp_path: Path, status: str) 
         assert state_of(tmp_path, record) == status
 
 
+def of_a_run(key: str, value: bytes) -> bytes:
+    """A record with one odd value."""
+    return b'{"experiment": "x", "status": "failed", "%s": %s}' % (key.encode(), value)
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -147,6 +152,16 @@ def test_of_a_run_that_ended_the_lock_says_nothing(tmp_path: Path, status: str) 
         (b'{"experiment": "x", "status": "flying"}', "not what a run writes: status: "),
         (b'{"experiment": "x", "status": "failed", "metrics": {"a": "b"}}', r"metrics\.a"),
         (b'{"experiment": "x", "status": "failed", "files": [1]}', "files: "),
+        (of_a_run("files", b'{"a\\u0000b": "0"}'), "no file can have this name"),
+        (of_a_run("written", b'{"\\ud800": "0"}'), "no file can have this name"),
+        (of_a_run("figures", b'["\\ud800"]'), "no file can have this name"),
+        (of_a_run("test_rows", b"-5"), "test_rows: "),
+        (of_a_run("test_rows", b"1" * 400), "a number beyond any float"),
+        (of_a_run("seed", b"1" * 400), "a number beyond any float"),
+        (of_a_run("metrics", b'{"test_accuracy": 1e999}'), "a number beyond any float"),
+        (of_a_run("reference", b'{"book": {"a": NaN}}'), "a number beyond any float"),
+        (of_a_run("seconds", b'{"total": 1e300}'), r"seconds\.total"),
+        (of_a_run("mine", b"[" * 400 + b"]" * 400), "nested deeper than 100 times"),
     ],
 )
 def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -222,3 +237,12 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     record = Record.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
     assert Record.model_validate(about).interval is None
+
+
+def test_what_an_experiment_found_is_read_back_however_large_it_is(tmp_path: Path) -> None:
+    about: dict[str, Any] = {"experiment": "x", "status": "finished"}
+    found = {"metrics": {"a": 10**400, "b": -(10**30), "c": 1e308}, "mine": [2**127, "\ud800\0"]}
+    write_record(RunFolder(tmp_path), Record.model_validate(about | found))
+    record = read_record(tmp_path)
+    assert record.metrics == {"a": None, "b": -(10**30), "c": 1e308}
+    assert record.model_dump()["mine"] == [2**127, "\ud800\0"]

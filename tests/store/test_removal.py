@@ -1,5 +1,10 @@
 """Removing runs."""
 
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -75,9 +80,39 @@ def test_what_a_killed_removal_left_is_no_run_and_goes_with_the_next(tmp_path: P
     linked = tmp_path / "x" / ".removed-89abcdef"
     linked.symlink_to(other)
     assert everything_in(tmp_path) == folders_in(tmp_path) == []
-    remove_leftovers(tmp_path)
+    assert list(remove_leftovers(tmp_path)) == []
     assert not left.exists()
     assert other.exists() and linked.is_symlink()
+
+
+def test_a_removal_that_fails_says_where_the_rest_is_and_the_next_takes_it(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "x" / "a")
+    kept = run / "sub" / "kept"
+    kept.parent.mkdir()
+    kept.write_text("")
+    with immutable(kept.parent, kept) as undo:
+        with pytest.raises(DlrunError, match=r"x/a: removed only in part: .*kept") as caught:
+            remove_run(run, nothing)
+        (left,) = (tmp_path / "x").glob(".removed-*")
+        assert str(left) in caught.value.hint
+        assert not run.exists()
+        assert list(remove_leftovers(tmp_path)) == [left]
+        undo(left / "sub", left / "sub" / "kept")
+    assert list(remove_leftovers(tmp_path)) == []
+    assert not left.exists()
+
+
+@contextmanager
+def immutable(folder: Path, file: Path) -> Iterator[Callable[[Path, Path], None]]:
+    """The file cannot be removed, not even by root, where the system can say so."""
+    if os.geteuid():
+        folder.chmod(0o500)
+        yield lambda folder, _: folder.chmod(0o700)
+        return
+    chattr = shutil.which("chattr")
+    if not chattr or subprocess.run([chattr, "+i", file], check=False).returncode:
+        pytest.skip("no file system with immutable files")
+    yield lambda _, file: subprocess.run([chattr, "-i", file], check=True) and None
 
 
 @pytest.mark.parametrize("as_link", [True, False])
@@ -106,3 +141,12 @@ def test_latest_goes_with_the_last_run_and_a_folder_of_that_name_stays(tmp_path:
         mend_latest(tmp_path, experiment)
     assert not (tmp_path / "x" / "latest").is_symlink()
     assert (tmp_path / "y" / "latest").is_dir()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x" * 5000, b"a\0b", b""])
+def test_a_damaged_latest_is_mended(tmp_path: Path, content: bytes) -> None:
+    a_run(tmp_path / "x" / "20260101T000000Z-a")
+    latest = tmp_path / "x" / "latest"
+    latest.write_bytes(content)
+    mend_latest(tmp_path, "x")
+    assert latest.resolve().name == "20260101T000000Z-a"

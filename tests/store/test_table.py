@@ -12,6 +12,8 @@ def test_columns_by_name_and_whole_numbers_stay_whole(tmp_path: Path) -> None:
     table = read_table(path)
     assert table == {"epoch": [1, 2], "loss": [0.123456789, 1e-05]}
     assert all(isinstance(epoch, int) for epoch in table["epoch"])
+    path.write_text(f"epoch,loss\n{'1' * 400},-{'1' * 5000}\n")
+    assert read_table(path) == {"epoch": [float("inf")], "loss": [float("-inf")]}
 
 
 @pytest.mark.parametrize("end", ["2,0.0", "2", "2,x", '"'])

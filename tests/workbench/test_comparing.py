@@ -110,3 +110,11 @@ def test_mistakes(runs: Path, tmp_path: Path, names: list[str], out: str | None,
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ConfigError, match=told):
         compare(names, None if out is None else tmp_path / out, runs)
+
+
+def test_values_beyond_all_measure_are_gaps(runs: Path, tmp_path: Path) -> None:
+    for name, loss in (("a", "1e308"), ("b", "-1.797e308"), ("c", "0.5")):
+        table = f"epoch,train_loss,valid_loss\n1,{loss},0.5\n2,1.797e308,-1e308\n"
+        (next(runs.glob(f"*/{name}")) / "metrics.csv").write_text(table)
+    compare(["a", "b", "c"], tmp_path / "curves.png", runs)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
+from dlrun.workbench.checking import check
+from dlrun.workbench.cleaning import Goes, clean
 from dlrun.workbench.listing import Wanted, bytes_in_words, differences, list_runs
 from tests.conftest import NETWORKS, Dlrun, clean_environment
 from tests.workbench.many import EXPERIMENT, a_whole_run, living, thousand
@@ -116,7 +118,7 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
         ({"where": ["metrics.test_accuracy>=0.5"]}, "dca"),
         ({"where": ["test_rows=1000"]}, "cba"),
         ({"where": ["data.archive=null", "optimizer.lr<=0.001"]}, "dcb"),
-        ({"where": ["optimizer.name>1"]}, ""),
+        ({"where": ["optimizer.name=1"]}, ""),
         ({"where": [f"experiment={NETWORKS[1]}"]}, "d"),
     ],
 )
@@ -132,6 +134,9 @@ def test_which_and_in_which_order(
         ({"where": ["lr=1"]}, "'optimizer.lr'"),
         ({"where": ["seed"]}, "expected a key, one of"),
         ({"where": ["=3"]}, "expected a key, one of"),
+        ({"where": ["optimizer.name>1"]}, "'optimizer.name>1': optimizer.name is 'rmsprop' in a"),
+        ({"where": ["seconds>1s"]}, "which is neither more nor less than '1s'"),
+        ({"where": ["value>>1"]}, "'value>>1': value is 0.5 in a run"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"columns": "nam"}, "'name'"),
         ({"states": ["finnished"]}, "'finished'"),
@@ -261,3 +266,36 @@ def test_differences_are_short() -> None:
     }
     words = "optimizer.name=adam model.name=x_y hidden=[16,_16] note=" + "n" * 23 + "…"
     assert differences(values) == f"{words} compare_with=…/run source=sample"
+
+
+def test_a_record_that_no_run_wrote_hides_no_other(tmp_path: Path, capsys: Out) -> None:
+    a_whole_run(tmp_path / EXPERIMENT / DAY.format(0, "a"))
+    nested: list[Any] = []
+    for _ in range(400):
+        nested = [nested]
+    odd: list[dict[str, Any]] = [
+        {"test_rows": 10**400},
+        {"test_rows": -5, "metrics": {"test_accuracy": 0.4}},
+        {"mine": nested},
+        {"reference": {"book": {"\ud800": 0.5}}},
+        {"files": {"a\0b": "0"}},
+        {"files": {"\ud800": "0"}},
+        {"metrics": {"test_accuracy": 10**400}},
+        {"seed": 10**399},
+    ]
+    for place, values in enumerate(odd, start=1):
+        folder = a_whole_run(tmp_path / EXPERIMENT / DAY.format(place, "odd"))
+        record = json.loads((folder / "results.json").read_text()) | values
+        del record["sha256"]
+        (folder / "results.json").write_text(json.dumps(record))
+    for sort in (None, "value", "seed", "-metrics.test_accuracy"):
+        found = objects(tmp_path, capsys, sort=sort)
+        assert sorted(one["state"] for one in found) == ["damaged"] * 7 + ["finished"] * 2
+        assert all(one["problem"] for one in found if one["state"] == "damaged")
+    for how in ({}, {"csv": True}):
+        list_runs(Wanted(**how), tmp_path)
+        assert len(capsys.readouterr().out.splitlines()) == len(odd) + 2
+    assert check(None, tmp_path) == 1
+    assert "9 runs, 7 damaged" in capsys.readouterr().err
+    assert clean(Goes(states=["damaged"], yes=True), tmp_path) == 0
+    assert len(list((tmp_path / EXPERIMENT).iterdir())) == 2

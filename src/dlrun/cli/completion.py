@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +23,8 @@ def join_settings() -> None:
     if os.environ.get(BASH[0]) != BASH[1]:
         return
     words = os.environ.get("COMP_WORDS", "").split("\n")
-    at = int(os.environ.get("COMP_CWORD", "0"))
+    place = os.environ.get("COMP_CWORD", "")
+    at = int(place) if re.fullmatch(r"[0-9]{1,6}", place) else len(words) - 1
     before, typed = words[:at], "".join(words[at : at + 1])
     joined: list[str] = []
     for word in before:
@@ -96,10 +98,16 @@ def _experiment(ctx: typer.Context) -> str:
 
 
 def _folders(ctx: typer.Context) -> list[Any]:
+    """The runs' folders, the newest first; a name that a shell could obey is not offered.
+
+    zsh evaluates what is offered, and bash puts it into the line as it is.
+    """
     from dlrun.store.find import newest_first
+    from dlrun.store.folder import PLAIN
 
     with contextlib.suppress(Exception):
-        return newest_first(_runs_dir(ctx))
+        found = newest_first(_runs_dir(ctx))
+        return [one for one in found if all(map(PLAIN.fullmatch, (one.name, one.parent.name)))]
     return []
 
 

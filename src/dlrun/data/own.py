@@ -14,6 +14,7 @@ from dlrun.data.oddities import Oddities
 from dlrun.data.own_folder import class_folders, parts
 from dlrun.errors import ConfigError, DataError
 
+MOST_CLASSES = 1000  # more are none: another column, or folder, was named
 LONGEST_NAME = 200  # characters of a class's name: a longer one is a text
 SHOWN = 10  # names in a message
 TWO_CLASSES = "at least two classes are needed"
@@ -68,7 +69,7 @@ def check(config: OwnData) -> None:
 class Classes:
     """The classes in order of appearance, by whatever the data call them."""
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int = MOST_CLASSES) -> None:
         self._most = most
         self._known: dict[str, int] = {}
         self._by_name: dict[str, int] = {}
@@ -97,10 +98,10 @@ class Classes:
                 f"{where}: a label of {len(name):,} characters: {name[:40]!r}...",
                 "data.label_column names the column of the classes",
             )
-        if self._most is not None and len(self._by_name) > self._most:
+        if name not in self._by_name and len(self._by_name) == self._most:
             raise DataError(
                 f"{where}: more than {self._most:,} different labels, the last {name!r}",
-                "data.label_column names the column of the classes",
+                "data.label_column names the column of the classes, or each sub-folder is one",
             )
 
     @property

@@ -22,13 +22,22 @@ def parts(folder: Path) -> tuple[Path, Path | None]:
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """Its sub-folders, sorted, but for hidden ones. Raises ConfigError where there is none."""
+    """Its sub-folders, sorted, but for hidden ones.
+
+    Raises ConfigError where there is none, or a blank one, which names no class.
+    """
     found = _sub_folders(folder)
     if not found:
         raise ConfigError(
             f"{folder}: no sub-folders in it",
             "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/",
         )
+    for one in found:
+        if not one.name.strip():
+            raise ConfigError(
+                f"{folder}: a sub-folder has the blank name {one.name!r}",
+                "give it the name of its class",
+            )
     return found
 
 

@@ -12,7 +12,6 @@ from dlrun.data.text import split_words
 from dlrun.errors import DataError
 from dlrun.screen import Screen
 
-MOST_CLASSES = 1000  # more are none: another column was named
 MOST_WORDS = 10_000_000  # distinct ones, which take 1.5 GB while they are counted
 OFTEN = 500  # rows after which the bar moves
 
@@ -52,7 +51,7 @@ class Rows:
 
     def __init__(self, numbers: IO[bytes], odd: Oddities, screen: Screen) -> None:
         self._numbers, self._odd, self._screen = numbers, odd, screen
-        self.words, self.classes = _Numbering(), Classes(MOST_CLASSES)
+        self.words, self.classes = _Numbering(), Classes()
         self.labels, self.lines = array("q"), array("q")
         self.lengths, self.hashes = array("q"), array("q")
         self.first_of_part: list[int] = []

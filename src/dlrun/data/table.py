@@ -106,6 +106,8 @@ class Table:
 
     def _decoded(self, lines: Iterator[str], odd: Oddities) -> Iterator[str]:
         for number, line in enumerate(lines, start=1):
+            if "\0" in line:
+                raise DataError(f"{self.where(number)}: no CSV: it holds a zero byte")
             if line.isascii() or not _NO_UTF8.search(line):
                 yield line
                 continue

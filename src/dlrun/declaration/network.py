@@ -153,9 +153,10 @@ class NetworkExperiment(Experiment[N]):
         config = config.model_copy(update={"threads": session.threads})
         with own_settings(self.torch_threads(config, session.threads)):
             objective = self.objective(config, run.assets)
-            data = self.load(config, session).data
-            run.check_data(data.fingerprint())
-            tested = tested_again(self.network(run, config), objective, data)
+            loaded = self.load(config, session)
+            names = {key: loaded.assets.get(key, []) for key in ("vocabulary", "labels")}
+            run.check_data(loaded.data.fingerprint(), {k: v for k, v in names.items() if v})
+            tested = tested_again(self.network(run, config), objective, loaded.data)
         return _classified(tested, run.assets["labels"])
 
     def exported(self, run: StoredRun, config: N) -> "Exported":

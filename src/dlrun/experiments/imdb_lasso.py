@@ -207,7 +207,8 @@ class ImdbLasso(Experiment[Config]):
 
         reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
         splits = _splits(reviews, config)
-        run.check_data(_digest(splits))
+        names = {"vocabulary": reviews.vocabulary, "labels": reviews.labels}
+        run.check_data(_digest(splits), names)
         test = splits["test"]
         logits = _chosen(run).decision(test.bags)
         return Classified.of_two(logits, test.labels, run.assets["labels"])

@@ -79,8 +79,8 @@ def _draw(axes: Axes, curve: Curve, metric: str, colour: tuple[float, ...]) -> N
 
 
 def _label(axes: Axes, steps: str, metric: str) -> None:
-    axes.set_xlabel(steps)
-    axes.set_ylabel(metric)
+    axes.set_xlabel(plain(steps, 40))
+    axes.set_ylabel(plain(metric, 40))
     axes.grid(alpha=0.3)
     if steps == "lambda":
         axes.set_xscale("log")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, name, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by their names
 
@@ -45,7 +45,7 @@ def curves(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     if test is not None:
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
     axes.set_xlabel("epoch")
-    axes.set_ylabel(metric)
+    axes.set_ylabel(plain(metric, 40))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(min(table["epoch"]) - 0.5, max(table["epoch"]) + 0.5)
     axes.grid(alpha=0.3)

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+import warnings
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -38,7 +39,8 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 def to_png(figure: matplotlib.figure.Figure) -> bytes:
     """The figure as a PNG file's bytes."""
     stream = io.BytesIO()
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box; no news on a screen
         matplotlib.rcdefaults()
         figure.savefig(stream, dpi=DPI, format="png")
     return stream.getvalue()

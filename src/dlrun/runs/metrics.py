@@ -2,6 +2,7 @@
 
 from dlrun.store.record import Record
 
+MOST = 1e100  # of a run that diverged there may be more
 TESTED = "test_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
@@ -20,3 +21,8 @@ def sign(metric: str) -> int:
     if any(word.endswith(LOWER) for word in words):
         return -1
     return 1 if any(word.endswith(HIGHER) for word in words) else 0
+
+
+def has_place(value: float) -> bool:
+    """Whether an axis or a mean can be computed with it: no NaN, and not beyond all measure."""
+    return abs(value) <= MOST

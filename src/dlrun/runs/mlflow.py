@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from dlrun.disk import read_regular
@@ -21,6 +23,7 @@ PATIENCE = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+BUSY = 60  # seconds for which others may write the database; they take a few at their first time
 AT_ONCE = 900  # metrics of a request; MLflow takes 1,000
 LONGEST = 6000  # characters of a parameter
 
@@ -37,6 +40,7 @@ class MLflow:
             uri = None
             if not mlflow.is_tracking_uri_set():  # type: ignore[no-untyped-call]
                 uri = f"sqlite:///{folder.path.parents[1].absolute() / DATABASE}"
+            check_database(uri or mlflow.get_tracking_uri())
             self._client = mlflow.MlflowClient(tracking_uri=uri)
 
     def begin(self, params: Mapping[str, Any], rows: Sequence[Row]) -> None:
@@ -99,6 +103,28 @@ class MLflow:
         ]
         for start in range(0, len(found), AT_ONCE):
             self._client.log_batch(self._run, metrics=found[start : start + AT_ONCE])
+
+
+def check_database(uri: str) -> None:
+    """Raises OSError where a database in a file cannot be written, which MLflow tries for minutes.
+
+    Another process may just be writing it, or making its tables.
+    """
+    if not uri.startswith("sqlite"):
+        return
+    from sqlalchemy.engine import make_url  # MLflow reads it with this, too
+
+    name = make_url(uri).database
+    if not name or name == ":memory:":
+        return
+    file = Path(name)
+    try:
+        if file.exists() and not file.is_file():
+            raise OSError("not a regular file")
+        with closing(sqlite3.connect(file, timeout=BUSY)) as database:
+            database.execute("BEGIN IMMEDIATE")
+    except (OSError, sqlite3.Error) as error:
+        raise OSError(f"{file}: {error}") from None
 
 
 @contextmanager

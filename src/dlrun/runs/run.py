@@ -22,7 +22,7 @@ from dlrun.stopping import Stop
 from dlrun.store.find import find_run
 from dlrun.store.folder import METRICS, RunFolder
 from dlrun.store.steps import Steps
-from dlrun.store.stored import StoredRun, open_stored
+from dlrun.store.stored import ASSETS, StoredRun, open_stored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,12 +62,19 @@ class Run(StoredRun):
     @property
     def vocabulary(self) -> list[str]:
         """The words that the network knows, by frequency; empty where it reads none."""
-        return list(self.assets.get("vocabulary", []))
+        return self._texts("vocabulary")
 
     @property
     def labels(self) -> list[str]:
         """The names of the classes; empty where the network tells none apart."""
-        return list(self.assets.get("labels", []))
+        return self._texts("labels")
+
+    def _texts(self, key: str) -> list[str]:
+        """Texts of the assets. Raises DataError where they are none."""
+        found = self.assets.get(key, [])
+        if not (isinstance(found, list) and all(isinstance(one, str) for one in found)):
+            raise DataError(f"{self.folder / ASSETS}: not what a run writes: {key} are no texts")
+        return found
 
     @property
     def newest(self) -> dict[str, float | None]:

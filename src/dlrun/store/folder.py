@@ -6,8 +6,8 @@ import glob
 import hashlib
 import io
 import json
-import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from dlrun.errors import ConfigError
 
 LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
-WINDOWS_REFUSES = frozenset('\\:*?"<>|')
+PLAIN = re.compile(r"[\w.,+-]*[\w,+-]")  # a name that means nothing to any shell or system
 
 Row = Mapping[str, float]
 
@@ -168,13 +168,13 @@ def append(path: Path, content: bytes, *, on_disk: bool = False) -> None:
 
 
 def check_name(name: str | None) -> None:
-    """Raises ConfigError where a folder cannot have this suffix, on any system."""
+    """Raises ConfigError where this is no suffix for a folder on every system, in every shell."""
     if name is None:
         return
-    refused = "/" in name or (sys.platform == "win32" and WINDOWS_REFUSES & set(name))
-    if not name.isprintable() or name in ("", ".") or refused:
+    if not PLAIN.fullmatch(name):
         raise ConfigError(
-            f"--name {name!r}: not a file name", "a word that a folder can have as its name"
+            f"--name {name!r}: not a plain name",
+            "letters, digits and any of . , + - _, the last one no full stop",
         )
     if len(name.encode()) > MAX_NAME_BYTES:
         raise ConfigError(f"--name: longer than {MAX_NAME_BYTES} bytes")
@@ -211,7 +211,7 @@ def point_latest(parent: Path, name: str) -> None:
 
 
 def to_json(value: Mapping[str, Any]) -> str:
-    """A JSON object as text; NaN is no JSON and becomes null."""
+    """A JSON object as text; NaN is no JSON and becomes null, as a number beyond any float."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
     return "\n".join(map(_escaped, text.split("\n"))) + "\n"
 
@@ -238,7 +238,7 @@ def _finite(value: Any) -> Any:
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         return None
     return value
 

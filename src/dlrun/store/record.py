@@ -7,12 +7,14 @@ results.json holds the SHA-256 of the files that a run kept; its own stands in i
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from dlrun.config.schema import Threads
+from dlrun.config.schema import Count, Threads
 from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.interval import wilson
@@ -24,6 +26,7 @@ RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; a file without it is believed, as 0.1 wrote it
 SINGLE = 1e-6  # metrics are of single precision
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
+DEEPEST = 100  # lists and objects in each other; pydantic gives up at 255
 
 Status = Literal["running", "finished", "failed", "interrupted"]
 State = Literal["running", "finished", "failed", "interrupted", "killed"]
@@ -36,6 +39,20 @@ class _Part(BaseModel):
 
 
 P = TypeVar("P", bound=_Part)
+
+
+def _file_name(name: str) -> str:
+    """Raises ValueError for what no file can be called."""
+    try:
+        if b"\0" not in os.fsencode(name):
+            return name
+    except UnicodeEncodeError:
+        pass
+    raise ValueError("no file can have this name")
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Accelerator(_Part):
@@ -71,19 +88,19 @@ class Record(_Part):
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     source: str | None = None
-    steps: int | None = None  # finished: epochs, lambdas
-    result_steps: int | None = None  # those that the result is of; while it is extended, fewer
+    steps: Count | None = None  # finished: epochs, lambdas
+    result_steps: Count | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
     data_digest: str | None = None  # of the arrays, all parts
     metrics: dict[str, int | float | None] = {}
-    test_rows: int | None = None  # that the test metrics are of
+    test_rows: Count | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published figures are of something else
     accelerator: Accelerator | None = None
-    seconds: dict[str, float] = {}
-    figures: list[str] = []
-    files: dict[str, str] = {}  # SHA-256 of what `network()` and `draw()` read
-    written: dict[str, str] = {}  # and of its other files; none while it is extended
+    seconds: dict[str, Seconds] = {}
+    figures: list[FileName] = []
+    files: dict[FileName, str] = {}  # SHA-256 of what `network()` and `draw()` read
+    written: dict[FileName, str] = {}  # and of its other files; none while it is extended
     error: str | None = None
 
     @property
@@ -150,7 +167,8 @@ def _valid(kind: type[P], value: dict[str, Any], path: Path) -> P:
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
-        raise DlrunError(f"{path}: not what a run writes: {where}: {fault['msg']}") from None
+        what = fault["msg"].removeprefix("Value error, ")
+        raise DlrunError(f"{path}: not what a run writes: {where}: {what}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -161,8 +179,23 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise DlrunError(f"{path}: larger than any run writes it")
         value = json.loads(read_regular(path))
+        _check_bounds(value)
     except (OSError, ValueError, RecursionError) as error:
         raise DlrunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise DlrunError(f"{path}: not what a run writes")
     return value
+
+
+def _check_bounds(value: Any, depth: int = 0) -> None:
+    """Raises ValueError where a value holds a number that is no float's, or is nested too deep.
+
+    So whatever reads a record can compute with its numbers, and write it again.
+    """
+    if isinstance(value, dict | list):
+        if depth == DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} times")
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_bounds(one, depth + 1)
+    elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN neither
+        raise ValueError("a number beyond any float")

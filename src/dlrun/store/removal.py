@@ -26,7 +26,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
 
     `check` is called once no other process can write the run any more; it raises where the run is
     not as it was when somebody chose to remove it. Raises DlrunError where the run lives or lies
-    behind a link, OSError.
+    behind a link, or only a part of it could be removed; OSError.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
         raise DlrunError(f"{folder}: behind a link: left alone", "remove it where it lies")
@@ -37,7 +37,14 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
             release()  # a folder with an open file cannot be renamed there, so none that lives can
         folder.rename(away)
         sync_folder(folder.parent)
-    shutil.rmtree(away)  # follows no links
+    try:
+        shutil.rmtree(away)  # follows no links
+    except OSError as error:
+        if away.exists():  # another process has not removed it as a leftover
+            raise DlrunError(
+                f"{folder}: removed only in part: {error.filename}: {error.strerror}",
+                f"the rest is in {away}; the next `dlrun runs clean` removes it, where it can",
+            ) from None
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
@@ -55,12 +62,14 @@ def size_of_checkpoints(folder: Path) -> int:
     return sum(path.lstat().st_size for path in there if path.is_file())
 
 
-def remove_leftovers(runs_dir: Path) -> None:
-    """Remove what removals left that were killed."""
+def remove_leftovers(runs_dir: Path) -> Iterator[Path]:
+    """Remove what removals left that were killed or failed; yields what is there all the same."""
     for folder in runs_dir.glob("*/.removed-*"):
         linked = folder.is_symlink() or folder.parent.is_symlink()
         if _REMOVED.fullmatch(folder.name) and not linked:
             shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
+            if folder.exists():
+                yield folder
 
 
 def mend_latest(runs_dir: Path, experiment: str) -> None:
@@ -69,7 +78,7 @@ def mend_latest(runs_dir: Path, experiment: str) -> None:
     if latest.is_symlink():
         gone = not latest.exists()
     elif latest.is_file():
-        gone = not (latest.parent / latest.read_text(encoding="utf-8").strip()).exists()
+        gone = not _names_a_run(latest)
     else:
         return
     if gone:
@@ -78,6 +87,15 @@ def mend_latest(runs_dir: Path, experiment: str) -> None:
             point_latest(latest.parent, left[0].name)
         else:
             latest.unlink(missing_ok=True)
+
+
+def _names_a_run(latest: Path) -> bool:
+    """Whether a `latest` that is a text file names a folder that is there."""
+    try:
+        name = latest.read_text(encoding="utf-8").strip()
+        return bool(name) and (latest.parent / name).exists()
+    except (OSError, ValueError):  # damaged: no text, or none that a folder can have as its name
+        return False
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -144,9 +145,15 @@ class StoredRun:
             raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
         return content
 
-    def check_data(self, digest: str) -> None:
-        """Raises DataError where data of this digest are not those that the run had."""
-        if self.record.data_digest not in (None, digest):
+    def check_data(self, digest: str, names: Mapping[str, Any]) -> None:
+        """Raises DataError where data are not those that the run had.
+
+        Args:
+            digest: of their arrays.
+            names: what their numbers stand for: `vocabulary`, `labels`, as far as there are any.
+        """
+        same = all(self.assets.get(key) == list(value) for key, value in names.items())
+        if not same or self.record.data_digest not in (None, digest):
             raise DataError(
                 f"{self.folder}: the data are not those that the run had",
                 f"`dlrun {self.record.experiment} --config {self.folder / CONFIG}` takes these",

@@ -11,7 +11,7 @@ from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.resume import changed_keys
-from dlrun.screen import Screen, counted
+from dlrun.screen import Screen, counted, printable
 from dlrun.store.checkpoint import damaged_checkpoints
 from dlrun.store.find import everything_in, find_run
 from dlrun.store.folder import CONFIG
@@ -32,9 +32,9 @@ def check(run: str | None, runs_dir: Path | None) -> int:
         problems = list(_problems(one))
         damaged += bool(problems)
         for problem in problems:
-            screen.fail(problem)
+            screen.fail(printable(problem))
         if not problems:
-            screen.show(Text(f"{one}: {_in_words(one, read_record(one))}"))
+            screen.show(Text(printable(f"{one}: {_in_words(one, read_record(one))}")))
     screen.note(f"{counted(len(folders), 'run')}, {damaged or 'none'} damaged")
     return 1 if damaged else 0
 

@@ -57,11 +57,11 @@ def clean(goes: Goes, runs_dir: Path | None) -> int:
     """
     screen, folder = Screen(), session.runs_dir(runs_dir)
     oldest = _check(goes)
+    for left in () if goes.dry_run else remove_leftovers(folder):
+        screen.warn(f"{left}: left by an earlier `runs clean`, and cannot be removed")
     there = all_seen(folder, goes.experiment)
     if not there:
         raise none_there(folder, goes.experiment)
-    if not goes.dry_run:
-        remove_leftovers(folder)
     chosen = choose(there, goes, oldest)
     sizes = [size_of_checkpoints(one.folder) if goes.checkpoints else one.size for one in chosen]
     for one, size in zip(chosen, sizes, strict=True):
@@ -200,9 +200,9 @@ def _remove(
                 screen.fail(f"{one.folder}: cannot be removed: {error.strerror or error}")
                 failed += 1
     finally:  # after Ctrl-C too
+        screen.note(f"freed {bytes_in_words(freed)}")
         for experiment in {one.folder.parent.name for one in chosen}:
             mend_latest(runs_dir, experiment)
-        screen.note(f"freed {bytes_in_words(freed)}")
     return 1 if failed else 0
 
 

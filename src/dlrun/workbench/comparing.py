@@ -1,6 +1,7 @@
 """Runs side by side: what differs between them, their metrics, their curves over each other."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from dlrun.disk import write_whole
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.output import check_free
 from dlrun.runs.ending import interval, number, published
-from dlrun.runs.metrics import ACCURACY, sign
+from dlrun.runs.metrics import ACCURACY, has_place, sign
 from dlrun.runs.run import Run
 from dlrun.screen import Screen, printable
 from dlrun.store.find import suffix
@@ -169,7 +170,7 @@ def _curves(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     curves = []
     for run, head in zip(runs, heads, strict=True):
         try:
-            curve = Curve(f"{run.record.experiment} {head}", run.table)
+            curve = Curve(f"{run.record.experiment} {head}", _drawable(run.table))
         except DlrunError as error:
             screen.note(f"no curve: {error.message}")
             continue
@@ -180,3 +181,11 @@ def _curves(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     if not curves:
         raise DlrunError("none of these runs has a curve", "leave --out away")
     return to_png(compared_curves(curves))
+
+
+def _drawable(table: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Without the values that no axis can hold, such as those of a run that diverged."""
+    return {
+        name: [value if has_place(value) else math.nan for value in values]
+        for name, values in table.items()
+    }

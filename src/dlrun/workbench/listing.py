@@ -56,6 +56,8 @@ def list_runs(wanted: Wanted, runs_dir: Path | None) -> None:
     columns = [key.strip() for key in wanted.columns.split(",")] if wanted.columns else []
     sort = [wanted.sort.removeprefix("-")] if wanted.sort else []
     check_keys([*(one.key for one in conditions), *sort, *columns], there)
+    for one in conditions:
+        one.check(there)
     found = [
         run
         for run in there

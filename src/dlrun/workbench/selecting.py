@@ -28,7 +28,7 @@ class Keyed:
     def __init__(self, seen: Seen) -> None:
         self.seen = seen
         self.about = seen.about()
-        record = seen.run.record.model_dump(mode="json") if seen.run else {}
+        record = seen.run.record.model_dump() if seen.run else {}
         self.values = flat(record) | seen.config | self.about
 
     def get(self, key: str) -> Any:
@@ -38,8 +38,12 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Condition:
-    """`key`, how it compares, with which value; a run that lacks the key does not meet it."""
+    """`key`, how it compares, with which value; a run that lacks the key does not meet it.
 
+    text: all of that, as it was given.
+    """
+
+    text: str
     key: str
     how: str
     value: Any
@@ -53,6 +57,23 @@ class Condition:
         except TypeError:  # a text is neither more nor less than a number
             return False
 
+    def check(self, runs: Sequence[Keyed]) -> None:
+        """Raises ConfigError where it is of another kind than all the runs' values."""
+        values = [value for run in runs if (value := run.get(self.key)) is not None]
+        if values and not any(self._fits(value) for value in values):
+            raise ConfigError(
+                f"--where {self.text!r}: {self.key} is {values[0]!r} in a run, "
+                f"which is neither more nor less than {self.value!r}",
+                "numbers compare with numbers, and have no unit; texts compare with texts",
+            )
+
+    def _fits(self, value: Any) -> bool:
+        try:
+            _COMPARE[self.how](value, self.value)
+        except TypeError:
+            return False
+        return True
+
 
 def condition(text: str) -> Condition:
     """What `KEY>VALUE` means. Raises ConfigError."""
@@ -64,9 +85,9 @@ def condition(text: str) -> Condition:
         )
     key, how, value = parts[1], parts[2], parts[3].strip()
     try:
-        return Condition(key, how, read_override(f"value={value}").values["value"])
+        return Condition(text, key, how, read_override(f"value={value}").values["value"])
     except ConfigError:
-        return Condition(key, how, value)  # no YAML: a text
+        return Condition(text, key, how, value)  # no YAML: a text
 
 
 def check_states(states: Iterable[str]) -> None:
@@ -102,6 +123,6 @@ def in_order(runs: Sequence[Keyed], key: str) -> list[Keyed]:
     having = [run for run in runs if run.get(key) is not None]
     numbers = [run for run in having if isinstance(run.get(key), int | float)]
     texts = [run for run in having if run not in numbers]
-    numbers.sort(key=lambda run: float(run.get(key)), reverse=not other_way)
+    numbers.sort(key=lambda run: run.get(key), reverse=not other_way)
     texts.sort(key=lambda run: str(run.get(key)), reverse=other_way)
     return [*numbers, *texts, *(run for run in runs if run.get(key) is None)]

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from dlrun.workbench.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Line, look
+from dlrun.workbench.report.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Line, can_be_drawn, look
 
 
 def chart(*lines: Line) -> Chart:
@@ -48,9 +48,21 @@ def test_every_value_lies_within_the_panel() -> None:
         assert 1 <= len(found.y.ticks) <= 8
 
 
-def test_a_value_that_is_no_number_is_a_gap() -> None:
-    found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, math.inf, 0.3])
-    assert [len(piece.split()) for piece in chart(found).points(found)] == [2, 1]
+def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap() -> None:
+    for far in (math.inf, 1e308, -1.797e308, 10**200):
+        found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3])
+        assert [len(piece.split()) for piece in chart(found).points(found)] == [2, 1]
+        assert all(TOP <= chart(found).y.at(value) <= BOTTOM for value in (0.1, 0.3))
+        assert not can_be_drawn(line([1, 2], [far, math.nan]))
+        assert not can_be_drawn(line([1, far], [0.1, 0.2]))
+
+
+@pytest.mark.parametrize("value", [1e17, -1e17, 1e99, 1e5, 3.0])
+def test_the_same_large_value_in_all_rows_has_an_axis(value: float) -> None:
+    found = chart(line([value] * 3, [value] * 3))
+    for axis in (found.x, found.y):
+        assert min(axis.first, axis.last) < axis.at(value) < max(axis.first, axis.last)
+        assert len({tick.text for tick in axis.ticks}) == len(axis.ticks) >= 1
 
 
 def test_labels_at_the_ends_do_not_cover_each_other() -> None:

@@ -65,3 +65,13 @@ def test_one_class_alone() -> None:
 def test_what_no_run_writes(probability: str) -> None:
     with pytest.raises(DataError, match="probability"):
         evaluate([["0", "a", "b", probability]], ["a", "b"])
+
+
+def test_very_many_classes_have_no_matrix() -> None:
+    rows = [[str(n), f"class {n}", f"class {n // 2}", "0.5"] for n in range(20_000)]
+    found = evaluate(rows, [])
+    assert (found.rows, len(found.classes), found.matrix, found.picture) == (
+        20_000, 20_000, None, None,
+    )  # fmt: skip
+    assert found.correct == 1 and found.pairs[0][2] == 1
+    assert found.worst[0] == ("class 1", 0.0, 1)

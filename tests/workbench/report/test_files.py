@@ -27,10 +27,17 @@ def test_as_many_mistakes_as_have_room(tmp_path: Path) -> None:
 def test_long_texts_are_cut_so_that_all_have_room(tmp_path: Path) -> None:
     mistakes = [MISTAKE | {"text": "x" * 9000}] * 20
     run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    for room, length in ((200_000, files.LONGEST), (16_100, 601)):
+    for room, length in ((200_000, files.LONGEST), (16_100, 585)):
         found = files.mistakes(run, room)
         assert {one.text for one in found} == {"x" * length + " […]"}
         assert len(found) == 20
+
+
+def test_labels_take_room_too(tmp_path: Path) -> None:
+    long = MISTAKE | {"label": "l" * 5000, "predicted": "p" * 5000}
+    found = files.mistakes(a_classification(tmp_path / "e" / "r", mistakes=[long] * 3000), 200_000)
+    assert {len(one.label) for one in found} == {files.LONGEST_NAME + len(files.CUT)}
+    assert 200 < len(found) < 400
 
 
 def test_only_a_png_is_a_picture(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`dlrun report`: what it takes, what it refuses, what it writes."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -180,3 +181,44 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000
     assert page.count("<blockquote>") == 10 * 20
+
+
+def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "e"
+    far = a_classification(runs / "far", seed=1)
+    table = "epoch,train_loss,valid_loss\n1,1e308,0.5\n2,-1e308,1.797e308\n"
+    table += f"{10**400},1,1\n"
+    (far.folder / "metrics.csv").write_text(table)
+    same = a_classification(runs / "same", seed=2)
+    (same.folder / "metrics.csv").write_text("epoch,train_loss\n1e17,0.5\n1e17,0.5\n")
+    for name, assets in (("five", {"labels": 5}), ("odd", {"labels": [{"a": 1}]})):
+        (a_classification(runs / name).folder / "assets.json").write_text(json.dumps(assets))
+    a_classification(runs / "large", metrics={"test_loss": 1e308})
+    a_classification(runs / "larger", metrics={"test_loss": 1.7e308})
+    for folder in runs.iterdir():  # the checksums are right
+        record = json.loads((folder / "results.json").read_text())
+        for name in ("metrics.csv", "assets.json"):
+            kept = record["files"] if name in record["files"] else record["written"]
+            kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / "results.json").write_text(json.dumps(record))
+    names = [folder.name for folder in runs.iterdir()]
+    done = forked("report", *names)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "labels are no texts" in line]
+    assert len(said) == 2 and "fault of dlrun" not in done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="run"') == 6
+    done = forked("runs", "compare", "far", "same", "--out", "curves.png")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:
+    run = a_classification(tmp_path / "runs" / "e" / "20260101T000000Z-a\nb")
+    (run.folder / "words.csv").write_text("")
+    done = forked("report", run.folder)
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in lines)
+    assert any("a\ufffdb/words.csv: damaged" in line for line in lines)
+    done = forked("runs", "check")
+    *lines, _ = done.stderr.splitlines()
+    assert lines and all(line.startswith("error: ") for line in lines)

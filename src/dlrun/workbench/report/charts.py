@@ -5,17 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from dlrun.runs.metrics import has_place
+
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in the picture's units
 COLOURS, DASHES = 8, 3  # in report.css
 APART = 11  # between the labels at the curves' ends
 TICKS = 5
+NARROWEST = 1e-6  # margin, as a share of an axis' values: in a narrower one ticks look the same
 LOG_FROM = 100  # an axis of fractions over this ratio and more is logarithmic
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its name, x and y of equal length (y may hold NaN), its class in report.css.
+    """A curve: its name, x and y of equal length, its class in report.css.
+
+    Values of y that have no place on an axis are gaps.
 
     end: what stands at its end.
     """
@@ -87,7 +92,7 @@ class Axis:
         """The labelled places."""
         low, high = sorted((self.start, self.end))
         texts = _powers(low, high) if self.logarithmic else _steps(low, high, self.whole)
-        return [Tick(self.at(float(text)), text) for text in texts]
+        return [Tick(self.at(float(text)), text) for text in dict.fromkeys(texts)]
 
     def _scaled(self, value: float) -> float:
         return math.log(value) if self.logarithmic else value
@@ -113,7 +118,7 @@ class Chart:
         whole = all(float(value).is_integer() for value in values)
         logarithmic = not whole and low > 0 and high / low >= LOG_FROM
         if not logarithmic:
-            margin = 0.5 if low == high else 0.02 * (high - low)
+            margin = max(0.5 if low == high else 0.02 * (high - low), _least(low, high))
             low, high = low - margin, high + margin
         if longest[0] > longest[-1]:
             low, high = high, low
@@ -122,17 +127,17 @@ class Chart:
     @cached_property
     def y(self) -> Axis:
         """It holds every value, with a little room."""
-        values = [value for line in self.lines for value in line.y if math.isfinite(value)]
+        values = [value for line in self.lines for value in line.y if has_place(value)]
         values += [level.value for level in self.levels]
         low, high = min(values), max(values)
-        margin = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+        margin = max(0.05 * (high - low) or 0.05 * abs(high) or 0.5, _least(low, high))
         return Axis(low - margin, high + margin, BOTTOM, TOP)
 
     def points(self, line: Line) -> list[str]:
         """The line's pieces between its gaps, each as the points of a polyline."""
         pieces: list[list[str]] = [[]]
         for x, y in zip(line.x, line.y, strict=True):
-            if math.isfinite(y):
+            if has_place(y):
                 pieces[-1].append(f"{self.x.at(x):g},{self.y.at(y):g}")
             elif pieces[-1]:
                 pieces.append([])
@@ -151,18 +156,23 @@ class Chart:
     def _last(self, line: Line) -> tuple[float, float]:
         """Where a line's label would stand: y, x."""
         pairs = zip(line.x, line.y, strict=True)
-        x, y = [(x, y) for x, y in pairs if math.isfinite(y)][-1]
+        x, y = [(x, y) for x, y in pairs if has_place(y)][-1]
         return self.y.at(y) + 4, self.x.at(x) + 4
 
 
 def can_be_drawn(line: Line) -> bool:
     """Whether it has a point, and all its x are numbers."""
-    return any(map(math.isfinite, line.y)) and all(map(math.isfinite, line.x))
+    return any(map(has_place, line.y)) and all(map(has_place, line.x))
 
 
 def look(number: int) -> str:
     """The class of a run's curve: of 24 none is alike, and neighbours differ in both."""
     return f"run{number % COLOURS} dash{number % DASHES}"
+
+
+def _least(low: float, high: float) -> float:
+    """The margin that an axis has at least."""
+    return NARROWEST * max(abs(low), abs(high))
 
 
 def _steps(low: float, high: float, whole: bool) -> list[str]:

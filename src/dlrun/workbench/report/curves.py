@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dlrun.runs.ending import published
+from dlrun.runs.metrics import has_place
 from dlrun.store.record import FORMAT, Record
 from dlrun.workbench.report.charts import Chart, Level, Line, Mark, can_be_drawn, look
 
@@ -110,7 +111,7 @@ def beside(record: Record) -> dict[str, dict[str, float]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and has_place(value)
 
 
 def _final(record: Record, metric: str) -> list[Level]:

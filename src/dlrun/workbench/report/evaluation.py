@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["row", "label", "predicted", "probability"]
 SHOWN = 12  # classes whose counts have room on a phone, scrolled; of more a picture
+PICTURED = 200  # classes whose picture can be told apart; its matrix is quadratic
 PAIRS = 10
 BINS = 20
 
@@ -31,7 +32,8 @@ class Bin:
 class Evaluation:
     """Of a classification.
 
-    matrix: counts [label][predicted] of a few classes; of more None, and `picture`, a data URI.
+    matrix: counts [label][predicted] of a few classes; of more None, and `picture`, a data URI; of
+    very many neither.
     pairs: label, predicted, how often; the commonest mistakes. worst: the classes that were
     recognised least: class, share, rows. error: expected calibration error, of the probability of
     what was predicted. auroc: of two classes.
@@ -89,22 +91,25 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
     if not bool(((probability >= 0) & (probability <= 1)).all()):
         raise DataError("a probability is not between 0 and 1")
     right = label == predicted
-    counts = classification.multiclass_confusion_matrix(predicted, label, max(2, len(classes)))
     calibration = classification.binary_calibration_error(probability, right.long(), n_bins=BINS)
     auroc = None
     if len(classes) == 2 and 0 < int(label.sum()) < len(table):
         of_second = torch.where(predicted == 1, probability, 1 - probability)
         auroc = float(classification.binary_auroc(of_second, label))
-    matrix = counts[: len(classes), : len(classes)].tolist()
+    matrix = None
+    if len(classes) <= PICTURED:
+        number = max(2, len(classes))
+        counts = classification.multiclass_confusion_matrix(predicted, label, number)
+        matrix = counts[: len(classes), : len(classes)].tolist()
     few = len(classes) <= SHOWN
     return Evaluation(
         classes=classes,
         rows=len(table),
         correct=int(right.sum()),
         matrix=matrix if few else None,
-        picture=None if few else heat_map(matrix),
+        picture=heat_map(matrix) if matrix and not few else None,
         pairs=_pairs(table),
-        worst=[] if few else _worst(classes, matrix),
+        worst=[] if few else _worst(table),
         bins=_bins(probability, right),
         error=float(calibration),
         auroc=auroc,
@@ -116,12 +121,10 @@ def _pairs(table: Sequence[Sequence[str]]) -> list[tuple[str, str, int]]:
     return [(label, predicted, rows) for (label, predicted), rows in wrong.most_common(PAIRS)]
 
 
-def _worst(classes: Sequence[str], matrix: list[list[int]]) -> list[tuple[str, float, int]]:
-    found = [
-        (name, counts[place] / sum(counts), sum(counts))
-        for place, (name, counts) in enumerate(zip(classes, matrix, strict=True))
-        if sum(counts)
-    ]
+def _worst(table: Sequence[Sequence[str]]) -> list[tuple[str, float, int]]:
+    rows = Counter(row[1] for row in table)
+    right = Counter(row[1] for row in table if row[1] == row[2])
+    found = [(name, right[name] / rows[name], rows[name]) for name in rows]
     return sorted(found, key=lambda one: one[1])[:PAIRS]
 
 

@@ -19,6 +19,7 @@ OF_A_TEST_SET = ["row", "label", "predicted", "probability"]
 WORDS_SHOWN = 12
 PHOTOGRAPHS_SHOWN = 24
 SHORTEST, LONGEST = 300, 4000  # characters that are shown of a mistake's text
+LONGEST_NAME = 200  # of a class's
 AROUND = 200  # characters of the page around a mistake
 CUT = " […]"
 
@@ -78,9 +79,19 @@ def mistakes(run: StoredRun, room: int) -> list[Mistake]:
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise DataError(f"{MISTAKES}: not what a run writes: {where}: {fault['msg']}") from None
-    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - AROUND - len(CUT)))
-    shown = [one.model_copy(update={"text": _cut(one.text, most)}) for one in found]
-    sizes = (AROUND + len(one.text or "") + len(one.picture) for one in shown)
+    found = [
+        one.model_copy(
+            update={
+                "label": _cut(one.label, LONGEST_NAME),
+                "predicted": _cut(one.predicted, LONGEST_NAME),
+            }
+        )
+        for one in found
+    ]
+    around = AROUND + max((len(one.label) + len(one.predicted) for one in found), default=0)
+    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - around - len(CUT)))
+    shown = [one.model_copy(update={"text": one.text and _cut(one.text, most)}) for one in found]
+    sizes = (around + len(one.text or "") + len(one.picture) for one in shown)
     return [one for one, size in zip(shown, sizes, strict=True) if (room := room - size) >= 0]
 
 
@@ -104,9 +115,11 @@ def photographs(run: StoredRun, room: int) -> list[Photograph]:
                 if len(found) == PHOTOGRAPHS_SHOWN:
                     break
                 name = Path(image).name
-                found[image] = Photograph(name, error, [], _published(run, name))
+                found[image] = Photograph(
+                    _cut(name, LONGEST_NAME), _cut(error, LONGEST_NAME), [], _published(run, name)
+                )
             if not error:
-                found[image].labels.append((label, float(probability)))
+                found[image].labels.append((_cut(label, LONGEST_NAME), float(probability)))
     except ValueError as error:
         raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
     shown = _pictures(run, room)
@@ -114,8 +127,8 @@ def photographs(run: StoredRun, room: int) -> list[Photograph]:
     return [one if one.error else replace(one, picture=next(shown, "")) for one in found.values()]
 
 
-def _cut(text: str | None, most: int) -> str | None:
-    return text if text is None or len(text) <= most else f"{text[:most]}{CUT}"
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}{CUT}"
 
 
 def _pictures(run: StoredRun, room: int) -> Iterator[str]:

@@ -20,7 +20,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.output import check_free
 from dlrun.runs.ending import number
 from dlrun.runs.run import Run
-from dlrun.screen import Screen, counted
+from dlrun.screen import Screen, counted, printable
 from dlrun.store.find import newest_first
 from dlrun.workbench.report import charts, together
 from dlrun.workbench.report.chapter import Chapter
@@ -65,7 +65,7 @@ def report(
         raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
     for one in chapters:
         for problem in one.problems:
-            screen.warn(problem)
+            screen.warn(printable(problem))
     screen.show(Text(f"{out}: {counted(len(runs), 'run')}, {len(page) / 1e6:.2f} MB"))
 
 
@@ -158,7 +158,7 @@ def _finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
         try:
             run = Run.open(folder)
         except DlrunError as error:
-            screen.warn(f"left out: {error.message}")
+            screen.warn(printable(f"left out: {error.message}"))
             continue
         if run.state == "finished":
             found.append(run)

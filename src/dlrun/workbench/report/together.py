@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from dlrun.declaration.experiment import HOW
-from dlrun.runs.metrics import ACCURACY, TESTED
+from dlrun.runs.metrics import ACCURACY, TESTED, has_place
 from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.charts import LEFT, RIGHT, Axis, Chart, look
 from dlrun.workbench.report.curves import Numbered, over_each_other
@@ -58,7 +58,7 @@ class Equal:
         found = []
         for metric in test_metrics([self.first]):
             values = [one.record.metrics.get(metric) for one in self.chapters]
-            there = [value for value in values if value is not None]
+            there = [value for value in values if value is not None and has_place(value)]
             if len(there) == len(values):
                 found.append(Spread(metric, there))
         return found
