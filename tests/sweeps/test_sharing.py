@@ -15,7 +15,7 @@ GB = 1_000_000_000
 
 
 def share(name: str, jobs: int | None, *overrides: str) -> Share:
-    config = resolve(name, Options(overrides=overrides))
+    config = resolve(name, Options(overrides=["accelerator=cpu", *overrides]))
     return shared(registry.load(name), [config], jobs)
 
 
@@ -42,6 +42,13 @@ def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert "each run keeps the 4 threads that it has alone" in two.note
     assert share("cifar100", None, "threads=2") == Share(2)
     assert share("imdb-lstm", None, "model.skip_padding=false") == Share(1)
+
+
+@pytest.mark.usefixtures("cores")
+def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
+    assert share("imdb-dense", None, "accelerator=auto").accelerator == "auto"
+    assert share("imdb-dense", 3, "accelerator=auto").accelerator == ""
+    assert share("imdb-lasso", None, "accelerator=auto").accelerator == "", "it has no network"
 
 
 def test_not_more_runs_than_memory_holds() -> None:

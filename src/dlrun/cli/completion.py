@@ -12,10 +12,11 @@ from dlrun.declaration import registry
 BASH = ("_DLRUN_COMPLETE", "complete_bash")
 KEY = "_DLRUN_COMPLETED_KEY"  # bash: the key before the `=` whose value is being typed
 NEWEST = 100  # runs that are offered
+SETTING = {"--set", "--grid", "--space"}  # options whose value is KEY=VALUE
 
 
 def join_settings() -> None:
-    """bash takes `--set KEY=VALUE` for three words; make them one before typer reads them.
+    """bash takes `KEY=VALUE`, as of --set, for three words; make them one before typer reads them.
 
     Of the one that is being typed only the value is left, for bash replaces only that.
     """
@@ -26,13 +27,13 @@ def join_settings() -> None:
     before, typed = words[:at], "".join(words[at : at + 1])
     joined: list[str] = []
     for word in before:
-        if joined and (word == "=" or joined[-1].endswith("=")) and "--set" in joined[-2:-1]:
+        if joined and (word == "=" or joined[-1].endswith("=")) and SETTING & {*joined[-2:-1]}:
             joined[-1] += word
         else:
             joined.append(word)
-    if typed == "=" and "--set" in joined[-2:-1]:
+    if typed == "=" and SETTING & {*joined[-2:-1]}:
         joined[-1], typed = f"{joined[-1]}=", ""
-    if joined and joined[-1].endswith("=") and "--set" in joined[-2:-1]:
+    if joined and joined[-1].endswith("=") and SETTING & {*joined[-2:-1]}:
         os.environ[KEY] = joined.pop()[:-1]
     os.environ["COMP_WORDS"] = "\n".join([*joined, typed])
     os.environ["COMP_CWORD"] = str(len(joined))

@@ -58,7 +58,7 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     there = sweeps_in(runs_dir)
     if name == LATEST and there:
         return there[0]
-    for folder in (runs_dir / SWEEPS / name, Path(name).expanduser()):
+    for folder in (runs_dir / SWEEPS / name, Path(name).expanduser().absolute()):
         with contextlib.suppress(OSError):  # too long a name
             if name and (folder / PLAN).is_file():
                 return folder

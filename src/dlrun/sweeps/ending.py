@@ -116,8 +116,7 @@ def _show(
     for place, why in sorted(done.failed.items()):
         screen.show(Text(f"failed point {place} ({points[place].label}): {printable(why)}"))
     if done.failed:
-        words = ["dlrun", "sweep", "--resume", planned.plan.name]
-        screen.show(Text(f"{'again':<7}", style="bold") + Text(shlex.join(words)))
+        screen.show(Text(f"{'again':<7}", style="bold") + Text(planned.go_on))
     for name in written:
         kind = {TABLE: "table", FIGURE: "figure", REPORT: "report"}[name]
         screen.show(Text(f"{kind:<7}", style="bold") + Text(str(planned.folder / name)))
@@ -163,8 +162,8 @@ def _cells(group: Group) -> dict[str, str]:
     ends = tested.interval if tested else None
     return {
         "n": str(len(group.runs)),
-        by.metric if by else "valid": number(by.mean) if by else "",
-        tested.metric if tested else "test": number(tested.mean) if tested else "",
+        "valid": number(by.mean) if by else "",
+        "test": number(tested.mean) if tested else "",
         "sd": number(tested.deviation) if tested else "",
         "min": number(min(tested.values)) if tested and len(tested.values) > 1 else "",
         "max": number(max(tested.values)) if tested and len(tested.values) > 1 else "",

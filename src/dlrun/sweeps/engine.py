@@ -119,13 +119,17 @@ class Engine:
     def _hand_out(self, todo: deque[Point], epochs: int | None, shown: Shown) -> None:
         """Begin as many points as workers are free, and memory is."""
         pool = self._pool
+        if pool.device not in ("", "cpu") and self._most > 1:
+            self._most = 1
+            note = f"one run at a time: they would share {pool.device} (--jobs: more)"
+            self._how.screen.note(note)
         held = sum(one.peak or 0 for one in pool.workers)
-        most = fitting(self._how.share.jobs, memory.available(), held, pool.peak)
+        most = fitting(self._most, memory.available(), held, pool.peak)
         if most < self._most:
+            self._most = most
             self._how.screen.note(f"{counted(most, 'run')} at once: memory holds no more")
-        self._most = most
         while len(pool.workers) < min(most, len(todo) + len(pool.living)):
-            pool.start()
+            pool.start(self._how.share.accelerator)
         for worker in pool.idle:
             if not todo or len(pool.living) >= most:
                 return

@@ -1,5 +1,6 @@
 """A sweep's plan: sweep.json, written whole before anything begins, and never changed."""
 
+import shlex
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from dlrun import session
 from dlrun.config.text import Layer, flat, layer_of, merge
 from dlrun.declaration import registry
 from dlrun.errors import DlrunError
@@ -114,6 +116,13 @@ class Planned:
     def runs_dir(self) -> Path:
         """Where its runs lie."""
         return self.folder.parents[1]
+
+    @property
+    def go_on(self) -> str:
+        """The command that goes on with it."""
+        here = self.runs_dir == session.runs_dir()
+        name = self.plan.name if here else str(self.folder)
+        return shlex.join(["dlrun", "sweep", "--resume", name])
 
 
 def make(

@@ -14,7 +14,9 @@ from typing import Any
 
 from dlrun.errors import DlrunError
 
+LOCKS = ".worker-*.lock"
 LOG = "workers.txt"  # what libraries print, and how a worker died
+TRIES = 3  # workers that end before they can begin: it is no accident
 LAST_SECONDS = 40.0  # for the end of a step, and then by force
 
 
@@ -56,6 +58,8 @@ class Pool:
     folder: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     workers: list[Worker] = field(default_factory=list)
+    device: str = ""  # where the runs are done, once one worker knows
+    _never_ready: int = 0  # of the last ones
     _said: "queue.Queue[tuple[Worker, dict[str, Any] | None]]" = field(default_factory=queue.Queue)
 
     @property
@@ -73,19 +77,22 @@ class Pool:
         """The most bytes that a run has held."""
         return max((one.peak for one in self.workers if one.peak), default=None)
 
-    def start(self) -> None:
-        """Start another worker. Raises DlrunError."""
+    def start(self, accelerator: str = "") -> None:
+        """Start another worker, which says on which device it will run what asks for this one.
+
+        Raises DlrunError.
+        """
         names = {one.lock.name for one in self.workers}
         lock = next(
             self.folder / name
-            for name in (f".worker-{number}.lock" for number in range(1, 10_000))
+            for name in (LOCKS.replace("*", str(number)) for number in range(1, 10_000))
             if name not in names
         )
         try:
             with (self.folder / LOG).open("ab") as log:
                 process = subprocess.Popen(  # noqa: S603 (ourselves)
                     # -P: nothing of the working folder is imported
-                    [sys.executable, "-P", "-m", "dlrun.sweeps.worker", str(lock)],
+                    [sys.executable, "-P", "-m", "dlrun.sweeps.worker", str(lock), accelerator],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -127,7 +134,8 @@ class Pool:
         if said is None:
             return self._gone(worker)
         if "ready" in said:
-            worker.ready = True
+            worker.ready, self._never_ready = True, 0
+            self.device = said["ready"]
         elif "code" in said:
             number, worker.at = worker.at, None
             worker.peak = said["peak"]
@@ -142,12 +150,14 @@ class Pool:
         """A worker has ended: as it should, or in the middle of a point."""
         code = worker.process.wait()
         self.workers.remove(worker)
-        if not worker.ready and worker.at is None and code:
-            raise DlrunError(
-                f"a worker ended with {code} before it could begin",
-                f"what it said is in {self.folder / LOG}",
-            )
         if worker.at is None:
+            if not worker.ready and code:
+                self._never_ready += 1
+            if self._never_ready == TRIES:
+                raise DlrunError(
+                    f"{TRIES} workers ended before they could begin, the last with {code}",
+                    f"what they said is in {self.folder / LOG}",
+                )
             return None
         how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
         return worker.at, Ended(code, how)
@@ -169,5 +179,6 @@ class Pool:
             except subprocess.TimeoutExpired:
                 one.process.kill()
                 one.process.wait()
-            one.lock.unlink(missing_ok=True)
         self.workers.clear()
+        for path in self.folder.glob(LOCKS):
+            path.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from dlrun.store.record import RESULTS
 from dlrun.store.removal import remove_run
 from dlrun.store.stored import StoredRun, open_stored
 from dlrun.sweeps.plan import Plan, Planned, Point
+from dlrun.sweeps.pool import LOCKS
 
-WORKERS = ".worker-*.lock"
 PATIENCE = 60.0  # seconds for the end of a step of workers whose sweep was killed
 
 
@@ -52,7 +52,7 @@ def clear(planned: Planned, screen: Screen) -> None:
 def _wait(planned: Planned, screen: Screen) -> None:
     """Workers whose sweep was killed end their step. Raises DlrunError where one does not."""
     until, said = time.monotonic() + PATIENCE, False
-    while held := [path for path in planned.folder.glob(WORKERS) if is_held(path)]:
+    while held := [path for path in planned.folder.glob(LOCKS) if is_held(path)]:
         if time.monotonic() > until:
             raise DlrunError(
                 f"{planned.folder}: {counted(len(held), 'worker')} of this sweep still at work",
@@ -62,7 +62,7 @@ def _wait(planned: Planned, screen: Screen) -> None:
             screen.note(f"waiting for {counted(len(held), 'worker')} that are ending")
             said = True
         time.sleep(0.1)
-    for path in planned.folder.glob(WORKERS):
+    for path in planned.folder.glob(LOCKS):
         path.unlink(missing_ok=True)
 
 

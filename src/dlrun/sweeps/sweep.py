@@ -101,7 +101,7 @@ def _go(
     try:
         done = Engine(there, how).run()
     except BaseException:
-        screen.warn(f"not done; go on with: dlrun sweep --resume {there.plan.name}")
+        screen.warn(f"not done; go on with: {there.go_on}")
         raise
     return finish(there, done, screen, json=options.json)
 

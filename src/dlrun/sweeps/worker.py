@@ -1,4 +1,4 @@
-"""A process that does one run after the other; `python -m dlrun.sweeps.worker LOCK` is one.
+"""A process that does one run after the other; `python -m dlrun.sweeps.worker LOCK ACCELERATOR`.
 
 It is told what to do by lines of JSON on stdin, and tells of it by such lines on stdout. It ends
 when stdin does: whatever became of the process that started it, its run ends in order.
@@ -31,7 +31,7 @@ class Line:
     def __init__(self, to: IO[str]) -> None:
         self._to = to
         self.tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.running = False
+        self.running, self.asked = False, 0
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, **what: Any) -> None:
@@ -50,6 +50,7 @@ class Line:
         self._stop(ENDED_ALONE)
 
     def _stop(self, number: int) -> None:
+        self.asked = number
         self.tasks.put(None)
         if self.running and sys.platform == "win32":
             signal.raise_signal(number)  # there os.kill would end it at once
@@ -82,7 +83,7 @@ class _Told(Screen):
     def progress(
         self, what: str, total: float | None, unit: str, *, aloud: bool = False
     ) -> Iterator[Advance]:
-        """Tell it, but for the loading of data, which has no steps."""
+        """Tell it; where data are prepared, their share comes first."""
         yield _Progress(self._line, total)
 
 
@@ -111,7 +112,7 @@ def main() -> None:
         line = Line(told)
         for number in SIGNALS:
             signal.signal(number, line.handle)
-        line.say(ready=True)
+        line.say(ready=_device(sys.argv[2]))
         while (task := line.tasks.get()) is not None:
             ended = _done(task, line)
             line.say(**ended)
@@ -119,6 +120,15 @@ def main() -> None:
                 break
     sys.stderr.flush()
     os._exit(0)  # to take torch's modules down takes 0.7 s
+
+
+def _device(accelerator: str) -> str:
+    """Where a run is done that asks for this one; empty where nobody asks."""
+    if not accelerator:
+        return ""
+    from dlrun.accelerator import select  # slow, and needed by the first run anyway
+
+    return select(accelerator)[0]
 
 
 def _done(task: dict[str, Any], line: Line) -> dict[str, Any]:
@@ -130,6 +140,8 @@ def _done(task: dict[str, Any], line: Line) -> dict[str, Any]:
     code, error, again = 0, "", True
     try:
         line.running = True
+        if line.asked:  # since the task was given
+            raise SIGNALS[line.asked]
         try:
             code = _run(task, _Told(line))
         finally:
