@@ -80,6 +80,7 @@ def test_draws_fill_their_space() -> None:
         (Asked(grid=["a=1", "a=2"]), "a: varied twice"),
         (Asked(seeds="2", grid=["seed=1,2"]), "seed: varied twice"),
         (Asked(draws=3), "belong together"),
+        (Asked(seeds="2", space_seed=1), "nothing is drawn"),
         (Asked(spaces=["a=lin:0..1"]), "belong together"),
         (Asked(spaces=["a=0..1"], draws=2), "no space"),
         (Asked(spaces=["a=log:0..1"], draws=2), "above 0"),

@@ -90,6 +90,7 @@ def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
         (["imdb-lasso", "--seeds", "x"], "--seeds x: 'x' is no seed"),
         ([QUICK, "--seeds", "2", "--set", "lr=1"], "--set lr=1: lr: unknown key"),
         ([QUICK, "--seeds", "2", "--halving"], "this experiment has no epochs"),
+        ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: there is no --halving"),
         (["--resume", "none"], "'none': no such sweep"),
         (["--resume", "s", "--seeds", "2"], "it takes no --seeds"),
         ([QUICK, "--seeds", "2", "--name", "a/b"], "not a file name"),

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from tests.conftest import Tally, setting
-from tests.harness import SMALL, run, words
+from tests.harness import SMALL, words
 from tests.sweeps.use import kill, outcomes, runs, start, status, workers
 
 EXPERIMENT = "imdb-lasso"
 VALUES = 4  # of the grid
+LONGEST = 900.0  # seconds
 
 
 def of(points: int) -> list[str]:
@@ -27,6 +28,11 @@ def go_on(folder: Path, points: int) -> "subprocess.Popen[str]":
     return start(folder, *(["sweep", "--resume", "s", "--jobs", "2"] if there else of(points)))
 
 
+def ends_well(sweep: "subprocess.Popen[str]") -> None:
+    _, stderr = sweep.communicate(timeout=LONGEST)
+    assert sweep.returncode == 0, stderr
+
+
 def finished(folder: Path) -> int:
     return sum(status(one) == "finished" for one in runs(folder, EXPERIMENT).values())
 
@@ -35,7 +41,8 @@ def test_killed_points_and_killed_sweeps(tmp_path: Path, torture: bool, tally: T
     points, kills, ends = (200, 20, 3) if torture else (16, 2, 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     began = time.monotonic()
-    run(whole, *of(points)).is_told(0)
+    whole.mkdir()
+    ends_well(start(whole, *of(points)))
     pause = (time.monotonic() - began) / (kills + ends) / 2
     moments = random.Random(points)
     events = ["a point"] * kills + ["the sweep"] * ends
@@ -59,8 +66,8 @@ def test_killed_points_and_killed_sweeps(tmp_path: Path, torture: bool, tally: T
         elif there:
             kill(moments.choice(there))
             done["a point"] += 1
-    sweep.communicate(timeout=600)
-    run(killed, "sweep", "--resume", "s").is_told(0)
+    sweep.communicate(timeout=LONGEST)
+    ends_well(go_on(killed, points))
     assert min(done.values()) > 0, done
 
     found = runs(killed, EXPERIMENT)

@@ -9,6 +9,8 @@ from dlrun.cli import options as opt
 from dlrun.cli.usage import UsageError
 from dlrun.declaration import registry
 
+ETA = 3  # as in Hyperband (arXiv:1603.06560)
+
 
 def sweep(
     experiment: Annotated[
@@ -54,8 +56,11 @@ def sweep(
         ),
     ] = False,
     eta: Annotated[
-        int, typer.Option(min=2, max=10, metavar="N", help="Of --halving: one in N goes on.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            min=2, max=10, metavar="N", help="Of --halving: one in N goes on (default: 3)."
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -110,7 +115,7 @@ def sweep(
         "--random": random,
         "--space": space,
     }
-    new |= {"--space-seed": space_seed, "--halving": halving, "--name": name}
+    new |= {"--space-seed": space_seed, "--halving": halving, "--eta": eta, "--name": name}
     new |= {"--config": config, "--set": set_, "--accelerator": accelerator}
     new |= {"--no-fallback": no_fallback, "--dry-run": dry_run, "EXPERIMENT": experiment}
     if resume is not None and (given := [one for one, value in new.items() if value]):
@@ -130,9 +135,11 @@ def sweep(
         quiet=quiet,
     )
     asked = Asked(seeds, grid or (), space or (), random, space_seed)
-    wanted = sweeps.Wanted(asked, jobs, eta if halving else None, fail_fast)
+    wanted = sweeps.Wanted(asked, jobs, (eta or ETA) if halving else None, fail_fast)
     if resume is not None:
         raise typer.Exit(sweeps.resume(resume, wanted, options))
+    if eta is not None and not halving:
+        raise UsageError(f"--eta {eta}: there is no --halving", "give both, or neither")
     if experiment is None:
         raise UsageError("which experiment? none is named", "dlrun sweep EXPERIMENT --seeds 5")
     raise typer.Exit(sweeps.sweep(experiment, wanted, options))

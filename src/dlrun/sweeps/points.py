@@ -117,6 +117,8 @@ def _drawn(asked: Asked, seed: int) -> dict[str, list[Any]]:
             "--random and --space belong together",
             "as in --random 20 --space optimizer.lr=log:1e-4..1e-2",
         )
+    if asked.space_seed is not None and not asked.spaces:
+        raise ConfigError("--space-seed: nothing is drawn", "it belongs to --random and --space")
     found: dict[str, list[Any]] = {}
     for text in asked.spaces:
         key, sample = _space(text)
