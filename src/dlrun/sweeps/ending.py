@@ -21,6 +21,7 @@ from dlrun.sweeps.results import Group, as_object, best, groups, table
 
 TABLE, FIGURE, REPORT = "table.csv", "metric.png", "report.html"
 WIDTH = 80
+CONFIG = "config"  # head of the column that says which
 SHORTEST = 12  # columns of a config that are left to it at least
 
 
@@ -141,15 +142,17 @@ def lines(found: Sequence[Group]) -> list[str]:
     rows = [_cells(group) for group in found]
     names = [printable(group.label) for group in found]
     columns = [key for key in rows[0] if any(row[key] for row in rows)]
+    longest = max(map(cell_len, names))
+    longest = max(longest, len(CONFIG)) if longest else 0  # only the seed varies
     for left_out in ((), ("min", "max"), ("min", "max", "95 % interval")):
         shown = [key for key in columns if key not in left_out]
         widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in shown}
         room = WIDTH - sum(width + 2 for width in widths.values())
-        if room >= max(cell_len(name) for name in names):
+        if room >= longest:
             break
-    label = min(max(cell_len(name) for name in [*names, ""]), max(room, SHORTEST))
-    head = f"{'config' if label else '':<{label}}"
-    made = [head[:label] + "".join(f"  {key:>{widths[key]}}" for key in shown)]
+    label = min(longest, max(room, SHORTEST))
+    head = f"{CONFIG:<{label}}" if label else ""
+    made = [head + "".join(f"  {key:>{widths[key]}}" for key in shown)]
     for name, row in zip(names, rows, strict=True):
         text = Text(name)
         text.truncate(label, overflow="ellipsis", pad=True)
