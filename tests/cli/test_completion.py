@@ -103,9 +103,19 @@ def test_keys(offered: Offered) -> None:
     assert offered(EXPERIMENT, "--set", "opt") == keys
     assert offered("config", EXPERIMENT, "--set", "opt") == keys
     assert offered(EXPERIMENT, "--set", "seed", "=", "3", "--set", "opt") == keys
+    assert offered("sweep", EXPERIMENT, "--grid", "opt") == keys
+    assert offered("sweep", EXPERIMENT, "--grid", "seed", "=", "3,4", "--space", "opt") == keys
     changeable = offered("resume", "ab12", "--set", "")
     assert "trainer.max_epochs=" in changeable and "optimizer.lr=" not in changeable
     assert offered("resume", "gone", "--set", "") == []
+
+
+def test_sweeps(offered: Offered, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "runs" / "sweeps" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "sweeps" / name / "sweep.json").touch()
+    assert offered("sweep", "--resume", "fi") == ["first"]
+    assert offered("sweep", EXPERIMENT[:3]) == [EXPERIMENT]
 
 
 def test_values(offered: Offered) -> None:

@@ -13,10 +13,11 @@ from dlrun.declaration import registry
 BASH = ("_DLRUN_COMPLETE", "complete_bash")
 KEY = "_DLRUN_COMPLETED_KEY"  # bash: the key before the `=` whose value is being typed
 NEWEST = 100  # runs that are offered
+SETTING = {"--set", "--grid", "--space"}  # options whose value is KEY=VALUE
 
 
 def join_settings() -> None:
-    """bash takes `--set KEY=VALUE` for three words; make them one before typer reads them.
+    """bash takes `KEY=VALUE`, as of --set, for three words; make them one before typer reads them.
 
     Of the one that is being typed only the value is left, for bash replaces only that.
     """
@@ -28,13 +29,13 @@ def join_settings() -> None:
     before, typed = words[:at], "".join(words[at : at + 1])
     joined: list[str] = []
     for word in before:
-        if joined and (word == "=" or joined[-1].endswith("=")) and "--set" in joined[-2:-1]:
+        if joined and (word == "=" or joined[-1].endswith("=")) and SETTING & {*joined[-2:-1]}:
             joined[-1] += word
         else:
             joined.append(word)
-    if typed == "=" and "--set" in joined[-2:-1]:
+    if typed == "=" and SETTING & {*joined[-2:-1]}:
         joined[-1], typed = f"{joined[-1]}=", ""
-    if joined and joined[-1].endswith("=") and "--set" in joined[-2:-1]:
+    if joined and joined[-1].endswith("=") and SETTING & {*joined[-2:-1]}:
         os.environ[KEY] = joined.pop()[:-1]
     os.environ["COMP_WORDS"] = "\n".join([*joined, typed])
     os.environ["COMP_CWORD"] = str(len(joined))
@@ -49,6 +50,15 @@ def runs(ctx: typer.Context) -> list[str]:
     latest = ["latest", *(f"{name}/latest" for name in experiments)] if folders else []
     newest = folders[:NEWEST]
     return [*latest, *(suffix(folder) for folder in newest), *(folder.name for folder in newest)]
+
+
+def sweeps(ctx: typer.Context) -> list[str]:
+    """The names of sweeps, the newest first."""
+    from dlrun.store.sweep_folder import sweeps_in
+
+    with contextlib.suppress(Exception):
+        return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
+    return []
 
 
 def experiments(ctx: typer.Context) -> list[str]:

@@ -27,6 +27,7 @@ from dlrun.cli import (
     report,
     resume,
     runs,
+    sweep,
     usage,
     verify,
 )
@@ -39,6 +40,7 @@ from dlrun.stopping import SIGNALS, stopped_by
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
+    "sweep": sweep.sweep,
     "verify": verify.verify,
     "report": report.report,
     "predict": predict.predict,

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import platform
@@ -52,8 +53,16 @@ def code_digest(experiment_package: str) -> str:
 
     Comments, docstrings and layout do not count: they change no number.
     """
+    files = sorted(_sources(experiment_package))
+    about = [(file, file.stat()) for file in files]
+    return _digest(tuple((file, stat.st_mtime_ns, stat.st_size) for file, stat in about))
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(sources: tuple[tuple[Path, int, int], ...]) -> str:
+    """Of these files, with the times and sizes that they have: parsing all takes 0.2 s."""
     found = hashlib.sha256()
-    for file in sorted(_sources(experiment_package)):
+    for file, _, _ in sources:
         try:
             tree = ast.parse(file.read_bytes())
         except SyntaxError:  # a template, say; nobody can import it

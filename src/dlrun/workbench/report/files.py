@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,8 +60,7 @@ class Photograph:
 
 def predictions(run: StoredRun, header: Sequence[str]) -> list[list[str]]:
     """The rows of predictions.csv where it has this header, else none."""
-    found, *rows = _table(run, PREDICTIONS) or [[]]
-    return rows if found == list(header) else []
+    return (_table(run, PREDICTIONS, header) or [[]])[1:]
 
 
 def mistakes(run: StoredRun, room: int) -> list[Mistake]:
@@ -146,13 +146,19 @@ def _published(run: StoredRun, name: str) -> Weights:
     return list(labels.items()) if isinstance(labels, dict) else []
 
 
-def _table(run: StoredRun, name: str) -> list[list[str]] | None:
-    """A CSV table, every row as long as its header; None where the run left none."""
+def _table(
+    run: StoredRun, name: str, header: Sequence[str] | None = None
+) -> list[list[str]] | None:
+    """A CSV table, every row as long as its header; None where the run left none of this header."""
     content = run.left(name)
     if content is None:
         return None
     try:
-        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+        reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        rows = list(itertools.islice(reader, 1))
+        if header is not None and rows != [list(header)]:
+            return None
+        rows += reader
     except (ValueError, csv.Error) as error:
         raise DataError(f"{name}: cannot be read: {error}") from None
     if any(len(row) != len(rows[0]) for row in rows):
