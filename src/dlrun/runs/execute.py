@@ -6,6 +6,7 @@ from rich.text import Text
 
 from dlrun import accelerator, session
 from dlrun.config.sections import ExperimentConfig
+from dlrun.config.text import Layer
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
@@ -19,11 +20,18 @@ from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
 
 def resolve(name: str, options: Options) -> ExperimentConfig:
     """An experiment's validated config. Raises ConfigError with every fault."""
-    entry = registry.entry(name)
-    layer = read_layers(
-        name, [entry.defaults, *options.config, *options.overrides, *options.values]
-    )
-    config: ExperimentConfig = validate(entry.load().schema, layer, name)
+    return valid(name, layered(name, options))
+
+
+def layered(name: str, options: Options) -> Layer:
+    """An experiment's config as it is given, not yet validated. Raises ConfigError."""
+    defaults = registry.entry(name).defaults
+    return read_layers(name, [defaults, *options.config, *options.overrides, *options.values])
+
+
+def valid(name: str, layer: Layer) -> ExperimentConfig:
+    """The validated config. Raises ConfigError with every fault."""
+    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
     return as_started(config)
 
 
@@ -38,7 +46,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
     with loading.announced(screen), ending.errors_as_json(screen, wanted=options.json):
         config = resolve(name, options)
         experiment = registry.load(name)
-        _check(experiment, config, options)
+        check(experiment, config, options)
         runs_dir = session.runs_dir(options.runs_dir)
         if options.dry_run:
             text = to_json(config.model_dump(mode="json")) if options.json else to_yaml(config)
@@ -50,12 +58,12 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
             screen = Screen(quiet=True, results=False)
         else:
             folder = RunFolder.claim(runs_dir, name, options.name)
-    with loading.announced(screen), locked(folder, screen) as check:
-        live = Live(experiment, config, folder, screen, options, check=check)
+    with loading.announced(screen), locked(folder, screen) as still_ours:
+        live = Live(experiment, config, folder, screen, options, check=still_ours)
         return live.run(), folder.path
 
 
-def _check(experiment: AnyExperiment, config: ExperimentConfig, options: Options) -> None:
+def check(experiment: AnyExperiment, config: ExperimentConfig, options: Options) -> None:
     """All that can be known before a run gets its folder. Raises DlrunError."""
     check_name(options.name)
     runs_dir = session.runs_dir(options.runs_dir)

@@ -25,8 +25,9 @@ SHA256 = "sha256"  # of all else in results.json; a file without it is believed,
 SINGLE = 1e-6  # metrics are of single precision
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 
-Status = Literal["running", "finished", "failed", "interrupted"]
-State = Literal["running", "finished", "failed", "interrupted", "killed"]
+# A run that waits has been handed to SLURM, and has not begun.
+Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed"]
 
 
 class _Part(BaseModel):
