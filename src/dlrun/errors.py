@@ -39,6 +39,11 @@ class Stopped(BaseException):
     exit_code = 1
     word = "stopped"
 
+    @property
+    def number(self) -> int:
+        """The signal's, as shells count: an exit code of 128 and more."""
+        return self.exit_code - 128
+
 
 class Interrupted(Stopped):
     """Ctrl-C (SIGINT) arrived."""

@@ -1,6 +1,8 @@
 """How far chance alone may have moved a share that was counted."""
 
 import math
+import statistics
+from collections.abc import Sequence
 
 Z = 1.959963984540054  # the normal distribution's 97.5 % point: two sides of 95 %
 
@@ -19,3 +21,18 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
     # Rounding must not leave the ends, which are exact.
     return 0.0 if correct == 0 else low, 1.0 if correct == n else high
+
+
+def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean that such values vary around (Student 1908), as of seeds.
+
+    None for fewer than two values: one does not say how far others would lie from it.
+    """
+    n = len(values)
+    if n < 2:
+        return None
+    from scipy.special import stdtrit  # slow
+
+    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    mean = statistics.fmean(values)
+    return mean - half, mean + half

@@ -202,3 +202,44 @@ def test_an_allocations_own_run(cluster: Cluster) -> None:
     assert done.returncode == 0, done.stderr
     assert "by 3" not in done.stderr
     assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 2
+
+
+def test_a_sweep_is_an_array(cluster: Cluster) -> None:
+    words = ["sweep", *RUN, "--seeds", "2"]
+    asked = ["--slurm", "partition=closed,parallel=2"]
+    done = cluster.dlrun(*words, "--name", "there", *asked)
+    assert done.returncode == 0, done.stderr
+    (job,) = re.findall(r"^jobs +(\d+)$", done.stdout, re.M)
+    runs = sorted(cluster.folder.glob("runs/*/*-there-?"))
+    assert [state(run) for run in runs] == ["waiting"] * 2
+    numbers = [(run / "slurm" / "job").read_text().strip() for run in runs]
+    assert numbers == [f"{job}_0", f"{job}_1"]
+    more = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5")  # all are queued
+    assert more.returncode == 0 and re.findall(r"^jobs +(\d+)$", more.stdout, re.M) == [job]
+    cluster.run("scancel", job)
+    done = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5,parallel=2", "--wait")
+    assert done.returncode == 0, done.stderr
+    here = cluster.dlrun(*words, "--name", "here", "--jobs", "2")
+    assert here.returncode == 0, here.stderr
+    others = sorted(cluster.folder.glob("runs/*/*-here-?"))
+    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 4
+    assert [outcome(run) for run in runs] == [outcome(run) for run in others]
+    assert done.stdout.splitlines()[:2] == here.stdout.splitlines()[:2]  # the table
+    tables = [
+        (cluster.folder / "runs" / "sweeps" / name / "table.csv").read_text()
+        for name in ("there", "here")
+    ]
+    assert tables[0].count("\n") == tables[1].count("\n")
+    last = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5")  # nothing is missing
+    assert last.returncode == 0 and "table" in last.stdout
+
+
+def test_a_sweep_with_a_point_that_fails(cluster: Cluster) -> None:
+    done = cluster.dlrun(
+        "sweep", *RUN, *setting("trainer.max_epochs=2"), "--grid", "optimizer.lr=0.001,1e30",
+        "--slurm", "time=5", "--wait", "--json",
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert [point["state"] for point in said["points"]] == ["finished", "failed"]
+    assert "loss" in said["points"][1]["error"]

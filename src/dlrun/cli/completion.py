@@ -49,6 +49,15 @@ def runs(ctx: typer.Context) -> list[str]:
     return [*latest, *(suffix(folder) for folder in newest), *(folder.name for folder in newest)]
 
 
+def sweeps(ctx: typer.Context) -> list[str]:
+    """The names of sweeps, the newest first."""
+    from dlrun.store.sweep_folder import sweeps_in
+
+    with contextlib.suppress(Exception):
+        return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
+    return []
+
+
 def experiments(ctx: typer.Context) -> list[str]:
     """The experiments that there are runs of."""
     return sorted({folder.parent.name for folder in _folders(ctx)})

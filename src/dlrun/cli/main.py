@@ -27,6 +27,7 @@ from dlrun.cli import (
     report,
     resume,
     runs,
+    sweep,
     usage,
     verify,
 )
@@ -38,6 +39,7 @@ from dlrun.screen import Screen
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
+    "sweep": sweep.sweep,
     "verify": verify.verify,
     "report": report.report,
     "predict": predict.predict,

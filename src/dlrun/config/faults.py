@@ -37,14 +37,23 @@ EXPECTED = {
 }
 
 
-def faults_error(experiment: str, faults: list[str]) -> ConfigError:
+class FaultsError(ConfigError):
+    """A config with these faults, a sentence each."""
+
+    def __init__(self, faults: list[str], message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.faults = faults
+
+
+def faults_error(experiment: str, faults: list[str]) -> FaultsError:
     """One error for all faults."""
     if len(faults) == 1:
         message = faults[0]
     else:
         lines = "\n".join(f"  {fault}" for fault in faults)
         message = f"{len(faults)} faults in the config:\n{lines}"
-    return ConfigError(message, f"`dlrun config {experiment}` prints every key with its default")
+    hint = f"`dlrun config {experiment}` prints every key with its default"
+    return FaultsError(faults, message, hint)
 
 
 def in_words(faults: list[ErrorDetails], layer: Layer, schema: type[Section]) -> list[str]:

@@ -5,6 +5,8 @@ written twice, no aliases (an anchor can expand exponentially), no tags, bounded
 YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 """
 
+import contextlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -112,6 +114,18 @@ def read_override(text: str) -> Layer:
     for part in reversed(path):
         values = {part: values}
     return Layer(values, origins)
+
+
+def as_override(key: str, value: Any) -> str:
+    """The `--set` text that means it: JSON is YAML; a text that looks like something else is
+    quoted.
+    """
+    plain = f"{key}={value}"
+    if isinstance(value, str):
+        with contextlib.suppress(ConfigError):
+            if flat(read_override(plain).values) == {key: value}:
+                return plain
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def layer_of(values: Mapping[str, Any], origin: str) -> Layer:

@@ -72,6 +72,10 @@ class Experiment(ABC, Generic[C]):
         """How many steps (epochs, lambdas) the config asks for; None where it does not say."""
         return None
 
+    def any_threads(self, config: C) -> bool:
+        """Whether any number of threads gives the same bits: then runs at once share the cores."""
+        return False
+
     def suggested(self, key: str) -> list[str]:
         """Values that a shell may offer for a key, where its type lists none; quick, no torch."""
         return []

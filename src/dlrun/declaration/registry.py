@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError, first_line, nearest
+from dlrun.store.folder import SWEEPS
 
 if TYPE_CHECKING:
     from dlrun.declaration.experiment import AnyExperiment
@@ -105,6 +106,8 @@ def _found() -> tuple[dict[str, Entry], list[str]]:
 def _entry(point: EntryPoint) -> Entry:
     if not _NAME.fullmatch(point.name):
         raise ValueError("a name is of small letters, digits and hyphens")
+    if point.name == SWEEPS:
+        raise ValueError("its runs would lie where sweeps do")
     package = point.module.partition(".")[0]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:

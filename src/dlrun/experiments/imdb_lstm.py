@@ -1,5 +1,6 @@
 """IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
 
+import importlib.util
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -92,6 +93,10 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
         by_rows = config.model.skip_padding and lstm.missing() is None
         return 1 if by_rows else threads
+
+    def any_threads(self, config: Config) -> bool:
+        """Where each thread has rows of its own; numba makes their code."""
+        return config.model.skip_padding and importlib.util.find_spec("numba") is not None
 
     def predictor(self, run: StoredRun, config: Config) -> "Predictor":
         """A text's last words; what moves it is what each word changes when it is read."""

@@ -155,6 +155,7 @@ class Live:
             seed=self.config.seed,
             threads=self._threads(),
             source=self.config.source,
+            sweep=self.options.sweep,
         )
 
     def _threads(self) -> int:
@@ -268,9 +269,14 @@ class Live:
                 self._save(status, **changes)
             self.folder.sync_tables()
         self._tell_loggers()
-        if stopped and self.experiment.resumable and not self.options.temporary:
+        if stopped and self.experiment.resumable and self._is_gone_on_with:
             done = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")
+
+    @property
+    def _is_gone_on_with(self) -> bool:
+        """Whether the user may resume it: of a sweep's points the sweep says so."""
+        return not (self.options.temporary or self.record.sweep)
 
     def _tell_loggers(self) -> None:
         for logger in self.loggers:

@@ -1,9 +1,12 @@
 """Which metric stands for a run, and which of two values of one is better."""
 
+from collections.abc import Iterable
+
 from dlrun.store.record import Record
 
-TESTED = "test_"
+TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
+CHOOSING = "valid_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
 HIGHER = ("accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
 
@@ -12,6 +15,14 @@ def main_metric(record: Record) -> str | None:
     """The accuracy on the test data, else the first metric there; None where nothing was tested."""
     tested = [name for name in record.metrics if name.startswith(TESTED)]
     return ACCURACY if ACCURACY in tested else next(iter(tested), None)
+
+
+def judged_by(metrics: Iterable[str]) -> str | None:
+    """The validation metric that chooses among runs: the accuracy, else the first one of which is
+    known whether more is better; None where there is none.
+    """
+    found = [name for name in metrics if name.startswith(VALID) and sign(name)]
+    return CHOOSING if CHOOSING in found else next(iter(found), None)
 
 
 def sign(metric: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dlrun.config.text import Layer
 from dlrun.screen import Screen
+from dlrun.store.record import Membership
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,4 @@ class Options:
     quiet: bool = False
     results: bool = True  # False: the caller shows them
     screen: Screen | None = None  # another than the terminal's
+    sweep: Membership | None = None  # that the run is a point of

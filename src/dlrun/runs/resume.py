@@ -36,7 +36,9 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
         ConfigError: no such run, or another value changed than may.
         DlrunError: the run cannot go on with this code and these packages, or with these data.
     """
-    screen = Screen(quiet=options.quiet, results=options.results and not options.json)
+    screen = options.screen or Screen(
+        quiet=options.quiet, results=options.results and not options.json
+    )
     with ExitStack() as stack:
         with ending.errors_as_json(screen, wanted=options.json):
             path = find_run(run, session.runs_dir(options.runs_dir))

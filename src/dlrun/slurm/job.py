@@ -33,7 +33,8 @@ class Job:
 
         A run that was stopped because the time was nearly over is requeued by submitit.
         """
-        assert sys.platform != "win32"  # no SLURM there
+        if sys.platform == "win32":
+            raise DlrunError("there is no SLURM on Windows")
         about = Path(self.run, SLURM)
         first = int(os.environ.get("SLURM_PROCID", "0")) == 0
         # SLURM signals the process below too, which ends its step; submitit's handler is for then.

@@ -1,6 +1,5 @@
 """Wait for a job: its own output is shown as it comes, its run's record says what became of it."""
 
-import subprocess
 import time
 from pathlib import Path
 from typing import IO
@@ -9,11 +8,11 @@ from dlrun.errors import DlrunError, Interrupted, OutOfTime, Terminated
 from dlrun.runs import ending
 from dlrun.screen import Screen
 from dlrun.slurm.job import EXIT_CODE, SLURM, STDERR, STDOUT
+from dlrun.slurm.queue import Queue
 from dlrun.store.folder import RunFolder
 from dlrun.store.stored import open_stored
 
 TICK = 0.5  # seconds between two looks at the run's folder
-QUEUE_TICK = 10.0  # and at SLURM's queue, which others need too
 STOPPED = {one.exit_code for one in (Interrupted, Terminated, OutOfTime)}
 
 
@@ -25,7 +24,7 @@ def wait_for(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
     about = run / SLURM
     shown = [] if as_json else [_Followed(about / STDOUT, screen.out.file)]
     shown.append(_Followed(about / STDERR, screen.err.file))
-    watched = Watched(run, job)
+    watched = Watched(run, job, Queue())
     try:
         while (code := watched.code()) is None:
             time.sleep(TICK)
@@ -44,9 +43,12 @@ def wait_for(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
 class Watched:
     """A job, and the run that it does."""
 
-    def __init__(self, run: Path, job: str) -> None:
-        self.run, self.job = run, job
-        self._asked = time.monotonic()
+    def __init__(self, run: Path, job: str, queue: Queue) -> None:
+        self.run, self.job, self._queue = run, job, queue
+
+    def has_begun(self) -> bool:
+        """Whether the job has, at least once."""
+        return (self.run / SLURM / STDERR).exists()
 
     def code(self) -> int | None:
         """The run's exit code; None while it goes on, or waits to go on after a requeue.
@@ -56,10 +58,7 @@ class Watched:
         code = self._written()
         if code is not None and code not in STOPPED:
             return code
-        if code is None and time.monotonic() < self._asked + QUEUE_TICK:
-            return None
-        self._asked = time.monotonic()
-        if is_queued(self.job):
+        if self._queue.has(self.job):
             return None
         code = self._written()  # it may have ended just before
         if code is None:
@@ -75,20 +74,6 @@ class Watched:
             return int((self.run / SLURM / EXIT_CODE).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):  # not yet, or just being written
             return None
-
-
-def is_queued(job: str) -> bool:
-    """Whether SLURM has the job waiting, running or ending; where it does not answer, it may."""
-    command = ["squeue", "--noheader", "--format=%T", "--job", job]
-    try:
-        done = subprocess.run(  # noqa: S603 (the id is sbatch's)
-            command, capture_output=True, text=True, check=False, timeout=60
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return True
-    if done.returncode:
-        return "Invalid job id" not in done.stderr
-    return bool(done.stdout.strip())
 
 
 class _Followed:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, nearest
-from dlrun.store.folder import CONFIG, LATEST, is_no_other, runs_in
+from dlrun.store.folder import CONFIG, LATEST, SWEEPS, is_no_other, runs_in
 from dlrun.store.record import ENVIRONMENT, RESULTS, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -25,9 +25,10 @@ def everything_in(runs_dir: Path) -> list[Path]:
 
 
 def folders_in(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """The folders where runs lie, whatever is in them, the newest first."""
+    """The folders where runs lie, whatever is in them, the newest first; no sweep's."""
     found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
-    return sorted((one for one in found if is_no_other(one) and one.is_dir()), key=_began)[::-1]
+    folders = (one for one in found if one.parent.name != SWEEPS and is_no_other(one))
+    return sorted((one for one in folders if one.is_dir()), key=_began)[::-1]
 
 
 def find_run(run: str, runs_dir: Path) -> Path:

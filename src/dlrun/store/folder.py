@@ -19,6 +19,7 @@ from dlrun.disk import sync_file, sync_folder
 from dlrun.errors import ConfigError
 
 LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
+SWEEPS = "sweeps"  # the folder of what belongs to many runs, among those of the experiments
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
 WINDOWS_REFUSES = frozenset('\\:*?"<>|')
 

@@ -36,7 +36,22 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
+class Sealed(_Part):
+    """What is written with its own SHA-256 in it, in a format that a newer dlrun may change."""
+
+    format: int = 1
+
+
 P = TypeVar("P", bound=_Part)
+W = TypeVar("W", bound=Sealed)
+
+
+class Membership(_Part):
+    """The sweep that a run is a point of: its id and name, and the point's number, from 1."""
+
+    id: str
+    name: str
+    point: int
 
 
 class Accelerator(_Part):
@@ -58,10 +73,9 @@ class Environment(_Part):
     threads: int | None = None  # cores that it might use
 
 
-class Record(_Part):
+class Record(Sealed):
     """results.json. `metrics` are the result's, or of an unfinished run its newest step's."""
 
-    format: int = 1
     id: str = ""
     experiment: str
     status: Status
@@ -72,6 +86,7 @@ class Record(_Part):
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
     source: str | None = None
+    sweep: Membership | None = None
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
@@ -108,23 +123,33 @@ def read_record(folder: Path) -> Record:
     if not path.exists() and (folder / CONFIG).exists():  # of 0.1, which wrote it at the end
         begun = read_environment(folder)
         return Record(experiment=folder.parent.name, status="running", started=begun.started)
+    return read_sealed(Record, path, FORMAT)
+
+
+def write_record(folder: RunFolder, record: Record) -> None:
+    """Write a run's record, with the SHA-256 of what it says."""
+    write_sealed(folder, RESULTS, record)
+
+
+def read_sealed(kind: type[W], path: Path, newest: int) -> W:
+    """A file that write_sealed wrote. Raises DlrunError where it is missing, damaged or newer."""
     value = read_json(path)
     digest = value.pop(SHA256, None)
-    record = _valid(Record, value, path)
-    if record.format > FORMAT:
+    found = _valid(kind, value, path)
+    if found.format > newest:
         raise DlrunError(f"{path}: written by a newer dlrun", "use that one, or one newer still")
     if digest is not None and digest != _digest(value):
         raise DlrunError(
             f"{path}: damaged, or changed by hand: its SHA-256 is not the one in it",
             f"where you changed it yourself, remove its {SHA256!r} too",
         )
-    return record
+    return found
 
 
-def write_record(folder: RunFolder, record: Record) -> None:
-    """Write a run's record, with the SHA-256 of what it says."""
-    value = json.loads(to_json(record.model_dump()))
-    folder.write_json(RESULTS, value | {SHA256: _digest(value)})
+def write_sealed(folder: RunFolder, name: str, what: Sealed) -> None:
+    """Write a JSON object with the SHA-256 of what it says."""
+    value = json.loads(to_json(what.model_dump()))
+    folder.write_json(name, value | {SHA256: _digest(value)})
 
 
 def _digest(value: dict[str, Any]) -> str:

@@ -1,15 +1,13 @@
 """A run as the page tells it: what its files say, and a sentence for each that is damaged."""
 
-import contextlib
-import json
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-from dlrun.config.text import flat, read_override
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.config.text import as_override, flat
+from dlrun.errors import DlrunError
 from dlrun.interval import wilson
 from dlrun.runs import again
 from dlrun.runs.differing import differing
@@ -82,7 +80,7 @@ class Chapter:
         """What runs it again or goes on with it, by what it is for."""
         found = {"The same again": again.repeat(self.run)}
         if self.differing is not None:
-            settings = [_setting(key, value) for key, value in self.differing.items()]
+            settings = [as_override(key, value) for key, value in self.differing.items()]
             words = [word for setting in settings for word in ("--set", setting)]
             found["The same where its folder is not"] = shlex.join(
                 ["dlrun", self.record.experiment, *words]
@@ -198,13 +196,3 @@ class Chapter:
 def _own(values: dict[str, Any]) -> dict[str, Any]:
     """Of a config by dotted keys what the run is about; not the published figures."""
     return {key: value for key, value in values.items() if not key.startswith("reference.")}
-
-
-def _setting(key: str, value: Any) -> str:
-    """As `--set` reads it back: JSON is YAML; a text that looks like something else is quoted."""
-    plain = f"{key}={value}"
-    if isinstance(value, str):
-        with contextlib.suppress(ConfigError):
-            if flat(read_override(plain).values) == {key: value}:
-                return plain
-    return f"{key}={json.dumps(value, ensure_ascii=False)}"

@@ -47,6 +47,17 @@ def report(
         runs, note = _finished(session.runs_dir(runs_dir), screen)
     if note:
         screen.note(note)
+    size, problems = write_page(runs, out, note)
+    for problem in problems:
+        screen.warn(problem)
+    screen.show(Text(f"{out}: {counted(len(runs), 'run')}, {size / 1e6:.2f} MB"))
+
+
+def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
+    """Write the page about these runs; its bytes, and a sentence for each file that is damaged.
+
+    Raises DlrunError where it cannot be written.
+    """
     chapters = [
         Chapter(
             place,
@@ -61,10 +72,7 @@ def report(
         write_whole(out, page)
     except OSError as error:
         raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
-    for one in chapters:
-        for problem in one.problems:
-            screen.warn(problem)
-    screen.show(Text(f"{out}: {counted(len(runs), 'run')}, {len(page) / 1e6:.2f} MB"))
+    return len(page), [problem for one in chapters for problem in one.problems]
 
 
 def render(chapters: Sequence[Chapter], note: str) -> str:

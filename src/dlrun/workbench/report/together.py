@@ -1,38 +1,17 @@
 """Several runs side by side: equal configs with their mean and spread, curves over each other."""
 
-import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from dlrun.declaration.experiment import HOW
 from dlrun.runs.metrics import ACCURACY, TESTED
+from dlrun.workbench.equal import CHANCE, Spread, by_config, spread
 from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.charts import LEFT, RIGHT, Axis, Chart, look
 from dlrun.workbench.report.curves import Numbered, over_each_other
 
 ROW = 22  # of a run, in the picture's units
-CHANCE = frozenset({"seed", "threads", *HOW})  # keys in which runs of one config may differ
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A test metric of several finished runs of one config."""
-
-    metric: str
-    values: list[float]
-
-    @property
-    def mean(self) -> float:
-        """Their mean."""
-        return statistics.fmean(self.values)
-
-    @property
-    def deviation(self) -> float:
-        """Their sample standard deviation."""
-        return statistics.stdev(self.values)
 
 
 @dataclass(frozen=True)
@@ -55,13 +34,9 @@ class Equal:
     @property
     def spreads(self) -> list[Spread]:
         """Of each test metric that all of them have."""
-        found = []
-        for metric in test_metrics([self.first]):
-            values = [one.record.metrics.get(metric) for one in self.chapters]
-            there = [value for value in values if value is not None]
-            if len(there) == len(values):
-                found.append(Spread(metric, there))
-        return found
+        metrics = [one.record.metrics for one in self.chapters]
+        found = (spread(metric, metrics) for metric in test_metrics([self.first]))
+        return [one for one in found if one is not None]
 
 
 @dataclass(frozen=True)
@@ -138,13 +113,9 @@ def test_metrics(chapters: Sequence[Chapter]) -> list[str]:
 
 def equal(chapters: Sequence[Chapter]) -> list[Equal]:
     """The finished runs by config, where several are equal but for what is chance."""
-    groups: dict[str, list[Chapter]] = {}
-    for one in chapters:
-        if one.state == "finished" and one.values:
-            what = {key: value for key, value in one.values.items() if key not in CHANCE}
-            key = json.dumps([one.record.experiment, what], sort_keys=True, default=str)
-            groups.setdefault(key, []).append(one)
-    return [Equal(group) for group in groups.values() if len(group) > 1]
+    finished = [one for one in chapters if one.state == "finished" and one.values]
+    groups = by_config(finished, lambda one: one.values, lambda one: one.record.experiment)
+    return [Equal(group) for group in groups if len(group) > 1]
 
 
 def compare(chapters: Sequence[Chapter]) -> list[Comparison]:

@@ -1,0 +1,52 @@
+"""Memory: how much processes may still take, and how much this one took."""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
+
+def available() -> int | None:
+    """Bytes that this machine, or the container, can still give; None where nobody tells."""
+    found = [one for one in (_of_machine(), _of_container()) if one is not None]
+    return min(found) if found else None
+
+
+def _of_machine() -> int | None:
+    with contextlib.suppress(OSError):  # Linux
+        for line in MEMINFO.read_text(encoding="utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform != "win32":  # all there is; macOS does not say what of it is free
+        with contextlib.suppress(OSError, ValueError):
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def _of_container() -> int | None:
+    """What is left of this process's own limit, as of a batch system's job (cgroup v2)."""
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
+        folder = CGROUP / own.lstrip("/")
+        if not (folder / "memory.max").exists():  # in a container its own group is the root
+            folder = CGROUP
+        limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
+        used = int((folder / "memory.current").read_text(encoding="utf-8"))
+        # Files that were read stay in memory only as long as nobody needs it.
+        stat = (folder / "memory.stat").read_text(encoding="utf-8").split()
+        used -= int(dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", 0))
+        return None if limit == "max" else max(0, int(limit) - used)
+    except (OSError, ValueError):
+        return None
+
+
+def peak() -> int | None:
+    """The most bytes that this process held at once; None where the system does not tell."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

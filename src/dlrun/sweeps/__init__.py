@@ -1,0 +1,1 @@
+"""Many runs: which they are, how they share this machine, what came out."""

@@ -1,0 +1,202 @@
+"""The end of a sweep: its files, and the last lines on the screen."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from dlrun.errors import DlrunError, first_line
+from dlrun.runs.ending import interval, number
+from dlrun.runs.metrics import TESTED, VALID, judged_by, main_metric
+from dlrun.runs.run import Run
+from dlrun.screen import Screen, printable
+from dlrun.store.folder import RunFolder, to_csv, to_json
+from dlrun.store.stored import StoredRun
+from dlrun.sweeps.engine import Done
+from dlrun.sweeps.plan import Planned
+from dlrun.sweeps.points import SEED
+from dlrun.sweeps.results import Group, as_object, best, groups, table
+
+TABLE, FIGURE, REPORT = "table.csv", "metric.png", "report.html"
+WIDTH = 80
+SHORTEST = 12  # columns of a config that are left to it at least
+
+
+def finish(planned: Planned, done: Done, screen: Screen, *, json: bool) -> int:
+    """Write the table, the figure and the page, show what came out; the exit code."""
+    folder = RunFolder(planned.folder)
+    found = groups(planned.plan, done.runs)
+    folder.write(TABLE, to_csv(table(planned.plan, found)))
+    written = [TABLE]
+    if runs := [run for _, run in sorted(done.runs.items())]:
+        written += _figure(planned, runs, found, folder, screen)
+        written += _report(planned, runs, screen)
+    if json:
+        screen.out.file.write(to_json(_as_object(planned, done, found)))
+        screen.out.file.flush()
+    else:
+        _show(planned, done, found, written, screen)
+    return 1 if done.failed else 0
+
+
+def _figure(
+    planned: Planned,
+    runs: Sequence[StoredRun],
+    found: Sequence[Group],
+    folder: RunFolder,
+    screen: Screen,
+) -> list[str]:
+    """The figure's name; one that fails loses nothing else."""
+    try:
+        from dlrun.plots.style import to_png  # slow: matplotlib
+        from dlrun.plots.swept import Dot, swept
+
+        metric = _metric(runs)
+        keys = planned.plan.keys or [SEED]
+        dots = []
+        for run in runs:
+            settings = planned.plan.settings(run)
+            values = {
+                part.rstrip("_"): float(value)
+                for part in (VALID, TESTED)
+                if (value := run.record.metrics.get(part + metric)) is not None
+            }
+            if run.record.status == "finished" and values:
+                dots.append(Dot(settings, values))
+        if not dots:
+            return []
+        chosen = best(found)
+        picture = swept(
+            dots,
+            keys,
+            metric,
+            chosen=chosen.settings if chosen else {},
+            book=chosen.book(TESTED + metric) if chosen else None,
+            title=f"{planned.plan.experiment}, sweep {planned.plan.name}, {len(dots)} runs",
+        )
+        folder.write(FIGURE, to_png(picture))
+    except Exception as error:  # a font, a backend: no reason to lose the result
+        screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
+        return []
+    return [FIGURE]
+
+
+def _metric(runs: Sequence[StoredRun]) -> str:
+    """What the figure is of: `accuracy`."""
+    record = next((run.record for run in runs if run.record.status == "finished"), runs[0].record)
+    found = main_metric(record) or judged_by(record.metrics) or ""
+    return found.removeprefix(TESTED).removeprefix(VALID)
+
+
+def _report(planned: Planned, runs: Sequence[StoredRun], screen: Screen) -> list[str]:
+    """The page's name."""
+    from dlrun.workbench.report.page import write_page  # slow: jinja2
+
+    note = f"The sweep {planned.plan.name}: {shlex.join(['dlrun', *planned.plan.command[1:]])}"
+    try:
+        opened = [Run(run.folder, run.record) for run in runs]
+        _, problems = write_page(opened, planned.folder / REPORT, note)
+    except DlrunError as error:
+        screen.warn(error.message)
+        return []
+    for problem in problems:
+        screen.warn(problem)
+    return [REPORT]
+
+
+def _show(
+    planned: Planned, done: Done, found: Sequence[Group], written: Sequence[str], screen: Screen
+) -> None:
+    """The table, what failed, where the files are, and last the best."""
+    for line in lines(found):
+        screen.show(Text(line))
+    points = {point.number: point for point in planned.plan.points}
+    for place, why in sorted(done.failed.items()):
+        screen.show(Text(f"failed point {place} ({points[place].label}): {printable(why)}"))
+    if done.failed:
+        words = ["dlrun", "sweep", "--resume", planned.plan.name]
+        screen.show(Text(f"{'again':<7}", style="bold") + Text(shlex.join(words)))
+    for name in written:
+        kind = {TABLE: "table", FIGURE: "figure", REPORT: "report"}[name]
+        screen.show(Text(f"{kind:<7}", style="bold") + Text(str(planned.folder / name)))
+    chosen = best(found)
+    if chosen is None:
+        return
+    by, tested = chosen.chosen_by, chosen.tested
+    assert by is not None  # what is best was chosen by it
+    told = f"{by.metric} {number(by.mean)}"
+    if tested:
+        told += f", {tested.metric} {number(tested.mean)}"
+    label = f"{chosen.label}: " if chosen.label else ""
+    screen.show(Text(f"{'best':<7}", style="bold") + Text(printable(f"{label}{told}")))
+    command = chosen.command(planned.plan.experiment)
+    screen.show(Text(f"{'repeat':<7}", style="bold") + Text(command))
+
+
+def lines(found: Sequence[Group]) -> list[str]:
+    """The table, the best last, within 80 columns: the least and the most give way to configs."""
+    if not found:
+        return []
+    rows = [_cells(group) for group in found]
+    names = [printable(group.label) for group in found]
+    columns = [key for key in rows[0] if any(row[key] for row in rows)]
+    for left_out in ((), ("min", "max"), ("min", "max", "95 % interval")):
+        shown = [key for key in columns if key not in left_out]
+        widths = {key: max(len(key), *(len(row[key]) for row in rows)) for key in shown}
+        room = WIDTH - sum(width + 2 for width in widths.values())
+        if room >= max(cell_len(name) for name in names):
+            break
+    label = min(max(cell_len(name) for name in [*names, ""]), max(room, SHORTEST))
+    head = f"{'config' if label else '':<{label}}"
+    made = [head[:label] + "".join(f"  {key:>{widths[key]}}" for key in shown)]
+    for name, row in zip(names, rows, strict=True):
+        text = Text(name)
+        text.truncate(label, overflow="ellipsis", pad=True)
+        made.append(text.plain + "".join(f"  {row[key]:>{widths[key]}}" for key in shown))
+    return made if label else [line[2:] for line in made]
+
+
+def _cells(group: Group) -> dict[str, str]:
+    by, tested = group.chosen_by, group.tested
+    ends = tested.interval if tested else None
+    return {
+        "n": str(len(group.runs)),
+        by.metric if by else "valid": number(by.mean) if by else "",
+        tested.metric if tested else "test": number(tested.mean) if tested else "",
+        "sd": number(tested.deviation) if tested else "",
+        "min": number(min(tested.values)) if tested and len(tested.values) > 1 else "",
+        "max": number(max(tested.values)) if tested and len(tested.values) > 1 else "",
+        "95 % interval": interval(ends) if ends else "",
+        "book": number(group.book(tested.metric)) if tested else "",
+    }
+
+
+def _as_object(planned: Planned, done: Done, found: Sequence[Group]) -> dict[str, Any]:
+    """All of it for programs."""
+    chosen = best(found)
+    points = []
+    for point in planned.plan.points:
+        run = done.runs.get(point.number)
+        points.append(
+            {
+                "point": point.number,
+                "settings": point.settings,
+                "state": run.state if run else None,
+                "run": str(run.folder) if run else None,
+                "metrics": run.record.metrics if run else {},
+                "error": done.failed.get(point.number),
+            }
+        )
+    return {
+        "sweep": planned.plan.name,
+        "experiment": planned.plan.experiment,
+        "folder": str(planned.folder),
+        "status": "failed" if done.failed else "finished",
+        "points": points,
+        "configs": [as_object(group) for group in found],
+        "best": as_object(chosen) | {"command": chosen.command(planned.plan.experiment)}
+        if chosen
+        else None,
+    }

@@ -1,0 +1,190 @@
+"""A sweep's plan: sweep.json, written whole before anything begins, and never changed."""
+
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from dlrun.config.text import Layer, flat, layer_of, merge
+from dlrun.declaration import registry
+from dlrun.errors import DlrunError
+from dlrun.store import environment
+from dlrun.store.folder import RunFolder
+from dlrun.store.record import Membership, Sealed, read_sealed, write_sealed
+from dlrun.store.stored import StoredRun
+from dlrun.store.sweep_folder import PLAN, check_new
+from dlrun.sweeps.points import SEED, Settings
+from dlrun.workbench.listing import differences
+
+FORMAT = 1
+EPOCHS = "trainer.max_epochs"
+
+
+class Point(BaseModel):
+    """One run: its number, from 1, and what of its config is its own, by dotted keys."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    settings: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """`lr=0.01 seed=3`."""
+        seed = [f"seed={self.settings[SEED]}"] if SEED in self.settings else []
+        return " ".join([*self.own, *seed])
+
+    @property
+    def own(self) -> list[str]:
+        """The same without the seed, or nothing."""
+        own = {key: value for key, value in self.settings.items() if key != SEED}
+        return [differences(own)] if own else []
+
+
+class Rung(BaseModel):
+    """Of successive halving: so many configs are trained to so many epochs."""
+
+    model_config = ConfigDict(frozen=True)
+
+    configs: int
+    epochs: int
+
+
+class Plan(Sealed):
+    """sweep.json. `base`: the config that all points have in common, whole and valid.
+
+    keys: what varies, without the seed. rungs: of successive halving, else none.
+    """
+
+    id: str
+    name: str
+    experiment: str
+    started: str
+    command: list[str]
+    dlrun: str
+    code: str
+    packages: dict[str, str | None]
+    base: dict[str, Any]
+    keys: list[str]
+    points: list[Point]
+    rungs: list[Rung]
+
+    def values(self, point: Point) -> Layer:
+        """A point's whole config."""
+        return merge([Layer(self.base), layer_of(nested(point.settings), f"point {point.number}")])
+
+    def run_name(self, point: Point) -> str:
+        """The suffix of its run's folder."""
+        return f"{self.name}-{point.number:0{len(str(len(self.points)))}}"
+
+    def member(self, point: Point) -> Membership:
+        """What its run's record says."""
+        return Membership(id=self.id, name=self.name, point=point.number)
+
+    def settings(self, run: StoredRun) -> dict[str, Any]:
+        """What of a run's config is its point's own."""
+        member = run.record.sweep
+        assert member is not None  # it is one of this sweep's
+        return self.points[member.point - 1].settings
+
+    @cached_property
+    def configs(self) -> list[list[Point]]:
+        """The points by config: those of each differ by the seed alone."""
+        found: dict[str, list[Point]] = {}
+        for point in self.points:
+            own = {key: value for key, value in point.settings.items() if key != SEED}
+            found.setdefault(repr(own), []).append(point)
+        return list(found.values())
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan with the folder that holds it."""
+
+    plan: Plan
+    folder: Path
+
+    @property
+    def runs_dir(self) -> Path:
+        """Where its runs lie."""
+        return self.folder.parents[1]
+
+
+def make(
+    name: str,
+    experiment: str,
+    configs: Sequence[Mapping[str, Any]],
+    settings: Sequence[Settings],
+    rungs: Sequence[Rung] = (),
+) -> Plan:
+    """The plan of points with these configs, which are valid, and settings."""
+    points = []
+    for number, (config, own) in enumerate(zip(configs, settings, strict=True), start=1):
+        valid = flat(config)  # with paths made absolute
+        found = {key: valid.get(key, value) for key, value in own.items()}
+        points.append(Point(number=number, settings=found))
+    package = registry.entry(experiment).package
+    begun = environment.describe(package)
+    return Plan(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        name=name,
+        experiment=experiment,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=sys.argv,
+        dlrun=begun["dlrun"],
+        code=begun["code"],
+        packages=begun["packages"],
+        base=dict(configs[0]),
+        keys=[key for key in settings[0] if key != SEED],
+        points=points,
+        rungs=list(rungs),
+    )
+
+
+def write(plan: Plan, folder: RunFolder) -> Planned:
+    """Write it, on disk before this returns. Raises ConfigError where there is one, OSError."""
+    check_new(folder.path)
+    write_sealed(folder, PLAN, plan)
+    folder.sync()
+    return Planned(plan, folder.path)
+
+
+def read(folder: Path) -> Planned:
+    """A sweep's plan. Raises DlrunError where it is missing, damaged or a newer dlrun's."""
+    return Planned(read_sealed(Plan, folder / PLAN, FORMAT), folder)
+
+
+def check_causes(planned: Planned) -> None:
+    """Raises DlrunError where code or packages are not those that the sweep began with."""
+    plan = planned.plan
+    others = [
+        f"{name} {plan.packages.get(name)} then, {here} now"
+        for name, here in environment.versions().items()
+        if plan.packages.get(name) != here
+    ]
+    if plan.code != environment.code_digest(registry.entry(plan.experiment).package):
+        others.insert(0, "another version of the code that computes")
+    if others:
+        raise DlrunError(
+            f"{planned.folder}: its runs would not be comparable: {'; '.join(others)}",
+            "begin a new sweep, or go on all the same with --force",
+        )
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        *sections, leaf = key.split(".")
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = value
+    return found

@@ -1,0 +1,114 @@
+"""From what is asked for to a valid plan: nothing begins before every point has been checked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlrun.config.faults import FaultsError
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.text import KeyPath, Layer, flat, merge, read_override
+from dlrun.declaration import registry
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.execute import check, layered, valid
+from dlrun.runs.options import Options
+from dlrun.screen import counted
+from dlrun.sweeps.plan import nested
+from dlrun.sweeps.points import Asked, Settings, points
+
+FAULTS_SHOWN = 20
+POINTS_SHOWN = 5
+
+
+def planned(
+    experiment: str, asked: Asked, options: Options
+) -> tuple[list[ExperimentConfig], list[Settings]]:
+    """The points' valid configs and what of each is its own.
+
+    Raises ConfigError: what varies is not said rightly, or every fault of every point.
+    """
+    base = layered(experiment, options)
+    seed = flat(base.values).get("seed")
+    found = points(asked, seed if isinstance(seed, int) else 0)
+    _check_once(found[0], options)
+    return _checked(experiment, base, found, options), found
+
+
+def _check_once(settings: Settings, options: Options) -> None:
+    """Raises ConfigError where a key has a value of its own and varies too."""
+    for text in options.overrides:
+        given = flat(read_override(text).values)
+        for key in settings:
+            if key in given or any(one.startswith(f"{key}.") for one in given):
+                raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
+
+
+def _checked(
+    experiment: str, base: Layer, found: Sequence[Settings], options: Options
+) -> list[ExperimentConfig]:
+    """Every point's config. Raises ConfigError with all faults, each once with its points."""
+    configs: list[ExperimentConfig] = []
+    faults: dict[str, list[int]] = {}
+    hint = ""
+    seen: dict[str, DlrunError | None] = {}
+    for number, settings in enumerate(found, start=1):
+        try:
+            config = valid(experiment, merge([base, _layer(settings)]))
+            _check_one(experiment, config, options, seen)
+            configs.append(config)
+        except DlrunError as error:
+            hint = hint or error.hint
+            for fault in error.faults if isinstance(error, FaultsError) else [error.message]:
+                faults.setdefault(fault, []).append(number)
+    if faults:
+        raise _all_of(faults, len(found), hint)
+    return configs
+
+
+def _check_one(
+    experiment: str,
+    config: ExperimentConfig,
+    options: Options,
+    seen: dict[str, DlrunError | None],
+) -> None:
+    """What a run checks before it has a folder; of configs that differ by the seed once."""
+    key = config.model_copy(update={"seed": 0}).model_dump_json()
+    if key not in seen:
+        seen[key] = None
+        try:
+            if isinstance(config, NetworkConfig) and config.world != 1:
+                raise ConfigError(
+                    f"trainer.devices: {config.trainer.devices} on "
+                    f"{counted(config.trainer.num_nodes, 'node')}: a point is one process",
+                    "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
+                )
+            check(registry.load(experiment), config, options)
+        except DlrunError as error:
+            seen[key] = error
+    if (known := seen[key]) is not None:
+        raise known
+
+
+def _all_of(faults: dict[str, list[int]], total: int, hint: str) -> ConfigError:
+    def told(fault: str, numbers: list[int]) -> str:
+        if len(numbers) == total:
+            return fault
+        shown = ", ".join(map(str, numbers[:POINTS_SHOWN]))
+        more = ", ..." if len(numbers) > POINTS_SHOWN else ""
+        which = f"point{'s' if len(numbers) > 1 else ''} {shown}{more}"
+        return f"{fault} ({which} of {total})"
+
+    lines = [told(fault, numbers) for fault, numbers in faults.items()]
+    if len(lines) == 1:
+        return ConfigError(lines[0], hint)
+    left = len(lines) - FAULTS_SHOWN
+    rest = [f"and {left} more"] if left > 0 else []
+    listed = "\n".join(f"  {line}" for line in [*lines[:FAULTS_SHOWN], *rest])
+    return ConfigError(f"{len(lines)} faults in the sweep:\n{listed}", hint)
+
+
+def _layer(settings: Settings) -> Layer:
+    """The settings as a layer; a fault in one names it."""
+    origins: dict[KeyPath, str] = {}
+    for key, value in settings.items():
+        path: tuple[Any, ...] = tuple(key.split("."))
+        origins |= {path[:end]: f"{key}={value}" for end in range(1, len(path) + 1)}
+    return Layer(nested(settings), origins)

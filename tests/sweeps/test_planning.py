@@ -1,0 +1,95 @@
+"""All points are checked before anything begins."""
+
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.runs.options import Options
+from dlrun.store.folder import RunFolder
+from dlrun.sweeps import plan as plans
+from dlrun.sweeps.planning import planned
+from dlrun.sweeps.points import Asked
+from tests.workbench.many import EXPERIMENT
+
+
+def faults(asked: Asked, *overrides: str, runs_dir: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as error:
+        planned(EXPERIMENT, asked, Options(overrides=overrides, runs_dir=runs_dir))
+    assert error.value.exit_code == 2
+    return error.value.message
+
+
+def test_one_message_has_each_fault_once_with_its_points() -> None:
+    asked = Asked(seeds="3", grid=["optimizer.lr=0.001,-1,fast", "batch_size=0,10"])
+    first, *lines = faults(asked).splitlines()
+    assert first == "3 faults in the sweep:"
+    assert lines == [
+        "  batch_size=0: batch_size: expected a value greater than or equal to 1, got 0 "
+        "(points 1, 2, 3, 7, 8, ... of 18)",
+        "  optimizer.lr=-1: optimizer.lr: expected a value greater than 0, got -1 "
+        "(points 7, 8, 9, 10, 11, ... of 18)",
+        "  optimizer.lr=fast: optimizer.lr: expected a number, got 'fast' "
+        "(points 13, 14, 15, 16, 17, ... of 18)",
+    ]
+
+
+def test_a_fault_of_all_points_names_none() -> None:
+    message = faults(Asked(seeds="3"), "batch_sise=3")
+    assert message == "--set batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
+
+
+def test_what_can_be_known_before_a_run_is_a_fault_too(tmp_path: Path) -> None:
+    message = faults(Asked(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"]))
+    assert message.startswith("2 faults in the sweep:")
+    assert f"{tmp_path}/b" in message and "(points 3, 4 of 4)" in message
+    file = tmp_path / "file"
+    file.touch()
+    assert "is not a folder" in faults(Asked(seeds="2"), "data.source=sample", runs_dir=file)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "asked", "words"),
+    [
+        (["seed=3"], Asked(seeds="2"), "--set seed=3: seed varies in this sweep"),
+        (["optimizer={lr: 1}"], Asked(grid=["optimizer.lr=1,2"]), "optimizer.lr varies"),
+        (["trainer.devices=2", "data.source=sample"], Asked(seeds="2"), "a point is one process"),
+    ],
+)
+def test_what_a_sweep_cannot_be(overrides: list[str], asked: Asked, words: str) -> None:
+    assert words in faults(asked, *overrides)
+
+
+def test_a_plan_read_back_gives_the_same_configs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in another folder: paths are absolute in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("text,label\ngood,1\nbad,0\n")
+    asked = Asked(seeds="2", grid=["data.path=a.csv,b.csv"])
+    options = Options(overrides=["data.source=csv"])
+    configs, settings = planned("imdb-dense", asked, options)
+    dumps = [config.model_dump(mode="json") for config in configs]
+    made = plans.make("name", "imdb-dense", dumps, settings)
+    folder = tmp_path / "runs" / "sweeps" / "name"
+    folder.mkdir(parents=True)
+    plans.write(made, RunFolder(folder))
+    monkeypatch.chdir("/")
+    read = plans.read(folder).plan
+    assert [read.values(point).values for point in read.points] == dumps
+    assert [len(config) for config in read.configs] == [2, 2]
+    with pytest.raises(ConfigError, match="a sweep of that name is there"):
+        plans.write(made, RunFolder(folder))
+
+
+def test_a_damaged_plan_is_not_believed(tmp_path: Path) -> None:
+    configs, settings = planned(
+        EXPERIMENT, Asked(seeds="2"), Options(overrides=["data.source=sample"])
+    )
+    dumps = [config.model_dump(mode="json") for config in configs]
+    plans.write(plans.make("n", EXPERIMENT, dumps, settings), RunFolder(tmp_path))
+    path = tmp_path / "sweep.json"
+    path.write_text(path.read_text().replace('"lr": 0.001', '"lr": 0.002'))
+    with pytest.raises(DlrunError, match="damaged, or changed by hand"):
+        plans.read(tmp_path)

@@ -1,0 +1,100 @@
+"""Sweeps that are quick to run, as a subprocess or to their end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dlrun.declaration import registry
+from tests.conftest import clean_environment, setting
+from tests.experiments.test_resume import outcome
+
+QUICK = "imdb-lasso"  # its worker needs no torch
+TIMEOUT = 120.0
+
+
+def words(*more: str, experiment: str = QUICK, smoke: bool = True) -> list[str]:
+    """The command line of a sweep on generated data."""
+    files = registry.entry(experiment).overlays("smoke") if smoke else []
+    overlays = [word for file in files for word in ("--config", str(file))]
+    return ["sweep", experiment, *overlays, *more]
+
+
+def start(folder: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
+    """Start `dlrun ARGUMENTS` in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dlrun", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+        env=clean_environment() | env,
+    )
+
+
+def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> None:
+    """Wait until something is so while the sweep runs."""
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def runs(folder: Path, experiment: str = QUICK) -> dict[int, Path]:
+    """The folders of the points' runs by the points' numbers; each has one."""
+    found: dict[int, Path] = {}
+    for path in (folder / "runs" / experiment).glob("*Z-*/results.json"):
+        point = json.loads(path.read_text())["sweep"]["point"]
+        assert point not in found, f"two runs of point {point}"
+        found[point] = path.parent
+    return dict(sorted(found.items()))
+
+
+def status(run: Path) -> str:
+    return str(json.loads((run / "results.json").read_text())["status"])
+
+
+def outcomes(folder: Path, experiment: str = QUICK) -> list[Any]:
+    """What each point came to: its metrics.csv, times aside, and its weights."""
+    return [outcome(run) for run in runs(folder, experiment).values()]
+
+
+def workers(folder: Path) -> list[int]:
+    """The process numbers of the living workers of the sweeps in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().split(b"\0")
+            place = str(path.with_name("cwd").readlink())
+        except OSError:
+            continue
+        if b"dlrun.sweeps.worker" in command and place == str(folder):
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def wait_for_no_worker(folder: Path) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while workers(folder):
+        assert time.monotonic() < deadline, workers(folder)
+        time.sleep(0.02)
+
+
+def kill(process: int) -> None:
+    os.kill(process, signal.SIGKILL)
+
+
+def long(values: int = 300) -> list[str]:
+    """Settings of runs that last long enough to be met in the middle."""
+    return setting(f"path.values={values}")
+
+
+def named(folder: Path, name: str, experiment: str = QUICK) -> list[Path]:
+    """The folders of the runs of that name."""
+    return list((folder / "runs" / experiment).glob(f"*Z-{name}"))
