@@ -17,6 +17,7 @@ STEP = {
     "SLURM_STEP_NUM_TASKS": "4",
     "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
     "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
 }
 ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_TASKS_PER_NODE": "4"}
 BATCH = ALLOCATION | {"SLURM_PROCID": "0"}  # its script, outside any step

@@ -112,15 +112,15 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
 
 
 def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -> None:
-    words = [*STEPPING, *setting("data.sample_reviews=20000", "batch_size=1")]
-    run, job = submitted(cluster, *words, "--slurm", "time=10")
-    until(lambda: "training" in (run / "log.txt").read_text() if (run / "log.txt").exists() else 0)
+    said = "slurm/stderr.txt"
+    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
+    until(lambda: (run / said).exists() and "loading" in (run / said).read_text())
     cluster.run("scancel", "--signal=USR2", job)
     until(lambda: has_ended(cluster, job))
     assert cluster.job(job)["Restarts"] == "0"
     assert cluster.job(job)["ExitCode"] == "140:0"
     assert state(run) == "interrupted"
-    assert "no step was finished" in (run / "slurm" / "stderr.txt").read_text()
+    assert "no step was finished" in (run / said).read_text()
 
 
 def test_a_run_that_fails(cluster: Cluster) -> None:
@@ -137,10 +137,10 @@ def test_a_run_that_fails(cluster: Cluster) -> None:
 def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     waiting = cluster.start(*STEPPING, "--slurm", "time=10", "--wait")
     queued = cluster.start(*RUN, "--slurm", "partition=closed", "--wait")
-    until(lambda: len([*cluster.folder.glob("runs/*/*/slurm/*_submitted.pkl")]) == 2)
+    until(lambda: len([*cluster.folder.glob("runs/*/*Z-*/slurm/*_submitted.pkl")]) == 2)
     by_state = {}
     until(lambda: any(steps(run) for run in cluster.folder.glob("runs/*/*Z-*")))
-    for file in cluster.folder.glob("runs/*/*/slurm/*_submitted.pkl"):
+    for file in cluster.folder.glob("runs/*/*Z-*/slurm/*_submitted.pkl"):
         by_state[state(file.parents[1])] = file.name.partition("_")[0]
     cluster.run("scancel", *by_state.values())
     _, said = waiting.communicate(timeout=60)

@@ -33,7 +33,7 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
 
 
 def _said_by_another() -> bool:
-    """Whether it is the first of several processes that says what is wrong with the config."""
+    """Whether it is the first of this node's processes that says what is wrong with the config."""
     from dlrun.runs import ranks  # needs pydantic
 
     with contextlib.suppress(ConfigError):

@@ -14,6 +14,7 @@ from dlrun.screen import counted
 C = TypeVar("C", bound=ExperimentConfig)
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
+HERE = ("LOCAL_RANK", "SLURM_LOCALID")
 # What else tells Lightning and torch that a process is one of several.
 WORLD = (
     "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_LOCALID",
@@ -124,8 +125,8 @@ def is_helper(config: ExperimentConfig) -> bool:
 
 
 def is_told_by_another() -> bool:
-    """Whether the first of several processes says what is wrong with what all were given."""
-    return several() is not None and any(_number(rank) > 0 for rank in RANKS)
+    """Whether the first process on this node says what is wrong with what all were given."""
+    return several() is not None and any(_number(rank) > 0 for rank in HERE)
 
 
 @contextlib.contextmanager
