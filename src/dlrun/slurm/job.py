@@ -39,7 +39,6 @@ class Job:
         first = int(os.environ.get("SLURM_PROCID", "0")) == 0
         # SLURM signals the process below too, which ends its step; submitit's handler is for then.
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
-        assert callable(requeue)
         before = _steps(self.run)
         if not first:
             sys.exit(_done(self.words, None, None))
@@ -48,7 +47,7 @@ class Job:
         with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
             code = _done(self.words, out, err)
             if code == OutOfTime.exit_code:
-                if _steps(self.run) > before:
+                if _steps(self.run) > before and callable(requeue):
                     requeue(signal.SIGUSR2, None)
                 err.write(b"error: no step was finished in the time that --slurm asked for\n")
         if code:
