@@ -49,7 +49,7 @@ def submit(
     """
     plan, queue = planned.plan, Queue()
     runs = reached.runs_of(planned)
-    watched: dict[int, Watched] = {}
+    there: dict[int, tuple[Path, str]] = {}
     jobs: dict[int, Job] = {}
     made: list[RunFolder] = []
     runs_dir = planned.runs_dir.absolute()
@@ -60,7 +60,7 @@ def submit(
                 continue
             if run is not None:
                 if (job := _job(run)) and queue.has(job):
-                    watched[point.number] = Watched(run.folder, job, queue)
+                    there[point.number] = run.folder, job
                     continue
                 jobs[point.number] = job_of(run.folder.absolute(), options)
                 continue
@@ -74,16 +74,17 @@ def submit(
             about = planned.folder.absolute() / SLURM
             numbers = submission.submit([*jobs.values()], about, asked, name)
             said = f"submitted {counted(len(jobs), 'point')} as job {numbers[0].partition('_')[0]}"
-            there = f"; {len(watched)} are in the queue" if watched else ""
-            screen.note(f"{said}{there}")
+            more = f"; {len(there)} are in the queue" if there else ""
+            screen.note(f"{said}{more}")
             for (number, one), job in zip(jobs.items(), numbers, strict=True):
-                watched[number] = Watched(Path(one.run), job, queue)
+                there[number] = Path(one.run), job
     except BaseException:
         for folder in made:
             shutil.rmtree(folder.path)
         mend_latest(runs_dir, plan.experiment)
         raise
-    return watched
+    queue = Queue()  # the first one has not heard of the new jobs
+    return {number: Watched(run, job, queue) for number, (run, job) in there.items()}
 
 
 def _job(run: StoredRun) -> str | None:
