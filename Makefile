@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-real test-browser torture check format audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-slow test-real test-browser test-slurm torture check format audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -14,7 +14,7 @@ help: ## list the targets
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[offline,export,tensorboard,mlflow,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[offline,export,tensorboard,mlflow,slurm,dev]'
 	@touch $@
 
 install: $(VENV)/.installed ## create .venv and install dlrun with everything it needs
@@ -24,7 +24,7 @@ demo: $(VENV)/.installed ## run every experiment on generated or shipped data (u
 	$(BIN)/dlrun demo $(ARGS)
 
 test: $(VENV)/.installed ## the tests that need no data (about 4 minutes)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm" $(ARGS)
 
 test-slow: $(VENV)/.installed ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
@@ -34,6 +34,9 @@ test-real: $(VENV)/.installed ## the tests on the real reviews and photographs t
 
 test-browser: $(VENV)/.installed ## the report's page in headless Chromium, where the program chromium is
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
+
+test-slurm: $(VENV)/.installed ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
 torture: $(VENV)/.installed ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)

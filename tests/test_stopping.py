@@ -14,17 +14,15 @@ from dlrun.stopping import SIGNALS, Stop
 SCRIPT = """
 import ctypes, sys, time
 from dlrun import stopping
-from dlrun.errors import Interrupted, Terminated
+from dlrun.errors import Stopped
 stopping.GRACE_SECONDS = 0.5
 stop = stopping.Stop()
 try:
     with {within}:
         print("ready", flush=True)
         {work}
-except Interrupted:
-    sys.exit(130)
-except Terminated:
-    sys.exit(143)
+except Stopped as stopped:
+    sys.exit(stopped.exit_code)
 """
 STEPS = "for step in range(100): time.sleep(0.3); print('step', flush=True); stop.after_step()"
 LONG_STEP = "time.sleep(30)"
@@ -50,7 +48,9 @@ def run(work: str, *signals: signal.Signals, within: str = IN_STEPS) -> tuple[in
     return process.returncode, stdout, stderr, time.monotonic() - began
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)]
+)
 def test_first_signal_lets_the_step_end(number: signal.Signals, code: int) -> None:
     returned, stdout, stderr, seconds = run(STEPS, number)
     assert (returned, stderr) == (code, "")

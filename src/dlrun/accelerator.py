@@ -53,7 +53,7 @@ def require(device: str) -> None:
 def check_processes(device: str, devices: object) -> None:
     """Raises ConfigError where a CPU is asked for more processes than it has cores."""
     cores = os.cpu_count() or 1
-    if device == "cpu" and isinstance(devices, int) and devices > cores:
+    if isinstance(devices, int) and devices > cores and select(device)[0] == "cpu":
         raise ConfigError(
             f"trainer.devices: {devices} processes on a CPU with {cores} cores",
             "on the CPU every device is a process of its own",

@@ -59,6 +59,13 @@ class Terminated(Stopped):
     word = "terminated"
 
 
+class OutOfTime(Stopped):
+    """SIGUSR2 arrived: submitit asks SLURM to send it before a job's time is over."""
+
+    exit_code = 140
+    word = "out of time"
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, as far as it fits into a message of ours."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -44,9 +44,9 @@ def _of_container() -> int | None:
 
 def peak() -> int | None:
     """The most bytes that this process held at once; None where the system does not tell."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
+    if sys.platform == "win32":
         return None
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

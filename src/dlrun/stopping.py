@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first lets the step end, the second stops at once."""
+"""Ctrl-C, SIGTERM, SIGUSR2: the first lets the step end, the second stops at once."""
 
 import contextlib
 import os
@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from dlrun.errors import Interrupted, Stopped, Terminated
+from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
 
 GRACE_SECONDS = 30.0  # far longer than any step
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
+if sys.platform != "win32":
+    SIGNALS[signal.SIGUSR2] = OutOfTime
 
 
 def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
@@ -76,7 +78,7 @@ class Stop:
             self._in_steps, self._announce = False, None
 
     def after_step(self) -> None:
-        """Raises Interrupted or Terminated where a signal came during the step."""
+        """Raises Interrupted, Terminated or OutOfTime where a signal came during the step."""
         self.end_with(self.asked)
 
     def end_with(self, number: int) -> None:

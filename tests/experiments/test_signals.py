@@ -11,7 +11,9 @@ from tests.experiments.test_resume import ENDLESS, long, start, wait_for_steps
 from tests.experiments.use import results
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)]
+)
 @pytest.mark.parametrize("experiment", ENDLESS)
 def test_stopped_run(tmp_path: Path, experiment: str, number: signal.Signals, code: int) -> None:
     process = start(tmp_path, *long(experiment, "endless"))

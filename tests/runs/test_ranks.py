@@ -1,12 +1,27 @@
 """How many processes a run has, where its environment says so."""
 
+import os
+
 import pytest
 
 from dlrun.errors import ConfigError
+from dlrun.runs import ranks
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
 
 TWO = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+
+
+STEP = {
+    "SLURM_STEP_ID": "0",
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
+    "SLURM_PROCID": "1",
+    "SLURM_LOCALID": "1",
+}
+ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_TASKS_PER_NODE": "4"}
+BATCH = ALLOCATION | {"SLURM_PROCID": "0"}  # its script, outside any step
+ALONE = BATCH | {"SLURM_STEP_ID": "1", "SLURM_STEP_NUM_TASKS": "1"}
 
 
 def started(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
@@ -15,8 +30,11 @@ def started(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 
 
 @pytest.mark.parametrize("sets", [[], ["trainer.devices=2"], ["trainer.devices=auto"]])
-def test_torchrun_says_devices_and_nodes(monkeypatch: pytest.MonkeyPatch, sets: list[str]) -> None:
-    started(monkeypatch, **TWO)
+@pytest.mark.parametrize("by", [TWO, ALLOCATION | STEP], ids=["torchrun", "srun"])
+def test_who_started_it_says_devices_and_nodes(
+    monkeypatch: pytest.MonkeyPatch, by: dict[str, str], sets: list[str]
+) -> None:
+    started(monkeypatch, **by)
     config = resolve("imdb-dense", Options(overrides=sets))
     assert config.world == 4
     trainer = config.model_dump()["trainer"]
@@ -26,7 +44,7 @@ def test_torchrun_says_devices_and_nodes(monkeypatch: pytest.MonkeyPatch, sets: 
 @pytest.mark.parametrize(
     ("name", "sets", "words"),
     [
-        ("imdb-dense", ["trainer.devices=3"], "3 devices .* torchrun started 2 of 4 processes"),
+        ("imdb-dense", ["trainer.devices=3"], "3 devices .* torchrun starts 2 of 4 processes"),
         ("imdb-dense", ["trainer.num_nodes=4"], "4 nodes"),
         ("imdb-lasso", [], "runs in one"),
     ],
@@ -37,6 +55,54 @@ def test_another_number_is_a_config_error(
     started(monkeypatch, **TWO)
     with pytest.raises(ConfigError, match=words):
         resolve(name, Options(overrides=sets))
+
+
+def test_srun_gives_each_node_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, **STEP | {"SLURM_STEP_TASKS_PER_NODE": "3,1"})
+    with pytest.raises(ConfigError, match="srun starts 4 processes, 3,1 on the nodes"):
+        resolve("imdb-dense", Options())
+
+
+def test_one_of_several_that_srun_started_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, **ALLOCATION | STEP)
+    assert ranks.is_helper(resolve("imdb-dense", Options()))
+    assert ranks.is_told_by_another()
+    with pytest.raises(ConfigError, match="srun starts 2 of 4 .* runs in one"):
+        resolve("imdb-lasso", Options())
+
+
+@pytest.mark.parametrize("around", [ALLOCATION, BATCH, ALONE], ids=["salloc", "batch", "srun -n1"])
+@pytest.mark.parametrize("sets", [[], ["trainer.devices=2"]])
+def test_an_allocation_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch, around: dict[str, str], sets: list[str]
+) -> None:
+    """A run in it is its own, and starts its processes itself: SLURM's numbers are hidden."""
+    started(monkeypatch, **around)
+    config = resolve("imdb-dense", Options(overrides=sets))
+    assert config.world == len(sets) + 1
+    assert not ranks.is_helper(config) and not ranks.is_told_by_another()
+    with ranks.alone(config):
+        assert "SLURM_NTASKS" not in os.environ
+    assert os.environ["SLURM_NTASKS"] == "4"
+
+
+def test_the_processes_of_a_step_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the step runs, whatever the allocation is; another step meets elsewhere."""
+    stale = {"SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "4"}
+    started(monkeypatch, **ALLOCATION | STEP | stale, SLURM_STEP_NODELIST="gpu[07-08]")
+    config = resolve("imdb-dense", Options())
+    with ranks.alone(config):
+        there = {name: os.environ[name] for name in (*stale, "MASTER_ADDR")}
+        port = os.environ["MASTER_PORT"]
+    assert there == {
+        "SLURM_NTASKS_PER_NODE": "2",
+        "SLURM_NNODES": "2",
+        "MASTER_ADDR": "gpu07",
+    }
+    assert {name: os.environ[name] for name in stale} == stale and "MASTER_ADDR" not in os.environ
+    monkeypatch.setenv("SLURM_STEP_ID", "1")
+    with ranks.alone(config):
+        assert os.environ["MASTER_PORT"] != port
 
 
 def test_nodes_that_nobody_started_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,8 @@ def command(name: str, argument: "Argument | None" = None) -> Callable[..., None
         run_name: opt.Name = None,
         summary: opt.Summary = False,
         dry_run: opt.DryRun = False,
+        slurm: opt.Slurm = None,
+        wait: opt.Wait = False,
         json: opt.Json = False,
         quiet: opt.Quiet = False,
         debug: opt.Debug = False,
@@ -51,6 +53,10 @@ def command(name: str, argument: "Argument | None" = None) -> Callable[..., None
         if items and argument is not None:
             values = [layer_of({argument.key: items}, argument.metavar)]
             options = replace(options, values=values)
+        if opt.is_for_slurm(slurm, wait):
+            from dlrun.slurm import execute as submit
+
+            raise typer.Exit(submit.execute(name, options, slurm or [], wait=wait))
         exit_code, _ = execute(name, options)
         raise typer.Exit(exit_code)
 

@@ -7,6 +7,7 @@ import typer
 
 from dlrun.cli import completion
 from dlrun.declaration import registry
+from dlrun.errors import ConfigError
 
 
 def _set(meaning: str) -> Any:
@@ -66,9 +67,25 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to 
 Force = Annotated[
     bool, typer.Option("--force", help="Go on although code or packages are others than then.")
 ]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="Hand it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ...",
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="With --slurm: wait, and show what it says.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json alone.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
+    """Whether SLURM does it. Raises ConfigError where only --wait is given."""
+    if wait and slurm is None:
+        raise ConfigError("--wait: only what --slurm submits is waited for", "leave it out")
+    return slurm is not None
 
 
 def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:

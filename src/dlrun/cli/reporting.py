@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import typer
 
-from dlrun.errors import DlrunError, Interrupted, Stopped, first_line
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, first_line
 from dlrun.screen import Screen
 
 FAILED = 1
@@ -27,8 +27,18 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         if debug:
             raise
         message, hint, code = _in_words(error)
-        screen.fail(message, hint)
+        if not (isinstance(error, ConfigError) and _said_by_another()):
+            screen.fail(message, hint)
         raise typer.Exit(code) from None
+
+
+def _said_by_another() -> bool:
+    """Whether it is the first of this node's processes that says what is wrong with the config."""
+    from dlrun.runs import ranks  # needs pydantic
+
+    with contextlib.suppress(ConfigError):
+        return ranks.is_told_by_another()
+    return False
 
 
 def _in_words(error: Exception) -> tuple[str, str, int]:

@@ -12,6 +12,7 @@ def resume(
     no_fallback: opt.NoFallback = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
+    summary: opt.Summary = False,
     force: opt.Force = False,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -24,5 +25,7 @@ def resume(
     from dlrun.runs import resume  # needs pydantic
     from dlrun.runs.options import Options
 
-    options = Options(runs_dir=runs_dir, data_dir=data_dir, force=force, json=json, quiet=quiet)
+    options = Options(
+        runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
+    )
     raise typer.Exit(resume.resume(run, opt.overrides(set_, accelerator, no_fallback), options))

@@ -23,8 +23,8 @@ States = Annotated[
     list[str] | None,
     typer.Option(
         metavar="STATE",
-        help="Only running, finished, failed, interrupted, killed, damaged or foreign (no run) "
-        "ones. Repeatable.",
+        help="Only waiting, running, finished, failed, interrupted, killed, damaged or foreign "
+        "(no run) ones. Repeatable.",
     ),
 ]
 

@@ -94,6 +94,8 @@ def sweep(
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     force: opt.Force = False,
+    slurm: opt.Slurm = None,
+    wait: opt.Wait = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check every point, and show them.")
     ] = False,
@@ -135,7 +137,19 @@ def sweep(
         quiet=quiet,
     )
     asked = Asked(seeds, grid or (), space or (), random, space_seed)
-    wanted = sweeps.Wanted(asked, jobs, (eta or ETA) if halving else None, fail_fast)
+    on_slurm = None
+    if opt.is_for_slurm(slurm, wait):
+        from dlrun.slurm.asked import read
+
+        local = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
+        if given := [one for one, value in local.items() if value]:
+            raise UsageError(
+                f"{given[0]}: not with --slurm", "--slurm parallel=N: N points at once"
+            )
+        on_slurm = read(slurm or [])
+    wanted = sweeps.Wanted(
+        asked, jobs, (eta or ETA) if halving else None, fail_fast, on_slurm, wait
+    )
     if resume is not None:
         raise typer.Exit(sweeps.resume(resume, wanted, options))
     if eta is not None and not halving:

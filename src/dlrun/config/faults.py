@@ -13,6 +13,7 @@ from dlrun.errors import ConfigError, nearest
 # https://docs.pydantic.dev/latest/errors/validation_errors/
 EXPECTED = {
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
     "finite_number": "a finite number",

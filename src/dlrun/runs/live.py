@@ -59,7 +59,7 @@ class Live:
         folder: claimed for this run, or an earlier one's.
         screen: what the user sees.
         options: where the data are, what to print.
-        record: of the earlier run that is resumed.
+        record: of the earlier run that is resumed, or of one that waits.
         check: raises where the run's lock is not this process's any more.
     """
 
@@ -77,8 +77,12 @@ class Live:
         self.screen, self.options = screen, options
         self.package = registry.entry(experiment.name).package
         self.begun = self.finished = False
-        self.resuming = record is not None
+        waited = record is not None and record.status == "waiting"
+        self.resuming = record is not None and not waited
         self.record = record or self._new_record()
+        if waited:  # on another machine, perhaps
+            begins = {"started": _now(), "run": str(folder.path), "threads": self._threads()}
+            self.record = self.record.model_copy(update=begins)
         stop = Stop()
         self.loggers = loggers.of(config, experiment.name, folder, screen)
         self.session = Session(
@@ -168,10 +172,14 @@ class Live:
         if self.resuming:  # _go_on, once the checkpoint is known to be the run's
             return
         self.begun = True
+        self.write_first("running")
+
+    def write_first(self, status: Status) -> None:
+        """The run's first files; where they say `waiting`, `dlrun resume` begins it."""
         about = environment.describe(self.package)
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
-        self._save()
+        self._save(status)
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, to_yaml(self.config))
         self.folder.sync()

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
@@ -12,6 +14,7 @@ from dlrun.screen import counted
 C = TypeVar("C", bound=ExperimentConfig)
 
 RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
+HERE = ("LOCAL_RANK", "SLURM_LOCALID")
 # What else tells Lightning and torch that a process is one of several.
 WORLD = (
     "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_LOCALID",
@@ -19,35 +22,88 @@ WORLD = (
 )  # fmt: skip
 TORCHRUN = "TORCHELASTIC_RUN_ID"
 NODES = (*RANKS, TORCHRUN, "MASTER_ADDR")  # any of them says which node of several this is
+FIRST_PORT, PORTS = 15000, 15000  # below those that Linux gives away
+
+
+@dataclass(frozen=True)
+class Started:
+    """Who starts several processes, how many on each node, how many in all."""
+
+    by: str
+    here: int
+    world: int
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes."""
+        return self.world // self.here
+
+    def __str__(self) -> str:
+        return f"{self.by} starts {self.here} of {self.world} processes on each node"
 
 
 def as_started(config: C) -> C:
-    """The config with the devices and nodes that torchrun started this process for.
+    """The config with the devices and nodes that torchrun or srun started this process for.
 
     Raises ConfigError where the config asks for others, where the experiment runs in one process,
     or where it asks for nodes and nobody started them.
     """
-    world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
-    if TORCHRUN not in os.environ or world < 2:
+    started = several()
+    if started is None:
         _check_nodes(config)
         return config
-    started = f"torchrun started {here} of {world} processes here"
+    return shared_by(config, started)
+
+
+def several() -> Started | None:
+    """Who started this process as one of several, if anybody did. Raises ConfigError."""
+    if TORCHRUN not in os.environ:
+        return _srun()
+    world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
+    if world < 2:
+        return None
+    started = Started("torchrun", here, world)
+    if here == 0 or world % here:
+        raise ConfigError(str(started), "give each node as many")
+    return started
+
+
+def shared_by(config: C, started: Started) -> C:
+    """The config with the devices and nodes of the processes. Raises ConfigError."""
     if not isinstance(config, NetworkConfig):
         raise ConfigError(
-            f"{started}, but this experiment runs in one", "start it without torchrun"
+            f"{started}, but this experiment runs in one",
+            f"start it without {started.by}, or as one process",
         )
-    if here == 0 or world % here:
-        raise ConfigError(started, "give each node as many")
     trainer = config.trainer
-    nodes = world // here
-    if trainer.devices not in (1, "auto", here) or trainer.num_nodes not in (1, nodes):
+    if trainer.devices not in (1, "auto", started.here) or trainer.num_nodes not in (
+        1,
+        started.nodes,
+    ):
         raise ConfigError(
             f"trainer: {trainer.devices} devices on {counted(trainer.num_nodes, 'node')}, but "
-            f"{started}, on {counted(nodes, 'node')}",
-            "leave out trainer.devices and trainer.num_nodes: torchrun says them",
+            f"{started}, on {counted(started.nodes, 'node')}",
+            f"leave out trainer.devices and trainer.num_nodes: {started.by} says them",
         )
-    there = {"devices": here, "num_nodes": nodes, "strategy": "ddp"}
+    there = {"devices": started.here, "num_nodes": started.nodes, "strategy": "ddp"}
     return config.model_copy(update={"trainer": trainer.model_copy(update=there)})
+
+
+def _srun() -> Started | None:
+    """The tasks of the step that this process is one of; None where it is alone in it.
+
+    An allocation's own numbers, which `salloc` and a batch script have too, start nothing.
+    """
+    world = _number("SLURM_STEP_NUM_TASKS")
+    if "SLURM_STEP_ID" not in os.environ or world < 2:
+        return None
+    on_each = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+    if not re.fullmatch(r"\d+(\(x\d+\))?", on_each):  # as 2,1
+        raise ConfigError(
+            f"srun starts {world} processes, {on_each} on the nodes",
+            "give each node as many: srun --ntasks-per-node=N",
+        )
+    return Started("srun", int(on_each.partition("(")[0]), world)
 
 
 def _check_nodes(config: ExperimentConfig) -> None:
@@ -68,19 +124,50 @@ def is_helper(config: ExperimentConfig) -> bool:
     return _is_shared(config) and any(_number(rank) > 0 for rank in RANKS)
 
 
+def is_told_by_another() -> bool:
+    """Whether the first process on this node says what is wrong with what all were given."""
+    return several() is not None and any(_number(rank) > 0 for rank in HERE)
+
+
 @contextlib.contextmanager
 def alone(config: ExperimentConfig) -> Iterator[None]:
-    """A run that no others were started for does not see ranks that are left here."""
-    names = () if _is_shared(config) else (*RANKS, *WORLD)
-    hidden = {name: os.environ.pop(name) for name in names if name in os.environ}
+    """A run that no others were started for does not see ranks that are left here.
+
+    One that srun started several processes for sees where they meet.
+    """
+    shared = _is_shared(config)
+    started = several() if shared else None
+    changed = _meeting(started) if started and started.by == "srun" else {}
+    names = changed if shared else (*RANKS, *WORLD)
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    os.environ.update(changed)
     try:
         yield
     finally:
-        os.environ.update(hidden)
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
+def _meeting(started: Started) -> dict[str, str]:
+    """Where the processes of a step meet, and how many they are, as Lightning reads it.
+
+    SLURM's own variables may be those of the allocation. Each step of a job has its port.
+    """
+    from dlrun.training.packages import SLURMEnvironment  # slow
+
+    first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
+    port = FIRST_PORT + (_number("SLURM_JOB_ID") * 16 + _number("SLURM_STEP_ID")) % PORTS
+    return {
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR", first),
+        "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
+        "SLURM_NNODES": str(started.nodes),
+        "SLURM_NTASKS_PER_NODE": str(started.here),
+    }
 
 
 def _is_shared(config: ExperimentConfig) -> bool:
-    return config.world != 1 and max(_number("WORLD_SIZE"), _number("SLURM_NTASKS")) > 1
+    return config.world != 1 and (_number("WORLD_SIZE") > 1 or _srun() is not None)
 
 
 def _number(name: str) -> int:

@@ -1,4 +1,4 @@
-"""`dlrun resume`: go on with a run that was stopped, or extend one that is finished."""
+"""`dlrun resume`: go on with a run that was stopped, extend one, begin one that waits."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -66,7 +66,8 @@ def _prepare(
     path, record = folder.path, read_record(folder.path)
     experiment, config = registry.load(record.experiment), _config(path, record, overrides)
     loggers.check(config)
-    _check_causes(record, path, screen, force=options.force)
+    if record.status != "waiting":  # has no numbers yet
+        _check_causes(record, path, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
     if _is_complete(experiment, record, config) and there:
         extends = ""

@@ -18,7 +18,9 @@ from dlrun.store.record import ENVIRONMENT, LOCK, RESULTS
 from dlrun.store.stored import StoredRun, open_stored
 
 # A run's states, and two of folders that hold none.
-STATES = ("running", "finished", "failed", "interrupted", "killed", "damaged", "foreign")
+STATES = (
+    "waiting", "running", "finished", "failed", "interrupted", "killed", "damaged", "foreign",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ SINGLE = 1e-6  # metrics are of single precision
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 DEEPEST = 100  # lists and objects in each other; pydantic gives up at 255
 
-Status = Literal["running", "finished", "failed", "interrupted"]
-State = Literal["running", "finished", "failed", "interrupted", "killed"]
+# A run that waits has been handed to SLURM, and has not begun.
+Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
+State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed"]
 
 
 class _Part(BaseModel):

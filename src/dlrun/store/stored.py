@@ -44,7 +44,7 @@ class StoredRun:
 
     @property
     def state(self) -> State:
-        """running, finished, failed, interrupted or killed."""
+        """waiting, running, finished, failed, interrupted or killed."""
         return state_of(self.folder, self.record)
 
     @property

@@ -12,11 +12,13 @@ from dlrun.errors import ConfigError
 from dlrun.runs import ending as run_ending
 from dlrun.runs.execute import valid
 from dlrun.runs.options import Options
+from dlrun.runs.ranks import several
 from dlrun.screen import Screen, counted, printable
+from dlrun.slurm.asked import Asked as SlurmAsked
 from dlrun.store.folder import to_json
 from dlrun.store.sweep_folder import find_sweep, held_sweep, new_sweep
+from dlrun.sweeps import on_slurm, reached
 from dlrun.sweeps import plan as plans
-from dlrun.sweeps import reached
 from dlrun.sweeps.ending import finish
 from dlrun.sweeps.engine import Engine, How
 from dlrun.sweeps.halving import rungs
@@ -33,13 +35,15 @@ class Wanted:
     """What is asked for beside what a single run takes.
 
     asked: what varies. jobs: runs at once; None: as many as fill the machine. eta: of successive
-    halving; None without it.
+    halving; None without it. slurm: what is asked of SLURM, where that does the runs; wait: for it.
     """
 
     asked: Asked = field(default_factory=Asked)
     jobs: int | None = None
     eta: int | None = None
     fail_fast: bool = False
+    slurm: SlurmAsked | None = None
+    wait: bool = False
 
 
 def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
@@ -50,6 +54,7 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
     """
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
+        _check(wanted)
         configs, settings = planned(experiment, wanted.asked, options)
         steps = _rungs(configs, settings, wanted.eta)
         runs_dir = session.runs_dir(options.runs_dir)
@@ -77,6 +82,7 @@ def resume(name: str, wanted: Wanted, options: Options) -> int:
     """
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
+        _check(wanted)
         there = plans.read(find_sweep(name, session.runs_dir(options.runs_dir)))
         if not options.force:
             plans.check_causes(there)
@@ -93,6 +99,15 @@ def _go(
     options: Options,
     screen: Screen,
 ) -> int:
+    if wanted.slurm is not None:
+        if there.plan.rungs:
+            raise ConfigError("--slurm: a sweep by --halving is done here", "leave --slurm out")
+        reached.clear(there, screen)
+        watched = on_slurm.submit(there, configs, wanted.slurm, options, screen)
+        if watched and not wanted.wait:
+            on_slurm.show(there, watched, screen, json=options.json)
+            return 0
+        return finish(there, on_slurm.wait(there, watched, screen), screen, json=options.json)
     share = shared(registry.load(there.plan.experiment), configs, wanted.jobs)
     if share.note:
         screen.note(share.note)
@@ -104,6 +119,14 @@ def _go(
         screen.warn(f"not done; go on with: {there.go_on}")
         raise
     return finish(there, done, screen, json=options.json)
+
+
+def _check(wanted: Wanted) -> None:
+    """Raises ConfigError where no run can be started from here."""
+    if wanted.slurm is not None:
+        on_slurm.check(wanted.slurm)
+    elif started := several():
+        raise ConfigError(f"{started}, each of which would sweep", f"leave {started.by} out")
 
 
 def _screen(options: Options) -> Screen:

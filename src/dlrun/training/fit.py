@@ -20,7 +20,12 @@ from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
 from dlrun.training.module import GroupedModule, NetworkModule
 from dlrun.training.objective import Objective
-from dlrun.training.packages import MisconfigurationException, pl
+from dlrun.training.packages import (
+    LightningEnvironment,
+    MisconfigurationException,
+    SLURMEnvironment,
+    pl,
+)
 from dlrun.training.tested import Tested
 
 if TYPE_CHECKING:
@@ -102,6 +107,7 @@ class Fit:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            plugins=[LightningEnvironment()],  # alone, whoever started others
         )
         module = self._module()
         trainer.fit(module, self._data.first_batch_loader())
@@ -198,6 +204,8 @@ def make_trainer(
             f"trainer.devices: {section.devices} processes on a CPU with {cores} cores",
             "on the CPU every device is a process of its own",
         )
+    # srun started the processes; a requeue is ours.
+    srun = "SLURM_NTASKS" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
     try:
         return pl.Trainer(
             accelerator=device,
@@ -214,6 +222,7 @@ def make_trainer(
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,
+            plugins=[SLURMEnvironment(auto_requeue=False)] if srun else None,
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None

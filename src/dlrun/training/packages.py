@@ -29,6 +29,14 @@ def _standing_in() -> Iterator[None]:
 with _standing_in():
     import lightning.pytorch as pl
     import torchmetrics
+    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-__all__ = ["MisconfigurationException", "pl", "torchmetrics"]
+__all__ = [
+    "LightningEnvironment",
+    "MisconfigurationException",
+    "SLURMEnvironment",
+    "pl",
+    "torchmetrics",
+]

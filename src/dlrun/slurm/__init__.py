@@ -1,0 +1,1 @@
+"""Runs that SLURM starts: what is asked of it, the jobs, waiting for them."""

@@ -1,0 +1,113 @@
+"""`dlrun EXPERIMENT --slurm`: a run that waits for SLURM to begin it."""
+
+import shutil
+from pathlib import Path
+
+from rich.text import Text
+
+from dlrun import session
+from dlrun.accelerator import check_batch
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.text import Layer
+from dlrun.config.validation import to_yaml, validate
+from dlrun.declaration import registry
+from dlrun.errors import ConfigError
+from dlrun.runs import ending, loading, loggers
+from dlrun.runs.execute import layered
+from dlrun.runs.live import Live, locked
+from dlrun.runs.options import Options
+from dlrun.runs.ranks import Started, shared_by
+from dlrun.screen import Screen
+from dlrun.slurm import submission
+from dlrun.slurm.asked import Asked, read
+from dlrun.slurm.job import SLURM, Job
+from dlrun.slurm.waiting import wait_for
+from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
+from dlrun.store.removal import mend_latest
+
+
+def execute(name: str, options: Options, texts: list[str], *, wait: bool) -> int:
+    """Hand a run to SLURM; the exit code: of the run, where it is waited for.
+
+    Raises ConfigError before anything is submitted, or where SLURM refuses it.
+    """
+    screen = Screen(quiet=options.quiet, results=not options.json)
+    with loading.announced(screen), ending.errors_as_json(screen, wanted=options.json):
+        asked = read(texts)
+        if asked.parallel is not None:
+            raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
+        submission.check()
+        config = as_asked(name, layered(name, options), asked)
+        runs_dir = session.runs_dir(options.runs_dir).absolute()
+        check(name, config, options, runs_dir)
+        if options.dry_run:
+            screen.out.print(Text(to_yaml(config).rstrip()))
+            screen.note(f"dry run: nothing is submitted; a run would go into {runs_dir / name}")
+            return 0
+        folder = RunFolder.claim(runs_dir, name, options.name)
+        try:
+            put_off(name, config, folder, screen, options)
+            (job,) = submission.submit(
+                [job_of(folder.path, options)], folder.path / SLURM, asked, name, *shape(config)
+            )
+        except BaseException:
+            shutil.rmtree(folder.path)
+            mend_latest(runs_dir, name)
+            raise
+    if wait:
+        screen.note(f"submitted {name}/{folder.path.name} as job {job}")
+        return wait_for(folder.path, job, screen, as_json=options.json)
+    if options.json:
+        about = {"status": "waiting", "run": str(folder.path), "job": job}
+        screen.out.file.write(to_json(about))
+        return 0
+    screen.note(f"submitted as job {job}: `squeue --job {job}` shows it, `scancel {job}` ends it")
+    screen.show(Text("job    ", style="bold") + Text(job))
+    screen.show(Text("run    ", style="bold") + Text(str(folder.path)))
+    return 0
+
+
+def as_asked(name: str, layer: Layer, asked: Asked) -> ExperimentConfig:
+    """The valid config, with the devices and nodes that are asked of SLURM. Raises ConfigError."""
+    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
+    nodes, tasks = shape(config)
+    nodes, tasks = asked.nodes or nodes, asked.tasks or tasks
+    if nodes * tasks == 1:
+        return config
+    return shared_by(config, Started("--slurm", tasks, nodes * tasks))
+
+
+def shape(config: ExperimentConfig) -> tuple[int, int]:
+    """On how many nodes, by how many processes on each."""
+    if not isinstance(config, NetworkConfig):
+        return 1, 1
+    devices = config.trainer.devices
+    return config.trainer.num_nodes, devices if isinstance(devices, int) else 1
+
+
+def check(name: str, config: ExperimentConfig, options: Options, runs_dir: Path) -> None:
+    """All that can be known here; devices and cores are those of another machine."""
+    check_name(options.name)
+    check_writable(runs_dir)
+    loggers.check(config)
+    if isinstance(config, NetworkConfig):
+        check_batch(config.batch_size, config.world or 1)
+        one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
+        config = config.model_copy(update={"trainer": one})
+    registry.load(name).check(config, runs_dir)
+
+
+def put_off(
+    name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, options: Options
+) -> None:
+    """Write the first files of a run that waits."""
+    with locked(folder, screen):
+        Live(registry.load(name), config, folder, screen, options).write_first("waiting")
+
+
+def job_of(run: Path, options: Options) -> Job:
+    """The job that begins a run and goes on with it."""
+    words = ["resume", str(run), "--runs-dir", str(run.parents[1])]
+    words += ["--data-dir", str(session.data_dir(options.data_dir).absolute())]
+    flags = {"--quiet": options.quiet, "--summary": options.summary}
+    return Job(str(run), (*words, *(flag for flag, wanted in flags.items() if wanted)))

@@ -1,0 +1,85 @@
+"""A run that waits, and what its job does; nothing here needs a SLURM."""
+
+import pickle
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import DlrunError
+from dlrun.runs.execute import layered
+from dlrun.runs.options import Options
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+from dlrun.slurm.asked import Asked
+from dlrun.slurm.execute import as_asked, job_of, put_off
+from dlrun.slurm.job import Job
+from dlrun.store.folder import RunFolder
+from tests import harness
+from tests.conftest import clean_environment, smoke
+from tests.experiments.test_resume import NETWORK
+from tests.experiments.use import results
+
+NAME, _, SMOKE = smoke(NETWORK)
+OPTIONS = Options(config=[Path(SMOKE)])
+
+
+def waiting(folder: Path) -> Run:
+    """A run that waits."""
+    runs = folder / "runs"
+    claimed = RunFolder.claim(runs, NAME)
+    config = as_asked(NAME, layered(NAME, OPTIONS), Asked())
+    put_off(NAME, config, claimed, Screen(quiet=True), OPTIONS)
+    return Run.open(claimed.path)
+
+
+def do(job: Job, *, folder: Path) -> int:
+    """What the job's process does; its exit code."""
+    code = "import pickle, sys; pickle.loads(sys.stdin.buffer.read())()"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        input=pickle.dumps(job), cwd=folder, env=clean_environment(), check=False,
+    ).returncode  # fmt: skip
+
+
+def test_a_run_that_waits_is_begun_by_resume(tmp_path: Path) -> None:
+    run = waiting(tmp_path)
+    assert run.state == "waiting" and run.record.steps is None
+    with pytest.raises(DlrunError, match="waiting, so it cannot be used yet"):
+        run.network()
+    for words in (["runs", "show", run.name], ["runs", "check"], ["runs", "list"]):
+        assert harness.run(tmp_path, *words).code == 0
+    harness.run(tmp_path, "runs", "clean", "--older-than", "0h", "--yes").is_told(0)
+    assert run.folder.exists()
+    harness.run(tmp_path, "resume", run.name).is_told(0)
+    begun = Run.open(run.folder)
+    assert begun.state == "finished" and begun.record.id == run.record.id
+    assert begun.record.resumed is None and begun.config.threads == "auto"
+
+
+def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
+    run = waiting(tmp_path)
+    job = job_of(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    assert all(isinstance(one, str) for one in (job.run, *job.words))
+    assert {field.name for field in fields(job)} == {"run", "words"}
+    assert do(job, folder=tmp_path) == 0
+    about = run.folder / "slurm"
+    assert (about / "exit-code").read_text() == "0\n"
+    assert "epoch 1/1" in (about / "stderr.txt").read_text()
+    assert str(run.folder) in (about / "stdout.txt").read_text()
+    assert Run.open(run.folder).state == "finished"
+    assert do(job, folder=tmp_path) == 0  # requeued for nothing
+    assert "nothing to resume" in (about / "stderr.txt").read_text()
+
+
+def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
+    run = waiting(tmp_path)
+    job = job_of(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    config = run.folder / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    assert do(job, folder=tmp_path) == 2
+    assert (run.folder / "slurm" / "exit-code").read_text() == "2\n"
+    assert results(run.folder)["status"] == "failed"
+    assert "seed: not as when the run began" in results(run.folder)["error"]

@@ -1,0 +1,245 @@
+"""Against a real SLURM on loopback (conftest.py)."""
+
+import json
+import pickletools
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlrun.runs.run import Run
+from tests.conftest import NETWORKS, setting, smoke
+from tests.experiments.test_resume import LONG, long, outcome
+from tests.slurm.conftest import DLRUN, Cluster
+
+pytestmark = pytest.mark.slurm
+
+NAME = next(name for name in LONG if name in NETWORKS)
+SINGLE = next(name for name in LONG if name not in NETWORKS)
+RUN = [*smoke(NAME), "--accelerator", "cpu"]
+STEPPING = [*long(NAME), *setting("trainer.max_epochs=400"), "--accelerator", "cpu"]
+
+
+def until(condition: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def submitted(cluster: Cluster, *words: object, **env: str) -> tuple[Path, str]:
+    """The folder and the job of a run that is submitted and not waited for."""
+    done = cluster.dlrun(*words, "--json", **env)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["status"] == "waiting"
+    return Path(said["run"]), said["job"]
+
+
+def steps(run: Path) -> int:
+    table = run / "metrics.csv"
+    return table.read_text().count("\n") - 1 if table.exists() else 0
+
+
+def state(run: Path) -> str:
+    return Run.open(run).state
+
+
+def has_ended(cluster: Cluster, job: str) -> bool:
+    return cluster.job(job)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT")
+
+
+def test_waited_for_it_ends_as_the_same_run_alone(cluster: Cluster) -> None:
+    there = cluster.dlrun(*RUN, "--slurm", "time=10", "--slurm", "cpus=1,mem=1G", "--wait")
+    assert there.returncode == 0, there.stderr
+    here = cluster.dlrun(*RUN)
+    run_there, run_here = ([*cluster.folder.glob("runs/*/*Z-*")][place] for place in (0, 1))
+    if here.stdout.rstrip().endswith(str(run_there.relative_to(cluster.folder))):
+        run_there, run_here = run_here, run_there
+    assert outcome(run_there) == outcome(run_here)
+    names = re.compile(rf"{cluster.folder}/|\S*Z-\w+|time .*")
+    assert names.sub("", there.stdout) == names.sub("", here.stdout)
+    first, *rest = there.stderr.splitlines()
+    assert re.fullmatch(rf"submitted {NAME}/{run_there.name} as job \d+", first)
+    assert any(line.startswith("epoch 1/1") for line in rest)
+    assert not re.search("sacct|submitit|warning", there.stderr)
+
+
+def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
+    began = time.monotonic()
+    done = cluster.dlrun(*RUN, "--slurm", "partition=closed", "--name", "queued")
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 20  # of a busy machine; the run alone takes longer
+    (run,) = cluster.folder.glob("runs/*/*-queued")
+    job = re.findall(r"^job +(\d+)$", done.stdout, re.M)[0]
+    assert re.findall(r"^run +(\S+)$", done.stdout, re.M) == [str(run)]
+    assert "queued" in cluster.dlrun("runs", "list", "--status", "waiting").stdout
+    assert state(run) == "waiting"
+    pickled = (run / "slurm" / f"{job}_submitted.pkl").read_bytes()
+    names = [arg for op, arg, _ in pickletools.genops(pickled) if op.name == "SHORT_BINUNICODE"]
+    assert "dlrun.slurm.job" in names
+    assert {names[names.index("dlrun.slurm.job") + 1]} == {"Job"}
+    assert not any("torch" in str(name) or "config" in str(name) for name in names)
+    cluster.run("scancel", job)
+    more = cluster.dlrun("resume", run)  # here, without SLURM
+    assert more.returncode == 0, more.stderr
+    assert state(run) == "finished"
+
+
+def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
+    """By the signal before its time is over, then by the requeue that follows a lost node."""
+    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
+    until(lambda: steps(run) >= 3)
+    cluster.run("scancel", "--signal=USR2", job)
+    until(lambda: cluster.job(job)["Restarts"] == "1")
+    assert state(run) == "interrupted"
+    stopped = steps(run)
+    assert 3 <= stopped < 400
+    until(lambda: steps(run) > stopped)
+    assert cluster.run("scontrol", "requeue", job).returncode == 0
+    until(lambda: cluster.job(job)["Restarts"] == "2")
+    whole = cluster.dlrun(*STEPPING, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    until(lambda: has_ended(cluster, job))
+    said = (run / "slurm" / "stderr.txt").read_text()
+    assert state(run) == "finished", said
+    assert said.count("stopping after this step") >= 1
+    assert "Traceback" not in said
+    assert outcome(run) == outcome(next(cluster.folder.glob("runs/*/*-whole")))
+
+
+def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -> None:
+    said = "slurm/stderr.txt"
+    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
+    until(lambda: (run / said).exists() and "loading" in (run / said).read_text())
+    cluster.run("scancel", "--signal=USR2", job)
+    until(lambda: has_ended(cluster, job))
+    assert cluster.job(job)["Restarts"] == "0"
+    assert cluster.job(job)["ExitCode"] == "140:0"
+    assert state(run) == "interrupted"
+    assert "no step was finished" in (run / said).read_text()
+
+
+def test_a_run_that_fails(cluster: Cluster) -> None:
+    lost = setting("optimizer.lr=1e30", "trainer.max_epochs=3")
+    done = cluster.dlrun(*RUN, *lost, "--slurm", "time=10", "--wait", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["status"] == "failed"
+    assert "try a smaller optimizer.lr" in done.stderr
+    job = re.findall(r"as job (\d+)", done.stderr)[0]
+    until(lambda: has_ended(cluster, job), 10)
+    assert (cluster.job(job)["JobState"], cluster.job(job)["ExitCode"]) == ("FAILED", "1:0")
+
+
+def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
+    waiting = cluster.start(*STEPPING, "--slurm", "time=10", "--wait")
+    queued = cluster.start(*RUN, "--slurm", "partition=closed", "--wait")
+    until(lambda: len([*cluster.folder.glob("runs/*/*Z-*/slurm/*_submitted.pkl")]) == 2)
+    by_state = {}
+    until(lambda: any(steps(run) for run in cluster.folder.glob("runs/*/*Z-*")))
+    for file in cluster.folder.glob("runs/*/*Z-*/slurm/*_submitted.pkl"):
+        by_state[state(file.parents[1])] = file.name.partition("_")[0]
+    cluster.run("scancel", *by_state.values())
+    _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == 143
+    assert "go on with: dlrun resume" in said and "error: terminated" in said
+    _, said = queued.communicate(timeout=60)
+    assert queued.returncode == 1
+    assert f"job {by_state['waiting']} is gone from SLURM's queue, its run is waiting" in said
+
+
+def test_srun_by_mistake_is_one_error(cluster: Cluster) -> None:
+    done = cluster.run("srun", "-n4", *DLRUN, *smoke(SINGLE))
+    assert done.returncode == 2
+    assert done.stderr.count("error: srun starts 4 of 4 processes on each node, but") == 1
+    done = cluster.run("srun", "-n2", *DLRUN, *RUN, "--slurm", "time=5")
+    assert done.returncode == 2
+    assert done.stderr.count("error: srun starts 2 of 2 processes on each node, each of") == 1
+    done = cluster.run("srun", "-n2", *DLRUN, *RUN, *setting("trainer.devices=4"))
+    assert done.returncode == 2 and "leave out trainer.devices" in done.stderr
+    assert not [*cluster.folder.glob("runs/*/*")]
+
+
+def test_two_ranks_are_one_run_however_they_start(cluster: Cluster) -> None:
+    shared = [*RUN, *setting("batch_size=50", "trainer.max_epochs=2")]
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    ways = {
+        "torchrun": cluster.run(
+            torchrun, "--nproc-per-node=2", "-m", "dlrun", *shared, "--name", "torchrun"
+        ),
+        "srun": cluster.run("srun", "-N1", "-n2", *DLRUN, *shared, "--name", "srun"),
+        "submitted": cluster.dlrun(
+            *shared, "--slurm", "time=10,tasks=2", "--wait", "--name", "submitted"
+        ),
+    }
+    for name, done in ways.items():
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert "by 2 processes, 25 rows of a batch each" in done.stderr
+    runs = {name: next(cluster.folder.glob(f"runs/*/*-{name}")) for name in ways}
+    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 3
+    assert outcome(runs["srun"]) == outcome(runs["torchrun"])
+    assert outcome(runs["submitted"]) == outcome(runs["torchrun"])
+
+
+def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:
+    around = {"SBATCH_PARTITION": "nowhere", "SLURM_MEM_PER_CPU": "999999"}
+    inside = ["env", *(f"{name}={value}" for name, value in around.items()), *DLRUN]
+    done = cluster.run(
+        "salloc", "-n2", "srun", "-n1", *inside, *RUN, "--slurm", "time=5,cpus=1", "--wait"
+    )
+    assert done.returncode == 0, done.stderr
+    (run,) = cluster.folder.glob("runs/*/*Z-*")
+    assert Run.open(run).config.world == 1
+
+
+def test_an_allocations_own_run(cluster: Cluster) -> None:
+    done = cluster.run("salloc", "-n3", "bash", "-c", " ".join([*DLRUN, *RUN]))
+    assert done.returncode == 0, done.stderr
+    done = cluster.run("srun", "-n1", *DLRUN, *smoke(SINGLE))
+    assert done.returncode == 0, done.stderr
+    assert "by 3" not in done.stderr
+    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 2
+
+
+def test_a_sweep_is_an_array(cluster: Cluster) -> None:
+    words = ["sweep", *RUN, "--seeds", "2"]
+    asked = ["--slurm", "partition=closed,parallel=2"]
+    done = cluster.dlrun(*words, "--name", "there", *asked)
+    assert done.returncode == 0, done.stderr
+    (job,) = re.findall(r"^jobs +(\d+)$", done.stdout, re.M)
+    runs = sorted(cluster.folder.glob("runs/*/*-there-?"))
+    assert [state(run) for run in runs] == ["waiting"] * 2
+    numbers = [(run / "slurm" / "job").read_text().strip() for run in runs]
+    assert numbers == [f"{job}_0", f"{job}_1"]
+    more = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5")  # all are queued
+    assert more.returncode == 0 and re.findall(r"^jobs +(\d+)$", more.stdout, re.M) == [job]
+    cluster.run("scancel", job)
+    done = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5,parallel=2", "--wait")
+    assert done.returncode == 0, done.stderr
+    here = cluster.dlrun(*words, "--name", "here", "--jobs", "2")
+    assert here.returncode == 0, here.stderr
+    others = sorted(cluster.folder.glob("runs/*/*-here-?"))
+    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 4
+    assert [outcome(run) for run in runs] == [outcome(run) for run in others]
+    assert done.stdout.splitlines()[:2] == here.stdout.splitlines()[:2]  # the table
+    tables = [
+        (cluster.folder / "runs" / "sweeps" / name / "table.csv").read_text()
+        for name in ("there", "here")
+    ]
+    assert tables[0].count("\n") == tables[1].count("\n")
+    last = cluster.dlrun("sweep", "--resume", "there", "--slurm", "time=5")  # nothing is missing
+    assert last.returncode == 0 and "table" in last.stdout
+
+
+def test_a_sweep_with_a_point_that_fails(cluster: Cluster) -> None:
+    done = cluster.dlrun(
+        "sweep", *RUN, *setting("trainer.max_epochs=2"), "--grid", "optimizer.lr=0.001,1e30",
+        "--slurm", "time=5", "--wait", "--json",
+    )  # fmt: skip
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert [point["state"] for point in said["points"]] == ["finished", "failed"]
+    assert "loss" in said["points"][1]["error"]
