@@ -21,11 +21,12 @@ TORCHRUN = "TORCHELASTIC_RUN_ID"
 NODES = (*RANKS, TORCHRUN, "MASTER_ADDR")  # any of them says which node of several this is
 
 
-def as_started(config: C) -> C:
+def as_started(config: C, *, whatever_it_says: bool = False) -> C:
     """The config with the devices and nodes that torchrun started this process for.
 
-    Raises ConfigError where the config asks for others, where the experiment runs in one process,
-    or where it asks for nodes and nobody started them.
+    Raises ConfigError where the config asks for others (unless `whatever_it_says`: those of a run
+    that is resumed), where the experiment runs in one process, or where it asks for nodes and
+    nobody started them.
     """
     world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
     if TORCHRUN not in os.environ or world < 2:
@@ -40,7 +41,8 @@ def as_started(config: C) -> C:
         raise ConfigError(started, "give each node as many")
     trainer = config.trainer
     nodes = world // here
-    if trainer.devices not in (1, "auto", here) or trainer.num_nodes not in (1, nodes):
+    fits = trainer.devices in (1, "auto", here) and trainer.num_nodes in (1, nodes)
+    if not (fits or whatever_it_says):
         raise ConfigError(
             f"trainer: {trainer.devices} devices on {counted(trainer.num_nodes, 'node')}, but "
             f"{started}, on {counted(nodes, 'node')}",
@@ -80,6 +82,8 @@ def alone(config: ExperimentConfig) -> Iterator[None]:
 
 
 def _is_shared(config: ExperimentConfig) -> bool:
+    if isinstance(config, NetworkConfig) and config.trainer.num_nodes > 1:
+        return True
     return config.world != 1 and max(_number("WORLD_SIZE"), _number("SLURM_NTASKS")) > 1
 
 

@@ -70,6 +70,7 @@ class Record(_Part):
     ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
+    processes: int | None = None  # that the result is of, together
     source: str | None = None
     steps: int | None = None  # finished: epochs, lambdas
     result_steps: int | None = None  # those that the result is of; while it is extended, fewer
