@@ -130,6 +130,25 @@ def test_of_several_processes_none_falls_back_in_the_middle(warnings: list[str])
     assert not warnings
 
 
+@pytest.mark.usefixtures("cuda_is_there")
+def test_of_several_processes_that_decide_apart_none_falls_back(warnings: list[str]) -> None:
+    def probe(device: str) -> None:
+        if device == "cuda":
+            raise RuntimeError("no kernel image for this device")
+
+    with pytest.raises(AcceleratorError, match="failed on cuda: no kernel") as caught:
+        run("auto", warnings, probe=probe, world=2, apart=True)
+    assert "one by one" in caught.value.hint
+    assert not warnings
+
+
+def test_processes_that_decide_apart_may_all_ask_for_the_cpu(warnings: list[str]) -> None:
+    assert run("cpu", warnings, world=2, apart=True)[0] == "cpu"
+    if accelerator.select("auto")[0] == "cpu":
+        assert run("auto", warnings, world=2, apart=True)[0] == "cpu"
+    assert not warnings
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_what_is_not_there_is_known_beforehand() -> None:
     accelerator.require("cpu")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -229,33 +228,6 @@ def test_weights_that_are_gone_come_back(forked: Dlrun, tmp_path: Path) -> None:
     weights.unlink()
     assert forked("resume", "latest").returncode == 0
     assert weights.read_bytes() == before
-
-
-def test_one_of_two_processes_that_dies_is_said(tmp_path: Path) -> None:
-    sets = "trainer.devices=2 trainer.strategy=ddp trainer.max_epochs=1000 batch_size=10".split()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dlrun", NAME, "--config", str(SMOKE)]
-        + [word for value in sets for word in ("--set", value)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=clean_environment() | {"OMP_NUM_THREADS": "1"},
-        start_new_session=True,
-    )
-    try:
-        assert process.stderr is not None
-        next(line for line in process.stderr if line.split()[1:2] == ["2/1000"])
-        children = subprocess.run(
-            ["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True
-        )
-        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-        said = process.communicate(timeout=60)[1]
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode != 0
-    assert "fault of dlrun" not in said, said
 
 
 def test_a_terminal_that_is_closed_loses_nothing(tmp_path: Path) -> None:

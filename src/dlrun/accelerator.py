@@ -51,8 +51,13 @@ def require(device: str) -> None:
 
 
 def check_processes(device: str, devices: object) -> None:
-    """Raises ConfigError where a CPU is asked for more processes than it has cores."""
+    """Raises ConfigError where a CPU is asked for more processes than it has cores.
+
+    How many torchrun starts is its user's choice.
+    """
     cores = os.cpu_count() or 1
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        return
     if isinstance(devices, int) and devices > cores and select(device)[0] == "cpu":
         raise ConfigError(
             f"trainer.devices: {devices} processes on a CPU with {cores} cores",
@@ -91,6 +96,7 @@ def run_on(
     run: Callable[[str], T],
     warn: Callable[[str], None],
     world: int | None = 1,
+    apart: bool = False,
 ) -> tuple[T, Report]:
     """Run on the requested device, or else from the start on the CPU.
 
@@ -102,6 +108,7 @@ def run_on(
         warn: takes the one warning that names the reason.
         world: processes that share the run. Of several none falls back in the middle, for the
             others would wait for it: the run ends.
+        apart: each of them comes here, so none falls back at all: the others might not.
     """
     device, reason = select(requested)
     if device != "cpu":
@@ -124,6 +131,11 @@ def run_on(
                         reason, "several processes cannot fall back in the middle of a run"
                     ) from error
     if reason is not None and (requested != "auto" or device != "cpu"):
+        if world != 1 and apart:
+            raise AcceleratorError(
+                reason,
+                "several processes cannot fall back one by one: --accelerator cpu is for all",
+            )
         if not fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT)
         warn(f"{reason}; running on the CPU")

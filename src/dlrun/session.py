@@ -41,6 +41,7 @@ class Results:
     more: dict[str, Any] = field(default_factory=dict)
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
+    processes: int = 1  # that did it together
 
 
 @dataclass

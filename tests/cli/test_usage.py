@@ -44,11 +44,6 @@ from tests.conftest import Dlrun
         (["imdb-dense", "--dry-run", "--runs-dir", "README.md"], "is not a folder"),
         (["imdb-dense", "--dry-run", "--name", "a/b"], "not a plain name"),
         (
-            ["imdb-dense", "--dry-run", "--set", "data.source=sample"]
-            + ["--set", "data.validation=1", "--set", "trainer.devices=2"],
-            "each needs a review",
-        ),
-        (
             ["imdb-dense", "--dry-run", "--accelerator", "cpu", "--set", "trainer.devices=5000"],
             "5000 processes on a CPU",
         ),

@@ -454,7 +454,6 @@ def test_more_held_out_than_there_are(tmp_path: Path, changes: dict[str, Any]) -
         ({"source": "keras", "archive": "tar"}, "tar: not a zip archive$"),
         ({"source": "keras", "word_index": "none"}, r"^data\.word_index: .*none: no such file$"),
         ({"source": "sample", "validation": 20}, "^data.validation: 20 .* held out of 20$"),
-        ({"source": "stanford", "validation": 2}, "^data.validation: 2 for 3 processes$"),
     ],
 )
 def test_what_is_wrong_is_known_before_a_run(
@@ -464,14 +463,14 @@ def test_what_is_wrong_is_known_before_a_run(
     (tmp_path / "tar").write_bytes(b"\x1f\x8b\x08")
     paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
     with pytest.raises(ConfigError, match=problem):
-        imdb.check(config(**changes | paths), 3)
+        imdb.check(config(**changes | paths))
 
 
 def test_what_can_be_read_passes_the_check(tmp_path: Path) -> None:
-    imdb.check(config(archive=archive_of(tmp_path)), None)
-    imdb.check(config(), 1)
-    imdb.check(config(source="sample", archive=tmp_path / "none", validation=19), 19)
-    imdb.check(config(**keras_files(tmp_path)), 1)
+    imdb.check(config(archive=archive_of(tmp_path)))
+    imdb.check(config())
+    imdb.check(config(source="sample", archive=tmp_path / "none", validation=19))
+    imdb.check(config(**keras_files(tmp_path)))
 
 
 def test_the_vocabulary_is_of_the_words_that_have_an_id(tmp_path: Path) -> None:

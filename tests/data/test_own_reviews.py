@@ -41,7 +41,7 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
-    imdb.check(checked, None)
+    imdb.check(checked)
     return imdb.load(checked, folder / "data", seed, Screen(quiet=True))
 
 

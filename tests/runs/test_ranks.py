@@ -8,6 +8,7 @@ from dlrun.errors import ConfigError
 from dlrun.runs import ranks
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
+from dlrun.runs.ranks import as_started, is_helper
 
 TWO = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 
@@ -111,3 +112,12 @@ def test_nodes_that_nobody_started_are_not_waited_for(monkeypatch: pytest.Monkey
         resolve("imdb-dense", nodes)
     started(monkeypatch, NODE_RANK="0")
     assert resolve("imdb-dense", nodes).world == 2
+    assert not is_helper(resolve("imdb-dense", nodes))
+    started(monkeypatch, NODE_RANK="1")
+    assert is_helper(resolve("imdb-dense", nodes))
+
+
+def test_a_run_that_is_resumed_takes_what_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = resolve("imdb-dense", Options(overrides=["trainer.devices=3"]))
+    started(monkeypatch, **TWO)
+    assert as_started(config, whatever_it_says=True).world == 4

@@ -1,6 +1,7 @@
 from itertools import chain
 
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 
@@ -36,6 +37,15 @@ def test_processes_share_the_batches() -> None:
     parts = [epoch(EpochBatches(8, 2, 0, rank=rank, world_size=2), 0) for rank in range(2)]
     assert [len(part) for part in parts] == [2, 2]
     assert sorted(chain(*parts[0], *parts[1])) == list(range(8))
+
+
+@pytest.mark.parametrize(("rows", "processes", "common"), [(9, 2, 2), (8, 2, 2), (1, 2, 0)])
+def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
+    part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
+    data = ArrayData(part, part, part, batch_size=4, seed=0, evaluated=2)
+    assert data.batches_of_all("valid", processes) == common
+    shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
+    assert min(map(len, shares)) == common
 
 
 def test_bags_are_rows_of_the_whole_matrix() -> None:

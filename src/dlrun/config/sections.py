@@ -75,6 +75,14 @@ class Trainer(Section):
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
 
+    @property
+    def world(self) -> int | None:
+        """Processes that share the work; None where the accelerator decides."""
+        if self.devices == "auto":
+            return None
+        devices = self.devices if isinstance(self.devices, int) else len(self.devices)
+        return devices * self.num_nodes
+
 
 # Whether predictions.csv is written; auto: unless the test set is very large.
 Predictions = Literal["auto"] | bool
@@ -91,10 +99,7 @@ class NetworkConfig(ExperimentConfig):
     @property
     def world(self) -> int | None:
         """Processes that share the work; None where the accelerator decides."""
-        devices = self.trainer.devices
-        if devices == "auto":
-            return None
-        return (devices if isinstance(devices, int) else len(devices)) * self.trainer.num_nodes
+        return self.trainer.world
 
 
 OWN = ("csv", "folder")  # sources that are the user's own data

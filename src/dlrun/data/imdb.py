@@ -73,10 +73,10 @@ class Reviews:
         return decode(ids, self.words)
 
 
-def check(config: ReviewsData, world: int | None) -> None:
+def check(config: ReviewsData) -> None:
     """What can be known before the reviews are read: files, their kind, how many are held out.
 
-    `world` is the number of processes that share them. Raises ConfigError.
+    Raises ConfigError.
     """
     if config.is_own:
         own.check(config)
@@ -89,11 +89,6 @@ def check(config: ReviewsData, world: int | None) -> None:
         check_local("data.word_index", config.word_index)
     if config.source == "sample" and config.validation >= config.sample_reviews:
         raise _too_many(config.validation, config.sample_reviews)
-    if world is not None and config.validation < world:
-        raise ConfigError(
-            f"data.validation: {config.validation:,} for {world} processes",
-            "each needs a review to validate on",
-        )
 
 
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:

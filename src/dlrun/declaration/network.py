@@ -120,7 +120,13 @@ class NetworkExperiment(Experiment[N]):
             origin=loaded.origin,
             test_rows=len(loaded.data.sets["test"]),
             reference=reference.model_dump() if reference else {},
-            more={"parameters": parameters, "epochs": config.trainer.max_epochs},
+            more={
+                "parameters": parameters,
+                "epochs": config.trainer.max_epochs,
+                "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
+                "batch_rows_each": config.batch_size // trained.processes,
+            },
+            processes=trained.processes,
         )
 
     def _predictions_wanted(

@@ -74,7 +74,7 @@ class ReviewsExperiment(NetworkExperiment[R]):
         from dlrun.data import imdb
 
         super().check(config, runs_dir)
-        imdb.check(config.data, config.world)
+        imdb.check(config.data)
 
     def dataset(self) -> "Dataset":
         """The reviews."""

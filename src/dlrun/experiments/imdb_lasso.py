@@ -119,7 +119,7 @@ class ImdbLasso(Experiment[Config]):
         """The data's files and the run to compare with are there."""
         from dlrun.data import imdb
 
-        imdb.check(config.data, config.world)
+        imdb.check(config.data)
         if config.accelerator not in ("auto", "cpu") and not config.fallback:
             raise _cpu_only(config)
         check_compared(config.compare_with, runs_dir)

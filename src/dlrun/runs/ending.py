@@ -79,14 +79,21 @@ def show(
     lines = [("data", record.data)]
     if why := not_compared(record):
         lines.append(("book", why))
-    used = results.accelerator.used
-    if used == "cpu":
-        used += f", {counted(record.threads or 1, 'thread')}"
-    lines.append(("time", f"{record.seconds.get('total', 0):.1f} s on {used}"))
+    lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{on_what(record)}"))
     lines += [("figure", str(folder / figure)) for figure in record.figures]
     lines.append(("run", str(folder)))
     for label, text in lines:
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+
+
+def on_what(record: Record) -> str:
+    """What a run computed on: ` on cpu, 2 processes of 1 thread`; empty where that is not known."""
+    if record.accelerator is None:
+        return ""
+    threads = counted(record.threads, "thread") if isinstance(record.threads, int) else ""
+    together = f"{record.processes} processes" if (record.processes or 1) > 1 else ""
+    how = " of ".join(filter(None, (together, threads)))
+    return " on " + ", ".join(filter(None, (record.accelerator.used, how)))
 
 
 def published(record: Record, *, ignoring_differences: bool = False) -> dict[str, dict[str, float]]:

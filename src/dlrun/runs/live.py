@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dlrun import disk, session, threads
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.validation import to_yaml
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, AnyExperiment
@@ -159,9 +159,10 @@ class Live:
         )
 
     def _threads(self) -> int:
-        return threads.chosen(
-            self.config.threads, self.experiment.most_threads, self.config.world or 1
-        )
+        config = self.config
+        nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+        here = (config.world or 1) // nodes
+        return threads.chosen(config.threads, self.experiment.most_threads, here)
 
     def _begin(self) -> None:
         """The record before anything is done: begun, with which config, code and packages."""
@@ -214,6 +215,7 @@ class Live:
             "reference": results.reference,
             "reference_differs": why_not_compared(self.experiment, self.config, results),
             "accelerator": Accelerator(**asdict(results.accelerator)),
+            "processes": results.processes,
             "files": self.session.files,
             "error": None,
             **results.more,

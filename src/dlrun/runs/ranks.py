@@ -42,17 +42,18 @@ class Started:
         return f"{self.by} starts {self.here} of {self.world} processes on each node"
 
 
-def as_started(config: C) -> C:
+def as_started(config: C, *, whatever_it_says: bool = False) -> C:
     """The config with the devices and nodes that torchrun or srun started this process for.
 
-    Raises ConfigError where the config asks for others, where the experiment runs in one process,
-    or where it asks for nodes and nobody started them.
+    Raises ConfigError where the config asks for others (unless `whatever_it_says`: those of a run
+    that is resumed), where the experiment runs in one process, or where it asks for nodes and
+    nobody started them.
     """
     started = several()
     if started is None:
         _check_nodes(config)
         return config
-    return shared_by(config, started)
+    return shared_by(config, started, whatever_it_says=whatever_it_says)
 
 
 def several() -> Started | None:
@@ -68,7 +69,7 @@ def several() -> Started | None:
     return started
 
 
-def shared_by(config: C, started: Started) -> C:
+def shared_by(config: C, started: Started, *, whatever_it_says: bool = False) -> C:
     """The config with the devices and nodes of the processes. Raises ConfigError."""
     if not isinstance(config, NetworkConfig):
         raise ConfigError(
@@ -76,10 +77,8 @@ def shared_by(config: C, started: Started) -> C:
             f"start it without {started.by}, or as one process",
         )
     trainer = config.trainer
-    if trainer.devices not in (1, "auto", started.here) or trainer.num_nodes not in (
-        1,
-        started.nodes,
-    ):
+    fits = trainer.devices in (1, "auto", started.here) and trainer.num_nodes in (1, started.nodes)
+    if not (fits or whatever_it_says):
         raise ConfigError(
             f"trainer: {trainer.devices} devices on {counted(trainer.num_nodes, 'node')}, but "
             f"{started}, on {counted(started.nodes, 'node')}",
@@ -167,6 +166,8 @@ def _meeting(started: Started) -> dict[str, str]:
 
 
 def _is_shared(config: ExperimentConfig) -> bool:
+    if isinstance(config, NetworkConfig) and config.trainer.num_nodes > 1:
+        return True
     return config.world != 1 and (_number("WORLD_SIZE") > 1 or _srun() is not None)
 
 

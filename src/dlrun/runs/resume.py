@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun import session
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
 from dlrun.config.text import Layer, merge, read_file, read_override
 from dlrun.config.validation import validate
 from dlrun.declaration import registry
@@ -22,6 +22,8 @@ from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import find_run
 from dlrun.store.folder import CONFIG, RunFolder
 from dlrun.store.record import FORMAT, Record, read_environment, read_record
+
+PROCESSES = {"trainer.devices", "trainer.num_nodes", "trainer.strategy"}
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:
@@ -67,7 +69,7 @@ def _prepare(
     experiment, config = registry.load(record.experiment), _config(path, record, overrides)
     loggers.check(config)
     if record.status != "waiting":  # has no numbers yet
-        _check_causes(record, path, screen, force=options.force)
+        _check_causes(record, config, folder, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
     if _is_complete(experiment, record, config) and there:
         extends = ""
@@ -86,8 +88,15 @@ def _again(record: Record, path: Path) -> str:
     return f"start anew with `dlrun {record.experiment} --config {path / CONFIG}`"
 
 
-def _check_causes(record: Record, path: Path, screen: Screen, *, force: bool) -> None:
-    """Raises DlrunError where what causes the numbers is not what it was when the run began."""
+def _check_causes(
+    record: Record, config: ExperimentConfig, folder: RunFolder, screen: Screen, *, force: bool
+) -> None:
+    """Raises DlrunError where what causes the numbers is not what it was when the run began.
+
+    The processes may be spread otherwise over nodes. Another number of them sums up a batch's
+    gradients in another order, which rounds otherwise.
+    """
+    path = folder.path
     begun = read_environment(path)
     others = [
         f"{name} {there} then, {here} now"
@@ -96,18 +105,24 @@ def _check_causes(record: Record, path: Path, screen: Screen, *, force: bool) ->
     ]
     if begun.code != environment.code_digest(registry.entry(record.experiment).package):
         others.insert(0, "another version of the code that computes")
+    if isinstance(config, NetworkConfig):
+        then, now = Trainer.model_validate(begun.config["trainer"]).world, config.world
+        if then != now:
+            others.insert(0, f"processes: {then or 'auto'} then, {now or 'auto'} now")
     if not others:
         return
     problem = f"{path}: the run would not go on to the same numbers: {'; '.join(others)}"
     if not force:
         raise DlrunError(problem, f"{_again(record, path)}, or go on all the same with --force")
-    screen.warn(problem)
+    if folder.writes:
+        screen.warn(problem)
 
 
 def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentConfig:
     """The run's own config with what may change; neither `--set` nor an editor may change more.
 
-    Raises DlrunError where a run like this cannot be resumed at all.
+    Of its processes see _check_causes. Raises DlrunError where a run like this cannot be resumed
+    at all.
     """
     experiment = registry.load(record.experiment)
     if not experiment.resumable:
@@ -119,9 +134,9 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     begun = read_environment(path).config
     layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
-    config = as_started(config)
+    config = as_started(config, whatever_it_says=True)
     may_change = experiment.may_change | HOW
-    changed = changed_keys(begun, config.model_dump(mode="json")) - may_change
+    changed = changed_keys(begun, config.model_dump(mode="json")) - may_change - PROCESSES
     if changed:
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "

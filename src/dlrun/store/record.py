@@ -102,6 +102,7 @@ class Record(Sealed):
     ended: str | None = None
     seed: int | None = None
     threads: Threads | None = None  # a resumed run keeps them, for they can change the bits
+    processes: int | None = None  # that the result is of, together
     source: str | None = None
     sweep: Membership | None = None
     steps: Count | None = None  # finished: epochs, lambdas

@@ -10,6 +10,7 @@ import torch
 from dlrun.models import tensor_file
 from dlrun.screen import Advance, place
 from dlrun.store.steps import Steps, require_finite
+from dlrun.training.data import ArrayData
 from dlrun.training.module import NetworkModule
 from dlrun.training.packages import pl
 
@@ -72,20 +73,47 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Move the bar; stop here if asked to, all processes at the same batch."""
         self._bar.to(len(self._steps.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
+        self._stop_together(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop here if asked to, where all processes come by: some have a batch more."""
+        if batch_idx < self._batches_of_all(trainer, "valid"):
+            self._stop_together(trainer)
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """As after a batch of the validation."""
+        if batch_idx < self._batches_of_all(trainer, "test"):
+            self._stop_together(trainer)
+
+    @staticmethod
+    def _batches_of_all(trainer: pl.Trainer, part: str) -> int:
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it untyped
+        assert isinstance(data, ArrayData)
+        return data.batches_of_all(part, trainer.world_size)
+
+    def _stop_together(self, trainer: pl.Trainer) -> None:
+        """Raise what any of the processes was asked, in all of them at the same batch."""
         asked = self._steps.stop.asked
         if trainer.world_size > 1:
             shared = torch.tensor(asked, device=trainer.strategy.root_device)
             asked = int(trainer.strategy.reduce(shared, reduce_op="max"))
         self._steps.stop.end_with(asked)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Stop here if asked to; of several processes each may have another number of batches."""
-        if trainer.world_size == 1:
-            self._steps.stop.after_step()
-
-    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """As after a batch of the validation."""
-        self.on_validation_batch_end(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch; its validation is done by now.

@@ -149,6 +149,12 @@ class ArrayData(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
         self.grouped, self.evaluated = grouped, evaluated or batch_size
         self.first_epoch = 0  # of a resumed run; Lightning counts from 0 again
+        # A process has no row of a validation or test set that is smaller than their number.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def batches_of_all(self, part: str, processes: int) -> int:
+        """How many batches of the validation ("valid") or test each process has; some one more."""
+        return math.ceil(len(self.sets[part]) // processes / self.evaluated)
 
     def fingerprint(self) -> str:
         """A hash of all the data."""

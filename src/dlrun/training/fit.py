@@ -1,7 +1,6 @@
 """Train a network on the accelerator that works, test it, keep its weights."""
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.accelerator import Report, check_batch, check_processes, run_on
-from dlrun.errors import ConfigError, DlrunError, first_line
+from dlrun.errors import ConfigError
 from dlrun.models import tensor_file
 from dlrun.screen import counted
 from dlrun.session import Session
@@ -27,15 +26,14 @@ from dlrun.training.packages import (
     pl,
 )
 from dlrun.training.tested import Tested
+from dlrun.training.together import DECIDED, each_decides, end_with_owner, ended, meet
 
 if TYPE_CHECKING:
     from dlrun.config.sections import NetworkConfig
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: no noise of batches does that
-LOST = r"(?i)\bgloo\b|connection (reset|closed)|broken pipe|by peer|watchdog"
 HUGE = 1e9  # where the first epoch has diverged already
-DECIDED = "DLRUN_DEVICE"  # tells the processes that help this one which device it chose
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,13 @@ class Trained:
     """What a fit ends with.
 
     metrics: the last epoch's and the test's. network: on the CPU. tested: the test's rows (see
-    Tested.finish), where they were asked for.
+    Tested.finish), where they were asked for. processes: that shared each batch.
     """
 
     metrics: dict[str, float]
     network: nn.Module
     tested: NDArray[np.float64] | None
+    processes: int
 
 
 class Fit:
@@ -83,6 +82,7 @@ class Fit:
             self._fingerprint = self._data.fingerprint()
         decided = os.environ.get(DECIDED)
         if decided and not self._session.folder.writes:  # a helper does as its owner decided
+            end_with_owner()
             return self._attempt(decided), Report(self._config.accelerator, decided, None)
         return run_on(
             self._config.accelerator,
@@ -91,6 +91,7 @@ class Fit:
             run=self._attempt,
             warn=self._session.screen.warn,
             world=self._config.world,
+            apart=each_decides(self._config.trainer.num_nodes),
         )
 
     def _probe(self, device: str) -> None:
@@ -142,44 +143,40 @@ class Fit:
             self._check_share(trainer)
             together = ""
             if (world := trainer.world_size) > 1:
-                together = (
-                    f" by {world} processes, {config.batch_size // world} rows of a batch each"
-                )
+                share = config.batch_size // world
+                together = f" by {world} processes, batches of {world} x {share} rows"
             session.screen.note(f"training {left} on {device}{together}{after}")
             try:
+                meet(trainer, session.stop)
                 with session.phase("fit"):
                     if done < epochs:
                         trainer.fit(module, datamodule=self._data)
                 with session.phase("test"):
                     trainer.test(module, datamodule=self._data, verbose=False)
+                    metrics = module.test_metrics.finish()
+                    own = trainer.strategy.root_device
+                    tested = module.tested.finish(own) if module.tested else None
             except Exception as error:
-                _end_helpers(trainer)
-                if trainer.world_size > 1 and re.search(LOST, str(error)):
-                    raise DlrunError(
-                        f"a process of the {trainer.world_size} that train together has ended",
-                        f"what it said stands above; to the others it is: {first_line(error)}",
-                    ) from error
+                if lost := ended(trainer, error, owner=session.folder.writes):
+                    raise lost from error
                 raise
-        metrics = module.test_metrics.finish()
         require_finite(metrics, "test")
-        tested = module.tested.finish(trainer.strategy.root_device) if module.tested else None
         if problem := diverged([row["train_loss"] for row in steps.rows]):
             session.screen.warn(problem)
         network = module.network.cpu()
         session.keep(WEIGHTS, tensor_file.serialized(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
-        return Trained(last | metrics, network, tested)
+        return Trained(last | metrics, network, tested, trainer.world_size)
 
     def _check_share(self, trainer: pl.Trainer) -> None:
-        """Raises ConfigError where the processes cannot share a batch, or a part of the data."""
+        """Raises ConfigError where the processes cannot share a batch, or the training data."""
         check_batch(self._config.batch_size, trainer.world_size)
-        for part, rows in self._data.sets.items():
-            if len(rows) < trainer.world_size:
-                raise ConfigError(
-                    f"{counted(len(rows), 'row')} of {part} data for "
-                    f"{trainer.world_size} processes",
-                    "fewer trainer.devices, or more rows",
-                )
+        rows = len(self._data.sets["train"])
+        if rows < trainer.world_size:
+            raise ConfigError(
+                f"{counted(rows, 'row')} of training data for {trainer.world_size} processes",
+                "fewer trainer.devices, or more rows",
+            )
 
 
 def diverged(losses: Sequence[float]) -> str | None:
@@ -198,12 +195,6 @@ def make_trainer(
 ) -> pl.Trainer:
     """A quiet Trainer. Raises ConfigError where Lightning refuses the config's values."""
     section = config.trainer
-    cores = os.cpu_count() or 1
-    if device == "cpu" and isinstance(section.devices, int) and section.devices > cores:
-        raise ConfigError(
-            f"trainer.devices: {section.devices} processes on a CPU with {cores} cores",
-            "on the CPU every device is a process of its own",
-        )
     # srun started the processes; a requeue is ours.
     srun = "SLURM_NTASKS" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ
     try:
@@ -226,11 +217,3 @@ def make_trainer(
         )
     except (MisconfigurationException, ValueError, RuntimeError) as error:
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
-
-
-def _end_helpers(trainer: pl.Trainer) -> None:
-    """End the processes that would wait for this one; a stop that is asked for ends them itself."""
-    launcher = trainer.strategy.launcher
-    if isinstance(launcher, pl.strategies.launchers._SubprocessScriptLauncher):
-        for process in launcher.procs:
-            process.kill()

@@ -43,19 +43,23 @@ class StageMetrics(nn.Module):
         self._batches.append((loss.detach(), predicted.detach(), targets))
 
     def finish(self) -> dict[str, float]:
-        """The metrics over all batches and processes; begins anew."""
-        losses, predicted, targets = zip(*self._batches, strict=True)
-        sizes = torch.tensor(
-            [len(target) for target in targets], device=losses[0].device, dtype=torch.float
-        )
-        self.loss_sum.update(torch.stack(losses).float() @ sizes)
-        self.rows.update(sizes.sum())
+        """The metrics over all batches and processes; begins anew.
+
+        One of several processes may have no batch: it adds nothing to their sums.
+        """
+        if self._batches:
+            losses, predicted, targets = zip(*self._batches, strict=True)
+            sizes = torch.tensor(
+                [len(target) for target in targets], device=losses[0].device, dtype=torch.float
+            )
+            self.loss_sum.update(torch.stack(losses).float() @ sizes)
+            self.rows.update(sizes.sum())
+            for metric in self.metrics.values():
+                metric.update(torch.cat(predicted), torch.cat(targets))  # type: ignore[operator]
         values = {f"{self.stage}_loss": float(self.loss_sum.compute() / self.rows.compute())}
-        self.loss_sum.reset()
-        self.rows.reset()
         for name, metric in self.metrics.items():
-            metric.update(torch.cat(predicted), torch.cat(targets))  # type: ignore[operator]
             values[f"{self.stage}_{name}"] = float(metric.compute())  # type: ignore[operator]
+        for metric in (self.loss_sum, self.rows, *self.metrics.values()):
             metric.reset()  # type: ignore[operator]
         self._batches.clear()
         return values

@@ -96,12 +96,8 @@ def _rest(run: Run) -> Iterator[tuple[str, str]]:
     if why := ending.not_compared(record):
         yield "book", why
     if record.seconds:
-        on = f" on {record.accelerator.used}" if record.accelerator else ""
-        threads = (
-            f", {counted(record.threads, 'thread')}" if isinstance(record.threads, int) else ""
-        )
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
-        yield "time", f"{parts}{on}{threads}"
+        yield "time", f"{parts}{ending.on_what(record)}"
     more = environment.model_extra or {}
     versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
     known = {name: one for name, one in (versions | environment.packages).items() if one}
