@@ -93,7 +93,7 @@ def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
         ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: there is no --halving"),
         (["--resume", "none"], "'none': no such sweep"),
         (["--resume", "s", "--seeds", "2"], "it takes no --seeds"),
-        ([QUICK, "--seeds", "2", "--name", "a/b"], "not a file name"),
+        ([QUICK, "--seeds", "2", "--name", "a/b"], "not a plain name"),
         ([QUICK, "--seeds", "2", "--jobs", "0"], "--jobs"),
         (["no-such", "--seeds", "2"], "no experiment 'no-such'"),
     ],

@@ -49,16 +49,8 @@ if TYPE_CHECKING:
     from dlrun.models.lasso import PathSolver, Solution, Split
     from dlrun.models.lasso_file import Chosen
 
-COLUMNS = [
-    "lambda",
-    "train_accuracy",
-    "valid_accuracy",
-    "test_accuracy",
-    "nonzero",
-    "objective",
-    "seconds",
-    "duality_gap",
-]
+COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
+COLUMNS += ["seconds", "duality_gap"]
 APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel

@@ -109,13 +109,12 @@ def published(record: Record, *, ignoring_differences: bool = False) -> dict[str
 
 
 def not_compared(record: Record) -> str | None:
-    """Why the published figures are not beside a run's metrics, and the accuracies among them."""
+    """Why the published figures are not beside a run's metrics, and the book's accuracy."""
     editions = published(record, ignoring_differences=True)
     if not (record.reference_differs and editions):
         return None
-    said = {edition: values.get(ACCURACY) for edition, values in editions.items()}
-    accuracies = [f"{edition} {number(value)}" for edition, value in said.items() if value]
-    theirs = f" ({ACCURACY}: {', '.join(accuracies)})" if accuracies else ""
+    accuracy = editions.get("book", {}).get(ACCURACY)
+    theirs = f" (its {ACCURACY} {number(accuracy)})" if accuracy else ""
     return f"not compared{theirs}: {record.reference_differs}"
 
 

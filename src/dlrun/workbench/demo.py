@@ -48,7 +48,7 @@ def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> 
     screen.show(
         "\nResults on generated data show that everything works; they say nothing about the "
         "book's.\nThe experiments' own commands run on the real data (`dlrun --help`). Now try\n"
-        '  dlrun runs list\n  dlrun report\n  dlrun predict imdb-lstm/latest "What a film!"'
+        f"  dlrun runs list\n  dlrun report\n  dlrun runs show {runs[-1].name}"
     )
     return 1 if skipped else 0
 
