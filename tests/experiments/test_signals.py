@@ -31,6 +31,7 @@ def test_stopped_run(tmp_path: Path, experiment: str, number: signal.Signals, co
     assert all(len(line.split(",")) == len(lines[0].split(",")) for line in lines)
 
 
+@pytest.mark.slow
 def test_says_that_it_will_stop(tmp_path: Path) -> None:
     name = NETWORKS[0]
     slow = setting("trainer.max_epochs=100", "batch_size=400")  # each batch takes a while

@@ -87,6 +87,7 @@ def test_everything_killed_goes_on_to_the_same_bits(forked: Dlrun, tmp_path: Pat
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_two_at_one_sweep(tmp_path: Path, forked: Dlrun) -> None:
     sweep = start(tmp_path, *LONG, *ENDLESS)
     wait_until((tmp_path / "runs/sweeps/s/sweep.json").exists, sweep)

@@ -140,7 +140,8 @@ def beside_it(record: Record) -> dict[str, dict[str, Any]]:
 
 def interval(ends: tuple[float, float]) -> str:
     """An interval as it is shown."""
-    return f"{ends[0]:.4f}-{ends[1]:.4f}"
+    between = "-" if ends[0] >= 0 else " to "  # of a mean over two seeds it may be wide
+    return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
 
 
 def number(value: Any) -> str:
