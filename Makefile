@@ -13,7 +13,12 @@ help: ## list the targets
 	@printf '  %-18s one experiment at its full size (real data, downloaded on first use)\n' $(EXPERIMENTS)
 
 $(VENV)/.installed: pyproject.toml
+	@echo "installing into $(VENV): some minutes"
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[offline]'
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[offline,export,tensorboard,mlflow,slurm,dev]'
 	@touch $@
 
@@ -23,25 +28,25 @@ install: $(VENV)/.installed ## create .venv and install dlrun with everything it
 demo: $(VENV)/.installed ## run every experiment on generated or shipped data (under 3 minutes)
 	$(BIN)/dlrun demo $(ARGS)
 
-test: $(VENV)/.installed ## the tests that need no data (about 4 minutes)
+test: $(VENV)/.tools ## the tests that need no data (about 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm" $(ARGS)
 
-test-slow: $(VENV)/.installed ## the examples, plugins, several processes, a share of torture
+test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)
 
-test-real: $(VENV)/.installed ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
+test-real: $(VENV)/.tools ## the tests on the real reviews and photographs that DLRUN_TEST_DATA names
 	$(BIN)/python -m pytest -m realdata $(ARGS)
 
-test-browser: $(VENV)/.installed ## the report's page in headless Chromium, where the program chromium is
+test-browser: $(VENV)/.tools ## the report's page in headless Chromium, where the program chromium is
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser $(ARGS)
 
-test-slurm: $(VENV)/.installed ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
+test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slurm-wlm and munge
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
-torture: $(VENV)/.installed ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
+torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)
 
-check: $(VENV)/.installed ## format, lint, import rules, and types on every system
+check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
@@ -49,11 +54,11 @@ check: $(VENV)/.installed ## format, lint, import rules, and types on every syst
 	$(BIN)/mypy --platform darwin
 	$(BIN)/mypy --platform win32
 
-format: $(VENV)/.installed ## format the code and mend what lint can mend
+format: $(VENV)/.tools ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-audit: $(VENV)/.installed ## ask the package index for known vulnerabilities of what is installed
+audit: $(VENV)/.tools ## ask the package index for known vulnerabilities of what is installed
 	$(BIN)/python -m pip install --quiet pip-audit
 	$(BIN)/pip-audit --skip-editable $(ARGS)
 
