@@ -36,9 +36,9 @@ class Whole:
 
 
 def outcome(folder: Path) -> dict[str, Any]:
-    """All that a run found, and the bytes of its files, times aside."""
+    """All that a run found, and the bytes of its files, times aside; the figure names the run."""
     results = json.loads((folder / "results.json").read_text())
-    names = ("predictions.csv", "thumbnails.npz", "contact_sheet.png", "summary.txt")
+    names = ("predictions.csv", "thumbnails.npz", "summary.txt")
     with (folder / "metrics.csv").open(newline="") as stream:
         metrics = [{**row, "seconds": ""} for row in csv.DictReader(stream)]
     kept = ("predictions", "errors", "metrics", "files", "figures", "steps", "status")
