@@ -177,7 +177,7 @@ def test_two_ranks_are_one_run_however_they_start(cluster: Cluster) -> None:
     }
     for name, done in ways.items():
         assert done.returncode == 0, f"{name}: {done.stderr}"
-        assert "by 2 processes, 25 rows of a batch each" in done.stderr
+        assert "by 2 processes, batches of 2 x 25 rows" in done.stderr
     runs = {name: next(cluster.folder.glob(f"runs/*/*-{name}")) for name in ways}
     assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 3
     assert outcome(runs["srun"]) == outcome(runs["torchrun"])
