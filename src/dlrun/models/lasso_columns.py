@@ -142,28 +142,6 @@ def _column_sum(starts: Any, indices: Any, blocks: int, values: Any, j: int) -> 
 
 
 @jit
-def _slope(starts: Any, indices: Any, blocks: int, pairs: Any, j: int) -> float:
-    a = b = c = d = e = f = g = h = 0.0
-    for block in range(blocks):
-        at, first = j * blocks + block, np.uint64(block * BLOCK)
-        rows = indices[starts[at] : starts[at + 1]]
-        whole = rows.size // 8
-        for eight in range(whole):
-            k = 8 * eight
-            a += pairs[first + rows[k], 0]
-            b += pairs[first + rows[k + 1], 0]
-            c += pairs[first + rows[k + 2], 0]
-            d += pairs[first + rows[k + 3], 0]
-            e += pairs[first + rows[k + 4], 0]
-            f += pairs[first + rows[k + 5], 0]
-            g += pairs[first + rows[k + 6], 0]
-            h += pairs[first + rows[k + 7], 0]
-        for k in range(8 * whole, rows.size):
-            a += pairs[first + rows[k], 0]
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
-
-
-@jit
 def _move(starts: Any, indices: Any, blocks: int, j: int, step: Any, pairs: Any) -> None:
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
     for block in range(blocks):
@@ -213,6 +191,7 @@ def _sweep(
     beta: Any,
     pairs: Any,
 ) -> None:
+    residual = pairs[:, 0]
     for q in range(columns.size):
         j = columns[q]
         old = beta[j]
@@ -220,7 +199,7 @@ def _sweep(
             continue
         new = 0.0  # right for an empty column
         if curvature[q] > 0.0:
-            slope = _slope(starts, indices, blocks, pairs, j)
+            slope = _column_sum(starts, indices, blocks, residual, j)
             new = _soft(curvature[q] * old - slope, penalty) / curvature[q]
         if new != old:
             beta[j] = new
