@@ -203,8 +203,10 @@ def _note_typos(labels: NDArray[np.int64], names: Sequence[str], odd: Oddities) 
     """Note a class that has a row or two, and a name like a larger one's."""
     counts = np.bincount(labels, minlength=len(names))
     for number, name in enumerate(names):
+        if counts[number] > 2:
+            continue
         larger = [names[other] for other in np.flatnonzero(counts > 10 * counts[number]).tolist()]
         alike = {one.lower(): one for one in larger}
-        if counts[number] <= 2 and (near := get_close_matches(name.lower(), alike, 1)):
+        if near := get_close_matches(name.lower(), alike, 1):
             meant = f"only {counts[number]} of {len(labels):,}: is it {alike[near[0]]!r}?"
             odd.add(meant, f"class {name!r}")
