@@ -1,11 +1,11 @@
 """The texts of a folder with a sub-folder for each class, one text in each file."""
 
-import codecs
 from collections.abc import Iterator
 from pathlib import Path
 
 from dlrun.data.oddities import Oddities
 from dlrun.data.own_folder import files_by_class, state
+from dlrun.data.texts import NoTextError, decoded
 from dlrun.disk import open_regular
 from dlrun.errors import DataError
 
@@ -48,14 +48,9 @@ class FolderTexts:
             raise DataError(f"{file}: {error.strerror}") from None
         if len(raw) > LONGEST_FILE:
             raise DataError(f"{file}: a text of more than {LONGEST_FILE:,} bytes: refused")
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return raw.decode("utf-16", "replace")
-        if b"\0" in raw:
+        latin1 = "not UTF-8: read as Latin-1"
+        try:
+            return decoded(raw, lambda line: self._odd.add(latin1, f"{file}:{line}"))
+        except NoTextError:
             self._odd.add("no text, for it holds a zero byte: left out", file)
             return None
-        try:
-            return raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = raw.count(b"\n", 0, error.start) + 1
-            self._odd.add("not UTF-8: read as Latin-1", f"{file}:{line}")
-            return raw.decode("cp1252", "replace")

@@ -1,7 +1,7 @@
 """Texts from files and streams, in whatever encoding they are, one after the other."""
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,10 +19,10 @@ class NoTextError(DataError):
     """Bytes that are no text."""
 
 
-def decoded(raw: bytes) -> str:
+def decoded(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) -> str:
     """UTF-8, with or without its mark, UTF-16 with it, or else Latin-1 as Windows means it.
 
-    Raises NoTextError for what is no text.
+    `on_latin1` is told the first line that is not UTF-8. Raises NoTextError for what is no text.
     """
     if raw.startswith(UTF16):
         return raw.decode("utf-16", "replace")
@@ -30,7 +30,8 @@ def decoded(raw: bytes) -> str:
         raise NoTextError("not a text: it holds a zero byte")
     try:
         return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        on_latin1(raw.count(b"\n", 0, error.start) + 1)
         return raw.decode("cp1252", "replace")
 
 
