@@ -17,6 +17,7 @@ NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, Net
 
 Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
+Done = Callable[[str], Path]
 
 
 @pytest.fixture
@@ -51,6 +52,21 @@ def forked(tmp_path: Path) -> Dlrun:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished tiny run of an experiment, done once: to be copied, not changed."""
+    from tests.experiments.use import finished
+
+    known: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in known:
+            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
+        return known[name]
+
+    return of
 
 
 def smoke(name: str) -> list[str]:

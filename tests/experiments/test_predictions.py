@@ -4,7 +4,6 @@ import base64
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +12,11 @@ from PIL import Image
 
 from dlrun.runs.run import Run
 from tests import harness
-from tests.conftest import NAMES, setting, smoke
+from tests.conftest import NAMES, Done, setting, smoke
 from tests.experiments.use import finished, reader
 
 pytestmark = pytest.mark.slow
 CLASSIFY = [name for name in NAMES if name != "classify-images"]  # it has a table of its own
-Done = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished tiny run of an experiment, done once."""
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
 
 
 def table(run: Run) -> list[dict[str, str]]:

@@ -1,7 +1,6 @@
 """A run that is done is used afterwards: opened, drawn, asked for its network, extended."""
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,8 @@ import torch
 from dlrun.errors import ConfigError, DataError
 from dlrun.runs.run import Run
 from tests import harness
-from tests.conftest import NAMES, NETWORKS, setting, smoke
-from tests.experiments.use import accuracy_again, finished, flip, moved, reader, results, rows
-
-Done = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished tiny run of an experiment, done once: to be copied, not changed."""
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
+from tests.conftest import NAMES, NETWORKS, Done, setting
+from tests.experiments.use import accuracy_again, flip, moved, reader, results, rows
 
 
 @pytest.mark.parametrize("name", NAMES)

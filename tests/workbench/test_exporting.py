@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,11 @@ import torch
 from dlrun.data.text import START, Ragged, split_words
 from dlrun.runs.run import Run
 from tests import harness
-from tests.conftest import NAMES, ROOT, smoke
-from tests.experiments.use import finished, flip, moved
+from tests.conftest import NAMES, ROOT, Done
+from tests.experiments.use import flip, moved
 
 REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
 WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
-Done = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished tiny run, done once: to be copied, not changed."""
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
 
 
 def exported(folder: Path, run: Path, format_: str) -> Path:

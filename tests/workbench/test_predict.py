@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,11 @@ from PIL import Image
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.run import Run
 from tests import harness
-from tests.conftest import clean_environment, setting, smoke
+from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved
 
 pytestmark = pytest.mark.slow
 TEXTS = ["imdb-dense", "imdb-lasso", "imdb-lstm"]
-Done = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
 
 
 def review(run: Run) -> str:

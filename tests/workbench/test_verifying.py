@@ -6,31 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests import harness
-from tests.conftest import NAMES, Dlrun, clean_environment, setting, smoke
-from tests.experiments.use import finished, flip, moved
+from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke
+from tests.experiments.use import flip, moved
 
 NAME = "imdb-dense"
-Done = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished tiny run, done once: to be copied, not changed."""
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
 
 
 @pytest.mark.slow
