@@ -3,6 +3,7 @@
 import json
 import pickletools
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -149,6 +150,21 @@ def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     _, said = queued.communicate(timeout=60)
     assert queued.returncode == 1
     assert f"job {by_state['waiting']} is gone from SLURM's queue, its run is waiting" in said
+
+
+@pytest.mark.parametrize("words", [RUN, ["sweep", NAME, *RUN[1:], "--seeds", "1"]])
+def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[str]) -> None:
+    waiting = cluster.start(*words, "--slurm", "partition=closed", "--wait")
+    until(lambda: [*cluster.folder.glob("runs/*/*Z-*/slurm/job")])
+    time.sleep(1)  # until it waits
+    waiting.send_signal(signal.SIGINT)
+    _, said = waiting.communicate(timeout=60)
+    (file,) = cluster.folder.glob("runs/*/*Z-*/slurm/job")
+    job = file.read_text().strip()
+    assert waiting.returncode == 130
+    assert f"`scancel {job.partition('_')[0]}` ends" in said and "error: interrupted" in said
+    assert cluster.job(job)["JobState"] == "PENDING"
+    cluster.run("scancel", job.partition("_")[0])
 
 
 def test_srun_by_mistake_is_one_error(cluster: Cluster) -> None:

@@ -30,9 +30,9 @@ def wait_for(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
             time.sleep(TICK)
             for one in shown:
                 one.show()
-    except KeyboardInterrupt:
+    except Interrupted:
         screen.note(f"job {job} goes on; `scancel {job}` ends it")
-        raise Interrupted from None
+        raise
     for one in shown:
         one.show()
     if as_json:

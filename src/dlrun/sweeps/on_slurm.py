@@ -135,9 +135,9 @@ def wait(planned: Planned, watched: dict[int, Watched], screen: Screen) -> Done:
                         del waiting[number]
                         shown.ended(points[number], *_outcome(planned, points[number], done))
                 time.sleep(TICK if waiting else 0)
-        except KeyboardInterrupt:
+        except Interrupted:
             screen.note(f"the jobs go on; `scancel {_spelled(watched)}` ends them")
-            raise Interrupted from None
+            raise
     done.runs = reached.runs_of(planned)
     return done
 
