@@ -122,6 +122,28 @@ def test_predicts_its_own_test_set_row_for_row(
         assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
 
 
+def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
+    """Both accuracies are the book's; the photographs are classified, by whichever network."""
+    (tmp_path / "data" / "imdb").mkdir(parents=True)
+    (tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz").symlink_to(real_data / "aclImdb_v1.tar.gz")
+    (tmp_path / "data" / "book_images").symlink_to(real_data / "book_images")
+    names = ["imdb-dense", "imdb-lasso", "classify-images"]
+    done = dlrun("reproduce", *names, "--json", "--accelerator", "cpu", timeout=1200)
+    assert done.returncode == 0, done.stderr
+    found = {
+        (one["experiment"], row["metric"]): row
+        for one in json.loads(done.stdout)["experiments"]
+        for row in one["rows"]
+    }
+    for experiment in ("imdb-dense", "imdb-lasso"):
+        row = found[experiment, "test_accuracy"]
+        assert row["verdict"]["book"] == "within" and row["n"] == 3
+    photographs = found["classify-images", "first labels as the book's"]
+    assert (photographs["book"], photographs["notebook"]) == (6, 4)
+    assert photographs["values"][0] >= 3
+    assert "flamingo" in photographs["labels"]["Flamingo.jpg"]["here"]
+
+
 def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:
     """Label and probability of each photograph's three ranks."""
     done = dlrun(*smoke("classify-images"), real_data / "book_images", *options)

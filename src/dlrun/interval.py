@@ -28,11 +28,23 @@ def of_mean(values: Sequence[float]) -> tuple[float, float] | None:
 
     None for fewer than two values: one does not say how far others would lie from it.
     """
-    n = len(values)
-    if n < 2:
+    return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
+
+
+def of_next(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval in which one more such value lies with 95 % (the prediction interval).
+
+    Wider than the mean's, for a single value varies by itself. None for fewer than two values.
+    """
+    return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
+
+
+def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:
+    """The mean, more and less so many sample standard deviations times Student's quantile."""
+    if len(values) < 2:
         return None
     from scipy.special import stdtrit  # slow
 
-    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) * deviations
     mean = statistics.fmean(values)
     return mean - half, mean + half

@@ -25,6 +25,7 @@ from dlrun.cli import (
     new,
     predict,
     report,
+    reproduce,
     resume,
     runs,
     sweep,
@@ -41,6 +42,7 @@ EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
     "resume": resume.resume,
     "sweep": sweep.sweep,
+    "reproduce": reproduce.reproduce,
     "verify": verify.verify,
     "report": report.report,
     "predict": predict.predict,

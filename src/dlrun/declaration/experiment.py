@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DlrunError
+from dlrun.screen import Screen
 from dlrun.session import Results, Session
 from dlrun.store.stored import StoredRun
 
@@ -46,6 +47,7 @@ class Experiment(ABC, Generic[C]):
     most_threads: beyond which more made it no faster, where that was measured.
     alone: values with which a run needs nothing but its data: what stands beside its numbers is
         left out, and none of them is another.
+    by_chance: whether the seed changes its numbers.
     """
 
     name: ClassVar[str]
@@ -56,6 +58,7 @@ class Experiment(ABC, Generic[C]):
     compared_by: ClassVar[tuple[str, ...]] = ()
     most_threads: ClassVar[int | None] = None
     alone: ClassVar[Mapping[str, Any]] = {}
+    by_chance: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, config: C, session: Session) -> Results:
@@ -67,6 +70,16 @@ class Experiment(ABC, Generic[C]):
     def dataset(self) -> "Dataset | None":
         """The data that it needs, for `dlrun data`; None where it needs none that have a name."""
         return None
+
+    def ready_for_lab(self, config: C, data_dir: Path, screen: Screen) -> Mapping[str, Any]:
+        """Obtain what the published numbers are of.
+
+        Returns what of the shipped config must be else for them, by dotted keys; a path as
+        `data_dir` says it. Raises DlrunError with the reason where something cannot be had.
+        """
+        if (dataset := self.dataset()) is not None:
+            dataset.load(config, data_dir, screen)
+        return {}
 
     def total_steps(self, config: C) -> int | None:
         """How many steps (epochs, lambdas) the config asks for; None where it does not say."""

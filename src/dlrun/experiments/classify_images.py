@@ -1,25 +1,22 @@
 """Photographs classified by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
 
 import io
-import itertools
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
-from rich.table import Table
-from rich.text import Text
 
 from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath
-from dlrun.data.predictions import PREDICTIONS, Labelled, Prediction
+from dlrun.data.predictions import PREDICTIONS, Prediction
 from dlrun.declaration.experiment import Argument, Experiment
+from dlrun.declaration.labels_shown import SHOWN, labels_shown
 from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.errors import ConfigError, DataError
-from dlrun.screen import counted, printable
+from dlrun.screen import Screen, counted, printable
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import StoredRun
 
@@ -33,11 +30,9 @@ if TYPE_CHECKING:
     from dlrun.models.pretrained import Pretrained
 
 SHEET_LIMIT = 24  # photographs on the contact sheet
-SHOWN = 24  # photographs on the screen, and files that cannot be read
 NAMES_LIMIT = 150_000  # bytes of all arguments; a config may have 256 KiB
 SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
-
-Published = dict[str, dict[str, float]]
+PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 
 
 class Model(Section):
@@ -77,7 +72,7 @@ class Config(ExperimentConfig):
     reference: Reference
 
     @property
-    def published(self) -> Published:
+    def published(self) -> dict[str, dict[str, float]]:
         """The book's labels for each photograph, where they are of this model."""
         return self.reference.book if self.model.name == self.reference.model else {}
 
@@ -87,6 +82,8 @@ class ClassifyImages(Experiment[Config]):
 
     name = "classify-images"
     schema = Config
+    compared_by = ("model.name",)
+    by_chance = False
     argument = Argument(
         "images",
         "IMAGE_OR_FOLDER",
@@ -104,6 +101,25 @@ class ClassifyImages(Experiment[Config]):
             )
         _files(config)
         pretrained.check(config.model)
+
+    def ready_for_lab(self, config: Config, data_dir: Path, screen: Screen) -> dict[str, Any]:
+        """The lab's photographs and network; the bundled network where that cannot be had."""
+        from dlrun.models import names, pretrained
+
+        folder = data_dir / PHOTOGRAPHS
+        if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
+            raise DataError(f"{folder}: the lab's photographs {', '.join(missing)} are not there")
+        settings = {"images": [str(folder)], "transform.squash": True}
+        try:
+            _obtain(config, screen)
+        except DataError as error:
+            try:
+                pretrained.check(config.model.model_copy(update={"name": names.BUNDLED}))
+            except ConfigError:  # it is not installed
+                raise error from None
+            screen.warn(f"{self.name}: {error.message}: {names.BUNDLED} instead")
+            settings["model.name"] = names.BUNDLED
+        return settings
 
     def suggested(self, key: str) -> list[str]:
         """The models' names."""
@@ -165,7 +181,7 @@ class ClassifyImages(Experiment[Config]):
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
             origin=Origin(origin),
-            reference=config.reference.model_dump() if config.published else {},
+            reference=config.reference.model_dump(),
             more={
                 "model": config.model.name,
                 "parameters": parameters,
@@ -175,7 +191,7 @@ class ClassifyImages(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*_shown(predictions, config.published)],
+            shown=[*labels_shown(predictions, config.published)],
             exit_code=1 if errors else 0,
         )
 
@@ -240,6 +256,14 @@ class ClassifyImages(Experiment[Config]):
 
 
 def _load(config: Config, session: Session) -> "Pretrained":
+    from dlrun.models import pretrained
+
+    _obtain(config, session.screen)
+    return pretrained.load(config.model)
+
+
+def _obtain(config: Config, screen: Screen) -> None:
+    """Have the weights where torchvision looks for them. Raises DataError."""
     from dlrun.data.weights import obtain_weights
     from dlrun.models import names, pretrained
 
@@ -248,8 +272,7 @@ def _load(config: Config, session: Session) -> "Pretrained":
             f"`--set model.name={names.BUNDLED}` runs the network that the extra `offline` "
             "carries, without a download"
         )
-        obtain_weights(url, pretrained.cache(), session.screen, instead)
-    return pretrained.load(config.model)
+        obtain_weights(url, pretrained.cache(), screen, instead)
 
 
 def _files(config: Config) -> list[Path]:
@@ -272,33 +295,6 @@ def _thumbnails(found: Sequence[Prediction]) -> bytes:
     jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
     np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
     return stream.getvalue()
-
-
-def _shown(predictions: dict[str, Labelled], published: Published) -> list[Table | Text]:
-    """The first photographs' labels, the book's beside them where it has one of those."""
-    first = {Path(file): predictions[file] for file in itertools.islice(predictions, SHOWN)}
-    table = Table(box=None, pad_edge=False)
-    for column in ("photograph", "label", "probability"):
-        table.add_column(column, justify="right" if column == "probability" else "left")
-    names = Counter(file.name for file in first)
-    show_book = any(file.name in published for file in first)
-    if show_book:
-        table.add_column("book")
-    for file, labels in first.items():
-        beside = list(published.get(file.name, {}).items())
-        shown = file.name if names[file.name] == 1 else str(file)
-        for place, (label, probability) in enumerate(labels):
-            row: list[Text | str] = [
-                Text(printable(shown) if place == 0 else ""),
-                Text(printable(label)),
-                f"{probability:.4f}",
-            ]
-            if show_book and place < len(beside):
-                row.append(f"{beside[place][0]} {beside[place][1]:.4f}")
-            table.add_row(*row)
-    if (more := len(predictions) - SHOWN) <= 0:
-        return [table]
-    return [table, Text(f"and {counted(more, 'more photograph')}: see {PREDICTIONS}")]
 
 
 class _Predictor(ImagePredictor):

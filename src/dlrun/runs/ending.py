@@ -20,6 +20,7 @@ from dlrun.store.folder import RunFolder, to_json
 from dlrun.store.record import RESULTS, Record
 from dlrun.store.stored import StoredRun
 
+EDITIONS = ("book", "notebook")  # of the published figures
 log = logging.getLogger("dlrun")
 
 
@@ -102,7 +103,7 @@ def published(record: Record, *, ignoring_differences: bool = False) -> dict[str
         return {}
     return {
         edition: values
-        for edition in ("book", "notebook")
+        for edition in EDITIONS
         if isinstance(values := record.reference.get(edition), dict)
         and any(isinstance(value, float) for value in values.values())
     }

@@ -1,15 +1,14 @@
 """The page as a reader has it: real headless Chromium, driven by playwright."""
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dlrun.workbench.report.page import report
+from tests.browsing import Open, watched
 from tests.workbench.report.told import a_classification, a_picture
 
 if TYPE_CHECKING:
@@ -19,28 +18,6 @@ pytestmark = pytest.mark.browser
 
 HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>alert(2)</script>"
 MISTAKE = {"label": "negative", "predicted": "positive", "probability": 0.999}
-
-Open = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """Chromium; without it the tests skip, or fail where it must be there."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        chromium = None
-    if chromium is None:
-        message = "no browser: install the package playwright and the program chromium"
-        if os.environ.get("DLRUN_REQUIRE_BROWSER"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -84,29 +61,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def opened(browser: "Browser", written: Path) -> Iterator[Open]:
     """Open the page; afterwards, nothing was asked of a network and nothing went wrong."""
-    wrong: list[str] = []
-    contexts = []
-
-    def open_page(**options: Any) -> "Page":
-        context = browser.new_context(**options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda said: wrong.append(f"console: {said.text}"))
-        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: _note(request.url, written, wrong))
-        page.goto(written.as_uri())
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not wrong, wrong
-
-
-def _note(url: str, written: Path, wrong: list[str]) -> None:
-    if not url.startswith(("data:", written.as_uri())):
-        wrong.append(f"request: {url}")
+    with watched(browser, written) as open_page:
+        yield open_page
 
 
 def names(page: "Page") -> list[str]:

@@ -90,7 +90,7 @@ def test_photographs(tmp_path: Path) -> None:
     run.write("thumbnails.npz", stream.getvalue())
     a, b, c = files.photographs(open_stored(folder), 100_000)
     assert (a.name, a.labels) == ("a.jpg", [("hawk", 0.6), ("owl", 0.3)])
-    assert a.published == [("owl", 0.5)]
+    assert a.published == {"book": [("owl", 0.5)]}
     assert (b.error, b.picture) == ("no photograph", "")
     assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
     assert [bool(one.picture) for one in files.photographs(open_stored(folder), 10)] == [False] * 3

@@ -14,7 +14,7 @@ from dlrun.runs.differing import differing
 from dlrun.runs.metrics import ACCURACY
 from dlrun.runs.run import Run
 from dlrun.store.folder import METRICS
-from dlrun.store.record import Environment, Record, State
+from dlrun.store.record import FORMAT, Environment, Record, State
 from dlrun.store.stored import ASSETS
 from dlrun.workbench.report import files
 from dlrun.workbench.report.charts import Chart
@@ -98,6 +98,13 @@ class Chapter:
     def beside(self) -> dict[str, dict[str, float]]:
         """The published metrics by edition, where they may stand beside its own."""
         return beside(self.record)
+
+    @property
+    def not_compared(self) -> str:
+        """Why the published figures are of something else; empty where they may stand beside."""
+        if self.record.reference and self.record.format < FORMAT:
+            return "dlrun 0.1 did not note whether it had the same data"
+        return self.record.reference_differs or ""
 
     @property
     def seconds(self) -> str:

@@ -1,4 +1,4 @@
-"""Charts as SVG: the geometry here, the drawing in parts.html, pointer and keys in report.js."""
+"""Charts as SVG: the geometry here, the drawing in parts.html, pointer and keys in curves.js."""
 
 import math
 from collections.abc import Sequence

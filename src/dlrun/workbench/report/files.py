@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from dlrun.data.predictions import COLUMNS as OF_PHOTOGRAPHS
 from dlrun.data.predictions import PREDICTIONS
 from dlrun.errors import DataError
+from dlrun.runs.ending import EDITIONS
 from dlrun.store.stored import StoredRun
 from dlrun.workbench.report import pictures
 
@@ -49,12 +50,15 @@ class _Mistakes(BaseModel):
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph with its most probable labels, or its error, and the published labels."""
+    """A photograph with its most probable labels, or its error.
+
+    published: the labels of each edition that has some.
+    """
 
     name: str
     error: str = ""
     labels: Weights = field(default_factory=list)
-    published: Weights = field(default_factory=list)
+    published: dict[str, Weights] = field(default_factory=dict)
     picture: str = ""  # a data URI
 
 
@@ -140,10 +144,10 @@ def _pictures(run: StoredRun, room: int) -> Iterator[str]:
         yield picture
 
 
-def _published(run: StoredRun, name: str) -> Weights:
-    book = run.record.reference.get("book")
-    labels = book.get(name) if isinstance(book, dict) else None
-    return list(labels.items()) if isinstance(labels, dict) else []
+def _published(run: StoredRun, name: str) -> dict[str, Weights]:
+    editions = {edition: run.record.reference.get(edition) for edition in EDITIONS}
+    labels = {key: found.get(name) for key, found in editions.items() if isinstance(found, dict)}
+    return {key: list(found.items()) for key, found in labels.items() if isinstance(found, dict)}
 
 
 def _table(

@@ -42,7 +42,7 @@ def report(
     named run's record is damaged, or the page cannot be written.
     """
     screen = Screen()
-    _check(out, force=force)
+    check_page(out, force=force)
     if names:
         runs, note = _named(names, runs_dir), ""
     else:
@@ -78,13 +78,32 @@ def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, lis
 
 
 def render(chapters: Sequence[Chapter], note: str) -> str:
-    """The page. Every value that comes into it is text: escaped, without control characters."""
-    folder = resources.files(__package__)
-    style, script = (
-        folder.joinpath(name).read_text("utf-8") for name in ("report.css", "report.js")
+    """The page about runs."""
+    return fill(
+        "page.html",
+        __package__,
+        ["runs.js", "curves.js"],
+        chapters=chapters,
+        equal=together.equal(chapters),
+        compared=together.compare(chapters),
+        metrics=together.test_metrics(chapters),
+        shown=PHOTOGRAPHS_SHOWN,
+        note=note,
     )
+
+
+def fill(template: str, package: str, scripts: Sequence[str], **values: Any) -> str:
+    """A page by a package's template and scripts from here.
+
+    Every value that comes into it is text: escaped, without control characters.
+    """
+    folder = resources.files(__package__)
+    style = folder.joinpath("report.css").read_text("utf-8")
+    script = "\n".join(folder.joinpath(name).read_text("utf-8") for name in scripts)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__, "."),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(one, ".") for one in (package, __package__)]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_visible,
@@ -99,14 +118,9 @@ def render(chapters: Sequence[Chapter], note: str) -> str:
         number=number,
         short=short,
     )
-    return environment.get_template("page.html").render(
-        chapters=chapters,
-        equal=together.equal(chapters),
-        compared=together.compare(chapters),
-        metrics=together.test_metrics(chapters),
+    return environment.get_template(template).render(
+        **values,
         geometry=charts,
-        shown=PHOTOGRAPHS_SHOWN,
-        note=note,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=metadata.version("dlrun"),
         style=Markup(style),  # noqa: S704 (our own file)
@@ -177,8 +191,8 @@ def _finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
     return found, ""
 
 
-def _check(out: Path, *, force: bool) -> None:
-    """Raises ConfigError where the page cannot be written; an older report may be replaced."""
+def check_page(out: Path, *, force: bool, ours: bytes = OURS) -> None:
+    """Raises ConfigError where a page cannot be written; one that is `ours` may be replaced."""
     with contextlib.suppress(OSError), open_regular(out) as stream:
-        force = force or OURS in stream.read(2000)
+        force = force or ours in stream.read(2000)
     check_free("--out", out, force=force)

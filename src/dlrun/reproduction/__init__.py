@@ -1,0 +1,1 @@
+"""The published numbers beside this machine's: runs over seeds, verdicts, one page."""

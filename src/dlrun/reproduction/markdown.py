@@ -1,0 +1,63 @@
+"""The table as Markdown: what can stand in a README. It names no folder of this machine."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from dlrun.reproduction.part import Part
+from dlrun.reproduction.rows import Row, reservations, rows
+
+OURS = "<!-- dlrun reproduce"  # a file that may be overwritten
+HEAD = {
+    "what": "experiment, metric",
+    "book": "book",
+    "verdict on book": "verdict",
+    "notebook": "notebook",
+    "verdict on notebook": "verdict",
+    "here": "here",
+    "sd": "sd",
+    "n": "n",
+    "interval": "95 % of runs",
+    "seconds": "seconds a run",
+    "command": "command",
+}
+LEGEND = (
+    "Here: the mean over n seeds. 95 % of runs: where one more run here would lie (Student's t). "
+    "Verdict: within, where the published number, as it is rounded, lies there too; else the runs "
+    "here lie above or below it."
+)
+
+
+def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> str:
+    """The table, what it means, what is missing and why, the machine."""
+    on = ", ".join(f"{name} {value}" for name, value in machine.items())
+    reserved = reservations(parts)
+    lines = [f"{OURS}, {made} -->", "", _line(HEAD.values()), _line("---" for _ in HEAD)]
+    for part in parts:
+        mark = f" [{reserved.index(part.reserved) + 1}]" if part.runs and part.reserved else ""
+        lines += [_line(_cells(row, mark)) for row in rows(part)]
+    notes = [f"[{place}] {why}." for place, why in enumerate(reserved, start=1)]
+    notes += [f"Not run: {part.name}: {part.missing}." for part in parts if part.missing]
+    notes += [
+        f"Failed: {part.name}, seed {seed}: {why}."
+        for part in parts
+        for seed, why in part.failed.items()
+    ]
+    notes.append(f"Machine: {on}.")
+    return "\n".join([*lines, "", LEGEND, "", *(f"- {_text(note)}" for note in notes), ""])
+
+
+def _cells(row: Row, mark: str) -> list[str]:
+    cells = row.cells | {
+        "what": f"{row.part.name}, {row.name}{mark}",
+        "seconds": f"{row.part.seconds:.1f}",
+        "command": f"`{row.part.command()}`",
+    }
+    return [_text(cells[key]) for key in HEAD]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(text: str) -> str:
+    """In one line, and in one cell."""
+    return " ".join(text.split()).replace("|", r"\|")

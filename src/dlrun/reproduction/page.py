@@ -1,0 +1,89 @@
+"""The page: the table, the machine, and for each experiment the book's figures with ours."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from dlrun.errors import DlrunError
+from dlrun.reproduction.part import Part
+from dlrun.reproduction.rows import Labels, Row, reservations, rows
+from dlrun.workbench.report.charts import Chart
+from dlrun.workbench.report.curves import Numbered, over_each_other
+from dlrun.workbench.report.page import fill
+
+TEMPLATE = "reproduction.html"
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the page tells of an experiment that was run."""
+
+    part: Part
+    mark: int | None  # number of its reservation, from 1
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """Its rows of the table."""
+        return rows(self.part)
+
+    @property
+    def labels(self) -> Labels | None:
+        """Its photographs."""
+        return next((row for row in self.rows if isinstance(row, Labels)), None)
+
+    @property
+    def figures(self) -> list[tuple[str, str]]:
+        """The first run's figures as data URIs by their names; not a sheet of photographs."""
+        if self.labels:
+            return []
+        first = self.part.runs[0]
+        found = []
+        for path in first.figures:
+            try:
+                content = base64.b64encode(first.read(path.name)).decode()
+            except DlrunError:  # it was removed, or changed
+                continue
+            found.append((path.name, f"data:image/png;base64,{content}"))
+        return found
+
+    @property
+    def problems(self) -> list[str]:
+        """A sentence for each of its files that is damaged."""
+        return [problem for one in self.part.chapters for problem in one.problems]
+
+    @property
+    def charts(self) -> list[Chart]:
+        """The curves of all seeds over each other, with the published numbers."""
+        # Why these may not be quite comparable is said beside them.
+        runs = [
+            Numbered(
+                one.number,
+                f"seed {one.record.seed}",
+                one.record.model_copy(update={"reference_differs": None}),
+                one.table,
+            )
+            for one in self.part.chapters
+            if one.table and not self.labels
+        ]
+        return over_each_other(runs)
+
+
+def page(parts: Sequence[Part], machine: Mapping[str, str], command: str) -> str:
+    """The page's text."""
+    reserved = reservations(parts)
+    sections = [
+        Section(part, reserved.index(part.reserved) + 1 if part.reserved else None)
+        for part in parts
+        if part.runs
+    ]
+    return fill(
+        TEMPLATE,
+        __package__,
+        ["curves.js"],
+        sections=sections,
+        reserved=reserved,
+        parts=parts,
+        machine=machine,
+        command=command,
+    )

@@ -1,0 +1,162 @@
+"""One experiment of a reproduction: its data, its runs over the seeds."""
+
+import itertools
+import shlex
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlrun import session
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.text import as_override, flat
+from dlrun.declaration import registry
+from dlrun.errors import DlrunError
+from dlrun.runs.execute import resolve
+from dlrun.runs.options import Options
+from dlrun.runs.run import Run
+from dlrun.screen import Screen
+from dlrun.store.sweep_folder import held_sweep, new_sweep, sweeps_in
+from dlrun.sweeps import plan as plans
+from dlrun.sweeps import reached
+from dlrun.sweeps.engine import Engine, How
+from dlrun.sweeps.plan import Planned
+from dlrun.sweeps.planning import planned
+from dlrun.sweeps.points import SEED, Asked
+from dlrun.sweeps.results import in_ranges
+from dlrun.sweeps.sharing import shared
+from dlrun.workbench.report.chapter import Chapter
+
+PREFIX = "reproduce"  # of its sweeps' names
+ROOM, CELLS = 250_000, 1_500  # of a run on the page: characters of pictures, numbers of curves
+
+
+@dataclass
+class Part:
+    """An experiment, and what came of it.
+
+    settings: what of the shipped config is else, by dotted keys. missing: why it cannot be run.
+    runs: the finished ones, in the order of the seeds. failed: why others are not, by seed.
+    """
+
+    name: str
+    options: Options
+    seeds: list[int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    missing: str = ""
+    runs: list[Run] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, seeds: Sequence[int], options: Options, screen: Screen) -> "Part":
+        """The experiment with its data, which are downloaded where they are missing.
+
+        Where that fails, the part says so.
+        """
+        made = cls(name, options, list(seeds))
+        try:
+            experiment, config = registry.load(name), resolve(name, options)
+            if not experiment.by_chance:
+                made.seeds = [config.seed]
+            folder = session.data_dir(options.data_dir)
+            made.settings = experiment.ready_for_lab(config, folder, screen)
+        except DlrunError as error:
+            made.missing = error.message
+        return made
+
+    def do(self, screen: Screen) -> None:
+        """Do those of its runs that are missing, one at a time: each has the machine to itself.
+
+        Raises DlrunError where its config is refused, or another process is at it; Interrupted or
+        Terminated once its run has ended.
+        """
+        sets = [as_override(key, value) for key, value in self.settings.items()]
+        options = Options(
+            overrides=[*self.options.overrides, *sets], runs_dir=self.options.runs_dir
+        )
+        asked = Asked(seeds=in_ranges(self.seeds))
+        configs, settings = planned(self.name, asked, options)
+        finished: dict[int, Run] = {}
+        for there in self._sweeps(configs, settings):
+            with held_sweep(there.folder, screen):
+                reached.clear(there, screen)
+                share = shared(registry.load(self.name), configs, jobs=1)
+                done = Engine(there, How(share, screen, self.options.data_dir)).run()
+            seed_of = {one.number: one.settings[SEED] for one in there.plan.points}
+            self.failed |= {seed_of[number]: why for number, why in done.failed.items()}
+            for number, run in done.runs.items():
+                if run.record.status == "finished":
+                    finished[seed_of[number]] = Run(run.folder, run.record)
+        self.runs = [finished[seed] for seed in self.seeds if seed in finished]
+
+    def _sweeps(
+        self, configs: Sequence[ExperimentConfig], settings: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Planned]:
+        """Earlier ones of the same config, code and packages; one more of seeds that they lack."""
+        runs_dir = session.runs_dir(self.options.runs_dir)
+        values = [config.model_dump(mode="json") for config in configs]
+        left = dict(zip(self.seeds, zip(values, settings, strict=True), strict=True))
+        there = sweeps_in(runs_dir)
+        for folder in reversed(there):
+            found = self._earlier(folder, values[0]) if left else None
+            if found and left.keys() & (seeds := {one.settings[SEED] for one in found.plan.points}):
+                left = {seed: one for seed, one in left.items() if seed not in seeds}
+                yield found
+        if left:
+            taken, first = {one.name for one in there}, f"{PREFIX}-{self.name}"
+            others = (f"{first}-{number}" for number in itertools.count(2))
+            name = next(one for one in itertools.chain([first], others) if one not in taken)
+            plan = plans.make(name, self.name, *zip(*left.values(), strict=True))
+            yield plans.write(plan, new_sweep(runs_dir, name))
+
+    def _earlier(self, folder: Path, values: Mapping[str, Any]) -> Planned | None:
+        """An earlier sweep of the same; None where it is of something else, or damaged."""
+        if not folder.name.startswith(f"{PREFIX}-{self.name}"):
+            return None
+        try:
+            found = plans.read(folder)
+            plans.check_causes(found)
+        except DlrunError:
+            return None
+        plan = found.plan
+        same = plan.experiment == self.name and not (plan.keys or plan.rungs)
+        return found if same and _without_seed(plan.base) == _without_seed(values) else None
+
+    @cached_property
+    def chapters(self) -> list[Chapter]:
+        """Its runs as a page tells them."""
+        return [Chapter(place, run, room=ROOM, cells=CELLS) for place, run in enumerate(self.runs)]
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What is published of it."""
+        return self.runs[0].record.reference
+
+    @property
+    def reserved(self) -> str:
+        """Why the published numbers are not quite of the same; empty where they are."""
+        return self.runs[0].record.reference_differs or ""
+
+    @property
+    def seconds(self) -> float:
+        """The median run's: from its folder to its record, in a process that was ready."""
+        return statistics.median(run.record.seconds["total"] for run in self.runs)
+
+    def command(self, seed: int | None = None) -> str:
+        """What gives the numbers of all seeds, or of one."""
+        words, settings = ["dlrun", self.name], dict(self.settings)
+        if seed is not None:
+            settings[SEED] = seed
+        elif len(self.seeds) > 1:
+            words = ["dlrun", "sweep", self.name, "--seeds", in_ranges(self.seeds)]
+        sets = [*self.options.overrides, *(as_override(*one) for one in settings.items())]
+        words += [word for one in sets for word in ("--set", one)]
+        if self.options.data_dir is not None:
+            words += ["--data-dir", str(self.options.data_dir)]
+        return shlex.join(words)
+
+
+def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in flat(values).items() if key != SEED}

@@ -1,0 +1,202 @@
+"""`dlrun reproduce`: run the lab's experiments over seeds, and write what came out of them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from dlrun.config.text import read_file
+from dlrun.declaration import registry
+from dlrun.disk import write_whole
+from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.reproduction.markdown import OURS, markdown
+from dlrun.reproduction.page import page
+from dlrun.reproduction.part import Part
+from dlrun.reproduction.rows import reservations, rows
+from dlrun.runs.ending import errors_as_json
+from dlrun.runs.options import Options
+from dlrun.runs.ranks import several
+from dlrun.screen import Screen, counted, printable
+from dlrun.store.folder import to_json
+from dlrun.sweeps.points import seeds as read_seeds
+from dlrun.workbench.report.page import check_page
+
+HEAD = {
+    "": "",
+    "book": "book",
+    "verdict on book": "",
+    "notebook": "notebook",
+    "verdict on notebook": "",
+    "here": "here",
+    "sd": "sd",
+    "interval": "95 % of runs",
+}
+LEGEND = """\
+95 % of runs: where one more run here would lie. A published number lies within,
+or the runs here lie above or below it."""
+
+
+def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, command: str) -> int:
+    """Run the experiments that have published numbers, or those that are named; the exit code.
+
+    One whose data cannot be had is named with the reason, and the others go on. What earlier calls
+    have done, with the same code and packages, is not done again.
+
+    Args:
+        names: of experiments; none: all.
+        seeds: as `--seeds` of a sweep.
+        out: the page; the table lies beside it, as .md.
+        options: accelerator, folders, what is shown.
+        command: that goes on with it.
+
+    Raises ConfigError before anything begins, DlrunError where nothing could be run; Interrupted or
+    Terminated once a run has ended.
+    """
+    screen = Screen(quiet=options.quiet, results=not options.json)
+    with errors_as_json(screen, wanted=options.json):
+        if started := several():
+            raise ConfigError(f"{started}, each of which would do it", f"leave {started.by} out")
+        check_page(out, force=options.force)
+        table = out.with_suffix(".md")
+        if table == out:
+            raise ConfigError(f"--out {out}: the table's name", "name the page: --out FILE.html")
+        check_page(table, force=options.force, ours=OURS.encode())
+        numbers = list(read_seeds(seeds))
+        wanted = [registry.entry(name).name for name in dict.fromkeys(names)] or _published()
+        parts = [Part.of(name, numbers, options, screen) for name in wanted]
+        for part in parts:
+            if part.missing:
+                screen.warn(f"not run: {part.name}: {part.missing}")
+        there = [part for part in parts if not part.missing]
+        if not there:
+            raise DlrunError("no experiment could be run", "get what is missing, and say it again")
+        try:
+            for place, part in enumerate(there, start=1):
+                screen.note(
+                    f"[{place}/{len(there)}] {part.name}: {counted(len(part.seeds), 'run')}"
+                )
+                part.do(screen)
+                _write(parts, out, table, command)
+        except (Stopped, DlrunError):
+            screen.warn(f"not done; go on with: {command}")
+            raise
+        if options.json:
+            screen.out.file.write(to_json(_as_object(parts, out, command)))
+            screen.out.file.flush()
+        else:
+            _show(parts, out, table, screen)
+    named_missing = names and any(part.missing for part in parts)
+    return 1 if named_missing or any(part.failed for part in parts) else 0
+
+
+def _published() -> list[str]:
+    """The experiments whose config holds published numbers, as the book has them in its order."""
+    found = []
+    for entry in registry.entries():
+        reference = read_file(entry.defaults).values.get("reference")
+        if isinstance(reference, dict) and reference.get("book"):
+            found.append(entry.name)
+    return found
+
+
+def _write(parts: Sequence[Part], out: Path, table: Path, command: str) -> None:
+    """The page and the table, of what is done by now. Raises DlrunError."""
+    machine = _machine(parts)
+    made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
+    for path, text in (
+        (out, page(parts, machine, command)),
+        (table, markdown(parts, machine, made)),
+    ):
+        try:
+            write_whole(path, text.encode())
+        except OSError as error:
+            raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
+
+
+def _machine(parts: Sequence[Part]) -> dict[str, str]:
+    """What the runs were done on: of several machines each value that differs."""
+    found: dict[str, dict[str, None]] = {}
+    for run in (run for part in parts for run in part.runs):
+        about = run.environment
+        extra = about.model_extra or {}
+        device = run.record.accelerator.used if run.record.accelerator else None
+        values = {
+            "processor": extra.get("processor"),
+            "cores": about.threads,
+            "computed on": device,
+            "system": extra.get("platform"),
+            "Python": extra.get("python"),
+            "torch": about.packages.get("torch"),
+            "scikit-learn": about.packages.get("scikit-learn"),
+            "dlrun": about.dlrun,
+        }
+        for name, value in values.items():
+            if value is not None:
+                found.setdefault(name, {})[str(value)] = None
+    return {name: " and ".join(values) for name, values in found.items()}
+
+
+def _show(parts: Sequence[Part], out: Path, table: Path, screen: Screen) -> None:
+    """The table, what is missing, where the files are."""
+    reserved = reservations(parts)
+    found = [(part, row) for part in parts for row in rows(part)]
+    cells = [{"": row.name} | row.cells for _, row in found]
+    widths = {
+        key: max([len(head), *(len(one[key]) for one in cells)]) for key, head in HEAD.items()
+    }
+    screen.show(Text(_line(HEAD, widths), style="bold"))
+    last = None
+    for (part, _), one in zip(found, cells, strict=True):
+        if part is not last:
+            mark = f" [{reserved.index(part.reserved) + 1}]" if part.reserved else ""
+            about = f"{counted(len(part.runs), 'run')} of {part.seconds:.1f} s"
+            screen.show(Text(f"{part.name}, {about}{mark}"))
+            last = part
+        screen.show(Text(_line(one, widths)))
+    screen.show(Text(LEGEND))
+    for place, why in enumerate(reserved, start=1):
+        screen.show(Text(f"[{place}] {printable(why)}"))
+    for part in parts:
+        if part.missing:
+            screen.show(Text(f"not run: {part.name}: {printable(part.missing)}"))
+        for seed, why in part.failed.items():
+            screen.show(Text(f"failed: {part.name}, seed {seed}: {printable(why)}"))
+    if any(part.missing for part in parts):
+        screen.show(Text("once that is there, the same command goes on with it"))
+    for label, path in (("page", out), ("table", table)):
+        screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
+
+
+def _line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
+    """Within 80 columns; names and verdicts begin at the left."""
+    shown = [
+        f"{cells[key]:{'<' if key == '' or 'verdict' in key else '>'}{width}}"
+        for key, width in widths.items()
+    ]
+    return "  ".join(shown).rstrip()
+
+
+def _as_object(parts: Sequence[Part], out: Path, command: str) -> dict[str, Any]:
+    """All of it for programs."""
+    return {
+        "command": command,
+        "page": str(out),
+        "machine": _machine(parts),
+        "experiments": [
+            {
+                "experiment": part.name,
+                "seeds": part.seeds,
+                "not_run": part.missing or None,
+                "failed": part.failed,
+                "runs": [str(run.folder) for run in part.runs],
+                "reserved": (part.runs and part.reserved) or None,
+                "seconds": part.seconds if part.runs else None,
+                "command": part.command(),
+                "rows": [row.as_object for row in rows(part)],
+            }
+            for part in parts
+        ],
+    }

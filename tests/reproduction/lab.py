@@ -1,0 +1,59 @@
+"""A data folder as the lab's experiments look for it, with little in it."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dlrun.config.text import read_file
+from dlrun.data import sample
+from dlrun.declaration import registry
+from tests.data.test_cifar100 import META, half
+from tests.data.test_cifar100 import archive_of as images_of
+from tests.data.test_safe_pickle import python2_pickle
+
+TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out
+
+
+def data_folder(folder: Path) -> Path:
+    """Reviews, images and photographs in the published layouts."""
+    reviews(folder / "imdb" / "aclImdb_v1.tar.gz")
+    images(folder / "cifar100" / "cifar-100-python.tar.gz")
+    photographs(folder / "book_images")
+    return folder
+
+
+def reviews(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        for part, count, seed in (("train", TRAINING, 0), ("test", TEST, 1)):
+            for place, (text, label) in enumerate(zip(*sample.reviews(count, seed), strict=True)):
+                kind, stars = ("pos", 9) if label else ("neg", 2)
+                member = tarfile.TarInfo(f"aclImdb/{part}/{kind}/{place}_{stars}.txt")
+                raw = text.encode()
+                member.size = len(raw)
+                archive.addfile(member, io.BytesIO(raw))
+
+
+def images(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    halves = {"train": half(200, 0), "test": half(100, 1)}
+    members = {name: python2_pickle(found) for name, found in halves.items()}
+    images_of(path.parent, members | {"meta": python2_pickle(META)}).rename(path)
+
+
+def photographs(folder: Path) -> None:
+    """Of the published names."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name in published("classify-images")["book"]:
+        Image.fromarray(random.integers(0, 255, (300, 400, 3), np.uint8)).save(folder / name)
+
+
+def published(experiment: str) -> dict:
+    """What the shipped config says of the book and the notebook."""
+    found = read_file(registry.entry(experiment).defaults).values["reference"]
+    assert isinstance(found, dict)
+    return found

@@ -1,0 +1,77 @@
+"""The reproduction's page in real headless Chromium."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dlrun.reproduction.page import page
+from dlrun.reproduction.part import Part
+from dlrun.runs.options import Options
+from dlrun.runs.run import Run
+from tests.browsing import Open, watched
+from tests.workbench.report.told import a_classification
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>alert(2)</script>"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of three runs whose texts are hostile, and of an experiment that is missing."""
+    folder = tmp_path_factory.mktemp("reproduction")
+    runs = [
+        Run.open(
+            a_classification(
+                folder / "runs" / "imdb-dense" / f"20261125T12000{seed}Z-000{seed}",
+                seed=seed,
+                epochs=10,
+                config={"seed": seed},
+                reference={"source": HOSTILE, "book": {"test_accuracy": 0.9}},
+                reference_differs=HOSTILE,
+                data=HOSTILE,
+                seconds={"total": 1.5},
+            ).folder
+        )
+        for seed in range(3)
+    ]
+    parts = [
+        Part("imdb-dense", Options(), [0, 1, 2], runs=runs, failed={3: HOSTILE}),
+        Part("cifar100", Options(), [0], missing=HOSTILE),
+    ]
+    path = folder / "reproduction.html"
+    path.write_text(page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def opened(browser: "Browser", written: Path) -> Iterator[Open]:
+    with watched(browser, written) as open_page:
+        yield open_page
+
+
+def test_numbers_pictures_and_sliders(opened: Open) -> None:
+    page = opened()
+    rows = page.locator("table.reproduced tbody tr")
+    assert rows.count() == 1 and "0.9" in rows.first.inner_text()
+    assert page.locator("svg.strip circle").count() == 3
+    assert page.locator("input[type=range]").count() > 0
+    page.locator("#imdb-dense input[type=range]").first.fill("1")
+    assert "Failed" in page.locator("#numbers").inner_text()
+    assert page.get_by_text("Not run").count() == 1
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Open) -> None:
+    page = opened(viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_without_script_nothing_is_lost(opened: Open) -> None:
+    page = opened(java_script_enabled=False)
+    assert "within" in page.content() or "above" in page.content() or "below" in page.content()
+    assert page.locator("table.reproduced tbody tr").count() == 1
