@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from dlrun.errors import DataError
-from dlrun.workbench.report.evaluation import evaluate
+from dlrun.workbench.report.evaluation import BINS, evaluate
 from tests.workbench.report.chance import predictions
 
 
@@ -24,6 +24,25 @@ def test_two_classes() -> None:
     assert found.auroc == pytest.approx(roc_auc_score([one == "good" for one in label], score))
     assert found.correct == sum(one == other for one, other in zip(label, predicted, strict=True))
     assert found.picture is None
+
+
+def test_ties_in_the_area_under_the_curve() -> None:
+    rows = predictions(["bad", "good"], 500, seed=4)
+    rows = [[*row[:3], round(row[3], 1)] for row in rows]
+    score = [row[3] if row[2] == "good" else 1 - row[3] for row in rows]
+    found = evaluate(as_texts(rows), ["bad", "good"])
+    assert found.auroc == pytest.approx(roc_auc_score([row[1] == "good" for row in rows], score))
+
+
+def test_the_calibration_error_is_torchmetrics() -> None:
+    import torch
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rows = predictions(["a", "b", "c"], 800, seed=5)
+    probability = torch.tensor([row[3] for row in rows], dtype=torch.float64)
+    right = torch.tensor([row[1] == row[2] for row in rows]).long()
+    expected = binary_calibration_error(probability, right, n_bins=BINS)
+    assert evaluate(as_texts(rows), ["a", "b", "c"]).error == pytest.approx(float(expected))
 
 
 def test_the_calibration_error_is_that_of_the_bins() -> None:
