@@ -49,9 +49,15 @@ class Done:
 
 
 class Engine:
-    """One sweep while it is done; nobody else may be at it."""
+    """One sweep while it is done; nobody else may be at it.
 
-    def __init__(self, planned: Planned, how: How) -> None:
+    Args:
+        planned: what is done.
+        how: and how.
+        done: takes what there is.
+    """
+
+    def __init__(self, planned: Planned, how: How, done: Done) -> None:
         self._planned, self._how, self._plan = planned, how, planned.plan
         threads = how.share.threads
         self._pool = Pool(
@@ -60,9 +66,10 @@ class Engine:
         self._stop = Stop()
         self._ending = False  # by a signal, or --fail-fast: no more is begun
         self._most = how.share.jobs  # at once; less where memory holds no more
-        self._done = Done(reached.runs_of(planned), living=list(self._plan.points))
+        self._done = done
+        done.runs, done.living = reached.runs_of(planned), list(self._plan.points)
 
-    def run(self) -> Done:
+    def run(self) -> None:
         """Do all that is missing. Raises Interrupted or Terminated once every worker has ended."""
         with closing(self._pool), self._stop.listening():
             for place, rung in enumerate(self._plan.rungs or [None]):
@@ -76,7 +83,6 @@ class Engine:
                 if self._ending:
                     break
         self._stop.after_step()
-        return self._done
 
     def _do(self, points: Sequence[Point], epochs: int | None) -> None:
         """Do these points, to so many epochs where a number is given."""
