@@ -38,7 +38,9 @@ def living(folder: Path) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
     sweep = start(tmp_path, *LONG, *ENDLESS, "--json")
     wait_until(lambda: len(living(tmp_path)) == 2, sweep)

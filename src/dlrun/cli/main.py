@@ -35,7 +35,7 @@ from dlrun.cli.app import App, Group
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
 from dlrun.screen import Screen
-from dlrun.stopping import SIGNALS, stopped_by
+from dlrun.stopping import heeded, stopped_by
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -123,9 +123,8 @@ def main() -> None:
     # Threads that wait for each other sleep: beside other processes, two of CIFAR100 that spin took
     # three times as long. torch reads it as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for number in SIGNALS:  # a run takes them over while it lives
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, stopped_by)
+    for number in heeded():  # a run takes them over while it lives
+        signal.signal(number, stopped_by)
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show loses no result
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -11,10 +11,10 @@ from typing import Any
 from dlrun import memory
 from dlrun.config.text import as_override, layer_of, merge
 from dlrun.declaration import registry
-from dlrun.errors import Interrupted, Stopped, Terminated
+from dlrun.errors import Stopped
 from dlrun.runs.metrics import judged_by, main_metric
 from dlrun.screen import Screen, counted
-from dlrun.stopping import Stop
+from dlrun.stopping import EXIT_CODES, Stop
 from dlrun.store.record import Record
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps import reached
@@ -25,7 +25,6 @@ from dlrun.sweeps.progress import Shown, begin_line, showing
 from dlrun.sweeps.sharing import Share, fitting
 
 TICK = 0.2  # seconds between two looks at signals
-STOPPED = {Interrupted.exit_code, Terminated.exit_code}
 
 
 @dataclass(frozen=True)
@@ -169,7 +168,7 @@ class Engine:
         if run is not None and reached.done(run, epochs):
             shown.ended(point, "done", in_words(run.record))
             return
-        if self._ending and ended.code in STOPPED:
+        if self._ending and ended.code in EXIT_CODES:
             shown.ended(point, "ended", "")
             return
         shown.ended(point, "FAILED", "")
