@@ -17,6 +17,9 @@ SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM:
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
+came: list[
+    int
+] = []  # what `stopped_by` raised for: where it meets an import, it may become another
 
 
 def heeded() -> list[int]:
@@ -27,6 +30,7 @@ def heeded() -> list[int]:
 def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
     """A handler that ends what is being done. Raises Interrupted, Terminated or OutOfTime."""
     _once(number)
+    came.append(number)
     raise SIGNALS[number]
 
 
