@@ -1,6 +1,7 @@
 """Fixtures: the real command line as a subprocess, the real data where they are."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.declaration import registry
+from dlrun.stopping import SIGNALS, heeded
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -22,6 +24,17 @@ NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, Net
 Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
 Done = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _children_heed_signals() -> Iterator[None]:
+    """Also where whoever started the tests has them ignored, as `nohup` and a script's `&` do."""
+    ignored = SIGNALS.keys() - heeded()
+    for number in ignored:
+        signal.signal(number, lambda *_: None)  # a child begins with the system's own handling
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

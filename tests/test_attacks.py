@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -50,7 +52,7 @@ def test_a_photograph_whose_name_is_no_utf8_keeps_the_others(dlrun: Dlrun, tmp_p
 
 
 def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:
-    sets = [*SMALL, "--set", "trainer.max_epochs=100000"]
+    sets = [*SMALL, "--set", "trainer.max_epochs=20000"]
     child = harness.start(tmp_path, NAME, "--config", SMOKE, *sets)
     metrics = tmp_path / "runs" / NAME
 
@@ -71,7 +73,7 @@ def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_lock_was_taken_away_stops(tmp_path: Path) -> None:
-    sets = [*SMALL, "--set", "trainer.max_epochs=100000"]
+    sets = [*SMALL, "--set", "trainer.max_epochs=20000"]
     child = harness.start(tmp_path, NAME, "--config", SMOKE, *sets)
     runs = tmp_path / "runs" / NAME
     harness.wait_until(lambda: bool(list(runs.glob("*Z-*/checkpoint"))), child)
@@ -230,21 +232,47 @@ def test_weights_that_are_gone_come_back(forked: Dlrun, tmp_path: Path) -> None:
     assert weights.read_bytes() == before
 
 
-def test_a_terminal_that_is_closed_loses_nothing(tmp_path: Path) -> None:
-    """As after `nohup`, or in a session that its user left."""
+def in_a_terminal(folder: Path, *words: str) -> tuple[int, "subprocess.Popen[bytes]"]:
+    """The terminal, and a command in it, with a shell above as a user has one."""
     master, terminal = os.openpty()
-    sets = [*SMALL, "--set", "trainer.max_epochs=30"]
-    child = subprocess.Popen(
-        ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "dlrun", NAME]
-        + ["--config", str(SMOKE), *sets],
+    shell = subprocess.Popen(
+        ["setsid", "--ctty", *words],
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        cwd=tmp_path,
+        cwd=folder,
         env=clean_environment(),
-        start_new_session=True,
     )
     os.close(terminal)
+    return master, shell
+
+
+def test_a_terminal_that_is_closed_ends_a_run_in_order(tmp_path: Path) -> None:
+    """Its shell tells the run of it, and the system once more as the shell ends."""
+    words = [sys.executable, "-m", "dlrun", NAME, "--config", str(SMOKE), *SMALL]
+    command = shlex.join([*words, "--set", "trainer.max_epochs=20000"])
+    master, shell = in_a_terminal(tmp_path, "bash", "--norc", "-i")
+    os.write(master, f"{command}\n".encode())
+    said = b""
+    while b"epoch     3/" not in said:
+        said += os.read(master, 1000)
+    os.close(master)
+    shell.wait(timeout=60)
+    deadline = time.monotonic() + 60
+    while (run := Run.open(only(tmp_path, NAME))).state == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert (run.state, run.record.error) == ("interrupted", "HungUp")
+    assert "stopping after this step" in (run.folder / "log.txt").read_text()
+    steps = run.record.steps or 0
+    assert steps >= 3 and len(run.table["epoch"]) == steps
+
+
+def test_under_nohup_a_terminal_that_is_closed_loses_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "dlrun", NAME, "--config", str(SMOKE), *SMALL]
+    words += ["--set", "trainer.max_epochs=30"]
+    ignoring = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]  # as nohup, which also redirects
+    master, child = in_a_terminal(tmp_path, *ignoring, *words)
     os.read(master, 10)
     os.close(master)
     assert child.wait(timeout=120) == 0

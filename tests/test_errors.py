@@ -1,4 +1,5 @@
-from dlrun.errors import Interrupted, Stopped, Terminated, first_line, nearest
+from dlrun.errors import Stopped, first_line, nearest
+from dlrun.stopping import SIGNALS
 
 
 def test_nearest_says_nothing_where_nothing_is_near() -> None:
@@ -14,7 +15,7 @@ def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:
 
 
 def test_a_stop_is_no_failure_and_has_its_signals_code() -> None:
-    assert (Interrupted.exit_code, Terminated.exit_code) == (130, 143)
-    for stop in (Interrupted, Terminated):
+    for number, stop in SIGNALS.items():
+        assert stop.exit_code == 128 + number
         assert issubclass(stop, Stopped)
         assert not issubclass(stop, Exception)

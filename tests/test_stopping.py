@@ -12,10 +12,12 @@ from dlrun.errors import Interrupted, Stopped, Terminated
 from dlrun.stopping import SIGNALS, Stop
 
 SCRIPT = """
-import ctypes, sys, time
+import ctypes, os, signal, sys, time
 from dlrun import stopping
 from dlrun.errors import Stopped
 stopping.GRACE_SECONDS = 0.5
+if {ignored}:
+    signal.signal({ignored}, signal.SIG_IGN)
 stop = stopping.Stop()
 try:
     with {within}:
@@ -29,10 +31,12 @@ LONG_STEP = "time.sleep(30)"
 IN_STEPS = "stop.listening(), stop.in_steps(lambda: print('announced', flush=True))"
 
 
-def run(work: str, *signals: signal.Signals, within: str = IN_STEPS) -> tuple[int, str, str, float]:
+def run(
+    work: str, *signals: signal.Signals, within: str = IN_STEPS, ignored: int = 0
+) -> tuple[int, str, str, float]:
     """The process's exit code, what it said on stdout and stderr, and how long it went on."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(work=work, within=within)],
+        [sys.executable, "-c", SCRIPT.format(work=work, within=within, ignored=ignored)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,7 +53,8 @@ def run(work: str, *signals: signal.Signals, within: str = IN_STEPS) -> tuple[in
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)],
 )
 def test_first_signal_lets_the_step_end(number: signal.Signals, code: int) -> None:
     returned, stdout, stderr, seconds = run(STEPS, number)
@@ -65,12 +70,36 @@ def test_second_signal_stops_at_once() -> None:
     assert seconds < 2
 
 
+def test_a_hangup_that_two_tell_of_is_one() -> None:
+    """The shell, and then the system: the step ends. Another signal after it stops at once."""
+    returned, stdout, stderr, _ = run(STEPS, signal.SIGHUP, signal.SIGHUP)
+    assert (returned, stderr) == (129, "")
+    assert stdout.endswith("step\n") and stdout.count("announced") == 1
+    returned, stdout, _, seconds = run(LONG_STEP, signal.SIGHUP, signal.SIGTERM)
+    assert (returned, stdout) == (143, "announced\n") and seconds < 2
+
+
+def test_what_is_ignored_at_the_start_is_ignored() -> None:
+    """As a hangup after `nohup`; what else takes the signals over changes nothing of it."""
+    work = "stop.take_over(); time.sleep(1); print('went on')"
+    returned, stdout, stderr, _ = run(work, signal.SIGHUP, ignored=signal.SIGHUP)
+    assert (returned, stdout, stderr) == (0, "went on\n", "")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_process_that_hangs_is_ended(number: signal.Signals, code: int) -> None:
     hung = "ctypes.CDLL(None).pause(); ctypes.CDLL(None).sleep(30)"
     returned, stdout, stderr, seconds = run(hung, number)
     assert (returned, stdout) == (code, "announced\n")  # though no handler could run
     assert "ended by force" in stderr
+    assert seconds < 5
+
+
+def test_process_that_hangs_is_ended_where_nobody_hears_of_it_too() -> None:
+    """Its terminal is closed: what is written there fails."""
+    hung = "os.close(2); ctypes.CDLL(None).pause(); ctypes.CDLL(None).sleep(30)"
+    returned, stdout, _, seconds = run(hung, signal.SIGHUP)
+    assert (returned, stdout) == (129, "announced\n")
     assert seconds < 5
 
 

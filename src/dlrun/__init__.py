@@ -3,17 +3,18 @@
 In Python: `run = dlrun.run("imdb-dense", seed=3)`, `run = dlrun.open("latest")`.
 """
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.2.0"
 
+TYPE_CHECKING = False  # typing's own takes 8 ms to load, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
+    from typing import Any
+
     from dlrun.notebook import open, run
 
 __all__ = ["__version__", "open", "run"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """`run` and `open` come with what they need, once they are asked for."""
     if name in ("open", "run"):
         from dlrun import notebook

@@ -1,5 +1,31 @@
-"""`python -m dlrun` is `dlrun`."""
+"""`python -m dlrun` and the command `dlrun`."""
 
-from dlrun.cli.main import main
+import os
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line of this process, and end it."""
+    try:
+        import signal
+
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, _end)
+    except KeyboardInterrupt:
+        _end()
+    from dlrun.cli.main import main as run  # slow
+
+    run()
+
+
+def _end(*_: object) -> None:
+    """Ctrl-C before anything began. An exception may get lost among imports, or become another."""
+    try:
+        if sys.stderr is not None:  # as after `2>&-`
+            print("error: interrupted", file=sys.stderr)
+    finally:
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

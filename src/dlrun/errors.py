@@ -59,6 +59,13 @@ class Terminated(Stopped):
     word = "terminated"
 
 
+class HungUp(Terminated):
+    """SIGHUP arrived: the terminal was closed, or the connection to it was lost."""
+
+    exit_code = 129
+    word = "hung up"
+
+
 class OutOfTime(Stopped):
     """SIGUSR2 arrived: submitit asks SLURM to send it before a job's time is over."""
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGUSR2: the first lets the step end, the second stops at once."""
+"""Ctrl-C, SIGTERM, SIGHUP, SIGUSR2: the first lets the step end, the second stops at once."""
 
 import contextlib
 import os
@@ -10,17 +10,34 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from dlrun.errors import Interrupted, OutOfTime, Stopped, Terminated
+from dlrun.errors import HungUp, Interrupted, OutOfTime, Stopped, Terminated
 
 GRACE_SECONDS = 30.0  # far longer than any step
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
-    SIGNALS[signal.SIGUSR2] = OutOfTime
+    SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
+EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
+came: list[
+    int
+] = []  # what `stopped_by` raised for: where it meets an import, it may become another
+
+
+def heeded() -> list[int]:
+    """The signals that this process does not ignore: after `nohup` it ignores SIGHUP."""
+    return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
-    """A handler that ends what is being done. Raises Interrupted or Terminated."""
+    """A handler that ends what is being done. Raises Interrupted, Terminated or OutOfTime."""
+    _once(number)
+    came.append(number)
     raise SIGNALS[number]
+
+
+def _once(number: int) -> None:
+    """Of a terminal that is closed the shell tells, and then the system: no second wish to stop."""
+    if sys.platform != "win32" and number == signal.SIGHUP:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Stop:
@@ -28,6 +45,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.asked = 0
+        self._heeded: list[int] = []
         self._in_steps = self._ending = False
         self._announce: Callable[[], None] | None = None  # until it has been called
         self._once = threading.Lock()
@@ -37,7 +55,8 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Handle the signals while the block runs; all is given back afterwards.
 
-        Python hands signals to its main thread alone: in any other nothing is changed.
+        Those that the process ignores it goes on to ignore. Python hands signals to its main
+        thread alone: in any other nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -47,7 +66,8 @@ class Stop:
         watcher = threading.Thread(target=self._watch, args=(arrivals,), daemon=True)
         watcher.start()
         previous_wakeup = signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-        previous = {number: signal.getsignal(number) for number in SIGNALS}
+        self._heeded = heeded()
+        previous = {number: signal.getsignal(number) for number in self._heeded}
         self.take_over()
         try:
             yield
@@ -62,7 +82,7 @@ class Stop:
     def take_over(self) -> None:
         """Handle the signals, whoever took them since; Lightning does when it starts to train."""
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in self._heeded:
                 signal.signal(number, self._handle)
 
     @contextlib.contextmanager
@@ -100,6 +120,7 @@ class Stop:
             announce()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        _once(number)
         if self._ending:
             return
         if not self._in_steps or self.asked:
@@ -123,5 +144,7 @@ class Stop:
 
     def _end_by_force(self, number: int) -> None:
         if not self._ended.wait(GRACE_SECONDS):
-            print("error: still busy long after the signal: ended by force", file=sys.stderr)
-            os._exit(128 + number)
+            try:
+                print("error: still busy long after the signal: ended by force", file=sys.stderr)
+            finally:  # the terminal may be gone
+                os._exit(128 + number)

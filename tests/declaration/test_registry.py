@@ -1,5 +1,6 @@
 """Experiments from outside: good ones, broken ones, and what the command line makes of them."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def plugins(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
     """A folder for packages, and the environment in which they are installed."""
     folder = tmp_path / "site"
     folder.mkdir()
-    return folder, {"PYTHONPATH": str(folder)}
+    there = os.environ.get("PYTHONPATH")  # of a dlrun that is tested in place of the installed one
+    return folder, {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), there)))}
 
 
 def test_ours_are_found_with_their_yaml() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.runs.run import Run
+from dlrun.stopping import SIGNALS
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.processes import NAME, SMOKE, Started
 
@@ -116,7 +117,7 @@ def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
         assert said == f"{LOST}has not answered for 20 s"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize(
     ("how", "whom"),
     [("ddp", "owner"), ("ddp", "group"), ("torchrun", "torchrun"), ("nodes", "torchrun")],
@@ -132,11 +133,10 @@ def test_a_signal_ends_all_in_order(
     else:
         started.nodes[0].send_signal(number)
     codes = started.end()
-    interrupted = number == signal.SIGINT
     if how == "ddp":
-        assert codes == [130 if interrupted else 143]
+        assert codes == [128 + number]
     run, said = ended(started)
-    assert said == ("error: interrupted" if interrupted else "error: terminated"), started.said
+    assert said == f"error: {SIGNALS[number].word}", started.said
     assert run.state == "interrupted" and (run.record.steps or 0) >= 3
     assert len((run.folder / "metrics.csv").read_text().splitlines()) == (run.record.steps or 0) + 1
     assert "go on with: dlrun resume" in started.said

@@ -12,7 +12,8 @@ from tests.experiments.use import results
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGUSR2, 140)],
 )
 @pytest.mark.parametrize("experiment", ENDLESS)
 def test_stopped_run(tmp_path: Path, experiment: str, number: signal.Signals, code: int) -> None:

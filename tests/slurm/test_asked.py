@@ -72,3 +72,21 @@ def test_all_ends_before_anything_is_written(forked: Dlrun, tmp_path: Path) -> N
     done = forked("sweep", *run, "--seeds", "2", "--slurm", "time=5", **nowhere)
     assert done.returncode == 2 and "no sbatch on the PATH" in done.stderr
     assert not [*tmp_path.glob("runs/*")]
+
+
+def test_a_dry_run_shows_the_config_as_it_does_without_slurm(forked: Dlrun, tmp_path: Path) -> None:
+    """As JSON, too; the devices that SLURM is asked for are in it."""
+    pytest.importorskip("submitit")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sbatch", "srun"):  # that are there, and are not called
+        (programs / name).write_text("#!/bin/false\n")
+        (programs / name).chmod(0o755)
+    words, asked = [*smoke(NETWORKS[0]), "--dry-run"], ["--slurm", "time=5,tasks=2"]
+    for how in ([], ["--json"]):
+        here = forked(*words, *how, *setting("trainer.devices=2", "trainer.strategy=ddp"))
+        there = forked(*words, *how, *asked, PATH=str(programs))
+        assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+        assert "dry run: the config is valid" in there.stderr
+    assert json.loads(there.stdout)["trainer"]["devices"] == 2
+    assert not [*tmp_path.glob("runs/*")]

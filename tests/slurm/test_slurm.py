@@ -152,18 +152,21 @@ def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     assert f"job {by_state['waiting']} is gone from SLURM's queue, its run is waiting" in said
 
 
-@pytest.mark.parametrize("words", [RUN, ["sweep", NAME, *RUN[1:], "--seeds", "1"]])
+@pytest.mark.parametrize("words", [RUN, ["sweep", NAME, *RUN[1:], "--seeds", "1", "--json"]])
 def test_ctrl_c_ends_the_waiting_and_not_the_job(cluster: Cluster, words: list[str]) -> None:
     waiting = cluster.start(*words, "--slurm", "partition=closed", "--wait")
     until(lambda: [*cluster.folder.glob("runs/*/*Z-*/slurm/job")])
     time.sleep(1)  # until it waits
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=60)
+    stdout, said = waiting.communicate(timeout=60)
     (file,) = cluster.folder.glob("runs/*/*Z-*/slurm/job")
     job = file.read_text().strip()
     assert waiting.returncode == 130
     assert f"`scancel {job.partition('_')[0]}` ends" in said and "error: interrupted" in said
     assert cluster.job(job)["JobState"] == "PENDING"
+    if "--json" in words:
+        about = json.loads(stdout)
+        assert about["status"] == "interrupted" and about["points"][0]["state"] == "waiting"
     cluster.run("scancel", job.partition("_")[0])
 
 

@@ -38,17 +38,35 @@ def living(folder: Path) -> list[Path]:
     return found
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    sweep = start(tmp_path, *LONG, *ENDLESS)
+    sweep = start(tmp_path, *LONG, *ENDLESS, "--json")
     wait_until(lambda: len(living(tmp_path)) == 2, sweep)
     sweep.send_signal(number)
-    _, stderr = sweep.communicate(timeout=60)
+    stdout, stderr = sweep.communicate(timeout=60)
     assert sweep.returncode == code, stderr
     assert workers(tmp_path) == []
     assert [status(run) for run in runs(tmp_path).values()] == ["interrupted"] * 2
+    about = json.loads(stdout)  # as at its end
+    assert (about["status"], about["sweep"], about["best"]) == ("interrupted", "s", None)
+    assert [point["state"] for point in about["points"]] == ["interrupted", "interrupted", None]
+    places = [Path(point["run"]) for point in about["points"][:2]]
+    assert [tmp_path / place for place in places] == list(runs(tmp_path).values())
     assert "go on with: dlrun sweep --resume s" in stderr
     assert "dlrun resume" not in stderr and "Traceback" not in stderr
+
+
+def test_a_signal_at_the_very_end_says_that_all_is_done(tmp_path: Path) -> None:
+    """While its figure and page are made, which a resume makes again."""
+    sweep = start(tmp_path, *words("--seeds", "2", "--name", "s", "--json"))
+    wait_until((tmp_path / "runs/sweeps/s/table.csv").exists, sweep)
+    sweep.send_signal(signal.SIGINT)
+    stdout, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130, stderr
+    about = json.loads(stdout)
+    assert about["status"] == "interrupted" and about["best"]["seeds"] == [0, 1]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
@@ -75,8 +75,23 @@ def test_texts_of_every_kind(tmp_path: Path, done: Done, name: str) -> None:
     assert (empty["words"], empty["unknown"]) == (0, 0)
     assert (unknown["words"], unknown["unknown"]) == (2, 2)
     assert large["words"] == 2_100_000
-    assert "zero byte" in binary["error"]
+    assert binary == {"row": 3, "input": "binary.txt", "error": "not a text: it holds a zero byte"}
     assert "1 input could not be predicted" in ended.stderr
+
+
+def test_a_file_that_is_no_text_is_named_once(tmp_path: Path, done: Done) -> None:
+    """On the screen, in a table and in Python, too, however its path is written."""
+    file, named = tmp_path / "binary.txt", "./binary.txt"
+    file.write_bytes(b"\x00\x01\x02")
+    why = "not a text: it holds a zero byte"
+    words = "predict", done("imdb-lasso"), named
+    assert harness.run(tmp_path, *words).is_told(1).stdout == f"error: {named}: {why}\n"
+    harness.run(tmp_path, *words, "--out", "out.csv").is_told(1)
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        assert [row["error"] for row in csv.DictReader(stream)] == [f"{named}: {why}"]
+    with pytest.raises(DataError) as caught:
+        Run.open(done("imdb-lasso")).predict([file])
+    assert caught.value.message == f"{file}: {why}"
 
 
 @pytest.mark.parametrize("name", TEXTS)

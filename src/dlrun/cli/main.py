@@ -35,8 +35,9 @@ from dlrun.cli import (
 from dlrun.cli.app import App, Group
 from dlrun.cli.reporting import reporting
 from dlrun.declaration import registry
+from dlrun.errors import Stopped
 from dlrun.screen import Screen
-from dlrun.stopping import SIGNALS, stopped_by
+from dlrun.stopping import heeded, stopped_by
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -125,18 +126,23 @@ def main() -> None:
     # Threads that wait for each other sleep: beside other processes, two of CIFAR100 that spin took
     # three times as long. torch reads it as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    for number in SIGNALS:  # a run takes them over while it lives
-        if signal.getsignal(number) != signal.SIG_IGN:
+    try:
+        for number in heeded():  # a run takes them over while it lives
             signal.signal(number, stopped_by)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show loses no result
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    completion.join_settings()
-    for problem in registry.problems():
-        Screen().warn(problem)
-    for entry in TAKEN:
-        Screen().warn(f"experiment {entry.name!r} is left out: dlrun has a command of that name")
-    _leave(run(sys.argv[1:]))
+        for stream in (sys.stdout, sys.stderr):  # a name that cannot be shown loses no result
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        completion.join_settings()
+        for problem in registry.problems():
+            Screen().warn(problem)
+        for entry in TAKEN:
+            taken = f"experiment {entry.name!r} is left out: dlrun has a command of that name"
+            Screen().warn(taken)
+        code = run(sys.argv[1:])
+    except Stopped as stop:  # before the command began, or just as it ended
+        Screen().fail(stop.word)
+        code = stop.exit_code
+    _leave(code)
 
 
 def run(arguments: list[str]) -> int:

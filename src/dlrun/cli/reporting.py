@@ -7,6 +7,7 @@ import typer
 
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, first_line
 from dlrun.screen import Screen
+from dlrun.stopping import SIGNALS, came
 
 FAILED = 1
 
@@ -19,17 +20,25 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         yield
     except (typer.Exit, SystemExit):
         raise
-    except (Stopped, KeyboardInterrupt) as stop:
-        how = type(stop) if isinstance(stop, Stopped) else Interrupted
-        screen.fail(how.word)
-        raise typer.Exit(how.exit_code) from None
-    except Exception as error:
+    except (Exception, Stopped, KeyboardInterrupt) as error:
+        if how := _stopped_by(error):
+            screen.fail(how.word)
+            raise typer.Exit(how.exit_code) from None
         if debug:
             raise
         message, hint, code = _in_words(error)
         if not (isinstance(error, ConfigError) and _said_by_another()):
             screen.fail(message, hint)
         raise typer.Exit(code) from None
+
+
+def _stopped_by(error: BaseException) -> type[Stopped] | None:
+    """How a signal ended the block, if one did."""
+    if isinstance(error, Stopped):
+        return type(error)
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted
+    return SIGNALS[came[-1]] if came else None
 
 
 def _said_by_another() -> bool:
@@ -41,7 +50,7 @@ def _said_by_another() -> bool:
     return False
 
 
-def _in_words(error: Exception) -> tuple[str, str, int]:
+def _in_words(error: BaseException) -> tuple[str, str, int]:
     """What went wrong, the remedy, the exit code."""
     if isinstance(error, DlrunError):
         return error.message, error.hint, error.exit_code

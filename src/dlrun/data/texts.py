@@ -36,18 +36,15 @@ def decoded(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) ->
 
 
 def read_text(path: Path) -> str:
-    """A file as one text. Raises NoTextError, with the file's name in the message."""
+    """A file as one text. Raises NoTextError, which leaves the file's name to the caller."""
     try:
         with open_regular(path) as stream:
             raw = stream.read(LONGEST + 1)
     except OSError as error:
-        raise NoTextError(f"{path}: {error.strerror or error}") from None
+        raise NoTextError(error.strerror or str(error)) from None
     if len(raw) > LONGEST:
-        raise NoTextError(f"{path}: more than {LONGEST >> 20} MB: refused")
-    try:
-        return decoded(raw)
-    except NoTextError as error:
-        raise NoTextError(f"{path}: {error.message}") from None
+        raise NoTextError(f"more than {LONGEST >> 20} MB: refused")
+    return decoded(raw)
 
 
 def lines(stream: BinaryIO) -> Iterator[list[bytes]]:

@@ -49,9 +49,7 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
         check(experiment, config, options)
         runs_dir = session.runs_dir(options.runs_dir)
         if options.dry_run:
-            text = to_json(config.model_dump(mode="json")) if options.json else to_yaml(config)
-            screen.out.print(Text(text.rstrip()))
-            screen.note(f"dry run: the config is valid; a run would go into {runs_dir / name}")
+            show_dry(config, runs_dir / name, screen, json=options.json)
             return 0, None
         if is_helper(config):
             folder = RunFolder(runs_dir / name, writes=False)
@@ -63,12 +61,24 @@ def execute(name: str, options: Options) -> tuple[int, Path | None]:
         return live.run(), folder.path
 
 
-def check(experiment: AnyExperiment, config: ExperimentConfig, options: Options) -> None:
-    """All that can be known before a run gets its folder. Raises DlrunError."""
+def check(
+    experiment: AnyExperiment, config: ExperimentConfig, options: Options, *, here: bool = True
+) -> None:
+    """All that can be known before a run gets its folder. Raises DlrunError.
+
+    `here`: it is this machine's devices that it will run on.
+    """
     check_name(options.name)
     runs_dir = session.runs_dir(options.runs_dir)
     check_writable(runs_dir)
     loggers.check(config)
     experiment.check(config, runs_dir)
-    if not config.fallback:
+    if here and not config.fallback:
         accelerator.require(config.accelerator)
+
+
+def show_dry(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
+    """What a dry run shows: the valid config, and where a run would go."""
+    text = to_json(config.model_dump(mode="json")) if json else to_yaml(config)
+    screen.out.print(Text(text.rstrip()))
+    screen.note(f"dry run: the config is valid; a run would go into {place}")

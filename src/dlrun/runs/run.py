@@ -11,7 +11,7 @@ from dlrun import session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.text import Layer, merge, read_file
 from dlrun.config.validation import validate
-from dlrun.data.texts import read_text
+from dlrun.data.texts import NoTextError, read_text
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
@@ -115,7 +115,7 @@ class Run(StoredRun):
             if not isinstance(one, str | Path):
                 raise ConfigError(f"{one!r}: neither a text nor a file's Path")
         if self.predictor.reads == "text":
-            inputs = [read_text(one) if isinstance(one, Path) else one for one in inputs]
+            inputs = [_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Classified":
@@ -159,3 +159,10 @@ class Run(StoredRun):
                 f"{type(error).__name__}: {first_line(error)}",
                 "`dlrun runs check RUN` says which files were damaged",
             ) from error
+
+
+def _text(file: Path) -> str:
+    try:
+        return read_text(file)
+    except NoTextError as error:
+        raise DataError(f"{file}: {error.message}") from None

@@ -9,11 +9,11 @@ from dlrun import session
 from dlrun.accelerator import check_batch
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.text import Layer
-from dlrun.config.validation import to_yaml, validate
+from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.errors import ConfigError
-from dlrun.runs import ending, loading, loggers
-from dlrun.runs.execute import layered
+from dlrun.runs import ending, loading
+from dlrun.runs.execute import check, layered, show_dry
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import Started, shared_by
@@ -22,7 +22,7 @@ from dlrun.slurm import submission
 from dlrun.slurm.asked import Asked, read
 from dlrun.slurm.job import SLURM, Job
 from dlrun.slurm.waiting import wait_for
-from dlrun.store.folder import RunFolder, check_name, check_writable, to_json
+from dlrun.store.folder import RunFolder, to_json
 from dlrun.store.removal import mend_latest
 
 
@@ -39,10 +39,9 @@ def execute(name: str, options: Options, texts: list[str], *, wait: bool) -> int
         submission.check()
         config = as_asked(name, layered(name, options), asked)
         runs_dir = session.runs_dir(options.runs_dir).absolute()
-        check(name, config, options, runs_dir)
+        check_there(name, config, options)
         if options.dry_run:
-            screen.out.print(Text(to_yaml(config).rstrip()))
-            screen.note(f"dry run: nothing is submitted; a run would go into {runs_dir / name}")
+            show_dry(config, runs_dir / name, screen, json=options.json)
             return 0
         folder = RunFolder.claim(runs_dir, name, options.name)
         try:
@@ -85,16 +84,13 @@ def shape(config: ExperimentConfig) -> tuple[int, int]:
     return config.trainer.num_nodes, devices if isinstance(devices, int) else 1
 
 
-def check(name: str, config: ExperimentConfig, options: Options, runs_dir: Path) -> None:
+def check_there(name: str, config: ExperimentConfig, options: Options) -> None:
     """All that can be known here; devices and cores are those of another machine."""
-    check_name(options.name)
-    check_writable(runs_dir)
-    loggers.check(config)
     if isinstance(config, NetworkConfig):
         check_batch(config.batch_size, config.world or 1)
         one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
         config = config.model_copy(update={"trainer": one})
-    registry.load(name).check(config, runs_dir)
+    check(registry.load(name), config, options, here=False)
 
 
 def put_off(

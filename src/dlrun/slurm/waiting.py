@@ -4,16 +4,16 @@ import time
 from pathlib import Path
 from typing import IO
 
-from dlrun.errors import DlrunError, Interrupted, OutOfTime, Terminated
+from dlrun.errors import DlrunError, Interrupted
 from dlrun.runs import ending
 from dlrun.screen import Screen
 from dlrun.slurm.job import EXIT_CODE, SLURM, STDERR, STDOUT
 from dlrun.slurm.queue import Queue
+from dlrun.stopping import EXIT_CODES
 from dlrun.store.folder import RunFolder
 from dlrun.store.stored import open_stored
 
 TICK = 0.5  # seconds between two looks at the run's folder
-STOPPED = {one.exit_code for one in (Interrupted, Terminated, OutOfTime)}
 
 
 def wait_for(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
@@ -56,7 +56,7 @@ class Watched:
         Raises DlrunError where the job is gone and left none.
         """
         code = self._written()
-        if code is not None and code not in STOPPED:
+        if code is not None and code not in EXIT_CODES:
             return code
         if self._queue.has(self.job):
             return None

@@ -25,8 +25,8 @@ CONFIG = "config"  # head of the column that says which
 SHORTEST = 12  # columns of a config that are left to it at least
 
 
-def finish(planned: Planned, done: Done, screen: Screen, *, json: bool) -> int:
-    """Write the table, the figure and the page, show what came out; the exit code."""
+def write(planned: Planned, done: Done, screen: Screen) -> list[str]:
+    """Write the table, the figure and the page; the names of those that there are."""
     folder = RunFolder(planned.folder)
     found = groups(planned.plan, done.runs)
     folder.write(TABLE, to_csv(table(planned.plan, found)))
@@ -34,12 +34,24 @@ def finish(planned: Planned, done: Done, screen: Screen, *, json: bool) -> int:
     if runs := [run for _, run in sorted(done.runs.items())]:
         written += _figure(planned, runs, found, folder, screen)
         written += _report(planned, runs, screen)
+    return written
+
+
+def show(
+    planned: Planned, done: Done, written: Sequence[str], screen: Screen, *, json: bool
+) -> int:
+    """Show what came out; the exit code."""
     if json:
-        screen.out.file.write(to_json(_as_object(planned, done, found)))
-        screen.out.file.flush()
+        print_json(planned, done, screen, "failed" if done.failed else "finished")
     else:
-        _show(planned, done, found, written, screen)
+        _show(planned, done, groups(planned.plan, done.runs), written, screen)
     return 1 if done.failed else 0
+
+
+def print_json(planned: Planned, done: Done, screen: Screen, status: str) -> None:
+    """All of it for programs. Raises OSError where stdout takes it no more."""
+    screen.out.file.write(to_json(_as_object(planned, done, status)))
+    screen.out.file.flush()
 
 
 def _figure(
@@ -175,8 +187,8 @@ def _cells(group: Group) -> dict[str, str]:
     }
 
 
-def _as_object(planned: Planned, done: Done, found: Sequence[Group]) -> dict[str, Any]:
-    """All of it for programs."""
+def _as_object(planned: Planned, done: Done, status: str) -> dict[str, Any]:
+    found = groups(planned.plan, done.runs)
     chosen = best(found)
     points = []
     for point in planned.plan.points:
@@ -195,7 +207,7 @@ def _as_object(planned: Planned, done: Done, found: Sequence[Group]) -> dict[str
         "sweep": planned.plan.name,
         "experiment": planned.plan.experiment,
         "folder": str(planned.folder),
-        "status": "failed" if done.failed else "finished",
+        "status": status,
         "points": points,
         "configs": [as_object(group) for group in found],
         "best": as_object(chosen) | {"command": chosen.command(planned.plan.experiment)}

@@ -11,10 +11,10 @@ from typing import Any
 from dlrun import memory
 from dlrun.config.text import as_override, layer_of, merge
 from dlrun.declaration import registry
-from dlrun.errors import Interrupted, Stopped, Terminated
+from dlrun.errors import Stopped
 from dlrun.runs.metrics import judged_by, main_metric
 from dlrun.screen import Screen, counted
-from dlrun.stopping import Stop
+from dlrun.stopping import EXIT_CODES, Stop
 from dlrun.store.record import Record
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps import reached
@@ -25,7 +25,6 @@ from dlrun.sweeps.progress import Shown, begin_line, showing
 from dlrun.sweeps.sharing import Share, fitting
 
 TICK = 0.2  # seconds between two looks at signals
-STOPPED = {Interrupted.exit_code, Terminated.exit_code}
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,15 @@ class Done:
 
 
 class Engine:
-    """One sweep while it is done; nobody else may be at it."""
+    """One sweep while it is done; nobody else may be at it.
 
-    def __init__(self, planned: Planned, how: How) -> None:
+    Args:
+        planned: what is done.
+        how: and how.
+        done: takes what there is.
+    """
+
+    def __init__(self, planned: Planned, how: How, done: Done) -> None:
         self._planned, self._how, self._plan = planned, how, planned.plan
         threads = how.share.threads
         self._pool = Pool(
@@ -60,9 +65,10 @@ class Engine:
         self._stop = Stop()
         self._ending = False  # by a signal, or --fail-fast: no more is begun
         self._most = how.share.jobs  # at once; less where memory holds no more
-        self._done = Done(reached.runs_of(planned), living=list(self._plan.points))
+        self._done = done
+        done.runs, done.living = reached.runs_of(planned), list(self._plan.points)
 
-    def run(self) -> Done:
+    def run(self) -> None:
         """Do all that is missing. Raises Interrupted or Terminated once every worker has ended."""
         with closing(self._pool), self._stop.listening():
             for place, rung in enumerate(self._plan.rungs or [None]):
@@ -76,7 +82,6 @@ class Engine:
                 if self._ending:
                     break
         self._stop.after_step()
-        return self._done
 
     def _do(self, points: Sequence[Point], epochs: int | None) -> None:
         """Do these points, to so many epochs where a number is given."""
@@ -163,7 +168,7 @@ class Engine:
         if run is not None and reached.done(run, epochs):
             shown.ended(point, "done", in_words(run.record))
             return
-        if self._ending and ended.code in STOPPED:
+        if self._ending and ended.code in EXIT_CODES:
             shown.ended(point, "ended", "")
             return
         shown.ended(point, "FAILED", "")

@@ -112,13 +112,13 @@ def _spelled(watched: dict[int, Watched]) -> str:
     return ", ".join(sorted({one.job.partition("_")[0] for one in watched.values()}))
 
 
-def wait(planned: Planned, watched: dict[int, Watched], screen: Screen) -> Done:
-    """Wait until every point's job has ended for good; what there is then.
+def wait(planned: Planned, watched: dict[int, Watched], screen: Screen, done: Done) -> None:
+    """Wait until every point's job has ended for good; `done` takes what there is then.
 
     Raises Interrupted by Ctrl-C: the jobs go on.
     """
     points = {point.number: point for point in planned.plan.points}
-    done, begun = Done(), set[int]()
+    begun = set[int]()
     waiting = dict(watched)
     with showing(screen, planned.plan.points, [points[number] for number in watched]) as shown:
         try:
@@ -139,7 +139,6 @@ def wait(planned: Planned, watched: dict[int, Watched], screen: Screen) -> Done:
             screen.note(f"the jobs go on; `scancel {_spelled(watched)}` ends them")
             raise
     done.runs = reached.runs_of(planned)
-    return done
 
 
 def _outcome(planned: Planned, point: Point, done: Done) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`dlrun sweep`: plan, check, do, show; or go on with a sweep that was ended."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from rich.text import Text
 from dlrun import session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.declaration import registry
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, Stopped
 from dlrun.runs import ending as run_ending
 from dlrun.runs.execute import valid
 from dlrun.runs.options import Options
@@ -19,8 +20,8 @@ from dlrun.store.folder import to_json
 from dlrun.store.sweep_folder import find_sweep, held_sweep, new_sweep
 from dlrun.sweeps import on_slurm, reached
 from dlrun.sweeps import plan as plans
-from dlrun.sweeps.ending import finish
-from dlrun.sweeps.engine import Engine, How
+from dlrun.sweeps.ending import print_json, show, write
+from dlrun.sweeps.engine import Done, Engine, How
 from dlrun.sweeps.halving import rungs
 from dlrun.sweeps.plan import EPOCHS, Plan, Planned, Rung
 from dlrun.sweeps.planning import planned
@@ -50,7 +51,7 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
     """Run an experiment at many points; the exit code: 1 where a point failed.
 
     Raises ConfigError with every fault before anything begins; Interrupted or Terminated once all
-    runs have ended.
+    runs have ended, and what there is was printed where JSON is wanted.
     """
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
@@ -99,26 +100,48 @@ def _go(
     options: Options,
     screen: Screen,
 ) -> int:
-    if wanted.slurm is not None:
-        if there.plan.rungs:
-            raise ConfigError("--slurm: a sweep by --halving is done here", "leave --slurm out")
-        reached.clear(there, screen)
-        watched = on_slurm.submit(there, configs, wanted.slurm, options, screen)
-        if watched and not wanted.wait:
-            on_slurm.show(there, watched, screen, json=options.json)
-            return 0
-        return finish(there, on_slurm.wait(there, watched, screen), screen, json=options.json)
+    done = Done()
+    try:
+        if wanted.slurm is None:
+            _do(there, configs, wanted, options, screen, done)
+        else:
+            if there.plan.rungs:
+                raise ConfigError("--slurm: a sweep by --halving is done here", "leave --slurm out")
+            reached.clear(there, screen)
+            watched = on_slurm.submit(there, configs, wanted.slurm, options, screen)
+            if watched and not wanted.wait:
+                on_slurm.show(there, watched, screen, json=options.json)
+                return 0
+            on_slurm.wait(there, watched, screen, done)
+        written = write(there, done, screen)
+    except Stopped:
+        if options.json:
+            done.runs = reached.runs_of(there)
+            with contextlib.suppress(OSError):  # a closed pipe changes nothing of how it ended
+                print_json(there, done, screen, "interrupted")
+        raise
+    return show(there, done, written, screen, json=options.json)
+
+
+def _do(
+    there: Planned,
+    configs: Sequence[ExperimentConfig],
+    wanted: Wanted,
+    options: Options,
+    screen: Screen,
+    done: Done,
+) -> None:
+    """Do the points here, by workers."""
     share = shared(registry.load(there.plan.experiment), configs, wanted.jobs)
     if share.note:
         screen.note(share.note)
     reached.clear(there, screen)
     how = How(share, screen, options.data_dir, wanted.fail_fast, options.force)
     try:
-        done = Engine(there, how).run()
+        Engine(there, how, done).run()
     except BaseException:
         screen.warn(f"not done; go on with: {there.go_on}")
         raise
-    return finish(there, done, screen, json=options.json)
 
 
 def _check(wanted: Wanted) -> None:

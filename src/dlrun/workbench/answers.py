@@ -89,13 +89,13 @@ class Table(Sink):
             if self._of_images:
                 self._stream.write(to_csv(_of_image(one.name, answer)))
             else:
-                self._stream.write(_plain_csv([self._of_text(answer)]))
+                self._stream.write(_plain_csv([self._of_text(one, answer)]))
             self.row += 1
 
-    def _of_text(self, answer: Prediction) -> list[Any]:
+    def _of_text(self, one: Asked, answer: Prediction) -> list[Any]:
         about = [] if self._second is None else [""]
         if answer.error is not None:
-            return [self.row, "", "", *about, "", "", answer.error]
+            return [self.row, "", "", *about, "", "", _with_name(one, answer.error)]
         if self._second is not None:
             about = [f"{dict(answer.labels)[self._second]:.9g}"]
         probability = f"{answer.probability:.9g}"
@@ -121,8 +121,7 @@ def as_object(row: int, name: str, answer: Prediction) -> dict[str, Any]:
 
 def _lines(one: Asked, answer: Prediction) -> list[str]:
     if answer.error is not None:
-        named = answer.error.startswith(f"{one.name}: ") or not one.name
-        return [f"error: {answer.error if named else f'{_short(one.name, WIDTH)}: {answer.error}'}"]
+        return [f"error: {_with_name(one, answer.error)}"]
     if answer.words is None:  # an image
         rest = [f"  {value:.4f}  {label}" for label, value in answer.labels]
         return [one.name, *rest]
@@ -157,6 +156,11 @@ def _of_image(name: str, answer: Prediction) -> list[list[Any]]:
     if answer.error is not None:
         return [[name, "", "", "", answer.error]]
     return [[name, rank, label, value, ""] for rank, (label, value) in enumerate(answer.labels, 1)]
+
+
+def _with_name(one: Asked, error: str) -> str:
+    """Which file it is about; of a table or a pipe the error says where itself."""
+    return f"{one.name}: {error}" if one.name else error
 
 
 def _short(text: str, length: int) -> str:
