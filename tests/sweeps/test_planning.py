@@ -39,6 +39,16 @@ def test_a_fault_of_all_points_names_none() -> None:
     assert message == "--set batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
 
 
+def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> None:
+    """A login node has none of the accelerators that its cluster has."""
+    overrides = ["accelerator=mps", "fallback=false"]  # no machine of Linux has it
+    options = Options(overrides=overrides, runs_dir=tmp_path)
+    with pytest.raises(DlrunError, match="mps"):
+        planned(EXPERIMENT, Asked(seeds="2"), options)
+    configs, _ = planned(EXPERIMENT, Asked(seeds="2"), options, here=False)
+    assert [config.accelerator for config in configs] == ["mps", "mps"]
+
+
 def test_what_can_be_known_before_a_run_is_a_fault_too(tmp_path: Path) -> None:
     message = faults(Asked(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"]))
     assert message.startswith("2 faults in the sweep:")

@@ -21,7 +21,7 @@ from dlrun.screen import Screen
 from dlrun.store.sweep_folder import held_sweep, new_sweep, sweeps_in
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps import reached
-from dlrun.sweeps.engine import Engine, How
+from dlrun.sweeps.engine import Done, Engine, How
 from dlrun.sweeps.plan import Planned
 from dlrun.sweeps.planning import planned
 from dlrun.sweeps.points import SEED, Asked
@@ -83,7 +83,8 @@ class Part:
             with held_sweep(there.folder, screen):
                 reached.clear(there, screen)
                 share = shared(registry.load(self.name), configs, jobs=1)
-                done = Engine(there, How(share, screen, self.options.data_dir)).run()
+                done = Done()
+                Engine(there, How(share, screen, self.options.data_dir), done).run()
             seed_of = {one.number: one.settings[SEED] for one in there.plan.points}
             self.failed |= {seed_of[number]: why for number, why in done.failed.items()}
             for number, run in done.runs.items():

@@ -19,9 +19,11 @@ POINTS_SHOWN = 5
 
 
 def planned(
-    experiment: str, asked: Asked, options: Options
+    experiment: str, asked: Asked, options: Options, *, here: bool = True
 ) -> tuple[list[ExperimentConfig], list[Settings]]:
     """The points' valid configs and what of each is its own.
+
+    `here`: it is this machine's devices that they will run on.
 
     Raises ConfigError: what varies is not said rightly, or every fault of every point.
     """
@@ -29,7 +31,7 @@ def planned(
     seed = flat(base.values).get("seed")
     found = points(asked, seed if isinstance(seed, int) else 0)
     _check_once(found[0], options)
-    return _checked(experiment, base, found, options), found
+    return _checked(experiment, base, found, options, here=here), found
 
 
 def _check_once(settings: Settings, options: Options) -> None:
@@ -42,7 +44,7 @@ def _check_once(settings: Settings, options: Options) -> None:
 
 
 def _checked(
-    experiment: str, base: Layer, found: Sequence[Settings], options: Options
+    experiment: str, base: Layer, found: Sequence[Settings], options: Options, *, here: bool
 ) -> list[ExperimentConfig]:
     """Every point's config. Raises ConfigError with all faults, each once with its points."""
     configs: list[ExperimentConfig] = []
@@ -52,7 +54,7 @@ def _checked(
     for number, settings in enumerate(found, start=1):
         try:
             config = valid(experiment, merge([base, _layer(settings)]))
-            _check_one(experiment, config, options, seen)
+            _check_one(experiment, config, options, seen, here=here)
             configs.append(config)
         except DlrunError as error:
             hint = hint or error.hint
@@ -68,6 +70,8 @@ def _check_one(
     config: ExperimentConfig,
     options: Options,
     seen: dict[str, DlrunError | None],
+    *,
+    here: bool,
 ) -> None:
     """What a run checks before it has a folder; of configs that differ by the seed once."""
     key = config.model_copy(update={"seed": 0}).model_dump_json()
@@ -80,7 +84,7 @@ def _check_one(
                     f"{counted(config.trainer.num_nodes, 'node')}: a point is one process",
                     "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
                 )
-            check(registry.load(experiment), config, options)
+            check(registry.load(experiment), config, options, here=here)
         except DlrunError as error:
             seen[key] = error
     if (known := seen[key]) is not None:

@@ -56,7 +56,7 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
         _check(wanted)
-        configs, settings = planned(experiment, wanted.asked, options)
+        configs, settings = planned(experiment, wanted.asked, options, here=wanted.slurm is None)
         steps = _rungs(configs, settings, wanted.eta)
         runs_dir = session.runs_dir(options.runs_dir)
         dumps = [config.model_dump(mode="json") for config in configs]
