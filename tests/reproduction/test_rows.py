@@ -90,7 +90,8 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
     (row,) = rows(part)
     assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
-    text = markdown([part, other], {"processor": "x|y"}, "by me")
+    text = markdown([part, other], {"processor": "x|y"}, f"{OURS[5:]} --out 'a-->b'")
+    assert text.startswith(OURS) and text.count("-->") == 1
     _, _, *table = text.splitlines()[:5]
     assert [line.count(" | ") for line in table] == [10, 10, 10]
     assert r"[1] a \| b c." in text and r"Not run: f: no \| file here." in text

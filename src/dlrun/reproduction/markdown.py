@@ -22,15 +22,16 @@ HEAD = {
 LEGEND = (
     "Here: the mean over n seeds. 95 % of runs: where one more run here would lie (Student's t). "
     "Verdict: within, where the published number, as it is rounded, lies there too; else the runs "
-    "here lie above or below it."
+    "here lie above or below it. First labels: photographs whose most probable label is the book's."
 )
 
 
 def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> str:
-    """The table, what it means, what is missing and why, the machine."""
+    """The table, what it means, what is missing and why, the machine; `made` by which command."""
     on = ", ".join(f"{name} {value}" for name, value in machine.items())
     reserved = reservations(parts)
-    lines = [f"{OURS}, {made} -->", "", _line(HEAD.values()), _line("---" for _ in HEAD)]
+    comment = _text(made).replace("-->", "")  # which would end it
+    lines = [f"<!-- {comment} -->", "", _line(HEAD.values()), _line("---" for _ in HEAD)]
     for part in parts:
         mark = f" [{reserved.index(part.reserved) + 1}]" if part.runs and part.reserved else ""
         lines += [_line(_cells(row, mark)) for row in rows(part)]

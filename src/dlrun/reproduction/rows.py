@@ -15,6 +15,7 @@ from dlrun.workbench.equal import Spread, spread
 from dlrun.workbench.report.charts import Axis
 from dlrun.workbench.report.files import Photograph
 
+FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units
 
 
@@ -113,7 +114,7 @@ class Labels:
     @property
     def name(self) -> str:
         """What is counted."""
-        return "first labels as the book's"
+        return FIRST_LABELS
 
     def alike(self, edition: str | None) -> int:
         """For how many an edition, or the run here, has the book's first label."""
