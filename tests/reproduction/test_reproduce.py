@@ -45,11 +45,11 @@ def finished(folder: Path, experiment: str) -> dict[int, dict[str, Any]]:
     return found
 
 
-def table(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
+def table(folder: Path, name: str = "reproduction") -> dict[tuple[str, str], dict[str, str]]:
     """The Markdown table's rows."""
-    lines = [line for line in (folder / "reproduction.md").read_text().splitlines() if "|" in line]
+    lines = [line for line in (folder / f"{name}.md").read_text().splitlines() if "|" in line]
     head, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
-    head = ["book's" if head[:place].count(name) else name for place, name in enumerate(head)]
+    head = [f"{name} (2)" if head[:place].count(name) else name for place, name in enumerate(head)]
     found = {}
     for row in rows:
         cells = dict(zip(head, row, strict=True))
@@ -75,7 +75,7 @@ def test_the_numbers_are_the_runs(forked: Dlrun, lab: Path) -> None:
         assert cells["here"] == f"{np.mean(values):.4f}" and cells["n"] == "2"
         assert cells["sd"] == f"{np.std(values, ddof=1):.4f}"
         assert float(cells["book"]) == published(experiment)["book"][metric]
-        assert cells["verdict"] in ("within", "above", "below")
+        assert cells["here is"] in ("within", "above", "below")
         assert f"dlrun sweep {experiment} --seeds 0-1 --set accelerator=cpu" in cells["command"]
         assert all(record["test_rows"] == TEST for record in runs.values())
     page = (lab / "reproduction.html").read_text()
@@ -91,7 +91,7 @@ def test_the_numbers_are_the_runs(forked: Dlrun, lab: Path) -> None:
     (row,) = about["experiments"][1]["rows"]
     assert f"{row['mean']:.4f}" == rows[LASSO, "test_accuracy"]["here"]
 
-    more = forked("reproduce", LASSO, "--seeds", "3", *CPU, "--quiet")
+    more = forked("reproduce", LASSO, "--seeds", "3", *CPU, "--quiet", "--force")
     assert more.returncode == 0 and more.stderr == ""
     assert set(finished(lab, LASSO)) == {0, 1, 2} and table(lab)[LASSO, "test_accuracy"]["n"] == "3"
     assert set(finished(lab, DENSE)) == {0, 1}
@@ -135,14 +135,19 @@ def test_what_is_missing_is_named_and_the_others_go_on(forked: Dlrun, lab: Path)
     done = forked("reproduce", "--seeds", "0,", *CPU, **OFFLINE)
     assert done.returncode == 0, done.stderr
     assert "not run: cifar100: cifar-100-python.tar.gz is not in data/cifar100" in done.stdout
-    missing = f"{PHOTOGRAPHS}: data/book_images: the lab's photographs Flamingo.jpg are not there"
+    missing = f"{PHOTOGRAPHS}: data/book_images: of the lab's photographs Flamingo.jpg missing"
     assert f"not run: {missing}" in done.stdout
     for name in ("reproduction.html", "reproduction.md"):
         assert "cifar-100-python.tar.gz is not in" in (lab / name).read_text()
-    named = forked("reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU, **OFFLINE)
+    fewer = ["reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU]
+    refused = forked(*fewer, **OFFLINE)
+    assert refused.returncode == 2, "the others would be lost from the page"
+    lost = f"reproduction.html: holds {PHOTOGRAPHS}, {DENSE}, {LSTM} too, which would be lost"
+    assert lost in refused.stderr
+    named = forked(*fewer, "--out", "some.html", **OFFLINE)
     assert named.returncode == 1, "it was asked for"
-    assert table(lab).keys() == {(LASSO, "test_accuracy")}
-    alone = forked("reproduce", "cifar100", "--json", **OFFLINE)
+    assert table(lab, "some").keys() == {(LASSO, "test_accuracy")}
+    alone = forked("reproduce", "cifar100", "--json", "--out", "one.html", **OFFLINE)
     assert alone.returncode == 1 and "Traceback" not in alone.stderr
     assert json.loads(alone.stdout)["error"] == "no experiment could be run"
 
@@ -153,6 +158,12 @@ def test_it_goes_on_after_a_signal(lab: Path) -> None:
     interrupted(lab, signal.SIGINT, 130, lambda: len(finished_so_far(lab, DENSE)) == 1)
     first = finished_so_far(lab, DENSE)
     assert first
+    told = f"Not yet run: {DENSE}: {3 - len(first)} of 3 runs"
+    assert told in (lab / "reproduction.md").read_text()
+    assert table(lab)[DENSE, "test_accuracy"]["n"] == str(len(first))
+    one = start(lab, "reproduce", DENSE, "--seeds", "1", *CPU)
+    _, stderr = one.communicate(timeout=60)
+    assert one.returncode == 0 and "to do" not in stderr, "the unfinished seeds are not asked for"
     interrupted(lab, signal.SIGTERM, 143, lambda: len(finished_so_far(lab, DENSE)) == 2)
     last = start(lab, *COMMAND)
     _, stderr = last.communicate(timeout=120)
@@ -212,7 +223,8 @@ def test_a_run_that_fails_is_named(lab: Path) -> None:
         (["--seeds", "0"], "no seed at all"),
         (["--out", "there.html"], "--out there.html: is there already"),
         (["--out", "other.html"], "--out other.md: is there already"),
-        (["--out", "x.md"], "--out x.md: the table's name"),
+        (["--out", "x.md"], "--out x.md: no page's name"),
+        (["--out", "report.html"], "--out report.html: is there already"),
         (["--out", "no/x.html"], "there is no folder no"),
         (["--out", "."], "--out"),
         ([DENSE, "--set", "seed=1"], "--set"),
@@ -223,6 +235,7 @@ def test_what_is_said_wrongly(
 ) -> None:
     for name in ("there.html", "other.md"):
         (tmp_path / name).write_text("mine")
+    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
     done = forked("reproduce", *arguments, **OFFLINE)
     assert done.returncode == 2, done.stderr
     assert said in done.stderr and "Traceback" not in done.stderr

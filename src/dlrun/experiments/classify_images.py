@@ -108,7 +108,7 @@ class ClassifyImages(Experiment[Config]):
 
         folder = data_dir / PHOTOGRAPHS
         if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
-            raise DataError(f"{folder}: the lab's photographs {', '.join(missing)} are not there")
+            raise DataError(f"{folder}: of the lab's photographs {', '.join(missing)} missing")
         settings = {"images": [str(folder)], "transform.squash": True}
         try:
             _obtain(config, screen)

@@ -9,9 +9,9 @@ OURS = "<!-- dlrun reproduce"  # a file that may be overwritten
 HEAD = {
     "what": "experiment, metric",
     "book": "book",
-    "verdict on book": "verdict",
+    "verdict on book": "here is",
     "notebook": "notebook",
-    "verdict on notebook": "verdict",
+    "verdict on notebook": "here is",
     "here": "here",
     "sd": "sd",
     "n": "n",
@@ -20,9 +20,11 @@ HEAD = {
     "command": "command",
 }
 LEGEND = (
-    "Here: the mean over n seeds. 95 % of runs: where one more run here would lie (Student's t). "
-    "Verdict: within, where the published number, as it is rounded, lies there too; else the runs "
-    "here lie above or below it. First labels: photographs whose most probable label is the book's."
+    "Here: the mean over n seeds. 95 % of runs: where one more run here would lie (Student's t; "
+    "wide where n is small). Here is within, where the published number, as it is rounded, lies "
+    "there too; else the runs here lie above it, or below. First labels: photographs whose most "
+    "probable label is the book's. Seconds: the median run's; the first of a process loads its "
+    "libraries too."
 )
 
 
@@ -37,6 +39,7 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> st
         lines += [_line(_cells(row, mark)) for row in rows(part)]
     notes = [f"[{place}] {why}." for place, why in enumerate(reserved, start=1)]
     notes += [f"Not run: {part.name}: {part.missing}." for part in parts if part.missing]
+    notes += [f"Not yet run: {part.name}: {part.unfinished}." for part in parts if part.unfinished]
     notes += [
         f"Failed: {part.name}, seed {seed}: {why}."
         for part in parts

@@ -1,10 +1,14 @@
 """The page: the table, the machine, and for each experiment the book's figures with ours."""
 
 import base64
+import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+from dlrun.disk import open_regular
 from dlrun.errors import DlrunError
 from dlrun.reproduction.part import Part
 from dlrun.reproduction.rows import Labels, Row, reservations, rows
@@ -13,6 +17,17 @@ from dlrun.workbench.report.curves import Numbered, over_each_other
 from dlrun.workbench.report.page import fill
 
 TEMPLATE = "reproduction.html"
+OURS = b'<meta name="generator" content="dlrun reproduce">'  # a page that may be overwritten
+FEW = 5  # seeds: with fewer nearly everything lies within
+
+
+def experiments_on(path: Path) -> list[str]:
+    """The experiments that an earlier page is about; none where there is no such page."""
+    with contextlib.suppress(OSError), open_regular(path) as stream:
+        head = stream.read(2000)
+        if OURS in head and (found := re.search(rb'name="keywords" content="([a-z0-9 -]*)"', head)):
+            return found.group(1).decode().split()
+    return []
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,7 @@ def page(parts: Sequence[Part], machine: Mapping[str, str], command: str) -> str
         sections=sections,
         reserved=reserved,
         parts=parts,
+        few=any(len(one.part.runs) < FEW for one in sections if not one.labels),
         machine=machine,
         command=command,
     )

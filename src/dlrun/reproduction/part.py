@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
+from dlrun.screen import Screen, counted
 from dlrun.store.sweep_folder import held_sweep, new_sweep, sweeps_in
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps import reached
@@ -50,20 +50,32 @@ class Part:
     failed: dict[int, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, name: str, seeds: Sequence[int], options: Options, screen: Screen) -> "Part":
+    def of(
+        cls,
+        name: str,
+        seeds: Sequence[int],
+        options: Options,
+        known: dict[str, str],
+        screen: Screen,
+    ) -> "Part":
         """The experiment with its data, which are downloaded where they are missing.
 
-        Where that fails, the part says so.
+        Where that fails, the part says why; `known` takes it by the data set, for others to know.
         """
-        made = cls(name, options, list(seeds))
+        made, source = cls(name, options, list(seeds)), name
         try:
             experiment, config = registry.load(name), resolve(name, options)
             if not experiment.by_chance:
                 made.seeds = [config.seed]
-            folder = session.data_dir(options.data_dir)
-            made.settings = experiment.ready_for_lab(config, folder, screen)
+            if (dataset := experiment.dataset()) is not None:
+                source = dataset.name
+            made.missing = known.get(source, "")
+            if not made.missing:
+                folder = session.data_dir(options.data_dir)
+                made.settings = experiment.ready_for_lab(config, folder, screen)
         except DlrunError as error:
             made.missing = error.message
+            known[source] = error.message
         return made
 
     def do(self, screen: Screen) -> None:
@@ -78,22 +90,34 @@ class Part:
         )
         asked = Asked(seeds=in_ranges(self.seeds))
         configs, settings = planned(self.name, asked, options)
-        finished: dict[int, Run] = {}
-        for there in self._sweeps(configs, settings):
-            with held_sweep(there.folder, screen):
-                reached.clear(there, screen)
-                share = shared(registry.load(self.name), configs, jobs=1)
-                done = Done()
-                Engine(there, How(share, screen, self.options.data_dir), done).run()
-            seed_of = {one.number: one.settings[SEED] for one in there.plan.points}
-            self.failed |= {seed_of[number]: why for number, why in done.failed.items()}
-            for number, run in done.runs.items():
-                if run.record.status == "finished":
-                    finished[seed_of[number]] = Run(run.folder, run.record)
+        share = shared(registry.load(self.name), configs, jobs=1)
+        for there in self._sweeps(configs, settings, screen):
+            done = Done()
+            wanted = [one for one in there.plan.points if one.settings[SEED] in self.seeds]
+            try:
+                with held_sweep(there.folder, screen):
+                    reached.clear(there, screen)
+                    how = How(share, screen, self.options.data_dir)
+                    Engine(there, how, done, wanted).run()
+            finally:  # after a signal, what there is by then
+                done.runs = reached.runs_of(there)
+                self._take(there, done)
+
+    def _take(self, there: Planned, done: Done) -> None:
+        """Take what came of a sweep."""
+        seed_of = {one.number: one.settings[SEED] for one in there.plan.points}
+        self.failed |= {seed_of[number]: why for number, why in done.failed.items()}
+        finished = {run.record.seed: run for run in self.runs}
+        for number, run in done.runs.items():
+            if run.record.status == "finished":
+                finished[seed_of[number]] = Run(run.folder, run.record)
         self.runs = [finished[seed] for seed in self.seeds if seed in finished]
 
     def _sweeps(
-        self, configs: Sequence[ExperimentConfig], settings: Sequence[Mapping[str, Any]]
+        self,
+        configs: Sequence[ExperimentConfig],
+        settings: Sequence[Mapping[str, Any]],
+        screen: Screen,
     ) -> Iterator[Planned]:
         """Earlier ones of the same config, code and packages; one more of seeds that they lack."""
         runs_dir = session.runs_dir(self.options.runs_dir)
@@ -101,7 +125,7 @@ class Part:
         left = dict(zip(self.seeds, zip(values, settings, strict=True), strict=True))
         there = sweeps_in(runs_dir)
         for folder in reversed(there):
-            found = self._earlier(folder, values[0]) if left else None
+            found = self._earlier(folder, values[0], screen) if left else None
             if found and left.keys() & (seeds := {one.settings[SEED] for one in found.plan.points}):
                 left = {seed: one for seed, one in left.items() if seed not in seeds}
                 yield found
@@ -112,14 +136,15 @@ class Part:
             plan = plans.make(name, self.name, *zip(*left.values(), strict=True))
             yield plans.write(plan, new_sweep(runs_dir, name))
 
-    def _earlier(self, folder: Path, values: Mapping[str, Any]) -> Planned | None:
+    def _earlier(self, folder: Path, values: Mapping[str, Any], screen: Screen) -> Planned | None:
         """An earlier sweep of the same; None where it is of something else, or damaged."""
         if not folder.name.startswith(f"{PREFIX}-{self.name}"):
             return None
         try:
             found = plans.read(folder)
             plans.check_causes(found)
-        except DlrunError:
+        except DlrunError as error:  # other code or packages, or damaged
+            screen.note(f"not used again: {error.message}")
             return None
         plan = found.plan
         same = plan.experiment == self.name and not (plan.keys or plan.rungs)
@@ -142,8 +167,15 @@ class Part:
 
     @property
     def seconds(self) -> float:
-        """The median run's: from its folder to its record, in a process that was ready."""
-        return statistics.median(run.record.seconds["total"] for run in self.runs)
+        """The median run's; of one that was resumed only a part is known."""
+        whole = [run for run in self.runs if not run.record.resumed]
+        return statistics.median(run.record.seconds["total"] for run in whole or self.runs)
+
+    @property
+    def unfinished(self) -> str:
+        """How many of its runs are not done; empty where none is."""
+        left = len(self.seeds) - len(self.runs) - len(self.failed)
+        return f"{left} of {counted(len(self.seeds), 'run')}" if left and not self.missing else ""
 
     def command(self, seed: int | None = None) -> str:
         """What gives the numbers of all seeds, or of one."""

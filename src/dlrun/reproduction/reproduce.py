@@ -1,5 +1,6 @@
 """`dlrun reproduce`: run the lab's experiments over seeds, and write what came out of them."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -8,14 +9,16 @@ from typing import Any
 
 from rich.text import Text
 
+from dlrun import session
 from dlrun.config.text import read_file
 from dlrun.declaration import registry
 from dlrun.disk import write_whole
 from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.reproduction.markdown import OURS, markdown
-from dlrun.reproduction.page import page
+from dlrun.reproduction.page import FEW, experiments_on, page
+from dlrun.reproduction.page import OURS as PAGE
 from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import reservations, rows
+from dlrun.reproduction.rows import Metric, reservations, rows
 from dlrun.runs.ending import errors_as_json
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import several
@@ -27,16 +30,17 @@ from dlrun.workbench.report.page import check_page
 HEAD = {
     "": "",
     "book": "book",
-    "verdict on book": "",
+    "verdict on book": "here is",
     "notebook": "notebook",
-    "verdict on notebook": "",
+    "verdict on notebook": "here is",
     "here": "here",
     "sd": "sd",
     "interval": "95 % of runs",
 }
 LEGEND = """\
-95 % of runs: where one more run here would lie. A published number lies within,
-or the runs here lie above or below it."""
+95 % of runs: where one more run here would lie. Here is within, where the
+published number lies there too; else the runs here lie above or below it."""
+FEW_SEEDS = "with so few seeds `within` says little: --seeds 10 says more"
 
 
 def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, command: str) -> int:
@@ -59,17 +63,10 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
     with errors_as_json(screen, wanted=options.json):
         if started := several():
             raise ConfigError(f"{started}, each of which would do it", f"leave {started.by} out")
-        check_page(out, force=options.force)
-        table = out.with_suffix(".md")
-        if table == out:
-            raise ConfigError(f"--out {out}: the table's name", "name the page: --out FILE.html")
-        check_page(table, force=options.force, ours=OURS.encode())
         numbers = list(read_seeds(seeds))
         wanted = [registry.entry(name).name for name in dict.fromkeys(names)] or _published()
-        parts = [Part.of(name, numbers, options, screen) for name in wanted]
-        for part in parts:
-            if part.missing:
-                screen.warn(f"not run: {part.name}: {part.missing}")
+        table = _table_of(out, wanted, force=options.force)
+        parts = _parts(wanted, numbers, options, screen)
         there = [part for part in parts if not part.missing]
         if not there:
             raise DlrunError("no experiment could be run", "get what is missing, and say it again")
@@ -80,16 +77,51 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
                 )
                 part.do(screen)
                 _write(parts, out, table, command)
-        except (Stopped, DlrunError):
+        except (Stopped, DlrunError) as why:
             screen.warn(f"not done; go on with: {command}")
+            if any(part.runs for part in parts):
+                _write(parts, out, table, command)
+            if options.json and isinstance(why, Stopped):
+                _print_json(parts, out, command, "interrupted", screen)
             raise
         if options.json:
-            screen.out.file.write(to_json(_as_object(parts, out, command)))
-            screen.out.file.flush()
+            failed = any(part.failed for part in parts)
+            _print_json(parts, out, command, "failed" if failed else "finished", screen)
         else:
-            _show(parts, out, table, screen)
+            _show(parts, out, table, session.data_dir(options.data_dir), screen)
     named_missing = names and any(part.missing for part in parts)
     return 1 if named_missing or any(part.failed for part in parts) else 0
+
+
+def _table_of(out: Path, wanted: Sequence[str], *, force: bool) -> Path:
+    """Where the table beside the page lies.
+
+    Raises ConfigError where either cannot be written, or the page is about more than is wanted.
+    """
+    if out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out {out}: no page's name", "name it FILE.html")
+    table = out.with_suffix(".md")
+    check_page(out, force=force, ours=PAGE)
+    check_page(table, force=force, ours=OURS.encode())
+    if not force and (others := [name for name in experiments_on(out) if name not in wanted]):
+        raise ConfigError(
+            f"--out {out}: holds {', '.join(others)} too, which would be lost",
+            "choose another name, or --force",
+        )
+    return table
+
+
+def _parts(
+    wanted: Sequence[str], seeds: Sequence[int], options: Options, screen: Screen
+) -> list[Part]:
+    """The experiments with their data; what cannot be had is tried once, and named."""
+    parts: list[Part] = []
+    known: dict[str, str] = {}
+    for name in wanted:
+        parts.append(Part.of(name, seeds, options, known, screen))
+        if why := parts[-1].missing:
+            screen.warn(f"not run: {name}: {why}")
+    return parts
 
 
 def _published() -> list[str]:
@@ -139,7 +171,16 @@ def _machine(parts: Sequence[Part]) -> dict[str, str]:
     return {name: " and ".join(values) for name, values in found.items()}
 
 
-def _show(parts: Sequence[Part], out: Path, table: Path, screen: Screen) -> None:
+def _print_json(
+    parts: Sequence[Part], out: Path, command: str, status: str, screen: Screen
+) -> None:
+    about = {"status": status, **_as_object(parts, out, command)}
+    with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
+        screen.out.file.write(to_json(about))
+        screen.out.file.flush()
+
+
+def _show(parts: Sequence[Part], out: Path, table: Path, data_dir: Path, screen: Screen) -> None:
     """The table, what is missing, where the files are."""
     reserved = reservations(parts)
     found = [(part, row) for part in parts for row in rows(part)]
@@ -165,7 +206,9 @@ def _show(parts: Sequence[Part], out: Path, table: Path, screen: Screen) -> None
         for seed, why in part.failed.items():
             screen.show(Text(f"failed: {part.name}, seed {seed}: {printable(why)}"))
     if any(part.missing for part in parts):
-        screen.show(Text("once that is there, the same command goes on with it"))
+        screen.show(Text(f"once that is in {data_dir}, the same command goes on with it"))
+    if any(len(part.runs) < FEW for part, row in found if isinstance(row, Metric)):
+        screen.show(Text(FEW_SEEDS))
     for label, path in (("page", out), ("table", table)):
         screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
 

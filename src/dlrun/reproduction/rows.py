@@ -45,16 +45,18 @@ class Metric:
     def interval(self) -> tuple[float, float] | None:
         """Where one more run would lie, with 95 %; None for a single run."""
         ends = interval.of_next(self.here.values)
-        if ends and self.name == ACCURACY:  # a share
-            return max(0.0, ends[0]), min(1.0, ends[1])
-        return ends
+        if ends is None:
+            return None
+        least = 0.0 if min(self.here.values) >= 0 else ends[0]  # a share, or a loss
+        most = 1.0 if self.name == ACCURACY else ends[1]
+        return max(least, ends[0]), min(most, ends[1])
 
     def verdict(self, edition: str) -> str | None:
         """Of an edition's number: whether one more run here may give it.
 
-        `within`; `above` or `below`, where the runs here lie above or below it; None where there
-        is no number, or a single run. A published number is rounded: it stands for all that give
-        its digits.
+        Here is `within` it; or `above` or `below`, where the runs here lie above or below it; None
+        where there is no number, or a single run. A published number is rounded: it stands for all
+        that give its digits.
         """
         value = self.published.get(edition)
         if value is None or self.interval is None:

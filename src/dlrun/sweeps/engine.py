@@ -54,9 +54,12 @@ class Engine:
         planned: what is done.
         how: and how.
         done: takes what there is.
+        points: these alone; None: all.
     """
 
-    def __init__(self, planned: Planned, how: How, done: Done) -> None:
+    def __init__(
+        self, planned: Planned, how: How, done: Done, points: Sequence[Point] | None = None
+    ) -> None:
         self._planned, self._how, self._plan = planned, how, planned.plan
         threads = how.share.threads
         self._pool = Pool(
@@ -66,7 +69,8 @@ class Engine:
         self._ending = False  # by a signal, or --fail-fast: no more is begun
         self._most = how.share.jobs  # at once; less where memory holds no more
         self._done = done
-        done.runs, done.living = reached.runs_of(planned), list(self._plan.points)
+        done.runs = reached.runs_of(planned)
+        done.living = list(self._plan.points if points is None else points)
 
     def run(self) -> None:
         """Do all that is missing. Raises Interrupted or Terminated once every worker has ended."""
@@ -92,7 +96,7 @@ class Engine:
         by_number = {point.number: point for point in points}
         self._how.screen.note(begin_line(len(points), len(todo), self._most))
         with (
-            showing(self._how.screen, points, todo) as shown,
+            showing(self._how.screen, points, todo, len(self._plan.points)) as shown,
             self._stop.in_steps(self._announce),
         ):
 

@@ -120,7 +120,8 @@ def wait(planned: Planned, watched: dict[int, Watched], screen: Screen, done: Do
     points = {point.number: point for point in planned.plan.points}
     begun = set[int]()
     waiting = dict(watched)
-    with showing(screen, planned.plan.points, [points[number] for number in watched]) as shown:
+    todo = [points[number] for number in watched]
+    with showing(screen, planned.plan.points, todo, len(points)) as shown:
         try:
             while waiting:
                 for number, one in list(waiting.items()):

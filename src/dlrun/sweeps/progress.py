@@ -20,8 +20,11 @@ LABEL = 36  # columns of a bar's name, at most
 class Shown:
     """The living runs' bars and one for all of them; a line for each point that has ended."""
 
-    def __init__(self, screen: Screen, bars: "Progress", points: Sequence["Point"]) -> None:
+    def __init__(
+        self, screen: Screen, bars: "Progress", points: Sequence["Point"], planned: int
+    ) -> None:
         self._screen, self._bars, self._total = screen, bars, len(points)
+        self._planned = planned
         self._shares = {point.number: 1.0 for point in points}  # done, but for those below
         self._tasks: dict[int, Any] = {}
         self._all = bars.add_task("all", total=len(points), detail="")
@@ -55,7 +58,7 @@ class Shown:
             self._screen.warn(f"point {point.number}: {text}")
 
     def _line(self, point: "Point", how: str, result: str) -> None:
-        head = f"{place(point.number, self._total)} {how:<6} "
+        head = f"point {place(point.number, self._planned)} {how:<6} "
         room = WIDTH - cell_len(head) - (cell_len(result) + 2 if result else 0)
         label = printable(point.label)
         if cell_len(label) > room:
@@ -72,8 +75,13 @@ class Shown:
 
 
 @contextmanager
-def showing(screen: Screen, points: Sequence["Point"], todo: Iterable["Point"]) -> Iterator[Shown]:
-    """Show the progress of these points while the block runs; `todo` are not done."""
+def showing(
+    screen: Screen, points: Sequence["Point"], todo: Iterable["Point"], planned: int
+) -> Iterator[Shown]:
+    """Show the progress of these points while the block runs; `todo` are not done.
+
+    planned: all points of the sweep, among which each has its number.
+    """
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     live = screen.err.is_terminal and not screen.quiet
@@ -88,7 +96,7 @@ def showing(screen: Screen, points: Sequence["Point"], todo: Iterable["Point"]) 
         disable=not live,
     )
     with bars:
-        shown = Shown(screen, bars, points)
+        shown = Shown(screen, bars, points, planned)
         for point in todo:
             shown.share(point.number, 0.0)
         yield shown
