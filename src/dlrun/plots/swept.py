@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
 
 PER_ROW = 3
 LOGARITHMIC = 20.0  # times: from here on an axis is
+DECADES = 100.0  # times: over a longer axis the powers of ten are labels enough
 LETTERS = 14  # of a value below its place
 JOINED = 12  # values at most whose means a line joins: of more, drawn ones, it would be a tangle
 
@@ -32,6 +34,7 @@ def swept(
     chosen: Mapping[str, Any],
     book: float | None,
     title: str,
+    alike: bool = True,
 ) -> Figure:
     """A panel for each key; a dot for each run, a line through the means, bars of one sd.
 
@@ -42,13 +45,14 @@ def swept(
         chosen: the best config's settings, marked.
         book: the published value on test data; None where it may not stand beside.
         title: of the figure.
+        alike: False where the runs were trained for different times: no line, and no mean.
     """
     wide = min(PER_ROW, len(keys))
     tall = -(-len(keys) // wide)
     figure = Figure(figsize=(max(6.0, 4.4 * wide), 3.6 * tall), layout="constrained")
     panels = figure.subplots(tall, wide, squeeze=False, sharey=True).ravel()
     for axes, key in zip(panels, keys, strict=False):
-        _draw(axes, dots, key, chosen)
+        _draw(axes, dots, key, chosen, alike=alike)
         if book is not None:
             axes.axhline(book, color="#888888", linewidth=1, linestyle=":", label="the book")
     for axes in panels[len(keys) :]:
@@ -60,7 +64,9 @@ def swept(
     return figure
 
 
-def _draw(axes: Axes, dots: Sequence[Dot], key: str, chosen: Mapping[str, Any]) -> None:
+def _draw(
+    axes: Axes, dots: Sequence[Dot], key: str, chosen: Mapping[str, Any], *, alike: bool
+) -> None:
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
     if numbers:
@@ -68,6 +74,10 @@ def _draw(axes: Axes, dots: Sequence[Dot], key: str, chosen: Mapping[str, Any]) 
         places = {repr(value): float(value) for value in values}
         if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # they would stand over each other
+            if values[-1] < DECADES * values[0]:
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter("{x:g}")
         if len(values) <= JOINED and axes.get_xscale() != "log":
             axes.set_xticks(list(places.values()), [f"{value:g}" for value in values])
     else:
@@ -79,14 +89,18 @@ def _draw(axes: Axes, dots: Sequence[Dot], key: str, chosen: Mapping[str, Any]) 
         for dot in dots:
             if part in dot.metric:
                 by_place.setdefault(places[repr(dot.settings[key])], []).append(dot.metric[part])
-        _part(axes, by_place, part, joined=numbers and len(values) <= JOINED)
+        joined = alike and numbers and key != "seed" and len(values) <= JOINED
+        _part(axes, by_place, part, joined=joined, bars=alike)
     if key in chosen and repr(chosen[key]) in places:
-        axes.axvline(places[repr(chosen[key])], color="#2ca02c", alpha=0.25, linewidth=6, zorder=0)
+        place = places[repr(chosen[key])]
+        axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
     axes.set_xlabel(plain(key, 40))
     axes.grid(alpha=0.3)
 
 
-def _part(axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool) -> None:
+def _part(
+    axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
+) -> None:
     """The dots of validation or test, their means and standard deviations."""
     if not by_place:
         return
@@ -96,7 +110,7 @@ def _part(axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joine
     ys = [value for place in places for value in by_place[place]]
     axes.scatter(xs, ys, s=12, color=colour, alpha=0.5, linewidths=0, label=NAMES[part])
     several = [place for place in places if len(by_place[place]) > 1]
-    if several:
+    if several and bars:
         axes.errorbar(
             several,
             [statistics.fmean(by_place[place]) for place in several],
@@ -104,6 +118,7 @@ def _part(axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joine
             color=colour,
             capsize=3,
             marker="_",
+            label=f"{NAMES[part]}: mean, sd",
             linestyle="-" if joined else "",
         )
     elif joined:

@@ -11,7 +11,7 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.runs.ending import interval, number
 from dlrun.runs.metrics import TESTED, VALID, judged_by, main_metric
 from dlrun.runs.run import Run
-from dlrun.screen import Screen, printable
+from dlrun.screen import Screen, counted, printable
 from dlrun.store.folder import RunFolder, to_csv, to_json
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps.engine import Done
@@ -33,7 +33,7 @@ def write(planned: Planned, done: Done, screen: Screen) -> list[str]:
     written = [TABLE]
     if runs := [run for _, run in sorted(done.runs.items())]:
         written += _figure(planned, runs, found, folder, screen)
-        written += _report(planned, runs, screen)
+        written += _report(planned, runs, found, screen)
     return written
 
 
@@ -80,14 +80,18 @@ def _figure(
                 dots.append(Dot(settings, values))
         if not dots:
             return []
-        chosen = best(found)
+        chosen, rungs = best(found), planned.plan.rungs
+        about = f"{planned.plan.experiment}, sweep {planned.plan.name}, {len(dots)} runs"
+        if rungs:
+            about += f", trained to {rungs[0].epochs} to {rungs[-1].epochs} epochs"
         picture = swept(
             dots,
             keys,
             metric,
             chosen=chosen.settings if chosen else {},
             book=chosen.book(TESTED + metric) if chosen else None,
-            title=f"{planned.plan.experiment}, sweep {planned.plan.name}, {len(dots)} runs",
+            title=about,
+            alike=not rungs,
         )
         folder.write(FIGURE, to_png(picture))
     except Exception as error:  # a font, a backend: no reason to lose the result
@@ -103,11 +107,15 @@ def _metric(runs: Sequence[StoredRun]) -> str:
     return found.removeprefix(TESTED).removeprefix(VALID)
 
 
-def _report(planned: Planned, runs: Sequence[StoredRun], screen: Screen) -> list[str]:
+def _report(
+    planned: Planned, runs: Sequence[StoredRun], found: Sequence[Group], screen: Screen
+) -> list[str]:
     """The page's name."""
     from dlrun.workbench.report.page import write_page  # slow: jinja2
 
-    note = f"The sweep {planned.plan.name}: {shlex.join(['dlrun', *planned.plan.command[1:]])}"
+    note = f"The sweep {planned.plan.name}: {shlex.join(['dlrun', *planned.plan.command[1:]])}."
+    if told := _best_in_words(found):
+        note += f" Best: {told}."
     try:
         opened = [Run(run.folder, run.record) for run in runs]
         _, problems = write_page(opened, planned.folder / REPORT, note)
@@ -136,15 +144,23 @@ def _show(
     chosen = best(found)
     if chosen is None:
         return
-    by, tested = chosen.chosen_by, chosen.tested
-    assert by is not None  # what is best was chosen by it
-    told = f"{by.metric} {number(by.mean)}"
-    if tested:
-        told += f", {tested.metric} {number(tested.mean)}"
-    label = f"{chosen.label}: " if chosen.label else ""
-    screen.show(Text(f"{'best':<7}", style="bold") + Text(printable(f"{label}{told}")))
+    if rungs := planned.plan.rungs:
+        last = counted(rungs[-1].epochs, "epoch")
+        screen.show(Text(f"best of those that were trained to {last}; the others ended before"))
+    told = Text(printable(_best_in_words(found)))
+    screen.show(Text(f"{'best':<7}", style="bold") + told)
     command = chosen.command(planned.plan.experiment)
     screen.show(Text(f"{'repeat':<7}", style="bold") + Text(command))
+
+
+def _best_in_words(found: Sequence[Group]) -> str:
+    """Which config is best, and its metrics; empty where none was validated."""
+    chosen = best(found)
+    if chosen is None:
+        return ""
+    spreads = [one for one in (chosen.chosen_by, chosen.tested) if one]
+    told = ", ".join(f"{one.metric} {number(one.mean)}" for one in spreads)
+    return f"{chosen.label}: {told}" if chosen.label else told
 
 
 def lines(found: Sequence[Group]) -> list[str]:

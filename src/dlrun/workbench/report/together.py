@@ -112,10 +112,16 @@ def test_metrics(chapters: Sequence[Chapter]) -> list[str]:
 
 
 def equal(chapters: Sequence[Chapter]) -> list[Equal]:
-    """The finished runs by config, where several are equal but for what is chance."""
+    """The finished runs by config, each seed's last, where several are equal but for chance."""
     finished = [one for one in chapters if one.state == "finished" and one.values]
     groups = by_config(finished, lambda one: one.values, lambda one: one.record.experiment)
-    return [Equal(group) for group in groups if len(group) > 1]
+    # A run that was repeated says nothing of the spread over seeds.
+    by_seed = [list({_seed(one): one for one in group}.values()) for group in groups]
+    return [Equal(group) for group in by_seed if len(group) > 1]
+
+
+def _seed(chapter: Chapter) -> int | str:
+    return chapter.run.name if chapter.record.seed is None else chapter.record.seed
 
 
 def compare(chapters: Sequence[Chapter]) -> list[Comparison]:
