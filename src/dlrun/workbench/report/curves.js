@@ -31,7 +31,11 @@ function follow(figure) {
 
   function show() {
     const x = steps[slider.value];
-    for (const line of lines) line.value.textContent = line.at.get(x) ?? "–";
+    // Lambdas differ by the seed, and runs end at different epochs: the nearest step of each.
+    for (const line of lines) {
+      const distances = [...line.at.keys()].map((step) => [Math.abs(place(step) - place(x)), step]);
+      line.value.textContent = line.at.get(distances.sort((a, b) => a[0] - b[0])[0][1]);
+    }
     at.textContent = `${step} ${x}`;
     cursor.setAttribute("d", `M${place(x)} 12V208`);
     const values = lines.map((line) => `${line.name} ${line.value.textContent}`);
