@@ -145,15 +145,18 @@ def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -
     assert "no step was finished" in (run / said).read_text()
 
 
-def test_a_run_that_fails(cluster: Cluster) -> None:
+@pytest.mark.parametrize("asked", ["time=10", "time=10,nodes=2,tasks=1"])
+def test_a_run_that_fails(cluster: Cluster, asked: str) -> None:
+    """On several nodes, too, it is not begun again where it finished no step."""
     lost = setting("optimizer.lr=1e30", "trainer.max_epochs=3")
-    done = cluster.dlrun(*RUN, *lost, "--slurm", "time=10", "--wait", "--json")
+    done = cluster.dlrun(*RUN, *lost, "--slurm", asked, "--wait", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["status"] == "failed"
     assert "try a smaller optimizer.lr" in done.stderr
     job = re.findall(r"as job (\d+)", done.stderr)[0]
     until(lambda: has_ended(cluster, job), 10)
     assert (cluster.job(job)["JobState"], cluster.job(job)["ExitCode"]) == ("FAILED", "1:0")
+    assert cluster.job(job)["Restarts"] == "0"
 
 
 def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
