@@ -1,6 +1,7 @@
 """How many processes a run has, where its environment says so."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -87,8 +88,12 @@ def test_an_allocation_starts_nothing(
     assert os.environ["SLURM_NTASKS"] == "4"
 
 
-def test_the_processes_of_a_step_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_of_a_step_meet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where the step runs, whatever the allocation is; another step meets elsewhere."""
+    scontrol = tmp_path / "scontrol"  # no name server knows gpu07
+    scontrol.write_text("#!/bin/sh\necho NodeName=$4 NodeAddr=10.1.0.7 Port=6818\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     stale = {"SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "4"}
     started(monkeypatch, **ALLOCATION | STEP | stale, SLURM_STEP_NODELIST="gpu[07-08]")
     config = resolve("imdb-dense", Options())
@@ -98,12 +103,27 @@ def test_the_processes_of_a_step_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert there == {
         "SLURM_NTASKS_PER_NODE": "2",
         "SLURM_NNODES": "2",
-        "MASTER_ADDR": "gpu07",
+        "MASTER_ADDR": "10.1.0.7",
     }
     assert {name: os.environ[name] for name in stale} == stale and "MASTER_ADDR" not in os.environ
     monkeypatch.setenv("SLURM_STEP_ID", "1")
     with ranks.alone(config):
         assert os.environ["MASTER_PORT"] != port
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
+    with ranks.alone(config):
+        assert os.environ["MASTER_ADDR"] == "localhost"
+
+
+def test_a_node_without_an_address_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    started(monkeypatch, **ALLOCATION | STEP, SLURM_STEP_NODELIST="gpu[07-08]")
+    config = resolve("imdb-dense", Options())
+    nowhere = pytest.raises(ConfigError, match="the name of gpu07, .* leads nowhere")
+    with nowhere as error, ranks.alone(config):
+        pytest.fail("it would wait for five minutes")
+    assert "MASTER_ADDR" in error.value.hint
 
 
 def test_nodes_that_nobody_started_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

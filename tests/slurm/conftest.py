@@ -1,4 +1,4 @@
-"""A SLURM of our own on loopback: munged, slurmctld and slurmd, which end with the tests."""
+"""A SLURM of our own on loopback, two nodes: its daemons end with the tests."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,6 @@ ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser=root
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 AuthType=auth/munge
 CredType=cred/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
@@ -35,26 +34,72 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 JobAcctGatherType=jobacct_gather/none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 SlurmdParameters=config_overrides
 SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0
 KillWait=3
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000
+SlurmdTimeout=12
+GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=4000 Gres=gpu:2
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=4 RealMemory=4000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE
 PartitionName=closed Nodes=ALL MaxTime=INFINITE State=DOWN
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10
 """
 # AuthInfo: a requeued job waits until the credential of its first start has expired.
+GPUS = "NodeName=n1 Name=gpu File=/dev/null\nNodeName=n1 Name=gpu File=/dev/zero\n"  # stand-ins
+NODES = ("n1", "n2")  # names that lead nowhere but in slurm.conf
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """The environment in which it is reached, and its daemons."""
+
+    environment: dict[str, str]
+    folder: Path
+    daemons: contextlib.ExitStack
+
+    def start(self, *command: object) -> None:
+        """Start a daemon, which ends with the tests."""
+        self.daemons.enter_context(_daemon([*map(str, command)], self.folder, self.environment))
+
+    def start_node(self, node: str) -> None:
+        """Start a node's daemon."""
+        self.start("slurmd", "-D", "-f", self.environment["SLURM_CONF"], "-N", node)
+
+    def lose_node(self, node: str) -> None:
+        """Kill all that is of a node, as a power cut does."""
+        config = f"SLURM_CONF={self.environment['SLURM_CONF']}"
+        lost = set()
+        for about in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                command = (about / "cmdline").read_text().split("\0")
+                environment = (about / "environ").read_text(errors="replace").split("\0")
+                if config not in environment:
+                    continue
+                if command[0] == "slurmd" and node in command:
+                    lost.add(int(about.name))
+                if f"SLURMD_NODENAME={node}" in environment:
+                    lost.add(int(about.name))
+                    parent = (about / "stat").read_text().rpartition(")")[2].split()[1]
+                    if (Path("/proc", parent) / "cmdline").read_text().startswith("slurmstepd"):
+                        lost.add(int(parent))
+        for process in sorted(lost):  # parents tell nobody
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """How the cluster is reached, and commands in an empty folder."""
+    """A SLURM, and commands in an empty folder."""
 
-    environment: dict[str, str]
+    slurm: Slurm
     folder: Path
 
     def run(
@@ -68,27 +113,27 @@ class Cluster:
             timeout=timeout,
             cwd=self.folder,
             check=False,
-            env=self.environment | env,
+            env=self.slurm.environment | env,
         )
 
     def dlrun(self, *words: object, **env: str) -> "subprocess.CompletedProcess[str]":
         """Run `dlrun WORDS` to its end."""
         return self.run(*DLRUN, *words, **env)
 
-    def start(self, *words: object) -> "subprocess.Popen[str]":
-        """Start `dlrun WORDS`."""
+    def start(self, *words: object, by: Sequence[str] = ()) -> "subprocess.Popen[str]":
+        """Start `dlrun WORDS`, by srun perhaps."""
         return subprocess.Popen(
-            [*DLRUN, *map(str, words)],
+            [*by, *DLRUN, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env=self.environment,
+            env=self.slurm.environment,
         )
 
     def job(self, number: str) -> dict[str, str]:
         """What scontrol says of a job."""
-        shown = self.run("scontrol", "--oneliner", "show", "job", number).stdout
+        shown = self.run("scontrol", "--oneliner", "--detail", "show", "job", number).stdout
         return dict(word.partition("=")[::2] for word in shown.split())
 
 
@@ -96,8 +141,8 @@ DLRUN = (sys.executable, "-m", "dlrun")
 
 
 @pytest.fixture(scope="session")
-def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which the cluster is reached; skips, or fails where it must be there."""
+def slurm() -> Iterator[Slurm]:
+    """Two idle nodes; skips, or fails where they must be there."""
     if missing := _missing():
         if os.environ.get("DLRUN_REQUIRE_SLURM"):
             pytest.fail(missing)
@@ -107,11 +152,12 @@ def slurm() -> Iterator[dict[str, str]]:
         contextlib.ExitStack() as stack,
     ):
         folder = Path(name)
-        for part in ("state", "spool"):
+        for part in ("state", *(f"spool.{node}" for node in NODES)):
             (folder / part).mkdir()
         config = folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
-        config.write_text(CONFIG.format(folder=folder, host=host, ports=_free_ports(2)))
+        config.write_text(CONFIG.format(folder=folder, host=host, ports=_free_ports(3)))
+        (folder / "gres.conf").write_text(GPUS)
         environment = clean_environment() | {"SLURM_CONF": str(config), "OMP_NUM_THREADS": "1"}
         key = folder / "munge.key"
         key.write_bytes(secrets.token_bytes(128))
@@ -119,29 +165,27 @@ def slurm() -> Iterator[dict[str, str]]:
         files = {"socket": "munge.socket", "key-file": "munge.key", "pid-file": "munge.pid"}
         files |= {"log-file": "munge.log", "seed-file": "munge.seed"}
         settings = [f"--{option}={folder / file}" for option, file in files.items()]
-        for command in (
-            ["munged", "--foreground", "--force", *settings],
-            ["slurmctld", "-D", "-f", str(config)],
-            ["slurmd", "-D", "-f", str(config), "-N", host],
-        ):
-            stack.enter_context(_daemon(command, folder, environment))
-            if command[0] == "munged":
-                _wait((folder / "munge.socket").exists, folder)
+        slurm = Slurm(environment, folder, stack)
+        slurm.start("munged", "--foreground", "--force", *settings)
+        _wait((folder / "munge.socket").exists, folder)
+        slurm.start("slurmctld", "-D", "-f", config)
+        for node in NODES:
+            slurm.start_node(node)
 
         def idle() -> bool:
             said = subprocess.run(
                 ["sinfo", "--noheader", "--format=%T"],
                 env=environment, capture_output=True, text=True, check=False,
             )  # fmt: skip
-            return "idle" in said.stdout
+            return set(said.stdout.split()) == {"idle"}
 
         _wait(idle, folder)
-        yield environment
+        yield slurm
         subprocess.run(["scancel", "--user=root"], env=environment, check=False)
 
 
 @pytest.fixture
-def cluster(slurm: dict[str, str], tmp_path: Path) -> Cluster:
+def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
     """The cluster, seen from an empty folder."""
     return Cluster(slurm, tmp_path)
 
@@ -166,7 +210,7 @@ def _free_ports(count: int) -> list[int]:
 def _daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
     """A daemon that ends with the block, and with this process, whatever becomes of it."""
     path = f"{environment.get('PATH', '')}:/usr/sbin:/sbin"
-    with (folder / f"{command[0]}.out").open("wb") as out:
+    with (folder / f"{command[0]}.out").open("ab") as out:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *command],
             stdout=out, stderr=out, env=environment | {"PATH": path},

@@ -69,6 +69,12 @@ def test_waited_for_it_ends_as_the_same_run_alone(cluster: Cluster) -> None:
     assert not re.search("sacct|submitit|warning", there.stderr)
 
 
+def test_more_than_any_node_has_is_refused(cluster: Cluster) -> None:
+    done = cluster.dlrun(*RUN, "--slurm", "gpus=3")
+    assert done.returncode == 2 and "SLURM refuses it" in done.stderr
+    assert not [*cluster.folder.glob("runs/*/*Z-*")]
+
+
 def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
     began = time.monotonic()
     done = cluster.dlrun(*RUN, "--slurm", "partition=closed", "--name", "queued")
@@ -91,8 +97,8 @@ def test_not_waited_for_it_is_a_run_that_waits(cluster: Cluster) -> None:
 
 
 def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
-    """By the signal before its time is over, then by the requeue that follows a lost node."""
-    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10")
+    """By the signal before its time is over, then by a job that takes its node."""
+    run, job = submitted(cluster, *STEPPING, "--slurm", "time=10,nodelist=n1")
     until(lambda: steps(run) >= 3)
     cluster.run("scancel", "--signal=USR2", job)
     until(lambda: cluster.job(job)["Restarts"] == "1")
@@ -100,8 +106,9 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     stopped = steps(run)
     assert 3 <= stopped < 400
     until(lambda: steps(run) > stopped)
-    assert cluster.run("scontrol", "requeue", job).returncode == 0
-    until(lambda: cluster.job(job)["Restarts"] == "2")
+    other = cluster.run("srun", "--partition=urgent", "--nodelist=n1", "--exclusive", "true")
+    assert other.returncode == 0, other.stderr
+    assert cluster.job(job)["Restarts"] == "2"
     whole = cluster.dlrun(*STEPPING, "--name", "whole")
     assert whole.returncode == 0, whole.stderr
     until(lambda: has_ended(cluster, job))
@@ -110,6 +117,20 @@ def test_a_requeued_run_ends_as_never_stopped(cluster: Cluster) -> None:
     assert said.count("stopping after this step") >= 1
     assert "Traceback" not in said
     assert outcome(run) == outcome(next(cluster.folder.glob("runs/*/*-whole")))
+
+
+def test_the_time_is_over(cluster: Cluster) -> None:
+    """SLURM itself sends the signal to a run that lasts longer; it has the GPU it asked for."""
+    began = time.monotonic()
+    endless = [*STEPPING, *setting("trainer.max_epochs=1000000")]
+    run, job = submitted(cluster, *endless, "--slurm", "time=1,gpus=1")
+    until(lambda: steps(run))
+    assert cluster.job(job)["GRES"].startswith("gpu:1")
+    until(lambda: cluster.job(job)["Restarts"] == "1")
+    cluster.run("scancel", job)
+    assert time.monotonic() - began < 75
+    assert state(run) == "interrupted" and steps(run) > 0
+    assert "error: out of time" in (run / "slurm" / "stderr.txt").read_text()
 
 
 def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -> None:
@@ -124,15 +145,18 @@ def test_no_step_in_all_its_time_is_no_reason_to_begin_again(cluster: Cluster) -
     assert "no step was finished" in (run / said).read_text()
 
 
-def test_a_run_that_fails(cluster: Cluster) -> None:
+@pytest.mark.parametrize("asked", ["time=10", "time=10,nodes=2,tasks=1"])
+def test_a_run_that_fails(cluster: Cluster, asked: str) -> None:
+    """On several nodes, too, it is not begun again where it finished no step."""
     lost = setting("optimizer.lr=1e30", "trainer.max_epochs=3")
-    done = cluster.dlrun(*RUN, *lost, "--slurm", "time=10", "--wait", "--json")
+    done = cluster.dlrun(*RUN, *lost, "--slurm", asked, "--wait", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["status"] == "failed"
     assert "try a smaller optimizer.lr" in done.stderr
     job = re.findall(r"as job (\d+)", done.stderr)[0]
     until(lambda: has_ended(cluster, job), 10)
     assert (cluster.job(job)["JobState"], cluster.job(job)["ExitCode"]) == ("FAILED", "1:0")
+    assert cluster.job(job)["Restarts"] == "0"
 
 
 def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
@@ -190,6 +214,7 @@ def test_two_ranks_are_one_run_however_they_start(cluster: Cluster) -> None:
             torchrun, "--nproc-per-node=2", "-m", "dlrun", *shared, "--name", "torchrun"
         ),
         "srun": cluster.run("srun", "-N1", "-n2", *DLRUN, *shared, "--name", "srun"),
+        "nodes": cluster.run("srun", "-N2", "-n2", *DLRUN, *shared, "--name", "nodes"),
         "submitted": cluster.dlrun(
             *shared, "--slurm", "time=10,tasks=2", "--wait", "--name", "submitted"
         ),
@@ -198,9 +223,45 @@ def test_two_ranks_are_one_run_however_they_start(cluster: Cluster) -> None:
         assert done.returncode == 0, f"{name}: {done.stderr}"
         assert "by 2 processes, batches of 2 x 25 rows" in done.stderr
     runs = {name: next(cluster.folder.glob(f"runs/*/*-{name}")) for name in ways}
-    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 3
-    assert outcome(runs["srun"]) == outcome(runs["torchrun"])
-    assert outcome(runs["submitted"]) == outcome(runs["torchrun"])
+    assert len([*cluster.folder.glob("runs/*/*Z-*")]) == 4
+    for name in ("srun", "nodes", "submitted"):
+        assert outcome(runs[name]) == outcome(runs["torchrun"]), name
+    assert "num_nodes: 2" in (runs["nodes"] / "config.yaml").read_text()
+
+
+def test_a_node_that_is_lost(cluster: Cluster) -> None:
+    """A step ends with an error; a job waits until there are as many nodes again."""
+    both = [*STEPPING, *setting("batch_size=50", "trainer.max_epochs=60")]
+    torchrun = [
+        str(Path(sys.executable).with_name("torchrun")),
+        "--nproc-per-node=2",
+        "-m",
+        "dlrun",
+    ]
+    srun = ["srun", "--nodes=2", "--ntasks=2"]
+    step = cluster.start(*both, "--name", "step", by=srun)
+    there, job = submitted(cluster, *both, "--slurm", "time=10,nodes=2,tasks=1")
+    until(lambda: [*cluster.folder.glob("runs/*/*-step")])
+    (here,) = cluster.folder.glob("runs/*/*-step")
+    until(lambda: steps(here) and steps(there))
+    cluster.slurm.lose_node("n2")
+    whole = cluster.run(*torchrun, *both, "--name", "whole")
+    assert whole.returncode == 0, whole.stderr
+    expected = outcome(next(cluster.folder.glob("runs/*/*-whole")))
+    _, said = step.communicate(timeout=120)  # as long as SLURM needs to miss the node
+    assert step.returncode == 1
+    assert "error: one of the 2 processes that train together has ended" in said
+    assert state(here) == "failed" and 0 < steps(here) < 60
+    cluster.slurm.start_node("n2")
+    more = cluster.run(*srun, *DLRUN, "resume", here)
+    assert more.returncode == 0, more.stderr
+    assert outcome(here) == expected
+    until(lambda: has_ended(cluster, job))
+    said = (there / "slurm" / "stderr.txt").read_text()
+    assert state(there) == "finished", said
+    assert "a node may be lost: the job waits in the queue again" in said
+    assert cluster.job(job)["Restarts"] == "1"
+    assert outcome(there) == expected
 
 
 def test_an_allocation_is_not_inherited(cluster: Cluster) -> None:

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import socket
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -152,17 +154,36 @@ def _meeting(started: Started) -> dict[str, str]:
     """Where the processes of a step meet, and how many they are, as Lightning reads it.
 
     SLURM's own variables may be those of the allocation. Each step of a job has its port.
+    Raises ConfigError where the first node has no address.
     """
     from dlrun.training.packages import SLURMEnvironment  # slow
 
     first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
     port = FIRST_PORT + (_number("SLURM_JOB_ID") * 16 + _number("SLURM_STEP_ID")) % PORTS
     return {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", first),
+        "MASTER_ADDR": os.environ.get("MASTER_ADDR") or _address(first),
         "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
         "SLURM_NNODES": str(started.nodes),
         "SLURM_NTASKS_PER_NODE": str(started.here),
     }
+
+
+def _address(node: str) -> str:
+    """Where a node is reached: its name may be one that only SLURM knows. Raises ConfigError."""
+    with contextlib.suppress(OSError):
+        socket.getaddrinfo(node, None)
+        return node
+    command = ["scontrol", "--oneliner", "show", "node", node]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        said = subprocess.run(  # noqa: S603 (scontrol is where PATH says)
+            command, capture_output=True, text=True, check=False, timeout=60
+        ).stdout
+        if found := re.search(r"\bNodeAddr=(\S+)", said):
+            return found[1]
+    raise ConfigError(
+        f"the name of {node}, the node where the processes meet, leads nowhere",
+        "export MASTER_ADDR, an address of it that all nodes reach",
+    )
 
 
 def _is_shared(config: ExperimentConfig) -> bool:

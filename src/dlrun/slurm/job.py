@@ -31,7 +31,8 @@ class Job:
     def __call__(self) -> None:
         """Do it in a process of its own; this one ends with its exit code.
 
-        A run that was stopped because the time was nearly over is requeued by submitit.
+        A run that was stopped because the time was nearly over, or that failed on several nodes, is
+        requeued by submitit if it came on since this start.
         """
         if sys.platform == "win32":
             raise DlrunError("there is no SLURM on Windows")
@@ -46,9 +47,15 @@ class Job:
         (about / EXIT_CODE).unlink(missing_ok=True)
         with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
             code = _done(self.words, out, err)
+            # Of a lost node the others hear before SLURM does: to it their job has just failed.
+            lost = code == 1 and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
+            if (code == OutOfTime.exit_code or lost) and _steps(self.run) > before:
+                assert callable(requeue)  # submitit's
+                if lost:
+                    err.write(b"a node may be lost: the job waits in the queue again\n")
+                    err.flush()
+                requeue(signal.SIGUSR2, None)
             if code == OutOfTime.exit_code:
-                if _steps(self.run) > before and callable(requeue):
-                    requeue(signal.SIGUSR2, None)
                 err.write(b"error: no step was finished in the time that --slurm asked for\n")
         if code:
             _note_failure(Path(self.run))
