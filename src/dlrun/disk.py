@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
+from dlrun.errors import DlrunError
+
 
 def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading. Raises OSError, also for a pipe or device, which may never end."""
@@ -20,6 +22,12 @@ def read_regular(path: Path) -> bytes:
     """A file's bytes. Raises OSError as `open_regular`."""
     with open_regular(path) as stream:
         return stream.read()
+
+
+def check_appendable(path: Path) -> None:
+    """Raises DlrunError for a link, a pipe, a folder: none is followed, or waited for."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DlrunError(f"{path}: not a file that can be written", "remove it")
 
 
 def digest(path: Path, algorithm: str = "sha256") -> str:

@@ -1,5 +1,6 @@
 """All points are checked before anything begins."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ def test_a_plan_read_back_gives_the_same_configs(
     folder.mkdir(parents=True)
     plans.write(made, RunFolder(folder))
     monkeypatch.chdir("/")
+    assert replace(plans.read(folder), data_dir=Path("d")).go_on.endswith(" --data-dir d")
     read = plans.read(folder).plan
     assert [read.values(point).values for point in read.points] == dumps
     assert [len(config) for config in read.configs] == [2, 2]

@@ -126,6 +126,8 @@ def main() -> None:
     # Threads that wait for each other sleep: beside other processes, two of CIFAR100 that spin took
     # three times as long. torch reads it as it is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if os.environ.get("COLUMNS") == "0":  # as of no terminal: nothing would be shown
+        del os.environ["COLUMNS"]
     try:
         for number in heeded():  # a run takes them over while it lives
             signal.signal(number, stopped_by)
@@ -177,7 +179,8 @@ def _leave(code: int) -> NoReturn:
 
     A process of several that train together leaves the usual way.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it has been said how the command ended
+    for number in heeded():  # it has been said how the command ended
+        signal.signal(number, signal.SIG_IGN)
     distributed = sys.modules.get("torch.distributed")
     if "torch" not in sys.modules or (distributed and distributed.is_initialized()):
         sys.exit(code)

@@ -1,8 +1,8 @@
 """What an experiment declares: everything that other code must know about it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -33,6 +33,18 @@ class Argument:
     key: str
     metavar: str
     help: str
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What a reproduction of the published numbers takes.
+
+    files: of the data. settings: what of the shipped config must be else, by dotted keys; a path as
+    the data folder was said.
+    """
+
+    files: Sequence[Path] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Experiment(ABC, Generic[C]):
@@ -71,15 +83,16 @@ class Experiment(ABC, Generic[C]):
         """The data that it needs, for `dlrun data`; None where it needs none that have a name."""
         return None
 
-    def ready_for_lab(self, config: C, data_dir: Path, screen: Screen) -> Mapping[str, Any]:
+    def ready_for_lab(self, config: C, data_dir: Path, screen: Screen) -> Lab:
         """Obtain what the published numbers are of.
 
-        Returns what of the shipped config must be else for them, by dotted keys; a path as
-        `data_dir` says it. Raises DlrunError with the reason where something cannot be had.
+        Raises DlrunError with the reason where something cannot be had.
         """
-        if (dataset := self.dataset()) is not None:
-            dataset.load(config, data_dir, screen)
-        return {}
+        dataset = self.dataset()
+        if dataset is None:
+            return Lab()
+        dataset.load(config, data_dir, screen)
+        return Lab([path for _, path in dataset.files(config, data_dir)])
 
     def total_steps(self, config: C) -> int | None:
         """How many steps (epochs, lambdas) the config asks for; None where it does not say."""

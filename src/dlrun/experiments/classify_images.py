@@ -12,7 +12,7 @@ from pydantic import Field
 from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath
 from dlrun.data.predictions import PREDICTIONS, Prediction
-from dlrun.declaration.experiment import Argument, Experiment
+from dlrun.declaration.experiment import Argument, Experiment, Lab
 from dlrun.declaration.labels_shown import SHOWN, labels_shown
 from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.errors import ConfigError, DataError
@@ -102,14 +102,14 @@ class ClassifyImages(Experiment[Config]):
         _files(config)
         pretrained.check(config.model)
 
-    def ready_for_lab(self, config: Config, data_dir: Path, screen: Screen) -> dict[str, Any]:
+    def ready_for_lab(self, config: Config, data_dir: Path, screen: Screen) -> Lab:
         """The lab's photographs and network; the bundled network where that cannot be had."""
         from dlrun.models import names, pretrained
 
         folder = data_dir / PHOTOGRAPHS
         if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
             raise DataError(f"{folder}: of the lab's photographs {', '.join(missing)} missing")
-        settings = {"images": [str(folder)], "transform.squash": True}
+        settings: dict[str, Any] = {"images": [str(folder)], "transform.squash": True}
         try:
             _obtain(config, screen)
         except DataError as error:
@@ -119,7 +119,7 @@ class ClassifyImages(Experiment[Config]):
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {names.BUNDLED} instead")
             settings["model.name"] = names.BUNDLED
-        return settings
+        return Lab([folder / name for name in config.reference.book], settings)
 
     def suggested(self, key: str) -> list[str]:
         """The models' names."""

@@ -1,9 +1,11 @@
 """The table as Markdown: what can stand in a README. It names no folder of this machine."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 
 from dlrun.reproduction.part import Part
 from dlrun.reproduction.rows import Row, reservations, rows
+from dlrun.screen import printable
 
 OURS = "<!-- dlrun reproduce"  # a file that may be overwritten
 HEAD = {
@@ -32,7 +34,7 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> st
     """The table, what it means, what is missing and why, the machine; `made` by which command."""
     on = ", ".join(f"{name} {value}" for name, value in machine.items())
     reserved = reservations(parts)
-    comment = _text(made).replace("-->", "")  # which would end it
+    comment = _plain(made).replace("-->", "")  # which would end it
     lines = [f"<!-- {comment} -->", "", _line(HEAD.values()), _line("---" for _ in HEAD)]
     for part in parts:
         mark = f" [{reserved.index(part.reserved) + 1}]" if part.runs and part.reserved else ""
@@ -53,9 +55,9 @@ def _cells(row: Row, mark: str) -> list[str]:
     cells = row.cells | {
         "what": f"{row.part.name}, {row.name}{mark}",
         "seconds": f"{row.part.seconds:.1f}",
-        "command": f"`{row.part.command()}`",
     }
-    return [_text(cells[key]) for key in HEAD]
+    found = {key: _text(text) for key, text in cells.items()}
+    return [found.get(key, _code(row.part.command())) for key in HEAD]
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -63,5 +65,16 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(text: str) -> str:
-    """In one line, and in one cell."""
-    return " ".join(text.split()).replace("|", r"\|")
+    """In one line and one cell, whatever is in it: no HTML, no control characters."""
+    return escape(_plain(text), quote=False).replace("|", r"\|")
+
+
+def _code(command: str) -> str:
+    """Within backticks nothing is HTML, unless there is one in it."""
+    if "`" in command:
+        return f"<code>{_text(command)}</code>"
+    return "`" + _plain(command).replace("|", r"\|") + "`"
+
+
+def _plain(text: str) -> str:
+    return printable(" ".join(text.split()))

@@ -13,7 +13,8 @@ from dlrun import session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.text import as_override, flat
 from dlrun.declaration import registry
-from dlrun.errors import DlrunError
+from dlrun.disk import digest
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
 from dlrun.runs.run import Run
@@ -24,7 +25,7 @@ from dlrun.sweeps import reached
 from dlrun.sweeps.engine import Done, Engine, How
 from dlrun.sweeps.plan import Planned
 from dlrun.sweeps.planning import planned
-from dlrun.sweeps.points import SEED, Asked
+from dlrun.sweeps.points import SEED, Asked, Settings
 from dlrun.sweeps.results import in_ranges
 from dlrun.sweeps.sharing import shared
 from dlrun.workbench.report.chapter import Chapter
@@ -37,7 +38,8 @@ ROOM, CELLS = 250_000, 1_500  # of a run on the page: characters of pictures, nu
 class Part:
     """An experiment, and what came of it.
 
-    settings: what of the shipped config is else, by dotted keys. missing: why it cannot be run.
+    settings: what of the shipped config is else, by dotted keys. data: the SHA-256 of its files.
+    missing: why it cannot be run.
     runs: the finished ones, in the order of the seeds. failed: why others are not, by seed.
     """
 
@@ -45,6 +47,7 @@ class Part:
     options: Options
     seeds: list[int]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
@@ -72,24 +75,32 @@ class Part:
             made.missing = known.get(source, "")
             if not made.missing:
                 folder = session.data_dir(options.data_dir)
-                made.settings = experiment.ready_for_lab(config, folder, screen)
+                lab = experiment.ready_for_lab(config, folder, screen)
+                made.settings = lab.settings
+                made.data = {path.name: digest(path) for path in lab.files if path.is_file()}
+        except OSError as error:
+            made.missing = f"its data: {error.strerror}"
         except DlrunError as error:
             made.missing = error.message
             known[source] = error.message
         return made
 
-    def do(self, screen: Screen) -> None:
-        """Do those of its runs that are missing, one at a time: each has the machine to itself.
-
-        Raises DlrunError where its config is refused, or another process is at it; Interrupted or
-        Terminated once its run has ended.
-        """
+    @cached_property
+    def planned(self) -> tuple[list[ExperimentConfig], list[Settings]]:
+        """Its runs' configs, and what of each is its own. Raises ConfigError with every fault."""
         sets = [as_override(key, value) for key, value in self.settings.items()]
         options = Options(
             overrides=[*self.options.overrides, *sets], runs_dir=self.options.runs_dir
         )
-        asked = Asked(seeds=in_ranges(self.seeds))
-        configs, settings = planned(self.name, asked, options)
+        return planned(self.name, Asked(seeds=in_ranges(self.seeds)), options)
+
+    def do(self, screen: Screen) -> None:
+        """Do those of its runs that are missing, one at a time: each has the machine to itself.
+
+        Raises DlrunError where another process is at it; Interrupted or Terminated once its run has
+        ended.
+        """
+        configs, settings = self.planned
         share = shared(registry.load(self.name), configs, jobs=1)
         for there in self._sweeps(configs, settings, screen):
             done = Done()
@@ -116,7 +127,7 @@ class Part:
     def _sweeps(
         self,
         configs: Sequence[ExperimentConfig],
-        settings: Sequence[Mapping[str, Any]],
+        settings: Sequence[Settings],
         screen: Screen,
     ) -> Iterator[Planned]:
         """Earlier ones of the same config, code and packages; one more of seeds that they lack."""
@@ -133,8 +144,26 @@ class Part:
             taken, first = {one.name for one in there}, f"{PREFIX}-{self.name}"
             others = (f"{first}-{number}" for number in itertools.count(2))
             name = next(one for one in itertools.chain([first], others) if one not in taken)
-            plan = plans.make(name, self.name, *zip(*left.values(), strict=True))
-            yield plans.write(plan, new_sweep(runs_dir, name))
+            yield self._new(name, list(left.values()), runs_dir, screen)
+
+    def _new(
+        self,
+        name: str,
+        points: Sequence[tuple[dict[str, Any], Settings]],
+        runs_dir: Path,
+        screen: Screen,
+    ) -> Planned:
+        """A new sweep. Raises DlrunError where another process has just made it."""
+        values, settings = zip(*points, strict=True)
+        plan = plans.make(name, self.name, values, settings, data=self.data)
+        try:
+            folder = new_sweep(runs_dir, name)
+            with held_sweep(folder.path, screen):
+                return plans.write(plan, folder)
+        except ConfigError as error:
+            raise DlrunError(
+                f"{error.message}: is another process at it?", "wait for it, or end it"
+            ) from None
 
     def _earlier(self, folder: Path, values: Mapping[str, Any], screen: Screen) -> Planned | None:
         """An earlier sweep of the same; None where it is of something else, or damaged."""
@@ -147,8 +176,13 @@ class Part:
             screen.note(f"not used again: {error.message}")
             return None
         plan = found.plan
+        if plan.data != self.data:
+            screen.note(f"not used again: {folder}: its data were others")
+            return None
         same = plan.experiment == self.name and not (plan.keys or plan.rungs)
-        return found if same and _without_seed(plan.base) == _without_seed(values) else None
+        seeds = all(SEED in point.settings for point in plan.points)
+        alike = _without_seed(plan.base) == _without_seed(values)
+        return found if same and seeds and alike else None
 
     @cached_property
     def chapters(self) -> list[Chapter]:
@@ -169,7 +203,7 @@ class Part:
     def seconds(self) -> float:
         """The median run's; of one that was resumed only a part is known."""
         whole = [run for run in self.runs if not run.record.resumed]
-        return statistics.median(run.record.seconds["total"] for run in whole or self.runs)
+        return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
     @property
     def unfinished(self) -> str:

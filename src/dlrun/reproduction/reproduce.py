@@ -24,6 +24,7 @@ from dlrun.runs.options import Options
 from dlrun.runs.ranks import several
 from dlrun.screen import Screen, counted, printable
 from dlrun.store.folder import to_json
+from dlrun.sweeps.points import MOST
 from dlrun.sweeps.points import seeds as read_seeds
 from dlrun.workbench.report.page import check_page
 
@@ -64,12 +65,16 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
         if started := several():
             raise ConfigError(f"{started}, each of which would do it", f"leave {started.by} out")
         numbers = list(read_seeds(seeds))
-        wanted = [registry.entry(name).name for name in dict.fromkeys(names)] or _published()
+        if len(numbers) > MOST:
+            raise ConfigError(f"--seeds {seeds}: {len(numbers):,}: more than {MOST:,}", "fewer")
+        wanted = _wanted(names, screen)
         table = _table_of(out, wanted, force=options.force)
         parts = _parts(wanted, numbers, options, screen)
         there = [part for part in parts if not part.missing]
         if not there:
             raise DlrunError("no experiment could be run", "get what is missing, and say it again")
+        for part in there:
+            _ = part.planned  # every config is checked before anything begins
         try:
             for place, part in enumerate(there, start=1):
                 screen.note(
@@ -124,13 +129,23 @@ def _parts(
     return parts
 
 
-def _published() -> list[str]:
-    """The experiments whose config holds published numbers, as the book has them in its order."""
+def _wanted(names: Sequence[str], screen: Screen) -> list[str]:
+    """The experiments that are named; else all that have published numbers, in the book's order.
+
+    Raises ConfigError where one that is named has none.
+    """
+    entries = [registry.entry(name) for name in dict.fromkeys(names)] or registry.entries()
     found = []
-    for entry in registry.entries():
-        reference = read_file(entry.defaults).values.get("reference")
-        if isinstance(reference, dict) and reference.get("book"):
+    for entry in entries:
+        try:
+            reference = read_file(entry.defaults).values.get("reference")
+        except DlrunError as error:  # somebody's package
+            screen.warn(f"left out: {error.message}")
+            continue
+        if isinstance(reference, dict) and isinstance(reference.get("book"), dict):
             found.append(entry.name)
+        elif names:
+            raise ConfigError(f"{entry.name}: nothing is published of it", "`dlrun sweep` it")
     return found
 
 
@@ -138,12 +153,10 @@ def _write(parts: Sequence[Part], out: Path, table: Path, command: str) -> None:
     """The page and the table, of what is done by now. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
-    for path, text in (
-        (out, page(parts, machine, command)),
-        (table, markdown(parts, machine, made)),
-    ):
+    texts = {out: page(parts, machine, command), table: markdown(parts, machine, made)}
+    for path, text in texts.items():
         try:
-            write_whole(path, text.encode())
+            write_whole(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
 
@@ -152,7 +165,10 @@ def _machine(parts: Sequence[Part]) -> dict[str, str]:
     """What the runs were done on: of several machines each value that differs."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for part in parts for run in part.runs):
-        about = run.environment
+        try:
+            about = run.environment
+        except DlrunError:  # removed or damaged; `dlrun runs check` says so
+            continue
         extra = about.model_extra or {}
         device = run.record.accelerator.used if run.record.accelerator else None
         values = {

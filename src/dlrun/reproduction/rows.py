@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 from dlrun import interval
 from dlrun.reproduction.part import Part
 from dlrun.runs.ending import EDITIONS, number
 from dlrun.runs.ending import interval as in_words
-from dlrun.runs.metrics import ACCURACY
+from dlrun.runs.metrics import ACCURACY, has_place
 from dlrun.workbench.equal import Spread, spread
 from dlrun.workbench.report.charts import Axis
 from dlrun.workbench.report.files import Photograph
@@ -166,8 +166,10 @@ def rows(part: Part) -> list[Row]:
     made: list[Row] = []
     for name in names:
         if here := spread(name, metrics):
-            values = {key: found[name] for key, found in editions.items() if name in found}
-            made.append(Metric(part, values, here))
+            published = {key: found.get(name) for key, found in editions.items()}
+            values = {key: float(one) for key, one in published.items() if _is_number(one)}
+            if values:
+                made.append(Metric(part, values, here))
     if not made:
         pictures = [one for one in part.chapters[0].photographs if "book" in one.published]
         if pictures:
@@ -194,6 +196,10 @@ def half_unit(value: float) -> float:
 def digits(value: float | None) -> str:
     """A published number, with the digits that it has."""
     return "" if value is None else repr(value)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return type(value) in (int, float) and has_place(value)
 
 
 def _first(labels: Sequence[tuple[str, float]]) -> str:

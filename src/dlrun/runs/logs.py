@@ -5,8 +5,8 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-from dlrun.errors import DlrunError
-from dlrun.store.folder import RunFolder
+from dlrun.disk import check_appendable
+from dlrun.store.folder import LOG, RunFolder
 
 
 @contextlib.contextmanager
@@ -14,9 +14,8 @@ def logging_to(folder: RunFolder) -> Iterator[None]:
     """Everything that is logged, and every warning, into the run's log.txt; a helper's nowhere."""
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
-        path = folder.path / "log.txt"
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DlrunError(f"{path}: not a file that can be written", "remove it")
+        path = folder.path / LOG
+        check_appendable(path)
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root, ours = logging.getLogger(), logging.getLogger("dlrun")

@@ -21,6 +21,7 @@ from dlrun.errors import ConfigError
 LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
 SWEEPS = "sweeps"  # the folder of what belongs to many runs, among those of the experiments
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
+LOG = "log.txt"
 PLAIN = re.compile(r"[\w.,+-]*[\w,+-]")  # a name that means nothing to any shell or system
 
 Row = Mapping[str, float]

@@ -7,6 +7,8 @@ from pathlib import Path
 from dlrun.disk import read_regular
 from dlrun.errors import DataError
 
+MAX_BYTES = 1 << 30  # a row of a step has some 100
+
 
 def read_table(path: Path) -> dict[str, list[float]]:
     """The columns by their names; whole numbers are ints.
@@ -15,6 +17,8 @@ def read_table(path: Path) -> dict[str, list[float]]:
     file cannot be read or is damaged.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError("larger than any run writes it")
         text, _, _ = read_regular(path).decode().rpartition("\n")
         names, *rows = csv.reader(text.split("\n"), strict=True)
         if not names:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import session
 from dlrun.config.text import Layer, flat, layer_of, merge
 from dlrun.declaration import registry
 from dlrun.errors import DlrunError
 from dlrun.store import environment
-from dlrun.store.folder import RunFolder
+from dlrun.store.folder import PLAIN, RunFolder
 from dlrun.store.record import Membership, Sealed, read_sealed, write_sealed
 from dlrun.store.stored import StoredRun
 from dlrun.store.sweep_folder import PLAN, check_new
@@ -54,14 +55,15 @@ class Rung(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    configs: int
-    epochs: int
+    configs: Annotated[int, Field(ge=1)]
+    epochs: Annotated[int, Field(ge=1)]
 
 
 class Plan(Sealed):
     """sweep.json. `base`: the config that all points have in common, whole and valid.
 
-    keys: what varies, without the seed. rungs: of successive halving, else none.
+    keys: what varies, without the seed. rungs: of successive halving, else none. data: the SHA-256
+    of its files, where another sweep is asked for of the same.
     """
 
     id: str
@@ -76,6 +78,21 @@ class Plan(Sealed):
     keys: list[str]
     points: list[Point]
     rungs: list[Rung]
+    data: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Plan":
+        """Its name becomes one of folders, its points' numbers and keys are relied on."""
+        if not PLAIN.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no sweep's name")
+        if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
+            raise ValueError("the points are not numbered from 1 on")
+        varied = set(self.points[0].settings) if self.points else set()
+        for point in self.points:
+            own, seed = set(point.settings), point.settings.get(SEED, 0)
+            if own != varied or own - {SEED} != set(self.keys) or type(seed) is not int:
+                raise ValueError(f"point {point.number} has not what varies")
+        return self
 
     def values(self, point: Point) -> Layer:
         """A point's whole config."""
@@ -111,6 +128,7 @@ class Planned:
 
     plan: Plan
     folder: Path
+    data_dir: Path | None = None  # as it was said
 
     @property
     def runs_dir(self) -> Path:
@@ -122,7 +140,8 @@ class Planned:
         """The command that goes on with it."""
         here = self.runs_dir == session.runs_dir()
         name = self.plan.name if here else str(self.folder)
-        return shlex.join(["dlrun", "sweep", "--resume", name])
+        words = ["dlrun", "sweep", "--resume", name]
+        return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
 
 def make(
@@ -131,6 +150,7 @@ def make(
     configs: Sequence[Mapping[str, Any]],
     settings: Sequence[Settings],
     rungs: Sequence[Rung] = (),
+    data: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan of points with these configs, which are valid, and settings."""
     points = []
@@ -154,6 +174,7 @@ def make(
         keys=[key for key in settings[0] if key != SEED],
         points=points,
         rungs=list(rungs),
+        data=dict(data),
     )
 
 

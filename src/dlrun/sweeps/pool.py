@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlrun.disk import check_appendable
 from dlrun.errors import DlrunError
 
 LOCKS = ".worker-*.lock"
@@ -88,6 +89,7 @@ class Pool:
             for name in (LOCKS.replace("*", str(number)) for number in range(1, 10_000))
             if name not in names
         )
+        check_appendable(self.folder / LOG)
         try:
             with (self.folder / LOG).open("ab") as log:
                 process = subprocess.Popen(  # noqa: S603 (ourselves)

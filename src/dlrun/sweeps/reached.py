@@ -10,8 +10,8 @@ from dlrun.disk import read_regular
 from dlrun.errors import DlrunError
 from dlrun.locks import is_held
 from dlrun.screen import Screen, counted
-from dlrun.store.folder import CONFIG, is_no_other, runs_in
-from dlrun.store.record import RESULTS
+from dlrun.store.folder import LOG, is_no_other, runs_in
+from dlrun.store.record import ENVIRONMENT, LOCK, MAX_BYTES, RESULTS
 from dlrun.store.removal import remove_run
 from dlrun.store.stored import StoredRun, open_stored
 from dlrun.sweeps.plan import Plan, Planned, Point
@@ -44,7 +44,7 @@ def clear(planned: Planned, screen: Screen) -> None:
     _wait(planned, screen)
     for point in planned.plan.points:
         for folder in _named(planned, point):
-            if not (folder / CONFIG).exists() and folder.is_dir():
+            if folder.is_dir() and _holds_nothing(folder):
                 with contextlib.suppress(DlrunError, OSError):  # not ours to remove
                     remove_run(folder, lambda: None)
 
@@ -66,6 +66,12 @@ def _wait(planned: Planned, screen: Screen) -> None:
         path.unlink(missing_ok=True)
 
 
+def _holds_nothing(folder: Path) -> bool:
+    """Whether a run was killed before it had its first files; nothing else is ours to remove."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return names <= {ENVIRONMENT, RESULTS, LOCK, LOG}
+
+
 def _named(planned: Planned, point: Point) -> list[Path]:
     """The folders that a point's run may have made; a taken name got a random suffix more."""
     name = glob.escape(planned.plan.run_name(point))
@@ -80,13 +86,14 @@ def _belonging(plan: Plan, folders: Iterable[Path]) -> dict[int, StoredRun]:
     mark = plan.id.encode()
     for folder in sorted(folders):
         try:
-            if mark not in read_regular(folder / RESULTS):
+            path = folder / RESULTS
+            if path.stat().st_size > MAX_BYTES or mark not in read_regular(path):
                 continue
             run = open_stored(folder)
         except (OSError, DlrunError):
             continue  # damaged: the point is done anew, and `dlrun runs check` names it
         member = run.record.sweep
-        if member is None or member.id != plan.id:
+        if member is None or member.id != plan.id or not 0 < member.point <= len(plan.points):
             continue
         other = found.get(member.point)
         if other is None or _far(run) > _far(other):

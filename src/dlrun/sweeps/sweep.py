@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.text import Text
 
@@ -70,7 +70,7 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
         folder = new_sweep(runs_dir, options.name)
         with held_sweep(folder.path, screen):
             made = plans.make(folder.path.name, experiment, dumps, settings, steps)
-            there = plans.write(made, folder)
+            there = replace(plans.write(made, folder), data_dir=options.data_dir)
             screen.note(f"sweep folder: {folder.path}")
             return _go(there, configs, wanted, options, screen)
 
@@ -84,7 +84,8 @@ def resume(name: str, wanted: Wanted, options: Options) -> int:
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
         _check(wanted)
-        there = plans.read(find_sweep(name, session.runs_dir(options.runs_dir)))
+        found = plans.read(find_sweep(name, session.runs_dir(options.runs_dir)))
+        there = replace(found, data_dir=options.data_dir)
         if not options.force:
             plans.check_causes(there)
         configs = [valid(there.plan.experiment, there.plan.values(p)) for p in there.plan.points]
