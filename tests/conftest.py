@@ -74,16 +74,9 @@ def forked(tmp_path: Path) -> Dlrun:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """A finished tiny run of an experiment, done once: to be copied, not changed."""
-    from tests.experiments.use import finished
+    from tests.experiments.use import once
 
-    known: dict[str, Path] = {}
-
-    def of(name: str) -> Path:
-        if name not in known:
-            known[name] = finished(tmp_path_factory.mktemp(name), smoke(name))
-        return known[name]
-
-    return of
+    return once(tmp_path_factory, smoke)
 
 
 def smoke(name: str) -> list[str]:

@@ -1,10 +1,13 @@
 """Runs that are done, taken elsewhere, and used there."""
 
+import functools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from dlrun.runs.run import Run
 from dlrun.screen import Screen
@@ -21,6 +24,18 @@ def finished(folder: Path, words: list[str]) -> Path:
     run = harness.only_run(folder, words[0])
     assert run is not None
     return run
+
+
+def once(
+    factory: pytest.TempPathFactory, words: Callable[[str], list[str]]
+) -> Callable[[str], Path]:
+    """Gives the folder of an experiment's finished run, done when it is first asked for."""
+
+    @functools.cache
+    def of(experiment: str) -> Path:
+        return finished(factory.mktemp(experiment), words(experiment))
+
+    return of
 
 
 def moved(run: Path, folder: Path) -> Path:

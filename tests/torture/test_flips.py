@@ -17,7 +17,7 @@ from dlrun.store.folder import RunFolder
 from dlrun.store.record import Record, read_record
 from tests.conftest import NETWORKS, Tally
 from tests.experiments.test_resume import ENDLESS, NETWORK
-from tests.experiments.use import finished
+from tests.experiments.use import once
 from tests.harness import words
 
 LASSO = next(name for name in ENDLESS if name not in NETWORKS)
@@ -39,14 +39,7 @@ KEPT = [
 @pytest.fixture(scope="session")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of an experiment's finished run, done once."""
-    known: dict[str, Path] = {}
-
-    def of(experiment: str) -> Path:
-        if experiment not in known:
-            known[experiment] = finished(tmp_path_factory.mktemp(experiment), words(experiment))
-        return known[experiment]
-
-    return of
+    return once(tmp_path_factory, words)
 
 
 @pytest.fixture
