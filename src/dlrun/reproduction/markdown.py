@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import Row, reservations, rows
+from dlrun.reproduction.rows import Row, mark, reservations, rows
 from dlrun.screen import printable
 
 OURS = "<!-- dlrun reproduce"  # a file that may be overwritten
@@ -37,9 +37,8 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> st
     comment = _plain(made).replace("-->", "")  # which would end it
     lines = [f"<!-- {comment} -->", "", _line(HEAD.values()), _line("---" for _ in HEAD)]
     for part in parts:
-        mark = f" [{reserved.index(part.reserved) + 1}]" if part.runs and part.reserved else ""
-        lines += [_line(_cells(row, mark)) for row in rows(part)]
-    notes = [f"[{place}] {why}." for place, why in enumerate(reserved, start=1)]
+        lines += [_line(_cells(row, mark(part, reserved))) for row in rows(part)]
+    notes = [f"[{place}] {why}." for why, place in reserved.items()]
     notes += [f"Not run: {part.name}: {part.missing}." for part in parts if part.missing]
     notes += [f"Not yet run: {part.name}: {part.unfinished}." for part in parts if part.unfinished]
     notes += [
@@ -51,9 +50,9 @@ def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> st
     return "\n".join([*lines, "", LEGEND, "", *(f"- {_text(note)}" for note in notes), ""])
 
 
-def _cells(row: Row, mark: str) -> list[str]:
+def _cells(row: Row, behind: str) -> list[str]:
     cells = row.cells | {
-        "what": f"{row.part.name}, {row.name}{mark}",
+        "what": f"{row.part.name}, {row.name}{behind}",
         "seconds": f"{row.part.seconds:.1f}",
     }
     found = {key: _text(text) for key, text in cells.items()}

@@ -12,6 +12,7 @@ from dlrun.disk import open_regular
 from dlrun.errors import DlrunError
 from dlrun.reproduction.part import Part
 from dlrun.reproduction.rows import Labels, Row, reservations, rows
+from dlrun.workbench.report import pictures
 from dlrun.workbench.report.charts import Chart
 from dlrun.workbench.report.curves import Numbered, over_each_other
 from dlrun.workbench.report.page import fill
@@ -57,9 +58,9 @@ class Section:
         for path in first.figures:
             try:
                 content = base64.b64encode(first.read(path.name)).decode()
+                found.append((path.name, pictures.png(content)))
             except DlrunError:  # it was removed, or changed
                 continue
-            found.append((path.name, f"data:image/png;base64,{content}"))
         return found
 
     @property
@@ -87,11 +88,7 @@ class Section:
 def page(parts: Sequence[Part], machine: Mapping[str, str], command: str) -> str:
     """The page's text."""
     reserved = reservations(parts)
-    sections = [
-        Section(part, reserved.index(part.reserved) + 1 if part.reserved else None)
-        for part in parts
-        if part.runs
-    ]
+    sections = [Section(part, reserved.get(part.reserved)) for part in parts if part.runs]
     return fill(
         TEMPLATE,
         __package__,

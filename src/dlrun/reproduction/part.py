@@ -197,7 +197,7 @@ class Part:
     @property
     def reserved(self) -> str:
         """Why the published numbers are not quite of the same; empty where they are."""
-        return self.runs[0].record.reference_differs or ""
+        return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def seconds(self) -> float:

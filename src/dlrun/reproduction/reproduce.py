@@ -14,11 +14,12 @@ from dlrun.config.text import read_file
 from dlrun.declaration import registry
 from dlrun.disk import write_whole
 from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.reproduction.markdown import HEAD as COLUMNS
 from dlrun.reproduction.markdown import OURS, markdown
 from dlrun.reproduction.page import FEW, experiments_on, page
 from dlrun.reproduction.page import OURS as PAGE
 from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import Metric, reservations, rows
+from dlrun.reproduction.rows import Metric, mark, reservations, rows
 from dlrun.runs.ending import errors_as_json
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import several
@@ -28,16 +29,8 @@ from dlrun.sweeps.points import MOST
 from dlrun.sweeps.points import seeds as read_seeds
 from dlrun.workbench.report.page import check_page
 
-HEAD = {
-    "": "",
-    "book": "book",
-    "verdict on book": "here is",
-    "notebook": "notebook",
-    "verdict on notebook": "here is",
-    "here": "here",
-    "sd": "sd",
-    "interval": "95 % of runs",
-}
+BESIDE = ("what", "n", "seconds", "command")  # columns that have no room on a screen
+HEAD = {"": ""} | {key: head for key, head in COLUMNS.items() if key not in BESIDE}
 LEGEND = """\
 95 % of runs: where one more run here would lie. Here is within, where the
 published number lies there too; else the runs here lie above or below it."""
@@ -208,13 +201,12 @@ def _show(parts: Sequence[Part], out: Path, table: Path, data_dir: Path, screen:
     last = None
     for (part, _), one in zip(found, cells, strict=True):
         if part is not last:
-            mark = f" [{reserved.index(part.reserved) + 1}]" if part.reserved else ""
             about = f"{counted(len(part.runs), 'run')} of {part.seconds:.1f} s"
-            screen.show(Text(f"{part.name}, {about}{mark}"))
+            screen.show(Text(f"{part.name}, {about}{mark(part, reserved)}"))
             last = part
         screen.show(Text(_line(one, widths)))
     screen.show(Text(LEGEND))
-    for place, why in enumerate(reserved, start=1):
+    for why, place in reserved.items():
         screen.show(Text(f"[{place}] {printable(why)}"))
     for part in parts:
         if part.missing:
@@ -251,7 +243,7 @@ def _as_object(parts: Sequence[Part], out: Path, command: str) -> dict[str, Any]
                 "not_run": part.missing or None,
                 "failed": part.failed,
                 "runs": [str(run.folder) for run in part.runs],
-                "reserved": (part.runs and part.reserved) or None,
+                "reserved": part.reserved or None,
                 "seconds": part.seconds if part.runs else None,
                 "command": part.command(),
                 "rows": [row.as_object for row in rows(part)],

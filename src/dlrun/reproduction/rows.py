@@ -177,9 +177,15 @@ def rows(part: Part) -> list[Row]:
     return made
 
 
-def reservations(parts: Sequence[Part]) -> list[str]:
-    """Why published numbers are not quite of the same, each once; rows name their number."""
-    return list(dict.fromkeys(part.reserved for part in parts if part.runs and part.reserved))
+def reservations(parts: Sequence[Part]) -> dict[str, int]:
+    """Why published numbers are not quite of the same, each with its number from 1."""
+    whys = dict.fromkeys(part.reserved for part in parts if part.reserved)
+    return {why: place for place, why in enumerate(whys, start=1)}
+
+
+def mark(part: Part, reserved: Mapping[str, int]) -> str:
+    """The number of a part's reservation, as it stands behind a name."""
+    return f" [{reserved[part.reserved]}]" if part.reserved else ""
 
 
 def verdict_on(edition: str) -> str:
