@@ -42,6 +42,15 @@ def _of_container() -> int | None:
         return None
 
 
+def held(process: int) -> int:
+    """Return the private bytes in memory of a process; 0 if the system does not tell."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # Linux; elsewhere there is no such file
+            fields = Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()
+            return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
 def peak() -> int | None:
     """The most bytes that this process held at once; None where the system does not tell."""
     if sys.platform == "win32":

@@ -9,7 +9,12 @@ from dlrun.sweeps.ending import lines
 from dlrun.sweeps.results import Group
 
 
-def group(settings: dict[str, Any], *accuracies: float, book: float | None = 0.855) -> Group:
+def group(
+    settings: dict[str, Any],
+    *accuracies: float,
+    book: float | None = 0.855,
+    planned: int | None = None,
+) -> Group:
     runs = []
     for seed, accuracy in enumerate(accuracies):
         metrics = {"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy}
@@ -18,7 +23,7 @@ def group(settings: dict[str, Any], *accuracies: float, book: float | None = 0.8
             experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
         )
         runs.append(StoredRun(Path(), record))
-    return Group(runs, settings)
+    return Group(runs, settings, planned or len(runs))
 
 
 def test_all_of_it_fits_80_columns() -> None:
@@ -44,3 +49,8 @@ def test_a_short_config_and_none() -> None:
     head, row = lines([group({}, 0.5, 0.6, book=None)])
     assert head.split()[0] == "n" and row.split()[0] == "2"
     assert lines([]) == []
+
+
+def test_a_config_that_lacks_seeds_says_how_many() -> None:
+    _, row = lines([group({"optimizer.lr": 0.002}, 0.85, 0.86, planned=3)])
+    assert row.startswith("lr=0.002  2 of 3  0.8650")

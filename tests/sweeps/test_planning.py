@@ -9,7 +9,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs.options import Options
 from dlrun.store.folder import RunFolder
 from dlrun.sweeps import plan as plans
-from dlrun.sweeps.planning import planned
+from dlrun.sweeps.planning import distinct, planned
 from dlrun.sweeps.points import Asked
 from tests.workbench.many import EXPERIMENT
 
@@ -93,6 +93,35 @@ def test_a_plan_read_back_gives_the_same_configs(
     assert [len(config) for config in read.configs] == [2, 2]
     with pytest.raises(ConfigError, match="a sweep of that name is there"):
         plans.write(made, RunFolder(folder))
+
+
+def made(asked: Asked) -> plans.Plan:
+    configs, settings = distinct(*planned("imdb-dense", asked, Options()))
+    dumps = [config.model_dump(mode="json") for config in configs]
+    return plans.make("name", "imdb-dense", dumps, settings)
+
+
+def test_equal_points_are_one() -> None:
+    """Equal as valid configs: an integer where a float is meant is no other value."""
+    spaces = ["model.hidden=[8]|[16]"]
+    alone = made(Asked(spaces=spaces, draws=6))
+    assert sorted(point.settings["model.hidden"] for point in alone.points) == [[8], [16]]
+    seeded = made(Asked(seeds="2", spaces=spaces, draws=4))
+    assert [[point.settings["seed"] for point in one] for one in seeded.configs] == [[0, 1]] * 2
+    assert len(made(Asked(spaces=["optimizer.lr=1|1.0"], draws=6)).points) == 1
+    assert len(made(Asked(spaces=["seed=int:0..1"], draws=6)).points) == 2
+
+
+def test_of_a_section_its_leaves_vary() -> None:
+    """Each point's own: the first point's config is the base of the others."""
+    asked = Asked(grid=["optimizer={name: sgd, lr: 0.1},{name: adam}"])
+    plan = made(asked)
+    assert plan.keys == ["optimizer.name", "optimizer.lr"]
+    assert [point.label for point in plan.points] == ["name=sgd lr=0.1", "name=adam lr=0.001"]
+    configs, _ = planned("imdb-dense", asked, Options())
+    assert [plan.values(point).values for point in plan.points] == [
+        config.model_dump(mode="json") for config in configs
+    ]
 
 
 def test_a_damaged_plan_is_not_believed(tmp_path: Path) -> None:

@@ -70,6 +70,22 @@ def test_draws_fill_their_space() -> None:
 
 
 @pytest.mark.parametrize(
+    "ends", ["0.123461..0.123464", "0.00012345..1", "1000001..1000002", "1e-300..1e300"]
+)
+@pytest.mark.parametrize("kind", ["lin", "log"])
+def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str) -> None:
+    low, high = map(float, ends.split(".."))
+    found = [one["a"] for one in drawn(300, f"a={kind}:{ends}")]
+    assert low <= min(found) and max(found) <= high
+    assert len(set(found)) > 100
+
+
+def test_whole_numbers_of_any_size_stay_in_their_range() -> None:
+    low, high = 2**60 + 1, 2**60 + 3
+    assert {one["a"] for one in drawn(300, f"a=int:{low}..{high}")} <= {low, low + 1, high}
+
+
+@pytest.mark.parametrize(
     ("asked", "words"),
     [
         (Asked(), "nothing varies"),
@@ -79,6 +95,7 @@ def test_draws_fill_their_space() -> None:
         (Asked(grid=["a=[1"]), "expected ','"),
         (Asked(grid=["a=1", "a=2"]), "a: varied twice"),
         (Asked(seeds="2", grid=["seed=1,2"]), "seed: varied twice"),
+        (Asked(grid=["a={b: 1}", "a.b=2"]), "a: varied twice"),
         (Asked(draws=3), "belong together"),
         (Asked(seeds="2", space_seed=1), "nothing is drawn"),
         (Asked(spaces=["a=lin:0..1"]), "belong together"),
@@ -87,6 +104,8 @@ def test_draws_fill_their_space() -> None:
         (Asked(spaces=["a=lin:1..0"], draws=2), "the smaller first"),
         (Asked(spaces=["a=int:0..1.5"], draws=2), "two whole numbers"),
         (Asked(spaces=["a=lin:x..y"], draws=2), "two numbers"),
+        (Asked(spaces=["a=int:true..2"], draws=2), "two whole numbers"),
+        (Asked(spaces=[f"a=int:0..1{'0' * 400}"], draws=2), "two whole numbers"),
         (Asked(seeds="9000", grid=["a=1,2"]), "18,000 points"),
     ],
 )

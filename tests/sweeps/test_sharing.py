@@ -1,5 +1,7 @@
 """How runs at once share the machine."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from dlrun.declaration import registry
 from dlrun.runs.execute import resolve
 from dlrun.runs.options import Options
 from dlrun.sweeps import sharing
+from dlrun.sweeps.pool import Pool, Worker
 from dlrun.sweeps.sharing import ASSUMED, Share, fitting, shared
 
 GB = 1_000_000_000
@@ -80,3 +83,23 @@ def test_a_process_knows_its_peak() -> None:
     after = memory.peak()
     assert before is not None and after is not None
     assert after >= 300_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+def test_a_sweep_holds_what_its_workers_hold_now(tmp_path: Path) -> None:
+    """Not what one held at its most: it was given back, and is among what is free."""
+    step = "print(flush=True); input(); "
+    code = f"block = b'x' * 300_000_000; {step} del block; {step}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        pool = Pool(tmp_path, workers=[Worker(process, tmp_path / "lock", peak=310_000_000)])
+        process.stdout.readline()
+        assert pool.held >= 300_000_000
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        assert pool.held < 100_000_000
+        process.stdin.close()
+        process.wait()
+        assert pool.held == 0

@@ -70,7 +70,7 @@ def _figure(
         keys = planned.plan.keys or [SEED]
         dots = []
         for run in runs:
-            settings = planned.plan.settings(run)
+            settings = dict.fromkeys(keys) | planned.plan.settings(run)
             values = {
                 part.rstrip("_"): float(value)
                 for part in (VALID, TESTED)
@@ -160,6 +160,7 @@ def _best_in_words(found: Sequence[Group]) -> str:
         return ""
     spreads = [one for one in (chosen.chosen_by, chosen.tested) if one]
     told = ", ".join(f"{one.metric} {number(one.mean)}" for one in spreads)
+    told += f" ({chosen.missing} seeds)" if chosen.missing else ""
     return f"{chosen.label}: {told}" if chosen.label else told
 
 
@@ -192,7 +193,7 @@ def _cells(group: Group) -> dict[str, str]:
     by, tested = group.chosen_by, group.tested
     ends = tested.interval if tested else None
     return {
-        "n": str(len(group.runs)),
+        "n": group.missing or str(len(group.runs)),
         "valid": number(by.mean) if by else "",
         "test": number(tested.mean) if tested else "",
         "sd": number(tested.deviation) if tested else "",

@@ -132,8 +132,7 @@ class Engine:
             self._most = 1
             note = f"one run at a time: they would share {pool.device} (--jobs: more)"
             self._how.screen.note(note)
-        held = sum(one.peak or 0 for one in pool.workers)
-        most = fitting(self._most, memory.available(), held, pool.peak)
+        most = fitting(self._most, memory.available(), pool.held, pool.peak)
         if most < self._most:
             self._most = most
             self._how.screen.note(f"{counted(most, 'run')} at once: memory holds no more")

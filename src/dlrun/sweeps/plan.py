@@ -90,7 +90,7 @@ class Plan(Sealed):
         varied = set(self.points[0].settings) if self.points else set()
         for point in self.points:
             own, seed = set(point.settings), point.settings.get(SEED, 0)
-            if own != varied or own - {SEED} != set(self.keys) or type(seed) is not int:
+            if not own <= {*self.keys, SEED} or SEED in own ^ varied or type(seed) is not int:
                 raise ValueError(f"point {point.number} has not what varies")
         return self
 
@@ -153,11 +153,7 @@ def make(
     data: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan of points with these configs, which are valid, and settings."""
-    points = []
-    for number, (config, own) in enumerate(zip(configs, settings, strict=True), start=1):
-        valid = flat(config)  # with paths made absolute
-        found = {key: valid.get(key, value) for key, value in own.items()}
-        points.append(Point(number=number, settings=found))
+    own = _varied(configs, settings)
     package = registry.entry(experiment).package
     begun = environment.describe(package)
     return Plan(
@@ -171,11 +167,25 @@ def make(
         code=begun["code"],
         packages=begun["packages"],
         base=dict(configs[0]),
-        keys=[key for key in settings[0] if key != SEED],
-        points=points,
+        keys=list(dict.fromkeys(key for one in own for key in one if key != SEED)),
+        points=[Point(number=place, settings=one) for place, one in enumerate(own, start=1)],
         rungs=list(rungs),
         data=dict(data),
     )
+
+
+def _varied(configs: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) -> list[Settings]:
+    """Return each config's values of the keys that vary; of a section those given or different."""
+    valid = [flat(config) for config in configs]  # with paths made absolute
+    given = {key for own in settings for key in flat(own)}
+    keys = [
+        leaf
+        for key in settings[0]
+        for leaf in dict.fromkeys(leaf for values in valid for leaf in values)
+        if f"{leaf}.".startswith(f"{key}.")
+        and (leaf in given or len({repr(values.get(leaf, ...)) for values in valid}) > 1)
+    ]
+    return [{key: values[key] for key in keys if key in values} for values in valid]
 
 
 def write(plan: Plan, folder: RunFolder) -> Planned:

@@ -34,6 +34,16 @@ def planned(
     return _checked(experiment, base, found, options, here=here), found
 
 
+def distinct(
+    configs: Sequence[ExperimentConfig], settings: Sequence[Settings]
+) -> tuple[list[ExperimentConfig], list[Settings]]:
+    """Return the points without those whose whole config, seed included, an earlier one has."""
+    found: dict[str, tuple[ExperimentConfig, Settings]] = {}
+    for config, own in zip(configs, settings, strict=True):
+        found.setdefault(config.model_dump_json(), (config, own))
+    return [config for config, _ in found.values()], [own for _, own in found.values()]
+
+
 def _check_once(settings: Settings, options: Options) -> None:
     """Raises ConfigError where a key has a value of its own and varies too."""
     for text in options.overrides:

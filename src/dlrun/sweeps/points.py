@@ -13,7 +13,8 @@ from dlrun.errors import ConfigError
 
 SEED = "seed"
 MOST = 10_000  # points; more are a mistake
-DIGITS = 4  # of a number that was drawn
+DIGITS = 4  # significant digits of a drawn number, after those that both ends share
+LARGEST = 1e300  # end of a space; sums and differences of two stay finite
 
 Settings = dict[str, Any]  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
@@ -45,7 +46,7 @@ def points(asked: Asked, seed: int) -> list[Settings]:
     if not keys:
         raise ConfigError("nothing varies", "--seeds 5, --grid KEY=A,B, --random N --space KEY=...")
     for key in keys:
-        if keys.count(key) > 1:
+        if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
             raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
     total = math.prod(len(values) for _, values in axes) * (asked.draws or 1)
     if total > MOST:
@@ -143,12 +144,14 @@ class Space:
         if self.kind == "choice":
             return self.values[int(share * len(self.values))]
         if self.kind == "int":
-            return int(self.low + math.floor(share * (self.high - self.low + 1)))
+            return min(int(self.low + math.floor(share * (self.high - self.low + 1))), self.high)
         if self.kind == "log":
-            value = math.exp(math.log(self.low) + share * math.log(self.high / self.low))
+            value = self.low ** (1 - share) * self.high**share
         else:
-            value = self.low + share * (self.high - self.low)
-        return float(f"{value:.{DIGITS}g}")
+            value = self.low * (1 - share) + self.high * share
+        narrow = max(abs(self.low), abs(self.high)) / (self.high - self.low)
+        digits = DIGITS + int(math.log10(max(1, narrow)))
+        return float(min(max(float(f"{value:.{digits}g}"), self.low), self.high))
 
 
 def _space(text: str) -> tuple[str, Space]:
@@ -163,7 +166,7 @@ def _space(text: str) -> tuple[str, Space]:
         return key, Space("choice", values=values)
     key, (low, high) = _keyed("--space", text, f"{match[2]},{match[3]}")
     kind, whole = match[1], isinstance(low, int) and isinstance(high, int)
-    numbers = all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high))
+    numbers = all(type(end) in (int, float) and abs(end) <= LARGEST for end in (low, high))
     if not numbers or (kind == "int" and not whole) or not low < high:
         ends = "two whole numbers" if kind == "int" else "two numbers"
         raise ConfigError(f"--space {text}: expected {ends}, the smaller first", hint)

@@ -21,13 +21,15 @@ SPREAD = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "cho
 
 @dataclass(frozen=True)
 class Group:
-    """The finished runs of one config, in the order of the points.
+    """The finished runs of one config, one of each seed, in the order of the points.
 
     settings: what of the config varies in the sweep, by dotted keys.
+    planned: number of its seeds in the plan.
     """
 
     runs: list[StoredRun]
     settings: dict[str, Any]
+    planned: int
 
     @property
     def label(self) -> str:
@@ -61,11 +63,16 @@ class Group:
         return published(self.runs[0].record).get("book", {}).get(metric)
 
     @property
-    def goodness(self) -> tuple[int, float]:
-        """By which they are ordered: of successive halving those that came furthest are best."""
+    def missing(self) -> str:
+        """`2 of 3` if not all planned seeds have finished; else empty."""
+        return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
+
+    @property
+    def goodness(self) -> tuple[int, bool, bool, float]:
+        """Sort key: epochs (of successive halving), validated, all seeds there, the mean."""
         by = self.chosen_by
         value = float("-inf") if by is None else sign(by.metric) * by.mean
-        return self.settings.get(EPOCHS, 0), value
+        return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def command(self, experiment: str) -> str:
         """What runs it again: one run, or its seeds as a sweep."""
@@ -86,20 +93,27 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     """The finished runs by config, the best last; keys that vary are never taken for chance."""
     keys = [*plan.keys, *([EPOCHS] if plan.rungs else [])]
     finished = [
-        run
-        for _, run in sorted(runs.items())
+        number
+        for number, run in sorted(runs.items())
         if run.record.status == "finished" and run.record.metrics
     ]
     found = by_config(
         finished,
-        lambda run: flat(run.ran_with),
-        lambda run: run.record.experiment,
+        lambda number: flat(runs[number].ran_with),
+        lambda number: runs[number].record.experiment,
         chance=CHANCE - set(keys),
     )
+    planned = {
+        point.number: len({one.settings.get(SEED) for one in config})
+        for config in plan.configs
+        for point in config
+    }
     made = []
     for group in found:
-        values = flat(group[0].ran_with)
-        made.append(Group(group, {key: values.get(key) for key in keys}))
+        values = flat(runs[group[0]].ran_with)
+        by_seed = {runs[number].record.seed: runs[number] for number in group}
+        own = {key: values.get(key) for key in keys}
+        made.append(Group([*by_seed.values()], own, planned[group[0]]))
     return sorted(made, key=lambda one: one.goodness)
 
 
@@ -129,6 +143,7 @@ def as_object(group: Group) -> dict[str, Any]:
     return {
         "settings": group.settings,
         "seeds": group.seeds,
+        "planned": group.planned,
         "runs": [str(run.folder) for run in group.runs],
         "metrics": {
             name: {

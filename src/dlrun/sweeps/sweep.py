@@ -24,7 +24,7 @@ from dlrun.sweeps.ending import print_json, show, write
 from dlrun.sweeps.engine import Done, Engine, How
 from dlrun.sweeps.halving import rungs
 from dlrun.sweeps.plan import EPOCHS, Plan, Planned, Rung
-from dlrun.sweeps.planning import planned
+from dlrun.sweeps.planning import distinct, planned
 from dlrun.sweeps.points import SEED, Asked, Settings
 from dlrun.sweeps.sharing import shared
 
@@ -56,7 +56,10 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
         _check(wanted)
-        configs, settings = planned(experiment, wanted.asked, options, here=wanted.slurm is None)
+        asked = planned(experiment, wanted.asked, options, here=wanted.slurm is None)
+        configs, settings = distinct(*asked)
+        if (given := len(asked[0])) > len(configs):
+            screen.note(f"{len(configs)} of {given} points are distinct; equal ones are run once")
         steps = _rungs(configs, settings, wanted.eta)
         runs_dir = session.runs_dir(options.runs_dir)
         dumps = [config.model_dump(mode="json") for config in configs]

@@ -49,13 +49,13 @@ class Condition:
     value: Any
 
     def met_by(self, run: Keyed) -> bool:
-        """Whether a run is meant; numbers compare with numbers only, texts with texts."""
+        """Whether a run is meant; values that do not compare are different."""
         if self.key not in run.values:
             return False
         try:
-            return bool(_COMPARE[self.how](run.get(self.key), self.value))
-        except TypeError:  # a text is neither more nor less than a number
-            return False
+            return self._holds(run.get(self.key))
+        except TypeError:
+            return self.how == "!="
 
     def check(self, runs: Sequence[Keyed]) -> None:
         """Raises ConfigError where it is of another kind than all the runs' values."""
@@ -63,16 +63,29 @@ class Condition:
         if values and not any(self._fits(value) for value in values):
             raise ConfigError(
                 f"--where {self.text!r}: {self.key} is {values[0]!r} in a run, "
-                f"which is neither more nor less than {self.value!r}",
-                "numbers compare with numbers, and have no unit; texts compare with texts",
+                f"which cannot be compared with {self.value!r}",
+                "compare numbers with numbers, without a unit; texts with texts; lists with lists, "
+                "as in 'model.hidden=[16, 16]'",
             )
 
     def _fits(self, value: Any) -> bool:
         try:
-            _COMPARE[self.how](value, self.value)
+            self._holds(value)
         except TypeError:
             return False
         return True
+
+    def _holds(self, value: Any) -> bool:
+        """Compare a run's value. Raises TypeError if the two are of kinds that do not compare."""
+        value = list(value) if isinstance(value, tuple) else value
+        if None not in (value, self.value) and _kind(value) != _kind(self.value):
+            raise TypeError
+        return bool(_COMPARE[self.how](value, self.value))
+
+
+def _kind(value: Any) -> type:
+    """Return bool or list, neither of which compares with anything else; else object."""
+    return type(value) if isinstance(value, bool | list) else object
 
 
 def condition(text: str) -> Condition:
