@@ -140,7 +140,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
             "warning: class 'c': none of this class in the test part",
             f"warning: {b}:3: {TWICE} (and 1 more)",
         ]
-        assert said[-1] == "4 training and 4 test texts of 3 classes: a, b, c"
+        assert said[-1] == "8 texts of 3 classes: a, b, c"
 
 
 def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
