@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
-def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+def fingerprint(arrays: "Iterable[NDArray[Any]]") -> str:
     """Hexadecimal digest of the arrays' types, shapes and contents, in their order."""
+    import numpy as np  # slow: a report needs the functions below alone
+
     found = hashlib.sha256()
     for array in arrays:
         found.update(f"{array.dtype}{array.shape}".encode())
