@@ -22,7 +22,7 @@ def fingerprint(arrays: "Iterable[NDArray[Any]]") -> str:
 
 def with_names(digest: str, assets: Mapping[str, Any]) -> str:
     """Return a digest of arrays joined with one of the vocabulary and labels in a run's assets."""
-    names = [list(assets.get(key, ())) for key in ("vocabulary", "labels")]
+    names = [assets.get(key) for key in ("vocabulary", "labels")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 

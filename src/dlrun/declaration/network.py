@@ -95,9 +95,9 @@ class NetworkExperiment(Experiment[N]):
 
         with session.phase("data"):
             loaded = self.load(config, session)
+            assets = loaded.assets
+            session.keep(ASSETS, _as_json(assets))
             fingerprint = loaded.fingerprint()
-        assets = loaded.assets
-        session.keep(ASSETS, _as_json(assets))
         config = config.model_copy(update={"threads": session.threads})
         with own_settings(self.torch_threads(config, session.threads)):
             network, example = self.build(config, assets), self.example(config, assets)
