@@ -126,7 +126,7 @@ def test_all_faults_at_once_with_file_line_and_key(tmp_path: Path) -> None:
             "; did you mean 'adam'?",
             f"{file}:5: optimizer.lr: expected a value greater than 0, got 0",
             f"{file}:6: trianer: unknown key; did you mean 'trainer'?",
-            f"{file}:8: data.validation: expected a whole number, got 1.5",
+            f"{file}:8: data.validation: expected a whole number or a value less than 1, got 1.5",
             f"{file}:9: model.hidden.1: expected a value greater than or equal to 1, got 0",
             "--set fallback=no: fallback: expected true or false, got 'no'",
         ]

@@ -102,6 +102,15 @@ def test_a_class_that_looks_like_a_typo_is_noted() -> None:
     assert odd.lines() == ["class 'pso': only 1 of 103: is it 'pos'?"]
 
 
+def test_spellings_of_one_name_are_noted() -> None:
+    names = ["1", "01", "caf\u00e9", "1.0", "cafe\u0301", "2", "\u00e9"]
+    odd, labels = Oddities(), np.arange(len(names)).repeat(5)
+    note_parts(labels, labels >= 0, np.arange(len(labels)), names, odd)
+    composed, number = odd.lines()
+    assert composed.startswith(r"'caf\xe9' and 'cafe\u0301': ")
+    assert number.startswith("'1' and '01': ") and number.endswith(" (and 1 more)")
+
+
 def test_names_in_a_message_are_few() -> None:
     assert some(["a", "b"]) == "a, b"
     assert some([str(number) for number in range(11)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ..."

@@ -56,6 +56,13 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
     assert odd == ["f.csv:3: not UTF-8: read as Latin-1 (and 1 more)"]
 
 
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, column: str) -> None:
+    rows = f"text,,label,, {column} \na,,b,,c\n".encode()
+    with pytest.raises(ConfigError, match=rf"data\.{column}_column: .*f.csv:1: 2 .* '{column}'"):
+        read(tmp_path, rows)
+
+
 def test_a_header_in_latin_1(tmp_path: Path) -> None:
     rows, odd = read(tmp_path, b"text,\xe9tat\na,1\n", label_column="\u00e9tat")
     assert rows == [("a", "1", 2)]

@@ -18,6 +18,7 @@ from tests.data.left import without_locks
 
 def config(**changes: Any) -> OwnData:
     values = {"source": "folder", "path": None, "train": None, "test": None, "test_share": 0.25}
+    values |= {"split_seed": None, "validation": None}
     return OwnData.model_validate(values | changes)
 
 
@@ -114,7 +115,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
             "warning: class 'c': none of this class in the test part",
             f"warning: {again}: an image of the test part that is in the training part too",
         ]
-        assert "12 training and 9 test images of 3 classes: a, b, c" in said
+        assert "21 images of 3 classes: a, b, c" in said
     assert len(data.train.labels) == 12
     assert len(without_locks(tmp_path / "data" / "cifar100")) == 1
 

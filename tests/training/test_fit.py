@@ -105,7 +105,7 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     around = session(folder)
     with own_settings(2):
         started = config(accelerator, **changes)
-        trained, report = Fit(started, around, build, batches(), classification(2)).run()
+        trained, report = Fit(started, around, build, batches(), classification(2), "data").run()
     return trained.metrics, report, around
 
 

@@ -16,6 +16,9 @@ from dlrun.config.schema import (
     Threads,
     absolute,
 )
+from dlrun.errors import ConfigError
+
+MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 
 
 def _absolute_where_it_is(text: str) -> str:
@@ -51,6 +54,12 @@ class ExperimentConfig(Section):
     def source(self) -> str | None:
         """Where the data come from; `sample` is generated."""
         return getattr(getattr(self, "data", None), "source", None)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed that splits, or generates, the data: `data.split_seed`, or the run's."""
+        given: int | None = getattr(getattr(self, "data", None), "split_seed", None)
+        return self.seed if given is None else given
 
     @property
     def world(self) -> int | None:
@@ -107,18 +116,38 @@ OWN_PLACES = frozenset({"data.path", "data.train", "data.test"})
 
 
 class OwnData(Section):
-    """Where data of the user's own lie: one place, or one for each part."""
+    """Where data of the user's own lie, one place or one for each part; how all data are split."""
 
     source: str
     path: LocalPath | None
     train: LocalPath | None
     test: LocalPath | None
     test_share: Fraction
+    split_seed: Seed | None
+    validation: PositiveInt | Fraction | None
 
     @property
     def is_own(self) -> bool:
         """Whether the data are the user's own."""
         return self.source in OWN
+
+    def held_out(self, rows: int) -> int:
+        """Return how many of the training part's rows are held out for validation.
+
+        Raises ConfigError if none would be left to fit.
+        """
+        if self.validation is None:
+            held = min(round(rows / 5), MOST_VALIDATION)
+        elif isinstance(self.validation, int):
+            held = self.validation
+        else:
+            held = int(rows * self.validation)
+        if max(1, held) >= rows:
+            raise ConfigError(
+                f"data.validation: {held:,} rows cannot be held out of {rows:,}",
+                "`--set data.validation=null` holds a fifth out",
+            )
+        return max(1, held)
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnData":
@@ -143,5 +172,4 @@ class ReviewsData(OwnData):
     word_index: LocalPath | None
     mirrors: list[str]
     num_words: Annotated[int, Field(ge=10, le=2**15)]
-    validation: PositiveInt
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]

@@ -143,17 +143,17 @@ def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar1
         Images(np.load(cache / f"{part}_pixels.npy"), np.load(cache / f"{part}_labels.npy"))
         for part in ("train", "test")
     )
-    counts = f"{len(train.labels):,} training and {len(test.labels):,} test images"
-    screen.note(f"{counts} of {len(about['labels'])} classes: {own.some(about['labels'])}")
-    return Cifar100(train, test, about["labels"], origin, OWN)
+    images, names = len(train.labels) + len(test.labels), about["labels"]
+    screen.note(f"{images:,} images of {len(names)} classes: {own.some(names)}")
+    return Cifar100(train, test, names, origin, OWN)
 
 
 def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
     """The images that an experiment's config names."""
     if config.data.source == "sample":
-        return generate(config.data.sample_images, config.seed)
+        return generate(config.data.sample_images, config.split_seed)
     if config.data.is_own:
-        return load_own(config.data, data_dir, config.seed, screen)
+        return load_own(config.data, data_dir, config.split_seed, screen)
     return load(config.data.archive, data_dir, config.data.mirrors, screen)
 
 

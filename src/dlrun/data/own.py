@@ -1,7 +1,8 @@
 """A user's own data: where they lie, their classes, the share held out, what is odd in them."""
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -194,9 +195,22 @@ def note_parts(
         if number not in there:
             odd.add("none of this class in the test part", f"class {name!r}")
     _note_typos(labels, names, odd)
+    note_spellings("classes", names, odd)
+    numbers: dict[float, str] = {}
+    for name in filter(_NUMBER.fullmatch, names):
+        if (first := numbers.setdefault(float(name), name)) != name:
+            odd.add("the same number, but they count as two classes", f"{first!r} and {name!r}")
     rows = np.flatnonzero(is_test)
     found: NDArray[np.int64] = rows[np.isin(content[rows], content[~is_test])]
     return found
+
+
+def note_spellings(what: str, names: Collection[str], odd: Oddities) -> None:
+    """Note names that differ only by Unicode normalisation: a letter with its accent, or two."""
+    for name in names:
+        composed = name if name.isascii() else unicodedata.normalize("NFC", name)
+        if composed != name and composed in names:
+            odd.add(f"they look the same, but count as two {what}", f"{composed!a} and {name!a}")
 
 
 def _note_typos(labels: NDArray[np.int64], names: Sequence[str], odd: Oddities) -> None:

@@ -31,7 +31,8 @@ class Table:
         columns: that it must have, by the setting or option that names each.
         odd: takes what is noted.
 
-    Raises ConfigError where a column is missing, DataError where the file cannot be read.
+    Raises ConfigError where a column is missing or there twice, DataError where the file cannot be
+    read.
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str], odd: Oddities) -> None:
@@ -42,7 +43,12 @@ class Table:
             max(headers.items(), key=lambda pair: len(pair[1])),
         )
         for setting, column in columns.items():
-            if column not in self.header:
+            if (times := self.header.count(column)) > 1:
+                raise ConfigError(
+                    f"{setting}: {path}:1: {times} columns are named {column!r}",
+                    "give each column another name",
+                )
+            if not times:
                 names = ", ".join(name[:40] for name in self.header[:20]) or "none"
                 raise ConfigError(
                     f"{setting}: {path}:1: no column {column!r}{nearest(column, self.header)}",

@@ -11,6 +11,7 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.declaration.experiment import Experiment
 from dlrun.declaration.predictions import keep_predictions
 from dlrun.errors import DlrunError
+from dlrun.fingerprint import with_names
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import ASSETS, StoredRun
 
@@ -41,6 +42,10 @@ class Loaded:
     origin: Origin
     assets: dict[str, Any] = field(default_factory=dict)
     show: "Show | None" = None
+
+    def fingerprint(self) -> str:
+        """Return a hash of all the data, and of the vocabulary and labels in the assets."""
+        return with_names(self.data.fingerprint(), self.assets)
 
 
 class NetworkExperiment(Experiment[N]):
@@ -90,8 +95,9 @@ class NetworkExperiment(Experiment[N]):
 
         with session.phase("data"):
             loaded = self.load(config, session)
-        assets = loaded.assets
-        session.keep(ASSETS, _as_json(assets))
+            assets = loaded.assets
+            session.keep(ASSETS, _as_json(assets))
+            fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": session.threads})
         with own_settings(self.torch_threads(config, session.threads)):
             network, example = self.build(config, assets), self.example(config, assets)
@@ -103,6 +109,7 @@ class NetworkExperiment(Experiment[N]):
                 lambda: self.build(config, assets),
                 loaded.data,
                 objective,
+                fingerprint,
                 predictions=self._predictions_wanted(config, loaded, objective, session),
             )
             trained, report = fit.run()
@@ -123,6 +130,8 @@ class NetworkExperiment(Experiment[N]):
             more={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
+                "train_rows": len(loaded.data.sets["train"]),
+                "valid_rows": len(loaded.data.sets["valid"]),
                 "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
@@ -160,8 +169,7 @@ class NetworkExperiment(Experiment[N]):
         with own_settings(self.torch_threads(config, session.threads)):
             objective = self.objective(config, run.assets)
             loaded = self.load(config, session)
-            names = {key: loaded.assets.get(key, []) for key in ("vocabulary", "labels")}
-            run.check_data(loaded.data.fingerprint(), {k: v for k, v in names.items() if v})
+            run.check_data(loaded.fingerprint())
             tested = tested_again(self.network(run, config), objective, loaded.data)
         return _classified(tested, run.assets["labels"])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
+from dlrun.config.schema import LocalPath, PositiveInt, Section
 from dlrun.config.sections import OWN_PLACES, NetworkConfig, OwnData, Reference
 from dlrun.declaration.network import Loaded, NetworkExperiment
 from dlrun.declaration.predicting import ImagePredictor, Predictor
@@ -30,7 +30,6 @@ class Data(OwnData):
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
     mirrors: list[str]
-    validation: Fraction
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
@@ -82,17 +81,15 @@ class Cifar100(NetworkExperiment[Config]):
 
     def load(self, config: Config, session: Session) -> Loaded:
         """Images; the held-out ones are chosen by the seed."""
-        import numpy as np  # slow imports come once a run begins
-
-        from dlrun.data import cifar100
+        from dlrun.data import cifar100  # slow imports come once a run begins
         from dlrun.data.images import png
+        from dlrun.data.splits import split
         from dlrun.training.data import ArrayData, TensorBatches
 
         images = cifar100.load_config(config, session.data_dir, session.screen)
         train, test = images.train, images.test
-        order = np.random.default_rng(config.seed).permutation(len(train.labels))
-        held = max(1, int(len(order) * config.data.validation))
-        valid, fitted = np.sort(order[:held]), np.sort(order[held:])
+        seed, screen = config.split_seed, session.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         data = ArrayData(
             TensorBatches(train.pixels[fitted], train.labels[fitted], scale=SCALE),
             TensorBatches(train.pixels[valid], train.labels[valid], scale=SCALE),

@@ -51,12 +51,14 @@ class ImdbDense(ReviewsExperiment[Config]):
     def load(self, config: Config, session: Session) -> Loaded:
         """Bags of words."""
         from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.data.splits import split
         from dlrun.models.bag import BagMatrix
         from dlrun.training.data import ArrayData, BagBatches
 
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+        reviews = imdb.load(config.data, session.data_dir, config.split_seed, session.screen)
         train, test = reviews.train, reviews.test
-        fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+        seed, screen = config.split_seed, session.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         bags = BagMatrix(train.bags)
         data = ArrayData(
             BagBatches(bags, train.labels, fitted),

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from dlrun.models.lasso import PathSolver, Solution, Split
     from dlrun.models.lasso_file import Chosen
 
+    Splits = dict[str, Split]
+
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
 APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
@@ -137,14 +139,14 @@ class ImdbLasso(Experiment[Config]):
             session.screen.warn(f"{_cpu_only(config).message}; running on the CPU")
             report = Report(config.accelerator, "cpu", _cpu_only(config).message)
         with session.phase("data"):
-            reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+            reviews = imdb.load(config.data, session.data_dir, config.split_seed, session.screen)
             _check_two(reviews)
-            splits = _splits(reviews, config)
+            splits = _splits(reviews, config, session)
         compared = compared_run(config.compare_with, reviews.origin, session, COMPARED)
         about = assets(reviews)
         session.keep(ASSETS, to_json(about).encode())
         with session.phase("fit"):
-            solutions = _solve(config, session, splits)
+            solutions = _solve(config, session, splits, _digest(splits, about))
         session.keep(COEFFICIENTS, pack_path(solutions))
         rows = session.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
@@ -166,6 +168,8 @@ class ImdbLasso(Experiment[Config]):
             more={
                 "best_index": best,
                 "training_reviews": len(splits["train"].labels),
+                "train_rows": len(splits["train"].labels),
+                "valid_rows": len(splits["valid"].labels),
                 "duality_gap": rows[best]["duality_gap"],
                 "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
                 "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
@@ -197,10 +201,9 @@ class ImdbLasso(Experiment[Config]):
         from dlrun.data import imdb
         from dlrun.data.classified import Classified
 
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
-        splits = _splits(reviews, config)
-        names = {"vocabulary": reviews.vocabulary, "labels": reviews.labels}
-        run.check_data(_digest(splits), names)
+        reviews = imdb.load(config.data, session.data_dir, config.split_seed, session.screen)
+        splits = _splits(reviews, config, session)
+        run.check_data(_digest(splits, assets(reviews)))
         test = splits["test"]
         logits = _chosen(run).decision(test.bags)
         return Classified.of_two(logits, test.labels, run.assets["labels"])
@@ -248,12 +251,12 @@ def _check_two(reviews: "Reviews") -> None:
         )
 
 
-def _splits(reviews: "Reviews", config: Config) -> dict[str, "Split"]:
-    from dlrun.data import imdb
+def _splits(reviews: "Reviews", config: Config, session: Session) -> "Splits":
+    from dlrun.data.splits import split
     from dlrun.models.lasso import Split
 
     train, test = reviews.train, reviews.test
-    fitted, held = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+    fitted, held = split(config.data, train.labels, test.labels, config.split_seed, session.screen)
     return {
         "train": Split(train.bags[fitted], train.labels[fitted]),
         "valid": Split(train.bags[held], train.labels[held]),
@@ -261,13 +264,13 @@ def _splits(reviews: "Reviews", config: Config) -> dict[str, "Split"]:
     }
 
 
-def _digest(splits: "dict[str, Split]") -> str:
-    from dlrun.fingerprint import fingerprint
+def _digest(splits: "Splits", about: dict[str, Any]) -> str:
+    from dlrun.fingerprint import fingerprint, with_names
 
-    return fingerprint(array for split in splits.values() for array in split.arrays)
+    return with_names(fingerprint(array for one in splits.values() for array in one.arrays), about)
 
 
-def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list["Solution"]:
+def _solve(config: Config, session: Session, splits: "Splits", digest: str) -> list["Solution"]:
     """The solutions along the path; each is a step, and all that the next needs."""
     from dlrun.models.lasso import measured, penalty_path
     from dlrun.models.lasso_file import pack, unpack
@@ -280,7 +283,7 @@ def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list
         )
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
     steps = session.steps
-    found = steps.begin(COLUMNS, _digest(splits), len(penalties), "lambda")
+    found = steps.begin(COLUMNS, digest, len(penalties), "lambda")
     solutions = [unpack(part) for part in found.parts] if found else []
     left = counted(len(penalties) - len(solutions), "lambda")
     session.screen.note(f"solving {left} with {config.solver.name}")

@@ -55,15 +55,17 @@ class ImdbLstm(ReviewsExperiment[Config]):
     def load(self, config: Config, session: Session) -> Loaded:
         """Sequences of ids."""
         from dlrun.data import imdb  # slow imports come once a run begins
+        from dlrun.data.splits import split
         from dlrun.models import lstm
         from dlrun.training.data import ArrayData, TensorBatches
 
         if config.model.skip_padding and (reason := lstm.missing()):
             session.screen.note(f"a CPU will compute the padding too: {reason}")
         length = config.data.max_length
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+        reviews = imdb.load(config.data, session.data_dir, config.split_seed, session.screen)
         train, test = reviews.train, reviews.test
-        fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+        seed, screen = config.split_seed, session.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         data = ArrayData(
             TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
             TensorBatches(train.ids.padded(length, valid), train.labels[valid]),

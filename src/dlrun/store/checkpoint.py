@@ -14,6 +14,7 @@ from typing import Any
 
 from dlrun.disk import open_regular
 from dlrun.errors import DataError
+from dlrun.fingerprint import same_data
 from dlrun.screen import Screen
 from dlrun.store.folder import CONFIG, Row, RunFolder, append
 
@@ -119,8 +120,11 @@ class CheckpointFile:
             raise DataError(
                 f"{path}: another run's checkpoint", "put this run's own back, or begin a new run"
             )
-        if about.get("data") != self._bound.data:
-            raise DataError("the data are not those that the run began with", self._anew())
+        then, now = str(about.get("data")), self._bound.data
+        if not same_data(then, now):
+            arrays_differ = then.partition("-")[0] != now.partition("-")[0]
+            what = "data" if arrays_differ else "vocabulary or the labels"
+            raise DataError(f"the {what} are not those that the run began with", self._anew())
 
     def _anew(self) -> str:
         config = self._folder.path / CONFIG

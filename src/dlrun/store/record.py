@@ -108,7 +108,7 @@ class Record(Sealed):
     steps: Count | None = None  # finished: epochs, lambdas
     result_steps: Count | None = None  # those that the result is of; while it is extended, fewer
     data: str = ""
-    data_digest: str | None = None  # of the arrays, all parts
+    data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
     test_rows: Count | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config.text import read_file
 from dlrun.disk import read_regular
 from dlrun.errors import DataError, DlrunError
+from dlrun.fingerprint import same_data, with_names
 from dlrun.store.folder import CONFIG, METRICS
 from dlrun.store.record import (
     RESULTS,
@@ -145,15 +145,14 @@ class StoredRun:
             raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
         return content
 
-    def check_data(self, digest: str, names: Mapping[str, Any]) -> None:
+    def check_data(self, digest: str) -> None:
         """Raises DataError where data are not those that the run had.
 
         Args:
-            digest: of their arrays.
-            names: what their numbers stand for: `vocabulary`, `labels`, as far as there are any.
+            digest: of their arrays and names (fingerprint.with_names).
         """
-        same = all(self.assets.get(key) == list(value) for key, value in names.items())
-        if not same or self.record.data_digest not in (None, digest):
+        kept = with_names(digest.partition("-")[0], self.assets)  # 0.2's digest was without names
+        if kept != digest or not same_data(self.record.data_digest or digest, digest):
             raise DataError(
                 f"{self.folder}: the data are not those that the run had",
                 f"`dlrun {self.record.experiment} --config {self.folder / CONFIG}` takes these",

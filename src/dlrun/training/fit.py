@@ -59,6 +59,7 @@ class Fit:
         build: makes the untrained network; called again for every attempt.
         data: the batches.
         objective: loss and metrics.
+        fingerprint: of the data, which the checkpoints carry.
         predictions: whether the test's rows are wanted; then the objective has probabilities.
     """
 
@@ -69,17 +70,17 @@ class Fit:
         build: Callable[[], nn.Module],
         data: ArrayData,
         objective: Objective,
+        fingerprint: str,
         *,
         predictions: bool = False,
     ) -> None:
         self._predictions = predictions
         self._config, self._session = config, session
         self._build, self._data, self._objective = build, data, objective
+        self._fingerprint = fingerprint
 
     def run(self) -> tuple[Trained, Report]:
         """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings)."""
-        with self._session.phase("data"):
-            self._fingerprint = self._data.fingerprint()
         decided = os.environ.get(DECIDED)
         if decided and not self._session.folder.writes:  # a helper does as its owner decided
             end_with_owner()

@@ -23,6 +23,7 @@ from dlrun.workbench.listing import NOTHING, bytes_in_words
 
 LONGEST = 20  # of a cell; a longer value has a line of its own
 BEST = "*"
+SPLIT_SEED = "data.split_seed"
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
@@ -46,7 +47,12 @@ def compare(
             screen.note(f"{what}: the same")
         rows += found
     if differ := len({run.record.data for run in runs}) > 1:
-        screen.note("not on the same data: no metric is marked as the best")
+        why = ""
+        if SPLIT_SEED in _config(runs[0]) and not {
+            key for key, _ in rows if key.startswith("data.") and key != SPLIT_SEED
+        }:
+            why = f"; with one {SPLIT_SEED} all seeds have the same data"
+        screen.note(f"not on the same data: no metric is marked as the best{why}")
     _show(rows + _measured(runs, marked=not differ), heads, screen)
     if out is not None:
         write_whole(out, _curves(runs, heads, screen))

@@ -158,7 +158,8 @@ def _data(chapter: Chapter, others: Sequence[Chapter]) -> str:
             _data_config(one) == _data_config(chapter)
         )
         if same and one.record.data:
-            return one.record.data.replace(f", seed {one.record.seed}", "")
+            own_seed = one.values.get("data.split_seed") is None
+            return one.record.data.replace(f", seed {one.record.seed}" if own_seed else "", "")
     return f"{chapter.record.experiment}, {chapter.record.source or 'its data'}"
 
 
