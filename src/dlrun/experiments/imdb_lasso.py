@@ -23,7 +23,6 @@ from dlrun.declaration.experiment import Experiment
 from dlrun.declaration.predicting import Predictor
 from dlrun.declaration.predictions import keep_predictions
 from dlrun.declaration.reviews import (
-    COMPARED_BY,
     PLACE_OF_DATA,
     WORDS,
     assets,
@@ -104,7 +103,7 @@ class ImdbLasso(Experiment[Config]):
     schema = Config
     most_threads = 1  # a lambda needs the one before
     may_change = PLACE_OF_DATA
-    compared_by = (*COMPARED_BY, "path")
+    neutral = frozenset({"solver.name"})  # the lab has liblinear
     alone: ClassVar[dict[str, Any]] = {"compare_with": None}
 
     def check(self, config: Config, runs_dir: Path) -> None:
@@ -129,7 +128,7 @@ class ImdbLasso(Experiment[Config]):
     def run(self, config: Config, session: Session) -> Results:
         """Solve the path, choose lambda, show the words that weigh most."""
         from dlrun.data import imdb  # slow imports come once a run begins
-        from dlrun.data.classified import Classified, wanted
+        from dlrun.data.classified import Classified, classes, wanted
         from dlrun.models.lasso_file import pack_path
 
         report = Report(config.accelerator, "cpu", None)
@@ -150,10 +149,10 @@ class ImdbLasso(Experiment[Config]):
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         words = _words(solutions[best], reviews)
         session.keep(WORDS, to_csv([["word", "weight"], *words]))
-        if wanted(config.predictions, len(splits["test"].labels)):
-            test = splits["test"]
-            logits = solutions[best].decision(test.bags)
-            found = Classified.of_two(logits, test.labels, about["labels"])
+        test = splits["test"]
+        logits = solutions[best].decision(test.bags)
+        found = Classified.of_two(logits, test.labels, about["labels"])
+        if wanted(config.predictions, len(test.labels)):
             keep_predictions(session, found, shown(reviews))
         positive = [word for word in reversed(words) if word[1] > 0][:WORDS_SHOWN]
         negative = [word for word in words if word[1] < 0][:WORDS_SHOWN]
@@ -161,7 +160,8 @@ class ImdbLasso(Experiment[Config]):
             metrics={name: value for name, value in rows[best].items() if name not in APART},
             accelerator=report,
             origin=origin(reviews),
-            test_rows=len(splits["test"].labels),
+            test_rows=len(test.labels),
+            classes=classes(reviews.labels, test.labels, found),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,
