@@ -1,6 +1,7 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -54,6 +55,9 @@ APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 WORDS_SHOWN = 10
+LINES = 10  # on the screen, of the path
+SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
+LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class Penalties(Section):
@@ -154,8 +158,9 @@ class ImdbLasso(Experiment[Config]):
         found = Classified.of_two(logits, test.labels, about["labels"])
         if wanted(config.predictions, len(test.labels)):
             keep_predictions(session, found, shown(reviews))
-        positive = [word for word in reversed(words) if word[1] > 0][:WORDS_SHOWN]
-        negative = [word for word in words if word[1] < 0][:WORDS_SHOWN]
+        positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:WORDS_SHOWN]
+        negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:WORDS_SHOWN]
+        _write_summary(session, config, reviews, splits, solutions[best])
         return Results(
             metrics={name: value for name, value in rows[best].items() if name not in APART},
             accelerator=report,
@@ -175,7 +180,7 @@ class ImdbLasso(Experiment[Config]):
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[_words_table(positive, negative)],
+            shown=[_words_table(positive, negative, reviews.labels)],
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
@@ -286,7 +291,7 @@ def _solve(config: Config, session: Session, splits: "dict[str, Split]") -> list
     session.screen.note(f"solving {left} with {config.solver.name}")
     solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
     width = len(f"{penalties[0]:.4f}")
-    with steps.progress("path", len(penalties), "lambda"):
+    with steps.progress("path", len(penalties), "lambda", lines=LINES):
         started = time.perf_counter()
         for solution in solve:
             row = measured(solution, splits, time.perf_counter() - started)
@@ -317,25 +322,58 @@ def _solver(config: Config) -> "PathSolver":
 
 
 def _words(solution: "Solution", reviews: "Reviews") -> list[list[Any]]:
-    """Each word that has a weight, with it, the most negative first."""
+    """Each word that has a weight, with it, the most negative first; no special ids."""
     import numpy as np
+
+    from dlrun.data.text import FIRST_WORD
 
     coef = solution.coef
     return [
-        [reviews.decode([index]), float(coef[index])] for index in np.argsort(coef) if coef[index]
+        [reviews.decode([index]), float(coef[index])]
+        for index in np.argsort(coef)
+        if coef[index] and index >= FIRST_WORD
     ]
 
 
-def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:
+def _words_table(
+    positive: list[list[Any]], negative: list[list[Any]], labels: Sequence[str]
+) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("positive words", "weight", "negative words", "weight"):
-        table.add_column(column, justify="right" if column == "weight" else "left")
+    for label in reversed(labels):
+        table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
+        table.add_column("weight", justify="right")
     for pair in zip_longest(positive, negative, fillvalue=("", None)):
         cells: list[Text | str] = []
         for word, weight in pair:
             cells += [Text(printable(str(word))), "" if weight is None else f"{weight:+.3f}"]
         table.add_row(*cells)
     return table
+
+
+def _write_summary(
+    session: Session,
+    config: Config,
+    reviews: "Reviews",
+    splits: "dict[str, Split]",
+    solution: "Solution",
+) -> None:
+    """Write the data, the solver and the chosen model to summary.txt."""
+    rows = ", ".join(f"{len(split.labels):,} {part}" for part, split in splits.items())
+    X, coef = splits["train"].bags, solution.coef
+    intercept = f"{config.solver.intercept} intercept {solution.intercept:+.4f}"
+    nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero ({(coef > 0).sum():,} positive)"
+    lines = {
+        "data": reviews.origin,
+        "reviews": rows,
+        "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
+        "solver": f"{config.solver.name}, {counted(config.path.values, 'lambda')}",
+        "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
+        "model": f"coefficients {nonzero}, {intercept}",
+    }
+    text = "".join(f"{name:<8}{value}\n" for name, value in lines.items())
+    session.folder.write_text("summary.txt", text)
+    if session.show_summary:
+        session.screen.show(Text(text.rstrip()))
 
 
 def _cpu_only(config: Config) -> AcceleratorError:

@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.config.sections import ExperimentConfig
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import DlrunError, first_line
-from dlrun.runs.metrics import ACCURACY
+from dlrun.runs.metrics import ACCURACY, VALID
 from dlrun.screen import Screen, counted, printable
 from dlrun.session import Results
 from dlrun.store.folder import RunFolder, to_json
@@ -124,12 +124,14 @@ def notes(record: Record) -> list[tuple[str, str]]:
     best = record.best_epoch
     last = record.metrics.get(best.metric) if best else None
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
-        values = f"{best.metric} {number(last)} at the last epoch, best {number(best.value)}"
-        found.append(("valid", f"{values} at epoch {best.epoch}"))
+        name = best.metric.removeprefix(VALID).replace("_", " ")
+        values = f"{number(last)} at the last epoch, best {number(best.value)}"
+        found.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
     for metric, one in record.expected.items():
         between = f"between {number(one.low)} and {number(one.high)}"
         seeds = counted(one.seeds, "seed")
-        found.append(("seeds", f"one more run's {metric} lies {between} (95 %, {seeds})"))
+        name = metric.replace("_", " ")
+        found.append(("seeds", f"one more run's {name} lies {between} (95 %, {seeds})"))
     if why := not_compared(record):
         found.append(("book", why))
     return found

@@ -63,7 +63,7 @@ def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
     assert len(found.picture) < 20_000
     label, predicted, times = found.pairs[0]
     assert times == sum(row[1:3] == [label, predicted] for row in rows)
-    name, share, count = found.worst[0]
+    name, share, count = found.recalls[0]
     of_class = [row for row in rows if row[1] == name]
     assert count == len(of_class)
     assert share == pytest.approx(sum(row[1] == row[2] for row in of_class) / count)
@@ -93,4 +93,4 @@ def test_very_many_classes_have_no_matrix() -> None:
         20_000, 20_000, None, None,
     )  # fmt: skip
     assert found.correct == 1 and found.pairs[0][2] == 1
-    assert found.worst[0] == ("class 1", 0.0, 1)
+    assert found.recalls[0] == ("class 1", 0.0, 1)
