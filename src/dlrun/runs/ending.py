@@ -128,10 +128,9 @@ def notes(record: Record) -> list[tuple[str, str]]:
         values = f"{number(last)} at the last epoch, best {number(best.value)}"
         found.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
     for metric, one in record.expected.items():
-        between = f"between {number(one.low)} and {number(one.high)}"
+        name, ends = metric.replace("_", " "), interval((one.low, one.high))
         seeds = counted(one.seeds, "seed")
-        name = metric.replace("_", " ")
-        found.append(("seeds", f"one more run's {name} lies {between} (95 %, {seeds})"))
+        found.append(("seeds", f"95 % of runs end at a {name} of {ends} ({seeds})"))
     if why := not_compared(record):
         found.append(("book", why))
     return found
