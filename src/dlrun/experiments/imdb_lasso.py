@@ -1,14 +1,10 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
-from collections.abc import Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from rich.table import Table
-from rich.text import Text
 
 from dlrun.accelerator import NO_FALLBACK_HINT, Report
 from dlrun.config.schema import Fraction, PositiveInt, Section
@@ -21,6 +17,7 @@ from dlrun.config.sections import (
 )
 from dlrun.declaration.compared import check_compared, compared_run, test_accuracy
 from dlrun.declaration.experiment import Experiment
+from dlrun.declaration.lasso_shown import heaviest, words_of, words_table, write_summary
 from dlrun.declaration.predicting import Predictor
 from dlrun.declaration.predictions import keep_predictions
 from dlrun.declaration.reviews import (
@@ -33,7 +30,7 @@ from dlrun.declaration.reviews import (
 )
 from dlrun.declaration.reviews_predictor import LinearPredictor
 from dlrun.errors import AcceleratorError, DataError
-from dlrun.screen import counted, place, printable
+from dlrun.screen import counted, place
 from dlrun.session import Results, Session
 from dlrun.store.folder import to_csv, to_json
 from dlrun.store.stored import ASSETS, StoredRun
@@ -54,10 +51,7 @@ COLUMNS += ["seconds", "duality_gap"]
 APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
-WORDS_SHOWN = 10
 LINES = 10  # on the screen, of the path
-SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
-LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class Penalties(Section):
@@ -151,16 +145,16 @@ class ImdbLasso(Experiment[Config]):
         session.keep(COEFFICIENTS, pack_path(solutions))
         rows = session.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        words = _words(solutions[best], reviews)
+        words = words_of(solutions[best], reviews)
         session.keep(WORDS, to_csv([["word", "weight"], *words]))
         test = splits["test"]
         logits = solutions[best].decision(test.bags)
         found = Classified.of_two(logits, test.labels, about["labels"])
         if wanted(config.predictions, len(test.labels)):
             keep_predictions(session, found, shown(reviews))
-        positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:WORDS_SHOWN]
-        negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:WORDS_SHOWN]
-        _write_summary(session, config, reviews, splits, solutions[best])
+        positive, negative = heaviest(words)
+        solver = f"{config.solver.name}, {config.solver.intercept} intercept"
+        write_summary(session, reviews, splits, solutions[best], f"{solver}, {len(rows)} lambdas")
         return Results(
             metrics={name: value for name, value in rows[best].items() if name not in APART},
             accelerator=report,
@@ -180,7 +174,7 @@ class ImdbLasso(Experiment[Config]):
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[_words_table(positive, negative, reviews.labels)],
+            shown=[words_table(positive, negative, reviews.labels)],
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
@@ -319,61 +313,6 @@ def _solver(config: Config) -> "PathSolver":
     from dlrun.models.lasso_newton import ProximalNewton  # needs numba
 
     return ProximalNewton(config.solver.tolerance, config.solver.intercept)
-
-
-def _words(solution: "Solution", reviews: "Reviews") -> list[list[Any]]:
-    """Each word that has a weight, with it, the most negative first; no special ids."""
-    import numpy as np
-
-    from dlrun.data.text import FIRST_WORD
-
-    coef = solution.coef
-    return [
-        [reviews.decode([index]), float(coef[index])]
-        for index in np.argsort(coef)
-        if coef[index] and index >= FIRST_WORD
-    ]
-
-
-def _words_table(
-    positive: list[list[Any]], negative: list[list[Any]], labels: Sequence[str]
-) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for label in reversed(labels):
-        table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
-        table.add_column("weight", justify="right")
-    for pair in zip_longest(positive, negative, fillvalue=("", None)):
-        cells: list[Text | str] = []
-        for word, weight in pair:
-            cells += [Text(printable(str(word))), "" if weight is None else f"{weight:+.3f}"]
-        table.add_row(*cells)
-    return table
-
-
-def _write_summary(
-    session: Session,
-    config: Config,
-    reviews: "Reviews",
-    splits: "dict[str, Split]",
-    solution: "Solution",
-) -> None:
-    """Write the data, the solver and the chosen model to summary.txt."""
-    rows = ", ".join(f"{len(split.labels):,} {part}" for part, split in splits.items())
-    X, coef = splits["train"].bags, solution.coef
-    intercept = f"{config.solver.intercept} intercept {solution.intercept:+.4f}"
-    nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero ({(coef > 0).sum():,} positive)"
-    lines = {
-        "data": reviews.origin,
-        "reviews": rows,
-        "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
-        "solver": f"{config.solver.name}, {counted(config.path.values, 'lambda')}",
-        "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
-        "model": f"coefficients {nonzero}, {intercept}",
-    }
-    text = "".join(f"{name:<8}{value}\n" for name, value in lines.items())
-    session.folder.write_text("summary.txt", text)
-    if session.show_summary:
-        session.screen.show(Text(text.rstrip()))
 
 
 def _cpu_only(config: Config) -> AcceleratorError:
