@@ -102,3 +102,21 @@ def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(OSError, match="No space"):  # what is left in its buffer
             full.flush()
         full.buffer.raw.close()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    terminal: bool,
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    with caplog.at_level("INFO", "dlrun"), Screen().progress("path", 50, "steps", lines=10) as bar:
+        for n in range(1, 51):
+            bar.step(n, f"line {n}.")
+    assert [record.message for record in caplog.records] == [f"line {n}." for n in range(1, 51)]
+    shown = re.findall(r"line (\d+)\.", capsys.readouterr().err)
+    assert [int(n) for n in shown] == ([] if terminal else [*range(5, 51, 5)])

@@ -126,7 +126,13 @@ class NotebookScreen(Screen):
 
     @contextmanager
     def progress(
-        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        *,
+        aloud: bool = False,
+        lines: int | None = None,
     ) -> Iterator[Advance]:
         """A bar beside the line."""
         if aloud:

@@ -153,7 +153,13 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(
-        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        *,
+        aloud: bool = False,
+        lines: int | None = None,
     ) -> Iterator["Advance"]:
         """A progress bar on a terminal; elsewhere only `Advance.step` speaks.
 
@@ -162,6 +168,8 @@ class Screen:
             total: of the units; None where nobody knows.
             unit: what is counted.
             aloud: say `what` where there is no bar.
+            lines: how many steps' lines are shown, evenly spaced, if there is no bar; with one
+                none. The log has all. None shows every line.
         """
         from rich.progress import (  # slow: only a run needs it
             BarColumn,
@@ -187,7 +195,7 @@ class Screen:
             disable=not live,
         )
         with bar:
-            yield _TerminalBar(self, bar, what, total, unit)
+            yield _TerminalBar(self, bar, what, total, unit, lines)
 
 
 class Advance(Protocol):
@@ -197,15 +205,21 @@ class Advance(Protocol):
         """Set how much is done."""
 
     def step(self, done: float, line: str) -> None:
-        """A finished epoch or lambda: its line, where it has one, and how many are done."""
+        """A finished epoch or lambda: its line, and how many are done."""
 
 
 class _TerminalBar:
     def __init__(
-        self, screen: Screen, bar: "Progress", what: str, total: float | None, unit: str
+        self,
+        screen: Screen,
+        bar: "Progress",
+        what: str,
+        total: float | None,
+        unit: str,
+        lines: int | None,
     ) -> None:
         self._screen, self._bar = screen, bar
-        self._total, self._unit = total, unit
+        self._total, self._unit, self._lines = total, unit, lines
         self._task = bar.add_task(what, total=total, detail="")
 
     def to(self, done: float) -> None:
@@ -216,6 +230,14 @@ class _TerminalBar:
         self._bar.update(self._task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
-        if line:
+        if self._shows(done):
             self._screen.note(line)  # on a terminal above the bar
+        else:
+            self._screen.log(line)
         self.to(done)
+
+    def _shows(self, done: float) -> bool:
+        if self._lines is None or not self._total:
+            return True
+        passed = self._lines * done // self._total > self._lines * (done - 1) // self._total
+        return self._bar.disable and passed

@@ -42,6 +42,7 @@ class Results:
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
     processes: int = 1  # that did it together
+    classes: dict[str, Any] | None = None  # of the test set, see store.record.Classes
 
 
 @dataclass

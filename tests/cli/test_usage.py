@@ -117,6 +117,13 @@ def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path:
     assert "not run: classify-images" in done.stdout
 
 
+def test_demo_says_what_chance_gives_on_generated_data(forked: Dlrun) -> None:
+    done = forked("demo", "imdb-lasso")
+    assert done.returncode == 0, done.stderr
+    summary = done.stdout.partition("What was run")[2]
+    assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
+
+
 def test_nobody_is_told_of_gears(dlrun: Dlrun) -> None:
     for arguments in (["--help"], ["imdb-dense", "--help"], ["data", "--help"]):
         assert "around" not in dlrun(*arguments).stdout.lower()

@@ -2,8 +2,10 @@ import csv
 import io
 
 import numpy as np
+import pytest
+from sklearn.metrics import f1_score
 
-from dlrun.data.classified import MOST_ROWS, Classified, wanted
+from dlrun.data.classified import MOST_ROWS, Classified, classes, wanted
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
@@ -56,3 +58,20 @@ def test_nothing_wrong_nothing_to_show() -> None:
 def test_wanted_where_asked_for_or_small_enough() -> None:
     assert wanted("auto", MOST_ROWS) and not wanted("auto", MOST_ROWS + 1)
     assert wanted(True, MOST_ROWS + 1) and not wanted(False, 1)
+
+
+@pytest.mark.parametrize(("present", "seed"), [(3, 0), (2, 1), (1, 2)])
+def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
+    """Also if a class is in neither the labels nor the predictions."""
+    random = np.random.default_rng(seed)
+    labels, predicted = random.integers(present, size=(2, 200))
+    found = Classified(NAMES, labels, predicted, np.ones(200))
+    assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def test_the_largest_class() -> None:
+    labels = np.array([1, 1, 1, 0])
+    found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
+    expected = {"number": 3, "largest": NAMES[1], "share": 0.75}
+    assert classes(NAMES, labels, found) == expected | {"macro_f1": found.macro_f1}
+    assert classes(NAMES, labels.astype(np.float32), None) == expected | {"macro_f1": None}

@@ -95,6 +95,7 @@ def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path
     assert run.labels == ["0", "1"]
     assert run.record.metrics["test_accuracy"] == 1
     assert run.results["most_positive"][0][0].endswith("0")  # of the class of the label 1
+    assert "1 words" in done.stdout and "0 words" in done.stdout and "positive" not in done.stdout
     assert run.network()(torch.zeros(3, run.assets["width"])).shape == (3,)
     done = forked(LASSO, *sets("csv", texts(tmp_path / "b.csv", THREE), *few))
     assert done.returncode == 1

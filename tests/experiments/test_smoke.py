@@ -76,6 +76,10 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
         assert correct == pytest.approx(round(correct), abs=1e-3)
         low, high = wilson(round(correct), found["test_rows"])
         assert "95 % interval" in done.stdout and f"{low:.4f}-{high:.4f}" in done.stdout
+        assert 0 < found["classes"]["share"] <= 0.5 and found["classes"]["number"] >= 2
+        assert 0 <= found["classes"]["macro_f1"] <= 1
+        assert "test_macro_f1" in done.stdout and "largest_class" in done.stdout
+        assert found["expected"] == {}
         assert found["reference"]["source"].startswith("ISLP")
         assert found["reference_differs"] == "the data are generated"
         assert "book   not compared (its test_accuracy 0." in done.stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlrun.runs.metrics import main_metric, sign
+from dlrun.runs.metrics import best_epoch, main_metric, sign
 from dlrun.store.record import Record
 
 
@@ -30,3 +30,15 @@ def test_the_main_metric(names: str, main: str | None) -> None:
 )  # fmt: skip
 def test_what_is_better(metric: str, expected: int) -> None:
     assert sign(metric) == expected
+
+
+def test_the_best_epoch_is_the_first_of_the_best() -> None:
+    accuracies = enumerate([0.7, 0.9, 0.9, 0.8], start=1)
+    rows = [{"epoch": float(n), "valid_loss": n, "valid_accuracy": one} for n, one in accuracies]
+    found = best_epoch(rows)
+    assert found and (found.metric, found.epoch, found.value) == ("valid_accuracy", 2, 0.9)
+    found = best_epoch([{"epoch": 1.0, "valid_mae": 3.0}, {"epoch": 2.0, "valid_mae": 2.0}])
+    assert found and (found.metric, found.epoch) == ("valid_mae", 2)
+    assert best_epoch([]) is None
+    assert best_epoch([{"lambda": 1.0, "valid_accuracy": 0.5}]) is None  # no epochs
+    assert best_epoch([{"epoch": 1.0, "train_loss": 0.5}]) is None  # nothing was validated

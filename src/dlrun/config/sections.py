@@ -33,12 +33,21 @@ def _absolute_where_it_is(text: str) -> str:
 NameOrPath = Annotated[str, AfterValidator(_absolute_where_it_is)]
 
 
+class Measured(Section):
+    """Where 95 % of the runs of a config lie (Student's t), as measured over so many seeds."""
+
+    low: float
+    high: float
+    seeds: PositiveInt
+
+
 class Reference(Section):
-    """Published metrics and where they stand."""
+    """Published metrics and where they stand; those of runs over seeds, where measured."""
 
     source: str
     book: dict[str, float]
     notebook: dict[str, float]
+    measured: dict[str, Measured] = Field(default={})
 
 
 class ExperimentConfig(Section):

@@ -50,6 +50,16 @@ class Classified:
         """The share of rows whose class was found."""
         return float((self.labels == self.predicted).mean())
 
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 score of the classes that are in the labels or were predicted."""
+        size = len(self.names)
+        right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
+        both = np.bincount(self.labels, minlength=size) + np.bincount(
+            self.predicted, minlength=size
+        )
+        return float((2 * right[both > 0] / both[both > 0]).mean())
+
     def table(self) -> bytes:
         """predictions.csv; names of classes stand in it as they are, for programs compare them."""
         names = [_cell(name) for name in self.names]
@@ -73,6 +83,17 @@ class Classified:
             }
             for row in wrong[order].tolist()
         ]
+
+
+def classes(names: Sequence[str], labels: NDArray[Any], found: Classified | None) -> dict[str, Any]:
+    """What the record says of a test set's classes, see store.record.Classes."""
+    rows = np.bincount(labels.astype(np.int64))
+    return {
+        "number": len(names),
+        "largest": names[int(rows.argmax())],
+        "share": float(rows.max() / rows.sum()),
+        "macro_f1": found.macro_f1 if found else None,
+    }
 
 
 def _cell(value: str | list[str]) -> str:

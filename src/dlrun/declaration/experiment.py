@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import OWN_PLACES, ExperimentConfig
 from dlrun.errors import DlrunError
 from dlrun.screen import Screen
 from dlrun.session import Results, Session
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=ExperimentConfig)
 
 HOW = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+CHANCE = HOW | {"seed", "threads"}  # keys in which runs of one config may differ
+PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
+# Keys that may differ from the shipped config beside the published figures: those of chance and of
+# rounding, what is written, and which data are read: Origin.differs judges the data themselves.
+NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_PLACES
+NEUTRAL |= {
+    f"data.{key}"
+    for key in (
+        *("source", "archive", "word_index", "mirrors", "sample_reviews", "sample_images"),
+        *("text_column", "label_column", "test_share", "split_seed"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ class Experiment(ABC, Generic[C]):
     argument: the command's positional arguments.
     resumable: whether a run that was stopped can go on.
     may_change: keys that a resume may set, beside those of HOW.
-    compared_by: keys whose default the published figures depend on, or sections of such keys.
+    neutral: keys that change none of its numbers, beside those of NEUTRAL and `alone`.
     most_threads: beyond which more made it no faster, where that was measured.
     alone: values with which a run needs nothing but its data: what stands beside its numbers is
         left out, and none of them is another.
@@ -67,7 +79,7 @@ class Experiment(ABC, Generic[C]):
     argument: ClassVar[Argument | None] = None
     resumable: ClassVar[bool] = True
     may_change: ClassVar[frozenset[str]] = frozenset()
-    compared_by: ClassVar[tuple[str, ...]] = ()
+    neutral: ClassVar[frozenset[str]] = frozenset()
     most_threads: ClassVar[int | None] = None
     alone: ClassVar[Mapping[str, Any]] = {}
     by_chance: ClassVar[bool] = True

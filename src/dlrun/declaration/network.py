@@ -4,7 +4,7 @@ import json
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dlrun.accelerator import check_batch, check_processes
 from dlrun.config.sections import NetworkConfig
@@ -52,7 +52,6 @@ class NetworkExperiment(Experiment[N]):
     """Trains, tests, draws the learning curves, gives the network back."""
 
     may_change = frozenset({"trainer.max_epochs"})
-    compared_by: ClassVar[tuple[str, ...]] = ("trainer.max_epochs",)
 
     @abstractmethod
     def load(self, config: N, session: Session) -> Loaded:
@@ -89,7 +88,8 @@ class NetworkExperiment(Experiment[N]):
 
     def run(self, config: N, session: Session) -> Results:
         """Train and test the network."""
-        from dlrun.training.fit import Fit  # slow imports come once a run begins
+        from dlrun.data import classified  # slow imports come once a run begins
+        from dlrun.training.fit import Fit
         from dlrun.training.process import own_settings
         from dlrun.training.summary import write_summary
 
@@ -114,10 +114,14 @@ class NetworkExperiment(Experiment[N]):
             )
             trained, report = fit.run()
         with session.phase("predictions"):
+            found = None
             if trained.tested is not None:
-                keep_predictions(
-                    session, _classified(trained.tested, assets["labels"]), loaded.show
-                )
+                found = _classified(trained.tested, assets["labels"])
+                keep_predictions(session, found, loaded.show)
+            classes = None
+            if objective.probabilities is not None and assets.get("labels"):
+                targets = loaded.data.sets["test"].targets.numpy()
+                classes = classified.classes(assets["labels"], targets, found)
             for name, content in self.extras(trained.network, assets).items():
                 session.keep(name, content)
         reference = getattr(config, "reference", None)
@@ -136,6 +140,7 @@ class NetworkExperiment(Experiment[N]):
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,
+            classes=classes,
         )
 
     def _predictions_wanted(

@@ -1,7 +1,7 @@
 """What the experiments on the reviews have in common."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dlrun.config.sections import OWN_PLACES, NetworkConfig, Reference, ReviewsData
 from dlrun.declaration.network import Loaded, NetworkExperiment
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 PLACE_OF_DATA = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN_PLACES
 WORDS = "words.csv"  # each word with its weight
-COMPARED_BY = ("data.num_words", "data.validation")
 
 
 def origin(reviews: "Reviews") -> Origin:
@@ -67,7 +66,6 @@ class ReviewsExperiment(NetworkExperiment[R]):
     """A network that tells positive reviews from negative ones, or a user's own texts apart."""
 
     may_change = NetworkExperiment.may_change | PLACE_OF_DATA
-    compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, *COMPARED_BY)
 
     def check(self, config: R, runs_dir: Path) -> None:
         """The data's files are there."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -55,7 +55,6 @@ class Cifar100(NetworkExperiment[Config]):
     name = "cifar100"
     schema = Config
     may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"} | OWN_PLACES
-    compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, "data.validation")
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The data's places are there; the archive may be a folder, unpacked."""

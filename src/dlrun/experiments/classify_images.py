@@ -16,6 +16,7 @@ from dlrun.declaration.experiment import Argument, Experiment, Lab
 from dlrun.declaration.labels_shown import SHOWN, labels_shown
 from dlrun.declaration.predicting import ImagePredictor, Predictor
 from dlrun.errors import ConfigError, DataError
+from dlrun.runs.reference import changed_numbers
 from dlrun.screen import Screen, counted, printable
 from dlrun.session import Origin, Results, Session
 from dlrun.store.stored import StoredRun
@@ -71,18 +72,14 @@ class Config(ExperimentConfig):
     transform: Transform
     reference: Reference
 
-    @property
-    def published(self) -> dict[str, dict[str, float]]:
-        """The book's labels for each photograph, where they are of this model."""
-        return self.reference.book if self.model.name == self.reference.model else {}
-
 
 class ClassifyImages(Experiment[Config]):
     """The most probable labels of each photograph."""
 
     name = "classify-images"
     schema = Config
-    compared_by = ("model.name",)
+    # The lab squashes its photographs; the published labels stand beside either resize.
+    neutral = frozenset({"images", "batch_size", "top", "transform.squash"})
     by_chance = False
     argument = Argument(
         "images",
@@ -177,6 +174,7 @@ class ClassifyImages(Experiment[Config]):
         if not predictions:
             raise DataError("there is no file that could be read as a photograph")
         session.keep(THUMBNAILS, _thumbnails(found))
+        published = {} if changed_numbers(self, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
@@ -191,7 +189,7 @@ class ClassifyImages(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*labels_shown(predictions, config.published)],
+            shown=[*labels_shown(predictions, published)],
             exit_code=1 if errors else 0,
         )
 

@@ -1,13 +1,10 @@
 """IMDB sentiment by the lasso: L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
 
 import time
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from rich.table import Table
-from rich.text import Text
 
 from dlrun.accelerator import NO_FALLBACK_HINT, Report
 from dlrun.config.schema import Fraction, PositiveInt, Section
@@ -20,10 +17,10 @@ from dlrun.config.sections import (
 )
 from dlrun.declaration.compared import check_compared, compared_run, test_accuracy
 from dlrun.declaration.experiment import Experiment
+from dlrun.declaration.lasso_shown import heaviest, words_of, words_table, write_summary
 from dlrun.declaration.predicting import Predictor
 from dlrun.declaration.predictions import keep_predictions
 from dlrun.declaration.reviews import (
-    COMPARED_BY,
     PLACE_OF_DATA,
     WORDS,
     assets,
@@ -33,7 +30,7 @@ from dlrun.declaration.reviews import (
 )
 from dlrun.declaration.reviews_predictor import LinearPredictor
 from dlrun.errors import AcceleratorError, DataError
-from dlrun.screen import counted, place, printable
+from dlrun.screen import counted, place
 from dlrun.session import Results, Session
 from dlrun.store.folder import to_csv, to_json
 from dlrun.store.stored import ASSETS, StoredRun
@@ -56,7 +53,7 @@ COLUMNS += ["seconds", "duality_gap"]
 APART = ("seconds", "duality_gap")  # of metrics.csv, no part of the result
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
-WORDS_SHOWN = 10
+LINES = 10  # on the screen, of the path
 
 
 class Penalties(Section):
@@ -106,7 +103,7 @@ class ImdbLasso(Experiment[Config]):
     schema = Config
     most_threads = 1  # a lambda needs the one before
     may_change = PLACE_OF_DATA
-    compared_by = (*COMPARED_BY, "path")
+    neutral = frozenset({"solver.name"})  # the lab has liblinear
     alone: ClassVar[dict[str, Any]] = {"compare_with": None}
 
     def check(self, config: Config, runs_dir: Path) -> None:
@@ -131,7 +128,7 @@ class ImdbLasso(Experiment[Config]):
     def run(self, config: Config, session: Session) -> Results:
         """Solve the path, choose lambda, show the words that weigh most."""
         from dlrun.data import imdb  # slow imports come once a run begins
-        from dlrun.data.classified import Classified, wanted
+        from dlrun.data.classified import Classified, classes, wanted
         from dlrun.models.lasso_file import pack_path
 
         report = Report(config.accelerator, "cpu", None)
@@ -150,20 +147,22 @@ class ImdbLasso(Experiment[Config]):
         session.keep(COEFFICIENTS, pack_path(solutions))
         rows = session.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        words = _words(solutions[best], reviews)
+        words = words_of(solutions[best], reviews)
         session.keep(WORDS, to_csv([["word", "weight"], *words]))
-        if wanted(config.predictions, len(splits["test"].labels)):
-            test = splits["test"]
-            logits = solutions[best].decision(test.bags)
-            found = Classified.of_two(logits, test.labels, about["labels"])
+        test = splits["test"]
+        logits = solutions[best].decision(test.bags)
+        found = Classified.of_two(logits, test.labels, about["labels"])
+        if wanted(config.predictions, len(test.labels)):
             keep_predictions(session, found, shown(reviews))
-        positive = [word for word in reversed(words) if word[1] > 0][:WORDS_SHOWN]
-        negative = [word for word in words if word[1] < 0][:WORDS_SHOWN]
+        positive, negative = heaviest(words)
+        solver = f"{config.solver.name}, {config.solver.intercept} intercept"
+        write_summary(session, reviews, splits, solutions[best], f"{solver}, {len(rows)} lambdas")
         return Results(
             metrics={name: value for name, value in rows[best].items() if name not in APART},
             accelerator=report,
             origin=origin(reviews),
-            test_rows=len(splits["test"].labels),
+            test_rows=len(test.labels),
+            classes=classes(reviews.labels, test.labels, found),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,
@@ -179,7 +178,7 @@ class ImdbLasso(Experiment[Config]):
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[_words_table(positive, negative)],
+            shown=[words_table(positive, negative, reviews.labels)],
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
@@ -289,7 +288,7 @@ def _solve(config: Config, session: Session, splits: "Splits", digest: str) -> l
     session.screen.note(f"solving {left} with {config.solver.name}")
     solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
     width = len(f"{penalties[0]:.4f}")
-    with steps.progress("path", len(penalties), "lambda"):
+    with steps.progress("path", len(penalties), "lambda", lines=LINES):
         started = time.perf_counter()
         for solution in solve:
             row = measured(solution, splits, time.perf_counter() - started)
@@ -317,28 +316,6 @@ def _solver(config: Config) -> "PathSolver":
     from dlrun.models.lasso_newton import ProximalNewton  # needs numba
 
     return ProximalNewton(config.solver.tolerance, config.solver.intercept)
-
-
-def _words(solution: "Solution", reviews: "Reviews") -> list[list[Any]]:
-    """Each word that has a weight, with it, the most negative first."""
-    import numpy as np
-
-    coef = solution.coef
-    return [
-        [reviews.decode([index]), float(coef[index])] for index in np.argsort(coef) if coef[index]
-    ]
-
-
-def _words_table(positive: list[list[Any]], negative: list[list[Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("positive words", "weight", "negative words", "weight"):
-        table.add_column(column, justify="right" if column == "weight" else "left")
-    for pair in zip_longest(positive, negative, fillvalue=("", None)):
-        cells: list[Text | str] = []
-        for word, weight in pair:
-            cells += [Text(printable(str(word))), "" if weight is None else f"{weight:+.3f}"]
-        table.add_row(*cells)
-    return table
 
 
 def _cpu_only(config: Config) -> AcceleratorError:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.config.sections import ReviewsData
@@ -50,7 +50,7 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
     name = "imdb-lstm"
     schema = Config
-    compared_by: ClassVar[tuple[str, ...]] = (*ReviewsExperiment.compared_by, "data.max_length")
+    neutral = frozenset({"model.skip_padding"})
 
     def load(self, config: Config, session: Session) -> Loaded:
         """Sequences of ids."""

@@ -14,15 +14,23 @@ def differing(run: StoredRun) -> dict[str, Any]:
     A key that the shipped config lacks is one of them. Raises ConfigError where the experiment is
     not installed, DlrunError where the run's config cannot be read.
     """
-    shipped = _shipped(run.record.experiment)
+    return unlike_shipped(run.record.experiment, run.ran_with)
+
+
+def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The dotted keys of a config whose value is not the shipped default, with their values."""
+    defaults = shipped(experiment)
     return {
         key: value
-        for key, value in flat(run.ran_with).items()
-        if key not in shipped or shipped[key] != value
+        for key, value in flat(values).items()
+        if key not in defaults or defaults[key] != value
     }
 
 
 @functools.cache
-def _shipped(experiment: str) -> dict[str, Any]:
-    """As the YAML says it: to check it needs the experiment's code, which may be slow."""
+def shipped(experiment: str) -> dict[str, Any]:
+    """An experiment's default config by dotted keys.
+
+    As the YAML says it: to check it needs the experiment's code, which may be slow.
+    """
     return flat(read_file(registry.entry(experiment).defaults).values)

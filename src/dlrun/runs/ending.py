@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.config.sections import ExperimentConfig
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import DlrunError, first_line
-from dlrun.runs.metrics import ACCURACY
+from dlrun.runs.metrics import ACCURACY, VALID
 from dlrun.screen import Screen, counted, printable
 from dlrun.session import Results
 from dlrun.store.folder import RunFolder, to_json
@@ -21,6 +21,7 @@ from dlrun.store.record import RESULTS, Record
 from dlrun.store.stored import StoredRun
 
 EDITIONS = ("book", "notebook")  # of the published figures
+NOTABLE = 0.02  # share of the best validation by which the last epoch may be worse unsaid
 log = logging.getLogger("dlrun")
 
 
@@ -77,9 +78,7 @@ def show(
         screen.show(Text(counts))
     if summary and not (folder / "summary.txt").exists():
         screen.note(f"{record.experiment} has no layers to summarise")
-    lines = [("data", record.data)]
-    if why := not_compared(record):
-        lines.append(("book", why))
+    lines = [("data", record.data), *notes(record)]
     lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{on_what(record)}"))
     lines += [("figure", str(folder / figure)) for figure in record.figures]
     lines.append(("run", str(folder)))
@@ -119,13 +118,43 @@ def not_compared(record: Record) -> str | None:
     return f"not compared{theirs}: {record.reference_differs}"
 
 
+def notes(record: Record) -> list[tuple[str, str]]:
+    """What a reader of the metrics should know, each with its label."""
+    found = []
+    best = record.best_epoch
+    last = record.metrics.get(best.metric) if best else None
+    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
+        name = best.metric.removeprefix(VALID).replace("_", " ")
+        values = f"{number(last)} at the last epoch, best {number(best.value)}"
+        found.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
+    for metric, one in record.expected.items():
+        name, ends = metric.replace("_", " "), interval((one.low, one.high))
+        seeds = counted(one.seeds, "seed")
+        found.append(("seeds", f"95 % of runs end at a {name} of {ends} ({seeds})"))
+    if why := not_compared(record):
+        found.append(("book", why))
+    return found
+
+
+def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics; after the test accuracy macro-F1, and the accuracy of the largest class."""
+    found: dict[str, Any] = {}
+    for name, value in metrics.items():
+        found[name] = value
+        if name == ACCURACY and (classes := record.classes):
+            if classes.macro_f1 is not None:
+                found["test_macro_f1"] = classes.macro_f1
+            found["largest_class"] = classes.share
+    return found
+
+
 def metrics_table(record: Record) -> Table:
     """A run's metrics, beside them what chance leaves open and what is published."""
     table = Table(box=None, pad_edge=False)
     beside = beside_it(record)
     for column in ("metric", record.experiment, *beside):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for metric, value in record.metrics.items():
+    for metric, value in with_baseline(record, record.metrics).items():
         others = [number(values.get(metric)) for values in beside.values()]
         table.add_row(Text(printable(metric)), number(value), *others)
     return table

@@ -5,7 +5,7 @@ import html
 from collections.abc import Mapping
 from pathlib import Path
 
-from dlrun.runs.ending import beside_it, number
+from dlrun.runs.ending import beside_it, notes, number, with_baseline
 from dlrun.store.record import Record
 
 
@@ -20,13 +20,12 @@ def table_and_figure(
     beside = beside_it(record)
     header = "".join(f"<th>{html.escape(name)}</th>" for name in ("", record.experiment, *beside))
     rows = ""
-    for metric, value in metrics.items():
+    for metric, value in with_baseline(record, metrics).items():
         cells = [number(value), *(number(values.get(metric)) for values in beside.values())]
         rows += f"<tr><th>{html.escape(metric)}</th>"
         rows += "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     about = f"{state}; {record.data}" if record.data else state
-    if record.reference_differs:
-        about += f"; the book is not compared: {record.reference_differs}"
+    about += "".join(f"; {label}: {text}" for label, text in notes(record))
     image = ""
     if figures and figures[0].is_file():
         data = base64.b64encode(figures[0].read_bytes()).decode()

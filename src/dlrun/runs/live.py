@@ -21,9 +21,10 @@ from dlrun.locks import HeldError, folder_held, held
 from dlrun.runs import ending, loggers
 from dlrun.runs.faults import explained, message_of
 from dlrun.runs.logs import logging_to
+from dlrun.runs.metrics import best_epoch
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import alone
-from dlrun.runs.reference import why_not_compared
+from dlrun.runs.reference import expected, why_not_compared
 from dlrun.screen import Screen
 from dlrun.session import Results, Session
 from dlrun.stopping import Stop
@@ -37,6 +38,7 @@ from dlrun.store.record import (
     LOCK,
     RESULTS,
     Accelerator,
+    Classes,
     Record,
     Status,
     read_environment,
@@ -214,6 +216,9 @@ class Live:
             "test_rows": results.test_rows,
             "reference": results.reference,
             "reference_differs": why_not_compared(self.experiment, self.config, results),
+            "expected": expected(self.experiment, self.config),
+            "best_epoch": best_epoch(self.session.steps.rows),
+            "classes": results.classes and Classes(**results.classes),
             "accelerator": Accelerator(**asdict(results.accelerator)),
             "processes": results.processes,
             "files": self.session.files,

@@ -1,8 +1,8 @@
 """Which metric stands for a run, and which of two values of one is better."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from dlrun.store.record import Record
+from dlrun.store.record import BestEpoch, Record
 
 MOST = 1e100  # of a run that diverged there may be more
 TESTED, VALID = "test_", "valid_"
@@ -24,6 +24,15 @@ def judged_by(metrics: Iterable[str]) -> str | None:
     """
     found = [name for name in metrics if name.startswith(VALID) and sign(name)]
     return CHOOSING if CHOOSING in found else next(iter(found), None)
+
+
+def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
+    """The first epoch with the best validation; None for steps of another kind."""
+    metric = judged_by(rows[0]) if rows and "epoch" in rows[0] else None
+    if metric is None:
+        return None
+    best = max(rows, key=lambda row: sign(metric) * row[metric])
+    return BestEpoch(metric=metric, epoch=int(best["epoch"]), value=best[metric])
 
 
 def sign(metric: str) -> int:

@@ -10,7 +10,7 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
 from dlrun.config.text import Layer, merge, read_file, read_override
 from dlrun.config.validation import validate
 from dlrun.declaration import registry
-from dlrun.declaration.experiment import HOW, AnyExperiment
+from dlrun.declaration.experiment import HOW, PROCESSES, AnyExperiment
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
@@ -22,8 +22,6 @@ from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import find_run
 from dlrun.store.folder import CONFIG, RunFolder
 from dlrun.store.record import FORMAT, Record, read_environment, read_record
-
-PROCESSES = {"trainer.devices", "trainer.num_nodes", "trainer.strategy"}
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:

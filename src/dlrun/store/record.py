@@ -79,6 +79,35 @@ class Accelerator(_Part):
     reason: str | None
 
 
+class BestEpoch(_Part):
+    """The epoch that validation judges best, by which metric, and its value."""
+
+    metric: str
+    epoch: int
+    value: float
+
+
+class Expected(_Part):
+    """Where 95 % of the runs of a config lie, as measured over so many seeds."""
+
+    low: float
+    high: float
+    seeds: int
+
+
+class Classes(_Part):
+    """The classes of the test set.
+
+    largest, share: the class with the most rows, and the accuracy of always answering it.
+    macro_f1: the mean of the classes' F1 scores; None if nothing was predicted.
+    """
+
+    number: Count
+    largest: str
+    share: Annotated[float, Field(ge=0, le=1)]
+    macro_f1: float | None = None
+
+
 class Environment(_Part):
     """environment.json: what a run was begun with."""
 
@@ -113,6 +142,9 @@ class Record(Sealed):
     test_rows: Count | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published figures are of something else
+    expected: dict[str, Expected] = {}  # by metric, for runs of the shipped config
+    best_epoch: BestEpoch | None = None
+    classes: Classes | None = None  # that the test rows are of
     accelerator: Accelerator | None = None
     seconds: dict[str, Seconds] = {}
     figures: list[FileName] = []

@@ -86,10 +86,15 @@ class Steps:
         return found
 
     @contextmanager
-    def progress(self, what: str, total: int, noun: str) -> Iterator[Advance]:
-        """In this block steps are finished: the bar moves, a first signal waits for their end."""
+    def progress(
+        self, what: str, total: int, noun: str, *, lines: int | None = None
+    ) -> Iterator[Advance]:
+        """In this block steps are finished: the bar moves, a first signal waits for their end.
+
+        `lines` of them are shown, see Screen.progress.
+        """
         with (
-            self.screen.progress(what, total, f"{noun}s") as bar,
+            self.screen.progress(what, total, f"{noun}s", lines=lines) as bar,
             self.stop.in_steps(self._say_stop),
         ):
             self._bar = bar
@@ -109,7 +114,7 @@ class Steps:
 
         Args:
             row: of metrics.csv.
-            line: for the screen; fits 80 columns. Empty where there are too many steps for that.
+            line: for the screen; fits 80 columns.
             state: all that the next step needs.
             part: what this step adds for good; the checkpoints of later steps do not repeat it.
         """

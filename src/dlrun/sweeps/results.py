@@ -7,13 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from dlrun.config.text import as_override, flat
+from dlrun.declaration.experiment import CHANCE
 from dlrun.runs.differing import differing
 from dlrun.runs.ending import published
 from dlrun.runs.metrics import judged_by, main_metric, sign
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.points import SEED
-from dlrun.workbench.equal import CHANCE, Spread, by_config, spread
+from dlrun.workbench.equal import Spread, by_config, spread
 from dlrun.workbench.listing import differences
 
 SPREAD = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]

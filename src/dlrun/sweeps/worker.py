@@ -81,7 +81,13 @@ class _Told(Screen):
 
     @contextmanager
     def progress(
-        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        *,
+        aloud: bool = False,
+        lines: int | None = None,
     ) -> Iterator[Advance]:
         """Tell it; where data are prepared, their share comes first."""
         yield _Progress(self._line, total)

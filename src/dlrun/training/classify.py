@@ -75,7 +75,10 @@ class Classify:
             thumbnails=self._thumbnails - sum(one.thumbnail is not None for one in done),
             smallest=self._smallest,
         )
-        with steps.progress("classifying", len(starts), "step"), closing(stream):
+        with (
+            steps.progress("classifying", len(starts), "step", lines=LINES),
+            closing(stream),
+        ):
             started = time.perf_counter()
             for batch in stream:
                 predictions = self._predict(batch, device)
@@ -84,7 +87,8 @@ class Classify:
                 seconds = time.perf_counter() - started
                 counts = (len(done) - unreadable, unreadable, seconds)
                 row = dict(zip(STEP_COLUMNS, counts, strict=True))
-                steps.finish(row, self._line(len(done)), b"", pack(predictions))
+                line = f"{len(done):,}/{len(self._files):,} photographs"
+                steps.finish(row, line, b"", pack(predictions))
                 folder.add_csv(PREDICTIONS, rows(predictions))
                 self._session.stop.after_step()
                 started = time.perf_counter()
@@ -105,9 +109,3 @@ class Classify:
             Prediction(one.file, labels.get(one.file, []), one.error, one.thumbnail)
             for one in batch
         ]
-
-    def _line(self, done: int) -> str:
-        """For the screen, at each tenth of the photographs."""
-        total = len(self._files)
-        passed = LINES * done // total > LINES * (done - self._size) // total
-        return f"{done:,}/{total:,} photographs" if passed and done < total else ""

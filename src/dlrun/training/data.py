@@ -16,7 +16,9 @@ from dlrun.training.packages import pl
 
 
 class BatchDataset(Protocol):
-    """A data set that gives (inputs, targets) for a list of indices."""
+    """A data set that gives (inputs, targets) for a list of indices; `targets` are all of them."""
+
+    targets: Tensor
 
     def __len__(self) -> int: ...
 

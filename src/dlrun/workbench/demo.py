@@ -65,5 +65,8 @@ def _summary(runs: list[Run]) -> Table:
         }
         name, value = list((tested or record.metrics).items())[0 if not tested else -1]
         result = f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}"
+        if found := record.classes:
+            chance = f"chance {1 / found.number:.3g}, largest {found.share:.3g}"
+            result += f"\n{found.number:,} classes, {chance}"
         table.add_row(record.experiment, result, record.data, f"{record.seconds['total']:.1f}")
     return table

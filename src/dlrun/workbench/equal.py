@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dlrun import interval
-from dlrun.declaration.experiment import HOW
+from dlrun.declaration.experiment import CHANCE
 from dlrun.runs.metrics import has_place
-
-CHANCE = frozenset({"seed", "threads", *HOW})  # keys in which runs of one config may differ
 
 T = TypeVar("T")
 

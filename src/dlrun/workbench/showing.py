@@ -93,8 +93,7 @@ def _head(run: Run) -> Iterator[tuple[str, str]]:
 
 def _rest(run: Run) -> Iterator[tuple[str, str]]:
     record, environment = run.record, run.environment
-    if why := ending.not_compared(record):
-        yield "book", why
+    yield from ending.notes(record)
     if record.seconds:
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
         yield "time", f"{parts}{ending.on_what(record)}"

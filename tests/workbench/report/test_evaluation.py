@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
 
 from dlrun.errors import DataError
 from dlrun.workbench.report.evaluation import BINS, evaluate
@@ -63,7 +63,7 @@ def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
     assert len(found.picture) < 20_000
     label, predicted, times = found.pairs[0]
     assert times == sum(row[1:3] == [label, predicted] for row in rows)
-    name, share, count = found.worst[0]
+    name, share, count = found.recalls[0]
     of_class = [row for row in rows if row[1] == name]
     assert count == len(of_class)
     assert share == pytest.approx(sum(row[1] == row[2] for row in of_class) / count)
@@ -93,4 +93,13 @@ def test_very_many_classes_have_no_matrix() -> None:
         20_000, 20_000, None, None,
     )  # fmt: skip
     assert found.correct == 1 and found.pairs[0][2] == 1
-    assert found.worst[0] == ("class 1", 0.0, 1)
+    assert found.recalls[0] == ("class 1", 0.0, 1)
+
+
+def test_recall_of_each_class_is_scikit_learns() -> None:
+    rows = predictions(["a", "b", "c"], 500, seed=6)
+    label, predicted = [row[1] for row in rows], [row[2] for row in rows]
+    expected = dict(zip("abc", recall_score(label, predicted, average=None), strict=True))
+    found = evaluate(as_texts(rows), ["a", "b", "c"]).recalls
+    assert {name: share for name, share, _ in found} == pytest.approx(expected)
+    assert [share for _, share, _ in found] == sorted(expected.values())

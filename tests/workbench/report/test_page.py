@@ -222,3 +222,16 @@ def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: 
     done = forked("runs", "check")
     *lines, _ = done.stderr.splitlines()
     assert lines and all(line.startswith("error: ") for line in lines)
+
+
+def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:
+    a_classification(
+        tmp_path / "runs" / "imdb-dense" / "r",
+        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905},
+        classes={"number": 2, "largest": "positive", "share": 0.6125, "macro_f1": 0.7321},
+        best_epoch={"metric": "valid_accuracy", "epoch": 17, "value": 0.8655},
+        expected={"test_accuracy": {"low": 0.7585, "high": 0.9146, "seeds": 10}},
+    )
+    page = report(forked, tmp_path)
+    assert all(one in page for one in ("0.6125", "0.7321", "epoch 17", "0.9146", "10 seeds"))
+    assert page.count(">Recall of each class<") == 1  # of two classes one table

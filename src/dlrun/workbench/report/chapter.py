@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from dlrun.config.text import as_override, flat
 from dlrun.errors import DlrunError
 from dlrun.interval import wilson
-from dlrun.runs import again
+from dlrun.runs import again, ending
 from dlrun.runs.differing import differing
 from dlrun.runs.metrics import ACCURACY
 from dlrun.runs.run import Run
@@ -93,6 +93,17 @@ class Chapter:
     def metrics(self) -> dict[str, float | None]:
         """Its result's metrics, or its newest step's."""
         return self._try(lambda: self.run.newest, {})
+
+    @property
+    def with_baseline(self) -> dict[str, Any]:
+        """The metrics with what the largest class alone gives."""
+        return ending.with_baseline(self.record, self.metrics)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the metrics should know, each without its full stop."""
+        found = ending.notes(self.record)
+        return [text[:1].upper() + text[1:] for label, text in found if label != "book"]
 
     @property
     def beside(self) -> dict[str, dict[str, float]]:

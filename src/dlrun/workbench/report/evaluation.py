@@ -35,9 +35,9 @@ class Evaluation:
 
     matrix: counts [label][predicted] of a few classes; of more None, and `picture`, a data URI; of
     very many neither.
-    pairs: label, predicted, how often; the commonest mistakes. worst: the classes that were
-    recognised least: class, share, rows. error: expected calibration error, of the probability of
-    what was predicted. auroc: of two classes.
+    pairs: label, predicted, how often; the commonest mistakes. recalls: class, share of its rows
+    that were recognised, rows; the least recognised first, at most PICTURED. error: expected
+    calibration error, of the probability of what was predicted. auroc: of two classes.
     """
 
     classes: list[str]
@@ -46,7 +46,7 @@ class Evaluation:
     matrix: list[list[int]] | None
     picture: str | None
     pairs: list[tuple[str, str, int]]
-    worst: list[tuple[str, float, int]]
+    recalls: list[tuple[str, float, int]]
     bins: list[Bin]
     error: float
     auroc: float | None
@@ -107,7 +107,7 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
         matrix=matrix if few else None,
         picture=heat_map(matrix) if matrix and not few else None,
         pairs=_pairs(table),
-        worst=[] if few else _worst(table),
+        recalls=_recalls(table),
         bins=bins,
         error=sum(one.rows * abs(one.accuracy - one.probability) for one in bins) / len(table),
         auroc=auroc,
@@ -119,11 +119,11 @@ def _pairs(table: Sequence[Sequence[str]]) -> list[tuple[str, str, int]]:
     return [(label, predicted, rows) for (label, predicted), rows in wrong.most_common(PAIRS)]
 
 
-def _worst(table: Sequence[Sequence[str]]) -> list[tuple[str, float, int]]:
+def _recalls(table: Sequence[Sequence[str]]) -> list[tuple[str, float, int]]:
     rows = Counter(row[1] for row in table)
     right = Counter(row[1] for row in table if row[1] == row[2])
     found = [(name, right[name] / rows[name], rows[name]) for name in rows]
-    return sorted(found, key=lambda one: one[1])[:PAIRS]
+    return sorted(found, key=lambda one: one[1])[:PICTURED]
 
 
 def _bins(probability: "NDArray[np.float64]", right: "NDArray[np.bool_]") -> list[Bin]:

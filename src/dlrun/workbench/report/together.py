@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from dlrun.declaration.experiment import CHANCE
 from dlrun.runs.metrics import ACCURACY, TESTED
-from dlrun.workbench.equal import CHANCE, Spread, by_config, spread
+from dlrun.workbench.equal import Spread, by_config, spread
 from dlrun.workbench.report.chapter import Chapter
 from dlrun.workbench.report.charts import LEFT, RIGHT, Axis, Chart, look
 from dlrun.workbench.report.curves import Numbered, over_each_other
