@@ -68,7 +68,8 @@ class Commands(Group):
                 for group, command in self.commands.items()
                 for sub in getattr(command, "commands", ())
             }
-            raise usage.no_command(name, list(self.commands), below)
+            options = [one for param in self.get_params(ctx) for one in param.opts]
+            raise usage.no_command(name, list(self.commands), below, options)
         if name in OFFERED:
             self.commands[name] = _with_argument(OFFERED[name])
         return super().resolve_command(ctx, args)
@@ -167,7 +168,7 @@ def _run(arguments: list[str]) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         if hasattr(error, "format_message"):  # of the command-line library
-            error = usage.in_words(error)
+            error = usage.in_words(error, arguments)
         if isinstance(error, usage.UsageError) and "--json" in arguments:
             about = {"status": "failed", "error": error.message, "hint": error.hint}
             print(json.dumps(about, indent=2))
