@@ -50,19 +50,21 @@ def require(device: str) -> None:
         raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
 
 
-def check_processes(device: str, devices: object) -> None:
-    """Raises ConfigError where a CPU is asked for more processes than it has cores.
+def check_devices(device: str, devices: int | list[int] | str) -> None:
+    """Raises ConfigError where a CPU is asked for devices by number, or for more than its cores.
 
-    How many torchrun starts is its user's choice.
+    How many processes torchrun starts is its user's choice.
     """
     cores = os.cpu_count() or 1
-    if "LOCAL_WORLD_SIZE" in os.environ:
+    listed = isinstance(devices, list)
+    more = isinstance(devices, int) and devices > cores
+    if "LOCAL_WORLD_SIZE" in os.environ or not (listed or more) or select(device)[0] != "cpu":
         return
-    if isinstance(devices, int) and devices > cores and select(device)[0] == "cpu":
-        raise ConfigError(
-            f"trainer.devices: {devices} processes on a CPU with {cores} cores",
-            "on the CPU every device is a process of its own",
-        )
+    what = f"{devices} numbers GPUs, but this runs" if listed else f"{devices} processes"
+    raise ConfigError(
+        f"trainer.devices: {what} on a CPU with {cores} cores",
+        f"on the CPU a device is a process: 1 to {cores}, or auto for one",
+    )
 
 
 def check_batch(size: int, processes: int) -> None:

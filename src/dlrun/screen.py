@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import math
+import os
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
@@ -75,6 +77,25 @@ class _Lenient:
         return getattr(self._stream, name)
 
 
+_results: IO[str] | None = None  # stdout, where it is kept for results alone
+
+
+def keep_stdout() -> IO[str]:
+    """For the rest of the process only a Screen's results go to stdout, all else to stderr.
+
+    Also what child processes and libraries write to descriptor 1. Raises OSError where there is no
+    stdout.
+    """
+    global _results  # noqa: PLW0603
+    _results = os.fdopen(os.dup(1), "w", 1, encoding="utf-8", errors="backslashreplace")
+    try:
+        os.dup2(2, 1)
+    except OSError:  # as after `2>&-`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.stdout = sys.stderr
+    return _results
+
+
 class _Messages(Console):
     """The console on stderr, whatever that is at the time."""
 
@@ -90,7 +111,7 @@ class Screen:
     def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
         self.quiet = quiet
         self.results = results  # False: `--json` prints results.json alone
-        self.out = Console(highlight=False, soft_wrap=True)
+        self.out = Console(file=_results, highlight=False, soft_wrap=True)
         self.err = _Messages(stderr=True, highlight=False, soft_wrap=True)
         for console in (self.out, self.err):
             console.push_render_hook(_Cleaning())

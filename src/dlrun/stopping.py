@@ -28,10 +28,23 @@ def heeded() -> list[int]:
 
 
 def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
-    """A handler that ends what is being done. Raises Interrupted, Terminated or OutOfTime."""
+    """A handler that ends what is being done. Raises Interrupted, Terminated or OutOfTime.
+
+    A second signal, which may come anywhere in the handling of the first, ends the process.
+    """
+    for each in heeded():
+        signal.signal(each, _end_at_once)
     _once(number)
     came.append(number)
     raise SIGNALS[number]
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
+    stopped = SIGNALS[number]
+    try:
+        print(f"error: {stopped.word}", file=sys.stderr)
+    finally:  # also if the first signal came while stderr was written
+        os._exit(stopped.exit_code)
 
 
 def _once(number: int) -> None:
@@ -46,6 +59,7 @@ class Stop:
     def __init__(self) -> None:
         self.asked = 0
         self._heeded: list[int] = []
+        self._raised = False
         self._in_steps = self._ending = False
         self._announce: Callable[[], None] | None = None  # until it has been called
         self._once = threading.Lock()
@@ -55,7 +69,8 @@ class Stop:
     def listening(self) -> Iterator[None]:
         """Handle the signals while the block runs; all is given back afterwards.
 
-        Those that the process ignores it goes on to ignore. Python hands signals to its main
+        Those that the process ignores it goes on to ignore. Where one has ended the block, the next
+        ends the command at once: it is on its way out. Python hands signals to its main
         thread alone: in any other nothing is changed.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -75,7 +90,8 @@ class Stop:
             self._ended.set()
             signal.set_wakeup_fd(previous_wakeup)
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                ends = self._raised and handler is stopped_by
+                signal.signal(number, _end_at_once if ends else handler)
             wakeup.close()
             watcher.join()
 
@@ -106,6 +122,7 @@ class Stop:
         if number:
             if self.asked:  # at the very end of the step, before the watcher could
                 self._say()
+            self._raised = True
             raise SIGNALS[number]
 
     def let_end(self) -> None:
@@ -124,6 +141,7 @@ class Stop:
         if self._ending:
             return
         if not self._in_steps or self.asked:
+            self._raised = True
             raise SIGNALS[number]
         self.asked = number
 

@@ -1,12 +1,15 @@
 """Mistakes that users make, and what they are told."""
 
 import json
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from dlrun.declaration import registry
-from tests.conftest import Dlrun
+from tests.conftest import Dlrun, clean_environment, smoke
 
 (SMOKE,) = registry.entry("imdb-dense").overlays("smoke")
 
@@ -14,9 +17,17 @@ from tests.conftest import Dlrun
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["imdb-dense", "--epochs", "5"], "--set trainer.max_epochs=..."),
-        (["imdb-dense", "--lr", "0.1"], "--set optimizer.lr=..."),
-        (["imdb-dense", "--batch-size", "5"], "--set batch_size=..."),
+        (["imdb-dense", "--epochs", "5"], "--set trainer.max_epochs=5"),
+        (["imdb-dense", "--lr", "0.1"], "--set optimizer.lr=0.1"),
+        (["imdb-dense", "--batch-size=5"], "--set batch_size=5\n"),
+        (["imdb-dense", "--lr"], "--set optimizer.lr=...\n"),
+        (["imdb-dense", "--optimizer.lr", "0.01"], "--set optimizer.lr=0.01\n"),
+        (["imdb-dense", "--device", "cpu"], "'--accelerator cpu'"),
+        (["imdb-dense", "--acelerator", "cpu"], "did you mean '--accelerator'?"),
+        (["imdb-dense", "--set", "device=cpu"], "did you mean 'accelerator'?"),
+        (["imdb-dense", "--print_config"], "`dlrun config imdb-dense`"),
+        (["version"], "'dlrun --version'"),
+        (["reproduce", "--seed", "3"], "error: no such option: --seed; did you mean '--seeds'?"),
         (["imdb-dense", "--set", "epochs=5"], "did you mean 'trainer.max_epochs'?"),
         (["imdb-dense", "--set", "lr=0.1"], "did you mean 'optimizer.lr'?"),
         (["imdb"], "did you mean 'imdb-dense' or 'imdb-lasso' or 'imdb-lstm'?"),
@@ -26,7 +37,8 @@ from tests.conftest import Dlrun
         (["accelerators", "--set", "x=1"], "--config and --set are of an experiment"),
         (["imdb-dense", "--no-such-option"], "--no-such-option"),
         (["imdb-dense", "a-word"], "a-word"),
-        (["imdb-dense", "optimizer.lr=1"], "given by --set: --set optimizer.lr=1"),
+        (["imdb-dense", "optimizer.lr=1"], "given by --set: --set optimizer.lr=1\n"),
+        (["imdb-dense", "optimizer={name: sgd}"], "--set 'optimizer={name: sgd}'\n"),
         (["list"], "did you mean 'runs list'?"),
         (["resume"], "RUN"),
         (["data", "fetch", "imbd"], "did you mean 'imdb'?"),
@@ -47,6 +59,15 @@ from tests.conftest import Dlrun
             ["imdb-dense", "--dry-run", "--accelerator", "cpu", "--set", "trainer.devices=5000"],
             "5000 processes on a CPU",
         ),
+        *(
+            (["imdb-dense", "--accelerator", "cpu", "--set", f"trainer.devices={wrong}"], said)
+            for wrong, said in {
+                "[0]": "on a CPU",
+                "[5]": "on a CPU",
+                "[0,0]": "twice",
+                "[]": "at least 1",
+            }.items()
+        ),
         (["imdb-lasso", "--dry-run", "--set", "compare_with=folder"], "not a run's folder"),
     ],
 )
@@ -60,6 +81,25 @@ def test_what_was_meant_is_said(
     assert told in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
+
+
+def test_nothing_is_suggested_for_an_option_that_is_like_nothing(dlrun: Dlrun) -> None:
+    done = dlrun("imdb-dense", "--note", "x")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no such option: --note\n")
+    assert "--set" not in done.stderr and "did you mean" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "cifar100", "classify-images"])
+def test_a_dry_run_sees_that_data_are_missing_and_may_not_be_downloaded(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    without = {"DLRUN_OFFLINE": "1", "TORCH_HOME": str(tmp_path / "torch")}
+    done = forked(name, "--dry-run", **without)
+    assert done.returncode == 1
+    assert "is not in" in done.stderr and "DLRUN_OFFLINE" in done.stderr
+    assert forked(name, "--dry-run", TORCH_HOME=str(tmp_path / "torch")).returncode == 0
+    assert forked(*smoke(name), "--dry-run", **without).returncode == 0
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
@@ -122,6 +162,26 @@ def test_demo_says_what_chance_gives_on_generated_data(forked: Dlrun) -> None:
     assert done.returncode == 0, done.stderr
     summary = done.stdout.partition("What was run")[2]
     assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
+
+
+@pytest.mark.slow
+def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
+    without = os.pathsep.join(
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if not (Path(folder) / "dlrun").exists()
+    )
+    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
+    lines = done.stdout.partition("Now try\n")[2].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        again = subprocess.run(
+            shlex.split(line),
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=clean_environment() | {"PATH": without},
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
 
 
 def test_nobody_is_told_of_gears(dlrun: Dlrun) -> None:

@@ -6,6 +6,9 @@ from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
 from dlrun.config.schema import Section
+from dlrun.errors import LIKE
+
+OTHER_NAMES = {"device": "accelerator"}  # what other programs call a key
 
 
 def all_keys(schema: type[Section], prefix: str = "") -> Iterator[str]:
@@ -48,7 +51,8 @@ def meant(path: Sequence[str], schema: type[Section]) -> str | None:
     `trainer.max_epochs`), then any of a similar name.
     """
     *parent, name = path
-    keys = list(all_keys(schema))
+    name = OTHER_NAMES.get(name, name)
+    keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
     siblings = [key for key in keys if key.split(".")[:-1] == parent]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
     for candidates in ({key.rpartition(".")[2]: key for key in siblings}, by_leaf):
@@ -63,5 +67,5 @@ def meant(path: Sequence[str], schema: type[Section]) -> str | None:
 
 
 def _close(name: str, names: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=LIKE)
     return found[0] if found else None

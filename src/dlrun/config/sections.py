@@ -89,9 +89,15 @@ class Trainer(Section):
     max_epochs: PositiveInt
     deterministic: bool
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
-    devices: PositiveInt | list[Count] | Literal["auto"]
+    devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+
+    @model_validator(mode="after")
+    def _each_device_once(self) -> "Trainer":
+        if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices: {self.devices} names a device twice; name each once")
+        return self
 
     @property
     def world(self) -> int | None:

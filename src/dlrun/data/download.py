@@ -33,6 +33,11 @@ def digest(path: Path, algorithm: str) -> str:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def is_offline() -> bool:
+    """Whether the user forbids downloads, by `DLRUN_OFFLINE`."""
+    return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
+
+
 def download(
     urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
 ) -> None:
@@ -53,7 +58,7 @@ def download(
         DownloadError: no url has the file, or `DLRUN_OFFLINE` forbids the network.
         DataError: the url is not allowed, or the folder cannot be written.
     """
-    if os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise DownloadError(
             f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network",
             remedy,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dlrun.accelerator import check_batch, check_processes
+from dlrun.accelerator import check_batch, check_devices
 from dlrun.config.sections import NetworkConfig
 from dlrun.declaration.experiment import Experiment
 from dlrun.declaration.predictions import keep_predictions
@@ -74,8 +74,8 @@ class NetworkExperiment(Experiment[N]):
         return {}
 
     def check(self, config: N, runs_dir: Path) -> None:
-        """There are as many cores as processes on a CPU, and these can share a batch."""
-        check_processes(config.accelerator, config.trainer.devices)
+        """A CPU has the devices that are asked for, and these can share a batch."""
+        check_devices(config.accelerator, config.trainer.devices)
         check_batch(config.batch_size, config.world or 1)
 
     def torch_threads(self, config: N, threads: int) -> int:

@@ -89,6 +89,7 @@ class ClassifyImages(Experiment[Config]):
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The images are there, the model's name, weights and labels are right."""
+        from dlrun.data.download import is_offline
         from dlrun.models import pretrained  # slow: needs torch
 
         if sum(len(os.fsencode(path)) for path in config.images) > NAMES_LIMIT:
@@ -98,6 +99,8 @@ class ClassifyImages(Experiment[Config]):
             )
         _files(config)
         pretrained.check(config.model)
+        if is_offline():
+            _obtain(config, Screen())
 
     def ready_for_lab(self, config: Config, data_dir: Path, screen: Screen) -> Lab:
         """The lab's photographs and network; the bundled network where that cannot be had."""

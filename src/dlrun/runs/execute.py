@@ -8,6 +8,8 @@ from dlrun import accelerator, session
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.text import Layer
 from dlrun.config.validation import read_layers, to_yaml, validate
+from dlrun.data.download import is_offline
+from dlrun.data.published import obtain
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
 from dlrun.runs import ending, loading, loggers
@@ -73,6 +75,10 @@ def check(
     check_writable(runs_dir)
     loggers.check(config)
     experiment.check(config, runs_dir)
+    if is_offline() and (dataset := experiment.dataset()):
+        for published, path in dataset.files(config, session.data_dir(options.data_dir)):
+            if not path.exists():  # raises, for it cannot be downloaded
+                obtain(published, None, path.parent, (), Screen())
     if here and not config.fallback:
         accelerator.require(config.accelerator)
 

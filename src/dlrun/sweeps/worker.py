@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from dlrun.screen import Advance, Screen
+from dlrun.screen import Advance, Screen, keep_stdout
 from dlrun.stopping import SIGNALS
 
 OFTEN = 0.1  # seconds between two words about a run's progress
@@ -109,8 +109,7 @@ class _Progress:
 def main() -> None:
     """Do what is said until nothing more is."""
     with ExitStack() as stack:
-        told = os.fdopen(os.dup(1), "w", encoding="utf-8")  # what else is printed goes to stderr
-        os.dup2(2, 1)
+        told = keep_stdout()
         from dlrun.locks import held
 
         stack.enter_context(held(Path(sys.argv[1]), warn=lambda _: None))

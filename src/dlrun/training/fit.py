@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from dlrun.accelerator import Report, check_batch, check_processes, run_on
+from dlrun.accelerator import Report, check_batch, check_devices, run_on
 from dlrun.errors import ConfigError
 from dlrun.models import tensor_file
 from dlrun.screen import counted
@@ -137,7 +137,7 @@ class Fit:
         left = counted(epochs - done, "epoch")
         after = f" after the {done} that are done" if done else ""
         os.environ[DECIDED] = device
-        check_processes(device, config.trainer.devices)
+        check_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
             trainer = make_trainer(config, device, [recorder], epochs - done)

@@ -1,5 +1,8 @@
 """Every experiment at its full network size on small generated or shipped data."""
 
+import shlex
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,12 +48,25 @@ def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> 
             screen.show(Text(str(figure)))
     for name, reason in skipped:
         screen.show(Text(f"not run: {name}: {reason}"))
+    dlrun = _command()
+    there = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
     screen.show(
         "\nResults on generated data show that everything works; they say nothing about the "
-        "book's.\nThe experiments' own commands run on the real data (`dlrun --help`). Now try\n"
-        f"  dlrun runs list\n  dlrun report\n  dlrun runs show {runs[-1].name}"
+        f"book's.\nThe experiments' own commands run on the real data (`{dlrun} --help`). Now try"
     )
+    for words in ("runs list", "report", f"runs show {runs[-1].name}"):
+        screen.show(Text(f"  {dlrun} {words}{there}"))
     return 1 if skipped else 0
+
+
+def _command() -> str:
+    """What starts dlrun in the user's shell: its name, where PATH leads to it."""
+    if shutil.which("dlrun"):
+        return "dlrun"
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m dlrun"
+    return shlex.quote(str(started))
 
 
 def _summary(runs: list[Run]) -> Table:

@@ -52,7 +52,7 @@ def predict(run: str, wanted: Wanted, runs_dir: Path | None, data_dir: Path | No
         return _predict(opened, wanted, screen)
     except BrokenPipeError:  # whoever read the answers has seen enough
         with contextlib.suppress(OSError, ValueError):  # nothing more is flushed into it at the end
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
 
 
