@@ -65,12 +65,15 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0)]
 
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+
+
 class Trainer(Section):
     """Arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+    precision: Precision
     devices: PositiveInt | list[Count] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]

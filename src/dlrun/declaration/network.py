@@ -150,7 +150,7 @@ class NetworkExperiment(Experiment[N]):
         return network.eval()
 
     def test(self, run: StoredRun, config: N, session: Session) -> "Classified":
-        """Its test set once more, on the CPU and in single precision."""
+        """Test the run's network again on the CPU, in the run's precision."""
         from dlrun.training.process import own_settings
         from dlrun.training.tested import tested_again
 
@@ -162,7 +162,9 @@ class NetworkExperiment(Experiment[N]):
             loaded = self.load(config, session)
             names = {key: loaded.assets.get(key, []) for key in ("vocabulary", "labels")}
             run.check_data(loaded.data.fingerprint(), {k: v for k, v in names.items() if v})
-            tested = tested_again(self.network(run, config), objective, loaded.data)
+            tested = tested_again(
+                self.network(run, config), objective, loaded.data, config.trainer.precision
+            )
         return _classified(tested, run.assets["labels"])
 
     def exported(self, run: StoredRun, config: N) -> "Exported":
