@@ -1,8 +1,10 @@
-"""Memory: how much processes may still take, and how much this one took."""
+"""Memory: how much is available, how much this process took, and what it keeps once freed."""
 
 import contextlib
+import ctypes
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -59,3 +61,31 @@ def peak() -> int | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MMAP_MAX = 32 << 20  # bytes; of the other twice as many
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Have glibc reuse freed memory in this block instead of returning it to the system.
+
+    A training step frees and allocates the same large tensors again, and the system would clear
+    their pages each time. Blocks of more than MMAP_MAX are still returned. Afterwards unused memory
+    is returned, and the thresholds are the largest that glibc sets by itself: mallopt ends its
+    dynamic adjustment, and with the initial ones (128 KiB) every later array would be new pages.
+    Without glibc nothing happens.
+    """
+    glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if glibc is None or not hasattr(glibc, "mallopt"):  # musl has none
+        yield
+        return
+    glibc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    glibc.mallopt(M_MMAP_THRESHOLD, MMAP_MAX)
+    try:
+        yield
+    finally:
+        glibc.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_MAX)
+        glibc.malloc_trim(0)

@@ -1,6 +1,7 @@
 """Runs that are done, taken elsewhere, and used there."""
 
 import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -48,6 +49,15 @@ def flip(file: Path, at: int) -> None:
     content = bytearray(file.read_bytes())
     content[at] ^= 1
     file.write_bytes(content)
+
+
+def put(run: Path, name: str, content: bytes) -> None:
+    """Replace a file of a run, as if the run had written it."""
+    (run / name).write_bytes(content)
+    record = results(run)
+    del record["sha256"]
+    record["files"][name] = hashlib.sha256(content).hexdigest()
+    (run / "results.json").write_text(json.dumps(record))
 
 
 def results(run: Path) -> dict:

@@ -12,11 +12,12 @@ import onnxruntime
 import pytest
 import torch
 
-from dlrun.data.text import START, Ragged, split_words
+from dlrun.models import tensor_file
 from dlrun.runs.run import Run
+from dlrun.training.fit import WEIGHTS
 from tests import harness
-from tests.conftest import NAMES, ROOT, Done
-from tests.experiments.use import flip, moved
+from tests.conftest import NAMES, ROOT, Done, setting, smoke
+from tests.experiments.use import flip, moved, once, put
 
 REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
 WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
@@ -72,40 +73,64 @@ def test_torch_file_needs_torch_alone(tmp_path: Path, done: Done, name: str) -> 
     assert about["run"] == run.name and len(about["labels"]) >= 2
 
 
-def test_the_lines_in_the_readme(tmp_path: Path, done: Done) -> None:
-    readme = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?onnxruntime.*?)```", readme, flags=re.DOTALL)
-    lines = [line.removeprefix("  ") for line in block.rstrip().splitlines()]
-    assert len(list(filter(None, lines))) == 10
-    run = Run.open(done("imdb-lstm"))
-    exported(tmp_path, run.folder, "onnx").rename(tmp_path / "reviews.onnx")
-    (tmp_path / "lines.py").write_text("\n".join(lines))
-    for text in (REVIEW, "", "dull " * 600):
-        said = subprocess.run(
-            [sys.executable, "-c", f"{WITHOUT}exec(open('lines.py').read())"],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=tmp_path,
-        ).stdout
-        label, probability = said.split()
-        expected = by_the_run(run, text)
-        assert float(probability) == pytest.approx(max(expected, 1 - expected), abs=1e-5)
-        assert label == run.labels[int(expected > 0.5)]
+@pytest.fixture(scope="module")
+def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished tiny run on texts of ten classes."""
+    table = tmp_path_factory.mktemp("data") / "ten.csv"
+    rows = [f"class {i % 10},word{i % 10} some film {i % 7}" for i in range(300)]
+    table.write_text("\n".join(["label,text", *rows]))
+    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    return once(tmp_path_factory, lambda name: [*smoke(name), *own])
 
 
-def by_the_run(run: Run, text: str) -> float:
-    """The probability of a text by the run's own code."""
-    ids = run.assets["preprocessing"]["ids"]
-    known = {word: ids["first_word"] + place for place, word in enumerate(run.vocabulary)}
-    words = [known.get(word, ids["unknown"]) for word in split_words(text)]
-    review = Ragged.from_ids([words], run.assets["width"])
-    assert review.review(0)[0] == START
-    sequence = torch.from_numpy(review.padded(run.config.data.max_length)).long()  # type: ignore[attr-defined]
+def by_the_example(file: Path, text: str) -> tuple[str, float]:
+    """What examples/onnx_text.py, which README names, says of a text, if dlrun is not installed."""
+    (named,) = set(re.findall(r"examples/onnx_\w+\.py", (ROOT / "README.md").read_text()))
+    said = subprocess.check_output(
+        [sys.executable, "-c", f"{WITHOUT}exec(open({str(ROOT / named)!r}).read())", str(file)],
+        input=text,
+        text=True,
+    )
+    label, _, probability = said.strip().rpartition(" ")
+    return label, float(probability)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lstm"])
+def test_the_readmes_example(
+    tmp_path: Path, done: Done, ten_classes: Done, name: str, classes: int
+) -> None:
+    run = Run.open(done(name) if classes == 2 else ten_classes(name))
+    assert len(run.labels) == classes
+    file = exported(tmp_path, run.folder, "onnx")
+    for text in (REVIEW, "", "Word7 some film " * 200):
+        (expected,) = run.predict([text])
+        label, probability = by_the_example(file, text)
+        assert label == expected.label
+        assert probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_difference_is_relative_to_the_largest_output(tmp_path: Path, done: Done) -> None:
+    """Rounding grows with the outputs: of thousands, 1e-5 are less than float32 can tell apart."""
+    run = moved(done("imdb-dense"), tmp_path)
+    network, inputs = Run.open(run).network(), Run.open(run).exported().inputs(300)
     with torch.inference_mode():
-        logit = run.network()(sequence)
-    return float(logit.sigmoid())
+        for parameter in network.parameters():
+            parameter.mul_(100)
+        *_, last = network.parameters()
+        last -= network(inputs).median()  # outputs on both sides of 0
+        expected = network(inputs).numpy()
+    put(run, WEIGHTS, bytes(tensor_file.serialized(network.state_dict())))
+    out, refused = tmp_path / "network.onnx", tmp_path / "refused.onnx"
+    harness.run(tmp_path, "export", run, "--out", out).is_told(0)
+    words = "export", run, "--out", refused, "--tolerance"
+    harness.run(tmp_path, *words, 0).is_told(1, "--tolerance")
+    harness.run(tmp_path, *words, -1).is_told(2, "--tolerance")
+    assert not refused.exists()
+    (got,) = onnxruntime.InferenceSession(out).run(None, {"bags": inputs.numpy()})
+    assert abs(expected).max() > 1000
+    assert (abs(got - expected) / abs(expected).clip(min=1)).max() > 1e-5
+    assert abs(got - expected).max() < 1e-5 * abs(expected).max()
 
 
 def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None:

@@ -14,7 +14,7 @@ from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
-from tests.experiments.use import finished, moved
+from tests.experiments.use import finished, moved, put
 
 pytestmark = pytest.mark.slow
 TEXTS = ["imdb-dense", "imdb-lasso", "imdb-lstm"]
@@ -40,6 +40,41 @@ def test_its_own_test_set_row_for_row(tmp_path: Path, done: Done, name: str) -> 
     ended = harness.run(tmp_path, "predict", done(name), "--test", "--out", out).is_told(0)
     assert "row for row as in the run's predictions.csv" in ended.stdout
     assert out.read_bytes() == (done(name) / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("imdb-dense", "bf16-true"),
+        ("imdb-dense", "16-mixed"),
+        ("imdb-dense", "64-true"),
+        ("imdb-lstm", "bf16-mixed"),
+        ("cifar100", "bf16-true"),
+    ],
+)
+def test_its_own_test_set_in_the_runs_precision(tmp_path: Path, name: str, precision: str) -> None:
+    run = finished(tmp_path, [*smoke(name), *setting(f"trainer.precision={precision}")])
+    ended = harness.run(tmp_path, "predict", run, "--test", "--json").is_told(0)
+    found = json.loads(ended.stdout)
+    assert (found["different_rows"], found["different_classes"]) == (0, 0)
+    assert found["largest_difference"] < (1e-6 if precision == "64-true" else 1e-12)
+
+
+def test_differences_from_its_own_test_set_are_measured(tmp_path: Path, done: Done) -> None:
+    run = moved(done("imdb-dense"), tmp_path)
+    head, first, second, *rest = (run / "predictions.csv").read_text().splitlines()
+    (row, label, predicted, value), (other, *names, close) = first.split(","), second.split(",")
+    swapped = "negative" if predicted == "positive" else "positive"
+    lines = [
+        head,
+        f"{row},{label},{swapped},{value}",
+        ",".join([other, *names, str(float(close) - 0.25)]),
+    ]
+    put(run, "predictions.csv", "\n".join([*lines, *rest, ""]).encode())
+    ended = harness.run(tmp_path, "predict", run, "--test", "--json").is_told(1)
+    found = json.loads(ended.stdout)
+    assert (found["different_rows"], found["different_classes"]) == (2, 1)
+    assert found["largest_difference"] == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -15,6 +15,15 @@ def export(
         Literal["onnx", "torch"],
         typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
     ] = "onnx",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Largest accepted difference from the network's outputs, relative to the largest "
+            "of them.",
+        ),
+    ] = 1e-5,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
@@ -29,4 +38,12 @@ def export(
     """
     from dlrun.workbench.exporting import export  # needs pydantic
 
-    export(run, format_=format_, out=out, force=force, runs_dir=runs_dir, quiet=quiet)
+    export(
+        run,
+        format_=format_,
+        out=out,
+        tolerance=tolerance,
+        force=force,
+        runs_dir=runs_dir,
+        quiet=quiet,
+    )

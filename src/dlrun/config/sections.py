@@ -83,12 +83,15 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0)]
 
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+
+
 class Trainer(Section):
     """Arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+    precision: Precision
     devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]

@@ -164,7 +164,7 @@ class NetworkExperiment(Experiment[N]):
         return network.eval()
 
     def test(self, run: StoredRun, config: N, session: Session) -> "Classified":
-        """Its test set once more, on the CPU and in single precision."""
+        """Test the run's network again on the CPU, in the run's precision."""
         from dlrun.training.process import own_settings
         from dlrun.training.tested import tested_again
 
@@ -175,7 +175,9 @@ class NetworkExperiment(Experiment[N]):
             objective = self.objective(config, run.assets)
             loaded = self.load(config, session)
             run.check_data(loaded.fingerprint())
-            tested = tested_again(self.network(run, config), objective, loaded.data)
+            tested = tested_again(
+                self.network(run, config), objective, loaded.data, config.trainer.precision
+            )
         return _classified(tested, run.assets["labels"])
 
     def exported(self, run: StoredRun, config: N) -> "Exported":

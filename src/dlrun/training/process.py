@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from dlrun.memory import freed_memory_kept
+
 LOGGERS = (
     "lightning",
     "lightning.pytorch",
@@ -40,7 +42,8 @@ def own_settings(threads: int) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         _quiet(loggers)
         torch.set_num_threads(threads)
-        yield
+        with freed_memory_kept():
+            yield
     finally:
         os.environ.clear()
         os.environ.update(environment)

@@ -1,6 +1,6 @@
 """What a network made of each row of its test set, by however many processes."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from dlrun.training.data import ArrayData, EpochBatches
 from dlrun.training.objective import Objective
-from dlrun.training.packages import torchmetrics
+from dlrun.training.packages import LightningEnvironment, pl, torchmetrics
+
+if TYPE_CHECKING:
+    from dlrun.config.sections import Precision
 
 
 def probabilities(network: nn.Module, objective: Objective, inputs: Any) -> NDArray[np.float64]:
@@ -50,11 +53,28 @@ class Tested:
         return found
 
 
-def tested_again(network: nn.Module, objective: Objective, data: ArrayData) -> NDArray[np.float64]:
-    """A trained network's test once more, batch by batch as in its run; see Tested.finish."""
+def tested_again(
+    network: nn.Module, objective: Objective, data: ArrayData, precision: "Precision"
+) -> NDArray[np.float64]:
+    """Test a trained network again on the CPU, in its run's precision and batches.
+
+    Returns what Tested.finish does. The network is converted in place.
+    """
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[LightningEnvironment()],
+    )
+    plugin = trainer.precision_plugin
+    network = plugin.convert_module(network)
     tested, rows = Tested(objective), data.sets["test"]
-    with torch.inference_mode():
+    with torch.inference_mode(), plugin.forward_context():
         for batch in EpochBatches(len(rows), data.evaluated, None):
-            inputs, targets = rows[batch]
+            inputs, targets = plugin.convert_input(rows[batch])
             tested.add(network(inputs), targets)
     return tested.finish(torch.device("cpu"))

@@ -4,7 +4,7 @@ import importlib.util
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rich.text import Text
 
@@ -16,25 +16,36 @@ from dlrun.runs.run import Run
 from dlrun.screen import Screen
 from dlrun.stopping import Stop
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from dlrun.models.exchange import Function
-
 Format = Literal["onnx", "torch"]
 
 BATCHES = (1, 7, 300)  # that the file is checked on
-CLOSE = 1e-5  # to the network, absolute; relative to outputs beyond 1
 TRACED = 2  # rows
 
 
 def export(
-    run: str, *, format_: Format, out: Path, force: bool, runs_dir: Path | None, quiet: bool
+    run: str,
+    *,
+    format_: Format,
+    out: Path,
+    tolerance: float,
+    force: bool,
+    runs_dir: Path | None,
+    quiet: bool,
 ) -> None:
     """Write a run's network into a file.
 
+    Args:
+        run: which one.
+        format_: of the file.
+        out: the file.
+        tolerance: largest accepted difference between the file's outputs and the network's,
+            relative to the largest output.
+        force: replace an existing file.
+        runs_dir: folder of the runs.
+        quiet: print no progress.
+
     Raises ConfigError: no such run, a file that is there (but for `force`), a package that is
-    missing. DlrunError: the run has no network yet, or the file would compute something else.
+    missing. DlrunError: the run has no network yet, or the file's outputs differ too much.
     """
     screen = Screen(quiet=quiet)
     _check(format_, out, force=force)
@@ -46,9 +57,16 @@ def export(
         content = _content(opened, exported, format_, about)
         with whole(out) as file:
             file.write_bytes(content)
-            apart = _compared(opened, exported, format_, file, screen)
+            difference, largest = _compared(opened, exported, format_, file, screen)
+            if not difference <= tolerance * largest:  # also NaN
+                raise DlrunError(
+                    f"{opened.folder}: outputs of the {format_} file differ from the network's by "
+                    f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
+                    f"{tolerance:g} allows {tolerance * largest:.2g}",
+                    "nothing was written; a larger --tolerance accepts the file",
+                )
             check_free("--out", out, force=force)  # somebody may have written it meanwhile
-    _show(out, len(content), format_, about, apart, screen)
+    _show(out, len(content), format_, about, difference, largest, screen)
 
 
 def _check(format_: Format, out: Path, *, force: bool) -> None:
@@ -105,18 +123,19 @@ def _content(run: Run, exported: Exported, format_: Format, about: dict[str, Any
         ) from error
 
 
-def _compared(run: Run, exported: Exported, format_: Format, file: Path, screen: Screen) -> float:
-    """How far apart file and network are at most. Raises DlrunError where that is too far."""
+def _compared(
+    run: Run, exported: Exported, format_: Format, file: Path, screen: Screen
+) -> tuple[float, float]:
+    """Return the largest difference between the file's and the network's outputs, and the largest
+    output, over all batches. Raises DlrunError if the shapes differ.
+    """
     import torch
 
     from dlrun.models import exchange
 
-    network, found = (
-        run.network(),
-        exchange.from_torch if format_ == "torch" else exchange.from_onnx,
-    )
-    from_file = found(file)
-    apart = 0.0
+    network = run.network()
+    from_file = (exchange.from_torch if format_ == "torch" else exchange.from_onnx)(file)
+    differences, sizes = [], []
     with torch.inference_mode():
         for rows in BATCHES:
             screen.note(f"comparing the file with the network: {rows} of a batch")
@@ -127,32 +146,34 @@ def _compared(run: Run, exported: Exported, format_: Format, file: Path, screen:
                 else [inputs]
             )
             for one in given:
-                apart = max(apart, _apart(network, from_file, one, run))
-    return apart
-
-
-def _apart(network: Any, from_file: "Function", inputs: "Tensor", run: Run) -> float:
-    expected, got = network(inputs), from_file(inputs)
-    far = f"{run.folder}: the file would compute something else than the network"
-    if expected.shape != got.shape:
-        raise DlrunError(
-            f"{far}: {list(got.shape)} for {list(expected.shape)}", "nothing was written"
-        )
-    apart = float(((got - expected).abs() / expected.abs().clamp(min=1)).max())
-    if not apart <= CLOSE:
-        raise DlrunError(f"{far}: {apart:.2g} apart", "nothing was written")
-    return apart
+                expected, got = network(one), from_file(one)
+                if expected.shape != got.shape:
+                    raise DlrunError(
+                        f"{run.folder}: outputs of the {format_} file have the shape "
+                        f"{list(got.shape)}, the network's {list(expected.shape)}",
+                        "nothing was written",
+                    )
+                differences.append((got - expected).abs().max())
+                sizes.append(expected.abs().max())
+    return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
 
 
 def _show(
-    out: Path, size: int, format_: Format, about: dict[str, Any], apart: float, screen: Screen
+    out: Path,
+    size: int,
+    format_: Format,
+    about: dict[str, Any],
+    difference: float,
+    largest: float,
+    screen: Screen,
 ) -> None:
     given, batches = about["input"], ", ".join(map(str, BATCHES))
     shape = " x ".join(map(str, given["shape"]))
+    check = f"at most {difference:.1e} from the network's outputs (up to {largest:.3g})"
     for label, text in (
         ("input", f"{given['name']}: {given['dtype']}, {shape}"),
         ("output", about["output"]["name"]),
-        ("check", f"at most {apart:.1e} from the network, for batches of {batches}"),
+        ("check", f"{check} for batches of {batches}"),
         ("file", f"{out} ({format_}, {size / 1e6:.1f} MB)"),
     ):
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
