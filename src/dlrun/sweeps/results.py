@@ -10,6 +10,7 @@ from dlrun.config.text import as_override, flat
 from dlrun.runs.differing import differing
 from dlrun.runs.ending import published
 from dlrun.runs.metrics import judged_by, main_metric, sign
+from dlrun.runs.run_config import ran_with
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.points import SEED
@@ -92,13 +93,13 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     ]
     found = by_config(
         finished,
-        lambda run: flat(run.ran_with),
+        lambda run: flat(ran_with(run)),
         lambda run: run.record.experiment,
         chance=CHANCE - set(keys),
     )
     made = []
     for group in found:
-        values = flat(group[0].ran_with)
+        values = flat(ran_with(group[0]))
         made.append(Group(group, {key: values.get(key) for key in keys}))
     return sorted(made, key=lambda one: one.goodness)
 
