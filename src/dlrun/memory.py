@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+ENOUGH = 4 * 10**9  # bytes of address space: torch maps more than it uses
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -40,6 +41,16 @@ def _of_container() -> int | None:
         return None if limit == "max" else max(0, int(limit) - used)
     except (OSError, ValueError):
         return None
+
+
+def limit() -> int | None:
+    """Return the bytes of address space that `ulimit -v` allows; None if it is enough for torch."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return soft if soft != resource.RLIM_INFINITY and soft < ENOUGH else None
 
 
 def peak() -> int | None:

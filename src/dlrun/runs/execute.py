@@ -10,6 +10,7 @@ from dlrun.config.text import Layer
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
+from dlrun.errors import DlrunError, first_line
 from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
@@ -72,7 +73,17 @@ def check(
     runs_dir = session.runs_dir(options.runs_dir)
     check_writable(runs_dir)
     loggers.check(config)
-    experiment.check(config, runs_dir)
+    try:
+        experiment.check(config, runs_dir)
+    except (DlrunError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        package = registry.entry(experiment.name).package
+        raise DlrunError(
+            f"experiment {experiment.name!r}: its check raised {type(error).__name__}: "
+            f"{first_line(error)}",
+            f"a bug in the package {package}; --debug shows the traceback",
+        ) from error
     if here and not config.fallback:
         accelerator.require(config.accelerator)
 
