@@ -10,7 +10,8 @@ from tests.conftest import Dlrun, smoke
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
-def test_short_memory_is_one_message(tmp_path: Path) -> None:
+@pytest.mark.parametrize("megabytes", [300, 600, 900])
+def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
     import resource
 
     done = subprocess.run(
@@ -20,7 +21,7 @@ def test_short_memory_is_one_message(tmp_path: Path) -> None:
         cwd=tmp_path,
         check=False,
         timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2),
     )
     assert done.returncode == 1 and "memory is short" in done.stderr
     assert "Traceback" not in done.stderr and "fault of dlrun" not in done.stderr
