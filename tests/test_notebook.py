@@ -64,7 +64,7 @@ def seed() -> None:
 def test_a_run_is_given_back_open() -> None:
     run = dlrun.run("imdb-dense", seed=3, optimizer={"lr": 0.002}, **SMALL)
     assert isinstance(run, Run) and run.state == "finished"
-    assert (run.record.seed, run.values["optimizer"]["lr"]) == (3, 0.002)
+    assert (run.record.seed, run.config.optimizer.lr) == (3, 0.002)
     assert list(run.metrics["epoch"]) == [1, 2]
     assert run.results["metrics"] == run.record.metrics
     assert [figure.name for figure in run.figures] == list(run.draw())

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+ENOUGH = 4 * 10**9  # bytes of address space: torch maps more than it uses
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
@@ -51,6 +52,16 @@ def held(process: int) -> int:
             fields = Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()
             return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def limit() -> int | None:
+    """Return the bytes of address space that `ulimit -v` allows; None if it is enough for torch."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return soft if soft != resource.RLIM_INFINITY and soft < ENOUGH else None
 
 
 def peak() -> int | None:

@@ -169,3 +169,16 @@ def test_a_plugin_cannot_take_an_experiments_name(
     done = dlrun("config", name, **env)
     assert done.returncode == 0 and "words" not in done.stdout
     assert "dlrun has one of that name" in done.stderr
+
+
+def test_a_check_that_raises_is_one_message(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, environment = plugins
+    check = "    def check(self, config, runs_dir):\n        raise KeyError('lost')\n\nexperiment ="
+    plugin(folder, "checks-badly", code=WORKING.replace("experiment =", check))
+    done = dlrun("checks-badly", **environment)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
+    assert "fault of dlrun" not in done.stderr
+    assert "Traceback" in dlrun("checks-badly", "--debug", **environment).stderr

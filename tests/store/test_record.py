@@ -1,6 +1,7 @@
 """What a run's record says, of every version and in every state."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -246,3 +247,18 @@ def test_what_an_experiment_found_is_read_back_however_large_it_is(tmp_path: Pat
     record = read_record(tmp_path)
     assert record.metrics == {"a": None, "b": -(10**30), "c": 1e308}
     assert record.model_dump()["mine"] == [2**127, "\ud800\0"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs permissions of a Unix")
+def test_a_folder_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
+    folder = a_run(tmp_path / "x" / "20260101T000000Z-a")
+    user = os.geteuid()
+    folder.chmod(0)
+    try:
+        if user == 0:
+            os.seteuid(65534)  # root may read all
+        with pytest.raises(DlrunError, match="cannot be read"):
+            read_record(folder)
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o700)

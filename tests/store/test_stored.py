@@ -24,7 +24,6 @@ def test_a_finished_run(tmp_path: Path) -> None:
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
     assert run.assets == {"labels": ["a", "b"]}
     assert run.figures == [run.folder / "a.png"]
-    assert run.values == {"seed": 0}
     assert run.results["experiment"] == run.record.experiment == "x"
     assert run.environment.dlrun == "0.2.0"
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.store.find import everything_in
+from dlrun.store.find import folders_in
 from dlrun.workbench.checking import check
 from dlrun.workbench.cleaning import Goes, clean
 from tests import harness
@@ -46,7 +46,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def left(runs: Path) -> str:
-    return "".join(sorted(run.name[-1] for run in everything_in(runs)))
+    return "".join(sorted(run.name[-1] for run in folders_in(runs) if run.name != "notes"))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_killed_at_any_moment_it_leaves_whole_runs_and_nothing_that_looks_like_o
         for folder in (runs / EXPERIMENT).iterdir():
             if not folder.name.startswith("."):
                 assert {file.name for file in folder.iterdir()} - {"run.lock"} == names
-        assert {run.name for run in everything_in(runs)} == {
+        assert {run.name for run in folders_in(runs)} == {
             folder.name
             for folder in (runs / EXPERIMENT).iterdir()
             if not folder.name.startswith(".")

@@ -28,8 +28,9 @@ def runs(tmp_path: Path) -> Path:
     folder = tmp_path / "runs"
     own = folder / EXPERIMENT
     a_whole_run(own / DAY.format(1, "a"), lr=0.1, metrics={"test_accuracy": 0.5})
-    a_whole_run(own / DAY.format(2, "b"), seed=2, status="failed", error="no memory", metrics={})
-    a_whole_run(own / DAY.format(3, "c"), status="running")
+    failed = {"status": "failed", "error": "no memory", "metrics": {}}
+    (a_whole_run(own / DAY.format(2, "b"), seed=2, **failed) / "checkpoint").write_bytes(b"")
+    (a_whole_run(own / DAY.format(3, "c"), status="running") / "checkpoint").write_bytes(b"")
     other = folder / NETWORKS[1] / DAY.format(4, "d")
     a_whole_run(other, status="interrupted", reference_differs="x", test_rows=None)
     (a_whole_run(own / DAY.format(5, "e")) / "results.json").write_text("{half")

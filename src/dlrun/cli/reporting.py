@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import typer
 
+from dlrun import memory
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped, first_line
 from dlrun.screen import Screen
 from dlrun.stopping import SIGNALS, came
@@ -59,6 +60,13 @@ def _in_words(error: BaseException) -> tuple[str, str, int]:
         return f"{what}: {error.strerror or error}", "is the disk full, or a pipe closed?", FAILED
     if isinstance(error, MemoryError):
         return "out of memory", "a smaller batch_size needs less", FAILED
+    if limit := memory.limit():  # a library may then raise anything
+        return (
+            f"{type(error).__name__}: {first_line(error)}; memory is short: this process may use "
+            f"{limit // 10**6:,} MB",
+            "a higher `ulimit -v` allows more; --debug shows the traceback",
+            FAILED,
+        )
     return (
         f"unexpected {type(error).__name__}: {first_line(error)}",
         "this is a fault of dlrun; --debug shows where (so does the run's log.txt)",

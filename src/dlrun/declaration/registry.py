@@ -10,6 +10,7 @@ import importlib.util
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from dlrun.errors import ConfigError, DlrunError, first_line, nearest
 from dlrun.store.folder import SWEEPS
 
 if TYPE_CHECKING:
+    from dlrun.config.text import Layer
     from dlrun.declaration.experiment import AnyExperiment
 
 GROUP = "dlrun.experiments"
@@ -41,6 +43,13 @@ class Entry:
     def defaults(self) -> Path:
         """The YAML file with every value."""
         return self.configs / f"{self.name}.yaml"
+
+    @cached_property
+    def shipped(self) -> "Layer":
+        """Every value, as the YAML says it. Raises ConfigError."""
+        from dlrun.config.text import read_file  # needs PyYAML
+
+        return read_file(self.defaults)
 
     def overlays(self, *kinds: str) -> list[Path]:
         """The files of these kinds (smoke, demo) that it has."""

@@ -3,8 +3,9 @@
 import functools
 from typing import Any
 
-from dlrun.config.text import flat, read_file
+from dlrun.config.text import flat
 from dlrun.declaration import registry
+from dlrun.runs.run_config import ran_with
 from dlrun.store.stored import StoredRun
 
 
@@ -14,11 +15,11 @@ def differing(run: StoredRun) -> dict[str, Any]:
     A key that the shipped config lacks is one of them. Raises ConfigError where the experiment is
     not installed, DlrunError where the run's config cannot be read.
     """
-    return unlike_shipped(run.record.experiment, run.ran_with)
+    return unlike_shipped(run.record.experiment, ran_with(run))
 
 
 def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The dotted keys of a config whose value is not the shipped default, with their values."""
+    """Return a config's values, by dotted keys, that are not the shipped defaults."""
     defaults = shipped(experiment)
     return {
         key: value
@@ -29,8 +30,8 @@ def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def shipped(experiment: str) -> dict[str, Any]:
-    """An experiment's default config by dotted keys.
+    """Return an experiment's shipped config by dotted keys, as the YAML says it.
 
-    As the YAML says it: to check it needs the experiment's code, which may be slow.
+    Validating it needs the experiment's code, which may be slow to import.
     """
-    return flat(read_file(registry.entry(experiment).defaults).values)
+    return flat(registry.entry(experiment).shipped.values)

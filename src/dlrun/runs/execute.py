@@ -12,6 +12,7 @@ from dlrun.data.download import is_offline
 from dlrun.data.published import obtain
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import AnyExperiment
+from dlrun.errors import DlrunError, first_line
 from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
@@ -74,7 +75,17 @@ def check(
     runs_dir = session.runs_dir(options.runs_dir)
     check_writable(runs_dir)
     loggers.check(config)
-    experiment.check(config, runs_dir)
+    try:
+        experiment.check(config, runs_dir)
+    except (DlrunError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        package = registry.entry(experiment.name).package
+        raise DlrunError(
+            f"experiment {experiment.name!r}: its check raised {type(error).__name__}: "
+            f"{first_line(error)}",
+            f"a bug in the package {package}; --debug shows the traceback",
+        ) from error
     if is_offline() and (dataset := experiment.dataset()):
         for published, path in dataset.files(config, session.data_dir(options.data_dir)):
             if not path.exists():  # raises, for it cannot be downloaded

@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from types import ModuleType
 
+from dlrun import memory
+from dlrun.errors import DlrunError
 from dlrun.models.compiling import told
 from dlrun.screen import Screen
 
 LARGE = ("torch", "lightning")  # each loads those before it
+TORCH = 10**9  # bytes of address space; with fewer it aborts or hangs as it is imported
 
 
 class _Announcer(MetaPathFinder):
-    """Asked before a module is loaded; it only says so, and leaves the finding to the others."""
+    """Asked before a module is loaded; it says so, or refuses, and leaves the finding to others."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -23,6 +26,12 @@ class _Announcer(MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> None:
         """Python's question where a module is."""
+        if name in LARGE and (limit := memory.limit()) and limit < TORCH:
+            raise DlrunError(
+                f"memory is short: this process may use {limit // 10**6:,} MB, and {name} needs "
+                f"{TORCH // 10**6:,}",
+                "a higher `ulimit -v` allows more",
+            )
         if name in LARGE and name not in self._said:
             before = LARGE[: LARGE.index(name) + 1]
             missing = [one for one in before if one not in sys.modules]

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from dlrun import session
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
-from dlrun.config.text import Layer, merge, read_file, read_override
+from dlrun.config.text import merge, read_file, read_override
 from dlrun.config.validation import validate
 from dlrun.declaration import registry
 from dlrun.declaration.experiment import HOW, PROCESSES, AnyExperiment
@@ -16,12 +15,14 @@ from dlrun.runs import ending, loading, loggers
 from dlrun.runs.live import Live, locked
 from dlrun.runs.options import Options
 from dlrun.runs.ranks import as_started, is_helper
+from dlrun.runs.run_config import config_as_begun, edited_keys
 from dlrun.screen import Screen
 from dlrun.store import environment
 from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import find_run
 from dlrun.store.folder import CONFIG, RunFolder
 from dlrun.store.record import FORMAT, Record, read_environment, read_record
+from dlrun.store.stored import StoredRun
 
 
 def resume(run: str, overrides: Sequence[str], options: Options) -> int:
@@ -104,7 +105,8 @@ def _check_causes(
     if begun.code != environment.code_digest(registry.entry(record.experiment).package):
         others.insert(0, "another version of the code that computes")
     if isinstance(config, NetworkConfig):
-        then, now = Trainer.model_validate(begun.config["trainer"]).world, config.world
+        trainer = config_as_begun(StoredRun(path, record)).values["trainer"]
+        then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
             others.insert(0, f"processes: {then or 'auto'} then, {now or 'auto'} now")
     if not others:
@@ -129,12 +131,13 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
         raise DlrunError(
             f"{path}: made by an older dlrun, which wrote other checkpoints", _again(record, path)
         )
-    begun = read_environment(path).config
-    layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
+    run = StoredRun(path, record)
+    # A key that was deleted by hand has its value from when the run began.
+    layers = [config_as_begun(run), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
     config = as_started(config, whatever_it_says=True)
     may_change = experiment.may_change | HOW
-    changed = changed_keys(begun, config.model_dump(mode="json")) - may_change - PROCESSES
+    changed = edited_keys(run, config.model_dump(mode="json"), experiment) - PROCESSES
     if changed:
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
@@ -142,20 +145,6 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
             f"another run begins with `dlrun {experiment.name} --config {path / CONFIG}`",
         )
     return config
-
-
-def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
-    """The dotted keys of values that differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = before.keys() | after.keys()
-        return {
-            found
-            for name in names
-            for found in changed_keys(
-                before.get(name), after.get(name), f"{key}.{name}".lstrip(".")
-            )
-        }
-    return set() if before == after else {key}
 
 
 def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentConfig) -> bool:

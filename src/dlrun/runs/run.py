@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dlrun import session
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.text import Layer, merge, read_file
 from dlrun.config.validation import validate
 from dlrun.data.texts import NoTextError, read_text
 from dlrun.declaration import registry
@@ -17,6 +16,7 @@ from dlrun.declaration.experiment import AnyExperiment
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.runs.ending import number
 from dlrun.runs.html import table_and_figure
+from dlrun.runs.run_config import read_run_config
 from dlrun.screen import Screen
 from dlrun.stopping import Stop
 from dlrun.store.find import find_run
@@ -54,9 +54,8 @@ class Run(StoredRun):
     @cached_property
     def config(self) -> ExperimentConfig:
         """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
-        defaults = registry.entry(self.record.experiment).defaults
-        layer = merge([read_file(defaults), Layer(self.values)])
-        config: ExperimentConfig = validate(self.experiment.schema, layer, self.record.experiment)
+        schema, name = self.experiment.schema, self.record.experiment
+        config: ExperimentConfig = validate(schema, read_run_config(self), name)
         return config
 
     @property

@@ -7,14 +7,16 @@ from typing import Any
 
 from dlrun.config.text import flat
 from dlrun.disk import size_of
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.locks import is_held
 from dlrun.runs.differing import differing
 from dlrun.runs.ending import published
 from dlrun.runs.metrics import main_metric
+from dlrun.runs.run_config import ran_with
+from dlrun.store.checkpoint import has_checkpoint
 from dlrun.store.find import folders_in, named_time
 from dlrun.store.folder import CONFIG
-from dlrun.store.record import ENVIRONMENT, LOCK, RESULTS
+from dlrun.store.record import ENVIRONMENT, FORMAT, LOCK, RESULTS
 from dlrun.store.stored import StoredRun, open_stored
 
 # A run's states, and two of folders that hold none.
@@ -28,7 +30,7 @@ class Seen:
     """A folder and what is known of it.
 
     run: None where its files cannot be read, or are not there yet. state: one of STATES; a run that
-    is being started is running. problem: why there is no run.
+    is being started is running. problem: why there is no run, or what is missing from it.
     """
 
     folder: Path
@@ -49,7 +51,7 @@ class Seen:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The config that it ran with, by dotted keys; empty where there is no run."""
-        return flat(self.run.ran_with) if self.run else {}
+        return flat(ran_with(self.run)) if self.run else {}
 
     @cached_property
     def differs(self) -> dict[str, Any]:
@@ -82,21 +84,44 @@ class Seen:
 
 
 def see(folder: Path) -> Seen:
-    """What is in a folder. Raises OSError where the folder itself cannot be listed."""
-    names = {path.name for path in folder.iterdir()}
+    """Return what is in a folder; `dlrun runs check` reads the contents of a run's files too.
+
+    Raises FileNotFoundError if the folder was removed meanwhile.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return Seen(folder, "damaged", None, error.strerror)
     if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and named_time(folder) is None:
         return Seen(folder, "foreign", None, "not a run's folder")
     try:
         run = open_stored(folder)
-        _ = run.ran_with
-        if CONFIG not in names:
+        _ = run.environment
+        if not (folder / CONFIG).is_file():
             raise DlrunError(f"{folder / CONFIG}: no such file")
+        if (folder / CONFIG).stat().st_size == 0:
+            raise DlrunError(f"{folder / CONFIG}: empty")
     except DlrunError as error:
         if is_held(folder / LOCK):  # its first files are being written
             return Seen(folder, "running", None)
         problem = error.message.removeprefix(f"{folder}/")
         return Seen(folder, "damaged", None, problem)
-    return Seen(folder, run.state, run)
+    lost = "no checkpoint of its finished steps" if _lost_checkpoint(run) else None
+    return Seen(folder, run.state, run, lost)
+
+
+def _lost_checkpoint(run: StoredRun) -> bool:
+    """Whether a run that was stopped has finished steps, but nothing to continue from."""
+    if run.state not in ("killed", "failed", "interrupted") or run.record.format < FORMAT:
+        return False
+    if has_checkpoint(run.folder):
+        return False
+    try:
+        return bool(run.record.steps) or any(run.table.values())
+    except DataError:  # no metrics.csv yet
+        return False
 
 
 def all_seen(runs_dir: Path, experiment: str | None = None) -> list[Seen]:
@@ -112,6 +137,4 @@ def all_seen(runs_dir: Path, experiment: str | None = None) -> list[Seen]:
             found.append(see(folder))
         except FileNotFoundError:  # removed meanwhile
             continue
-        except OSError as error:
-            found.append(Seen(folder, "damaged", None, error.strerror))
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, nearest
 from dlrun.store.folder import CONFIG, LATEST, SWEEPS, is_no_other, runs_in
-from dlrun.store.record import ENVIRONMENT, RESULTS, read_record
+from dlrun.store.record import ENVIRONMENT, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
@@ -16,12 +16,6 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 def newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
     """The folders of all runs, or of one experiment's, the newest first."""
     return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
-
-
-def everything_in(runs_dir: Path) -> list[Path]:
-    """The folders of all runs, damaged ones too: a record or a config.yaml is enough."""
-    found = {path.parent for path in runs_dir.glob(f"*/*/{RESULTS}")} | {*runs_in(runs_dir)}
-    return sorted(filter(is_no_other, found))
 
 
 def folders_in(runs_dir: Path, experiment: str | None = None) -> list[Path]:

@@ -170,7 +170,11 @@ class Record(Sealed):
 def read_record(folder: Path) -> Record:
     """A run's record. Raises DlrunError where it is missing or damaged."""
     path = folder / RESULTS
-    if not path.exists() and (folder / CONFIG).exists():  # of 0.1, which wrote it at the end
+    try:
+        of_0_1 = not path.exists() and (folder / CONFIG).exists()  # it wrote the record at the end
+    except OSError as error:
+        raise DlrunError(f"{path}: cannot be read: {error.strerror}") from None
+    if of_0_1:
         begun = read_environment(folder)
         return Record(experiment=folder.parent.name, status="running", started=begun.started)
     return read_sealed(Record, path, FORMAT)

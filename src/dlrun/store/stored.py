@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.text import read_file
 from dlrun.disk import read_regular
 from dlrun.errors import DataError, DlrunError
 from dlrun.fingerprint import same_data, with_names
@@ -56,19 +55,6 @@ class StoredRun:
     def environment(self) -> Environment:
         """environment.json: code, packages, machine, the config as begun."""
         return read_environment(self.folder)
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """config.yaml, not yet checked against the experiment's Config."""
-        return read_file(self.folder / CONFIG).values
-
-    @property
-    def ran_with(self) -> dict[str, Any]:
-        """The config that it ran with, whatever an editor made of config.yaml since.
-
-        It is in environment.json, which is quicker to read; a resume may have changed it.
-        """
-        return self.values if self.record.resumed else self.environment.config
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -44,7 +44,12 @@ def clear(planned: Planned, screen: Screen) -> None:
     _wait(planned, screen)
     for point in planned.plan.points:
         for folder in _named(planned, point):
-            if folder.is_dir() and _holds_nothing(folder):
+            try:
+                nothing = folder.is_dir() and _holds_nothing(folder)
+            except OSError as error:
+                screen.warn(f"{folder}: cannot be read, left out: {error.strerror}")
+                continue
+            if nothing:
                 with contextlib.suppress(DlrunError, OSError):  # not ours to remove
                     remove_run(folder, lambda: None)
 

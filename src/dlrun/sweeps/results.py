@@ -11,6 +11,7 @@ from dlrun.declaration.experiment import CHANCE
 from dlrun.runs.differing import differing
 from dlrun.runs.ending import published
 from dlrun.runs.metrics import judged_by, main_metric, sign
+from dlrun.runs.run_config import ran_with
 from dlrun.store.stored import StoredRun
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.points import SEED
@@ -100,7 +101,7 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     ]
     found = by_config(
         finished,
-        lambda number: flat(runs[number].ran_with),
+        lambda number: flat(ran_with(runs[number])),
         lambda number: runs[number].record.experiment,
         chance=CHANCE - set(keys),
     )
@@ -111,7 +112,7 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     }
     made = []
     for group in found:
-        values = flat(runs[group[0]].ran_with)
+        values = flat(ran_with(runs[group[0]]))
         by_seed = {runs[number].record.seed: runs[number] for number in group}
         own = {key: values.get(key) for key in keys}
         made.append(Group([*by_seed.values()], own, planned[group[0]]))

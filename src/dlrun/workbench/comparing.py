@@ -17,6 +17,7 @@ from dlrun.output import check_free
 from dlrun.runs.ending import interval, number, published
 from dlrun.runs.metrics import ACCURACY, has_place, sign
 from dlrun.runs.run import Run
+from dlrun.runs.run_config import ran_with
 from dlrun.screen import Screen, printable
 from dlrun.store.find import suffix
 from dlrun.workbench.listing import NOTHING, bytes_in_words
@@ -84,7 +85,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    return {k: v for k, v in flat(run.ran_with).items() if not k.startswith("reference.")}
+    return {k: v for k, v in flat(ran_with(run)).items() if not k.startswith("reference.")}
 
 
 def _versions(run: Run) -> dict[str, Any]:

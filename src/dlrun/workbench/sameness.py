@@ -6,6 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.errors import DataError, first_line
 from dlrun.runs.run import Run
 from dlrun.store.folder import METRICS
 from dlrun.store.record import RESULTS
@@ -50,16 +51,27 @@ def _of_files(run: Run, again: Run, name: str) -> str | None:
     if then == now:
         return None
     if name.endswith(".csv"):
-        return _of_tables(then, now)
+        tables = (_rows(then, run.folder / name), _rows(now, again.folder / name))
+        return _of_tables(*tables)
     # Another torch or numpy may write the same numbers in other bytes.
     if name.endswith(".pt"):
         return _of_arrays(_tensors(then, run.folder / name), _tensors(now, again.folder / name))
     return _of_arrays(_arrays(then), _arrays(now)) if name.endswith(".npz") else "other contents"
 
 
-def _of_tables(then: bytes, now: bytes) -> str | None:
+def _rows(content: bytes, path: Path) -> list[list[str]]:
+    """Return the rows of a CSV table, header first. Raises DataError if it is not one."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode()), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV table: {first_line(error)}") from None
+    if not rows or any(not row or len(row) != len(rows[0]) for row in rows):
+        raise DataError(f"{path}: not a CSV table: its rows differ in length, or it is empty")
+    return rows
+
+
+def _of_tables(one: list[list[str]], other: list[list[str]]) -> str | None:
     """The first cell that differs; a row is named by its first cell."""
-    one, other = (list(csv.reader(io.StringIO(content.decode()))) for content in (then, now))
     if one[:1] != other[:1]:
         return _in_words("columns", *(",".join(rows[0]) for rows in (one, other)))
     names = one[0]

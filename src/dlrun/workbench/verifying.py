@@ -12,14 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun import session
-from dlrun.config.text import flat, layer_of
-from dlrun.declaration.experiment import HOW
+from dlrun.config.text import flat, layer_of, read_file
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.runs import ending
 from dlrun.runs.execute import execute
 from dlrun.runs.options import Options
-from dlrun.runs.resume import changed_keys
 from dlrun.runs.run import Run
+from dlrun.runs.run_config import config_as_begun, edited_keys
 from dlrun.screen import Screen, counted
 from dlrun.stopping import Stop
 from dlrun.store.folder import CONFIG, to_json
@@ -165,10 +164,9 @@ def _differs(run: Run, again: Run) -> dict[str, dict[str, tuple[Any, Any]]]:
         }
         if others:
             found[kind] = others
-    begun, values = run.environment.config, flat(run.values)
-    edited = changed_keys(begun, run.values) - run.experiment.may_change - HOW
-    if edited:
-        found["config"] = {key: (flat(begun).get(key), values.get(key)) for key in sorted(edited)}
+    begun, values = flat(config_as_begun(run).values), read_file(run.folder / CONFIG).values
+    if edited := edited_keys(run, values, run.experiment):
+        found["config"] = {key: (begun.get(key), flat(values).get(key)) for key in sorted(edited)}
     return found
 
 

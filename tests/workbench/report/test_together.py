@@ -79,6 +79,7 @@ def test_commands_that_repeat_it(tmp_path: Path) -> None:
     there, anywhere = one.commands.values()
     assert there == f"dlrun imdb-lasso --config {run.folder}/config.yaml"
     assert anywhere == (
-        "dlrun imdb-lasso --set seed=3 --set 'compare_with=a b' "
-        '--set \'data.archive="null"\' --set \'data.mirrors=["x", "y"]\''
+        "dlrun imdb-lasso --set seed=3 "
+        '--set \'data.archive="null"\' --set \'data.mirrors=["x", "y"]\' '
+        "--set 'compare_with=a b'"
     )

@@ -13,6 +13,7 @@ from dlrun.runs import again, ending
 from dlrun.runs.differing import differing
 from dlrun.runs.metrics import ACCURACY
 from dlrun.runs.run import Run
+from dlrun.runs.run_config import ran_with
 from dlrun.store.folder import METRICS
 from dlrun.store.record import FORMAT, Environment, Record, State
 from dlrun.store.stored import ASSETS
@@ -57,7 +58,7 @@ class Chapter:
     @cached_property
     def values(self) -> dict[str, Any]:
         """Its config by dotted keys, without the published figures."""
-        values: dict[str, Any] = self._try(lambda: self.run.ran_with, {})
+        values: dict[str, Any] = self._try(lambda: ran_with(self.run), {})
         return _own(flat(values))
 
     @cached_property
