@@ -14,7 +14,7 @@ import pytest
 from dlrun.data import imdb
 from dlrun.data.imdb_sources import read_stanford
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.conftest import Dlrun, smoke
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"

@@ -12,7 +12,7 @@ import yaml
 
 from tests.conftest import NAMES, Dlrun, smoke
 from tests.data.test_imdb import archive_of
-from tests.declaration.test_registry import WORKING, plugin, plugins
+from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlrun.workbench.checking import check
-from dlrun.workbench.listing import Wanted, list_runs
+from dlrun.commands.check import check
+from dlrun.commands.list_runs import ListRequest, list_runs
 from tests.conftest import Dlrun, smoke
 
 RUNS, NAME = Path(__file__).parents[1] / "store" / "runs_0_2", "imdb-dense"
@@ -74,7 +74,7 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) ->
     said = capsys.readouterr()
     assert all(f"{folder.name}: " in said.err for folder in bad)
     assert all(f"{folder.name}: whole" in said.out for folder in good)
-    list_runs(Wanted(json=True), tmp_path / "runs")
+    list_runs(ListRequest(json=True), tmp_path / "runs")
     problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
     assert {folder for folder, problem in problems.items() if problem} == {
         str(folder) for folder in (*bad, runs / "notes")

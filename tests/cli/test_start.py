@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Dlrun, clean_environment
-from tests.declaration.test_registry import WORKING, plugin, plugins
+from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
@@ -59,16 +59,16 @@ def test_what_an_import_makes_of_it_is_told_as_what_it_is(
 
 
 STOPPED = WORKING.replace(
-    "        session.folder.write_text",
+    "        context.folder.write_text",
     "        import __main__, signal\n"
     "        __main__.begin()\n"
     "        signal.raise_signal(signal.SIGINT)\n"
-    "        session.folder.write_text",
+    "        context.folder.write_text",
 )
 # After the run was stopped, a second Ctrl-C comes before the n-th line of `cli/main.py`.
 AGAIN = """
 import os, signal, sys
-import dlrun.cli.main, dlrun.runs.execute
+import dlrun.cli.main, dlrun.runs.start
 from dlrun.__main__ import main
 
 ENDING = os.path.join("dlrun", "cli", "main.py")

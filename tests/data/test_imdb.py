@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import archive as archive_module
+from dlrun.data import archives as archive_module
 from dlrun.data import imdb, imdb_sources, sample
-from dlrun.data.making import SUMS
+from dlrun.data.cache import SUMS
 from dlrun.errors import ConfigError, DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_safe_pickle import creating, objects
 

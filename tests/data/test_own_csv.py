@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.oddities import Oddities
+from dlrun.data.csv_table import LONGEST_TEXT
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.own_csv import CsvTexts
-from dlrun.data.table import LONGEST_TEXT
 from dlrun.errors import ConfigError, DataError
 
 Row = tuple[str, str, int]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb, imdb_sources, sample
-from dlrun.data.making import SUMS
-from dlrun.data.own import hold_out
+from dlrun.data.cache import SUMS
+from dlrun.data.own_data import hold_out
 from dlrun.errors import ConfigError, DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.test_imdb import FILES, caches, config
 
 TWICE = "a text of the test part that is in the training part too"

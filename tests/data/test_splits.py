@@ -5,7 +5,7 @@ import pytest
 
 from dlrun.data.splits import split
 from dlrun.errors import ConfigError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.test_imdb import config
 
 

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from dlrun.data import imdb
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import finished, flip, moved, results, rows

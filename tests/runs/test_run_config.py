@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from dlrun.config.text import dump, read_file
+from dlrun.commands.check import check
+from dlrun.config.yaml_loader import dump, read_file
 from dlrun.runs.run import Run
 from dlrun.runs.run_config import ran_with, read_run_config
-from dlrun.workbench.checking import check
 from tests import harness
 from tests.conftest import setting
 
-RUNS = Path(__file__).parents[1] / "store" / "runs_0_2"  # that 0.2 made, the killed ones by SIGKILL
+RUNS = (
+    Path(__file__).parents[1] / "run_folder" / "runs_0_2"
+)  # that 0.2 made, the killed ones by SIGKILL
 EXPERIMENTS = sorted(folder.name for folder in RUNS.iterdir())
 ADDED = {
     "imdb-dense": ["data.test_share", "predictions", "trainer.strategy"],

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.test_resume import outcome
 from tests.sweeps.use import QUICK, named, runs, status, words

@@ -36,7 +36,7 @@ def export(
 
     Example: dlrun export latest --format onnx --out reviews.onnx
     """
-    from dlrun.workbench.exporting import export  # needs pydantic
+    from dlrun.commands.export import export  # needs pydantic
 
     export(
         run,

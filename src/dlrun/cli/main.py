@@ -29,14 +29,14 @@ from dlrun.cli import (
     resume,
     runs,
     sweep,
-    usage,
+    usage_errors,
     verify,
 )
-from dlrun.cli.app import App, Group
-from dlrun.cli.reporting import reporting
-from dlrun.declaration import registry
-from dlrun.screen import Screen, keep_stdout
-from dlrun.stopping import SIGNALS, came, heeded, stopped_by
+from dlrun.cli.error_output import reporting
+from dlrun.cli.typer_classes import App, Group
+from dlrun.experiments import registry
+from dlrun.system.console import Screen, keep_stdout
+from dlrun.system.signals import SIGNALS, came, handled_signals, stopped_by
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -68,7 +68,7 @@ class Commands(Group):
                 for sub in getattr(command, "commands", ())
             }
             options = [one for param in self.get_params(ctx) for one in param.opts]
-            raise usage.no_command(name, list(self.commands), below, options)
+            raise usage_errors.no_command(name, list(self.commands), below, options)
         if name in OFFERED:
             self.commands[name] = _with_argument(OFFERED[name])
         return super().resolve_command(ctx, args)
@@ -129,7 +129,7 @@ def main() -> None:
     if os.environ.get("COLUMNS") == "0":  # as of no terminal: nothing would be shown
         del os.environ["COLUMNS"]
     try:
-        for number in heeded():  # a run takes them over while it lives
+        for number in handled_signals():  # a run takes them over while it lives
             signal.signal(number, stopped_by)
         for stream in (sys.stdout, sys.stderr):  # a name that cannot be shown loses no result
             if isinstance(stream, io.TextIOWrapper):
@@ -173,8 +173,8 @@ def _run(arguments: list[str]) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         if hasattr(error, "format_message"):  # of the command-line library
-            error = usage.in_words(error, arguments)
-        if isinstance(error, usage.UsageError) and "--json" in arguments:
+            error = usage_errors.in_words(error, arguments)
+        if isinstance(error, usage_errors.UsageError) and "--json" in arguments:
             about = {"status": "failed", "error": error.message, "hint": error.hint}
             Screen().out.file.write(f"{json.dumps(about, indent=2)}\n")
         raise error from None
@@ -182,7 +182,7 @@ def _run(arguments: list[str]) -> int:
 
 def _heed_no_more() -> None:
     """It has been said how the command ended."""
-    for number in heeded():
+    for number in handled_signals():
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -130,7 +130,7 @@ class NetworkConfig(ExperimentConfig):
 
 
 OWN = ("csv", "folder")  # sources that are the user's own data
-OWN_PLACES = frozenset({"data.path", "data.train", "data.test"})
+OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
 class OwnData(Section):

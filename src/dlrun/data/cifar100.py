@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import OwnData
-from dlrun.data import own, own_images, safe_pickle, sample
-from dlrun.data.archive import files
-from dlrun.data.dataset import Dataset
+from dlrun.data import own_data, own_images, safe_pickle, sample
+from dlrun.data.archives import files
+from dlrun.data.cache import make_folder
+from dlrun.data.dataset_commands import Dataset
 from dlrun.data.download import digest
-from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, OWN, Published, differs, obtain
-from dlrun.disk import open_regular
+from dlrun.data.published_file import GENERATED, OWN, Published, differs, obtain
 from dlrun.errors import DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
+from dlrun.system.files import open_regular
 
 ARCHIVE = Published(
     "cifar-100-python.tar.gz",
@@ -144,7 +144,7 @@ def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar1
         for part in ("train", "test")
     )
     images, names = len(train.labels) + len(test.labels), about["labels"]
-    screen.note(f"{images:,} images of {len(names)} classes: {own.some(names)}")
+    screen.note(f"{images:,} images of {len(names)} classes: {own_data.shorten_list(names)}")
     return Cifar100(train, test, names, origin, OWN)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from dlrun import disk
-from dlrun.data.making import alone
+from dlrun.data.cache import alone
 from dlrun.errors import DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system import files
+from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -28,7 +28,7 @@ MAX_REDIRECTS = 5
 def digest(path: Path, algorithm: str) -> str:
     """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
     try:
-        return disk.digest(path, algorithm)
+        return files.file_digest(path, algorithm)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
@@ -75,7 +75,7 @@ def download(
             problem = _fetch_checked(url, part, algorithm, expected, screen)
             if problem is None:
                 part.replace(target)
-                disk.sync_folder(target.parent)
+                files.sync_folder(target.parent)
                 return
             failures.append(f"{urlsplit(url).hostname}: {problem}")
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)

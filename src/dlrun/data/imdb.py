@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import own, own_reviews
-from dlrun.data.archive import check_kind
-from dlrun.data.dataset import Dataset
+from dlrun.data import own_data, own_reviews
+from dlrun.data.archives import check_archive_type
+from dlrun.data.cache import make_folder
+from dlrun.data.dataset_commands import Dataset
 from dlrun.data.download import digest
+from dlrun.data.encoding import FIRST_WORD, RaggedIds, decode
 from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
-from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, OWN, Published, check_local, differs, obtain
-from dlrun.data.text import FIRST_WORD, Ragged, decode
+from dlrun.data.published_file import GENERATED, OWN, Published, check_local, differs, obtain
 from dlrun.errors import ConfigError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -38,7 +38,7 @@ class Split:
     labels: the number of the class (1 is positive), shape (n_reviews,).
     """
 
-    ids: Ragged
+    ids: RaggedIds
     bags: "sparse.csr_matrix"
     labels: NDArray[np.int8] | NDArray[np.int64]
 
@@ -79,12 +79,12 @@ def check(config: ReviewsData) -> None:
     Raises ConfigError.
     """
     if config.is_own:
-        own.check(config)
+        own_data.check(config)
         own_reviews.check_columns(config)
     elif config.source != "sample":
         check_local("data.archive", config.archive)
         if config.archive is not None:
-            check_kind(config.archive, "zip" if config.source == "keras" else "tar")
+            check_archive_type(config.archive, "zip" if config.source == "keras" else "tar")
     if config.source == "keras":
         check_local("data.word_index", config.word_index)
     if config.source == "sample":
@@ -153,7 +153,9 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
         screen.warn(warning)
     reviews = _read(cache, origin, OWN)
     texts = len(reviews.train.labels) + len(reviews.test.labels)
-    screen.note(f"{texts:,} texts of {len(reviews.labels)} classes: {own.some(reviews.labels)}")
+    screen.note(
+        f"{texts:,} texts of {len(reviews.labels)} classes: {own_data.shorten_list(reviews.labels)}"
+    )
     return reviews
 
 
@@ -187,7 +189,7 @@ def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
         )
         ones = np.ones(len(bag_ids), dtype=np.float32)
         bags = sparse.csr_matrix((ones, bag_ids, bag_offsets), (len(labels), about["width"]))
-        return Split(Ragged(ids, offsets), bags, labels)
+        return Split(RaggedIds(ids, offsets), bags, labels)
 
     labels = about.get("labels", LABELS)  # the user's own have theirs
     return Reviews(split("train"), split("test"), about["words"], labels, origin, differs)

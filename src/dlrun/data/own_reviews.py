@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data.making import make_folder
-from dlrun.data.oddities import Oddities
-from dlrun.data.own import check_parts, hold_out, in_order, note_parts, note_spellings, places
+from dlrun.data.cache import make_folder
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.own_csv import CsvTexts
+from dlrun.data.own_data import check_parts, hold_out, in_order, note_parts, note_spellings, places
 from dlrun.data.own_rows import Rows, Texts
 from dlrun.data.own_texts import FolderTexts
 from dlrun.data.own_words import rank, write_part
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 FORMAT = "2"  # of the prepared arrays; a new one makes every cache anew
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import OwnData
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 Rows = NDArray[np.int64]
 

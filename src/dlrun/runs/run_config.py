@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from dlrun.config.text import Layer, flat, merge, read_file
-from dlrun.declaration import registry
-from dlrun.declaration.experiment import HOW, AnyExperiment
-from dlrun.store.folder import CONFIG
-from dlrun.store.stored import StoredRun
+from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
+from dlrun.experiments import registry
+from dlrun.experiments.base import RUNTIME_KEYS, AnyExperiment
+from dlrun.run_folder.folder import CONFIG
+from dlrun.run_folder.stored_run import StoredRun
 
 
 def read_run_config(run: StoredRun) -> Layer:
@@ -37,10 +37,10 @@ def edited_keys(run: StoredRun, values: dict[str, Any], experiment: AnyExperimen
     A key that dlrun added since may be missing on either side, if it has its shipped default.
     Raises DlrunError if environment.json cannot be read.
     """
-    begun, there = run.environment.config, flat(values)
-    deleted = {key for key, value in flat(begun).items() if value != {} and key not in there}
+    begun, there = run.environment.config, flatten(values)
+    deleted = {key for key, value in flatten(begun).items() if value != {} and key not in there}
     changed = changed_keys(config_as_begun(run).values, _complete(run, Layer(values)).values)
-    return (changed | deleted) - experiment.may_change - HOW
+    return (changed | deleted) - experiment.may_change - RUNTIME_KEYS
 
 
 def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
@@ -60,4 +60,6 @@ def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
 def _complete(run: StoredRun, layer: Layer) -> Layer:
     """A layer over the shipped defaults; unchanged if the experiment is not installed."""
     name = run.record.experiment
-    return merge([registry.entry(name).shipped, layer]) if name in registry.names() else layer
+    return (
+        merge_layers([registry.entry(name).shipped, layer]) if name in registry.names() else layer
+    )

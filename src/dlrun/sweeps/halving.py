@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs.metrics import judged_by, sign
-from dlrun.store.stored import StoredRun
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.runs.key_metric import direction, selection_metric
 from dlrun.sweeps.plan import Plan, Point, Rung
 
 if TYPE_CHECKING:
-    from dlrun.sweeps.engine import Done
+    from dlrun.sweeps.runner import SweepState
 
 
 def rungs(configs: int, epochs: int, eta: int) -> list[Rung]:
@@ -38,7 +38,7 @@ def _log(value: int, base: int) -> int:
     return next(power for power in range(value + 1) if base ** (power + 1) > value)
 
 
-def survivors(plan: Plan, place: int, done: "Done") -> list[Point]:
+def survivors(plan: Plan, place: int, done: "SweepState") -> list[Point]:
     """The points of the configs that go on to the rung at `place`: the best of those before.
 
     A config is judged by the mean of its seeds after the last rung's epochs, after all configs that
@@ -63,8 +63,8 @@ def _score(
             table = runs[point.number].table
         except (LookupError, DlrunError):
             continue
-        metric = judged_by(table)
+        metric = selection_metric(table)
         if metric is not None and len(table[metric]) >= epochs:
-            values.append(sign(metric) * table[metric][epochs - 1])
+            values.append(direction(metric) * table[metric][epochs - 1])
     found = [value for value in values if math.isfinite(value)]
     return (len(found) == len(config), statistics.fmean(found)) if found else None

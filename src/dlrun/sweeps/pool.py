@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlrun import memory
-from dlrun.disk import check_appendable
 from dlrun.errors import DlrunError
+from dlrun.system import memory
+from dlrun.system.files import check_appendable
 
 LOCKS = ".worker-*.lock"
 LOG = "workers.txt"  # what libraries print, and how a worker died

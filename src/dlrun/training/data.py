@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.fingerprint import fingerprint
-from dlrun.models.bag import BagMatrix, Bags
-from dlrun.training.packages import pl
+from dlrun.data.fingerprint import fingerprint
+from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.training.lightning_imports import pl
 
 
 class BatchDataset(Protocol):
