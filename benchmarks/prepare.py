@@ -29,15 +29,16 @@ def _whole(target: Path) -> Iterator[Path]:
 def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
     from dlrun.data import imdb
-    from dlrun.runs.execute import resolve
-    from dlrun.runs.options import Options
-    from dlrun.screen import Screen
+    from dlrun.data.splits import split
+    from dlrun.runs.settings import RunSettings
+    from dlrun.runs.start import load_config
+    from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
-    config = resolve("imdb-lstm", Options(overrides=sets))
-    reviews = imdb.load(config.data, args.data, config.seed, Screen())
-    split = imdb.held_out(len(reviews.train.labels), config.data.validation, config.seed)
-    return reviews, split, config.data.max_length
+    config = load_config("imdb-lstm", RunSettings(overrides=sets))
+    reviews = imdb.load(config.data, args.data, config.split_seed, Screen())
+    labels = reviews.train.labels, reviews.test.labels
+    return reviews, split(config.data, *labels, config.split_seed, Screen()), config.data.max_length
 
 
 def arrays(args: argparse.Namespace) -> None:

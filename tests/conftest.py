@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.declaration import registry
-from dlrun.stopping import SIGNALS, heeded
+from dlrun.experiments import registry
+from dlrun.system.signals import SIGNALS, handled_signals
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,7 +29,7 @@ Done = Callable[[str], Path]
 @pytest.fixture(autouse=True, scope="session")
 def _children_heed_signals() -> Iterator[None]:
     """Also where whoever started the tests has them ignored, as `nohup` and a script's `&` do."""
-    ignored = SIGNALS.keys() - heeded()
+    ignored = SIGNALS.keys() - handled_signals()
     for number in ignored:
         signal.signal(number, lambda *_: None)  # a child begins with the system's own handling
     yield

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dlrun
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests import child
 from tests.conftest import clean_environment, overlaid, setting, smoke
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import Dlrun, clean_environment
-from tests.declaration.test_registry import WORKING, plugin
+from tests.experiments.test_registry import WORKING, plugin
 
 NAME = "imdb-dense"
 (SMOKE,) = registry.entry(NAME).overlays("smoke")
@@ -40,7 +40,7 @@ def test_a_photograph_whose_name_is_no_utf8_keeps_the_others(dlrun: Dlrun, tmp_p
     from dlrun.data import images
 
     (tmp_path / "photos").mkdir()
-    content = images.shipped()[0].read_bytes()
+    content = images.sample_photographs()[0].read_bytes()
     for name in (b"\xff.jpg", b"plain.jpg"):
         (tmp_path / "photos" / os.fsdecode(name)).write_bytes(content)
     (smoke,) = registry.entry("classify-images").overlays("smoke")

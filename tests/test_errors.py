@@ -1,11 +1,11 @@
-from dlrun.errors import Stopped, first_line, nearest
-from dlrun.stopping import SIGNALS
+from dlrun.errors import Stopped, did_you_mean, first_line
+from dlrun.system.signals import SIGNALS
 
 
 def test_nearest_says_nothing_where_nothing_is_near() -> None:
-    assert nearest("optimiser", ["seed", "optimizer"]) == "; did you mean 'optimizer'?"
-    assert nearest("xyz", ["seed", "optimizer"]) == ""
-    assert nearest("xyz", []) == ""
+    assert did_you_mean("optimiser", ["seed", "optimizer"]) == "; did you mean 'optimizer'?"
+    assert did_you_mean("xyz", ["seed", "optimizer"]) == ""
+    assert did_you_mean("xyz", []) == ""
 
 
 def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:

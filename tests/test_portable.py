@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.conftest import Dlrun
 
 # Read by Python before anything else.

@@ -9,7 +9,7 @@ TYPE_CHECKING = False  # typing's own takes 8 ms to load, in which Ctrl-C is a t
 if TYPE_CHECKING:
     from typing import Any
 
-    from dlrun.notebook import open, run
+    from dlrun.python_api import open, run
 
 __all__ = ["__version__", "open", "run"]
 
@@ -17,7 +17,7 @@ __all__ = ["__version__", "open", "run"]
 def __getattr__(name: str) -> "Any":
     """`run` and `open` come with what they need, once they are asked for."""
     if name in ("open", "run"):
-        from dlrun import notebook
+        from dlrun import python_api
 
-        return getattr(notebook, name)
+        return getattr(python_api, name)
     raise AttributeError(f"module 'dlrun' has no attribute {name!r}")

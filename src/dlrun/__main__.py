@@ -13,6 +13,12 @@ def main() -> None:
             signal.signal(signal.SIGINT, _end)
     except KeyboardInterrupt:
         _end()
+    if any(option.startswith("error") for option in sys.warnoptions):
+        # Libraries warn as they are imported: PYTHONWARNINGS=error would end every run there.
+        import warnings
+
+        warnings.filters[:] = [one for one in warnings.filters if one[0] != "error"]  # type: ignore[index]
+        os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
     from dlrun.cli.main import main as run  # slow
 
     run()

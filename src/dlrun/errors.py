@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+LIKE = 0.75  # how similar a name must be to be suggested; `note` and `notebook` are .67
+
 
 class DlrunError(Exception):
     """A failure that the user can understand and mend; shown without a traceback."""
@@ -78,7 +80,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """`; did you mean 'x'?` for the closest of the names, or an empty string."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=LIKE)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from dlrun.models.names import BUNDLED, names
+from dlrun.networks.torchvision_names import BUNDLED, classifier_names
+from tests.commands.many import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, clean_environment
-from tests.workbench.many import EXPERIMENT, a_whole_run
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"
 DLRUN = f"""#!{sys.executable}
@@ -133,4 +133,4 @@ def test_model_names(offered: Offered) -> None:
 
 def test_the_names_are_torchvisions() -> None:
     every = torchvision.models.list_models(module=torchvision.models)
-    assert names() == [*sorted(every), BUNDLED]
+    assert classifier_names() == [*sorted(every), BUNDLED]

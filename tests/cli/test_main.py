@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ import yaml
 
 from tests.conftest import NAMES, Dlrun, smoke
 from tests.data.test_imdb import archive_of
+from tests.experiments.test_registry import WORKING, plugin, plugins
+
+__all__ = ["plugins"]
 
 
 def test_help_shows_the_sections_and_every_experiment(dlrun: Dlrun) -> None:
@@ -259,3 +263,27 @@ def test_a_printed_config_has_every_character_and_none_that_controls(
     done = forked(*(command + name if command == ["config"] else name + command), *words)
     assert yaml.safe_load(done.stdout)["data"]["mirrors"] == [odd]
     assert all(line.isprintable() for line in done.stdout.split("\n"))
+
+
+LOUD = """
+import atexit, os, subprocess, sys
+print("printed as it is loaded")
+atexit.register(lambda: print("printed at the end"))
+subprocess.run([sys.executable, "-c", "print('a child process')"], check=True)
+os.write(1, b"descriptor 1")
+""" + WORKING.replace("        report =", "        print('printed as it runs')\n        report =")
+
+
+def test_json_is_alone_on_stdout_whatever_else_is_printed(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "loud", code=LOUD)
+    done = dlrun("loud", "--json", **env)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "finished")
+    for said in ("as it is loaded", "as it runs", "at the end", "a child process", "descriptor 1"):
+        assert said in done.stderr
+    failed = dlrun("loud", "--json", "--set", "words=x", **env)
+    assert (failed.returncode, json.loads(failed.stdout)["status"]) == (2, "failed")
+    point = json.loads(dlrun("sweep", "loud", "--seeds", "1", "--json", **env).stdout)
+    assert point["status"] == "finished"

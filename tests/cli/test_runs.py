@@ -2,9 +2,15 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from dlrun.commands.check import check
+from dlrun.commands.list_runs import ListRequest, list_runs
 from tests.conftest import Dlrun, smoke
+
+RUNS, NAME = Path(__file__).parents[1] / "store" / "runs_0_2", "imdb-dense"
 
 
 def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
@@ -32,6 +38,49 @@ def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "11 runs, 10 damaged" in done.stderr
     assert f"{run.name}: whole" in done.stdout
+
+
+def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) -> None:
+    killed, whole = (next((RUNS / NAME).glob(f"*-{how}")) for how in ("killed", "finished"))
+    runs = tmp_path / "runs" / NAME
+
+    def damaged(source: Path, *names: str, how: Callable[[Path], object] = Path.unlink) -> Path:
+        number = len(list(runs.glob("*")))
+        copy = shutil.copytree(source, runs / f"20260101T{number:06}Z-{how.__name__}")
+        for name in names:
+            how(copy / name)
+        return copy
+
+    def emptied(file: Path) -> None:
+        file.write_text("")
+
+    def a_folder(file: Path) -> None:
+        file.unlink()
+        file.mkdir()
+
+    bad = [
+        damaged(whole, "config.yaml", "results.json"),
+        damaged(whole, *(file.name for file in whole.iterdir())),
+        *(
+            damaged(whole, name, how=how)
+            for name in ("config.yaml", "results.json", "environment.json")
+            for how in (emptied, a_folder)
+        ),
+        damaged(killed, "checkpoint", "checkpoint.previous"),
+    ]
+    good = [damaged(whole), damaged(killed), damaged(whole, "checkpoint", "checkpoint.previous")]
+    (runs / "notes").mkdir()
+    assert check(None, tmp_path / "runs") == 1
+    said = capsys.readouterr()
+    assert all(f"{folder.name}: " in said.err for folder in bad)
+    assert all(f"{folder.name}: whole" in said.out for folder in good)
+    list_runs(ListRequest(json=True), tmp_path / "runs")
+    problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
+    assert {folder for folder, problem in problems.items() if problem} == {
+        str(folder) for folder in (*bad, runs / "notes")
+    }
+    assert [check(str(folder), tmp_path / "runs") for folder in bad] == [1] * len(bad)
+    assert [check(str(folder), tmp_path / "runs") for folder in good] == [0] * len(good)
 
 
 def test_a_run_of_version_0_1_is_readable(forked: Dlrun, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from dlrun.config.schema import Section
-from dlrun.config.text import layer_of
 from dlrun.config.validation import read_layers, to_yaml, validate
-from dlrun.declaration import registry
+from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import ConfigError
-from dlrun.runs.execute import resolve
-from dlrun.runs.options import Options
+from dlrun.experiments import registry
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import load_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -21,13 +21,13 @@ OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
 def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
-    return resolve("imdb-dense", Options(config=files, overrides=overrides))
+    return load_config("imdb-dense", RunSettings(config=files, overrides=overrides))
 
 
 def faults(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
     """The lines of the message, one for each fault."""
     with pytest.raises(ConfigError) as caught:
-        resolve(name, Options(config=files, overrides=overrides))
+        load_config(name, RunSettings(config=files, overrides=overrides))
     assert caught.value.exit_code == 2
     assert caught.value.hint == f"`dlrun config {name}` prints every key with its default"
     head, *lines = caught.value.message.split("\n")
@@ -54,7 +54,7 @@ def test_every_folder_holds_configs() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_default_is_valid_and_frozen(name: str) -> None:
-    config = resolve(name, Options())
+    config = load_config(name, RunSettings())
     assert isinstance(config, registry.load(name).schema)
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
@@ -62,13 +62,15 @@ def test_a_shipped_default_is_valid_and_frozen(name: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_is_valid_and_changes_something(overlay: Path) -> None:
-    assert resolve(overlay.stem, Options(config=[overlay])) != resolve(overlay.stem, Options())
+    assert load_config(overlay.stem, RunSettings(config=[overlay])) != load_config(
+        overlay.stem, RunSettings()
+    )
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_keeps_the_network(overlay: Path) -> None:
-    small = resolve(overlay.stem, Options(config=[overlay]))
-    full = resolve(overlay.stem, Options())
+    small = load_config(overlay.stem, RunSettings(config=[overlay]))
+    full = load_config(overlay.stem, RunSettings())
     if overlay.stem != "classify-images":
         assert getattr(small, "model", None) == getattr(full, "model", None)
         assert small.source == "sample" or overlay.parent.name == "demo"
@@ -76,10 +78,10 @@ def test_a_shipped_overlay_keeps_the_network(overlay: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_resolved_yaml_repeats_the_config(name: str, tmp_path: Path) -> None:
-    config = resolve(name, Options(overrides=["seed=7"]))
+    config = load_config(name, RunSettings(overrides=["seed=7"]))
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(config), encoding="utf-8")
-    assert resolve(name, Options(config=[file])) == config
+    assert load_config(name, RunSettings(config=[file])) == config
 
 
 def test_the_resolved_yaml_repeats_awkward_values(tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_all_faults_at_once_with_file_line_and_key(tmp_path: Path) -> None:
             "; did you mean 'adam'?",
             f"{file}:5: optimizer.lr: expected a value greater than 0, got 0",
             f"{file}:6: trianer: unknown key; did you mean 'trainer'?",
-            f"{file}:8: data.validation: expected a whole number, got 1.5",
+            f"{file}:8: data.validation: expected a whole number or a value less than 1, got 1.5",
             f"{file}:9: model.hidden.1: expected a value greater than or equal to 1, got 0",
             "--set fallback=no: fallback: expected true or false, got 'no'",
         ]
@@ -234,7 +236,7 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         inner: Inner
         top: int
 
-    layer = read_layers("imdb-dense", [layer_of({"inner": {"there": 1}}, "some.yaml:4")])
+    layer = read_layers("imdb-dense", [layer_from_values({"inner": {"there": 1}}, "some.yaml:4")])
     with pytest.raises(ConfigError) as caught:
         validate(Outer, layer, "imdb-dense")
     assert caught.value.message.split("\n")[1:] == [
@@ -262,13 +264,13 @@ def test_a_whole_number_is_a_number() -> None:
 
 def test_an_unknown_experiment_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="no experiment 'imdb-dens'; did you mean 'imdb-dense'"):
-        resolve("imdb-dens", Options())
+        load_config("imdb-dens", RunSettings())
 
 
 def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
-    values = [layer_of({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
-    options = Options(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
+    values = [layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
-        resolve("imdb-dense", options)
-    options = Options(overrides=["seed=2"], values=[layer_of({"seed": 3}, "run(...)")])
-    assert resolve("imdb-dense", options).seed == 3
+        load_config("imdb-dense", options)
+    options = RunSettings(overrides=["seed=2"], values=[layer_from_values({"seed": 3}, "run(...)")])
+    assert load_config("imdb-dense", options).seed == 3

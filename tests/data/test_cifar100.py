@@ -11,7 +11,7 @@ import pytest
 
 from dlrun.data import cifar100, sample
 from dlrun.errors import DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_safe_pickle import creating, python2_pickle
 

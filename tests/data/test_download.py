@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.download import digest, download
-from dlrun.data.published import Published, obtain
+from dlrun.data.published_file import Published, obtain
 from dlrun.errors import DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
@@ -227,7 +227,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from dlrun.data.download import download
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 download([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
 """
 

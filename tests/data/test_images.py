@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import images, picture_memory
-from dlrun.data.images import find, read, shipped
-from dlrun.data.picture_memory import LIMIT, UnreadableImageError
+from dlrun.data import decode_memory, images
+from dlrun.data.decode_memory import LIMIT, UnreadableImageError
+from dlrun.data.images import find_images, read, sample_photographs
 from dlrun.errors import ConfigError
 
 EXIF_ORIENTATION = 0x112
@@ -217,11 +217,11 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "a.jpg"
     os.mkfifo(pipe)
-    assert find([pipe]) == [pipe]
+    assert find_images([pipe]) == [pipe]
     with pytest.raises(UnreadableImageError, match="not a regular file"):
         read(pipe)
     saved(tmp_path, noise(), "b.png")
-    assert find([tmp_path]) == [tmp_path / "b.png"]
+    assert find_images([tmp_path]) == [tmp_path / "b.png"]
 
 
 def test_a_folder_and_a_missing_file_are_no_pictures(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
-    assert find([tmp_path]) == sorted(tmp_path / name for name in names)
+    assert find_images([tmp_path]) == sorted(tmp_path / name for name in names)
 
 
 def test_paths_keep_their_order_and_files_need_no_extension(tmp_path: Path) -> None:
@@ -247,26 +247,26 @@ def test_paths_keep_their_order_and_files_need_no_extension(tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     paths = [tmp_path / "z", tmp_path / "folder", tmp_path / "c.txt"]
-    found = [path.relative_to(tmp_path).as_posix() for path in find(paths)]
+    found = [path.relative_to(tmp_path).as_posix() for path in find_images(paths)]
     assert found == ["z", "folder/a.jpg", "folder/b.jpg", "c.txt"]
-    assert find([]) == []
+    assert find_images([]) == []
 
 
 def test_an_empty_folder_says_what_it_looks_for(tmp_path: Path) -> None:
     (tmp_path / "a.txt").touch()
     with pytest.raises(ConfigError, match="no images in this folder") as caught:
-        find([tmp_path])
+        find_images([tmp_path])
     assert ".bmp, .gif, .jpeg, .jpg, .png, .webp" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["none.jpg", "none/", "x" * 300, "a\0b"])
 def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no such image or folder|File name too long"):
-        find([tmp_path / name])
+        find_images([tmp_path / name])
 
 
 def test_the_shipped_photographs_are_two_real_ones() -> None:
-    paths = shipped()
+    paths = sample_photographs()
     assert [path.name for path in paths] == ["china.jpg", "flower.jpg"]
     assert {read(path).size for path in paths} == {(640, 427)}
     assert np.asarray(read(paths[0])).std() > 30
@@ -291,7 +291,7 @@ def large(tmp_path: Path, name: str, width: int, height: int, **options: Any) ->
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> int:
     """As if a photograph might take 4 MB only: the same rules, quickly."""
-    for module in (picture_memory, images):
+    for module in (decode_memory, images):
         monkeypatch.setattr(module, "LIMIT", 4_000_000)
     return 4_000_000
 
@@ -407,7 +407,7 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
         pytest.skip("only root may change who it is")
 
     def look() -> None:
-        found = find([tmp_path])
+        found = find_images([tmp_path])
         names = [path.relative_to(tmp_path).as_posix() for path in found]
         assert names == ["a.png", "b.png", "closed/d.png", "locked"], names
         read(found[0])
@@ -415,8 +415,8 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
             with pytest.raises(UnreadableImageError, match="^Permission denied$"):
                 read(path)
         with pytest.raises(ConfigError, match="locked: Permission denied"):
-            find([tmp_path / "locked"])
-        images.state(found)
+            find_images([tmp_path / "locked"])
+        images.files_fingerprint(found)
 
     as_nobody(look)
 
@@ -428,20 +428,29 @@ def test_links_in_a_circle_end(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "again").symlink_to(tmp_path / "again", target_is_directory=True)
-    assert find([tmp_path]) == [tmp_path / "a.png"]
+    assert find_images([tmp_path]) == [tmp_path / "a.png"]
     with pytest.raises(ConfigError, match="no such image or folder"):
-        find([tmp_path / "again"])
+        find_images([tmp_path / "again"])
 
 
 def test_the_state_tells_names_sizes_and_times(tmp_path: Path) -> None:
     path = saved(tmp_path, noise(), "a.png")
-    before = images.state([path])
-    assert images.state([path]) == before
-    assert images.state([path, tmp_path / "gone.png"]) != before
+    before = images.files_fingerprint([path])
+    assert images.files_fingerprint([path]) == before
+    assert images.files_fingerprint([path, tmp_path / "gone.png"]) != before
     os.utime(path, ns=(0, 0))
-    assert images.state([path]) != before
+    assert images.files_fingerprint([path]) != before
     path.rename(tmp_path / "b.png")
-    assert len({before, images.state([path]), images.state([tmp_path / "b.png"])}) == 3
+    assert (
+        len(
+            {
+                before,
+                images.files_fingerprint([path]),
+                images.files_fingerprint([tmp_path / "b.png"]),
+            }
+        )
+        == 3
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import archive as archive_module
+from dlrun.data import archives as archive_module
 from dlrun.data import imdb, imdb_sources, sample
-from dlrun.data.making import SUMS
+from dlrun.data.cache import SUMS
 from dlrun.errors import ConfigError, DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_safe_pickle import creating, objects
 
@@ -67,6 +67,7 @@ def config(**changes: Any) -> ReviewsData:
         "mirrors": [],
         "num_words": 100,
         "validation": 1,
+        "split_seed": None,
         "sample_reviews": 20,
     }
     return ReviewsData.model_validate(values | changes)
@@ -424,26 +425,6 @@ def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "data" / "imdb").mkdir(parents=True)
     archive_of(tmp_path).rename(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
     assert load(tmp_path).words == WORDS
-
-
-def test_the_split_is_seeded_complete_and_shared() -> None:
-    fitted, held = imdb.held_out(100, 20, seed=3)
-    assert (len(fitted), len(held)) == (80, 20)
-    assert sorted([*fitted, *held]) == list(range(100))
-    assert (np.diff(fitted) > 0).all() and (np.diff(held) > 0).all()
-    assert [part.tolist() for part in imdb.held_out(100, 20, 3)] == [fitted.tolist(), held.tolist()]
-    assert imdb.held_out(100, 20, 4)[1].tolist() != held.tolist()
-    assert set(imdb.held_out(100, 5, 3)[1]) < set(held)
-
-
-@pytest.mark.parametrize("changes", [{"source": "sample"}, {}])
-def test_more_held_out_than_there_are(tmp_path: Path, changes: dict[str, Any]) -> None:
-    reviews = 20 if changes else 4
-    changes = changes or {"archive": archive_of(tmp_path)}
-    assert load(tmp_path, validation=reviews - 1, **changes)
-    for validation in (reviews, 2000):
-        with pytest.raises(ConfigError, match=rf"^data\.validation: .* held out of {reviews}$"):
-            load(tmp_path, validation=validation, **changes)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.oddities import Oddities
+from dlrun.data.csv_table import LONGEST_TEXT
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.own_csv import CsvTexts
-from dlrun.data.table import LONGEST_TEXT
 from dlrun.errors import ConfigError, DataError
 
 Row = tuple[str, str, int]
@@ -54,6 +54,13 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
         ("\u00e9", "1", 5),
     ]
     assert odd == ["f.csv:3: not UTF-8: read as Latin-1 (and 1 more)"]
+
+
+@pytest.mark.parametrize("column", ["text", "label"])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, column: str) -> None:
+    rows = f"text,,label,, {column} \na,,b,,c\n".encode()
+    with pytest.raises(ConfigError, match=rf"data\.{column}_column: .*f.csv:1: 2 .* '{column}'"):
+        read(tmp_path, rows)
 
 
 def test_a_header_in_latin_1(tmp_path: Path) -> None:

@@ -10,20 +10,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.config.sections import OwnData
-from dlrun.data import cifar100, own
+from dlrun.data import cifar100, own_data
 from dlrun.errors import ConfigError, DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
 
 def config(**changes: Any) -> OwnData:
     values = {"source": "folder", "path": None, "train": None, "test": None, "test_share": 0.25}
+    values |= {"split_seed": None, "validation": None}
     return OwnData.model_validate(values | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100:
     checked = config(**changes)
-    own.check(checked)
+    own_data.check(checked)
     return cifar100.load_own(checked, folder / "data", seed, Screen(quiet=True))
 
 
@@ -114,7 +115,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
             "warning: class 'c': none of this class in the test part",
             f"warning: {again}: an image of the test part that is in the training part too",
         ]
-        assert "12 training and 9 test images of 3 classes: a, b, c" in said
+        assert "21 images of 3 classes: a, b, c" in said
     assert len(data.train.labels) == 12
     assert len(without_locks(tmp_path / "data" / "cifar100")) == 1
 
@@ -169,7 +170,7 @@ def test_a_changed_image_is_prepared_anew(tmp_path: Path) -> None:
 
 def test_more_classes_than_there_can_be_are_refused(tmp_path: Path) -> None:
     root = images(tmp_path / "images", "0", count=1)
-    for number in range(1, own.MOST_CLASSES + 1):
+    for number in range(1, own_data.MOST_CLASSES + 1):
         (root / str(number)).mkdir()
         (root / str(number) / "a.png").hardlink_to(root / "0" / "0.png")
     with pytest.raises(DataError, match="more than 1,000 different labels, the last '999'"):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb, imdb_sources, sample
-from dlrun.data.making import SUMS
-from dlrun.data.own import hold_out
+from dlrun.data.cache import SUMS
+from dlrun.data.own_data import hold_out
 from dlrun.errors import ConfigError, DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests.data.test_imdb import FILES, caches, config
 
 TWICE = "a text of the test part that is in the training part too"
@@ -140,7 +140,17 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
             "warning: class 'c': none of this class in the test part",
             f"warning: {b}:3: {TWICE} (and 1 more)",
         ]
-        assert said[-1] == "4 training and 4 test texts of 3 classes: a, b, c"
+        assert said[-1] == "8 texts of 3 classes: a, b, c"
+
+
+def test_words_in_two_unicode_forms_are_noted_and_stay_two(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("caf\u00e9 one", "a"), ("cafe\u0301 one", "b"), ("na\u00efve", "a")]
+    places = {part: written(tmp_path / f"{part}.csv", rows) for part in ("train", "test")}
+    reviews = imdb.load(config(source="csv", **places), tmp_path / "data", 0, Screen())
+    assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
+    assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
 
 
 def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dlrun.data.decode_memory import Memory
 from dlrun.data.photographs import AHEAD, THUMBNAIL, Photograph, batches
-from dlrun.data.picture_memory import Memory
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlrun.data import cifar100, sample
-from dlrun.data.text import split_words
+from dlrun.data.encoding import split_words
 
 
 def test_reviews_repeat_with_their_seed() -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.conftest import clean_environment, setting
 
 NAME = "imdb-dense"

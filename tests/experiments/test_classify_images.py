@@ -46,12 +46,14 @@ def test_same_probabilities_as_torchvision_by_hand(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     network, path = squeezenet
-    done = forked("classify-images", *images.shipped(), *squeezenet_options(path), "--set", "top=4")
+    done = forked(
+        "classify-images", *images.sample_photographs(), *squeezenet_options(path), "--set", "top=4"
+    )
     assert done.returncode == 0, done.stderr
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     rows = predictions(tmp_path)
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"] * 2
-    for file, found in zip(images.shipped(), (rows[:4], rows[4:]), strict=True):
+    for file, found in zip(images.sample_photographs(), (rows[:4], rows[4:]), strict=True):
         with Image.open(file) as image, torch.inference_mode():
             probabilities = network(weights.transforms()(image)[None]).softmax(-1)[0]
         for row, value, index in zip(found, *probabilities.topk(4), strict=True):
@@ -64,7 +66,7 @@ def test_squash_is_the_labs_resize(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     network, path = squeezenet
-    file = images.shipped()[0]
+    file = images.sample_photographs()[0]
     options = [*squeezenet_options(path), "--set", "transform.squash=true"]
     assert forked("classify-images", file, *options).returncode == 0
     with Image.open(file) as image, torch.inference_mode():
@@ -81,9 +83,9 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
 ) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    for file in images.shipped():
+    for file in images.sample_photographs():
         (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "broken.jpg").write_bytes(images.shipped()[0].read_bytes()[:5000])
+    (folder / "broken.jpg").write_bytes(images.sample_photographs()[0].read_bytes()[:5000])
     (folder / "=text\n.png").write_text("no image")
     done = forked("classify-images", "photos", *BUNDLED, "--set", "batch_size=2")
     assert done.returncode == 1
@@ -146,7 +148,7 @@ def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
         "model.num_classes=2",
         "model.labels=two.txt",
     )
-    done = forked("classify-images", images.shipped()[0], *arguments)
+    done = forked("classify-images", images.sample_photographs()[0], *arguments)
     assert done.returncode == 0, done.stderr
     rows = predictions(tmp_path)
     assert {row["label"] for row in rows} == {"cat", "dog"}
@@ -155,7 +157,7 @@ def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["my cat \N{SMILING FACE WITH OPEN MOUTH}.jpg", "Kater Über.jpg"])
 def test_names_of_all_kinds(dlrun: Dlrun, tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(images.shipped()[0].read_bytes())
+    (tmp_path / name).write_bytes(images.sample_photographs()[0].read_bytes())
     done = dlrun(NAME, name, *BUNDLED)
     assert done.returncode == 0, done.stderr
     assert name in done.stdout
@@ -166,7 +168,7 @@ def test_names_of_all_kinds(dlrun: Dlrun, tmp_path: Path, name: str) -> None:
 def test_relative_paths_are_absolute_in_the_config(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
-    (tmp_path / "one.jpg").write_bytes(images.shipped()[0].read_bytes())
+    (tmp_path / "one.jpg").write_bytes(images.sample_photographs()[0].read_bytes())
     (tmp_path / "mine.pt").write_bytes(squeezenet[1].read_bytes())
     done = forked(NAME, "one.jpg", *squeezenet_options(Path("mine.pt")))
     assert done.returncode == 0, done.stderr
@@ -180,7 +182,7 @@ def test_moved_run_is_used(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     photograph = tmp_path / "one.jpg"
-    photograph.write_bytes(images.shipped()[0].read_bytes())
+    photograph.write_bytes(images.sample_photographs()[0].read_bytes())
     assert forked(NAME, photograph, *squeezenet_options(squeezenet[1])).returncode == 0
     folder = moved((tmp_path / "runs" / NAME / "latest").resolve(), tmp_path)
     photograph.unlink()  # the figure is drawn of the thumbnails
@@ -208,7 +210,7 @@ def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None
     done = forked(NAME, "photos", *BUNDLED, *setting("batch_size=2"))
     assert done.returncode == 1
     notes = [line for line in done.stderr.splitlines() if line.endswith("/40 photographs")]
-    assert notes == [f"{number}/40 photographs" for number in range(4, 40, 4)]
+    assert notes == [f"{number}/40 photographs" for number in range(4, 44, 4)]
     run = Run.open(tmp_path / "runs" / NAME / "latest")
     assert list(run.metrics.columns) == ["images", "unreadable", "seconds"]
     assert list(run.metrics["images"]) == [*range(2, 40, 2), 39]
@@ -231,7 +233,7 @@ def test_the_screen_shows_the_first_and_counts_the_others(
     assert "7 more files could not be read: see predictions.csv" in done.stderr
     assert len({row["image"] for row in predictions(tmp_path)}) == 70
     sheet = Run.open(tmp_path / "runs" / NAME / "latest").draw()["contact_sheet.png"]
-    assert len(sheet.axes) == 2 * 24
+    assert len(sheet.axes[0].images) == 24
 
 
 def test_other_photographs_are_refused_by_a_resume(

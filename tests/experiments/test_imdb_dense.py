@@ -50,7 +50,10 @@ def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -
 
 def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
     sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1")
-    failed = forked(*smoke(NAME), *sets, DLRUN_OFFLINE="1")
+    damaged = tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no archive")
+    failed = forked(*smoke(NAME), *sets)
     assert failed.returncode == 1
     run = (tmp_path / "runs" / NAME / "latest").resolve()
     assert results(run)["status"] == "failed"

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from dlrun.data import imdb
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import finished, flip, moved, results, rows
@@ -59,6 +59,27 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
     word, weight = found["most_positive"][0]
     assert weight > 0 and word in done.stdout
     assert (folder / "coefficients.npz").stat().st_size > 0
+    summary = (folder / "summary.txt").read_text()
+    assert {"data", "matrix", "solver", "lambda"} <= {
+        line.split()[0] for line in summary.split("\n")[:-1]
+    }
+    assert f"{found['metrics']['lambda']:.4f}" in summary
+    assert f" {found['metrics']['nonzero']} of " in summary
+
+
+def test_no_special_id_and_no_weight_of_zero_is_a_word(forked: Dlrun, tmp_path: Path) -> None:
+    settings = setting("path.values=2", "path.smallest=1e-3", "data.num_words=60")
+    done = lasso(forked, *settings)
+    weights = dict(csv.reader((latest(tmp_path) / "words.csv").open()))
+    assert weights and not [word for word in weights if word.startswith("<")]
+    assert "<UNK>" not in done.stdout and "<START>" not in done.stdout
+    assert "+0.000" not in done.stdout and "-0.000" not in done.stdout
+
+
+def test_a_path_of_fifty_shows_ten_lines_and_logs_all(forked: Dlrun, tmp_path: Path) -> None:
+    done = lasso(forked, "--set", "path.values=50")
+    log = (latest(tmp_path) / "log.txt").read_text()
+    assert done.stderr.count("lambda ") == 10 and log.count(" lambda ") == 50
 
 
 def test_words_have_the_sign_of_their_column(forked: Dlrun, tmp_path: Path) -> None:

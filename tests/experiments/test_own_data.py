@@ -12,6 +12,7 @@ from PIL import Image
 
 from dlrun.data import sample
 from dlrun.runs.run import Run
+from tests import harness
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import accuracy_again, reader, results
 
@@ -94,6 +95,7 @@ def test_the_lasso_on_two_classes_and_not_on_three(forked: Dlrun, tmp_path: Path
     assert run.labels == ["0", "1"]
     assert run.record.metrics["test_accuracy"] == 1
     assert run.results["most_positive"][0][0].endswith("0")  # of the class of the label 1
+    assert "1 words" in done.stdout and "0 words" in done.stdout and "positive" not in done.stdout
     assert run.network()(torch.zeros(3, run.assets["width"])).shape == (3,)
     done = forked(LASSO, *sets("csv", texts(tmp_path / "b.csv", THREE), *few))
     assert done.returncode == 1
@@ -120,6 +122,65 @@ def test_the_convolutional_network_on_images(
     done = forked("resume", "latest", *more)
     assert done.returncode == 0, done.stderr
     assert results(folder)["steps"] == 3
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, LASSO])
+def test_a_run_does_not_go_on_with_exchanged_words(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    """The arrays stay the same; only the vocabulary tells."""
+    table = texts(tmp_path / "a.csv", ["pos", "neg"])
+    length = {LASSO: ["path.values=1000"], "imdb-lstm": ["data.max_length=5"]}.get(name, [])
+    child = harness.start(tmp_path, name, *sets("csv", table, *length))
+    run = tmp_path / "runs" / name / "latest"
+    harness.wait_until((run / "checkpoint").exists, child)
+    child.end(after=0)
+    whole = table.read_text()
+    exchanged = whole.replace("class0", "x").replace("class1", "class0").replace("x ", "class1 ")
+    table.write_text(exchanged)
+    more = [] if name == LASSO else setting("trainer.max_epochs=31")
+    before = (run / "checkpoint").read_bytes()
+    done = forked("resume", "latest", *more)
+    assert done.returncode == 1
+    assert "vocabulary" in done.stderr and "Traceback" not in done.stderr
+    assert (run / "checkpoint").read_bytes() == before
+
+
+def test_a_finished_run_is_not_extended_with_renamed_classes(forked: Dlrun, tmp_path: Path) -> None:
+    root = images(tmp_path / "photos", ["b", "a"])
+    words = setting("data.source=folder", f"data.path={root}", "batch_size=8")
+    done = forked(IMAGES, *words, *setting("trainer.max_epochs=1"))
+    assert done.returncode == 0, done.stderr
+    found = results(latest(tmp_path, IMAGES))
+    assert [found[f"{part}_rows"] for part in ("train", "valid", "test")] == [39, 9, 12]
+    (root / "a").rename(root / "aa")
+    done = forked("resume", "latest", *setting("trainer.max_epochs=2"))
+    assert done.returncode == 1
+    assert "labels" in done.stderr
+    assert results(latest(tmp_path, IMAGES)) == found
+
+
+def test_own_texts_hold_a_fifth_out_and_seeds_may_share_a_split(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    table = texts(tmp_path / "a.csv", ["pos", "neg"])
+    words = setting("data.source=csv", f"data.path={table}", "path.values=3", "compare_with=null")
+    for name, more in {
+        "a": ["seed=5"], "b": ["seed=6"], "c": ["seed=6", "data.split_seed=5"],
+        "d": ["seed=7", "data.split_seed=5", "data.validation=0.6"],
+    }.items():  # fmt: skip
+        done = forked(LASSO, *words, *setting(*more), "--name", name)
+        assert done.returncode == 0, done.stderr
+        assert ("warning: only" in done.stderr) == (name == "d")
+    found = {path.name[-1]: results(path) for path in (tmp_path / "runs" / LASSO).glob("2*")}
+    digests = {name: one["data_digest"] for name, one in found.items()}
+    assert digests["a"] == digests["c"] and len(set(digests.values())) == 3
+    assert [found["a"][f"{part}_rows"] for part in ("train", "valid", "test")] == [77, 19, 24]
+    assert (found["d"]["train_rows"], found["d"]["valid_rows"]) == (39, 57)
+    done = forked("runs", "compare", "a", "b")
+    assert "data.split_seed" in done.stderr
+    done = forked("runs", "compare", "a", "c")
+    assert "not on the same data" not in done.stderr
 
 
 def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> None:

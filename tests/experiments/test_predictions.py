@@ -54,8 +54,8 @@ def test_mistakes_are_those_of_the_table(done: Done, name: str) -> None:
 def test_texts_of_mistakes_are_the_reviews(tmp_path: Path, done: Done, name: str) -> None:
     from dlrun.data import imdb
 
-    run, session = Run.open(done(name)), reader(tmp_path / "again")
-    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, session.screen)  # type: ignore[attr-defined]
+    run, context = Run.open(done(name)), reader(tmp_path / "again")
+    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         assert f"<START> {one['text']}" == reviews.decode(reviews.test.ids.review(one["row"]))
 
@@ -63,8 +63,8 @@ def test_texts_of_mistakes_are_the_reviews(tmp_path: Path, done: Done, name: str
 def test_images_of_mistakes_are_the_pixels(tmp_path: Path, done: Done) -> None:
     from dlrun.data import cifar100
 
-    run, session = Run.open(done("cifar100")), reader(tmp_path / "again")
-    pixels = cifar100.load_config(run.config, tmp_path, session.screen).test.pixels
+    run, context = Run.open(done("cifar100")), reader(tmp_path / "again")
+    pixels = cifar100.load_config(run.config, tmp_path, context.screen).test.pixels
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
         assert image.format == "PNG"

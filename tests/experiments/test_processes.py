@@ -61,8 +61,8 @@ def test_each_row_is_measured_once(tmp_path: Path, dlrun: Dlrun, validation: int
     with (run.folder / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["row"]) for row in rows] == list(range(501))
-    session = reader(tmp_path / "again")
-    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, session.screen)  # type: ignore[attr-defined]
+    context = reader(tmp_path / "again")
+    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     labels = reviews.test.labels.astype(bool).tolist()
     assert [row["label"] == "positive" for row in rows] == labels
     right = sum(row["label"] == row["predicted"] for row in rows)

@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 
-from dlrun.declaration import registry
-from dlrun.interval import wilson
-from dlrun.runs.execute import resolve
-from dlrun.runs.options import Options
+from dlrun.experiments import registry
+from dlrun.run_folder.record import FORMAT
 from dlrun.runs.run import Run
-from dlrun.store.record import FORMAT
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import load_config
+from dlrun.stats import wilson_interval
 from tests.conftest import NAMES, NETWORKS, ROOT, Dlrun, setting, smoke
 
 NETWORK = NETWORKS[0]  # where one stands for all of them
@@ -55,7 +55,7 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     folder = latest(tmp_path, name)
     found = results(tmp_path, name)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
-    config = resolve(name, Options(config=registry.entry(name).overlays("smoke")))
+    config = load_config(name, RunSettings(config=registry.entry(name).overlays("smoke")))
     assert registry.load(name).total_steps(config) in (None, found["steps"])
     assert found["result_steps"] == (found["steps"] or 0)
     assert found["accelerator"].keys() == {"requested", "used", "reason"}
@@ -74,8 +74,12 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
         assert 0 <= found["metrics"]["test_accuracy"] <= 1
         correct = found["metrics"]["test_accuracy"] * found["test_rows"]
         assert correct == pytest.approx(round(correct), abs=1e-3)
-        low, high = wilson(round(correct), found["test_rows"])
+        low, high = wilson_interval(round(correct), found["test_rows"])
         assert "95 % interval" in done.stdout and f"{low:.4f}-{high:.4f}" in done.stdout
+        assert 0 < found["classes"]["share"] <= 0.5 and found["classes"]["number"] >= 2
+        assert 0 <= found["classes"]["macro_f1"] <= 1
+        assert "test_macro_f1" in done.stdout and "largest_class" in done.stdout
+        assert found["expected"] == {}
         assert found["reference"]["source"].startswith("ISLP")
         assert found["reference_differs"] == "the data are generated"
         assert "book   not compared (its test_accuracy 0." in done.stdout

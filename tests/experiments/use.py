@@ -1,6 +1,7 @@
 """Runs that are done, taken elsewhere, and used there."""
 
 import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.steps import Steps
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
-from dlrun.session import Session
-from dlrun.stopping import Stop
-from dlrun.store.folder import RunFolder
-from dlrun.store.steps import Steps
+from dlrun.system.console import Screen
+from dlrun.system.signals import Stop
 from tests import harness
 
 
@@ -50,6 +51,15 @@ def flip(file: Path, at: int) -> None:
     file.write_bytes(content)
 
 
+def put(run: Path, name: str, content: bytes) -> None:
+    """Replace a file of a run, as if the run had written it."""
+    (run / name).write_bytes(content)
+    record = results(run)
+    del record["sha256"]
+    record["files"][name] = hashlib.sha256(content).hexdigest()
+    (run / "results.json").write_text(json.dumps(record))
+
+
 def results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
@@ -59,20 +69,20 @@ def rows(run: Path) -> list[str]:
     return (run / "metrics.csv").read_text().splitlines()[1:]
 
 
-def reader(folder: Path) -> Session:
+def reader(folder: Path) -> RunContext:
     """What an experiment needs to load its data once more."""
     folder.mkdir()
     screen, stop, files = Screen(quiet=True), Stop(), RunFolder(folder)
     steps = Steps(files, screen, stop, "")
-    return Session(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
+    return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
 
 
-def accuracy_again(run: Run, session: Session) -> float:
+def accuracy_again(run: Run, context: RunContext) -> float:
     """The test accuracy of a run's network, computed anew."""
     import torch
 
     experiment, network = run.experiment, run.network()
-    data = experiment.load(run.config, session).data.sets["test"]
+    data = experiment.load(run.config, context).data.sets["test"]
     inputs, targets = data[np.arange(len(data))]
     with torch.inference_mode():
         predicted = experiment.objective(run.config, run.assets).predict(network(inputs))

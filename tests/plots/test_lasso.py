@@ -3,7 +3,7 @@ import math
 import pandas as pd
 import pytest
 
-from dlrun.plots.lasso import Compared, lasso_path
+from dlrun.plots.lasso import BaselineCurve, lasso_path
 from tests.plots.drawn import EPOCHS, is_drawn
 
 PATH = pd.DataFrame(
@@ -18,7 +18,7 @@ PATH = pd.DataFrame(
 
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
 def test_lasso_path(name: str | None) -> None:
-    compared = None if name is None else Compared(name, EPOCHS, 0.7)
+    compared = None if name is None else BaselineCurve(name, EPOCHS, 0.7)
     figure = lasso_path(PATH, 100, 1, compared, title="x")
     assert is_drawn(figure)
     left, right = figure.axes

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlrun.config.text import read_file
+from dlrun.config.yaml_loader import read_file
 from dlrun.data import sample
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
 from tests.data.test_cifar100 import archive_of as images_of
 from tests.data.test_safe_pickle import python2_pickle

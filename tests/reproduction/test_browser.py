@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.page import page
-from dlrun.reproduction.part import Part
-from dlrun.runs.options import Options
 from dlrun.runs.run import Run
+from dlrun.runs.settings import RunSettings
 from tests.browsing import Open, watched
-from tests.workbench.report.told import a_classification
+from tests.reports.told import a_classification
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -41,8 +41,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in range(3)
     ]
     parts = [
-        Part("imdb-dense", Options(), [0, 1, 2], runs=runs, failed={3: HOSTILE}),
-        Part("cifar100", Options(), [0], missing=HOSTILE),
+        ExperimentRuns("imdb-dense", RunSettings(), [0, 1, 2], runs=runs, failed={3: HOSTILE}),
+        ExperimentRuns("cifar100", RunSettings(), [0], missing=HOSTILE),
     ]
     path = folder / "reproduction.html"
     path.write_text(page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8")

@@ -121,7 +121,7 @@ def test_all_of_it(forked: Dlrun, lab: Path) -> None:
     page = (lab / "reproduction.html").read_text()
     for name, labels in published(PHOTOGRAPHS)["book"].items():
         assert name in page and all(label in page for label in labels)
-    assert "model.name is efficientnet-lite0, theirs is resnet50" in page
+    assert "model.name is efficientnet-lite0 (book: resnet50)" in page
     cells = table(lab)[PHOTOGRAPHS, "first labels"]
     assert (cells["book"], cells["notebook"]) == ("6", "4") and cells["here"].endswith(" of 6")
     (run,) = finished(lab, PHOTOGRAPHS).values()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from dlrun.runs.mlflow import check_database
+from dlrun.runs.mlflow_logger import check_database
 from tests import harness
 from tests.conftest import clean_environment, setting
 from tests.experiments.use import results, rows

@@ -9,29 +9,29 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.runs.execute import layered
-from dlrun.runs.options import Options
+from dlrun.run_folder.folder import RunFolder
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
-from dlrun.slurm.asked import Asked
-from dlrun.slurm.execute import as_asked, job_of, put_off
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import read_config_layers
 from dlrun.slurm.job import Job
-from dlrun.store.folder import RunFolder
+from dlrun.slurm.options import SlurmOptions
+from dlrun.slurm.submit import as_asked, job_of, write_waiting_run
+from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results
 
 NAME, _, SMOKE = smoke(NETWORK)
-OPTIONS = Options(config=[Path(SMOKE)])
+OPTIONS = RunSettings(config=[Path(SMOKE)])
 
 
 def waiting(folder: Path) -> Run:
     """A run that waits."""
     runs = folder / "runs"
     claimed = RunFolder.claim(runs, NAME)
-    config = as_asked(NAME, layered(NAME, OPTIONS), Asked())
-    put_off(NAME, config, claimed, Screen(quiet=True), OPTIONS)
+    config = as_asked(NAME, read_config_layers(NAME, OPTIONS), SlurmOptions())
+    write_waiting_run(NAME, config, claimed, Screen(quiet=True), OPTIONS)
     return Run.open(claimed.path)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dlrun.declaration import registry
 from dlrun.errors import ConfigError
+from dlrun.experiments import registry
 from dlrun.sweeps.halving import rungs
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.test_resume import outcome

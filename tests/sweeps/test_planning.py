@@ -6,23 +6,23 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs.options import Options
-from dlrun.store.folder import RunFolder
+from dlrun.run_folder.folder import RunFolder
+from dlrun.runs.settings import RunSettings
 from dlrun.sweeps import plan as plans
-from dlrun.sweeps.planning import planned
-from dlrun.sweeps.points import Asked
-from tests.workbench.many import EXPERIMENT
+from dlrun.sweeps.planning import distinct, plan_points
+from dlrun.sweeps.search import SearchSpace
+from tests.commands.many import EXPERIMENT
 
 
-def faults(asked: Asked, *overrides: str, runs_dir: Path | None = None) -> str:
+def faults(asked: SearchSpace, *overrides: str, runs_dir: Path | None = None) -> str:
     with pytest.raises(ConfigError) as error:
-        planned(EXPERIMENT, asked, Options(overrides=overrides, runs_dir=runs_dir))
+        plan_points(EXPERIMENT, asked, RunSettings(overrides=overrides, runs_dir=runs_dir))
     assert error.value.exit_code == 2
     return error.value.message
 
 
 def test_one_message_has_each_fault_once_with_its_points() -> None:
-    asked = Asked(seeds="3", grid=["optimizer.lr=0.001,-1,fast", "batch_size=0,10"])
+    asked = SearchSpace(seeds="3", grid=["optimizer.lr=0.001,-1,fast", "batch_size=0,10"])
     first, *lines = faults(asked).splitlines()
     assert first == "3 faults in the sweep:"
     assert lines == [
@@ -36,38 +36,42 @@ def test_one_message_has_each_fault_once_with_its_points() -> None:
 
 
 def test_a_fault_of_all_points_names_none() -> None:
-    message = faults(Asked(seeds="3"), "batch_sise=3")
+    message = faults(SearchSpace(seeds="3"), "batch_sise=3")
     assert message == "--set batch_sise=3: batch_sise: unknown key; did you mean 'batch_size'?"
 
 
 def test_another_machines_devices_are_not_looked_for_here(tmp_path: Path) -> None:
     """A login node has none of the accelerators that its cluster has."""
     overrides = ["accelerator=mps", "fallback=false"]  # no machine of Linux has it
-    options = Options(overrides=overrides, runs_dir=tmp_path)
+    options = RunSettings(overrides=overrides, runs_dir=tmp_path)
     with pytest.raises(DlrunError, match="mps"):
-        planned(EXPERIMENT, Asked(seeds="2"), options)
-    configs, _ = planned(EXPERIMENT, Asked(seeds="2"), options, here=False)
+        plan_points(EXPERIMENT, SearchSpace(seeds="2"), options)
+    configs, _ = plan_points(EXPERIMENT, SearchSpace(seeds="2"), options, here=False)
     assert [config.accelerator for config in configs] == ["mps", "mps"]
 
 
 def test_what_can_be_known_before_a_run_is_a_fault_too(tmp_path: Path) -> None:
-    message = faults(Asked(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"]))
+    message = faults(SearchSpace(seeds="2", grid=[f"data.archive={tmp_path}/a,{tmp_path}/b"]))
     assert message.startswith("2 faults in the sweep:")
     assert f"{tmp_path}/b" in message and "(points 3, 4 of 4)" in message
     file = tmp_path / "file"
     file.touch()
-    assert "is not a folder" in faults(Asked(seeds="2"), "data.source=sample", runs_dir=file)
+    assert "is not a folder" in faults(SearchSpace(seeds="2"), "data.source=sample", runs_dir=file)
 
 
 @pytest.mark.parametrize(
     ("overrides", "asked", "words"),
     [
-        (["seed=3"], Asked(seeds="2"), "--set seed=3: seed varies in this sweep"),
-        (["optimizer={lr: 1}"], Asked(grid=["optimizer.lr=1,2"]), "optimizer.lr varies"),
-        (["trainer.devices=2", "data.source=sample"], Asked(seeds="2"), "a point is one process"),
+        (["seed=3"], SearchSpace(seeds="2"), "--set seed=3: seed varies in this sweep"),
+        (["optimizer={lr: 1}"], SearchSpace(grid=["optimizer.lr=1,2"]), "optimizer.lr varies"),
+        (
+            ["trainer.devices=2", "data.source=sample"],
+            SearchSpace(seeds="2"),
+            "a point is one process",
+        ),
     ],
 )
-def test_what_a_sweep_cannot_be(overrides: list[str], asked: Asked, words: str) -> None:
+def test_what_a_sweep_cannot_be(overrides: list[str], asked: SearchSpace, words: str) -> None:
     assert words in faults(asked, *overrides)
 
 
@@ -78,30 +82,59 @@ def test_a_plan_read_back_gives_the_same_configs(
     monkeypatch.chdir(tmp_path)
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("text,label\ngood,1\nbad,0\n")
-    asked = Asked(seeds="2", grid=["data.path=a.csv,b.csv"])
-    options = Options(overrides=["data.source=csv"])
-    configs, settings = planned("imdb-dense", asked, options)
+    asked = SearchSpace(seeds="2", grid=["data.path=a.csv,b.csv"])
+    options = RunSettings(overrides=["data.source=csv"])
+    configs, settings = plan_points("imdb-dense", asked, options)
     dumps = [config.model_dump(mode="json") for config in configs]
-    made = plans.make("name", "imdb-dense", dumps, settings)
+    made = plans.make_plan("name", "imdb-dense", dumps, settings)
     folder = tmp_path / "runs" / "sweeps" / "name"
     folder.mkdir(parents=True)
-    plans.write(made, RunFolder(folder))
+    plans.write_plan(made, RunFolder(folder))
     monkeypatch.chdir("/")
-    assert replace(plans.read(folder), data_dir=Path("d")).go_on.endswith(" --data-dir d")
-    read = plans.read(folder).plan
+    assert replace(plans.read_plan(folder), data_dir=Path("d")).go_on.endswith(" --data-dir d")
+    read = plans.read_plan(folder).plan
     assert [read.values(point).values for point in read.points] == dumps
     assert [len(config) for config in read.configs] == [2, 2]
     with pytest.raises(ConfigError, match="a sweep of that name is there"):
-        plans.write(made, RunFolder(folder))
+        plans.write_plan(made, RunFolder(folder))
+
+
+def made(asked: SearchSpace) -> plans.Plan:
+    configs, settings = distinct(*plan_points("imdb-dense", asked, RunSettings()))
+    dumps = [config.model_dump(mode="json") for config in configs]
+    return plans.make_plan("name", "imdb-dense", dumps, settings)
+
+
+def test_equal_points_are_one() -> None:
+    """Equal as valid configs: an integer where a float is meant is no other value."""
+    spaces = ["model.hidden=[8]|[16]"]
+    alone = made(SearchSpace(spaces=spaces, draws=6))
+    assert sorted(point.settings["model.hidden"] for point in alone.points) == [[8], [16]]
+    seeded = made(SearchSpace(seeds="2", spaces=spaces, draws=4))
+    assert [[point.settings["seed"] for point in one] for one in seeded.configs] == [[0, 1]] * 2
+    assert len(made(SearchSpace(spaces=["optimizer.lr=1|1.0"], draws=6)).points) == 1
+    assert len(made(SearchSpace(spaces=["seed=int:0..1"], draws=6)).points) == 2
+
+
+def test_of_a_section_its_leaves_vary() -> None:
+    """Each point's own: the first point's config is the base of the others."""
+    asked = SearchSpace(grid=["optimizer={name: sgd, lr: 0.1},{name: adam}"])
+    plan = made(asked)
+    assert plan.keys == ["optimizer.name", "optimizer.lr"]
+    assert [point.label for point in plan.points] == ["name=sgd lr=0.1", "name=adam lr=0.001"]
+    configs, _ = plan_points("imdb-dense", asked, RunSettings())
+    assert [plan.values(point).values for point in plan.points] == [
+        config.model_dump(mode="json") for config in configs
+    ]
 
 
 def test_a_damaged_plan_is_not_believed(tmp_path: Path) -> None:
-    configs, settings = planned(
-        EXPERIMENT, Asked(seeds="2"), Options(overrides=["data.source=sample"])
+    configs, settings = plan_points(
+        EXPERIMENT, SearchSpace(seeds="2"), RunSettings(overrides=["data.source=sample"])
     )
     dumps = [config.model_dump(mode="json") for config in configs]
-    plans.write(plans.make("n", EXPERIMENT, dumps, settings), RunFolder(tmp_path))
+    plans.write_plan(plans.make_plan("n", EXPERIMENT, dumps, settings), RunFolder(tmp_path))
     path = tmp_path / "sweep.json"
     path.write_text(path.read_text().replace('"lr": 0.001', '"lr": 0.002'))
     with pytest.raises(DlrunError, match="damaged, or changed by hand"):
-        plans.read(tmp_path)
+        plans.read_plan(tmp_path)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.test_resume import outcome
 from tests.sweeps.use import QUICK, named, runs, status, words
@@ -41,6 +41,16 @@ def test_a_sweep(forked: Dlrun, tmp_path: Path) -> None:
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
     taken = forked(*words(*GRID, "--name", "s"))
     assert taken.returncode == 2 and "`dlrun sweep --resume s` goes on with it" in taken.stderr
+
+
+def test_equal_draws_are_run_once(forked: Dlrun) -> None:
+    """The whole config decides, and the screen says how many there are."""
+    draws = ["--random", "6", "--space", "path.smallest=0.01|0.1", *setting("path.values=4")]
+    done = forked(*words(*draws, "--dry-run", "--json"))
+    assert done.returncode == 0, done.stderr
+    found = [point["settings"]["path.smallest"] for point in json.loads(done.stdout)["points"]]
+    assert sorted(found) == [0.01, 0.1]
+    assert "2 of 6 points" in done.stderr
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 from tests.conftest import clean_environment, setting
 from tests.experiments.test_resume import outcome
 

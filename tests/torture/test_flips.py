@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.run_folder import checkpoint
+from dlrun.run_folder.checkpoint import Bound, Checkpoint, CheckpointFile
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.record import Record, read_record
 from dlrun.runs.run import Run
-from dlrun.screen import Screen
-from dlrun.store import checkpoint
-from dlrun.store.checkpoint import Bound, Checkpoint, CheckpointFile
-from dlrun.store.folder import RunFolder
-from dlrun.store.record import Record, read_record
+from dlrun.system.console import Screen
 from tests.conftest import NETWORKS, Tally
 from tests.experiments.test_resume import ENDLESS, NETWORK
 from tests.experiments.use import once

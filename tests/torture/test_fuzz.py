@@ -20,15 +20,15 @@ from PIL import Image
 
 from dlrun.cli.main import run
 from dlrun.data import images, imdb_sources, safe_pickle
-from dlrun.declaration import registry
 from dlrun.errors import DlrunError
-from dlrun.models import tensor_file
-from dlrun.runs.execute import resolve
-from dlrun.runs.options import Options
-from dlrun.screen import Screen
-from dlrun.store.checkpoint import NAME, Bound, CheckpointFile
-from dlrun.store.folder import RunFolder
-from dlrun.store.record import ENVIRONMENT, RESULTS, read_environment, read_record
+from dlrun.experiments import registry
+from dlrun.networks import tensor_file
+from dlrun.run_folder.checkpoint import NAME, Bound, CheckpointFile
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import load_config
+from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
 from tests.data.test_imdb import REVIEWS, keras_files
@@ -112,7 +112,7 @@ def overrides(draw: st.DrawFn, name: str) -> str:
 def runs_here(name: str, folder: Path) -> bool:
     """Whether nothing that its shipped config asks for is missing on this machine."""
     try:
-        registry.load(name).check(resolve(name, Options()), folder)
+        registry.load(name).check(load_config(name, RunSettings()), folder)
     except DlrunError:
         return False
     return True
@@ -146,8 +146,8 @@ def test_made_up_configs(tmp_path: Path, name: str, torture: bool, tally: Tally)
             assert stderr.startswith("error: ") and len(stderr) < 20_000
             return
         again.write_text(stdout, encoding="utf-8")
-        first = resolve(name, Options(config=[file], overrides=sets))
-        assert resolve(name, Options(config=[again])) == first
+        first = load_config(name, RunSettings(config=[file], overrides=sets))
+        assert load_config(name, RunSettings(config=[again])) == first
 
     check()
     assert outcomes[2] > 0

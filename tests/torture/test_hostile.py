@@ -22,7 +22,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dlrun.store import checkpoint
+from dlrun.run_folder import checkpoint
 from tests.conftest import Tally
 from tests.data.left import without_locks
 from tests.data.test_imdb import KERAS, RANKS, REVIEWS, keras_files

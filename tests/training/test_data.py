@@ -5,13 +5,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from dlrun.models.bag import BagMatrix
-from dlrun.training.data import (
-    ArrayData,
-    BagBatches,
-    EpochBatches,
-    TensorBatches,
-)
+from dlrun.kernels.bag_of_words import BagMatrix
+from dlrun.training.data import ArrayData, BagBatches, EpochBatches, TensorBatches
 
 
 def epoch(batches: EpochBatches, number: int) -> list[list[int]]:

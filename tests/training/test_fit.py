@@ -10,19 +10,19 @@ import torch
 from lightning.pytorch.accelerators import AcceleratorRegistry, CPUAccelerator
 from torch import Tensor, nn
 
-from dlrun.accelerator import is_device_fault
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import AcceleratorError, ConfigError
-from dlrun.screen import Screen
-from dlrun.session import Session
-from dlrun.stopping import Stop
-from dlrun.store.checkpoint import has_checkpoint
-from dlrun.store.folder import RunFolder
-from dlrun.store.steps import Steps
+from dlrun.run_context import RunContext
+from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.steps import Steps
+from dlrun.system.accelerator import is_device_fault
+from dlrun.system.console import Screen
+from dlrun.system.signals import Stop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Fit, diverged
 from dlrun.training.objective import classification
-from dlrun.training.process import own_settings
+from dlrun.training.torch_state import training_settings
 
 
 class Broken(CPUAccelerator):
@@ -87,10 +87,10 @@ def config(accelerator: str, **changes: Any) -> NetworkConfig:
     return made.model_copy(update={"accelerator": accelerator, **changes})
 
 
-def session(folder: Path) -> Session:
+def context(folder: Path) -> RunContext:
     folder.mkdir(exist_ok=True)
     run, screen, stop = RunFolder(folder), Screen(quiet=True), Stop()
-    return Session(run, screen, stop, Steps(run, screen, stop, "id"), folder, folder)
+    return RunContext(run, screen, stop, Steps(run, screen, stop, "id"), folder, folder)
 
 
 def batches() -> ArrayData:
@@ -102,10 +102,10 @@ def batches() -> ArrayData:
 
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
-    around = session(folder)
-    with own_settings(2):
+    around = context(folder)
+    with training_settings(2):
         started = config(accelerator, **changes)
-        trained, report = Fit(started, around, build, batches(), classification(2)).run()
+        trained, report = Fit(started, around, build, batches(), classification(2), "data").run()
     return trained.metrics, report, around
 
 

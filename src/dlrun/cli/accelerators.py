@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 
 Experiment = Annotated[
     str | None,
@@ -30,14 +30,14 @@ def accelerators(
 
     Example: dlrun accelerators cifar100 --set data.source=sample
     """
-    from dlrun.runs.options import Options
-    from dlrun.workbench import timing  # needs torch
+    from dlrun.commands import accelerators  # needs torch
+    from dlrun.runs.settings import RunSettings
 
-    options = Options(
+    options = RunSettings(
         config=config or [],
         overrides=set_ or [],
         runs_dir=runs_dir,
         data_dir=data_dir,
         quiet=quiet,
     )
-    timing.accelerators(experiment, options)
+    accelerators.accelerators(experiment, options)

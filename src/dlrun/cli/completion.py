@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 
 BASH = ("_DLRUN_COMPLETE", "complete_bash")
 KEY = "_DLRUN_COMPLETED_KEY"  # bash: the key before the `=` whose value is being typed
@@ -43,18 +43,22 @@ def join_settings() -> None:
 
 def runs(ctx: typer.Context) -> list[str]:
     """Runs by their suffixes and names, the newest first, and what `latest` may stand for."""
-    from dlrun.store.find import suffix  # needs pydantic
+    from dlrun.run_folder.find import run_suffix  # needs pydantic
 
     folders = _folders(ctx)
     experiments = sorted({folder.parent.name for folder in folders})
     latest = ["latest", *(f"{name}/latest" for name in experiments)] if folders else []
     newest = folders[:NEWEST]
-    return [*latest, *(suffix(folder) for folder in newest), *(folder.name for folder in newest)]
+    return [
+        *latest,
+        *(run_suffix(folder) for folder in newest),
+        *(folder.name for folder in newest),
+    ]
 
 
 def sweeps(ctx: typer.Context) -> list[str]:
     """The names of sweeps, the newest first."""
-    from dlrun.store.sweep_folder import sweeps_in
+    from dlrun.run_folder.sweep_folder import sweeps_in
 
     with contextlib.suppress(Exception):
         return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
@@ -74,23 +78,23 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    from dlrun.config.keys import choices  # needs pydantic
-    from dlrun.config.text import flat, read_file
+    from dlrun.config.suggestions import allowed_values  # needs pydantic
+    from dlrun.config.yaml_loader import flatten, read_file
 
     name = _experiment(ctx)
     key, equals, _ = incomplete.partition("=")
     if asked := os.environ.get(KEY):
         key = asked
     if not (asked or equals):
-        keys = flat(read_file(registry.entry(name).defaults).values)
+        keys = flatten(read_file(registry.entry(name).defaults).values)
         if "run" in ctx.params:
-            from dlrun.declaration.experiment import HOW
+            from dlrun.experiments.base import RUNTIME_KEYS
 
-            keys = dict.fromkeys(sorted(registry.load(name).may_change | HOW))
+            keys = dict.fromkeys(sorted(registry.load(name).may_change | RUNTIME_KEYS))
         yield from (f"{one}=" for one in keys if not one.startswith("reference."))
         return
     experiment = registry.load(name)
-    values = experiment.suggested(key) or choices(experiment.schema, key)
+    values = experiment.suggested(key) or allowed_values(experiment.schema, key)
     yield from (value if asked else f"{key}={value}" for value in values)
 
 
@@ -101,8 +105,8 @@ def _experiment(ctx: typer.Context) -> str:
     word = str(ctx.args[0])  # with an option that has no value yet no argument is parsed
     if "run" not in ctx.params:
         return word
-    from dlrun.store.find import find_run
-    from dlrun.store.stored import open_stored
+    from dlrun.run_folder.find import find_run
+    from dlrun.run_folder.stored_run import open_stored
 
     return open_stored(find_run(word, _runs_dir(ctx))).record.experiment
 
@@ -112,16 +116,16 @@ def _folders(ctx: typer.Context) -> list[Any]:
 
     zsh evaluates what is offered, and bash puts it into the line as it is.
     """
-    from dlrun.store.find import newest_first
-    from dlrun.store.folder import PLAIN
+    from dlrun.run_folder.find import newest_runs
+    from dlrun.run_folder.folder import PLAIN_NAME
 
     with contextlib.suppress(Exception):
-        found = newest_first(_runs_dir(ctx))
-        return [one for one in found if all(map(PLAIN.fullmatch, (one.name, one.parent.name)))]
+        found = newest_runs(_runs_dir(ctx))
+        return [one for one in found if all(map(PLAIN_NAME.fullmatch, (one.name, one.parent.name)))]
     return []
 
 
 def _runs_dir(ctx: typer.Context) -> Any:
-    from dlrun import session
+    from dlrun import run_context
 
-    return session.runs_dir(ctx.params.get("runs_dir"))
+    return run_context.runs_dir(ctx.params.get("runs_dir"))

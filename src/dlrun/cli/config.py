@@ -18,8 +18,8 @@ def config(
     Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
     """
     from dlrun.config.validation import to_yaml  # needs pydantic
-    from dlrun.runs.execute import resolve
-    from dlrun.runs.options import Options
+    from dlrun.runs.settings import RunSettings
+    from dlrun.runs.start import load_config
 
-    options = Options(config=config or [], overrides=set_ or [])
-    typer.echo(to_yaml(resolve(experiment, options)), nl=False)
+    options = RunSettings(config=config or [], overrides=set_ or [])
+    typer.echo(to_yaml(load_config(experiment, options)), nl=False)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.app import App
+from dlrun.cli.typer_classes import App
 
 app = App(help="Download, check and show the data.", no_args_is_help=True)
 
@@ -25,9 +25,9 @@ def fetch(
 
     Example: dlrun data fetch imdb --set data.source=keras
     """
-    from dlrun.workbench import datasets  # needs numpy
+    from dlrun.commands import data  # needs numpy
 
-    datasets.fetch(dataset, set_ or [], data_dir)
+    data.fetch(dataset, set_ or [], data_dir)
 
 
 @app.command()
@@ -41,9 +41,9 @@ def verify(
 
     Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
-    from dlrun.workbench import datasets
+    from dlrun.commands import data
 
-    raise typer.Exit(datasets.verify(dataset, set_ or [], data_dir))
+    raise typer.Exit(data.verify(dataset, set_ or [], data_dir))
 
 
 @app.command()
@@ -60,6 +60,6 @@ def show(
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
     """
-    from dlrun.workbench import datasets
+    from dlrun.commands import data
 
-    datasets.show(dataset, part, first, count, set_ or [], data_dir)
+    data.show(dataset, part, first, count, set_ or [], data_dir)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 
 Names = Annotated[
     list[str] | None,
@@ -23,6 +23,6 @@ def demo(
 
     Example: dlrun demo --runs-dir demo-runs
     """
-    from dlrun.workbench import demo  # needs pydantic
+    from dlrun.commands import demo  # needs pydantic
 
     raise typer.Exit(demo.demo(experiments or [], runs_dir, data_dir))

@@ -10,7 +10,7 @@ import typer
 from dlrun.cli import options as opt
 
 if TYPE_CHECKING:
-    from dlrun.declaration.experiment import Argument
+    from dlrun.experiments.base import Argument
 
 ITEMS = "items"
 
@@ -35,11 +35,11 @@ def command(name: str, argument: "Argument | None" = None) -> Callable[..., None
         quiet: opt.Quiet = False,
         debug: opt.Debug = False,
     ) -> None:
-        from dlrun.config.text import layer_of  # needs pydantic
-        from dlrun.runs.execute import execute
-        from dlrun.runs.options import Options
+        from dlrun.config.yaml_loader import layer_from_values  # needs pydantic
+        from dlrun.runs.settings import RunSettings
+        from dlrun.runs.start import run_experiment
 
-        options = Options(
+        options = RunSettings(
             config=config or [],
             overrides=opt.overrides(set_, accelerator, no_fallback),
             runs_dir=runs_dir,
@@ -51,13 +51,13 @@ def command(name: str, argument: "Argument | None" = None) -> Callable[..., None
             quiet=quiet,
         )
         if items and argument is not None:
-            values = [layer_of({argument.key: items}, argument.metavar)]
+            values = [layer_from_values({argument.key: items}, argument.metavar)]
             options = replace(options, values=values)
         if opt.is_for_slurm(slurm, wait):
-            from dlrun.slurm import execute as submit
+            from dlrun.slurm import submit
 
-            raise typer.Exit(submit.execute(name, options, slurm or [], wait=wait))
-        exit_code, _ = execute(name, options)
+            raise typer.Exit(submit.submit_run(name, options, slurm or [], wait=wait))
+        exit_code, _ = run_experiment(name, options)
         raise typer.Exit(exit_code)
 
     _take(run, argument)

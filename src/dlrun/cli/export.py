@@ -15,6 +15,15 @@ def export(
         Literal["onnx", "torch"],
         typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
     ] = "onnx",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Largest accepted difference from the network's outputs, relative to the largest "
+            "of them.",
+        ),
+    ] = 1e-5,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
@@ -27,6 +36,14 @@ def export(
 
     Example: dlrun export latest --format onnx --out reviews.onnx
     """
-    from dlrun.workbench.exporting import export  # needs pydantic
+    from dlrun.commands.export import export  # needs pydantic
 
-    export(run, format_=format_, out=out, force=force, runs_dir=runs_dir, quiet=quiet)
+    export(
+        run,
+        format_=format_,
+        out=out,
+        tolerance=tolerance,
+        force=force,
+        runs_dir=runs_dir,
+        quiet=quiet,
+    )

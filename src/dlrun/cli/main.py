@@ -29,15 +29,14 @@ from dlrun.cli import (
     resume,
     runs,
     sweep,
-    usage,
+    usage_errors,
     verify,
 )
-from dlrun.cli.app import App, Group
-from dlrun.cli.reporting import reporting
-from dlrun.declaration import registry
-from dlrun.errors import Stopped
-from dlrun.screen import Screen
-from dlrun.stopping import heeded, stopped_by
+from dlrun.cli.error_output import reporting
+from dlrun.cli.typer_classes import App, Group
+from dlrun.experiments import registry
+from dlrun.system.console import Screen, keep_stdout
+from dlrun.system.signals import SIGNALS, came, handled_signals, stopped_by
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: dict[str, Callable[..., None]] = {
@@ -68,7 +67,8 @@ class Commands(Group):
                 for group, command in self.commands.items()
                 for sub in getattr(command, "commands", ())
             }
-            raise usage.no_command(name, list(self.commands), below)
+            options = [one for param in self.get_params(ctx) for one in param.opts]
+            raise usage_errors.no_command(name, list(self.commands), below, options)
         if name in OFFERED:
             self.commands[name] = _with_argument(OFFERED[name])
         return super().resolve_command(ctx, args)
@@ -129,11 +129,13 @@ def main() -> None:
     if os.environ.get("COLUMNS") == "0":  # as of no terminal: nothing would be shown
         del os.environ["COLUMNS"]
     try:
-        for number in heeded():  # a run takes them over while it lives
+        for number in handled_signals():  # a run takes them over while it lives
             signal.signal(number, stopped_by)
         for stream in (sys.stdout, sys.stderr):  # a name that cannot be shown loses no result
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
+        if "--json" in sys.argv and sys.stdout is not None:
+            keep_stdout()
         completion.join_settings()
         for problem in registry.problems():
             Screen().warn(problem)
@@ -141,9 +143,13 @@ def main() -> None:
             taken = f"experiment {entry.name!r} is left out: dlrun has a command of that name"
             Screen().warn(taken)
         code = run(sys.argv[1:])
-    except Stopped as stop:  # before the command began, or just as it ended
-        Screen().fail(stop.word)
-        code = stop.exit_code
+        _heed_no_more()
+    except BaseException:  # an import may have made something else of it
+        if not came:
+            raise
+        stopped = SIGNALS[came[-1]]  # before the command began, or just as it ended
+        Screen().fail(stopped.word)
+        code = stopped.exit_code
     _leave(code)
 
 
@@ -167,11 +173,17 @@ def _run(arguments: list[str]) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         if hasattr(error, "format_message"):  # of the command-line library
-            error = usage.in_words(error)
-        if isinstance(error, usage.UsageError) and "--json" in arguments:
+            error = usage_errors.in_words(error, arguments)
+        if isinstance(error, usage_errors.UsageError) and "--json" in arguments:
             about = {"status": "failed", "error": error.message, "hint": error.hint}
-            print(json.dumps(about, indent=2))
+            Screen().out.file.write(f"{json.dumps(about, indent=2)}\n")
         raise error from None
+
+
+def _heed_no_more() -> None:
+    """It has been said how the command ended."""
+    for number in handled_signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave(code: int) -> NoReturn:
@@ -179,8 +191,7 @@ def _leave(code: int) -> NoReturn:
 
     A process of several that train together leaves the usual way.
     """
-    for number in heeded():  # it has been said how the command ended
-        signal.signal(number, signal.SIG_IGN)
+    _heed_no_more()
     distributed = sys.modules.get("torch.distributed")
     if "torch" not in sys.modules or (distributed and distributed.is_initialized()):
         sys.exit(code)

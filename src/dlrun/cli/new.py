@@ -20,7 +20,7 @@ def new(
 
     Example: dlrun new my-experiment
     """
-    from dlrun.workbench import scaffold
+    from dlrun.commands import new
 
     parent: Any = context.parent
-    scaffold.new(name, into, parent.command.list_commands(parent))
+    new.new(name, into, parent.command.list_commands(parent))

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from dlrun.cli import completion
-from dlrun.declaration import registry
 from dlrun.errors import ConfigError
+from dlrun.experiments import registry
 
 
 def _set(meaning: str) -> Any:

@@ -52,7 +52,7 @@ def predict(
 
     Example: dlrun predict latest "A film to fall asleep in."
     """
-    from dlrun.workbench.predict import Wanted, predict  # needs pydantic
+    from dlrun.commands.predict import PredictRequest, predict  # needs pydantic
 
-    wanted = Wanted(inputs or [], csv, column, test, words, figure, out, force, json)
+    wanted = PredictRequest(inputs or [], csv, column, test, words, figure, out, force, json)
     raise typer.Exit(predict(run, wanted, runs_dir, data_dir))

@@ -29,6 +29,6 @@ def report(
 
     Example: dlrun report imdb-dense/latest imdb-lasso/latest
     """
-    from dlrun.workbench.report.page import report  # needs pydantic
+    from dlrun.reports.page import report  # needs pydantic
 
     report(runs or [], out, runs_dir, force=force)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.declaration import registry
+from dlrun.experiments import registry
 
 
 def reproduce(
@@ -43,9 +43,9 @@ def reproduce(
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
     from dlrun.reproduction.reproduce import reproduce  # needs pydantic
-    from dlrun.runs.options import Options
+    from dlrun.runs.settings import RunSettings
 
-    options = Options(
+    options = RunSettings(
         overrides=opt.overrides(None, accelerator, no_fallback),
         runs_dir=runs_dir,
         data_dir=data_dir,

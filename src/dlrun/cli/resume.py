@@ -23,9 +23,9 @@ def resume(
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
     from dlrun.runs import resume  # needs pydantic
-    from dlrun.runs.options import Options
+    from dlrun.runs.settings import RunSettings
 
-    options = Options(
+    options = RunSettings(
         runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
     )
     raise typer.Exit(resume.resume(run, opt.overrides(set_, accelerator, no_fallback), options))

@@ -7,7 +7,7 @@ import typer
 
 from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.app import App
+from dlrun.cli.typer_classes import App
 
 app = App(help="Look after the runs that are there.", no_args_is_help=True)
 
@@ -58,9 +58,9 @@ def list_(
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
     """
-    from dlrun.workbench.listing import Wanted, list_runs  # needs pydantic
+    from dlrun.commands.list_runs import ListRequest, list_runs  # needs pydantic
 
-    wanted = Wanted(experiment, status or (), where or (), sort, limit, columns, json, csv)
+    wanted = ListRequest(experiment, status or (), where or (), sort, limit, columns, json, csv)
     list_runs(wanted, runs_dir)
 
 
@@ -75,7 +75,7 @@ def show(
 
     Example: dlrun runs show imdb-dense/latest
     """
-    from dlrun.workbench.showing import show  # needs pydantic
+    from dlrun.commands.show import show  # needs pydantic
 
     show(run, runs_dir, as_json=json)
 
@@ -101,7 +101,7 @@ def compare(
 
     Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
     """
-    from dlrun.workbench.comparing import compare  # needs pydantic
+    from dlrun.commands.compare import compare  # needs pydantic
 
     compare(runs, out, runs_dir, force=force)
 
@@ -140,9 +140,9 @@ def clean(
 
     Example: dlrun runs clean --status failed --older-than 30d
     """
-    from dlrun.workbench.cleaning import Goes, clean  # needs pydantic
+    from dlrun.commands.clean import CleanRequest, clean  # needs pydantic
 
-    goes = Goes(older_than, status or (), keep_best, checkpoints, experiment, dry_run, yes)
+    goes = CleanRequest(older_than, status or (), keep_best, checkpoints, experiment, dry_run, yes)
     raise typer.Exit(clean(goes, runs_dir))
 
 
@@ -161,6 +161,6 @@ def check(
 
     Example: dlrun runs check latest
     """
-    from dlrun.workbench.checking import check  # needs pydantic
+    from dlrun.commands.check import check  # needs pydantic
 
     raise typer.Exit(check(run, runs_dir))

@@ -6,8 +6,8 @@ import typer
 
 from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.usage import UsageError
-from dlrun.declaration import registry
+from dlrun.cli.usage_errors import UsageError
+from dlrun.experiments import registry
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
 
@@ -107,9 +107,9 @@ def sweep(
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """  # fmt: skip
-    from dlrun.runs.options import Options  # needs pydantic
+    from dlrun.runs.settings import RunSettings  # needs pydantic
     from dlrun.sweeps import sweep as sweeps
-    from dlrun.sweeps.points import Asked
+    from dlrun.sweeps.search import SearchSpace
 
     new: dict[str, object] = {
         "--seeds": seeds,
@@ -125,7 +125,7 @@ def sweep(
             f"--resume goes on with a sweep as it was planned: it takes no {', '.join(given)}",
             "leave it out, or begin a new sweep",
         )
-    options = Options(
+    options = RunSettings(
         config=config or [],
         overrides=opt.overrides(set_, accelerator, no_fallback),
         runs_dir=runs_dir,
@@ -136,18 +136,18 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    asked = Asked(seeds, grid or (), space or (), random, space_seed)
+    asked = SearchSpace(seeds, grid or (), space or (), random, space_seed)
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
-        from dlrun.slurm.asked import read
+        from dlrun.slurm.options import parse_options
 
         local = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
         if given := [one for one, value in local.items() if value]:
             raise UsageError(
                 f"{given[0]}: not with --slurm", "--slurm parallel=N: N points at once"
             )
-        on_slurm = read(slurm or [])
-    wanted = sweeps.Wanted(
+        on_slurm = parse_options(slurm or [])
+    wanted = sweeps.SweepRequest(
         asked, jobs, (eta or ETA) if halving else None, fail_fast, on_slurm, wait
     )
     if resume is not None:

@@ -25,7 +25,7 @@ def verify(
 
     Example: dlrun verify latest
     """
-    from dlrun.workbench.verifying import verify  # needs pydantic
+    from dlrun.commands.verify import verify  # needs pydantic
 
     code = verify(run, keep=keep, runs_dir=runs_dir, data_dir=data_dir, json=json, quiet=quiet)
     raise typer.Exit(code)

@@ -16,6 +16,9 @@ from dlrun.config.schema import (
     Threads,
     absolute,
 )
+from dlrun.errors import ConfigError
+
+MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 
 
 def _absolute_where_it_is(text: str) -> str:
@@ -30,12 +33,21 @@ def _absolute_where_it_is(text: str) -> str:
 NameOrPath = Annotated[str, AfterValidator(_absolute_where_it_is)]
 
 
+class Measured(Section):
+    """Where 95 % of the runs of a config lie (Student's t), as measured over so many seeds."""
+
+    low: float
+    high: float
+    seeds: PositiveInt
+
+
 class Reference(Section):
-    """Published metrics and where they stand."""
+    """Published metrics and where they stand; those of runs over seeds, where measured."""
 
     source: str
     book: dict[str, float]
     notebook: dict[str, float]
+    measured: dict[str, Measured] = Field(default={})
 
 
 class ExperimentConfig(Section):
@@ -53,6 +65,12 @@ class ExperimentConfig(Section):
         return getattr(getattr(self, "data", None), "source", None)
 
     @property
+    def split_seed(self) -> int:
+        """The seed that splits, or generates, the data: `data.split_seed`, or the run's."""
+        given: int | None = getattr(getattr(self, "data", None), "split_seed", None)
+        return self.seed if given is None else given
+
+    @property
     def world(self) -> int | None:
         """Processes that share the work; None where the accelerator decides."""
         return 1
@@ -65,15 +83,24 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0)]
 
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+
+
 class Trainer(Section):
     """Arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
-    devices: PositiveInt | list[Count] | Literal["auto"]
+    precision: Precision
+    devices: PositiveInt | Annotated[list[Count], Field(min_length=1)] | Literal["auto"]
     num_nodes: PositiveInt
     strategy: Literal["auto", "ddp"]
+
+    @model_validator(mode="after")
+    def _each_device_once(self) -> "Trainer":
+        if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices: {self.devices} names a device twice; name each once")
+        return self
 
     @property
     def world(self) -> int | None:
@@ -103,22 +130,42 @@ class NetworkConfig(ExperimentConfig):
 
 
 OWN = ("csv", "folder")  # sources that are the user's own data
-OWN_PLACES = frozenset({"data.path", "data.train", "data.test"})
+OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
 class OwnData(Section):
-    """Where data of the user's own lie: one place, or one for each part."""
+    """Where data of the user's own lie, one place or one for each part; how all data are split."""
 
     source: str
     path: LocalPath | None
     train: LocalPath | None
     test: LocalPath | None
     test_share: Fraction
+    split_seed: Seed | None
+    validation: PositiveInt | Fraction | None
 
     @property
     def is_own(self) -> bool:
         """Whether the data are the user's own."""
         return self.source in OWN
+
+    def held_out(self, rows: int) -> int:
+        """Return how many of the training part's rows are held out for validation.
+
+        Raises ConfigError if none would be left to fit.
+        """
+        if self.validation is None:
+            held = min(round(rows / 5), MOST_VALIDATION)
+        elif isinstance(self.validation, int):
+            held = self.validation
+        else:
+            held = int(rows * self.validation)
+        if max(1, held) >= rows:
+            raise ConfigError(
+                f"data.validation: {held:,} rows cannot be held out of {rows:,}",
+                "`--set data.validation=null` holds a fifth out",
+            )
+        return max(1, held)
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnData":
@@ -143,5 +190,4 @@ class ReviewsData(OwnData):
     word_index: LocalPath | None
     mirrors: list[str]
     num_words: Annotated[int, Field(ge=10, le=2**15)]
-    validation: PositiveInt
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from dlrun.config.faults import faults_error, in_words
+from dlrun.config.error_messages import faults_error, in_words
 from dlrun.config.schema import S, Section
-from dlrun.config.text import Layer, dump, merge, read_file, read_override
+from dlrun.config.yaml_loader import Layer, dump, merge_layers, read_file, read_override
 from dlrun.errors import ConfigError
 
 
@@ -30,7 +30,7 @@ def read_layers(experiment: str, sources: Sequence[Path | str | Layer]) -> Layer
             faults.append(error.message)
     if faults:
         raise faults_error(experiment, faults)
-    return merge(layers)
+    return merge_layers(layers)
 
 
 def validate(schema: type[S], layer: Layer, experiment: str) -> S:

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import OwnData
-from dlrun.data import own, own_images, safe_pickle, sample
-from dlrun.data.archive import files
-from dlrun.data.dataset import Dataset
+from dlrun.data import own_data, own_images, safe_pickle, sample
+from dlrun.data.archives import files
+from dlrun.data.cache import make_folder
+from dlrun.data.dataset_commands import Dataset
 from dlrun.data.download import digest
-from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, OWN, Published, differs, obtain
-from dlrun.disk import open_regular
+from dlrun.data.published_file import GENERATED, OWN, Published, differs, obtain
 from dlrun.errors import DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
+from dlrun.system.files import open_regular
 
 ARCHIVE = Published(
     "cifar-100-python.tar.gz",
@@ -143,17 +143,17 @@ def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar1
         Images(np.load(cache / f"{part}_pixels.npy"), np.load(cache / f"{part}_labels.npy"))
         for part in ("train", "test")
     )
-    counts = f"{len(train.labels):,} training and {len(test.labels):,} test images"
-    screen.note(f"{counts} of {len(about['labels'])} classes: {own.some(about['labels'])}")
-    return Cifar100(train, test, about["labels"], origin, OWN)
+    images, names = len(train.labels) + len(test.labels), about["labels"]
+    screen.note(f"{images:,} images of {len(names)} classes: {own_data.shorten_list(names)}")
+    return Cifar100(train, test, names, origin, OWN)
 
 
 def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
     """The images that an experiment's config names."""
     if config.data.source == "sample":
-        return generate(config.data.sample_images, config.seed)
+        return generate(config.data.sample_images, config.split_seed)
     if config.data.is_own:
-        return load_own(config.data, data_dir, config.seed, screen)
+        return load_own(config.data, data_dir, config.split_seed, screen)
     return load(config.data.archive, data_dir, config.data.mirrors, screen)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from dlrun import disk
-from dlrun.data.making import alone
+from dlrun.data.cache import alone
 from dlrun.errors import DataError, DownloadError
-from dlrun.screen import Screen
+from dlrun.system import files
+from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -28,9 +28,14 @@ MAX_REDIRECTS = 5
 def digest(path: Path, algorithm: str) -> str:
     """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
     try:
-        return disk.digest(path, algorithm)
+        return files.file_digest(path, algorithm)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def is_offline() -> bool:
+    """Whether the user forbids downloads, by `DLRUN_OFFLINE`."""
+    return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
 
 
 def download(
@@ -53,7 +58,7 @@ def download(
         DownloadError: no url has the file, or `DLRUN_OFFLINE` forbids the network.
         DataError: the url is not allowed, or the folder cannot be written.
     """
-    if os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0"):
+    if is_offline():
         raise DownloadError(
             f"{target.name} is not in {target.parent}, and DLRUN_OFFLINE forbids the network",
             remedy,
@@ -70,7 +75,7 @@ def download(
             problem = _fetch_checked(url, part, algorithm, expected, screen)
             if problem is None:
                 part.replace(target)
-                disk.sync_folder(target.parent)
+                files.sync_folder(target.parent)
                 return
             failures.append(f"{urlsplit(url).hostname}: {problem}")
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)

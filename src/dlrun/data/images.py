@@ -15,10 +15,10 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.Image import Transpose
 
-from dlrun.data.picture_memory import LIMIT, READ_TWICE, UnreadableImageError, plan
-from dlrun.data.picture_pieces import too_many
+from dlrun.data.decode_memory import LIMIT, READ_TWICE, UnreadableImageError, plan
+from dlrun.data.decode_strips import too_many
+from dlrun.data.fingerprint import fingerprint
 from dlrun.errors import ConfigError, first_line
-from dlrun.fingerprint import fingerprint
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -41,7 +41,7 @@ TURNS: dict[Any, tuple[Transpose | None, bool, bool]] = {
 STRIP = 1 << 20  # pixels that are copied at once
 
 
-def find(paths: Sequence[Path]) -> list[Path]:
+def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files, and every image in the folders and the folders in them, each once; none hidden.
 
     A folder below that cannot be listed stands there as itself: to read it says why. Links to
@@ -64,14 +64,14 @@ def find(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def shipped() -> list[Path]:
+def sample_photographs() -> list[Path]:
     """Two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
     assert spec is not None and spec.origin is not None  # a dependency
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
 
 
-def state(files: Sequence[Path]) -> str:
+def files_fingerprint(files: Sequence[Path]) -> str:
     """A fingerprint of the files' names, sizes and times of modification, in their order."""
 
     def of(file: Path) -> str:

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import own, own_reviews
-from dlrun.data.archive import check_kind
-from dlrun.data.dataset import Dataset
+from dlrun.data import own_data, own_reviews
+from dlrun.data.archives import check_archive_type
+from dlrun.data.cache import make_folder
+from dlrun.data.dataset_commands import Dataset
 from dlrun.data.download import digest
+from dlrun.data.encoding import FIRST_WORD, RaggedIds, decode
 from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
-from dlrun.data.making import make_folder
-from dlrun.data.published import GENERATED, OWN, Published, check_local, differs, obtain
-from dlrun.data.text import FIRST_WORD, Ragged, decode
+from dlrun.data.published_file import GENERATED, OWN, Published, check_local, differs, obtain
 from dlrun.errors import ConfigError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -38,7 +38,7 @@ class Split:
     labels: the number of the class (1 is positive), shape (n_reviews,).
     """
 
-    ids: Ragged
+    ids: RaggedIds
     bags: "sparse.csr_matrix"
     labels: NDArray[np.int8] | NDArray[np.int64]
 
@@ -79,16 +79,16 @@ def check(config: ReviewsData) -> None:
     Raises ConfigError.
     """
     if config.is_own:
-        own.check(config)
+        own_data.check(config)
         own_reviews.check_columns(config)
     elif config.source != "sample":
         check_local("data.archive", config.archive)
         if config.archive is not None:
-            check_kind(config.archive, "zip" if config.source == "keras" else "tar")
+            check_archive_type(config.archive, "zip" if config.source == "keras" else "tar")
     if config.source == "keras":
         check_local("data.word_index", config.word_index)
-    if config.source == "sample" and config.validation >= config.sample_reviews:
-        raise _too_many(config.validation, config.sample_reviews)
+    if config.source == "sample":
+        config.held_out(config.sample_reviews)
 
 
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
@@ -96,27 +96,15 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
 
     Raises:
         DataError: the source is missing, damaged, or cannot be downloaded.
-        ConfigError: a CSV file lacks a column, or more reviews are held out for validation than
-            there are.
+        ConfigError: a CSV file lacks a column.
     """
     if config.source == "sample":
         encoded = generate(config.sample_reviews, seed, config.num_words)
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        reviews = _assemble(encoded, config.num_words, origin, GENERATED)
-    elif config.is_own:
-        reviews = _load_own(config, data_dir / "imdb", seed, screen)
-    else:
-        reviews = _load_cached(config, data_dir / "imdb", screen)
-    if config.validation >= len(reviews.train.labels):
-        raise _too_many(config.validation, len(reviews.train.labels))
-    return reviews
-
-
-def _too_many(held: int, reviews: int) -> ConfigError:
-    fifth = f"`--set data.validation={reviews // 5}` holds a fifth out" if reviews > 4 else ""
-    return ConfigError(
-        f"data.validation: {held:,} reviews cannot be held out of {reviews:,}", fifth
-    )
+        return _assemble(encoded, config.num_words, origin, GENERATED)
+    if config.is_own:
+        return _load_own(config, data_dir / "imdb", seed, screen)
+    return _load_cached(config, data_dir / "imdb", screen)
 
 
 def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:
@@ -137,14 +125,6 @@ def sources(config: ReviewsData, folder: Path, screen: Screen) -> list[Path]:
         obtain(published, path, folder, config.mirrors, screen)
         for published, path in zip(FILES[config.source], local, strict=False)
     ]
-
-
-def held_out(
-    reviews: int, validation: int, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the training and validation reviews: one split for all IMDB experiments."""
-    order = np.random.default_rng(seed).permutation(reviews)
-    return np.sort(order[validation:]), np.sort(order[:validation])
 
 
 def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
@@ -172,8 +152,10 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
     for warning in json.loads((cache / "about.json").read_text(encoding="utf-8"))["warnings"]:
         screen.warn(warning)
     reviews = _read(cache, origin, OWN)
-    counts = f"{len(reviews.train.labels):,} training and {len(reviews.test.labels):,} test texts"
-    screen.note(f"{counts} of {len(reviews.labels)} classes: {own.some(reviews.labels)}")
+    texts = len(reviews.train.labels) + len(reviews.test.labels)
+    screen.note(
+        f"{texts:,} texts of {len(reviews.labels)} classes: {own_data.shorten_list(reviews.labels)}"
+    )
     return reviews
 
 
@@ -207,7 +189,7 @@ def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
         )
         ones = np.ones(len(bag_ids), dtype=np.float32)
         bags = sparse.csr_matrix((ones, bag_ids, bag_offsets), (len(labels), about["width"]))
-        return Split(Ragged(ids, offsets), bags, labels)
+        return Split(RaggedIds(ids, offsets), bags, labels)
 
     labels = about.get("labels", LABELS)  # the user's own have theirs
     return Reviews(split("train"), split("test"), about["words"], labels, origin, differs)
@@ -236,7 +218,7 @@ def show(
 
 
 def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    reviews = load(config.data, data_dir, config.seed, screen)
+    reviews = load(config.data, data_dir, config.split_seed, screen)
     counts = len(reviews.train.labels), len(reviews.test.labels)
     return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
 
@@ -246,6 +228,6 @@ DATASET = Dataset(
     files=lambda config, data_dir: files(config.data, data_dir),
     load=_load_all,
     show=lambda config, data_dir, screen, *which: show(
-        config.data, data_dir, config.seed, screen, *which
+        config.data, data_dir, config.split_seed, screen, *which
     ),
 )

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.data import safe_pickle, sample
-from dlrun.data.archive import files
-from dlrun.data.published import Published
-from dlrun.data.text import FIRST_WORD, Ragged, rank_words, split_words
-from dlrun.disk import read_regular
+from dlrun.data.archives import files
+from dlrun.data.encoding import FIRST_WORD, RaggedIds, rank_words, split_words
+from dlrun.data.published_file import Published
 from dlrun.errors import DataError
-from dlrun.screen import Advance, Screen
+from dlrun.system.console import Advance, Screen
+from dlrun.system.files import read_regular
 
 Reviews = Sequence[str] | NDArray[Any]  # texts, or an array of lists of ranks
 
@@ -57,9 +57,9 @@ _GROUPS = [(part, label) for part in ("train", "test") for label in ("neg", "pos
 class Encoded:
     """Both halves as ids, their labels (1 is positive), and the words by frequency rank."""
 
-    train: Ragged
+    train: RaggedIds
     train_labels: NDArray[np.int8]
-    test: Ragged
+    test: RaggedIds
     test_labels: NDArray[np.int8]
     words: list[str]
 
@@ -125,12 +125,12 @@ def _numbered(
     to_ids: Callable[[Any], list[int]],
     num_words: int,
     screen: Screen,
-) -> tuple[Ragged, Ragged]:
+) -> tuple[RaggedIds, RaggedIds]:
     both = len(train) + len(test)
     with screen.progress("words to numbers", both, "reviews", aloud=True) as bar:
         return (
-            Ragged.from_ids(map(to_ids, _passing(train, bar)), num_words),
-            Ragged.from_ids(map(to_ids, _passing(test, bar, len(train))), num_words),
+            RaggedIds.from_ids(map(to_ids, _passing(train, bar)), num_words),
+            RaggedIds.from_ids(map(to_ids, _passing(test, bar, len(train))), num_words),
         )
 
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from dlrun.data.csv_table import MB, QUOTES, Table
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.download import digest
-from dlrun.data.oddities import Oddities
-from dlrun.data.table import MB, QUOTES, Table
 from dlrun.errors import DataError
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dlrun.data.oddities import Oddities
+from dlrun.data.data_warnings import Oddities
 from dlrun.errors import ConfigError, DataError
 
 Labelled = list[tuple[str, Path]]

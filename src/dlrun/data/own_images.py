@@ -17,12 +17,20 @@ from PIL import Image, ImageOps
 
 from dlrun.config.sections import OwnData
 from dlrun.data import photographs
+from dlrun.data.cache import make_folder
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.images import SUFFIXES
-from dlrun.data.making import make_folder
-from dlrun.data.oddities import Oddities
-from dlrun.data.own import Classes, check_known, check_parts, hold_out, in_order, note_parts, places
+from dlrun.data.own_data import (
+    Classes,
+    check_known,
+    check_parts,
+    hold_out,
+    in_order,
+    note_parts,
+    places,
+)
 from dlrun.data.own_folder import Labelled, files_by_class, state
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
 SIDE = 32  # pixels

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data.making import make_folder
-from dlrun.data.oddities import Oddities
-from dlrun.data.own import check_parts, hold_out, in_order, note_parts, places
+from dlrun.data.cache import make_folder
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.own_csv import CsvTexts
+from dlrun.data.own_data import check_parts, hold_out, in_order, note_parts, note_spellings, places
 from dlrun.data.own_rows import Rows, Texts
 from dlrun.data.own_texts import FolderTexts
 from dlrun.data.own_words import rank, write_part
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
-FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
+FORMAT = "2"  # of the prepared arrays; a new one makes every cache anew
 
 
 def check_columns(config: ReviewsData) -> None:
@@ -80,6 +80,7 @@ def _fill(
         if len(twice):
             what = "a text of the test part that is in the training part too"
             odd.add(what, rows.where(twice[0]), len(twice))
+        note_spellings("words", rows.words, odd)
         names = in_order(rows.classes.names)
         sorted_number = np.array([names.index(name) for name in rows.classes.names])
         # As the published reviews' where there are two classes; torch's losses want these for more.

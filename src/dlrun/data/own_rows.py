@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from dlrun.data.oddities import Oddities
-from dlrun.data.own import Classes, check_known
-from dlrun.data.text import split_words
+from dlrun.data.data_warnings import Oddities
+from dlrun.data.encoding import split_words
+from dlrun.data.own_data import Classes, check_known
 from dlrun.errors import DataError
-from dlrun.screen import Screen
+from dlrun.system.console import Screen
 
 MOST_WORDS = 10_000_000  # distinct ones, which take 1.5 GB while they are counted
 OFTEN = 500  # rows after which the bar moves

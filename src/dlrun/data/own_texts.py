@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from dlrun.data.oddities import Oddities
+from dlrun.data.data_warnings import Oddities
 from dlrun.data.own_folder import files_by_class, state
-from dlrun.data.texts import NoTextError, decoded
-from dlrun.disk import open_regular
+from dlrun.data.text_files import NotTextError, decode_bytes
 from dlrun.errors import DataError
+from dlrun.system.files import open_regular
 
 LONGEST_FILE = 8 << 20  # bytes
 
@@ -50,7 +50,7 @@ class FolderTexts:
             raise DataError(f"{file}: a text of more than {LONGEST_FILE:,} bytes: refused")
         latin1 = "not UTF-8: read as Latin-1"
         try:
-            return decoded(raw, lambda line: self._odd.add(latin1, f"{file}:{line}"))
-        except NoTextError:
+            return decode_bytes(raw, lambda line: self._odd.add(latin1, f"{file}:{line}"))
+        except NotTextError:
             self._odd.add("no text, for it holds a zero byte: left out", file)
             return None

@@ -7,7 +7,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data.text import FIRST_WORD, START, UNKNOWN, Ragged
+from dlrun.data.encoding import FIRST_WORD, START, UNKNOWN, RaggedIds
 
 AT_ONCE = 10_000  # rows
 
@@ -79,7 +79,7 @@ def write_part(
         ends = np.cumsum(sizes)
         row_ids = np.insert(ids[found[np.repeat(ours, lengths[rows])]], ends - sizes, START)
         row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
-        bag = Ragged(row_ids, row_offsets).bag_of_words(num_words + 3)
+        bag = RaggedIds(row_ids, row_offsets).bag_of_words(num_words + 3)
         all_ids[done : done + len(row_ids)] = row_ids
         bags[held : held + len(bag.indices)] = bag.indices
         starts.append(held + bag.indptr[1:].astype(np.int64))

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from dlrun.data import images
-from dlrun.data.picture_memory import LIMIT, Memory, UnreadableImageError
+from dlrun.data.decode_memory import LIMIT, Memory, UnreadableImageError
 from dlrun.errors import first_line
 
 THUMBNAIL = 360  # pixels of a side

@@ -1,1 +1,1 @@
-"""The lab's experiments: a declaration per file, named by an entry point; nothing imports them."""
+"""What an experiment declares, and the lab's experiments."""

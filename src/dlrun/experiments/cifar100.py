@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
-from dlrun.config.sections import OWN_PLACES, NetworkConfig, OwnData, Reference
-from dlrun.declaration.network import Loaded, NetworkExperiment
-from dlrun.declaration.predicting import ImagePredictor, Predictor
-from dlrun.session import Origin, Session
-from dlrun.store.stored import StoredRun
+from dlrun.config.schema import LocalPath, PositiveInt, Section
+from dlrun.config.sections import OWN_DATA_KEYS, NetworkConfig, OwnData, Reference
+from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_folder.stored_run import StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.data.dataset import Dataset
+    from dlrun.data.dataset_commands import Dataset
     from dlrun.training.objective import Objective
 
 SCALE = 255  # makes bytes to numbers in [0, 1]
@@ -30,7 +30,6 @@ class Data(OwnData):
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
     mirrors: list[str]
-    validation: Fraction
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
@@ -55,24 +54,23 @@ class Cifar100(NetworkExperiment[Config]):
 
     name = "cifar100"
     schema = Config
-    may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"} | OWN_PLACES
-    compared_by: ClassVar[tuple[str, ...]] = (*NetworkExperiment.compared_by, "data.validation")
+    may_change = NetworkExperiment.may_change | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The data's places are there; the archive may be a folder, unpacked."""
-        from dlrun.data import own
-        from dlrun.data.archive import check_kind
-        from dlrun.data.published import check_local
+        from dlrun.data import own_data
+        from dlrun.data.archives import check_archive_type
+        from dlrun.data.published_file import check_local
 
         super().check(config, runs_dir)
         archive = config.data.archive
         if config.data.is_own:
-            own.check(config.data)
+            own_data.check(config.data)
         if config.data.source != "torchvision" or archive is None:
             return
         check_local("data.archive", archive, folder_allowed=True)
         if not archive.is_dir():
-            check_kind(archive, "tar")
+            check_archive_type(archive, "tar")
 
     def dataset(self) -> "Dataset":
         """The images."""
@@ -80,19 +78,17 @@ class Cifar100(NetworkExperiment[Config]):
 
         return cifar100.DATASET
 
-    def load(self, config: Config, session: Session) -> Loaded:
+    def load(self, config: Config, context: RunContext) -> LoadedData:
         """Images; the held-out ones are chosen by the seed."""
-        import numpy as np  # slow imports come once a run begins
-
-        from dlrun.data import cifar100
+        from dlrun.data import cifar100  # slow imports come once a run begins
         from dlrun.data.images import png
+        from dlrun.data.splits import split
         from dlrun.training.data import ArrayData, TensorBatches
 
-        images = cifar100.load_config(config, session.data_dir, session.screen)
+        images = cifar100.load_config(config, context.data_dir, context.screen)
         train, test = images.train, images.test
-        order = np.random.default_rng(config.seed).permutation(len(train.labels))
-        held = max(1, int(len(order) * config.data.validation))
-        valid, fitted = np.sort(order[:held]), np.sort(order[held:])
+        seed, screen = config.split_seed, context.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         data = ArrayData(
             TensorBatches(train.pixels[fitted], train.labels[fitted], scale=SCALE),
             TensorBatches(train.pixels[valid], train.labels[valid], scale=SCALE),
@@ -101,16 +97,16 @@ class Cifar100(NetworkExperiment[Config]):
             seed=config.seed,
         )
         assets = {"labels": images.names, "preprocessing": {"scale": SCALE, "size": [3, 32, 32]}}
-        return Loaded(
+        return LoadedData(
             data,
-            Origin(images.origin, images.differs),
+            DataOrigin(images.origin, images.differs),
             assets,
             lambda row: {"image": png(test.pixels[row].transpose(1, 2, 0))},
         )
 
     def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
         """The untrained network."""
-        from dlrun.models.cnn import ConvNet
+        from dlrun.networks.cnn import ConvNet
 
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets["labels"]))
@@ -155,7 +151,7 @@ class _Predictor(ImagePredictor):
         import numpy as np
         import torch
 
-        from dlrun.training.tested import probabilities
+        from dlrun.training.test_predictions import probabilities
 
         pixels = torch.from_numpy(np.stack(inputs)) / self._scale
         return probabilities(self._network, self._objective, pixels)

@@ -11,14 +11,15 @@ from pydantic import Field
 
 from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import ExperimentConfig, NameOrPath
-from dlrun.data.predictions import PREDICTIONS, Prediction
-from dlrun.declaration.experiment import Argument, Experiment, Lab
-from dlrun.declaration.labels_shown import SHOWN, labels_shown
-from dlrun.declaration.predicting import ImagePredictor, Predictor
+from dlrun.data.photograph_predictions import PREDICTIONS, PhotographPrediction
 from dlrun.errors import ConfigError, DataError
-from dlrun.screen import Screen, counted, printable
-from dlrun.session import Origin, Results, Session
-from dlrun.store.stored import StoredRun
+from dlrun.experiments.base import Argument, Experiment, Lab
+from dlrun.experiments.book_comparison import changed_numbers
+from dlrun.experiments.label_table import SHOWN, labels_shown
+from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.system.console import Screen, pluralize, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.declaration.exported import Exported
-    from dlrun.models.pretrained import Pretrained
+    from dlrun.experiments.exported_network import ExportedNetwork
+    from dlrun.networks.pretrained import Pretrained
 
 SHEET_LIMIT = 24  # photographs on the contact sheet
 NAMES_LIMIT = 150_000  # bytes of all arguments; a config may have 256 KiB
@@ -71,18 +72,14 @@ class Config(ExperimentConfig):
     transform: Transform
     reference: Reference
 
-    @property
-    def published(self) -> dict[str, dict[str, float]]:
-        """The book's labels for each photograph, where they are of this model."""
-        return self.reference.book if self.model.name == self.reference.model else {}
-
 
 class ClassifyImages(Experiment[Config]):
     """The most probable labels of each photograph."""
 
     name = "classify-images"
     schema = Config
-    compared_by = ("model.name",)
+    # The lab squashes its photographs; the published labels stand beside either resize.
+    neutral = frozenset({"images", "batch_size", "top", "transform.squash"})
     by_chance = False
     argument = Argument(
         "images",
@@ -92,7 +89,8 @@ class ClassifyImages(Experiment[Config]):
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The images are there, the model's name, weights and labels are right."""
-        from dlrun.models import pretrained  # slow: needs torch
+        from dlrun.data.download import is_offline
+        from dlrun.networks import pretrained  # slow: needs torch
 
         if sum(len(os.fsencode(path)) for path in config.images) > NAMES_LIMIT:
             raise ConfigError(
@@ -101,10 +99,12 @@ class ClassifyImages(Experiment[Config]):
             )
         _files(config)
         pretrained.check(config.model)
+        if is_offline():
+            _obtain(config, Screen())
 
     def ready_for_lab(self, config: Config, data_dir: Path, screen: Screen) -> Lab:
         """The lab's photographs and network; the bundled network where that cannot be had."""
-        from dlrun.models import names, pretrained
+        from dlrun.networks import pretrained, torchvision_names
 
         folder = data_dir / PHOTOGRAPHS
         if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
@@ -114,46 +114,48 @@ class ClassifyImages(Experiment[Config]):
             _obtain(config, screen)
         except DataError as error:
             try:
-                pretrained.check(config.model.model_copy(update={"name": names.BUNDLED}))
+                pretrained.check(
+                    config.model.model_copy(update={"name": torchvision_names.BUNDLED})
+                )
             except ConfigError:  # it is not installed
                 raise error from None
-            screen.warn(f"{self.name}: {error.message}: {names.BUNDLED} instead")
-            settings["model.name"] = names.BUNDLED
+            screen.warn(f"{self.name}: {error.message}: {torchvision_names.BUNDLED} instead")
+            settings["model.name"] = torchvision_names.BUNDLED
         return Lab([folder / name for name in config.reference.book], settings)
 
     def suggested(self, key: str) -> list[str]:
         """The models' names."""
-        from dlrun.models import names
+        from dlrun.networks import torchvision_names
 
-        return names.names() if key == "model.name" else []
+        return torchvision_names.classifier_names() if key == "model.name" else []
 
-    def run(self, config: Config, session: Session) -> Results:
+    def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
         import torch  # slow imports come once a run begins
 
-        from dlrun.accelerator import run_on
-        from dlrun.models.folded import folded, noise
-        from dlrun.models.pretrained import probabilities
-        from dlrun.training.classify import Classify
-        from dlrun.training.process import own_settings
-        from dlrun.training.summary import write_summary
+        from dlrun.networks.batch_norm_folding import fold_batch_norms, noise_image
+        from dlrun.networks.pretrained import probabilities
+        from dlrun.system.accelerator import run_with_fallback
+        from dlrun.training.inference import PhotographClassifier
+        from dlrun.training.network_summary import write_summary
+        from dlrun.training.torch_state import training_settings
 
-        screen = session.screen
+        screen = context.screen
         files = _files(config)
-        origin = counted(len(files), "file")
+        origin = pluralize(len(files), "file")
         if not config.images:
             origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
-        with session.phase("model"), own_settings(1):  # one input: more threads only wait
-            model = _load(config, session)
+        with context.phase("model"), training_settings(1):  # one input: more threads only wait
+            model = _load(config, context)
             crop = model.transform.crop_size[0]
             example = torch.zeros(1, 3, crop, crop)
-            parameters = write_summary(model.network, example, session)
+            parameters = write_summary(model.network, example, context)
             # The plain one is not kept: `network` reads it anew.
-            model = replace(model, network=folded(model.network, noise(crop)))
+            model = replace(model, network=fold_batch_norms(model.network, noise_image(crop)))
 
-        classify = Classify(
-            session,
+        classify = PhotographClassifier(
+            context,
             files,
             model,
             squash=config.transform.squash,
@@ -163,8 +165,8 @@ class ClassifyImages(Experiment[Config]):
             precision=config.precision,
             thumbnails=SHEET_LIMIT,
         )
-        with session.phase("classify"), own_settings(session.threads):
-            found, report = run_on(
+        with context.phase("classify"), training_settings(context.threads):
+            found, report = run_with_fallback(
                 config.accelerator,
                 fallback=config.fallback,
                 probe=lambda device: probabilities(model, example, device, config.precision),
@@ -172,15 +174,16 @@ class ClassifyImages(Experiment[Config]):
                 warn=screen.warn,
             )
         errors = {str(one.file): one.error for one in found if one.error is not None}
-        _warn(errors, session)
+        _warn(errors, context)
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         if not predictions:
             raise DataError("there is no file that could be read as a photograph")
-        session.keep(THUMBNAILS, _thumbnails(found))
+        context.keep(THUMBNAILS, _thumbnails(found))
+        published = {} if changed_numbers(self, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
-            origin=Origin(origin),
+            origin=DataOrigin(origin),
             reference=config.reference.model_dump(),
             more={
                 "model": config.model.name,
@@ -191,13 +194,13 @@ class ClassifyImages(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*labels_shown(predictions, config.published)],
+            shown=[*labels_shown(predictions, published)],
             exit_code=1 if errors else 0,
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
         """The pretrained network; its weights are read from where the run found them."""
-        from dlrun.models import pretrained
+        from dlrun.networks import pretrained
 
         pretrained.check(config.model)
         return pretrained.load(config.model).network
@@ -206,12 +209,12 @@ class ClassifyImages(Experiment[Config]):
         """Further photographs; the weights are read from where the run found them."""
         return _Predictor(config)
 
-    def exported(self, run: StoredRun, config: Config) -> "Exported":
+    def exported(self, run: StoredRun, config: Config) -> "ExportedNetwork":
         """The pretrained network, on photographs that went through its transform."""
         import torch
 
-        from dlrun.declaration.exported import Exported
-        from dlrun.models import pretrained
+        from dlrun.experiments.exported_network import ExportedNetwork
+        from dlrun.networks import pretrained
 
         pretrained.check(config.model)
         model = pretrained.load(config.model)
@@ -231,7 +234,7 @@ class ClassifyImages(Experiment[Config]):
             return torch.randn(rows, 3, side, side, generator=random)
 
         about = {"model": model.source, "labels": model.labels, "preprocessing": steps}
-        return Exported(model.network, "images", inputs, about)
+        return ExportedNetwork(model.network, "images", inputs, about)
 
     def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
         """The photographs with their labels."""
@@ -249,28 +252,28 @@ class ClassifyImages(Experiment[Config]):
         # The first ones that could be read have a thumbnail.
         sheet = list(zip(predictions, map(np.asarray, photographs), strict=False))
         title = f"{self.name}, run {run.name}\n"
-        title += f"{config.model.name}: {counted(len(predictions), 'photograph')}"
+        title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
         if len(predictions) > len(sheet):
             title += f" (the first {len(sheet)})"
         return {SHEET: contact_sheet(sheet, predictions, title=title)}
 
 
-def _load(config: Config, session: Session) -> "Pretrained":
-    from dlrun.models import pretrained
+def _load(config: Config, context: RunContext) -> "Pretrained":
+    from dlrun.networks import pretrained
 
-    _obtain(config, session.screen)
+    _obtain(config, context.screen)
     return pretrained.load(config.model)
 
 
 def _obtain(config: Config, screen: Screen) -> None:
     """Have the weights where torchvision looks for them. Raises DataError."""
-    from dlrun.data.weights import obtain_weights
-    from dlrun.models import names, pretrained
+    from dlrun.data.weights_file import obtain_weights
+    from dlrun.networks import pretrained, torchvision_names
 
     if url := pretrained.url(config.model):
         instead = (
-            f"`--set model.name={names.BUNDLED}` runs the network that the extra `offline` "
-            "carries, without a download"
+            f"`--set model.name={torchvision_names.BUNDLED}` runs the network "
+            "that the extra `offline` carries, without a download"
         )
         obtain_weights(url, pretrained.cache(), screen, instead)
 
@@ -278,17 +281,17 @@ def _obtain(config: Config, screen: Screen) -> None:
 def _files(config: Config) -> list[Path]:
     from dlrun.data import images
 
-    return images.find(config.images) if config.images else images.shipped()
+    return images.find_images(config.images) if config.images else images.sample_photographs()
 
 
-def _warn(errors: dict[str, str], session: Session) -> None:
+def _warn(errors: dict[str, str], context: RunContext) -> None:
     for file, error in list(errors.items())[:SHOWN]:
-        session.screen.warn(f"{printable(file)}: {error}")
+        context.screen.warn(f"{printable(file)}: {error}")
     if (more := len(errors) - SHOWN) > 0:
-        session.screen.warn(f"{counted(more, 'more file')} could not be read: see {PREDICTIONS}")
+        context.screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
 
 
-def _thumbnails(found: Sequence[Prediction]) -> bytes:
+def _thumbnails(found: Sequence[PhotographPrediction]) -> bytes:
     import numpy as np
 
     stream = io.BytesIO()
@@ -299,8 +302,8 @@ def _thumbnails(found: Sequence[Prediction]) -> bytes:
 
 class _Predictor(ImagePredictor):
     def __init__(self, config: Config) -> None:
-        from dlrun.models.pretrained import check, kept, load, squashed
-        from dlrun.training.classify import OVERSAMPLING
+        from dlrun.networks.pretrained import check, kept, load, squashed
+        from dlrun.training.inference import OVERSAMPLING
 
         check(config.model)
         self._model, self._precision = load(config.model), config.precision
@@ -317,7 +320,7 @@ class _Predictor(ImagePredictor):
     def probabilities(self, inputs: Sequence[Any]) -> "NDArray[np.float64]":
         import torch
 
-        from dlrun.models.pretrained import probabilities
+        from dlrun.networks.pretrained import probabilities
 
         found = probabilities(self._model, torch.stack(list(inputs)), "cpu", self._precision)
         return found.double().numpy()

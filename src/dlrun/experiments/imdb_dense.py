@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dlrun.config.schema import PositiveInt, Section
-from dlrun.declaration.network import Loaded
-from dlrun.declaration.predicting import Predictor, Words
-from dlrun.declaration.reviews import WORDS, ReviewsConfig, ReviewsExperiment, readable
-from dlrun.declaration.reviews_predictor import ReviewsPredictor
-from dlrun.session import Session
-from dlrun.store.folder import to_csv
-from dlrun.store.stored import StoredRun
+from dlrun.experiments.network import LoadedData
+from dlrun.experiments.predictor import Predictor, Words
+from dlrun.experiments.reviews import WORDS, ReviewsConfig, ReviewsExperiment, readable
+from dlrun.experiments.reviews_predictor import ReviewsPredictor
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.stored_run import StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.data.text import Ragged
-    from dlrun.declaration.exported import Exported
-    from dlrun.models.dense import DenseNet
+    from dlrun.data.encoding import RaggedIds
+    from dlrun.experiments.exported_network import ExportedNetwork
+    from dlrun.networks.dense import DenseNet
     from dlrun.training.objective import Objective
 
 # Neither changes a number of the training.
@@ -48,15 +48,17 @@ class ImdbDense(ReviewsExperiment[Config]):
     schema = Config
     most_threads = 1  # two took as long on a quiet machine, and far longer on a busy one
 
-    def load(self, config: Config, session: Session) -> Loaded:
+    def load(self, config: Config, context: RunContext) -> LoadedData:
         """Bags of words."""
         from dlrun.data import imdb  # slow imports come once a run begins
-        from dlrun.models.bag import BagMatrix
+        from dlrun.data.splits import split
+        from dlrun.kernels.bag_of_words import BagMatrix
         from dlrun.training.data import ArrayData, BagBatches
 
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+        reviews = imdb.load(config.data, context.data_dir, config.split_seed, context.screen)
         train, test = reviews.train, reviews.test
-        fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+        seed, screen = config.split_seed, context.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         bags = BagMatrix(train.bags)
         data = ArrayData(
             BagBatches(bags, train.labels, fitted),
@@ -71,7 +73,7 @@ class ImdbDense(ReviewsExperiment[Config]):
 
     def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
         """The untrained network."""
-        from dlrun.models.dense import DenseNet
+        from dlrun.networks.dense import DenseNet
 
         return DenseNet(assets["width"], config.model.hidden, len(assets["labels"]))
 
@@ -88,9 +90,9 @@ class ImdbDense(ReviewsExperiment[Config]):
         """Which words a text holds; what moves it is what it would lose without each of them."""
         return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
 
-    def exported(self, run: StoredRun, config: Config) -> "Exported":
+    def exported(self, run: StoredRun, config: Config) -> "ExportedNetwork":
         """The trained network, on a matrix of 0 and 1."""
-        from dlrun.declaration.exported import bags
+        from dlrun.experiments.exported_network import bags
 
         about = readable(run.assets)
         return bags(self.network(run, config), about, about["width"])
@@ -107,11 +109,11 @@ class _Predictor(ReviewsPredictor):
         super().__init__(assets)
         self._network, self._objective = network, objective
 
-    def probabilities(self, reviews: "Ragged") -> "NDArray[np.float64]":
+    def probabilities(self, reviews: "RaggedIds") -> "NDArray[np.float64]":
         import numpy as np
 
-        from dlrun.models.bag import BagMatrix, Bags
-        from dlrun.training.tested import probabilities
+        from dlrun.kernels.bag_of_words import BagMatrix, Bags
+        from dlrun.training.test_predictions import probabilities
 
         bags = Bags(BagMatrix(reviews.bag_of_words(self.width)), np.arange(len(reviews)))
         return probabilities(self._network, self._objective, bags)
@@ -121,7 +123,7 @@ class _Predictor(ReviewsPredictor):
     ) -> tuple[Words, Words]:
         import torch
 
-        from dlrun.data.text import START, UNKNOWN
+        from dlrun.data.encoding import START, UNKNOWN
 
         names = dict(zip(ids.tolist(), words, strict=True))
         held = torch.tensor([START, *names])

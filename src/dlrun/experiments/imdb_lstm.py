@@ -2,25 +2,25 @@
 
 import importlib.util
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dlrun.config.schema import PositiveInt, Section
 from dlrun.config.sections import ReviewsData
-from dlrun.declaration.network import Loaded
-from dlrun.declaration.predicting import Predictor, Words
-from dlrun.declaration.reviews import ReviewsConfig, ReviewsExperiment, readable
-from dlrun.declaration.reviews_predictor import ReviewsPredictor
-from dlrun.session import Session
-from dlrun.store.stored import StoredRun
+from dlrun.experiments.network import LoadedData
+from dlrun.experiments.predictor import Predictor, Words
+from dlrun.experiments.reviews import ReviewsConfig, ReviewsExperiment, readable
+from dlrun.experiments.reviews_predictor import ReviewsPredictor
+from dlrun.run_context import RunContext
+from dlrun.run_folder.stored_run import StoredRun
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.data.text import Ragged
-    from dlrun.declaration.exported import Exported
-    from dlrun.models.lstm import LSTMClassifier
+    from dlrun.data.encoding import RaggedIds
+    from dlrun.experiments.exported_network import ExportedNetwork
+    from dlrun.kernels.lstm import LSTMClassifier
     from dlrun.training.objective import Objective
 
 
@@ -50,20 +50,22 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
     name = "imdb-lstm"
     schema = Config
-    compared_by: ClassVar[tuple[str, ...]] = (*ReviewsExperiment.compared_by, "data.max_length")
+    neutral = frozenset({"model.skip_padding"})
 
-    def load(self, config: Config, session: Session) -> Loaded:
+    def load(self, config: Config, context: RunContext) -> LoadedData:
         """Sequences of ids."""
         from dlrun.data import imdb  # slow imports come once a run begins
-        from dlrun.models import lstm
+        from dlrun.data.splits import split
+        from dlrun.kernels import lstm
         from dlrun.training.data import ArrayData, TensorBatches
 
-        if config.model.skip_padding and (reason := lstm.missing()):
-            session.screen.note(f"a CPU will compute the padding too: {reason}")
+        if config.model.skip_padding and (reason := lstm.why_unavailable()):
+            context.screen.note(f"a CPU will compute the padding too: {reason}")
         length = config.data.max_length
-        reviews = imdb.load(config.data, session.data_dir, config.seed, session.screen)
+        reviews = imdb.load(config.data, context.data_dir, config.split_seed, context.screen)
         train, test = reviews.train, reviews.test
-        fitted, valid = imdb.held_out(len(train.labels), config.data.validation, config.seed)
+        seed, screen = config.split_seed, context.screen
+        fitted, valid = split(config.data, train.labels, test.labels, seed, screen)
         data = ArrayData(
             TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
             TensorBatches(train.ids.padded(length, valid), train.labels[valid]),
@@ -75,7 +77,7 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
     def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
         """The untrained network."""
-        from dlrun.models.lstm import LSTMClassifier
+        from dlrun.kernels.lstm import LSTMClassifier
 
         model = config.model
         return LSTMClassifier(
@@ -89,9 +91,9 @@ class ImdbLstm(ReviewsExperiment[Config]):
 
     def torch_threads(self, config: Config, threads: int) -> int:
         """One where the rows have theirs: what is left is small, and would wait for the others."""
-        from dlrun.models import lstm
+        from dlrun.kernels import lstm
 
-        by_rows = config.model.skip_padding and lstm.missing() is None
+        by_rows = config.model.skip_padding and lstm.why_unavailable() is None
         return 1 if by_rows else threads
 
     def any_threads(self, config: Config) -> bool:
@@ -102,11 +104,11 @@ class ImdbLstm(ReviewsExperiment[Config]):
         """A text's last words; what moves it is what each word changes when it is read."""
         return _Predictor(self.network(run, config), self.objective(config, run.assets), run.assets)
 
-    def exported(self, run: StoredRun, config: Config) -> "Exported":
+    def exported(self, run: StoredRun, config: Config) -> "ExportedNetwork":
         """The trained network by nn.LSTM, on ids padded in front."""
         import torch
 
-        from dlrun.declaration.exported import Exported
+        from dlrun.experiments.exported_network import ExportedNetwork
 
         about, network = readable(run.assets), cast("LSTMClassifier", self.network(run, config))
         network.skip_padding = False
@@ -118,7 +120,7 @@ class ImdbLstm(ReviewsExperiment[Config]):
             pads = torch.randint(length, (rows, 1), generator=random)
             return ids * (torch.arange(length) >= pads)
 
-        return Exported(network, "ids", inputs, about, any_length=True)
+        return ExportedNetwork(network, "ids", inputs, about, any_length=True)
 
     def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
         """Ten reviews that are all padding, as in the lab's summary."""
@@ -134,8 +136,8 @@ class _Predictor(ReviewsPredictor):
         super().__init__(assets)
         self._network, self._objective = network, objective
 
-    def probabilities(self, reviews: "Ragged") -> "NDArray[np.float64]":
-        from dlrun.training.tested import probabilities
+    def probabilities(self, reviews: "RaggedIds") -> "NDArray[np.float64]":
+        from dlrun.training.test_predictions import probabilities
 
         return probabilities(self._network, self._objective, self._sequences(reviews))
 
@@ -144,10 +146,10 @@ class _Predictor(ReviewsPredictor):
     ) -> tuple[Words, Words]:
         import numpy as np
 
-        from dlrun.data.text import Ragged
-        from dlrun.training.tested import probabilities
+        from dlrun.data.encoding import RaggedIds
+        from dlrun.training.test_predictions import probabilities
 
-        sequence = self._sequences(Ragged.from_ids([ids.tolist()], self.width - 3))
+        sequence = self._sequences(RaggedIds.from_ids([ids.tolist()], self.width - 3))
         after = probabilities(self._network.after_each, self._objective, sequence[0])
         values, count = after[:, towards], len(words)
         moved = np.diff(values, prepend=values[0])[-count:].tolist()
@@ -156,7 +158,7 @@ class _Predictor(ReviewsPredictor):
             list(zip(words, values[-count:].tolist(), strict=True)),
         )
 
-    def _sequences(self, reviews: "Ragged") -> "Tensor":
+    def _sequences(self, reviews: "RaggedIds") -> "Tensor":
         import numpy as np
         import torch
 

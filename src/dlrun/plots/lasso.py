@@ -8,7 +8,7 @@ from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
 
 
 @dataclass(frozen=True)
-class Compared:
+class BaselineCurve:
     """Another run: its name, its metrics.csv, its test accuracy."""
 
     name: str
@@ -18,7 +18,7 @@ class Compared:
 
 @styled
 def lasso_path(
-    table: Table, rows: int, chosen: int, compared: Compared | None, *, title: str
+    table: Table, rows: int, chosen: int, compared: BaselineCurve | None, *, title: str
 ) -> Figure:
     """Two panels: accuracy along the path, and another run's by epoch.
 

@@ -12,6 +12,7 @@ import matplotlib.figure
 COLOURS = {"train": "#1f77b4", "valid": "#ff7f0e", "test": "#2c2c2c"}
 NAMES = {"train": "training", "valid": "validation", "test": "test"}
 DPI = 120
+COMPRESSION = 2  # of zlib: photographs take a quarter of the time of level 6, and 14 % more bytes
 LETTER, LINE = 0.1, 0.18  # inches, of a title
 
 P = ParamSpec("P")
@@ -42,7 +43,7 @@ def to_png(figure: matplotlib.figure.Figure) -> bytes:
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box; no news on a screen
         matplotlib.rcdefaults()
-        figure.savefig(stream, dpi=DPI, format="png")
+        figure.savefig(stream, dpi=DPI, format="png", pil_kwargs={"compress_level": COMPRESSION})
     return stream.getvalue()
 
 

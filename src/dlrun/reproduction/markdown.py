@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import Row, mark, reservations, rows
-from dlrun.screen import printable
+from dlrun.reproduction.experiment_runs import ExperimentRuns
+from dlrun.reproduction.verdicts import Row, mark, reservations, rows
+from dlrun.system.console import printable
 
 OURS = "<!-- dlrun reproduce"  # a file that may be overwritten
 HEAD = {
@@ -30,7 +30,7 @@ LEGEND = (
 )
 
 
-def markdown(parts: Sequence[Part], machine: Mapping[str, str], made: str) -> str:
+def markdown(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], made: str) -> str:
     """The table, what it means, what is missing and why, the machine; `made` by which command."""
     on = ", ".join(f"{name} {value}" for name, value in machine.items())
     reserved = reservations(parts)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dlrun.disk import open_regular
 from dlrun.errors import DlrunError
-from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import Labels, Row, reservations, rows
-from dlrun.workbench.report import pictures
-from dlrun.workbench.report.charts import Chart
-from dlrun.workbench.report.curves import Numbered, over_each_other
-from dlrun.workbench.report.page import fill
+from dlrun.reports import images
+from dlrun.reports.charts import Chart
+from dlrun.reports.curves import NumberedRun, overlay_charts
+from dlrun.reports.page import render_page
+from dlrun.reproduction.experiment_runs import ExperimentRuns
+from dlrun.reproduction.verdicts import Labels, Row, reservations, rows
+from dlrun.system.files import open_regular
 
 TEMPLATE = "reproduction.html"
 OURS = b'<meta name="generator" content="dlrun reproduce">'  # a page that may be overwritten
@@ -35,7 +35,7 @@ def experiments_on(path: Path) -> list[str]:
 class Section:
     """What the page tells of an experiment that was run."""
 
-    part: Part
+    part: ExperimentRuns
     mark: int | None  # number of its reservation, from 1
 
     @cached_property
@@ -58,7 +58,7 @@ class Section:
         for path in first.figures:
             try:
                 content = base64.b64encode(first.read(path.name)).decode()
-                found.append((path.name, pictures.png(content)))
+                found.append((path.name, images.png(content)))
             except DlrunError:  # it was removed, or changed
                 continue
         return found
@@ -73,7 +73,7 @@ class Section:
         """The curves of all seeds over each other, with the published numbers."""
         # Why these may not be quite comparable is said beside them.
         runs = [
-            Numbered(
+            NumberedRun(
                 one.number,
                 f"seed {one.record.seed}",
                 one.record.model_copy(update={"reference_differs": None}),
@@ -82,14 +82,14 @@ class Section:
             for one in self.part.chapters
             if one.table and not self.labels
         ]
-        return over_each_other(runs)
+        return overlay_charts(runs)
 
 
-def page(parts: Sequence[Part], machine: Mapping[str, str], command: str) -> str:
+def page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], command: str) -> str:
     """The page's text."""
     reserved = reservations(parts)
     sections = [Section(part, reserved.get(part.reserved)) for part in parts if part.runs]
-    return fill(
+    return render_page(
         TEMPLATE,
         __package__,
         ["curves.js"],

@@ -9,25 +9,25 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun import session
-from dlrun.config.text import read_file
-from dlrun.declaration import registry
-from dlrun.disk import write_whole
+from dlrun import run_context
+from dlrun.config.yaml_loader import read_file
 from dlrun.errors import ConfigError, DlrunError, Stopped
+from dlrun.experiments import registry
+from dlrun.reports.page import check_page
+from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.markdown import HEAD as COLUMNS
 from dlrun.reproduction.markdown import OURS, markdown
 from dlrun.reproduction.page import FEW, experiments_on, page
 from dlrun.reproduction.page import OURS as PAGE
-from dlrun.reproduction.part import Part
-from dlrun.reproduction.rows import Metric, mark, reservations, rows
-from dlrun.runs.ending import errors_as_json
-from dlrun.runs.options import Options
-from dlrun.runs.ranks import several
-from dlrun.screen import Screen, counted, printable
-from dlrun.store.folder import to_json
-from dlrun.sweeps.points import MOST
-from dlrun.sweeps.points import seeds as read_seeds
-from dlrun.workbench.report.page import check_page
+from dlrun.reproduction.verdicts import Metric, mark, reservations, rows
+from dlrun.run_folder.folder import to_json
+from dlrun.runs.console_summary import errors_as_json
+from dlrun.runs.distributed import find_process_group
+from dlrun.runs.settings import RunSettings
+from dlrun.sweeps.search import MAX_POINTS
+from dlrun.sweeps.search import seeds as read_seeds
+from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.files import write_atomically
 
 BESIDE = ("what", "n", "seconds", "command")  # columns that have no room on a screen
 HEAD = {"": ""} | {key: head for key, head in COLUMNS.items() if key not in BESIDE}
@@ -37,7 +37,9 @@ published number lies there too; else the runs here lie above or below it."""
 FEW_SEEDS = "with so few seeds `within` says little: --seeds 10 says more"
 
 
-def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, command: str) -> int:
+def reproduce(
+    names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
+) -> int:
     """Run the experiments that have published numbers, or those that are named; the exit code.
 
     One whose data cannot be had is named with the reason, and the others go on. What earlier calls
@@ -55,11 +57,13 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
-        if started := several():
+        if started := find_process_group():
             raise ConfigError(f"{started}, each of which would do it", f"leave {started.by} out")
         numbers = list(read_seeds(seeds))
-        if len(numbers) > MOST:
-            raise ConfigError(f"--seeds {seeds}: {len(numbers):,}: more than {MOST:,}", "fewer")
+        if len(numbers) > MAX_POINTS:
+            raise ConfigError(
+                f"--seeds {seeds}: {len(numbers):,}: more than {MAX_POINTS:,}", "fewer"
+            )
         wanted = _wanted(names, screen)
         table = _table_of(out, wanted, force=options.force)
         parts = _parts(wanted, numbers, options, screen)
@@ -71,7 +75,7 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
         try:
             for place, part in enumerate(there, start=1):
                 screen.note(
-                    f"[{place}/{len(there)}] {part.name}: {counted(len(part.seeds), 'run')}"
+                    f"[{place}/{len(there)}] {part.name}: {pluralize(len(part.seeds), 'run')}"
                 )
                 part.do(screen)
                 _write(parts, out, table, command)
@@ -86,7 +90,7 @@ def reproduce(names: Sequence[str], seeds: str, out: Path, options: Options, com
             failed = any(part.failed for part in parts)
             _print_json(parts, out, command, "failed" if failed else "finished", screen)
         else:
-            _show(parts, out, table, session.data_dir(options.data_dir), screen)
+            _show(parts, out, table, run_context.data_dir(options.data_dir), screen)
     named_missing = names and any(part.missing for part in parts)
     return 1 if named_missing or any(part.failed for part in parts) else 0
 
@@ -110,13 +114,13 @@ def _table_of(out: Path, wanted: Sequence[str], *, force: bool) -> Path:
 
 
 def _parts(
-    wanted: Sequence[str], seeds: Sequence[int], options: Options, screen: Screen
-) -> list[Part]:
+    wanted: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
+) -> list[ExperimentRuns]:
     """The experiments with their data; what cannot be had is tried once, and named."""
-    parts: list[Part] = []
+    parts: list[ExperimentRuns] = []
     known: dict[str, str] = {}
     for name in wanted:
-        parts.append(Part.of(name, seeds, options, known, screen))
+        parts.append(ExperimentRuns.of(name, seeds, options, known, screen))
         if why := parts[-1].missing:
             screen.warn(f"not run: {name}: {why}")
     return parts
@@ -142,19 +146,19 @@ def _wanted(names: Sequence[str], screen: Screen) -> list[str]:
     return found
 
 
-def _write(parts: Sequence[Part], out: Path, table: Path, command: str) -> None:
+def _write(parts: Sequence[ExperimentRuns], out: Path, table: Path, command: str) -> None:
     """The page and the table, of what is done by now. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
     texts = {out: page(parts, machine, command), table: markdown(parts, machine, made)}
     for path, text in texts.items():
         try:
-            write_whole(path, text.encode("utf-8", "backslashreplace"))
+            write_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
 
 
-def _machine(parts: Sequence[Part]) -> dict[str, str]:
+def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
     """What the runs were done on: of several machines each value that differs."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for part in parts for run in part.runs):
@@ -181,7 +185,7 @@ def _machine(parts: Sequence[Part]) -> dict[str, str]:
 
 
 def _print_json(
-    parts: Sequence[Part], out: Path, command: str, status: str, screen: Screen
+    parts: Sequence[ExperimentRuns], out: Path, command: str, status: str, screen: Screen
 ) -> None:
     about = {"status": status, **_as_object(parts, out, command)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
@@ -189,7 +193,9 @@ def _print_json(
         screen.out.file.flush()
 
 
-def _show(parts: Sequence[Part], out: Path, table: Path, data_dir: Path, screen: Screen) -> None:
+def _show(
+    parts: Sequence[ExperimentRuns], out: Path, table: Path, data_dir: Path, screen: Screen
+) -> None:
     """The table, what is missing, where the files are."""
     reserved = reservations(parts)
     found = [(part, row) for part in parts for row in rows(part)]
@@ -201,7 +207,7 @@ def _show(parts: Sequence[Part], out: Path, table: Path, data_dir: Path, screen:
     last = None
     for (part, _), one in zip(found, cells, strict=True):
         if part is not last:
-            about = f"{counted(len(part.runs), 'run')} of {part.seconds:.1f} s"
+            about = f"{pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
             screen.show(Text(f"{part.name}, {about}{mark(part, reserved)}"))
             last = part
         screen.show(Text(_line(one, widths)))
@@ -230,7 +236,7 @@ def _line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
     return "  ".join(shown).rstrip()
 
 
-def _as_object(parts: Sequence[Part], out: Path, command: str) -> dict[str, Any]:
+def _as_object(parts: Sequence[ExperimentRuns], out: Path, command: str) -> dict[str, Any]:
     """All of it for programs."""
     return {
         "command": command,

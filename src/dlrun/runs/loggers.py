@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.text import flat
+from dlrun.config.yaml_loader import flatten
 from dlrun.errors import ConfigError, first_line
-from dlrun.screen import Screen
-from dlrun.store.folder import Row, RunFolder
+from dlrun.run_folder.folder import Row, RunFolder
+from dlrun.system.console import Screen
 
 PACKAGES = {"tensorboard": "tensorboard", "mlflow": "mlflow"}  # by logger; the extra has its name
 PLACE = "epoch"  # a column that is the step itself
@@ -37,7 +37,7 @@ class Guarded:
 
     def __init__(self, name: str, make: Callable[[], Backend], config: Any, screen: Screen) -> None:
         self._name, self._make, self._screen = name, make, screen
-        self._params = flat(config.model_dump(mode="json"))
+        self._params = flatten(config.model_dump(mode="json"))
         self._backend: Backend | None = None
         self._failed = False
 
@@ -89,12 +89,12 @@ def of(
     """The loggers that a config names; none for a process that only helps the run's owner."""
 
     def tensorboard() -> Backend:
-        from dlrun.runs.tensorboard import TensorBoard  # slow
+        from dlrun.runs.tensorboard_logger import TensorBoard  # slow
 
         return TensorBoard(folder)
 
     def mlflow() -> Backend:
-        from dlrun.runs.mlflow import MLflow  # slow
+        from dlrun.runs.mlflow_logger import MLflow  # slow
 
         return MLflow(folder, experiment)
 

@@ -3,30 +3,29 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from dlrun import session
+from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
-from dlrun.config.text import Layer, merge, read_file, read_override
 from dlrun.config.validation import validate
-from dlrun.declaration import registry
-from dlrun.declaration.experiment import HOW, AnyExperiment
+from dlrun.config.yaml_loader import merge_layers, read_file, read_override
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs import ending, loading, loggers
-from dlrun.runs.live import Live, locked
-from dlrun.runs.options import Options
-from dlrun.runs.ranks import as_started, is_helper
-from dlrun.screen import Screen
-from dlrun.store import environment
-from dlrun.store.checkpoint import has_checkpoint
-from dlrun.store.find import find_run
-from dlrun.store.folder import CONFIG, RunFolder
-from dlrun.store.record import FORMAT, Record, read_environment, read_record
+from dlrun.experiments import registry
+from dlrun.experiments.base import PROCESSES, RUNTIME_KEYS, AnyExperiment
+from dlrun.run_folder import environment
+from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.find import find_run
+from dlrun.run_folder.folder import CONFIG, RunFolder
+from dlrun.run_folder.record import FORMAT, Record, read_environment, read_record
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.runs import console_summary, import_notices, loggers
+from dlrun.runs.distributed import as_started, is_helper
+from dlrun.runs.run_config import config_as_begun, edited_keys
+from dlrun.runs.runner import Runner, lock_run
+from dlrun.runs.settings import RunSettings
+from dlrun.system.console import Screen
 
-PROCESSES = {"trainer.devices", "trainer.num_nodes", "trainer.strategy"}
 
-
-def resume(run: str, overrides: Sequence[str], options: Options) -> int:
+def resume(run: str, overrides: Sequence[str], options: RunSettings) -> int:
     """Continue a run in its own folder; returns the exit code.
 
     Args:
@@ -42,18 +41,18 @@ def resume(run: str, overrides: Sequence[str], options: Options) -> int:
         quiet=options.quiet, results=options.results and not options.json
     )
     with ExitStack() as stack:
-        with ending.errors_as_json(screen, wanted=options.json):
-            path = find_run(run, session.runs_dir(options.runs_dir))
+        with console_summary.errors_as_json(screen, wanted=options.json):
+            path = find_run(run, run_context.runs_dir(options.runs_dir))
             folder = RunFolder(path)
             if is_helper(_config(path, read_record(path), overrides)):
                 folder, screen = RunFolder(path, writes=False), Screen(quiet=True, results=False)
-            stack.enter_context(loading.announced(screen))
-            check = stack.enter_context(locked(folder, screen))
+            stack.enter_context(import_notices.announce_imports(screen))
+            check = stack.enter_context(lock_run(folder, screen))
             live = _prepare(folder, overrides, screen, options, check)
         if live is not None:
             return live.run()
     if options.json:
-        ending.print_json(folder, screen)
+        console_summary.print_json(folder, screen)
     return 0
 
 
@@ -61,9 +60,9 @@ def _prepare(
     folder: RunFolder,
     overrides: Sequence[str],
     screen: Screen,
-    options: Options,
+    options: RunSettings,
     check: Callable[[], None],
-) -> Live | None:
+) -> Runner | None:
     """The run that goes on, all of it read under its lock; None where nothing is left to do."""
     path, record = folder.path, read_record(folder.path)
     experiment, config = registry.load(record.experiment), _config(path, record, overrides)
@@ -81,7 +80,7 @@ def _prepare(
         raise DlrunError(
             f"{path}: its checkpoints are gone, so it cannot go on", _again(record, path)
         )
-    return Live(experiment, config, folder, screen, options, record, check)
+    return Runner(experiment, config, folder, screen, options, record, check)
 
 
 def _again(record: Record, path: Path) -> str:
@@ -106,7 +105,8 @@ def _check_causes(
     if begun.code != environment.code_digest(registry.entry(record.experiment).package):
         others.insert(0, "another version of the code that computes")
     if isinstance(config, NetworkConfig):
-        then, now = Trainer.model_validate(begun.config["trainer"]).world, config.world
+        trainer = config_as_begun(StoredRun(path, record)).values["trainer"]
+        then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
             others.insert(0, f"processes: {then or 'auto'} then, {now or 'auto'} now")
     if not others:
@@ -131,12 +131,13 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
         raise DlrunError(
             f"{path}: made by an older dlrun, which wrote other checkpoints", _again(record, path)
         )
-    begun = read_environment(path).config
-    layers = [Layer(begun), read_file(path / CONFIG), *map(read_override, overrides)]
-    config: ExperimentConfig = validate(experiment.schema, merge(layers), experiment.name)
+    run = StoredRun(path, record)
+    # A key that was deleted by hand has its value from when the run began.
+    layers = [config_as_begun(run), read_file(path / CONFIG), *map(read_override, overrides)]
+    config: ExperimentConfig = validate(experiment.schema, merge_layers(layers), experiment.name)
     config = as_started(config, whatever_it_says=True)
-    may_change = experiment.may_change | HOW
-    changed = changed_keys(begun, config.model_dump(mode="json")) - may_change - PROCESSES
+    may_change = experiment.may_change | RUNTIME_KEYS
+    changed = edited_keys(run, config.model_dump(mode="json"), experiment) - PROCESSES
     if changed:
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
@@ -144,20 +145,6 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
             f"another run begins with `dlrun {experiment.name} --config {path / CONFIG}`",
         )
     return config
-
-
-def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
-    """The dotted keys of values that differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = before.keys() | after.keys()
-        return {
-            found
-            for name in names
-            for found in changed_keys(
-                before.get(name), after.get(name), f"{key}.{name}".lstrip(".")
-            )
-        }
-    return set() if before == after else {key}
 
 
 def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentConfig) -> bool:

@@ -7,30 +7,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlrun import session
+from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.text import Layer, merge, read_file
 from dlrun.config.validation import validate
-from dlrun.data.texts import NoTextError, read_text
-from dlrun.declaration import registry
-from dlrun.declaration.experiment import AnyExperiment
+from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
-from dlrun.runs.ending import number
-from dlrun.runs.html import table_and_figure
-from dlrun.screen import Screen
-from dlrun.stopping import Stop
-from dlrun.store.find import find_run
-from dlrun.store.folder import METRICS, RunFolder
-from dlrun.store.steps import Steps
-from dlrun.store.stored import ASSETS, StoredRun, open_stored
+from dlrun.experiments import registry
+from dlrun.experiments.base import AnyExperiment
+from dlrun.run_folder.find import find_run
+from dlrun.run_folder.folder import METRICS, RunFolder
+from dlrun.run_folder.steps import Steps
+from dlrun.run_folder.stored_run import ASSETS, StoredRun, open_stored
+from dlrun.runs.console_summary import format_metric
+from dlrun.runs.notebook_html import table_and_figure
+from dlrun.runs.run_config import read_run_config
+from dlrun.system.console import Screen
+from dlrun.system.signals import Stop
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.classified import Classified
-    from dlrun.declaration.exported import Exported
-    from dlrun.declaration.predicting import Prediction, Predictor
+    from dlrun.data.test_predictions import TestPredictions
+    from dlrun.experiments.exported_network import ExportedNetwork
+    from dlrun.experiments.predictor import Prediction, Predictor
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,7 +43,7 @@ class Run(StoredRun):
 
         Raises ConfigError where there is none, DlrunError where its record cannot be read.
         """
-        stored = open_stored(find_run(str(run), session.runs_dir(runs_dir)))
+        stored = open_stored(find_run(str(run), run_context.runs_dir(runs_dir)))
         return cls(stored.folder, stored.record)
 
     @cached_property
@@ -54,9 +54,8 @@ class Run(StoredRun):
     @cached_property
     def config(self) -> ExperimentConfig:
         """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
-        defaults = registry.entry(self.record.experiment).defaults
-        layer = merge([read_file(defaults), Layer(self.values)])
-        config: ExperimentConfig = validate(self.experiment.schema, layer, self.record.experiment)
+        schema, name = self.experiment.schema, self.record.experiment
+        config: ExperimentConfig = validate(schema, read_run_config(self), name)
         return config
 
     @property
@@ -89,7 +88,7 @@ class Run(StoredRun):
 
     def __repr__(self) -> str:
         tested = {k: v for k, v in self.record.metrics.items() if k.startswith("test_")}
-        found = "".join(f", {name} {number(value)}" for name, value in tested.items())
+        found = "".join(f", {name} {format_metric(value)}" for name, value in tested.items())
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{found}>"
 
     def network(self) -> "nn.Module":
@@ -118,25 +117,25 @@ class Run(StoredRun):
             inputs = [_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []
 
-    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "Classified":
+    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "TestPredictions":
         """Its test set, classified again on the CPU; no file is written but prepared data.
 
         Raises DlrunError as `predict`, or where the data are not there.
         """
         screen, stop = screen or Screen(quiet=True), Stop()
         nowhere = RunFolder(self.folder, writes=False)
-        around = session.Session(
+        around = run_context.RunContext(
             nowhere,
             screen,
             stop,
             Steps(nowhere, screen, stop, self.record.id),
-            data_dir=session.data_dir(data_dir),
+            data_dir=run_context.data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,
         )
         return self.experiment.test(self, self.config, around)
 
-    def exported(self) -> "Exported":
+    def exported(self) -> "ExportedNetwork":
         """The trained network as other programs can have it. Raises DlrunError."""
         with self._reading():
             return self.experiment.exported(self, self.config)
@@ -164,5 +163,5 @@ class Run(StoredRun):
 def _text(file: Path) -> str:
     try:
         return read_text(file)
-    except NoTextError as error:
+    except NotTextError as error:
         raise DataError(f"{file}: {error.message}") from None

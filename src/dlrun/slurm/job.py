@@ -17,7 +17,7 @@ from dlrun.errors import DlrunError, OutOfTime
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
-SLURM = "slurm"  # the folder in a run's for all that is about its job
+SLURM_FOLDER = "slurm"  # the folder in a run's for all that is about its job
 STDOUT, STDERR, EXIT_CODE, NUMBER = "stdout.txt", "stderr.txt", "exit-code", "job"
 
 
@@ -36,7 +36,7 @@ class Job:
         """
         if sys.platform == "win32":
             raise DlrunError("there is no SLURM on Windows")
-        about = Path(self.run, SLURM)
+        about = Path(self.run, SLURM_FOLDER)
         first = int(os.environ.get("SLURM_PROCID", "0")) == 0
         # SLURM signals the process below too, which ends its step; submitit's handler is for then.
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
@@ -79,7 +79,7 @@ def _done(words: tuple[str, ...], out: IO[bytes] | None, err: IO[bytes] | None) 
 
 
 def _steps(run: str) -> int:
-    from dlrun.store.record import read_record  # needs pydantic
+    from dlrun.run_folder.record import read_record  # needs pydantic
 
     with suppress(DlrunError):
         return read_record(Path(run)).steps or 0
@@ -88,13 +88,13 @@ def _steps(run: str) -> int:
 
 def _note_failure(run: Path) -> None:
     """A run that could not even begin waits no more."""
-    from dlrun.store.folder import RunFolder
-    from dlrun.store.record import read_record, write_record
+    from dlrun.run_folder.folder import RunFolder
+    from dlrun.run_folder.record import read_record, write_record
 
     with suppress(DlrunError, OSError):
         record = read_record(run)
         if record.status == "waiting":
-            said = (run / SLURM / STDERR).read_text(encoding="utf-8", errors="replace")
+            said = (run / SLURM_FOLDER / STDERR).read_text(encoding="utf-8", errors="replace")
             errors = [line for line in said.splitlines() if line.startswith("error: ")]
             why = errors[-1].removeprefix("error: ") if errors else "its job ended before it began"
             changes = {"status": "failed", "error": why}

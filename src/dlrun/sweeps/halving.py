@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs.metrics import judged_by, sign
-from dlrun.store.stored import StoredRun
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.runs.key_metric import direction, selection_metric
 from dlrun.sweeps.plan import Plan, Point, Rung
 
 if TYPE_CHECKING:
-    from dlrun.sweeps.engine import Done
+    from dlrun.sweeps.runner import SweepState
 
 
 def rungs(configs: int, epochs: int, eta: int) -> list[Rung]:
@@ -38,31 +38,33 @@ def _log(value: int, base: int) -> int:
     return next(power for power in range(value + 1) if base ** (power + 1) > value)
 
 
-def survivors(plan: Plan, place: int, done: "Done") -> list[Point]:
+def survivors(plan: Plan, place: int, done: "SweepState") -> list[Point]:
     """The points of the configs that go on to the rung at `place`: the best of those before.
 
-    A config is judged by the mean of its seeds after the last rung's epochs; one of which nothing
-    is known goes on never.
+    A config is judged by the mean of its seeds after the last rung's epochs, after all configs that
+    have every seed if one of its own is missing. Configs without a score are not promoted.
     """
     living = {point.number for point in done.living}
     configs = [config for config in plan.configs if config[0].number in living]
     epochs = plan.rungs[place - 1].epochs
     scores = [(_score(config, done.runs, epochs), config) for config in configs]
     known = [(score, config) for score, config in scores if score is not None]
-    known.sort(key=lambda pair: -pair[0])  # of equal ones the earlier stands first
+    known.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
     return [point for _, config in known[: plan.rungs[place].configs] for point in config]
 
 
-def _score(config: Sequence[Point], runs: Mapping[int, StoredRun], epochs: int) -> float | None:
-    """The mean over the seeds of the validation metric after so many epochs; more is better."""
+def _score(
+    config: Sequence[Point], runs: Mapping[int, StoredRun], epochs: int
+) -> tuple[bool, float] | None:
+    """Return if all seeds have a validation metric after so many epochs, and its signed mean."""
     values = []
     for point in config:
         try:
             table = runs[point.number].table
         except (LookupError, DlrunError):
             continue
-        metric = judged_by(table)
+        metric = selection_metric(table)
         if metric is not None and len(table[metric]) >= epochs:
-            values.append(sign(metric) * table[metric][epochs - 1])
+            values.append(direction(metric) * table[metric][epochs - 1])
     found = [value for value in values if math.isfinite(value)]
-    return statistics.fmean(found) if found else None
+    return (len(found) == len(config), statistics.fmean(found)) if found else None

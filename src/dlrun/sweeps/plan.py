@@ -13,17 +13,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dlrun import session
-from dlrun.config.text import Layer, flat, layer_of, merge
-from dlrun.declaration import registry
+from dlrun import run_context
+from dlrun.commands.list_runs import format_differences
+from dlrun.config.yaml_loader import Layer, flatten, layer_from_values, merge_layers
 from dlrun.errors import DlrunError
-from dlrun.store import environment
-from dlrun.store.folder import PLAIN, RunFolder
-from dlrun.store.record import Membership, Sealed, read_sealed, write_sealed
-from dlrun.store.stored import StoredRun
-from dlrun.store.sweep_folder import PLAN, check_new
-from dlrun.sweeps.points import SEED, Settings
-from dlrun.workbench.listing import differences
+from dlrun.experiments import registry
+from dlrun.run_folder import environment
+from dlrun.run_folder.folder import PLAIN_NAME, RunFolder
+from dlrun.run_folder.record import (
+    ChecksummedModel,
+    SweepMembership,
+    read_checksummed,
+    write_checksummed,
+)
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.run_folder.sweep_folder import PLAN, check_new
+from dlrun.sweeps.search import SEED, Settings
 
 FORMAT = 1
 EPOCHS = "trainer.max_epochs"
@@ -47,7 +52,7 @@ class Point(BaseModel):
     def own(self) -> list[str]:
         """The same without the seed, or nothing."""
         own = {key: value for key, value in self.settings.items() if key != SEED}
-        return [differences(own)] if own else []
+        return [format_differences(own)] if own else []
 
 
 class Rung(BaseModel):
@@ -59,7 +64,7 @@ class Rung(BaseModel):
     epochs: Annotated[int, Field(ge=1)]
 
 
-class Plan(Sealed):
+class Plan(ChecksummedModel):
     """sweep.json. `base`: the config that all points have in common, whole and valid.
 
     keys: what varies, without the seed. rungs: of successive halving, else none. data: the SHA-256
@@ -83,28 +88,30 @@ class Plan(Sealed):
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
         """Its name becomes one of folders, its points' numbers and keys are relied on."""
-        if not PLAIN.fullmatch(self.name):
+        if not PLAIN_NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is no sweep's name")
         if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
             raise ValueError("the points are not numbered from 1 on")
         varied = set(self.points[0].settings) if self.points else set()
         for point in self.points:
             own, seed = set(point.settings), point.settings.get(SEED, 0)
-            if own != varied or own - {SEED} != set(self.keys) or type(seed) is not int:
+            if not own <= {*self.keys, SEED} or SEED in own ^ varied or type(seed) is not int:
                 raise ValueError(f"point {point.number} has not what varies")
         return self
 
     def values(self, point: Point) -> Layer:
         """A point's whole config."""
-        return merge([Layer(self.base), layer_of(nested(point.settings), f"point {point.number}")])
+        return merge_layers(
+            [Layer(self.base), layer_from_values(nested(point.settings), f"point {point.number}")]
+        )
 
     def run_name(self, point: Point) -> str:
         """The suffix of its run's folder."""
         return f"{self.name}-{point.number:0{len(str(len(self.points)))}}"
 
-    def member(self, point: Point) -> Membership:
+    def member(self, point: Point) -> SweepMembership:
         """What its run's record says."""
-        return Membership(id=self.id, name=self.name, point=point.number)
+        return SweepMembership(id=self.id, name=self.name, point=point.number)
 
     def settings(self, run: StoredRun) -> dict[str, Any]:
         """What of a run's config is its point's own."""
@@ -123,7 +130,7 @@ class Plan(Sealed):
 
 
 @dataclass(frozen=True)
-class Planned:
+class Sweep:
     """A plan with the folder that holds it."""
 
     plan: Plan
@@ -138,13 +145,13 @@ class Planned:
     @property
     def go_on(self) -> str:
         """The command that goes on with it."""
-        here = self.runs_dir == session.runs_dir()
+        here = self.runs_dir == run_context.runs_dir()
         name = self.plan.name if here else str(self.folder)
         words = ["dlrun", "sweep", "--resume", name]
         return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
 
-def make(
+def make_plan(
     name: str,
     experiment: str,
     configs: Sequence[Mapping[str, Any]],
@@ -153,13 +160,9 @@ def make(
     data: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
     """The plan of points with these configs, which are valid, and settings."""
-    points = []
-    for number, (config, own) in enumerate(zip(configs, settings, strict=True), start=1):
-        valid = flat(config)  # with paths made absolute
-        found = {key: valid.get(key, value) for key, value in own.items()}
-        points.append(Point(number=number, settings=found))
+    own = _varied(configs, settings)
     package = registry.entry(experiment).package
-    begun = environment.describe(package)
+    begun = environment.describe_environment(package)
     return Plan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -171,27 +174,41 @@ def make(
         code=begun["code"],
         packages=begun["packages"],
         base=dict(configs[0]),
-        keys=[key for key in settings[0] if key != SEED],
-        points=points,
+        keys=list(dict.fromkeys(key for one in own for key in one if key != SEED)),
+        points=[Point(number=place, settings=one) for place, one in enumerate(own, start=1)],
         rungs=list(rungs),
         data=dict(data),
     )
 
 
-def write(plan: Plan, folder: RunFolder) -> Planned:
+def _varied(configs: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) -> list[Settings]:
+    """Return each config's values of the keys that vary; of a section those given or different."""
+    valid = [flatten(config) for config in configs]  # with paths made absolute
+    given = {key for own in settings for key in flatten(own)}
+    keys = [
+        leaf
+        for key in settings[0]
+        for leaf in dict.fromkeys(leaf for values in valid for leaf in values)
+        if f"{leaf}.".startswith(f"{key}.")
+        and (leaf in given or len({repr(values.get(leaf, ...)) for values in valid}) > 1)
+    ]
+    return [{key: values[key] for key in keys if key in values} for values in valid]
+
+
+def write_plan(plan: Plan, folder: RunFolder) -> Sweep:
     """Write it, on disk before this returns. Raises ConfigError where there is one, OSError."""
     check_new(folder.path)
-    write_sealed(folder, PLAN, plan)
+    write_checksummed(folder, PLAN, plan)
     folder.sync()
-    return Planned(plan, folder.path)
+    return Sweep(plan, folder.path)
 
 
-def read(folder: Path) -> Planned:
+def read_plan(folder: Path) -> Sweep:
     """A sweep's plan. Raises DlrunError where it is missing, damaged or a newer dlrun's."""
-    return Planned(read_sealed(Plan, folder / PLAN, FORMAT), folder)
+    return Sweep(read_checksummed(Plan, folder / PLAN, FORMAT), folder)
 
 
-def check_causes(planned: Planned) -> None:
+def check_causes(planned: Sweep) -> None:
     """Raises DlrunError where code or packages are not those that the sweep began with."""
     plan = planned.plan
     others = [

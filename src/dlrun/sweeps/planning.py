@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dlrun.config.faults import FaultsError
+from dlrun.config.error_messages import FaultsError
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
-from dlrun.config.text import KeyPath, Layer, flat, merge, read_override
-from dlrun.declaration import registry
+from dlrun.config.yaml_loader import KeyPath, Layer, flatten, merge_layers, read_override
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.runs.execute import check, layered, valid
-from dlrun.runs.options import Options
-from dlrun.screen import counted
+from dlrun.experiments import registry
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps.plan import nested
-from dlrun.sweeps.points import Asked, Settings, points
+from dlrun.sweeps.search import SearchSpace, Settings, points
+from dlrun.system.console import pluralize
 
 FAULTS_SHOWN = 20
 POINTS_SHOWN = 5
 
 
-def planned(
-    experiment: str, asked: Asked, options: Options, *, here: bool = True
+def plan_points(
+    experiment: str, asked: SearchSpace, options: RunSettings, *, here: bool = True
 ) -> tuple[list[ExperimentConfig], list[Settings]]:
     """The points' valid configs and what of each is its own.
 
@@ -27,24 +27,34 @@ def planned(
 
     Raises ConfigError: what varies is not said rightly, or every fault of every point.
     """
-    base = layered(experiment, options)
-    seed = flat(base.values).get("seed")
+    base = read_config_layers(experiment, options)
+    seed = flatten(base.values).get("seed")
     found = points(asked, seed if isinstance(seed, int) else 0)
     _check_once(found[0], options)
     return _checked(experiment, base, found, options, here=here), found
 
 
-def _check_once(settings: Settings, options: Options) -> None:
+def distinct(
+    configs: Sequence[ExperimentConfig], settings: Sequence[Settings]
+) -> tuple[list[ExperimentConfig], list[Settings]]:
+    """Return the points without those whose whole config, seed included, an earlier one has."""
+    found: dict[str, tuple[ExperimentConfig, Settings]] = {}
+    for config, own in zip(configs, settings, strict=True):
+        found.setdefault(config.model_dump_json(), (config, own))
+    return [config for config, _ in found.values()], [own for _, own in found.values()]
+
+
+def _check_once(settings: Settings, options: RunSettings) -> None:
     """Raises ConfigError where a key has a value of its own and varies too."""
     for text in options.overrides:
-        given = flat(read_override(text).values)
+        given = flatten(read_override(text).values)
         for key in settings:
             if key in given or any(one.startswith(f"{key}.") for one in given):
                 raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
 
 
 def _checked(
-    experiment: str, base: Layer, found: Sequence[Settings], options: Options, *, here: bool
+    experiment: str, base: Layer, found: Sequence[Settings], options: RunSettings, *, here: bool
 ) -> list[ExperimentConfig]:
     """Every point's config. Raises ConfigError with all faults, each once with its points."""
     configs: list[ExperimentConfig] = []
@@ -53,7 +63,7 @@ def _checked(
     seen: dict[str, DlrunError | None] = {}
     for number, settings in enumerate(found, start=1):
         try:
-            config = valid(experiment, merge([base, _layer(settings)]))
+            config = validate_config(experiment, merge_layers([base, _layer(settings)]))
             _check_one(experiment, config, options, seen, here=here)
             configs.append(config)
         except DlrunError as error:
@@ -68,7 +78,7 @@ def _checked(
 def _check_one(
     experiment: str,
     config: ExperimentConfig,
-    options: Options,
+    options: RunSettings,
     seen: dict[str, DlrunError | None],
     *,
     here: bool,
@@ -81,7 +91,7 @@ def _check_one(
             if isinstance(config, NetworkConfig) and config.world != 1:
                 raise ConfigError(
                     f"trainer.devices: {config.trainer.devices} on "
-                    f"{counted(config.trainer.num_nodes, 'node')}: a point is one process",
+                    f"{pluralize(config.trainer.num_nodes, 'node')}: a point is one process",
                     "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
                 )
             check(registry.load(experiment), config, options, here=here)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlrun.disk import check_appendable
 from dlrun.errors import DlrunError
+from dlrun.system import memory
+from dlrun.system.files import check_appendable
 
 LOCKS = ".worker-*.lock"
 LOG = "workers.txt"  # what libraries print, and how a worker died
@@ -77,6 +78,11 @@ class Pool:
     def peak(self) -> int | None:
         """The most bytes that a run has held."""
         return max((one.peak for one in self.workers if one.peak), default=None)
+
+    @property
+    def held(self) -> int:
+        """The bytes that all workers hold now."""
+        return sum(memory.held(one.process.pid) for one in self.workers)
 
     def start(self, accelerator: str = "") -> None:
         """Start another worker, which says on which device it will run what asks for this one.

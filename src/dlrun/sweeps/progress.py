@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 
-from dlrun.screen import Screen, counted, place, printable
+from dlrun.system.console import Screen, format_position, pluralize, printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -58,7 +58,7 @@ class Shown:
             self._screen.warn(f"point {point.number}: {text}")
 
     def _line(self, point: "Point", how: str, result: str) -> None:
-        head = f"point {place(point.number, self._planned)} {how:<6} "
+        head = f"point {format_position(point.number, self._planned)} {how:<6} "
         room = WIDTH - cell_len(head) - (cell_len(result) + 2 if result else 0)
         label = printable(point.label)
         if cell_len(label) > room:
@@ -120,4 +120,4 @@ def _Left() -> Any:  # noqa: N802 (rich's columns are classes)
 def begin_line(total: int, todo: int, at_once: int) -> str:
     """What is said before the first point."""
     rest = f", {total - todo} done before" if todo < total else ""
-    return f"{counted(todo, 'run')} to do{rest}, {at_once} at once"
+    return f"{pluralize(todo, 'run')} to do{rest}, {at_once} at once"

@@ -6,40 +6,40 @@ from dataclasses import dataclass, field, replace
 
 from rich.text import Text
 
-from dlrun import session
+from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
-from dlrun.declaration import registry
 from dlrun.errors import ConfigError, Stopped
-from dlrun.runs import ending as run_ending
-from dlrun.runs.execute import valid
-from dlrun.runs.options import Options
-from dlrun.runs.ranks import several
-from dlrun.screen import Screen, counted, printable
-from dlrun.slurm.asked import Asked as SlurmAsked
-from dlrun.store.folder import to_json
-from dlrun.store.sweep_folder import find_sweep, held_sweep, new_sweep
-from dlrun.sweeps import on_slurm, reached
+from dlrun.experiments import registry
+from dlrun.run_folder.folder import to_json
+from dlrun.run_folder.sweep_folder import find_sweep, held_sweep, new_sweep
+from dlrun.runs import console_summary as run_ending
+from dlrun.runs.distributed import find_process_group
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import validate_config
+from dlrun.slurm.options import SlurmOptions as SlurmAsked
 from dlrun.sweeps import plan as plans
-from dlrun.sweeps.ending import print_json, show, write
-from dlrun.sweeps.engine import Done, Engine, How
+from dlrun.sweeps import slurm_runner, state
+from dlrun.sweeps.console_summary import print_json, show, write
+from dlrun.sweeps.cpu_sharing import share_cores
 from dlrun.sweeps.halving import rungs
-from dlrun.sweeps.plan import EPOCHS, Plan, Planned, Rung
-from dlrun.sweeps.planning import planned
-from dlrun.sweeps.points import SEED, Asked, Settings
-from dlrun.sweeps.sharing import shared
+from dlrun.sweeps.plan import EPOCHS, Plan, Rung, Sweep
+from dlrun.sweeps.planning import distinct, plan_points
+from dlrun.sweeps.runner import SweepRunner, SweepSettings, SweepState
+from dlrun.sweeps.search import SEED, SearchSpace, Settings
+from dlrun.system.console import Screen, pluralize, printable
 
 SHOWN = 200  # points of a dry run
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SweepRequest:
     """What is asked for beside what a single run takes.
 
     asked: what varies. jobs: runs at once; None: as many as fill the machine. eta: of successive
     halving; None without it. slurm: what is asked of SLURM, where that does the runs; wait: for it.
     """
 
-    asked: Asked = field(default_factory=Asked)
+    asked: SearchSpace = field(default_factory=SearchSpace)
     jobs: int | None = None
     eta: int | None = None
     fail_fast: bool = False
@@ -47,7 +47,7 @@ class Wanted:
     wait: bool = False
 
 
-def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
+def sweep(experiment: str, wanted: SweepRequest, options: RunSettings) -> int:
     """Run an experiment at many points; the exit code: 1 where a point failed.
 
     Raises ConfigError with every fault before anything begins; Interrupted or Terminated once all
@@ -56,12 +56,15 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
         _check(wanted)
-        configs, settings = planned(experiment, wanted.asked, options, here=wanted.slurm is None)
+        asked = plan_points(experiment, wanted.asked, options, here=wanted.slurm is None)
+        configs, settings = distinct(*asked)
+        if (given := len(asked[0])) > len(configs):
+            screen.note(f"{len(configs)} of {given} points are distinct; equal ones are run once")
         steps = _rungs(configs, settings, wanted.eta)
-        runs_dir = session.runs_dir(options.runs_dir)
+        runs_dir = run_context.runs_dir(options.runs_dir)
         dumps = [config.model_dump(mode="json") for config in configs]
         if options.dry_run:
-            made = plans.make(options.name or "NAME", experiment, dumps, settings, steps)
+            made = plans.make_plan(options.name or "NAME", experiment, dumps, settings, steps)
             _show_points(made, screen, json=options.json)
             screen.note(
                 f"dry run: all points are valid; they would go into {runs_dir / experiment}"
@@ -69,13 +72,13 @@ def sweep(experiment: str, wanted: Wanted, options: Options) -> int:
             return 0
         folder = new_sweep(runs_dir, options.name)
         with held_sweep(folder.path, screen):
-            made = plans.make(folder.path.name, experiment, dumps, settings, steps)
-            there = replace(plans.write(made, folder), data_dir=options.data_dir)
+            made = plans.make_plan(folder.path.name, experiment, dumps, settings, steps)
+            there = replace(plans.write_plan(made, folder), data_dir=options.data_dir)
             screen.note(f"sweep folder: {folder.path}")
             return _go(there, configs, wanted, options, screen)
 
 
-def resume(name: str, wanted: Wanted, options: Options) -> int:
+def resume(name: str, wanted: SweepRequest, options: RunSettings) -> int:
     """Do what is missing of a sweep, and go on with what is half done; the exit code.
 
     Raises ConfigError where there is no such sweep, DlrunError where another process works at it,
@@ -84,40 +87,42 @@ def resume(name: str, wanted: Wanted, options: Options) -> int:
     screen = _screen(options)
     with run_ending.errors_as_json(screen, wanted=options.json):
         _check(wanted)
-        found = plans.read(find_sweep(name, session.runs_dir(options.runs_dir)))
+        found = plans.read_plan(find_sweep(name, run_context.runs_dir(options.runs_dir)))
         there = replace(found, data_dir=options.data_dir)
         if not options.force:
             plans.check_causes(there)
-        configs = [valid(there.plan.experiment, there.plan.values(p)) for p in there.plan.points]
+        configs = [
+            validate_config(there.plan.experiment, there.plan.values(p)) for p in there.plan.points
+        ]
         with held_sweep(there.folder, screen):
             screen.note(f"sweep folder: {there.folder}")
             return _go(there, configs, wanted, options, screen)
 
 
 def _go(
-    there: Planned,
+    there: Sweep,
     configs: Sequence[ExperimentConfig],
-    wanted: Wanted,
-    options: Options,
+    wanted: SweepRequest,
+    options: RunSettings,
     screen: Screen,
 ) -> int:
-    done = Done()
+    done = SweepState()
     try:
         if wanted.slurm is None:
             _do(there, configs, wanted, options, screen, done)
         else:
             if there.plan.rungs:
                 raise ConfigError("--slurm: a sweep by --halving is done here", "leave --slurm out")
-            reached.clear(there, screen)
-            watched = on_slurm.submit(there, configs, wanted.slurm, options, screen)
+            state.clear_leftovers(there, screen)
+            watched = slurm_runner.submit(there, configs, wanted.slurm, options, screen)
             if watched and not wanted.wait:
-                on_slurm.show(there, watched, screen, json=options.json)
+                slurm_runner.show(there, watched, screen, json=options.json)
                 return 0
-            on_slurm.wait(there, watched, screen, done)
+            slurm_runner.wait(there, watched, screen, done)
         written = write(there, done, screen)
     except Stopped:
         if options.json:
-            done.runs = reached.runs_of(there)
+            done.runs = state.runs_by_point(there)
             with contextlib.suppress(OSError):  # a closed pipe changes nothing of how it ended
                 print_json(there, done, screen, "interrupted")
         raise
@@ -125,35 +130,35 @@ def _go(
 
 
 def _do(
-    there: Planned,
+    there: Sweep,
     configs: Sequence[ExperimentConfig],
-    wanted: Wanted,
-    options: Options,
+    wanted: SweepRequest,
+    options: RunSettings,
     screen: Screen,
-    done: Done,
+    done: SweepState,
 ) -> None:
     """Do the points here, by workers."""
-    share = shared(registry.load(there.plan.experiment), configs, wanted.jobs)
+    share = share_cores(registry.load(there.plan.experiment), configs, wanted.jobs)
     if share.note:
         screen.note(share.note)
-    reached.clear(there, screen)
-    how = How(share, screen, options.data_dir, wanted.fail_fast, options.force)
+    state.clear_leftovers(there, screen)
+    how = SweepSettings(share, screen, options.data_dir, wanted.fail_fast, options.force)
     try:
-        Engine(there, how, done).run()
+        SweepRunner(there, how, done).run()
     except BaseException:
         screen.warn(f"not done; go on with: {there.go_on}")
         raise
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: SweepRequest) -> None:
     """Raises ConfigError where no run can be started from here."""
     if wanted.slurm is not None:
-        on_slurm.check(wanted.slurm)
-    elif started := several():
+        slurm_runner.check(wanted.slurm)
+    elif started := find_process_group():
         raise ConfigError(f"{started}, each of which would sweep", f"leave {started.by} out")
 
 
-def _screen(options: Options) -> Screen:
+def _screen(options: RunSettings) -> Screen:
     return Screen(quiet=options.quiet, results=options.results and not options.json)
 
 
@@ -183,8 +188,8 @@ def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
     for point in plan.points[:SHOWN]:
         screen.show(Text(f"{point.number:{width}} {printable(point.label)}"))
     if len(plan.points) > SHOWN:
-        screen.show(Text(f"... {counted(len(plan.points) - SHOWN, 'point')} more"))
+        screen.show(Text(f"... {pluralize(len(plan.points) - SHOWN, 'point')} more"))
     for place, rung in enumerate(plan.rungs, start=1):
-        names = counted(rung.configs, "config")
-        screen.show(Text(f"rung {place}: {names} to {counted(rung.epochs, 'epoch')}"))
-    screen.show(Text(counted(len(plan.points), "run")))
+        names = pluralize(rung.configs, "config")
+        screen.show(Text(f"rung {place}: {names} to {pluralize(rung.epochs, 'epoch')}"))
+    screen.show(Text(pluralize(len(plan.points), "run")))

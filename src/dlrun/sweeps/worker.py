@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from dlrun.screen import Advance, Screen
-from dlrun.stopping import SIGNALS
+from dlrun.system.console import Advance, Screen, keep_stdout
+from dlrun.system.signals import SIGNALS
 
 OFTEN = 0.1  # seconds between two words about a run's progress
 ENDED_ALONE = signal.SIGTERM  # how a run ends whose sweep is gone
@@ -81,7 +81,13 @@ class _Told(Screen):
 
     @contextmanager
     def progress(
-        self, what: str, total: float | None, unit: str, *, aloud: bool = False
+        self,
+        what: str,
+        total: float | None,
+        unit: str,
+        *,
+        aloud: bool = False,
+        lines: int | None = None,
     ) -> Iterator[Advance]:
         """Tell it; where data are prepared, their share comes first."""
         yield _Progress(self._line, total)
@@ -103,11 +109,10 @@ class _Progress:
 def main() -> None:
     """Do what is said until nothing more is."""
     with ExitStack() as stack:
-        told = os.fdopen(os.dup(1), "w", encoding="utf-8")  # what else is printed goes to stderr
-        os.dup2(2, 1)
-        from dlrun.locks import held
+        told = keep_stdout()
+        from dlrun.system.locks import hold_lock
 
-        stack.enter_context(held(Path(sys.argv[1]), warn=lambda _: None))
+        stack.enter_context(hold_lock(Path(sys.argv[1]), warn=lambda _: None))
         gc.set_threshold(50_000)  # as the command line's process
         line = Line(told)
         for number in SIGNALS:
@@ -126,16 +131,18 @@ def _device(accelerator: str) -> str:
     """Where a run is done that asks for this one; empty where nobody asks."""
     if not accelerator:
         return ""
-    from dlrun.accelerator import select  # slow, and needed by the first run anyway
+    from dlrun.system.accelerator import (
+        select_accelerator,  # slow, and needed by the first run anyway
+    )
 
-    return select(accelerator)[0]
+    return select_accelerator(accelerator)[0]
 
 
 def _done(task: dict[str, Any], line: Line) -> dict[str, Any]:
     """Do a run; how it ended. `again`: whether this process may do another."""
-    from dlrun import memory
     from dlrun.errors import DlrunError, Stopped
-    from dlrun.runs.faults import message_of
+    from dlrun.runs.failure_messages import message_of
+    from dlrun.system import memory
 
     code, error, again = 0, "", True
     try:
@@ -152,31 +159,31 @@ def _done(task: dict[str, Any], line: Line) -> dict[str, Any]:
         code, error = fault.exit_code, fault.message
     except BaseException as fault:  # whatever it was: nobody knows what it left behind
         code, error, again = 1, f"{type(fault).__name__}: {message_of(fault)}", False
-    return {"code": code, "error": error, "again": again, "peak": memory.peak()}
+    return {"code": code, "error": error, "again": again, "peak": memory.peak_memory()}
 
 
 def _run(task: dict[str, Any], screen: Screen) -> int:
-    from dlrun.config.text import Layer
-    from dlrun.runs.execute import execute
-    from dlrun.runs.options import Options
+    from dlrun.config.yaml_loader import Layer
+    from dlrun.run_folder.record import SweepMembership
     from dlrun.runs.resume import resume
-    from dlrun.store.record import Membership
+    from dlrun.runs.settings import RunSettings
+    from dlrun.runs.start import run_experiment
 
     def path(name: str) -> Path | None:
         return Path(task[name]) if task.get(name) else None
 
-    options = Options(
+    options = RunSettings(
         values=[Layer(task["values"])] if "values" in task else [],
         runs_dir=path("runs_dir"),
         data_dir=path("data_dir"),
         name=task.get("name"),
         force=task.get("force", False),
         screen=screen,
-        sweep=Membership(**task["sweep"]),
+        sweep=SweepMembership(**task["sweep"]),
     )
     if "resume" in task:
         return resume(task["resume"], task["overrides"], options)
-    code, _ = execute(task["experiment"], options)
+    code, _ = run_experiment(task["experiment"], options)
     return code
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlrun.models import tensor_file
-from dlrun.screen import Advance, place
-from dlrun.store.steps import Steps, require_finite
+from dlrun.networks import tensor_file
+from dlrun.run_folder.steps import Steps, check_finite
+from dlrun.system.console import Advance, format_position
 from dlrun.training.data import ArrayData
-from dlrun.training.module import NetworkModule
-from dlrun.training.packages import pl
+from dlrun.training.lightning_imports import pl
+from dlrun.training.network_module import NetworkModule
 
 
 class EpochRecorder(pl.Callback):
@@ -124,7 +124,7 @@ class EpochRecorder(pl.Callback):
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
         epoch = len(self._steps.rows) + 1
-        require_finite(metrics, f"epoch {epoch}")
+        check_finite(metrics, f"epoch {epoch}")
         scaler = _scaler(trainer)
         state = {
             "network": pl_module.network.state_dict(),
@@ -133,8 +133,8 @@ class EpochRecorder(pl.Callback):
         }
         self._steps.finish(
             {"epoch": epoch, **metrics, "seconds": seconds},
-            f"epoch {place(epoch, self._epochs)}  {_in_words(metrics)}",
-            tensor_file.serialized(state),
+            f"epoch {format_position(epoch, self._epochs)}  {_in_words(metrics)}",
+            tensor_file.serialize_tensors(state),
         )
 
 

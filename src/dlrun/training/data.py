@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.fingerprint import fingerprint
-from dlrun.models.bag import BagMatrix, Bags
-from dlrun.training.packages import pl
+from dlrun.data.fingerprint import fingerprint
+from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.training.lightning_imports import pl
 
 
 class BatchDataset(Protocol):
-    """A data set that gives (inputs, targets) for a list of indices."""
+    """A data set that gives (inputs, targets) for a list of indices; `targets` are all of them."""
+
+    targets: Tensor
 
     def __len__(self) -> int: ...
 

@@ -9,24 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from dlrun.accelerator import Report, check_batch, check_processes, run_on
 from dlrun.errors import ConfigError
-from dlrun.models import tensor_file
-from dlrun.screen import counted
-from dlrun.session import Session
-from dlrun.store.steps import require_finite
+from dlrun.networks import tensor_file
+from dlrun.run_context import RunContext
+from dlrun.run_folder.steps import check_finite
+from dlrun.system.accelerator import (
+    AcceleratorReport,
+    check_batch,
+    check_devices,
+    run_with_fallback,
+)
+from dlrun.system.console import pluralize
 from dlrun.training.callbacks import EpochRecorder
 from dlrun.training.data import ArrayData
-from dlrun.training.module import GroupedModule, NetworkModule
-from dlrun.training.objective import Objective
-from dlrun.training.packages import (
+from dlrun.training.distributed import DECIDED, each_decides, end_with_owner, ended, meet
+from dlrun.training.lightning_imports import (
     LightningEnvironment,
     MisconfigurationException,
     SLURMEnvironment,
     pl,
 )
-from dlrun.training.tested import Tested
-from dlrun.training.together import DECIDED, each_decides, end_with_owner, ended, meet
+from dlrun.training.network_module import GroupedModule, NetworkModule
+from dlrun.training.objective import Objective
+from dlrun.training.test_predictions import Tested
 
 if TYPE_CHECKING:
     from dlrun.config.sections import NetworkConfig
@@ -55,41 +60,44 @@ class Fit:
 
     Args:
         config: seed, optimizer, trainer, accelerator.
-        session: where everything goes.
+        context: where everything goes.
         build: makes the untrained network; called again for every attempt.
         data: the batches.
         objective: loss and metrics.
+        fingerprint: of the data, which the checkpoints carry.
         predictions: whether the test's rows are wanted; then the objective has probabilities.
     """
 
     def __init__(
         self,
         config: "NetworkConfig",
-        session: Session,
+        context: RunContext,
         build: Callable[[], nn.Module],
         data: ArrayData,
         objective: Objective,
+        fingerprint: str,
         *,
         predictions: bool = False,
     ) -> None:
         self._predictions = predictions
-        self._config, self._session = config, session
+        self._config, self._context = config, context
         self._build, self._data, self._objective = build, data, objective
+        self._fingerprint = fingerprint
 
-    def run(self) -> tuple[Trained, Report]:
+    def run(self) -> tuple[Trained, AcceleratorReport]:
         """Train and test; writes metrics.csv and weights.pt. Changes the process (own_settings)."""
-        with self._session.phase("data"):
-            self._fingerprint = self._data.fingerprint()
         decided = os.environ.get(DECIDED)
-        if decided and not self._session.folder.writes:  # a helper does as its owner decided
+        if decided and not self._context.folder.writes:  # a helper does as its owner decided
             end_with_owner()
-            return self._attempt(decided), Report(self._config.accelerator, decided, None)
-        return run_on(
+            return self._attempt(decided), AcceleratorReport(
+                self._config.accelerator, decided, None
+            )
+        return run_with_fallback(
             self._config.accelerator,
             fallback=self._config.fallback,
             probe=self._probe,
             run=self._attempt,
-            warn=self._session.screen.warn,
+            warn=self._context.screen.warn,
             world=self._config.world,
             apart=each_decides(self._config.trainer.num_nodes),
         )
@@ -120,23 +128,23 @@ class Fit:
 
     def _attempt(self, device: str) -> Trained:
         """The whole run on a device; the first attempt goes on from the checkpoint."""
-        config, session, steps = self._config, self._session, self._session.steps
+        config, context, steps = self._config, self._context, self._context.steps
         epochs = config.trainer.max_epochs
         columns = [
             f"{part}_{name}" for part in ("train", "valid") for name in self._objective.columns()
         ]
         found = steps.begin(["epoch", *columns, "seconds"], self._fingerprint, epochs, "epoch")
-        start = tensor_file.parse(found.state, session.folder.path) if found else None
+        start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
         pl.seed_everything(config.seed, verbose=False)
         module = self._module()
         module.tested = Tested(self._objective) if self._predictions else None
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = self._data.first_epoch = len(steps.rows)
-        left = counted(epochs - done, "epoch")
+        left = pluralize(epochs - done, "epoch")
         after = f" after the {done} that are done" if done else ""
         os.environ[DECIDED] = device
-        check_processes(device, config.trainer.devices)
+        check_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
@@ -145,26 +153,26 @@ class Fit:
             if (world := trainer.world_size) > 1:
                 share = config.batch_size // world
                 together = f" by {world} processes, batches of {world} x {share} rows"
-            session.screen.note(f"training {left} on {device}{together}{after}")
+            context.screen.note(f"training {left} on {device}{together}{after}")
             try:
-                meet(trainer, session.stop)
-                with session.phase("fit"):
+                meet(trainer, context.stop)
+                with context.phase("fit"):
                     if done < epochs:
                         trainer.fit(module, datamodule=self._data)
-                with session.phase("test"):
+                with context.phase("test"):
                     trainer.test(module, datamodule=self._data, verbose=False)
                     metrics = module.test_metrics.finish()
                     own = trainer.strategy.root_device
                     tested = module.tested.finish(own) if module.tested else None
             except Exception as error:
-                if lost := ended(trainer, error, owner=session.folder.writes):
+                if lost := ended(trainer, error, owner=context.folder.writes):
                     raise lost from error
                 raise
-        require_finite(metrics, "test")
+        check_finite(metrics, "test")
         if problem := diverged([row["train_loss"] for row in steps.rows]):
-            session.screen.warn(problem)
+            context.screen.warn(problem)
         network = module.network.cpu()
-        session.keep(WEIGHTS, tensor_file.serialized(network.state_dict()))
+        context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
         return Trained(last | metrics, network, tested, trainer.world_size)
 
@@ -174,7 +182,7 @@ class Fit:
         rows = len(self._data.sets["train"])
         if rows < trainer.world_size:
             raise ConfigError(
-                f"{counted(rows, 'row')} of training data for {trainer.world_size} processes",
+                f"{pluralize(rows, 'row')} of training data for {trainer.world_size} processes",
                 "fewer trainer.devices, or more rows",
             )
 

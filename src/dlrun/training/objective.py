@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlrun.training.packages import torchmetrics
+from dlrun.training.lightning_imports import torchmetrics
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from dlrun.config.schema import Fraction, PositiveInt, Section
 from dlrun.config.sections import NetworkConfig
-from dlrun.declaration.network import Loaded, NetworkExperiment
-from dlrun.session import Origin, Session
+from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.run_context import DataOrigin, RunContext
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,7 +45,7 @@ class Diabetes(NetworkExperiment[Config]):
     name = "diabetes"
     schema = Config
 
-    def load(self, config: Config, session: Session) -> Loaded:
+    def load(self, config: Config, context: RunContext) -> LoadedData:
         """The patients that scikit-learn ships, standardised on the training set."""
         import numpy as np
         from sklearn.datasets import load_diabetes
@@ -61,9 +61,9 @@ class Diabetes(NetworkExperiment[Config]):
         inputs = ((inputs - mean) / scale).astype(np.float32)
         target = ((target - centre) / spread).astype(np.float32)[:, None]
         parts = [TensorBatches(inputs[rows], target[rows]) for rows in (fitted, held, tested)]
-        return Loaded(
+        return LoadedData(
             ArrayData(*parts, batch_size=config.batch_size, seed=config.seed),
-            Origin(f"scikit-learn's diabetes ({len(target)} patients, standardised)"),
+            DataOrigin(f"scikit-learn's diabetes ({len(target)} patients, standardised)"),
             assets={
                 "preprocessing": {"mean": mean.tolist(), "scale": scale.tolist()},
                 "target": {"mean": centre, "scale": spread},

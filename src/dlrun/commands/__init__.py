@@ -1,0 +1,1 @@
+"""What the commands around runs do, one module each."""

@@ -1,0 +1,73 @@
+"""`dlrun new`: a package with an experiment, ready to be installed and changed."""
+
+import importlib.util
+import keyword
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from dlrun.errors import ConfigError
+from dlrun.system.console import Screen
+
+TEMPLATE = Path(__file__).parent / "template"  # a working package by this name:
+NAME = "my-experiment"
+
+
+def new(name: str, into: Path, taken: Sequence[str]) -> None:
+    """Write the package into a folder of its name.
+
+    `taken` are names that dlrun has. Raises ConfigError.
+    """
+    _check(name, taken)
+    folder, whole = into / f".{name}.new", into / name
+    if whole.exists():
+        raise ConfigError(f"{whole} is there already", "choose another name, or --into")
+    files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for file in files:
+            target = folder / _renamed(str(file.relative_to(TEMPLATE)), name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(_renamed(file.read_text(encoding="utf-8"), name), encoding="utf-8")
+        folder.rename(whole)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ConfigError(f"{whole}: {error.strerror}", "choose another folder: --into") from None
+    folder = whole
+    screen = Screen()
+    for file in files:
+        screen.show(Text(str(folder / _renamed(str(file.relative_to(TEMPLATE)), name))))
+    screen.note(
+        f"Now:\n  pip install --editable '{folder}[test]'\n  dlrun {name}\n"
+        f"  python -m pytest {folder}\n"
+        f"{folder / 'README.md'} says which file holds what."
+    )
+
+
+def _renamed(text: str, name: str) -> str:
+    words = name.split("-")
+    text = text.replace(NAME, name).replace(_module(NAME), _module(name))
+    camel = "".join(word.capitalize() for word in words).removesuffix("Experiment")
+    return text.replace("MyExperiment", f"{camel}Experiment")
+
+
+def _module(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _check(name: str, taken: Sequence[str]) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise ConfigError(
+            f"{name!r}: not a name for an experiment",
+            "small letters, digits and hyphens: my-experiment",
+        )
+    module = _module(name)
+    if name in taken:
+        raise ConfigError(f"dlrun has a {name!r} already", "choose another name")
+    spec = importlib.util.find_spec(module)  # without an origin it is any folder of that name
+    if keyword.iskeyword(module) or (spec and spec.origin):
+        raise ConfigError(f"{module!r} means something else in Python", "choose another name")

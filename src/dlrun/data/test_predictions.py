@@ -1,0 +1,105 @@
+"""A test set as a model classified it: the rows of predictions.csv, the most certain mistakes."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+COLUMNS = ["row", "label", "predicted", "probability"]
+MISTAKES = "mistakes.json"
+MOST_ROWS = 100_000  # of a test set whose predictions are written unasked: 3 MB
+MOST_MISTAKES = 20
+
+DescribeRow = Callable[[int], dict[str, str]]
+"""A row as a reader sees it: {"text": its words} or {"image": a PNG in base64}."""
+
+
+def predictions_wanted(predictions: bool | Literal["auto"], rows: int) -> bool:
+    """Whether a config asks for the predictions of a test set of so many rows."""
+    return rows <= MOST_ROWS if predictions == "auto" else predictions
+
+
+@dataclass(frozen=True)
+class TestPredictions:
+    """The rows in their order.
+
+    names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
+    predicted class, float64 (n_rows,).
+    """
+
+    names: Sequence[str]
+    labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    probability: NDArray[np.float64]
+
+    @classmethod
+    def of_two(
+        cls, logits: NDArray[Any], labels: NDArray[Any], names: Sequence[str]
+    ) -> "TestPredictions":
+        """Of two classes: the logits (n_rows,) are the second one's."""
+        predicted = (logits > 0).astype(np.int64)
+        return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
+
+    @property
+    def accuracy(self) -> float:
+        """The share of rows whose class was found."""
+        return float((self.labels == self.predicted).mean())
+
+    @property
+    def macro_f1(self) -> float:
+        """The mean F1 score of the classes that are in the labels or were predicted."""
+        size = len(self.names)
+        right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
+        both = np.bincount(self.labels, minlength=size) + np.bincount(
+            self.predicted, minlength=size
+        )
+        return float((2 * right[both > 0] / both[both > 0]).mean())
+
+    def table(self) -> bytes:
+        """predictions.csv; names of classes stand in it as they are, for programs compare them."""
+        names = [_cell(name) for name in self.names]
+        lines = [_cell(COLUMNS)]
+        columns = (part.tolist() for part in (self.labels, self.predicted, self.probability))
+        for row, (label, predicted, value) in enumerate(zip(*columns, strict=True)):
+            lines.append(f"{row},{names[label]},{names[predicted]},{value:.9g}")
+        return "\n".join([*lines, ""]).encode()
+
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, Any]]:
+        """The rows that were most certainly taken for another class, the most certain first."""
+        (wrong,) = np.nonzero(self.labels != self.predicted)
+        order = np.argsort(-self.probability[wrong], kind="stable")[:MOST_MISTAKES]
+        return [
+            {
+                "row": row,
+                "label": self.names[self.labels[row]],
+                "predicted": self.names[self.predicted[row]],
+                "probability": float(self.probability[row]),
+                **(show(row) if show else {}),
+            }
+            for row in wrong[order].tolist()
+        ]
+
+
+def classes(
+    names: Sequence[str], labels: NDArray[Any], found: TestPredictions | None
+) -> dict[str, Any]:
+    """What the record says of a test set's classes, see store.record.Classes."""
+    rows = np.bincount(labels.astype(np.int64))
+    return {
+        "number": len(names),
+        "largest": names[int(rows.argmax())],
+        "share": float(rows.max() / rows.sum()),
+        "macro_f1": found.macro_f1 if found else None,
+    }
+
+
+def _cell(value: str | list[str]) -> str:
+    """A cell, or several, as CSV."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="").writerow([value] if isinstance(value, str) else value)
+    return stream.getvalue()

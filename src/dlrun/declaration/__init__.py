@@ -1,1 +1,0 @@
-"""What an experiment declares, and how experiments are found. All other code asks these."""

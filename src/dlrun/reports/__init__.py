@@ -1,0 +1,1 @@
+"""The HTML page of runs: sections, charts, templates."""

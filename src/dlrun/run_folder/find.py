@@ -1,0 +1,115 @@
+"""Which run is meant: the one place that finds runs, and the one meaning of `latest`."""
+
+import contextlib
+import glob
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.run_folder.folder import CONFIG, LATEST, SWEEPS, is_own_folder, runs_in
+from dlrun.run_folder.record import ENVIRONMENT, read_record
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
+
+
+def newest_runs(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+    """The folders of all runs, or of one experiment's, the newest first."""
+    return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
+
+
+def candidate_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+    """The folders where runs lie, whatever is in them, the newest first; no sweep's."""
+    found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
+    folders = (one for one in found if one.parent.name != SWEEPS and is_own_folder(one))
+    return sorted((one for one in folders if one.is_dir()), key=_began)[::-1]
+
+
+def find_run(run: str, runs_dir: Path) -> Path:
+    """The folder of a run.
+
+    Args:
+        run: its folder; its name or suffix; `latest`, the run that was begun last, whatever became
+            of it; `EXPERIMENT/latest`, the same among an experiment's.
+        runs_dir: where runs that are not named by their folder lie.
+
+    Raises ConfigError where there is no such run.
+    """
+    try:
+        return _find(run, runs_dir).resolve()
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # too long a name, no right to look, no such home
+        raise ConfigError(f"{run!r}: no such run: {error}") from None
+
+
+def _find(run: str, runs_dir: Path) -> Path:
+    experiment, slash, last = run.rpartition("/")
+    if last == LATEST and not (Path(run) / CONFIG).is_file():
+        if slash and "/" in experiment:  # a folder of runs, where `latest` is a text file
+            runs_dir, experiment = Path(experiment).parent, Path(experiment).name
+        found = newest_runs(runs_dir, experiment or None)
+        if not found:
+            there = {one.parent.name for one in runs_in(runs_dir)}
+            raise ConfigError(
+                f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, there)}",
+                "name a run's folder, or --runs-dir",
+            )
+        return found[0]
+    folder = Path(run).expanduser()
+    if run and folder.exists():
+        if not (folder / CONFIG).is_file():
+            raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+        return folder
+    runs = newest_runs(runs_dir)
+    named = [one for one in runs if run in (one.name, f"{one.parent.name}/{one.name}")]
+    named = named or [one for one in runs if run and run == run_suffix(one)]
+    if len(named) > 1:
+        raise ConfigError(
+            f"{len(named)} runs are named {run!r}",
+            f"name one of them whole: {', '.join(one.name for one in named[:5])}",
+        )
+    if not named:
+        names = [LATEST, *(name for one in runs for name in (one.name, run_suffix(one)))]
+        names += sorted({f"{one.parent.name}/{LATEST}" for one in runs})
+        raise ConfigError(
+            f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
+            f"`dlrun runs list` has all; {LATEST} is the newest, EXPERIMENT/{LATEST} the newest of "
+            "an experiment",
+        )
+    return named[0]
+
+
+def run_suffix(folder: Path) -> str:
+    """A run's name without its time."""
+    stamp = _STAMP.match(folder.name)
+    return folder.name[stamp.end() + 1 :] if stamp else folder.name
+
+
+def time_from_name(folder: Path) -> datetime | None:
+    """When a run was begun, as its folder's name says; None where it does not."""
+    stamp = _STAMP.match(folder.name)
+    try:
+        return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if stamp else None
+    except ValueError:  # the 99th of a month
+        return None
+
+
+def _began(folder: Path) -> tuple[str, int, str]:
+    """When a run was begun, as its name says; a renamed one's record does.
+
+    Of two within a second the file that each writes but once, when it begins, tells.
+    """
+    stamp = _STAMP.match(folder.name)
+    began = stamp[0] if stamp else ""
+    if not stamp:
+        with contextlib.suppress(DlrunError):
+            started = read_record(folder).started or ""
+            began = re.sub(r"[-:]|\+.*", "", started) + "Z"
+    try:
+        written = (folder / ENVIRONMENT).stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return began, written, folder.name

@@ -1,0 +1,50 @@
+"""How far chance alone may have moved a share that was counted."""
+
+import math
+import statistics
+from collections.abc import Sequence
+
+Z = 1.959963984540054  # the normal distribution's 97.5 % point: two sides of 95 %
+
+
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share, `correct` of `n` (Wilson 1927, without continuity correction).
+
+    Unlike the textbook's normal interval it stays within 0 and 1 and is not empty at either end.
+    Raises ValueError where `correct` is not within 0 and n, or n is 0.
+    """
+    if not 0 <= correct <= n or n == 0:
+        raise ValueError(f"{correct} of {n} is no share")
+    share, spread = correct / n, Z * Z / n
+    centre = share + spread / 2
+    half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
+    # Rounding must not leave the ends, which are exact.
+    return 0.0 if correct == 0 else low, 1.0 if correct == n else high
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the mean that such values vary around (Student 1908), as of seeds.
+
+    None for fewer than two values: one does not say how far others would lie from it.
+    """
+    return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
+
+
+def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """The interval in which one more such value lies with 95 % (the prediction interval).
+
+    Wider than the mean's, for a single value varies by itself. None for fewer than two values.
+    """
+    return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
+
+
+def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:
+    """The mean, more and less so many sample standard deviations times Student's quantile."""
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit  # slow
+
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) * deviations
+    mean = statistics.fmean(values)
+    return mean - half, mean + half

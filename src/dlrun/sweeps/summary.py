@@ -1,0 +1,181 @@
+"""What came out of a sweep: its configs over their seeds, the best of them, as files and rows."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from dlrun.commands.list_runs import format_differences
+from dlrun.config.yaml_loader import flatten, format_override
+from dlrun.experiments.base import CHANCE
+from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.runs.config_diff import changed_settings
+from dlrun.runs.console_summary import published_metrics
+from dlrun.runs.key_metric import direction, main_metric, selection_metric
+from dlrun.runs.run_config import ran_with
+from dlrun.sweeps.plan import EPOCHS, Plan
+from dlrun.sweeps.search import SEED
+
+SPREAD = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The finished runs of one config, one of each seed, in the order of the points.
+
+    settings: what of the config varies in the sweep, by dotted keys.
+    planned: number of its seeds in the plan.
+    """
+
+    runs: list[StoredRun]
+    settings: dict[str, Any]
+    planned: int
+
+    @property
+    def label(self) -> str:
+        """`lr=0.01`; empty where only the seed varies."""
+        return format_differences(self.settings)
+
+    @cached_property
+    def spreads(self) -> dict[str, MetricSpread]:
+        """Each metric that all of them have."""
+        metrics = [run.record.metrics for run in self.runs]
+        found = (metric_spread(name, metrics) for name in metrics[0])
+        return {one.metric: one for one in found if one is not None}
+
+    @property
+    def chosen_by(self) -> MetricSpread | None:
+        """The validation metric that chooses."""
+        return self.spreads.get(selection_metric(self.spreads) or "")
+
+    @property
+    def tested(self) -> MetricSpread | None:
+        """The test metric that stands for it."""
+        return self.spreads.get(main_metric(self.runs[0].record) or "")
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its runs."""
+        return [run.record.seed for run in self.runs if run.record.seed is not None]
+
+    def book(self, metric: str) -> float | None:
+        """The book's, where it may stand beside."""
+        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
+
+    @property
+    def missing(self) -> str:
+        """`2 of 3` if not all planned seeds have finished; else empty."""
+        return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
+
+    @property
+    def goodness(self) -> tuple[int, bool, bool, float]:
+        """Sort key: epochs (of successive halving), validated, all seeds there, the mean."""
+        by = self.chosen_by
+        value = float("-inf") if by is None else direction(by.metric) * by.mean
+        return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
+
+    def command(self, experiment: str) -> str:
+        """What runs it again: one run, or its seeds as a sweep."""
+        values = {
+            k: v
+            for k, v in changed_settings(self.runs[0]).items()
+            if not k.startswith("reference.")
+        }
+        if len(self.seeds) == 1:
+            words = ["dlrun", experiment]
+        else:
+            words = ["dlrun", "sweep", experiment, "--seeds", format_ranges(self.seeds)]
+            values.pop(SEED, None)
+        for key, value in values.items():
+            words += ["--set", format_override(key, value)]
+        return shlex.join(words)
+
+
+def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
+    """The finished runs by config, the best last; keys that vary are never taken for chance."""
+    keys = [*plan.keys, *([EPOCHS] if plan.rungs else [])]
+    finished = [
+        number
+        for number, run in sorted(runs.items())
+        if run.record.status == "finished" and run.record.metrics
+    ]
+    found = group_by_config(
+        finished,
+        lambda number: flatten(ran_with(runs[number])),
+        lambda number: runs[number].record.experiment,
+        chance=CHANCE - set(keys),
+    )
+    planned = {
+        point.number: len({one.settings.get(SEED) for one in config})
+        for config in plan.configs
+        for point in config
+    }
+    made = []
+    for group in found:
+        values = flatten(ran_with(runs[group[0]]))
+        by_seed = {runs[number].record.seed: runs[number] for number in group}
+        own = {key: values.get(key) for key in keys}
+        made.append(Group([*by_seed.values()], own, planned[group[0]]))
+    return sorted(made, key=lambda one: one.goodness)
+
+
+def best(found: Sequence[Group]) -> Group | None:
+    """The one that validation chooses; None where none was validated."""
+    return found[-1] if found and found[-1].chosen_by else None
+
+
+def table(plan: Plan, found: Sequence[Group]) -> list[list[Any]]:
+    """table.csv: a row for each config and metric; `low` to `high` is the mean's 95 % interval."""
+    keys = list(found[0].settings) if found else plan.keys
+    rows: list[list[Any]] = [[*keys, *SPREAD]]
+    chosen = best(found)
+    for group in found:
+        for name, one in group.spreads.items():
+            low, high = one.interval or ("", "")
+            book = group.book(name)
+            cells = [one.mean, "" if one.deviation is None else one.deviation]
+            cells += [min(one.values), max(one.values), low, high, "" if book is None else book]
+            values = [_cell(group.settings[key]) for key in keys]
+            rows.append([*values, name, len(one.values), *cells, int(group is chosen)])
+    return rows
+
+
+def as_object(group: Group) -> dict[str, Any]:
+    """A config for programs."""
+    return {
+        "settings": group.settings,
+        "seeds": group.seeds,
+        "planned": group.planned,
+        "runs": [str(run.folder) for run in group.runs],
+        "metrics": {
+            name: {
+                "n": len(one.values),
+                "mean": one.mean,
+                "sd": one.deviation,
+                "min": min(one.values),
+                "max": max(one.values),
+                "interval": one.interval,
+                "book": group.book(name),
+            }
+            for name, one in group.spreads.items()
+        },
+    }
+
+
+def format_ranges(seeds: Sequence[int]) -> str:
+    """Seeds as `--seeds` reads them: `0-4,9`."""
+    parts: list[list[int]] = []
+    for seed in sorted(seeds):
+        if parts and seed == parts[-1][-1] + 1:
+            parts[-1].append(seed)
+        else:
+            parts.append([seed])
+    texts = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
+    return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
+
+
+def _cell(value: Any) -> Any:
+    """A setting in a table: a list is one text."""
+    return value if isinstance(value, str | int | float) else str(value)

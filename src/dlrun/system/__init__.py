@@ -1,0 +1,1 @@
+"""What the machine, the terminal and the file system give."""

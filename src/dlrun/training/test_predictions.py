@@ -1,0 +1,80 @@
+"""What a network made of each row of its test set, by however many processes."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dlrun.training.data import ArrayData, EpochBatches
+from dlrun.training.lightning_imports import LightningEnvironment, pl, torchmetrics
+from dlrun.training.objective import Objective
+
+if TYPE_CHECKING:
+    from dlrun.config.sections import Precision
+
+
+def probabilities(network: nn.Module, objective: Objective, inputs: Any) -> NDArray[np.float64]:
+    """A batch of inputs -> (batch, classes), by a network on the CPU."""
+    assert objective.probabilities is not None  # the experiment's: it tells classes apart
+    with torch.inference_mode():
+        return objective.probabilities(network(inputs)).numpy()
+
+
+class Tested:
+    """Collects a test's rows batch by batch; nothing of the inputs is kept."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._parts: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """A batch's outputs (batch, ...) and classes (batch,)."""
+        assert self._objective.probabilities is not None  # else nobody collects
+        outputs = outputs.detach().cpu()  # MPS has no float64
+        predicted = self._objective.predict(outputs)
+        probability = self._objective.probabilities(outputs).gather(-1, predicted[:, None])
+        self._parts.append(torch.stack([targets.cpu(), predicted, probability[:, 0]]))
+
+    def finish(self, device: torch.device) -> NDArray[np.float64]:
+        """Classes, predicted classes and their probabilities, in the test set's order: (3, n_rows).
+
+        Of several processes each tested every so-many-th row; they meet on `device`.
+        """
+        own = torch.cat([torch.empty(3, 0, dtype=torch.float64), *self._parts], dim=1)
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return own.numpy()
+        gather = torchmetrics.utilities.distributed.gather_all_tensors
+        shares = gather(own.T.contiguous().to(device))  # they differ by a row at most
+        found = np.empty((3, sum(map(len, shares))))
+        for rank, share in enumerate(shares):
+            found[:, rank :: len(shares)] = share.T.cpu().numpy()
+        return found
+
+
+def predict_test_set(
+    network: nn.Module, objective: Objective, data: ArrayData, precision: "Precision"
+) -> NDArray[np.float64]:
+    """Test a trained network again on the CPU, in its run's precision and batches.
+
+    Returns what Tested.finish does. The network is converted in place.
+    """
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        plugins=[LightningEnvironment()],
+    )
+    plugin = trainer.precision_plugin
+    network = plugin.convert_module(network)
+    tested, rows = Tested(objective), data.sets["test"]
+    with torch.inference_mode(), plugin.forward_context():
+        for batch in EpochBatches(len(rows), data.evaluated, None):
+            inputs, targets = plugin.convert_input(rows[batch])
+            tested.add(network(inputs), targets)
+    return tested.finish(torch.device("cpu"))

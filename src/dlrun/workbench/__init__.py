@@ -1,1 +1,0 @@
-"""What is done around single runs: all of them once, an epoch on each device, the data."""

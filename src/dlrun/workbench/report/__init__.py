@@ -1,1 +1,0 @@
-"""`dlrun report`: runs told on one page that needs nothing from outside."""

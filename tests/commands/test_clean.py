@@ -1,0 +1,235 @@
+"""Making room."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.commands.check import check
+from dlrun.commands.clean import CleanRequest, clean
+from dlrun.errors import ConfigError
+from dlrun.run_folder.find import candidate_folders
+from tests import harness
+from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.conftest import NETWORKS, Dlrun, smoke
+
+Out = pytest.CaptureFixture[str]
+
+
+def ago(**time: int) -> str:
+    return (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="seconds")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """a to f: finished, the newer the better, of 50 days to today; g: failed; h: interrupted; i:
+    killed; j: damaged; and a folder of somebody's own."""
+    folder = tmp_path / "runs"
+    for place, name in enumerate("abcdef"):
+        a_whole_run(
+            folder / EXPERIMENT / f"2026010{place + 1}T000000Z-{name}",
+            metrics={"test_accuracy": 0.5 + place / 100},
+            ended=ago(days=50 - 10 * place),
+        )
+    for name, status in (("g", "failed"), ("h", "interrupted"), ("i", "running")):
+        ended = None if status == "running" else ago(days=40)
+        own = {"status": status, "ended": ended, "started": ago(days=41), "metrics": {}}
+        a_whole_run(folder / EXPERIMENT / f"20260107T000000Z-{name}", **own)
+    damaged = a_whole_run(folder / EXPERIMENT / "20260108T000000Z-j")
+    (damaged / "results.json").write_text("")
+    (folder / EXPERIMENT / "notes").mkdir()
+    (folder / EXPERIMENT / "notes" / "mine.txt").write_text("")
+    return folder
+
+
+def left(runs: Path) -> str:
+    return "".join(sorted(run.name[-1] for run in candidate_folders(runs) if run.name != "notes"))
+
+
+@pytest.mark.parametrize(
+    ("goes", "expected"),
+    [
+        ({"states": ["failed"]}, "abcdefhij"),
+        ({"states": ["failed", "killed"]}, "abcdefhj"),
+        ({"states": ["damaged"]}, "abcdefghi"),
+        ({"older_than": "25d"}, "defj"),
+        ({"older_than": "25d", "states": ["finished"]}, "defghij"),
+        ({"older_than": "2w"}, "efj"),
+        ({"older_than": "999999w"}, "abcdefghij"),
+        ({"older_than": "36h"}, "fj"),
+        ({"keep_best": 2}, "efghij"),
+        ({"keep_best": 99}, "abcdefghij"),
+        ({"keep_best": 4, "older_than": "15d"}, "cdefj"),
+        ({"keep_best": 1, "states": ["failed"]}, "abcdefhij"),
+        ({"checkpoints": True}, "abcdefghij"),
+        ({"states": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
+    ],
+)
+def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
+    other = a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z", ended=ago(days=0))
+    assert clean(CleanRequest(**goes, yes=True), runs) == 0
+    assert left(runs) == expected + "z"
+    assert other.exists()
+    assert (runs / EXPERIMENT / "notes" / "mine.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("goes", "told"),
+    [
+        ({}, "nothing says which runs go"),
+        ({"yes": True, "experiment": EXPERIMENT}, "nothing says which runs go"),
+        ({"states": ["running"]}, "never removed"),
+        ({"states": ["foreign"]}, "never removed"),
+        ({"states": ["faild"]}, "did you mean 'failed'"),
+        ({"older_than": "30"}, "not a time"),
+        ({"older_than": "-1d"}, "not a time"),
+        ({"checkpoints": True, "states": ["failed"]}, "needs them no more"),
+        ({"states": ["failed"], "experiment": ".."}, "not an experiment's name"),
+        ({"states": ["failed"], "experiment": f"../runs/{EXPERIMENT}"}, "not an experiment's name"),
+        ({"states": ["failed"], "experiment": "nothing"}, "no runs here"),
+    ],
+)
+def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        clean(CleanRequest(**{"yes": True} | goes), runs)
+    assert left(runs) == "abcdefghij"
+
+
+def test_the_best_of_other_data_and_of_a_loss(tmp_path: Path) -> None:
+    for name, data, loss in (("a", "x", 1), ("b", "x", 3), ("c", "x", 2), ("d", "y", 9)):
+        a_whole_run(tmp_path / EXPERIMENT / name, data=data, metrics={"test_loss": loss})
+    a_whole_run(tmp_path / EXPERIMENT / "e", metrics={"images": 2})
+    a_whole_run(tmp_path / EXPERIMENT / "f", metrics={"test_size": 2})  # is more better?
+    clean(CleanRequest(keep_best=1, yes=True), tmp_path)
+    assert left(tmp_path) == "adef"
+
+
+def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
+    assert clean(CleanRequest(states=["failed", "killed"], dry_run=True), runs) == 0
+    said = capsys.readouterr()
+    folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
+    words = [line.split() for line in said.out.splitlines()]
+    assert [line[1:] for line in words] == [
+        ["killed", f"{EXPERIMENT}/20260107T000000Z-i"],
+        ["failed", f"{EXPERIMENT}/20260107T000000Z-g"],
+    ]
+    assert words[0][0] == f"{sizes[0] / 1000:.1f}K"
+    assert f"2 runs: {sum(sizes) / 1000:.1f}K" in said.err
+    assert left(runs) == "abcdefghij"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [("y\n", "abcdefhij"), ("n\n", "abcdefghij"), ("\n", "abcdefghij")]
+)
+def test_it_asks(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str, capsys: Out
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    assert clean(CleanRequest(states=["failed"]), runs) == 0
+    assert left(runs) == expected
+    assert ("nothing was removed" in capsys.readouterr().err) == (expected == "abcdefghij")
+
+
+def test_without_an_answer_nothing_goes(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(ConfigError, match="nobody answers"):
+        clean(CleanRequest(states=["failed"]), runs)
+    assert left(runs) == "abcdefghij"
+
+
+def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
+    names = {"a": 1, "i": 7}  # one is being extended, its record not written yet
+    folders = [runs / EXPERIMENT / f"2026010{day}T000000Z-{name}" for name, day in names.items()]
+    for folder in folders:
+        (folder / "checkpoint").write_bytes(b"state")
+    with living(*folders):
+        assert clean(CleanRequest(older_than="25d", yes=True), runs) == 1
+        assert clean(CleanRequest(checkpoints=True, yes=True), runs) == 1
+    assert left(runs) == "adefij"
+    assert all((folder / "checkpoint").exists() for folder in folders)
+    told = capsys.readouterr().err
+    assert "1 living run left alone" in told
+    assert told.count("a living process writes this run: left alone") == 2
+
+
+def test_a_run_that_was_resumed_meanwhile_stays(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    folder = runs / EXPERIMENT / "20260107T000000Z-g"
+
+    class Answer(io.StringIO):
+        def readline(self, size: int = -1) -> str:  # while the question stands
+            record = json.loads((folder / "results.json").read_text())
+            del record["sha256"]
+            (folder / "results.json").write_text(json.dumps(record | {"status": "finished"}))
+            return "y\n"
+
+    monkeypatch.setattr("sys.stdin", Answer())
+    assert clean(CleanRequest(states=["failed"]), runs) == 1
+    assert left(runs) == "abcdefghij"
+    assert "was written meanwhile" in capsys.readouterr().err
+
+
+def test_latest_names_the_newest_that_is_left(runs: Path) -> None:
+    (runs / EXPERIMENT / "latest").symlink_to("20260107T000000Z-i")
+    clean(CleanRequest(states=["killed", "interrupted", "failed", "damaged"], yes=True), runs)
+    assert (runs / EXPERIMENT / "latest").readlink().name == "20260106T000000Z-f"
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, capsys: Out) -> None:
+    there = a_whole_run(tmp_path / "elsewhere" / EXPERIMENT / "20260101T000000Z-a", status="failed")
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / EXPERIMENT).symlink_to(there.parent)
+    assert clean(CleanRequest(states=["failed"], yes=True), runs) == 1
+    assert there.exists() and "behind a link" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    for name in (EXPERIMENT, "imdb-lasso"):
+        assert forked(*smoke(name)).returncode == 0
+    done = forked("runs", "clean", "--checkpoints", "--yes")
+    assert done.returncode == 0 and "can no longer extend them" in done.stderr
+    assert not list(tmp_path.glob("runs/*/*/checkpoint*"))
+    assert check(None, tmp_path / "runs") == 0
+    done = forked("resume", f"{EXPERIMENT}/latest")
+    assert done.returncode == 0 and "extends it" not in done.stderr
+    done = forked("resume", f"{EXPERIMENT}/latest", "--set", "trainer.max_epochs=9")
+    assert done.returncode == 1 and "its checkpoints are gone" in done.stderr
+    assert "nothing to remove" in forked("runs", "clean", "--checkpoints", "--yes").stderr
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_leaves_whole_runs_and_nothing_that_looks_like_one(
+    tmp_path: Path,
+) -> None:
+    words = ("runs", "clean", "--status", "failed", "--yes")
+    at, code = 0, -9
+    while code == -9:
+        at += 1
+        runs = tmp_path / str(at) / "runs"
+        for name in "abc":
+            a_whole_run(
+                runs / EXPERIMENT / f"20260101T000000Z-{name}",
+                status="finished" if name == "a" else "failed",
+            )
+        names = {file.name for file in (runs / EXPERIMENT / "20260101T000000Z-b").iterdir()}
+        code = harness.run(tmp_path / str(at), *words, harm={"at": at, "kill": True}).code
+        for folder in (runs / EXPERIMENT).iterdir():
+            if not folder.name.startswith("."):
+                assert {file.name for file in folder.iterdir()} - {"run.lock"} == names
+        assert {run.name for run in candidate_folders(runs)} == {
+            folder.name
+            for folder in (runs / EXPERIMENT).iterdir()
+            if not folder.name.startswith(".")
+        }
+        harness.run(tmp_path / str(at), *words)
+        assert [path.name for path in (runs / EXPERIMENT).iterdir()] == ["20260101T000000Z-a"]
+    assert code == 0 and at > 10

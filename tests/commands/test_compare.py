@@ -1,0 +1,120 @@
+"""Runs side by side."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlrun.commands.compare import compare
+from dlrun.errors import ConfigError, DlrunError
+from tests.commands.many import EXPERIMENT, a_whole_run
+from tests.conftest import NETWORKS
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs"
+    better = {"test_loss": 0.4, "test_accuracy": 0.5, "nonzero": 3, "valid_accuracy": 0.9}
+    a_whole_run(folder / EXPERIMENT / "a", seed=1, metrics=better)
+    a_whole_run(folder / EXPERIMENT / "b", lr=0.1)
+    worse = {"test_loss": 0.6, "test_accuracy": 0.4}
+    a_whole_run(folder / NETWORKS[1] / "c", lr=0.1, metrics=worse, status="failed")
+    a_whole_run(folder / EXPERIMENT / "d", data="other\x1b[31m reviews of a very long name")
+    (folder / EXPERIMENT / "d" / "metrics.csv").unlink()
+    return folder
+
+
+def rows(capsys: Out, runs: Path, *names: str) -> dict[str, list[str]]:
+    compare(names, None, runs)
+    lines = capsys.readouterr().out.splitlines()
+    return {words[0]: words[1:] for words in map(str.split, lines)}
+
+
+def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> None:
+    found = rows(capsys, runs, "a", "b")
+    assert found == {
+        "run": ["a", "b"],
+        "seed": ["1", "0"],
+        "optimizer.lr": ["0.001", "0.1"],
+        "test_loss": ["0.4000*", "0.5000"],
+        "test_accuracy": ["0.5000", "0.5000"],
+        "95": ["%", "interval", "0.4691-0.5309", "0.4691-0.5309"],
+        "book": ["0.4210", "0.4210"],
+        "nonzero": ["3", "-"],
+        "valid_accuracy": ["0.9000", "-"],
+        "seconds": ["10.5", "10.5"],
+        "size": found["size"],
+    }
+
+
+def test_versions_that_differ(runs: Path, capsys: Out) -> None:
+    path = runs / EXPERIMENT / "b" / "environment.json"
+    about = json.loads(path.read_text())
+    path.write_text(json.dumps(about | {"packages": {"torch": "2.8.0", "numpy": "2.0"}}))
+    found = rows(capsys, runs, "a", "b")
+    assert (found["torch"], found["numpy"]) == (["2.9.0", "2.8.0"], ["-", "2.0"])
+
+
+def test_of_several_experiments(runs: Path, capsys: Out) -> None:
+    found = rows(capsys, runs, "a", "b", "c")
+    assert found["experiment"] == [EXPERIMENT, EXPERIMENT, NETWORKS[1]]
+    assert found["state"] == ["finished", "finished", "failed"]
+    assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
+
+
+def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
+    compare(["a", "d"], None, runs)
+    said = capsys.readouterr()
+    assert "*" not in said.out and "not on the same data" in said.err
+    assert "\x1b" not in said.out
+    assert "data\n  a  reviews\n  d  other\N{REPLACEMENT CHARACTER}[31m reviews" in said.out
+
+
+def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
+    for number in range(10):
+        a_whole_run(tmp_path / EXPERIMENT / f"run-number-{number:02}", seed=number)
+    compare([f"run-number-{number:02}" for number in range(10)], None, tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    seeds = [line.split()[1:] for line in lines if line.startswith("seed")]
+    assert len(seeds) > 1 and "".join(map("".join, seeds)) == "0123456789"
+
+
+def test_curves(runs: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "curves.png"
+    compare(["a", "b", "d"], out, runs)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert not list(tmp_path.glob(".new*"))
+    assert "no curve: " in capsys.readouterr().err
+    out.write_bytes(b"mine")
+    (runs / EXPERIMENT / "a" / "metrics.csv").write_text("epoch,valid_loss\n")
+    with pytest.raises(DlrunError, match="none of these runs has a curve"):
+        compare(["a", "d"], out, runs, force=True)
+    assert out.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("names", "out", "told"),
+    [
+        (["a"], None, "with another"),
+        (["a", "a"], None, "named 2 times"),
+        (["a", "nothing"], None, "no such run"),
+        (["a", "b"], "curves.pdf", "not a PNG"),
+        (["a", "b"], "nowhere/curves.png", "there is no folder .*nowhere"),
+        (["a", "b"], "folder.png", "a folder"),
+    ],
+)
+def test_mistakes(runs: Path, tmp_path: Path, names: list[str], out: str | None, told: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(ConfigError, match=told):
+        compare(names, None if out is None else tmp_path / out, runs)
+
+
+def test_values_beyond_all_measure_are_gaps(runs: Path, tmp_path: Path) -> None:
+    for name, loss in (("a", "1e308"), ("b", "-1.797e308"), ("c", "0.5")):
+        table = f"epoch,train_loss,valid_loss\n1,{loss},0.5\n2,1.797e308,-1e308\n"
+        (next(runs.glob(f"*/{name}")) / "metrics.csv").write_text(table)
+    compare(["a", "b", "c"], tmp_path / "curves.png", runs)
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

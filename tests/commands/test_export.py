@@ -1,0 +1,173 @@
+"""`dlrun export`: a file that other programs use, and what it refuses."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from dlrun.networks import tensor_file
+from dlrun.runs.run import Run
+from dlrun.training.fit import WEIGHTS
+from tests import harness
+from tests.conftest import NAMES, ROOT, Done, setting, smoke
+from tests.experiments.use import flip, moved, once, put
+
+REVIEW = 'A wonderful film!<br />"Superb" actors,\tand isn\'t it moving? xyzzy\nNot boring.'
+WITHOUT = "import sys; sys.modules['dlrun'] = None; "  # importing it raises ModuleNotFoundError
+
+
+def exported(folder: Path, run: Path, format_: str) -> Path:
+    out = folder / f"network.{format_}"
+    harness.run(folder, "export", run, "--format", format_, "--out", out).is_told(0)
+    assert [file.name for file in folder.iterdir() if file.is_file()] == [out.name]
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_onnx_file_is_the_network(tmp_path: Path, done: Done, name: str) -> None:
+    run = Run.open(done(name))
+    file = exported(tmp_path, run.folder, "onnx")
+    onnx.checker.check_model(str(file), full_check=True)
+    session = onnxruntime.InferenceSession(file)
+    about = json.loads(session.get_modelmeta().custom_metadata_map["dlrun"])
+    (given,), (found,) = session.get_inputs(), session.get_outputs()
+    assert (given.name, found.name) == (about["input"]["name"], about["output"]["name"])
+    assert given.shape == about["input"]["shape"] and given.shape[0] == "batch"
+    assert (about["experiment"], about["run"]) == (name, run.name)
+    assert len(about["labels"]) >= 2 and about["preprocessing"]
+    made = run.exported()
+    for rows in (2, 33):  # others than those that the command compares
+        inputs = made.inputs(rows)
+        with torch.inference_mode():
+            expected = run.network()(inputs).numpy()
+        got = session.run(None, {given.name: inputs.numpy()})[0]
+        assert got == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_file_needs_torch_alone(tmp_path: Path, done: Done, name: str) -> None:
+    run = Run.open(done(name))
+    file = exported(tmp_path, run.folder, "torch")
+    inputs = run.exported().inputs(5)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    script = (
+        f"{WITHOUT}import json, torch; more = {{'dlrun': ''}}\n"
+        "network = torch.jit.load(sys.argv[1], _extra_files=more)\n"
+        "with torch.inference_mode(): found = network(torch.load(sys.argv[2]))\n"
+        "print(json.dumps([json.loads(more['dlrun']), found.tolist()]))\n"
+    )
+    command = [sys.executable, "-c", script, str(file), str(tmp_path / "inputs.pt")]
+    about, found = json.loads(subprocess.check_output(command, text=True))
+    with torch.inference_mode():
+        expected = run.network()(inputs)
+    assert np.array(found) == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-5)
+    assert about["run"] == run.name and len(about["labels"]) >= 2
+
+
+@pytest.fixture(scope="module")
+def ten_classes(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished tiny run on texts of ten classes."""
+    table = tmp_path_factory.mktemp("data") / "ten.csv"
+    rows = [f"class {i % 10},word{i % 10} some film {i % 7}" for i in range(300)]
+    table.write_text("\n".join(["label,text", *rows]))
+    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    return once(tmp_path_factory, lambda name: [*smoke(name), *own])
+
+
+def by_the_example(file: Path, text: str) -> tuple[str, float]:
+    """What the docs' example, examples/onnx_text.py, says of a text without dlrun installed."""
+    (named,) = set(
+        re.findall(
+            r"examples/onnx_\w+\.py", (ROOT / "docs/how-to/predict-and-export.md").read_text()
+        )
+    )
+    said = subprocess.check_output(
+        [sys.executable, "-c", f"{WITHOUT}exec(open({str(ROOT / named)!r}).read())", str(file)],
+        input=text,
+        text=True,
+    )
+    label, _, probability = said.strip().rpartition(" ")
+    return label, float(probability)
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lstm"])
+def test_the_readmes_example(
+    tmp_path: Path, done: Done, ten_classes: Done, name: str, classes: int
+) -> None:
+    run = Run.open(done(name) if classes == 2 else ten_classes(name))
+    assert len(run.labels) == classes
+    file = exported(tmp_path, run.folder, "onnx")
+    for text in (REVIEW, "", "Word7 some film " * 200):
+        (expected,) = run.predict([text])
+        label, probability = by_the_example(file, text)
+        assert label == expected.label
+        assert probability == pytest.approx(expected.probability, abs=1e-5)
+
+
+def test_difference_is_relative_to_the_largest_output(tmp_path: Path, done: Done) -> None:
+    """Rounding grows with the outputs: of thousands, 1e-5 are less than float32 can tell apart."""
+    run = moved(done("imdb-dense"), tmp_path)
+    network, inputs = Run.open(run).network(), Run.open(run).exported().inputs(300)
+    with torch.inference_mode():
+        for parameter in network.parameters():
+            parameter.mul_(100)
+        *_, last = network.parameters()
+        last -= network(inputs).median()  # outputs on both sides of 0
+        expected = network(inputs).numpy()
+    put(run, WEIGHTS, bytes(tensor_file.serialize_tensors(network.state_dict())))
+    out, refused = tmp_path / "network.onnx", tmp_path / "refused.onnx"
+    harness.run(tmp_path, "export", run, "--out", out).is_told(0)
+    words = "export", run, "--out", refused, "--tolerance"
+    harness.run(tmp_path, *words, 0).is_told(1, "--tolerance")
+    harness.run(tmp_path, *words, -1).is_told(2, "--tolerance")
+    assert not refused.exists()
+    (got,) = onnxruntime.InferenceSession(out).run(None, {"bags": inputs.numpy()})
+    assert abs(expected).max() > 1000
+    assert (abs(got - expected) / abs(expected).clip(min=1)).max() > 1e-5
+    assert abs(got - expected).max() < 1e-5 * abs(expected).max()
+
+
+def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None:
+    run, out = moved(done("imdb-lasso"), tmp_path), tmp_path / "there.onnx"
+    out.write_text("mine")
+
+    def told(code: int, *words: object, about: str) -> None:
+        harness.run(tmp_path, "export", *words).is_told(code, about)
+        assert out.read_text() == "mine" and not list(tmp_path.glob(".new-*"))
+
+    told(2, run, "--out", out, about="--force replaces it")
+    told(2, run, "--out", tmp_path, "--force", about="is a folder")
+    told(2, run, "--out", tmp_path / "no" / "folder", about="there is no folder")
+    told(2, run, about="--out")
+    told(2, run, "--out", "x", "--format", "keras", about="keras")
+    told(2, "nothing", "--out", "x", about="no such run")
+    whole = (run / "coefficients.npz").read_bytes()
+    flip(run / "coefficients.npz", at=-3)
+    told(1, run, "--out", out, "--force", about="coefficients.npz: damaged")
+    (run / "coefficients.npz").write_bytes(whole)
+    harness.run(tmp_path, "export", run, "--out", out, "--force").is_told(0)
+    onnx.checker.check_model(str(out), full_check=True)
+
+
+def test_missing_package_is_named(tmp_path: Path, done: Done) -> None:
+    script = (
+        "import importlib.util, sys; from dlrun.cli.main import run\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name: None if name == 'onnxruntime' else found(name)\n"
+        "sys.exit(run(['export', *sys.argv[1:]]))\n"
+    )
+    command = [sys.executable, "-c", script, str(done("imdb-lasso")), "--out", str(tmp_path / "x")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "needs the package onnxruntime" in ended.stderr
+    assert "pip install 'dlrun[export]'" in ended.stderr and not (tmp_path / "x").exists()

@@ -1,0 +1,278 @@
+"""`dlrun predict`, on tiny finished runs."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.runs.run import Run
+from tests import harness
+from tests.conftest import Done, clean_environment, setting, smoke
+from tests.experiments.use import finished, moved, put
+
+pytestmark = pytest.mark.slow
+TEXTS = ["imdb-dense", "imdb-lasso", "imdb-lstm"]
+
+
+def review(run: Run) -> str:
+    return " ".join(run.vocabulary[10:30])
+
+
+def piped(run: Path, given: bytes, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        [sys.executable, "-m", "dlrun", "predict", str(run), *options],
+        input=given,
+        capture_output=True,
+        env=clean_environment(),
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "cifar100"])
+def test_its_own_test_set_row_for_row(tmp_path: Path, done: Done, name: str) -> None:
+    out = tmp_path / "again.csv"
+    ended = harness.run(tmp_path, "predict", done(name), "--test", "--out", out).is_told(0)
+    assert "row for row as in the run's predictions.csv" in ended.stdout
+    assert out.read_bytes() == (done(name) / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("imdb-dense", "bf16-true"),
+        ("imdb-dense", "16-mixed"),
+        ("imdb-dense", "64-true"),
+        ("imdb-lstm", "bf16-mixed"),
+        ("cifar100", "bf16-true"),
+    ],
+)
+def test_its_own_test_set_in_the_runs_precision(tmp_path: Path, name: str, precision: str) -> None:
+    run = finished(tmp_path, [*smoke(name), *setting(f"trainer.precision={precision}")])
+    ended = harness.run(tmp_path, "predict", run, "--test", "--json").is_told(0)
+    found = json.loads(ended.stdout)
+    assert (found["different_rows"], found["different_classes"]) == (0, 0)
+    assert found["largest_difference"] < (1e-6 if precision == "64-true" else 1e-12)
+
+
+def test_differences_from_its_own_test_set_are_measured(tmp_path: Path, done: Done) -> None:
+    run = moved(done("imdb-dense"), tmp_path)
+    head, first, second, *rest = (run / "predictions.csv").read_text().splitlines()
+    (row, label, predicted, value), (other, *names, close) = first.split(","), second.split(",")
+    swapped = "negative" if predicted == "positive" else "positive"
+    lines = [
+        head,
+        f"{row},{label},{swapped},{value}",
+        ",".join([other, *names, str(float(close) - 0.25)]),
+    ]
+    put(run, "predictions.csv", "\n".join([*lines, *rest, ""]).encode())
+    ended = harness.run(tmp_path, "predict", run, "--test", "--json").is_told(1)
+    found = json.loads(ended.stdout)
+    assert (found["different_rows"], found["different_classes"]) == (2, 1)
+    assert found["largest_difference"] == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_words_and_what_they_do(done: Done, name: str) -> None:
+    run = Run.open(done(name))
+    text = review(run)
+    (one,) = run.predict([f"{text} qqqq"])
+    assert (one.words, one.read, one.unknown) == (21, 21, 1)
+    assert {*dict(one.labels)} == {*run.labels}
+    assert sum(dict(one.labels).values()) == pytest.approx(1)
+    assert one.towards == "positive"
+    word, effect = one.moved[0]
+    if name == "imdb-lstm":
+        assert [each for each, _ in one.after] == [*text.split(), "qqqq"]
+        assert one.after[-1][1] == pytest.approx(dict(one.labels)["positive"], abs=1e-5)
+        assert one.by == "probability"
+    else:
+        (without,) = run.predict([f"{text} qqqq".replace(f" {word} ", " ")])
+        logits = [
+            np.log(dict(each.labels)["positive"] / dict(each.labels)["negative"])
+            for each in (one, without)
+        ]
+        assert logits[0] - logits[1] == pytest.approx(effect, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_of_every_kind(tmp_path: Path, done: Done, name: str) -> None:
+    (tmp_path / "large.txt").write_text("some unusual words of a text " * 350_000)  # 10 MB
+    (tmp_path / "binary.txt").write_bytes(b"\x00\x01\x02")
+    words = "", "qqqq zzzz", "large.txt", "binary.txt"
+    ended = harness.run(tmp_path, "predict", done(name), *words, "--json").is_told(1)
+    empty, unknown, large, binary = map(json.loads, ended.stdout.splitlines())
+    assert (empty["words"], empty["unknown"]) == (0, 0)
+    assert (unknown["words"], unknown["unknown"]) == (2, 2)
+    assert large["words"] == 2_100_000
+    assert binary == {"row": 3, "input": "binary.txt", "error": "not a text: it holds a zero byte"}
+    assert "1 input could not be predicted" in ended.stderr
+
+
+def test_a_file_that_is_no_text_is_named_once(tmp_path: Path, done: Done) -> None:
+    """On the screen, in a table and in Python, too, however its path is written."""
+    file, named = tmp_path / "binary.txt", "./binary.txt"
+    file.write_bytes(b"\x00\x01\x02")
+    why = "not a text: it holds a zero byte"
+    words = "predict", done("imdb-lasso"), named
+    assert harness.run(tmp_path, *words).is_told(1).stdout == f"error: {named}: {why}\n"
+    harness.run(tmp_path, *words, "--out", "out.csv").is_told(1)
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        assert [row["error"] for row in csv.DictReader(stream)] == [f"{named}: {why}"]
+    with pytest.raises(DataError) as caught:
+        Run.open(done("imdb-lasso")).predict([file])
+    assert caught.value.message == f"{file}: {why}"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_table_in_gives_a_table_out(tmp_path: Path, done: Done, name: str) -> None:
+    table, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    text = review(Run.open(done(name)))
+    table.write_bytes("\ufefftext\n".encode() + f'"{text}"\n'.encode() * 600 + b"caf\xe9\n")
+    harness.run(tmp_path, "predict", done(name), "--csv", table, "--out", out).is_told(0)
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["row"]) for row in rows] == list(range(601))
+    (one,) = Run.open(done(name)).predict([text])
+    assert rows[0]["predicted"] == one.label
+    assert float(rows[0]["probability"]) == pytest.approx(one.probability, abs=1e-5)
+    assert rows[600]["words"] == "1"
+    assert not list(tmp_path.glob(".new-*"))
+
+
+def test_standard_input_line_by_line(done: Done) -> None:
+    ended = piped(done("imdb-lasso"), b"\xef\xbb\xbfgood\r\n\nfine \x1b[31m film\n", "--json")
+    assert ended.returncode == 0, ended.stderr
+    found = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [one["input"] for one in found] == ["good", "", "fine \x1b[31m film"]
+    assert b"\x1b" not in piped(done("imdb-lasso"), b"fine \x1b[31m film\n").stdout
+
+
+def test_a_reader_that_leaves_is_no_failure(done: Done) -> None:
+    command = (
+        f"yes good film | head -100000 | {sys.executable} -m dlrun predict {done('imdb-lasso')}"
+    )
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{command} | head -1"],
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=False,
+    )
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["cifar100", "classify-images"])
+def test_images(tmp_path: Path, done: Done, name: str) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.new("L", (300, 200), 99).save(pictures / "grey.png")
+    (pictures / "none.jpg").write_text("no image")
+    ended = harness.run(tmp_path, "predict", done(name), "pictures", "--json").is_told(1)
+    grey, none = map(json.loads, ended.stdout.splitlines())
+    assert name == "classify-images" or grey["label"] in Run.open(done(name)).labels
+    assert 1 < len(grey["probabilities"]) <= 5
+    assert "not an image" in none["error"]
+
+
+def test_figure_of_a_network_that_reads(tmp_path: Path, done: Done) -> None:
+    text = review(Run.open(done("imdb-lstm")))
+    words = "predict", done("imdb-lstm"), text, "--figure", "words.png"
+    harness.run(tmp_path, *words).is_told(0, "figure words.png")
+    assert Image.open(tmp_path / "words.png").format == "PNG"
+    words = "predict", done("imdb-lasso"), text, "--figure", "words.png", "--force"
+    harness.run(tmp_path, *words).is_told(2, "does not read its texts word by word")
+
+
+def test_mistakes_are_one_message(tmp_path: Path, done: Done) -> None:
+    run = done("imdb-lasso")
+    (tmp_path / "table.csv").write_text("id,review\n1,good\n")
+    for words, said in (
+        (["missing.txt"], "missing.txt: no such file"),
+        (["table.csv"], "--csv table.csv --column NAME"),
+        (["."], "is a folder"),
+        (["--csv", "table.csv"], "no column 'text'"),
+        (["--csv", "table.csv", "good"], "both texts and --csv"),
+        (["good", "--out", "no/where.csv"], "there is no folder no"),
+        (["--test", "good"], "--test is about the run's own test set"),
+    ):
+        harness.run(tmp_path, "predict", run, *words).is_told(2, said)
+    harness.run(tmp_path, "predict", run, "--csv", "none.csv").is_told(1, "none.csv")
+
+
+def test_a_table_is_not_replaced_by_its_predictions(tmp_path: Path, done: Done) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("text\ngood\n")
+    words = "predict", done("imdb-lasso"), "--csv", "mine.csv", "--out", "mine.csv", "--force"
+    harness.run(tmp_path, *words).is_told(2, "is read itself")
+    assert table.read_text() == "text\ngood\n"
+
+
+@pytest.mark.parametrize("name", ["imdb-lasso", "imdb-dense"])
+def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
+    rows = [f"{'ab'[i % 2]},{'good' if i % 2 else 'bad'} film {i % 7}" for i in range(200)]
+    table = tmp_path / "own.csv"
+    table.write_text("\n".join(["label,text", *rows]))
+    own = setting("data.source=csv", f"data.path={table}", "data.validation=20")
+    run = finished(tmp_path, [*smoke(name), *own])
+    assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
+    table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))
+    harness.run(tmp_path, "predict", run, "--test").is_told(1, "not those that the run had")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(2, 130, "interrupted"), (15, 143, "terminated")]
+)
+def test_a_signal_leaves_nothing(
+    tmp_path: Path, done: Done, number: int, code: int, word: str
+) -> None:
+    command = [sys.executable, "-m", "dlrun", "predict", str(done("imdb-lasso")), "-"]
+    with subprocess.Popen(
+        [*command, "--out", "found.csv"], cwd=tmp_path, env=clean_environment(),
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None and process.stderr is not None
+        process.stdin.write("good film\n" * 100_000)
+        process.stdin.flush()
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert (process.wait(), word in said) == (code, True), said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_python_may_give(done: Done) -> None:
+    run = Run.open(done("imdb-lasso"))
+    assert len(run.predict("good film")) == 1
+    for wrong in (5, None, b"good"):
+        with pytest.raises(ConfigError, match="neither a text nor"):
+            run.predict([wrong])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="no such run"):
+        Run.open("~\0")
+
+
+def test_an_experiment_that_does_not_say_how(done: Done) -> None:
+    from dlrun.experiments.base import Experiment
+
+    run = Run.open(done("imdb-lasso"))
+    for ask in (
+        Experiment.predictor,
+        lambda self, run, config: Experiment.test(self, run, config, None),
+    ):  # type: ignore[arg-type]
+        with pytest.raises(DlrunError, match="does not say how|no test set"):
+            ask(run.experiment, run, run.config)
+
+
+def test_an_unfinished_run_predicts_nothing(tmp_path: Path, done: Done) -> None:
+    copy = moved(done("imdb-lasso"), tmp_path)
+    record = json.loads((copy / "results.json").read_text())
+    del record["sha256"]
+    (copy / "results.json").write_text(
+        json.dumps(record | {"status": "running", "result_steps": None, "files": {}})
+    )
+    harness.run(tmp_path, "predict", copy, "good").is_told(1, "killed, so it cannot be used yet")

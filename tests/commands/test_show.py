@@ -1,0 +1,105 @@
+"""Everything about one run."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.commands.show import show
+from dlrun.errors import DlrunError
+from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.conftest import Dlrun, smoke
+
+Out = pytest.CaptureFixture[str]
+NAME = "20260101T000000Z-a"
+
+
+def lines(capsys: Out, runs: Path, run: str = "latest") -> dict[str, str]:
+    show(run, runs, as_json=False)
+    found = {}
+    for line in capsys.readouterr().out.splitlines():
+        label, _, text = line.partition(" ")
+        found[label] = text.strip()
+    return found
+
+
+def test_a_finished_run(tmp_path: Path, capsys: Out) -> None:
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, lr=0.5, figures=["curves.png"])
+    (folder / "checkpoint").write_bytes(b"x" * 2000)
+    shown = lines(capsys, tmp_path)
+    assert shown["run"] == f"{EXPERIMENT} {NAME}"
+    assert shown["state"].startswith("finished, 2 steps, started 2026-01-01 00:00:00 UTC, ended")
+    assert shown["data"] == "reviews"
+    assert shown["differs"] == "optimizer.lr=0.5000"
+    assert shown["test_accuracy"].split() == ["0.5000", "0.4691-0.5309", "0.4210"]
+    assert shown["time"].startswith("fit 9.0 s, total 10.5 s")
+    assert shown["versions"] == "dlrun 0.2.0, torch 2.9.0"
+    assert "checkpoint 2.0K" in shown["size"]
+    assert shown["figure"] == str(folder / "curves.png")
+    assert shown["resume"] == f"dlrun resume {folder} --set trainer.max_epochs=N"
+    assert shown["repeat"] == f"dlrun {EXPERIMENT} --config {folder / 'config.yaml'}"
+
+
+@pytest.mark.parametrize(
+    ("record", "resume"),
+    [
+        ({"status": "interrupted"}, True),
+        ({"status": "running"}, True),
+        ({"status": "failed", "steps": None}, True),
+        ({"status": "failed", "format": 1}, False),
+        ({"status": "finished", "format": 1}, False),
+        ({"experiment": "gone"}, False),
+    ],
+)
+def test_how_it_goes_on(tmp_path: Path, capsys: Out, record: dict[str, Any], resume: bool) -> None:
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, **record)
+    (folder / "checkpoint").write_bytes(b"x")
+    shown = lines(capsys, tmp_path)
+    assert shown.get("resume") == (f"dlrun resume {folder}" if resume else None)
+    (folder / "checkpoint").unlink()
+    assert ("resume" in lines(capsys, tmp_path)) == (resume and "steps" in record)
+
+
+def test_a_run_that_is_not_finished_shows_its_newest_step(tmp_path: Path, capsys: Out) -> None:
+    own = {"status": "running", "metrics": {}, "ended": None, "error": "no [red]memory"}
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, **own)
+    with living(folder):
+        shown = lines(capsys, tmp_path)
+    assert shown["state"].startswith("running") and "resume" not in shown
+    assert shown["valid_loss"] == "0.5000" and shown["error"] == "no [red]memory"
+
+
+def test_json(tmp_path: Path, capsys: Out) -> None:
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME, seed=3)
+    show("a", tmp_path, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["state"] == "finished" and found["differs"] == {"seed": 3}
+    assert found["record"]["metrics"] == {"test_loss": 0.5, "test_accuracy": 0.5}
+    assert found["published"] == {"book": {"test_accuracy": 0.421}}
+    assert found["environment"]["packages"] == {"torch": "2.9.0"}
+    assert found["files"]["config.yaml"] == (folder / "config.yaml").stat().st_size
+    assert found["size"] == sum(found["files"].values())
+    assert found["resume"] is None  # no checkpoint
+
+
+def test_a_damaged_run_is_one_error(tmp_path: Path) -> None:
+    folder = a_whole_run(tmp_path / EXPERIMENT / NAME)
+    (folder / "environment.json").write_text("{half")
+    with pytest.raises(DlrunError, match=r"environment\.json: cannot be read"):
+        show("latest", tmp_path, as_json=False)
+
+
+@pytest.mark.slow
+def test_the_commands_that_it_shows_work(forked: Dlrun, tmp_path: Path) -> None:
+    assert forked(*smoke(EXPERIMENT), "--name", "mine").returncode == 0
+    (run,) = (tmp_path / "runs" / EXPERIMENT).glob("*Z-mine")
+    run.rename(run.with_name(run.name.replace("mine", "it's mine")))
+    shown = forked("runs", "show", "--json").stdout
+    about = json.loads(shown)
+    for key in ("resume", "repeat"):
+        words = shlex.split(about[key].replace("=N", "=2"))
+        done = forked(*words[1:])
+        assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "runs" / EXPERIMENT).glob("*Z-*"))) == 2

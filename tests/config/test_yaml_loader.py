@@ -1,0 +1,285 @@
+import math
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.config.yaml_loader import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    Layer,
+    dump,
+    flatten,
+    layer_from_values,
+    merge_layers,
+    read_file,
+    read_override,
+)
+from dlrun.errors import ConfigError
+
+
+def read(folder: Path, text: str | bytes) -> Layer:
+    file = folder / "a.yaml"
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_file(file)
+
+
+def value(folder: Path, text: str) -> Any:
+    return read(folder, f"key: {text}").values["key"]
+
+
+def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
+    layer = read(tmp_path, "# a comment\na: 1\n\nb:\n  c: [x,\n      y]\n  d: {e: 2}\n")
+    file = tmp_path / "a.yaml"
+    assert layer.values == {"a": 1, "b": {"c": ["x", "y"], "d": {"e": 2}}}
+    assert layer.origins == {
+        ("a",): f"{file}:2",
+        ("b",): f"{file}:4",
+        ("b", "c"): f"{file}:5",
+        ("b", "c", 0): f"{file}:5",
+        ("b", "c", 1): f"{file}:6",
+        ("b", "d"): f"{file}:7",
+        ("b", "d", "e"): f"{file}:7",
+    }
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "null\n", "{}"])
+def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == Layer({})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1e-3", 0.001),
+        ("1E+3", 1000.0),
+        ("-.5", -0.5),
+        ("5.", 5.0),
+        ("30", 30),
+        ("-7", -7),
+        ("010", 10),
+        ("08", 8),
+        ("-.inf", -math.inf),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+    ],
+)
+def test_numbers_truths_and_nothing(tmp_path: Path, text: str, expected: object) -> None:
+    found = value(tmp_path, text)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    "word",
+    "no off yes on y NO Off 1:30 1_000 0x1F 1e 1.2.3 2024-01-01 2024-13-45 = << e5 . +".split(),
+)
+def test_everything_else_stays_a_word(tmp_path: Path, word: str) -> None:
+    assert value(tmp_path, word) == word
+
+
+def test_quotes_make_a_word_of_a_number(tmp_path: Path) -> None:
+    assert value(tmp_path, "'1e-3'") == "1e-3"
+    assert value(tmp_path, '"true"') == "true"
+
+
+def test_not_a_number_is_read_as_such(tmp_path: Path) -> None:
+    assert math.isnan(value(tmp_path, ".nan"))
+
+
+def test_keys_are_words_even_where_they_look_like_numbers(tmp_path: Path) -> None:
+    assert read(tmp_path, "1: a\ntrue: b\nnull: c\n").values == {"1": "a", "true": "b", "null": "c"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    layer = read(tmp_path, b"\xef\xbb\xbfseed: 1\n")
+    assert layer.values == {"seed": 1}
+    assert layer.origins["seed",].endswith(":1")
+
+
+def test_windows_line_ends_count_as_lines(tmp_path: Path) -> None:
+    assert read(tmp_path, "a: 1\r\nb: 2\r\n").origins["b",].endswith(":2")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' stands twice"),
+        ("a:\n  b: 1\n  b: 2\n", 3, "the key 'b' stands twice"),
+        ("a: {b: 1, 'b': 2}\n", 1, "the key 'b' stands twice"),
+        ("a: &x [1]\nb: *x\n", 2, "aliases (*name) are not allowed"),
+        ("a: 1\nb: !!python/object/apply:os.getcwd []\n", 2, "tags (!name) are not allowed"),
+        ("a: !!bool maybe\n", 1, "tags (!name) are not allowed"),
+        ("a: !!timestamp then\n", 1, "tags (!name) are not allowed"),
+        ("a: !!set {b}\n", 1, "tags (!name) are not allowed"),
+        ("!!str a: 1\n", 1, "tags (!name) are not allowed"),
+        ("!local\na: 1\n", 1, "tags (!name) are not allowed"),
+        ("? [a, b]\n: 1\n", 1, "a key must be a word"),
+        ("a: 1\nb:\n\tc: 2\n", 3, "cannot start any token"),
+        ("a: [1, 2\n", 2, "expected ',' or ']'"),
+        ("a: 1\n---\nb: 2\n", 2, "but found another document"),
+        ("a: b: c\n", 1, "mapping values are not allowed here"),
+        ("a: 'never closed\n", 2, "end of stream"),
+    ],
+)
+def test_a_fault_has_file_and_line(tmp_path: Path, text: str, line: int, problem: str) -> None:
+    where = re.escape(f"{tmp_path / 'a.yaml'}:{line}: not valid YAML: ")
+    with pytest.raises(ConfigError, match=f"^{where}.*{re.escape(problem)}"):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"- a\n- b\n", "expected 'key: value' lines, found a list"),
+        (b"only words\n", "expected 'key: value' lines, found only the value 'only words'"),
+        (b"a: \x00\n", "not valid YAML"),
+        (b"a: \xff\n", "not UTF-8 text (byte 3)"),
+        ("a: 1\n".encode("utf-16"), "not UTF-8 text (byte 0)"),
+        (b"\x89PNG\r\n\x1a\n", "not UTF-8 text (byte 0)"),
+        (b"a: " + b"9" * 5000, "not valid YAML: Exceeds the limit"),
+    ],
+)
+def test_what_is_no_config_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(problem)) as caught:
+        read(tmp_path, content)
+    assert str(tmp_path / "a.yaml") in caught.value.message
+
+
+def test_a_missing_file_and_a_folder_are_config_errors(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="b.yaml: no such config file"):
+        read_file(tmp_path / "b.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_file(tmp_path)
+
+
+def test_depth_is_bounded(tmp_path: Path) -> None:
+    deepest = MAX_DEPTH - 2  # the file's own mapping is a level, and so is the innermost value
+    assert value(tmp_path, "[" * deepest + "0" + "]" * deepest)
+    with pytest.raises(ConfigError, match=f"nested deeper than {MAX_DEPTH} levels"):
+        value(tmp_path, "[" * (deepest + 1) + "0" + "]" * (deepest + 1))
+
+
+def test_a_bomb_of_brackets_is_refused_at_once(tmp_path: Path) -> None:
+    started = time.perf_counter()
+    with pytest.raises(ConfigError, match="nested deeper"):
+        value(tmp_path, "[" * (MAX_BYTES - 10))
+    with pytest.raises(ConfigError, match="nested deeper"):
+        read(tmp_path, "\n".join(" " * depth + "a:" for depth in range(300)))
+    assert time.perf_counter() - started < 5
+
+
+def test_size_is_bounded(tmp_path: Path) -> None:
+    head = b"a: 1\n#"
+    assert read(tmp_path, head + b"x" * (MAX_BYTES - len(head))).values == {"a": 1}
+    with pytest.raises(ConfigError, match=r"larger than 256 KiB: not a config"):
+        read(tmp_path, head + b"x" * (MAX_BYTES - len(head) + 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("seed=1", {"seed": 1}),
+        ("optimizer.lr=1e-3", {"optimizer": {"lr": 0.001}}),
+        (" a.b = [1, x]", {"a": {"b": [1, "x"]}}),
+        ("a={b: {c: off}}", {"a": {"b": {"c": "off"}}}),
+        ("a=b=c", {"a": "b=c"}),
+        ("a=", {"a": None}),
+        ("a='x: y'", {"a": "x: y"}),
+    ],
+)
+def test_set_texts(text: str, expected: dict[str, Any]) -> None:
+    layer = read_override(text)
+    assert layer.values == expected
+    assert set(layer.origins.values()) == {f"--set {text}"}
+
+
+def test_set_knows_the_origin_of_every_key_below() -> None:
+    assert set(read_override("a.b={c: [1], d: 2}").origins) == {
+        ("a",),
+        ("a", "b"),
+        ("a", "b", "c"),
+        ("a", "b", "c", 0),
+        ("a", "b", "d"),
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["seed", "", "=1", "a..b=1", ".a=1", "a.=1", " =1", ".".join("a" * 3000) + "=1"]
+)
+def test_set_without_key_or_value_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected KEY=VALUE, such as seed=3$"):
+        read_override(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a=[1", "a={b: 1, b: 2}", "a=*x", "a=&x [*x]", "a=!!int 3", "a=\x07", "a='"]
+)
+def test_set_with_a_faulty_value_names_the_option(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'--set {text}: not valid YAML: ')}"):
+        read_override(text)
+
+
+def test_a_layer_of_values_has_one_origin_for_every_key_and_item() -> None:
+    values = {"a": {"b": [1, {"c": 2}]}, "d": None}
+    layer = layer_from_values(values, "run(...)")
+    assert layer.values == values
+    keys: list[tuple[str | int, ...]] = [("a",), ("a", "b"), ("a", "b", 0), ("a", "b", 1)]
+    assert layer.origins == dict.fromkeys([*keys, ("a", "b", 1, "c"), ("d",)], "run(...)")
+
+
+def test_merging_a_layer_of_values_leaves_the_callers_own_as_they_are() -> None:
+    values = {"a": {"b": 1}}
+    merged = merge_layers([layer_from_values(values, "x"), layer_from_values({"a": {"b": 2}}, "y")])
+    assert merged.values == {"a": {"b": 2}}
+    assert merged.origins["a", "b"] == "y"
+    assert values == {"a": {"b": 1}}
+
+
+def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
+    base = read(tmp_path, "a: {b: 1, c: 2}\nd: [1, 2, 3]\ne: x\n")
+    top = read_override("a.c=5")
+    merged = merge_layers([base, top, read_override("d=[9]"), read_override("e={f: 1}")])
+    assert merged.values == {"a": {"b": 1, "c": 5}, "d": [9], "e": {"f": 1}}
+    assert merged.origins["a", "b"] == f"{tmp_path / 'a.yaml'}:1"
+    assert merged.origins["a", "c"] == "--set a.c=5"
+    assert merged.origins["d", 0] == "--set d=[9]"
+
+
+def test_merge_changes_no_layer() -> None:
+    one, two, three = (read_override(text) for text in ("a={b: 1}", "a.c=2", "a.b=3"))
+    assert merge_layers([one, two, three]).values == {"a": {"b": 3, "c": 2}}
+    assert (one.values, two.values) == ({"a": {"b": 1}}, {"a": {"c": 2}})
+
+
+def test_a_scalar_over_a_mapping_replaces_it() -> None:
+    assert merge_layers([read_override("a.b=1"), read_override("a=null")]).values == {"a": None}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["1e5", "1e-3", "08", "010", "1_0", "1:30", "no", "on", "true", "null", "~", "", "=", "<<"]
+    + [".nan", "2024-01-01", "a: b", "# x", "*x", "!x", " x ", "a\nb\n", "\u00e9\U0001f600"],
+)
+def test_dump_is_read_back_to_the_same_values(tmp_path: Path, word: str) -> None:
+    values = {"word": word, "list": [word, 1, 1e-5, 1e20, 0.001, True, None], "sub": {word: {}}}
+    assert read(tmp_path, dump(values)).values == values
+
+
+def test_a_files_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
+    """A run's config.yaml names the files that it was given, as Python gives their bytes."""
+    values = {"images": [os.fsdecode(b"/caf\xe9/\xff.jpg"), "/line\nbreak", "/\N{PILE OF POO}"]}
+    path = tmp_path / "config.yaml"
+    path.write_bytes(dump(values).encode("utf-8", "backslashreplace"))
+    assert read_file(path).values == values
+
+
+def test_flat() -> None:
+    values = {"a": {"b": {"c": 1}, "d": [{"e": 2}]}, "f": {}, "g": None}
+    assert flatten(values) == {"a.b.c": 1, "a.d": [{"e": 2}], "f": {}, "g": None}

@@ -1,0 +1,105 @@
+"""Which runs stand beside the published figures: those of the shipped config, on the same data."""
+
+import re
+from typing import Any
+
+import pytest
+
+from dlrun.experiments import registry
+from dlrun.experiments.book_comparison import changed_numbers, expected, why_not_compared
+from dlrun.run_context import DataOrigin, Results
+from dlrun.run_folder.record import Expected
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import load_config
+from dlrun.system.accelerator import AcceleratorReport
+from tests.conftest import NAMES, ROOT
+
+PUBLISHED = DataOrigin("reviews")
+OTHER = "aclImdb_v1.tar.gz is not the published file"
+BOOK = {"book": {"test_accuracy": 0.85}}
+
+
+def of(
+    name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: dict[str, Any] = BOOK
+) -> str | None:
+    config = load_config(name, RunSettings(overrides=[*overrides]))
+    results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
+    return why_not_compared(registry.load(name), config, results)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_shipped_config_is_compared(name: str) -> None:
+    assert of(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "value", "book"),
+    [
+        ("imdb-dense", "optimizer.lr=1", "1.0", "0.001"),
+        ("imdb-dense", "optimizer.name=sgd", "sgd", "rmsprop"),
+        ("imdb-dense", "model.hidden=[2]", "[2]", "[16, 16]"),
+        ("imdb-dense", "batch_size=1", "1", "512"),
+        ("imdb-dense", "trainer.precision=bf16-mixed", "bf16-mixed", "32-true"),
+        ("imdb-dense", "data.num_words=100", "100", "10000"),
+        ("imdb-lstm", "data.max_length=10", "10", "500"),
+        ("imdb-lasso", "path.values=5", "5", "50"),
+        ("imdb-lasso", "solver.tolerance=0.9", "0.9", "3e-05"),
+        ("cifar100", "model.dropout=0", "0.0", "0.5"),
+        ("classify-images", "model.name=resnet18", "resnet18", "resnet50"),
+    ],
+)
+def test_a_key_that_changes_the_numbers_is_named(
+    name: str, override: str, value: str, book: str
+) -> None:
+    key = override.partition("=")[0]
+    assert of(name, override) == f"{key} is {value} (book: {book})"
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("imdb-dense", ["seed=3", "accelerator=cpu", "threads=2", "predictions=false"]),
+        ("imdb-dense", ["data.source=keras", "data.mirrors=[https://example.org]"]),
+        ("imdb-dense", ["trainer.devices=2", "trainer.strategy=ddp", "fallback=false"]),
+        ("imdb-lstm", ["model.skip_padding=false", "logger=[tensorboard]"]),
+        ("imdb-lasso", ["solver.name=liblinear", "compare_with=null"]),
+        ("classify-images", ["top=5", "transform.squash=true"]),
+    ],
+)
+def test_other_keys_do_not_count(name: str, overrides: list[str]) -> None:
+    assert of(name, *overrides) is None
+    assert not changed_numbers(
+        registry.load(name), load_config(name, RunSettings(overrides=overrides))
+    )
+
+
+def test_every_key_is_named_beside_what_the_data_are() -> None:
+    changed = "batch_size is 1 (book: 512), optimizer.lr is 1.0 (book: 0.001)"
+    overrides = ["batch_size=1", "optimizer.lr=1"]
+    assert of("imdb-dense", *overrides) == changed
+    assert of("imdb-dense", *overrides, origin=DataOrigin("x", OTHER)) == f"{OTHER}, {changed}"
+    generated = DataOrigin("x", "the data are generated")
+    assert of("imdb-dense", *overrides, "data.source=sample", origin=generated) == (
+        "the data are generated"
+    )
+
+
+def test_an_experiment_without_published_figures() -> None:
+    assert of("imdb-dense", "batch_size=1", reference={}) is None
+
+
+def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_table() -> None:
+    """For any seed on the shipped data; not for another config or for generated reviews."""
+    table = (ROOT / "docs/explanation/results.md").read_text()
+    for name in ("imdb-dense", "imdb-lasso", "imdb-lstm"):
+        (row,) = re.findall(rf"^\| {name}, test_accuracy .*$", table, re.MULTILINE)
+        cells = [cell.strip() for cell in row.split("|")]
+        found = expecting(name, "seed=3")["test_accuracy"]
+        assert f"{found.low:.4f}-{found.high:.4f}" in cells and str(found.seeds) in cells
+        assert expecting(name, "data.validation=100") == {}
+        assert expecting(name, "data.source=sample") == {}
+    assert expecting("cifar100") == {}
+
+
+def expecting(name: str, *overrides: str) -> dict[str, Expected]:
+    return expected(registry.load(name), load_config(name, RunSettings(overrides=[*overrides])))

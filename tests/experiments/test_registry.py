@@ -1,0 +1,184 @@
+"""Experiments from outside: good ones, broken ones, and what the command line makes of them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import ConfigError
+from dlrun.experiments import registry
+from dlrun.experiments.base import Experiment
+from tests.conftest import Dlrun
+
+WORKING = """
+from dlrun.config.sections import ExperimentConfig
+from dlrun.system.accelerator import AcceleratorReport
+from dlrun.experiments.base import Experiment
+from dlrun.run_context import DataOrigin, Results
+
+class Config(ExperimentConfig):
+    words: int
+
+class Counting(Experiment[Config]):
+    name = "{name}"
+    schema = Config
+    resumable = False
+
+    def run(self, config, session):
+        session.folder.write_text("words.txt", "word " * config.words)
+        report = AcceleratorReport("cpu", "cpu", None)
+        return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
+
+experiment = Counting()
+"""
+YAML = """# Counts words.
+# Example: dlrun {name}
+
+seed: 0
+accelerator: cpu
+fallback: true
+threads: auto
+logger: []
+words: 3
+"""
+
+
+def plugin(
+    folder: Path,
+    name: str,
+    *,
+    code: str = WORKING,
+    yaml: str | None = YAML,
+    module: str | None = None,
+    points_to: str | None = None,
+) -> None:
+    """A package as pip installs it, with one experiment."""
+    module = module or name.replace("-", "_")
+    package = folder / module
+    (package / "configs").mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text("")
+    (package / "experiment.py").write_text(code.format(name=name))
+    if yaml is not None:
+        (package / "configs" / f"{name}.yaml").write_text(yaml.format(name=name))
+    about = folder / f"{module}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    target = points_to or f"{module}.experiment:experiment"
+    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{name} = {target}\n")
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
+    """A folder for packages, and the environment in which they are installed."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    there = os.environ.get("PYTHONPATH")  # of a dlrun that is tested in place of the installed one
+    return folder, {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), there)))}
+
+
+def test_ours_are_found_with_their_yaml() -> None:
+    for name in registry.names():
+        entry = registry.entry(name)
+        assert entry.help.strip() and entry.overlays("smoke")
+        assert isinstance(entry.load(), Experiment)
+        assert entry.package == "dlrun"
+
+
+def test_an_unknown_name_is_answered_by_the_nearest() -> None:
+    name = registry.names()[0]
+    with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
+        registry.entry(f"{name}x")
+
+
+def test_a_plugin_that_needs_neither_lightning_nor_steps(
+    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "count-words")
+    done = dlrun("count-words", "--set", "words=4", **env)
+    assert done.returncode == 0, done.stderr
+    assert "4.0000" in done.stdout
+    (text,) = tmp_path.glob("runs/count-words/*Z-*/words.txt")
+    assert text.read_text() == "word word word word "
+    assert "nothing to resume" in dlrun("resume", "latest", **env).stderr
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        ({"yaml": None}, "broken.yaml"),
+        ({"points_to": "no_such_package:experiment"}, "no package no_such_package"),
+    ],
+)
+def test_a_plugin_without_its_files_is_one_warning(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], broken: dict[str, str], reason: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "broken", **broken)
+    plugin(folder, "count-words")
+    done = dlrun("--help", **env)
+    assert done.returncode == 0
+    assert "count-words" in done.stdout and "broken" not in done.stdout
+    assert done.stderr.count("warning:") == 1
+    assert "'broken'" in done.stderr and reason in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import no_such_module", "ModuleNotFoundError"),
+        pytest.param("1 / 0", "ZeroDivisionError", marks=pytest.mark.slow),
+        ("experiment = 5", "no dlrun Experiment"),
+        (WORKING.replace('"{name}"', '"another"'), "calls itself 'another'"),
+        pytest.param("other = 1", "AttributeError", marks=pytest.mark.slow),
+    ],
+)
+def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], code: str, reason: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "broken", code=code)
+    assert dlrun("--help", **env).stderr == ""
+    done = dlrun("broken", **env)
+    assert done.returncode == 1
+    assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
+    assert "Traceback" not in done.stderr
+    shown = dlrun("data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env)
+    assert shown.returncode == 0
+    assert shown.stderr.count("warning:") == 1 and "'broken'" in shown.stderr
+
+
+@pytest.mark.parametrize("name", ["resume", "data", "Bad_Name"])
+def test_a_plugin_cannot_take_a_commands_name(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], name: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, name, module="taker")
+    done = dlrun("--help", **env)
+    assert f"'{name}'" in done.stderr and done.stderr.count("warning:") == 1
+    assert "Go on with a run" in done.stdout
+
+
+def test_a_plugin_cannot_take_an_experiments_name(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    name = registry.names()[0]
+    plugin(folder, name, module="aaa")
+    done = dlrun("config", name, **env)
+    assert done.returncode == 0 and "words" not in done.stdout
+    assert "dlrun has one of that name" in done.stderr
+
+
+def test_a_check_that_raises_is_one_message(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, environment = plugins
+    check = "    def check(self, config, runs_dir):\n        raise KeyError('lost')\n\nexperiment ="
+    plugin(folder, "checks-badly", code=WORKING.replace("experiment =", check))
+    done = dlrun("checks-badly", **environment)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
+    assert "fault of dlrun" not in done.stderr
+    assert "Traceback" in dlrun("checks-badly", "--debug", **environment).stderr

@@ -1,0 +1,305 @@
+"""The network that skips its padding is the plain one."""
+
+import copy
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dlrun.kernels.lstm import FEW, WIDEST, LSTMClassifier
+from dlrun.kernels.lstm_rows import WIDTH, RowsLSTM
+
+WORDS = 10_003
+Result = tuple[Tensor, list[Tensor]]
+
+
+def pair(
+    words: int = WORDS, embedding: int = 32, hidden: int = 32
+) -> tuple[LSTMClassifier, LSTMClassifier]:
+    torch.manual_seed(0)
+    skip = LSTMClassifier(words, embedding, hidden)
+    plain = LSTMClassifier(words, embedding, hidden, skip_padding=False)
+    plain.load_state_dict(skip.state_dict())
+    return skip, plain
+
+
+def reviews(lengths: list[int], time: int = 500, words: int = WORDS) -> Tensor:
+    """Frequent words are frequent, as in real reviews."""
+    random = np.random.default_rng(1)
+    ids = np.zeros((len(lengths), time), np.int32)
+    for row, length in zip(ids, lengths, strict=True):
+        row[time - length :] = random.zipf(1.3, length) % (words - 1) + 1
+    return torch.from_numpy(ids)
+
+
+def realistic(rows: int) -> list[int]:
+    draws = np.random.default_rng(2).lognormal(5.2, 0.65, rows)
+    return [int(n) for n in np.clip(draws, 11, 500)]
+
+
+def run(model: nn.Module, ids: Tensor) -> Result:
+    model.zero_grad()
+    logits = model(ids)
+    target = (torch.arange(len(ids)) % 4 == 0).float()  # halves would cancel out
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
+    torch.autograd.backward(loss)
+    return logits.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]
+
+
+def close(found: Result, expected: Result) -> None:
+    torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-6)
+    assert len(found[1]) == len(expected[1]) == 7
+    for grad, plain in zip(found[1], expected[1], strict=True):
+        assert float((grad - plain).norm()) <= 1e-5 * float(plain.norm())
+
+
+def same(ids: Tensor, **sizes: int) -> None:
+    skip, plain = pair(**sizes)
+    found = run(skip, ids)
+    assert found[0].shape == (len(ids),)
+    close(found, run(plain, ids))
+    with torch.no_grad():
+        torch.testing.assert_close(skip(ids), plain(ids), rtol=0, atol=1e-6)
+
+
+def equal(first: Result, second: Result) -> bool:
+    pairs = zip([first[0], *first[1]], [second[0], *second[1]], strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_parameters() -> None:
+    model = LSTMClassifier(WORDS, 32, 32)
+    assert sum(p.numel() for p in model.parameters()) == 328_577
+    assert [name for name, _ in model.named_children()] == ["embedding", "lstm", "output"]
+    assert set(model.state_dict()) == {
+        "embedding.weight",
+        *(f"lstm.{kind}_{side}_l0" for kind in ("weight", "bias") for side in ("ih", "hh")),
+        "output.weight",
+        "output.bias",
+    }
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_realistic_lengths(dtype: torch.dtype) -> None:
+    same(reviews(realistic(300)).to(dtype))
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        [0],  # nothing but padding
+        [0] * 20,
+        [500],
+        [500] * 20,  # no padding
+        [130],
+        [1] * 20,
+        [0, 500] * 10,
+        [0] * 19 + [1],
+        [31, 32, 33, 63, 64, 65] * 5,  # around the edges of the tiles
+    ],
+)
+def test_degenerate_lengths(lengths: list[int]) -> None:
+    same(reviews(lengths))
+
+
+@pytest.mark.parametrize("time", [1, 7, 33])
+def test_other_widths_of_a_batch(time: int) -> None:
+    same(reviews([n % (time + 1) for n in range(40)], time))
+
+
+@pytest.mark.parametrize(
+    ("embedding", "hidden"),
+    [(1, 1), (5, 3), (7, WIDTH), (WIDTH, 33), (WIDTH + 1, 2 * WIDTH), (16, 100)],
+)
+def test_other_sizes(embedding: int, hidden: int) -> None:
+    same(reviews(realistic(30)), embedding=embedding, hidden=hidden)
+
+
+@pytest.mark.parametrize("words", [1, 2, 3, 50])
+def test_few_words(words: int) -> None:
+    ids = torch.arange(20 * 9).reshape(20, 9) % words
+    same(ids, words=words)
+
+
+def test_words_at_the_edge_of_the_vocabulary() -> None:
+    ids = reviews(realistic(40))
+    ids[:, -1], ids[::2, -2] = WORDS - 1, 0
+    same(ids)
+    for model in pair():
+        for wrong in (-1, WORDS, 2**32):
+            others = ids.long()
+            others[3, 400] = wrong
+            with pytest.raises(IndexError):
+                model(others)
+
+
+def test_interior_zeros_count() -> None:
+    ids = reviews(realistic(40))
+    ids[:, -5:-2] = 0
+    ids[::3, -1] = 0
+    same(ids)
+
+
+def test_rows_of_a_larger_array() -> None:
+    ids = reviews(realistic(80))
+    same(ids[::2, 7:])
+
+
+def test_same_bits_for_any_number_of_threads_and_again() -> None:
+    skip, _ = pair()
+    ids = reviews(realistic(301))
+    results = []
+    for threads in (1, 2, 3, 40, 1):
+        model = LSTMClassifier(WORDS, 32, 32, threads=threads)
+        model.load_state_dict(skip.state_dict())
+        results += [run(model, ids), run(model, ids)]
+    assert all(equal(results[0], other) for other in results[1:])
+
+
+def test_a_row_is_the_same_in_any_batch() -> None:
+    skip, _ = pair()
+    ids = reviews(realistic(60))
+    rows = RowsLSTM()
+    with torch.no_grad():
+        every = rows(skip.embedding, skip.lstm, ids)
+        assert torch.equal(every[20:50], rows(skip.embedding, skip.lstm, ids[20:50]))
+
+
+def test_batches_between_forward_and_backward() -> None:
+    skip, plain = pair()
+    first, second = reviews(realistic(30)), reviews(realistic(20))
+
+    def both(model: LSTMClassifier) -> Result:
+        model.zero_grad()
+        one, two = model(first), model(second)
+        with torch.no_grad():
+            model(first[:25])
+        torch.autograd.backward(one.sum() + two.square().sum())
+        return torch.cat([one, two]).detach(), [p.grad for p in model.parameters()]  # type: ignore[misc]
+
+    close(both(skip), both(plain))
+    logits = skip(first)
+    logits.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="second forward"):
+        logits.sum().backward()
+
+
+def test_a_frozen_part_gets_no_gradient() -> None:
+    skip, plain = pair()
+    for model in (skip, plain):
+        model.embedding.requires_grad_(False)
+    ids = reviews(realistic(30))
+    (_, grads), (_, expected) = run(skip, ids), run(plain, ids)
+    assert len(grads) == len(expected) == 6
+    for model in (skip, plain):
+        model.lstm.requires_grad_(False)
+        model.embedding.requires_grad_(True)
+    for ours, theirs in zip(run(skip, ids)[1], run(plain, ids)[1], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-8)
+
+
+def test_copies() -> None:
+    skip, _ = pair()
+    ids = reviews(realistic(30))
+    expected = run(skip, ids)
+    copied = copy.deepcopy(skip)
+    with torch.no_grad():
+        skip.output.bias.add_(1)
+    assert equal(run(copied, ids), expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["embedding.weight", "lstm.weight_hh_l0", "lstm.bias_ih_l0"])
+def test_what_is_not_finite_is_not_hidden(name: str, value: float) -> None:
+    ids = reviews(realistic(40))
+    skip, plain = pair()
+    for model in (skip, plain):
+        with torch.no_grad():
+            model.get_parameter(name).view(-1)[40:70] = value
+    ids[:, 490] = 2  # its vector is hit
+    (logits, grads), (expected, _) = run(skip, ids), run(plain, ids)
+    assert torch.equal(logits.isnan(), expected.isnan())
+    if math.isnan(value):
+        assert logits.isnan().all() and all(grad.isnan().any() for grad in grads)
+
+
+def test_saturated_gates() -> None:
+    skip, plain = pair()
+    for model in (skip, plain):
+        with torch.no_grad():
+            model.lstm.bias_ih_l0[32:64] = 30  # forget nothing
+            model.lstm.weight_ih_l0 *= 20
+    ids = reviews(realistic(40))
+    (logits, _), (expected, _) = run(skip, ids), run(plain, ids)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_computes_the_lstm_in_float32() -> None:
+    """On every CPU: many have no kernel of an LSTM in bfloat16."""
+    ids = reviews(realistic(300))
+    for model in pair():
+        exact = run(model, ids)
+        with torch.autocast("cpu", torch.bfloat16):
+            low = run(model, ids)
+        assert low[0].dtype == torch.bfloat16
+        torch.testing.assert_close(low[0].float(), exact[0], rtol=1e-2, atol=1e-3)
+        for grad, truth in zip(low[1], exact[1], strict=True):
+            assert float((grad - truth).norm()) <= 1e-2 * float(truth.norm())
+
+
+def test_what_goes_by_rows() -> None:
+    many, few = torch.zeros(FEW + 1, 3, dtype=torch.int32), torch.zeros(FEW, 3, dtype=torch.int32)
+    model = LSTMClassifier(5, 4, 3)
+    assert model._by_rows(many) and model._by_rows(few)
+    with torch.no_grad():
+        assert model._by_rows(many) and not model._by_rows(few)
+    assert not model._by_rows(many.to("meta"))
+    assert not LSTMClassifier(5, 4, 3, skip_padding=False)._by_rows(many)
+    assert not LSTMClassifier(5, 4, WIDEST + 1)._by_rows(many)
+    assert not LSTMClassifier(5, 4, 3).double()._by_rows(many)
+    assert LSTMClassifier(5, 4, 3).double()(many).dtype == torch.float64
+
+
+def test_without_numba_the_plain_path(tmp_path: Path) -> None:
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 0.1 or less')")
+    script = (
+        "import torch\n"
+        "from dlrun.kernels.lstm import LSTMClassifier, why_unavailable\n"
+        "assert why_unavailable() == 'Numba needs NumPy 0.1 or less', why_unavailable()\n"
+        "LSTMClassifier(5, 4, 3)(torch.ones(20, 6, dtype=torch.int32)).sum().backward()\n"
+    )
+    path = [str(tmp_path), *sys.path]
+    subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}\n{script}"], check=True
+    )
+
+
+def test_errors() -> None:
+    model = LSTMClassifier(WORDS, 32, 32)
+    with pytest.raises(TypeError, match="int32 or int64"):
+        model(torch.zeros(20, 5))
+    for shape in [(5,), (0, 5), (5, 0), (2, 3, 4)]:
+        with pytest.raises(ValueError, match="non-empty"):
+            model(torch.zeros(shape, dtype=torch.int64))
+
+
+def test_summary_shapes() -> None:
+    info = pytest.importorskip("torchinfo").summary(
+        LSTMClassifier(WORDS, 32, 32), input_data=reviews(realistic(10)), verbose=0
+    )
+    shapes = {layer.class_name: layer.output_size for layer in info.summary_list}
+    assert shapes["Embedding"] == shapes["LSTM"] == [10, 500, 32]
+    assert shapes["LSTMClassifier"] == [10]
+    assert info.total_params == 328_577
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_more_than_two_classes_have_a_logit_each(skip: bool) -> None:
+    network = LSTMClassifier(50, 4, 4, 3, skip_padding=skip)
+    assert network(reviews([5, 0, 9], 10, 50)).shape == (3, 3)
+    assert network(reviews([5], 10, 50)).shape == (1, 3)

@@ -1,0 +1,84 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from dlrun.kernels.rmsprop import OnePassRMSprop, rmsprop
+
+SHAPES = [(), (5,), (16, 2), (37, 3)]
+
+
+def trained(make: Callable[..., torch.optim.Optimizer], steps: int = 30) -> list[torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.randn(shape, generator=random)) for shape in SHAPES]
+    optimizer = make(parameters, lr=0.01)
+    for _ in range(steps):
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, generator=random) * 1e-3
+        optimizer.step()
+    return [parameter.detach() for parameter in parameters]
+
+
+def test_the_steps_are_torchs_up_to_rounding() -> None:
+    for ours, theirs in zip(trained(rmsprop), trained(torch.optim.RMSprop), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_checkpoint_of_torchs_goes_on_and_back() -> None:
+    def half(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> None:
+        for step in range(3):
+            parameter.grad = torch.full_like(parameter, 0.1 * (step + 1))
+            optimizer.step()
+
+    def mixed(first: type, second: type) -> torch.Tensor:
+        parameter = nn.Parameter(torch.ones(20))
+        optimizer = first([parameter], lr=0.01)
+        half(parameter, optimizer)
+        resumed = second([parameter], lr=0.01)
+        resumed.load_state_dict(optimizer.state_dict())
+        half(parameter, resumed)
+        assert int(resumed.state[parameter]["step"]) == 6
+        return parameter.detach()
+
+    expected = mixed(torch.optim.RMSprop, torch.optim.RMSprop)
+    torch.testing.assert_close(mixed(torch.optim.RMSprop, OnePassRMSprop), expected)
+    torch.testing.assert_close(mixed(OnePassRMSprop, torch.optim.RMSprop), expected)
+
+
+def test_what_is_no_number_stays_none_and_an_absent_gradient_changes_nothing() -> None:
+    parameters = [nn.Parameter(torch.ones(20)), nn.Parameter(torch.ones(20))]
+    parameters[0].grad = torch.zeros(20)
+    parameters[0].grad[[3, 17]] = torch.nan
+    rmsprop(parameters, lr=0.1).step()
+    assert parameters[0].isnan().nonzero().flatten().tolist() == [3, 17]
+    assert torch.equal(parameters[1], torch.ones(20))
+
+
+def test_a_gradient_may_lie_otherwise() -> None:
+    parameters = [nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(4, 3))]
+    gradient = torch.arange(12.0).reshape(3, 4).T
+    parameters[0].grad, parameters[1].grad = gradient, gradient.contiguous()
+    rmsprop(parameters, lr=0.1).step()
+    assert torch.equal(parameters[0], parameters[1])
+
+
+@pytest.mark.parametrize(
+    "parameter", [torch.ones(3, dtype=torch.float64), torch.ones(3, 4).T, torch.ones(3).bfloat16()]
+)
+def test_other_parameters_are_torchs(parameter: torch.Tensor) -> None:
+    assert type(rmsprop([nn.Parameter(parameter)], lr=0.1)) is torch.optim.RMSprop
+
+
+def test_the_closure_is_called_with_gradients_on() -> None:
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = rmsprop([parameter], lr=0.1)
+
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = parameter.sum()
+        loss.backward()
+        return loss.item()
+
+    assert optimizer.step(closure) == 2.0
+    assert (parameter < 1).all()

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from scipy import optimize, sparse
+
+from dlrun.lasso.path import Liblinear, evaluate, penalty_path
+
+
+@pytest.fixture
+def problem() -> tuple[sparse.csr_matrix, np.ndarray]:
+    random = np.random.default_rng(0)
+    X = (random.random((200, 30)) < 0.3).astype(np.float32)
+    y = (X[:, 0] + X[:, 1] - X[:, 2] + random.normal(0, 0.5, 200) > 0.5).astype(np.int8)
+    return sparse.csr_matrix(X), y
+
+
+def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
+    X, y = problem
+    path = penalty_path(X, y, 5, 1e-4)
+    assert path[0] == pytest.approx(np.abs(X.toarray().T @ (y - y.mean())).max())
+    assert path[-1] == pytest.approx(1e-4 * path[0])
+    assert np.diff(np.log(path)) == pytest.approx(np.log(1e-4) / 4)
+
+
+def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem) -> None:
+    X, y = problem
+    penalties = penalty_path(X, y, 4, 1e-2)
+    for solution in Liblinear(1e-8, 10_000, 0)(X, y, penalties):
+        # The same problem, smooth: coefficients as differences of two non-negative parts.
+        def split(parts: np.ndarray, penalty: float = solution.penalty) -> float:
+            coef = parts[:31] - parts[31:]
+            margins = np.where(y == 1, 1, -1) * (X @ coef[:30] + coef[30])
+            return np.logaddexp(0, -margins).sum() + penalty * parts.sum()
+
+        best = optimize.minimize(split, np.zeros(62), bounds=[(0, None)] * 62, method="L-BFGS-B")
+        assert solution.objective == pytest.approx(best.fun, rel=1e-5)
+
+
+def test_objective_at_zero_is_that_of_a_coin(problem) -> None:
+    X, y = problem
+    assert evaluate(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
+
+
+def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:
+    X, y = problem
+    first = next(iter(Liblinear(1e-6, 1000, 0)(X, y, penalty_path(X, y, 2, 0.5) * 1.01)))
+    assert np.count_nonzero(first.coef) <= 1  # exactly at it the lab's own intercept still moves

@@ -1,0 +1,125 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.networks.dense import BagLinear, DenseNet
+
+
+def matrix(rows: int, words: int) -> sparse.csr_matrix:
+    """Bags of words, the last one empty."""
+    bags = sparse.random(rows - 1, words, density=0.2, format="csr", random_state=0)
+    return sparse.vstack([bags, sparse.csr_matrix((1, words))]).astype(bool).tocsr()
+
+
+def test_parameters_are_the_labs() -> None:
+    assert sum(p.numel() for p in DenseNet(10_003, [16, 16]).parameters()) == 160_353
+
+
+def test_bags_give_what_nn_linear_gives_on_the_dense_matrix() -> None:
+    torch.manual_seed(0)
+    bags = matrix(21, 50)
+    dense = torch.from_numpy(bags.toarray()).float()
+    layer, plain = BagLinear(50, 4), nn.Linear(50, 4)
+    plain.weight.data, plain.bias.data = layer.weight.data.T.clone(), layer.bias.data.clone()
+    weights = torch.randn(21, 4)
+    out = layer(Bags(BagMatrix(bags), np.arange(21)))
+    (out * weights).sum().backward()
+    (plain(dense) * weights).sum().backward()
+    torch.testing.assert_close(out, plain(dense))
+    torch.testing.assert_close(layer(dense), plain(dense))
+    assert layer.weight.grad is not None and plain.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad.T, plain.weight.grad)
+    torch.testing.assert_close(layer.bias.grad, plain.bias.grad)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 16, 20, 64, 65])
+def test_the_kernels_give_torchs_numbers_bit_for_bit(columns: int) -> None:
+    torch.manual_seed(0)
+    layer, weights = BagLinear(300, columns), torch.randn(150, columns)
+    bags = Bags(BagMatrix(matrix(200, 300)), np.random.default_rng(0).permutation(200)[:150])
+
+    def found(batch: Bags | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        layer.zero_grad()
+        out = layer(batch)
+        (out * weights).sum().backward()
+        assert layer.weight.grad is not None
+        return out.detach(), layer.weight.grad.clone()
+
+    for by_kernel, by_torch in zip(found(bags), found(bags.copied()), strict=True):
+        assert torch.equal(by_kernel, by_torch)
+
+
+def test_what_is_no_number_stays_none() -> None:
+    layer = BagLinear(3, 16)
+    layer.weight.data[1, 5] = torch.nan
+    bags = Bags(BagMatrix(sparse.csr_matrix([[1, 0, 1], [1, 1, 0]])), np.arange(2))
+    assert layer(bags).isnan().sum(1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_other_precisions_are_torchs(kind: torch.dtype) -> None:
+    bags = Bags(BagMatrix(matrix(20, 30)), np.arange(20))
+    layer = BagLinear(30, 16).to(kind)
+    out = layer(bags)
+    out.sum().backward()
+    assert out.dtype == kind
+    dense = torch.from_numpy(matrix(20, 30).toarray()).to(kind)
+    torch.testing.assert_close(out, layer(dense), atol=0.05, rtol=0.05)
+
+
+def test_without_llvm_torch_does_it() -> None:
+    script = (
+        "import sys; sys.modules['llvmlite'] = None\n"
+        "import numpy as np, torch\n"
+        "from scipy import sparse\n"
+        "from dlrun.kernels.bag_of_words import BagMatrix, Bags\n"
+        "from dlrun.networks.dense import DenseNet\n"
+        "bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(5))), np.arange(5))\n"
+        "network = DenseNet(5, [16])\n"
+        "torch.testing.assert_close(network(bags), network(torch.eye(5)))\n"
+        "assert not network.own_optimizers\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_bags_of_other_words_are_refused() -> None:
+    bags = Bags(BagMatrix(matrix(4, 30)), np.arange(4))
+    with pytest.raises(ValueError, match="bags of 30 words, 29 weights"):
+        BagLinear(29, 16)(bags)
+
+
+def test_initial_weights_have_nn_linears_range() -> None:
+    weight = BagLinear(10_000, 16).weight.detach()
+    assert 0.0099 < float(weight.abs().max()) <= 0.01
+
+
+def test_one_logit_for_each_review() -> None:
+    assert DenseNet(30, [8]).forward(torch.zeros(5, 30)).shape == (5,)
+
+
+@pytest.mark.parametrize("hidden", [[], [16, 16]])
+def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
+    torch.manual_seed(0)
+    network, bags = DenseNet(50, hidden), torch.zeros(51, 50)
+    bags[:, 1] = 1
+    bags[torch.arange(50), torch.arange(50)] = 1
+    alone = network(bags)
+    effects = network.words_alone(start=1)
+    others = torch.arange(50) != 1
+    torch.testing.assert_close(effects[others], (alone[:50] - alone[50])[others])
+    ids = torch.tensor([1, 7, 30])
+    bag = torch.zeros(50).index_fill(0, ids, 1)
+    without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
+    torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))
+
+
+def test_more_than_two_classes_have_a_logit_each() -> None:
+    bags = Bags(BagMatrix(matrix(4, 9)), np.arange(4))
+    assert DenseNet(9, [3], 5)(bags).shape == (4, 5)
+    assert DenseNet(9, [3])(bags).shape == (4,)

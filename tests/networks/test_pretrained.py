@@ -1,0 +1,44 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torchvision.models import squeezenet1_1
+
+from dlrun.errors import DataError
+from dlrun.networks import pretrained
+
+FIRST = "features.0.weight"
+
+
+def model(weights: Path) -> SimpleNamespace:
+    return SimpleNamespace(
+        name="squeezenet1_1", weights=str(weights), num_classes=1000, labels=None
+    )
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    network = squeezenet1_1()
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pt")
+    found = pretrained.load(model(tmp_path / "w.pt")).network
+    assert torch.equal(found.state_dict()[FIRST], network.state_dict()[FIRST])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (1, torch.zeros(1)),
+        (FIRST, torch.zeros(64, 3, 3, 3).to_sparse()),
+        (FIRST, torch.quantize_per_tensor(torch.zeros(64, 3, 3, 3), 0.1, 0, torch.quint8)),
+        (FIRST, torch.empty(64, 3, 3, 3, device="meta")),
+        (FIRST, torch.zeros(64, 3, 3, 3, dtype=torch.complex64)),
+        (FIRST, torch.zeros(64, 3, 3, 3, dtype=torch.int8)),
+        (FIRST, torch.tensor(1.0)),
+        ("more", torch.zeros(1)),
+    ],
+    ids=["number", "sparse", "quantised", "meta", "complex", "whole", "scalar", "one more"],
+)
+def test_tensors_that_do_not_fit(tmp_path: Path, name: str, value: torch.Tensor) -> None:
+    torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")
+    with pytest.raises(DataError, match="these weights do not fit the model"):
+        pretrained.load(model(tmp_path / "w.pt"))

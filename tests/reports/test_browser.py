@@ -1,0 +1,240 @@
+"""The page as a reader has it: real headless Chromium, driven by playwright."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dlrun.reports.page import report
+from tests.browsing import Open, watched
+from tests.reports.told import a_classification, a_picture
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>alert(2)</script>"
+MISTAKE = {"label": "negative", "predicted": "positive", "probability": 0.999}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of four runs, one of them hostile."""
+    folder = tmp_path_factory.mktemp("report")
+    runs = folder / "runs" / "imdb-dense"
+    texts = [MISTAKE | {"row": n, "text": f"mistake {n} " * 50} for n in range(5)]
+    accuracies = []
+    for n in range(2):
+        one = a_classification(
+            runs / f"20261125T12000{n}Z-000{n}",
+            seed=n,
+            epochs=10,
+            mistakes=texts,
+            words=[("dull", -1.5), ("superb", 2.0)],
+            config={"seed": n, "optimizer": {"lr": 0.001}},
+            reference={"book": {"test_accuracy": 0.9}},
+        )
+        accuracies.append(one.record.metrics["test_accuracy"])
+    a_classification(
+        runs / "20261125T120002Z-0002",
+        labels=[f"class {n}" for n in range(30)],
+        rows=500,
+        mistakes=[MISTAKE | {"row": 1, "image": a_picture()}],
+        data="pictures",
+    )
+    a_classification(
+        runs / "20261125T120003Z-0003",
+        labels=[HOSTILE, "b"],
+        mistakes=[MISTAKE | {"row": 1, "text": HOSTILE}],
+        words=[(HOSTILE, 1.0)],
+        data=HOSTILE,
+        error=HOSTILE,
+        status="failed",
+    )
+    report(sorted(map(str, runs.iterdir())), folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture
+def opened(browser: "Browser", written: Path) -> Iterator[Open]:
+    """Open the page; afterwards, nothing was asked of a network and nothing went wrong."""
+    with watched(browser, written) as open_page:
+        yield open_page
+
+
+def names(page: "Page") -> list[str]:
+    """The runs' suffixes in the table, as far as they are shown."""
+    rows = page.locator("#all-runs tbody tr:visible th")
+    return [text.rpartition("-")[2] for text in rows.all_text_contents()]
+
+
+def test_it_sorts_by_each_column(opened: Open) -> None:
+    page = opened()
+    assert names(page) == ["0000", "0001", "0002", "0003"]
+    heading = page.locator("#all-runs th", has_text="test_accuracy")
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "ascending"
+    column = page.locator("#all-runs tbody tr td:nth-child(5)")
+    values = [float(text) for text in column.all_text_contents()]
+    assert values == sorted(values) and len(values) == 4
+    heading.get_by_role("button").press("Enter")
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert [float(text) for text in column.all_text_contents()] == values[::-1]
+    page.locator("#all-runs th", has_text="State").get_by_role("button").click()
+    assert names(page)[0] == "0003"  # failed comes before finished
+    assert page.locator("#all-runs [aria-sort]").count() == 1
+
+
+def test_it_filters_rows_and_chapters(opened: Open) -> None:
+    page = opened()
+    page.get_by_label("Show only runs with").fill("finished seed=1")
+    assert names(page) == ["0001"]
+    assert page.locator("#shown").text_content() == "1 of 4 shown"
+    assert page.locator("section.run:visible").count() == 1
+    page.get_by_label("Show only runs with").fill("")
+    assert len(names(page)) == page.locator("section.run:visible").count() == 4
+
+
+def test_values_under_the_pointer(opened: Open) -> None:
+    page = opened()
+    chart = page.locator("#run-1 figure.chart", has_text="loss").first
+    svg = chart.locator("> svg")
+    svg.scroll_into_view_if_needed()
+    box = svg.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] * 52 / 420, box["y"] + 50)  # the left end: epoch 1
+    assert chart.locator(".at").text_content() == "epoch 1"
+    assert chart.locator("li", has_text="training").text_content().strip() == "training 1.0000"
+    assert chart.locator("li", has_text="validation").text_content().strip() == "validation 1.5000"
+    page.mouse.move(box["x"] + box["width"] * 394 / 420, box["y"] + 50)
+    assert chart.locator(".at").text_content() == "epoch 10"
+    assert "0.1000" in (chart.locator("li", has_text="training").text_content() or "")
+
+
+def test_values_by_keyboard_as_a_screen_reader_says_them(opened: Open) -> None:
+    page = opened()
+    slider = page.locator("#run-1").get_by_role("slider", name="epoch of loss")
+    slider.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "epoch 1: training 1.0000, validation 1.5000"
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "epoch 2: training 0.5000, validation 1.0000"
+
+
+def test_the_whole_page_by_keyboard(opened: Open) -> None:
+    page = opened()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.locator(".skip").bounding_box()["x"] > 0  # type: ignore[index]  # it is seen now
+    kinds = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        kinds.append(page.evaluate("document.activeElement.tagName"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none", kinds
+    assert {"INPUT", "BUTTON", "DIV"} <= set(kinds)
+
+
+def test_curves_over_each_other_mean_and_the_books_line(opened: Open) -> None:
+    page = opened()
+    together = page.locator("section", has=page.locator("#together-title"))
+    chart = together.locator("figure.chart", has_text="accuracy by epoch").first
+    assert chart.locator("g.line polyline").count() == 2
+    assert chart.locator("path.level.book:not(.swatch *)").count() >= 1
+    row = together.locator("tbody tr", has_text="test_accuracy").first
+    cells = row.locator("td").all_text_contents()
+    assert cells[1] == "2" and cells[6] == "0.9000"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_light_and_dark_have_contrast(opened: Open, scheme: Any) -> None:
+    page = opened(color_scheme=scheme)
+    for selector in ("body", ".quiet", "#all-runs a", ".problem strong", ".axis text"):
+        assert _contrast(page, selector) >= 4.5, selector
+    for selector in ("g.line.train", "g.line.valid", "g.line.run1", "g.line.run2"):
+        assert _contrast(page, f"{selector} polyline", "stroke") >= 3, selector
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert light == (scheme == "light")
+
+
+def _contrast(page: "Page", selector: str, what: str = "color") -> float:
+    """WCAG's contrast of an element's colour and the page's ground."""
+    what = "fill" if selector.endswith("text") else what
+    colours = page.locator(selector).first.evaluate(
+        "(one, what) => [[one, what], [document.body, 'backgroundColor']]"
+        ".map(([element, name]) => getComputedStyle(element)[name])",
+        what,
+    )
+    light, dark = sorted(map(_luminance, colours), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_phone_scrolls_downwards_only(opened: Open) -> None:
+    page = opened(viewport={"width": 360, "height": 740}, has_touch=True)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    for svg in page.locator("figure.chart > svg").all():
+        assert svg.bounding_box()["width"] <= 340  # type: ignore[index]
+
+
+def test_on_paper_everything_is_unfolded_and_light(opened: Open) -> None:
+    page = opened(color_scheme="dark")
+    assert page.locator("blockquote").first.is_hidden()
+    assert len(page.pdf(format="A4")) > 10_000
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("blockquote").first.is_visible()
+    assert page.locator("#filter").is_hidden()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("blockquote").first.is_hidden()
+
+
+def test_without_scripts_it_is_all_there(opened: Open) -> None:
+    page = opened(java_script_enabled=False)
+    assert len(names(page)) == 4
+    assert page.locator("#filter").is_hidden()
+    assert page.locator("#run-1 figure.chart polyline").count() >= 4
+    assert "training 0.1000" in (page.locator("#run-1").text_content() or "")
+    page.locator("#run-1 summary", has_text="numbers of the curves").click()
+    assert page.locator("#run-1 .numbers tbody tr").count() == 10
+    assert page.locator("#run-1 .matrix td").count() == 4
+
+
+def test_hostile_labels_and_texts_are_read_as_text(opened: Open) -> None:
+    page = opened()
+    assert page.locator("img:not([src^='data:'])").count() == 0
+    assert page.locator("#run-4 .matrix thead th").nth(1).text_content() == HOSTILE[:59] + "…"
+    page.locator("#run-4 summary").nth(1).click()
+    assert page.locator("#run-4 blockquote").first.text_content() == HOSTILE
+
+
+def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Path) -> None:
+    """Even if a text came through as code: no other script or address is allowed."""
+    harmed = written.with_name("harmed.html")
+    injected = "<script>document.title = 'taken'</script><img src='http://127.0.0.1:9/x'>"
+    harmed.write_text(written.read_text().replace("<main>", f"<main>{injected}"))
+    page, said = browser.new_page(), []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(harmed.as_uri())
+    assert page.title() == "4 runs of dlrun"
+    assert sum("Content Security Policy" in text for text in said) >= 2
+    page.close()
+
+
+def test_pictures_of_mistakes_have_a_text(opened: Open) -> None:
+    page = opened()
+    picture = page.locator("#run-3 .pictures img")
+    assert picture.get_attribute("alt") == "row 1: negative"
+    assert picture.evaluate("(one) => one.complete && one.naturalWidth") == 32
+    assert page.locator("#run-3 img.matrix").evaluate("(one) => one.naturalWidth") == 30

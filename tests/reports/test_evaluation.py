@@ -1,0 +1,105 @@
+"""Confusion, calibration and area under the curve, against scikit-learn's and by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
+
+from dlrun.errors import DataError
+from dlrun.reports.evaluation import BINS, evaluate
+from tests.reports.chance import predictions
+
+
+def as_texts(rows: list[list[Any]]) -> list[list[str]]:
+    return [[str(cell) for cell in row] for row in rows]
+
+
+def test_two_classes() -> None:
+    rows = predictions(["bad", "good"], 500, seed=1)
+    found = evaluate(as_texts(rows), ["bad", "good"])
+    label, predicted = [row[1] for row in rows], [row[2] for row in rows]
+    score = [row[3] if row[2] == "good" else 1 - row[3] for row in rows]
+    assert found.matrix == confusion_matrix(label, predicted, labels=["bad", "good"]).tolist()
+    assert found.auroc == pytest.approx(roc_auc_score([one == "good" for one in label], score))
+    assert found.correct == sum(one == other for one, other in zip(label, predicted, strict=True))
+    assert found.picture is None
+
+
+def test_ties_in_the_area_under_the_curve() -> None:
+    rows = predictions(["bad", "good"], 500, seed=4)
+    rows = [[*row[:3], round(row[3], 1)] for row in rows]
+    score = [row[3] if row[2] == "good" else 1 - row[3] for row in rows]
+    found = evaluate(as_texts(rows), ["bad", "good"])
+    assert found.auroc == pytest.approx(roc_auc_score([row[1] == "good" for row in rows], score))
+
+
+def test_the_calibration_error_is_torchmetrics() -> None:
+    import torch
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rows = predictions(["a", "b", "c"], 800, seed=5)
+    probability = torch.tensor([row[3] for row in rows], dtype=torch.float64)
+    right = torch.tensor([row[1] == row[2] for row in rows]).long()
+    expected = binary_calibration_error(probability, right, n_bins=BINS)
+    assert evaluate(as_texts(rows), ["a", "b", "c"]).error == pytest.approx(float(expected))
+
+
+def test_the_calibration_error_is_that_of_the_bins() -> None:
+    found = evaluate(as_texts(predictions(["a", "b", "c"], 800, seed=2)), ["a", "b", "c"])
+    weights = np.array([one.rows for one in found.bins])
+    gaps = np.array([abs(one.accuracy - one.probability) for one in found.bins])
+    assert weights.sum() == 800
+    assert found.error == pytest.approx(float((weights * gaps).sum() / 800), abs=1e-5)
+    assert found.auroc is None
+
+
+def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
+    labels = [f"class {n}" for n in range(100)]
+    rows = predictions(labels, 3000, seed=3)
+    found = evaluate(as_texts(rows), labels)
+    assert found.matrix is None
+    assert found.picture and found.picture.startswith("data:image/png;base64,")
+    assert len(found.picture) < 20_000
+    label, predicted, times = found.pairs[0]
+    assert times == sum(row[1:3] == [label, predicted] for row in rows)
+    name, share, count = found.recalls[0]
+    of_class = [row for row in rows if row[1] == name]
+    assert count == len(of_class)
+    assert share == pytest.approx(sum(row[1] == row[2] for row in of_class) / count)
+
+
+def test_classes_keep_their_order_and_unknown_ones_follow() -> None:
+    rows = [["0", "b", "a", "0.5"], ["1", "'=x", "b", "0.5"]]
+    assert evaluate(rows, ["never", "b", "a"]).classes == ["b", "a", "'=x"]
+
+
+def test_one_class_alone() -> None:
+    found = evaluate([["0", "a", "a", "1.0"]], ["a", "b"])
+    assert (found.matrix, found.auroc, found.error) == ([[1]], None, 0)
+    assert [(one.rows, one.accuracy) for one in found.bins] == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("probability", ["", "high", "1.5", "-0.1", "nan"])
+def test_what_no_run_writes(probability: str) -> None:
+    with pytest.raises(DataError, match="probability"):
+        evaluate([["0", "a", "b", probability]], ["a", "b"])
+
+
+def test_very_many_classes_have_no_matrix() -> None:
+    rows = [[str(n), f"class {n}", f"class {n // 2}", "0.5"] for n in range(20_000)]
+    found = evaluate(rows, [])
+    assert (found.rows, len(found.classes), found.matrix, found.picture) == (
+        20_000, 20_000, None, None,
+    )  # fmt: skip
+    assert found.correct == 1 and found.pairs[0][2] == 1
+    assert found.recalls[0] == ("class 1", 0.0, 1)
+
+
+def test_recall_of_each_class_is_scikit_learns() -> None:
+    rows = predictions(["a", "b", "c"], 500, seed=6)
+    label, predicted = [row[1] for row in rows], [row[2] for row in rows]
+    expected = dict(zip("abc", recall_score(label, predicted, average=None), strict=True))
+    found = evaluate(as_texts(rows), ["a", "b", "c"]).recalls
+    assert {name: share for name, share, _ in found} == pytest.approx(expected)
+    assert [share for _, share, _ in found] == sorted(expected.values())

@@ -1,0 +1,237 @@
+"""`dlrun report`: what it takes, what it refuses, what it writes."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import harness
+from tests.conftest import Dlrun, smoke
+from tests.reports.told import a_classification, a_picture
+from tests.run_folder.making import a_run
+
+HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
+
+
+def report(forked: Dlrun, folder: Path, *arguments: object) -> str:
+    done = forked("report", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("report.html: ")
+    return (folder / "report.html").read_text()
+
+
+def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> None:
+    for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
+        assert forked(*smoke(name)).returncode == 0
+    page = report(forked, tmp_path)
+    assert "<h1>4 runs</h1>" in page
+    for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
+        assert page.count(f"<td>{name}</td>") == 1
+    assert page.count("data:image/jpeg;base64,") == 2  # the photographs
+    assert "lambda, logarithmic" in page and "chosen lambda" in page
+    assert "For positive" in page  # words
+    assert "95 % interval" in page
+    assert "The book is not compared: the data are generated." in page
+    assert "--set data.source=sample" in page
+    assert "Not shown:" not in page
+
+
+def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
+    assert forked(*smoke("imdb-dense")).returncode == 0
+    (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
+    record = json.loads((run / "results.json").read_text())
+    names = ("experiment", "status", "metrics", "seconds", "reference")
+    old = {key: record[key] for key in names}
+    changes = {
+        "failed": {"status": "failed", "error": "out of memory", "sha256": None},
+        "killed": {"status": "running", "result_steps": None, "metrics": {}, "data": ""},
+        "interrupted": {"status": "interrupted"},
+    }
+    for name, change in changes.items():
+        copy = shutil.copytree(run, run.with_name(name))
+        changed = {key: value for key, value in (record | change).items() if key != "sha256"}
+        (copy / "results.json").write_text(json.dumps(changed))
+    copy = shutil.copytree(run, run.with_name("of-0.1"))
+    (copy / "results.json").write_text(json.dumps(old))
+    copy = shutil.copytree(run, run.with_name("begun"))
+    (copy / "results.json").write_text(json.dumps({"experiment": "x", "status": "running"}))
+    (copy / "metrics.csv").unlink()
+    copy = shutil.copytree(run, run.with_name("harmed"))
+    (copy / "metrics.csv").write_text("epoch,train_loss\n1\n")
+    page = report(forked, tmp_path, *sorted(run.parent.iterdir()))
+    assert "<h1>7 runs</h1>" in page  # `latest` is one of them
+    for state in ("finished", "failed", "killed", "interrupted"):
+        assert f'<td class="state lesser">{state}</td>' in page
+    assert "out of memory" in page
+    assert "dlrun 0.1 did not note whether it had the same data" in page
+    assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
+    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
+
+
+def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "imdb-dense"
+    for n in range(23):
+        a_classification(runs / f"20261125T1200{n:02}Z-{n:04}", rows=5)
+    a_run(runs / "20261125T130000Z-dead", status="failed")
+    damaged = a_run(runs / "20261125T140000Z-0bad")
+    (damaged / "results.json").write_text("{")
+    done = forked("report")
+    assert done.returncode == 0
+    assert "warning: left out: " in done.stderr and "0bad" in done.stderr
+    assert "The 20 newest finished runs; dlrun report RUN ... names others." in done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert "<h1>20 runs</h1>" in page
+    assert "-0022<" in page and "-0003<" in page and "-0002<" not in page and "dead" not in page
+
+
+def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
+    assert "no finished run here" in forked("report").stderr
+    run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+    for arguments, words in (
+        (["nonsense"], "no such run"),
+        (["--out", tmp_path], "is a folder"),
+        (["--out", "missing/report.html"], "there is no folder missing"),
+    ):
+        done = forked("report", *arguments)
+        assert done.returncode == 2 and words in done.stderr
+    mine = tmp_path / "report.html"
+    mine.write_text("<html>my own page</html>")
+    done = forked("report", run.folder)
+    assert done.returncode == 2 and "--force replaces it" in done.stderr
+    assert mine.read_text() == "<html>my own page</html>"
+    assert forked("report", run.folder, "--force").returncode == 0
+    assert forked("report", run.folder).returncode == 0  # its own it may overwrite
+    assert "dlrun report" in mine.read_text()
+    (run.folder / "results.json").write_text("{")
+    done = forked("report", run.folder)
+    assert done.returncode == 1 and "cannot be read" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r")
+    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
+    harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "--out report.html: ")
+    assert len((tmp_path / "report.html").read_text()) < 100
+    assert not list(tmp_path.glob(".new-*"))
+
+
+def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
+    mistake = {"row": 1, "label": HOSTILE, "predicted": "b", "probability": 1, "text": HOSTILE}
+    a_classification(
+        tmp_path / "runs" / "e" / "hostile",
+        labels=[HOSTILE, "b"],
+        mistakes=[mistake],
+        words=[(HOSTILE, 1.0)],
+        config={"seed": 0, HOSTILE: HOSTILE},
+        data=HOSTILE,
+        error=HOSTILE,
+        metrics={f"test_{HOSTILE}": 0.5},
+        reference={"book": {f"test_{HOSTILE}": 0.5, "test_accuracy": HOSTILE}},
+    )
+    page = report(forked, tmp_path)
+    assert page.count("<script>") == page.count("</script>") == 1
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
+    assert "\x1b" not in page and "\u202e" not in page
+    assert "&amp;amp;" in page
+
+
+def test_no_address_outside(forked: Dlrun, tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r", mistakes=[])
+    page = report(forked, tmp_path)
+    assert set(re.findall(r"\w+://[^\"'\s]*", page)) == {"http://www.w3.org/2000/svg"}
+    assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) <= {"data:"}
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
+    a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
+    script = (
+        "import sys; from pathlib import Path; from dlrun.reports.page import report\n"
+        "report([], Path('report.html'))\n"
+        "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -> None:
+    labels = [f"class {n}" for n in range(100)]
+    about = {"label": "class 1", "predicted": "class 2", "probability": 0.999}
+    for n in range(20):
+        texts = [{"text": "a review's words " * 400}, {"image": a_picture()}][n % 2]
+        a_classification(
+            tmp_path / "runs" / "imdb-dense" / f"20261125T1200{n:02}Z-{n:04}",
+            labels=labels if n % 2 else ("negative", "positive"),
+            epochs=1000,
+            rows=10_000,
+            mistakes=[about | texts | {"row": row} for row in range(20)],
+            words=[(f"word{one}", one / 7) for one in range(-50, 50)],
+            seed=n,
+        )
+    page = report(forked, tmp_path)
+    assert len(page.encode()) < 1_000_000
+    assert page.count("<blockquote>") == 10 * 20
+
+
+def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "e"
+    far = a_classification(runs / "far", seed=1)
+    table = "epoch,train_loss,valid_loss\n1,1e308,0.5\n2,-1e308,1.797e308\n"
+    table += f"{10**400},1,1\n"
+    (far.folder / "metrics.csv").write_text(table)
+    same = a_classification(runs / "same", seed=2)
+    (same.folder / "metrics.csv").write_text("epoch,train_loss\n1e17,0.5\n1e17,0.5\n")
+    for name, assets in (("five", {"labels": 5}), ("odd", {"labels": [{"a": 1}]})):
+        (a_classification(runs / name).folder / "assets.json").write_text(json.dumps(assets))
+    a_classification(runs / "large", metrics={"test_loss": 1e308})
+    a_classification(runs / "larger", metrics={"test_loss": 1.7e308})
+    for folder in runs.iterdir():  # the checksums are right
+        record = json.loads((folder / "results.json").read_text())
+        for name in ("metrics.csv", "assets.json"):
+            kept = record["files"] if name in record["files"] else record["written"]
+            kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / "results.json").write_text(json.dumps(record))
+    names = [folder.name for folder in runs.iterdir()]
+    done = forked("report", *names)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "labels are no texts" in line]
+    assert len(said) == 2 and "fault of dlrun" not in done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="run"') == 6
+    done = forked("runs", "compare", "far", "same", "--out", "curves.png")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:
+    run = a_classification(tmp_path / "runs" / "e" / "20260101T000000Z-a\nb")
+    (run.folder / "words.csv").write_text("")
+    done = forked("report", run.folder)
+    lines = done.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in lines)
+    assert any("a\ufffdb/words.csv: damaged" in line for line in lines)
+    done = forked("runs", "check")
+    *lines, _ = done.stderr.splitlines()
+    assert lines and all(line.startswith("error: ") for line in lines)
+
+
+def test_baseline_recall_and_what_other_seeds_gave(forked: Dlrun, tmp_path: Path) -> None:
+    a_classification(
+        tmp_path / "runs" / "imdb-dense" / "r",
+        metrics={"valid_accuracy": 0.7907, "test_accuracy": 0.7905},
+        classes={"number": 2, "largest": "positive", "share": 0.6125, "macro_f1": 0.7321},
+        best_epoch={"metric": "valid_accuracy", "epoch": 17, "value": 0.8655},
+        expected={"test_accuracy": {"low": 0.7585, "high": 0.9146, "seeds": 10}},
+    )
+    page = report(forked, tmp_path)
+    assert all(one in page for one in ("0.6125", "0.7321", "epoch 17", "0.9146", "10 seeds"))
+    assert page.count(">Recall of each class<") == 1  # of two classes one table

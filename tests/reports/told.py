@@ -1,0 +1,77 @@
+"""Runs to be told: folders as runs write them, with whatever labels and texts a test wants."""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from dlrun.run_folder.folder import RunFolder
+from dlrun.runs.run import Run
+from tests.reports.chance import predictions
+from tests.run_folder.making import a_run
+
+METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"
+
+
+def a_classification(
+    folder: Path,
+    *,
+    labels: Sequence[str] = ("negative", "positive"),
+    epochs: int = 3,
+    rows: int = 40,
+    mistakes: Sequence[dict[str, Any]] = (),
+    words: Sequence[tuple[str, float]] = (),
+    config: dict[str, Any] | None = None,
+    **record: Any,
+) -> Run:
+    """A finished run of `rows` test rows that a seed makes up; more of its record by name."""
+    folder.mkdir(parents=True)
+    run = RunFolder(folder)
+    seed = record.setdefault("seed", 0)
+    found = predictions(labels, rows, seed)
+    right = sum(row[1] == row[2] for row in found)
+    run.write_csv("predictions.csv", ["row", "label", "predicted", "probability"], found)
+    run.write_json("mistakes.json", {"mistakes": list(mistakes)})
+    run.write_csv("words.csv", ["word", "weight"], [list(pair) for pair in words])
+    run.write_text("assets.json", json.dumps({"labels": list(labels)}))
+    lines = (
+        f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in count(epochs)
+    )
+    run.write_text("metrics.csv", METRICS + "".join(lines))
+    digests = {name: _digest(folder / name) for name in sorted(run.written)}
+    files = {"assets.json": digests.pop("assets.json")}
+    about = {
+        "started": "2026-11-25T12:00:00+00:00",
+        "steps": epochs,
+        "result_steps": epochs,
+        "data": "made up",
+        "metrics": {"test_loss": 0.4, "test_accuracy": right / rows},
+        "test_rows": rows,
+        "seconds": {"total": 1.5},
+        "files": files,
+        "written": digests,
+    }
+    a_run(folder, **(about | record))
+    run.write_json("environment.json", {"dlrun": "0.2.0", "config": config or {"seed": seed}})
+    return Run.open(folder)
+
+
+def count(last: int) -> range:
+    """From 1 to the last."""
+    return range(1, last + 1)
+
+
+def a_picture() -> str:
+    """A PNG in base64."""
+    stream = io.BytesIO()
+    Image.effect_noise((32, 32), 90).convert("RGB").save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

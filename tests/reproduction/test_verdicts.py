@@ -1,0 +1,123 @@
+"""Verdicts, against scipy's own distribution."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import scipy.stats
+
+from dlrun import stats
+from dlrun.reports.aggregate import MetricSpread
+from dlrun.reproduction.experiment_runs import ExperimentRuns
+from dlrun.reproduction.markdown import HEAD, OURS, markdown
+from dlrun.reproduction.verdicts import Metric, half_unit, rows, verdict_on
+from dlrun.runs.run import Run
+from dlrun.runs.settings import RunSettings
+from tests.conftest import ROOT
+from tests.reproduction.lab import published
+from tests.run_folder.making import a_run
+
+VALUES = [0.853, 0.8546, 0.8559]
+
+
+def test_one_more_run_lies_where_scipy_says() -> None:
+    mean, sd, n = sum(VALUES) / 3, scipy.stats.tstd(VALUES), 3
+    expected = scipy.stats.t.interval(0.95, n - 1, loc=mean, scale=sd * (1 + 1 / n) ** 0.5)
+    assert stats.prediction_interval(VALUES) == pytest.approx(expected, rel=1e-9)
+    assert stats.prediction_interval(VALUES[:1]) is None
+    assert stats.prediction_interval([]) is None
+
+
+def test_the_interval_holds_as_many_as_it_says() -> None:
+    """Of 2,000 runs each after three others 95 % lie within theirs."""
+    found = scipy.stats.norm.rvs(size=(2_000, 4), random_state=0)
+    within = 0
+    for *three, one in found.tolist():
+        low, high = stats.prediction_interval(three) or (0, 0)
+        within += low <= one <= high
+    assert within / 2_000 == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("values", "published", "verdict"),
+    [
+        (VALUES, 0.855, "within"),
+        (VALUES, 0.845, "above"),
+        (VALUES, 0.87, "below"),
+        (VALUES, 0.81, "above"),
+        ([0.871, 0.872, 0.873], 0.88, "within"),  # .88 may be .8751
+        ([0.861, 0.862, 0.863], 0.88, "below"),
+        ([0.8849] * 3, 0.88, "within"),
+        ([0.8851] * 3, 0.88, "above"),
+        (VALUES[:1], 0.855, None),
+        (VALUES, None, None),
+    ],
+)
+def test_verdicts(values: list[float], published: float | None, verdict: str | None) -> None:
+    book = {} if published is None else {"book": published}
+    assert metric(values, book).verdict("book") == verdict
+    assert metric(values, book).verdict("notebook") is None
+
+
+def metric(values: list[float], published: dict[str, float]) -> Metric:
+    return Metric(
+        ExperimentRuns("e", RunSettings(), [0, 1, 2]),
+        published,
+        MetricSpread("test_accuracy", values),
+    )
+
+
+def test_a_share_is_never_above_one() -> None:
+    found = metric([0.79, 0.85, 0.99], {"book": 0.85})
+    assert found.interval and found.interval[1] == 1
+    assert metric([0.01, 0.2, 0.4], {}).interval[0] == 0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("value", "half"), [(0.88, 0.005), (0.855, 0.0005), (1.0863, 0.00005), (2.0, 0.05), (12, 0.5)]
+)
+def test_a_published_number_is_as_exact_as_its_digits(value: float, half: float) -> None:
+    assert half_unit(value) == pytest.approx(half)
+
+
+def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
+    """Bars and line breaks end no cell and no row."""
+    folder = a_run(
+        tmp_path / "runs" / "e" / "20261125T120000Z-0000",
+        metrics={"test_accuracy": 0.5},
+        reference={"source": "S", "book": {"test_accuracy": 0.6}, "notebook": {}},
+        reference_differs="a | b\nc",
+        seconds={"total": 2.0},
+        seed=0,
+    )
+    part = ExperimentRuns("e", RunSettings(), [0], runs=[Run.open(folder)])
+    other = replace(part, name="f", runs=[], missing="no | file\nhere")
+    (row,) = rows(part)
+    assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
+    text = markdown([part, other], {"processor": "x|y"}, f"{OURS[5:]} --out 'a-->b'")
+    assert text.startswith(OURS) and text.count("-->") == 1
+    _, _, *table = text.splitlines()[:5]
+    assert [line.count(" | ") for line in table] == [10, 10, 10]
+    assert r"[1] a \| b c." in text and r"Not run: f: no \| file here." in text
+
+
+def test_the_published_table_is_what_it_writes() -> None:
+    """Its columns; its published numbers are the configs', its verdicts follow from its numbers."""
+    text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
+    head, _, *lines = text.partition(OURS)[2].split("\n\n")[1].splitlines()
+    assert head.strip("| ").split(" | ") == list(HEAD.values())
+    judged = 0
+    for line in lines:
+        cells = dict(zip(HEAD, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
+        experiment, _, metric = cells["what"].partition(" [")[0].partition(", ")
+        for edition in ("book", "notebook"):
+            if not cells[verdict_on(edition)]:
+                continue
+            judged += 1
+            value = published(experiment)[edition][metric]
+            assert float(cells[edition]) == value
+            low, high = map(float, cells["interval"].split("-"))
+            where = (high < value - half_unit(value), low > value + half_unit(value))
+            expected = {(True, False): "below", (False, True): "above", (False, False): "within"}
+            assert cells[verdict_on(edition)] == expected[where]
+    assert judged >= 5

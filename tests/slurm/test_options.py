@@ -1,0 +1,94 @@
+"""What --slurm asks for; nothing here needs a SLURM."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import ConfigError
+from dlrun.slurm.options import parse_options
+from tests.conftest import NETWORKS, Dlrun, setting, smoke
+
+
+def test_values_may_have_commas() -> None:
+    asked = parse_options(
+        ["partition=gpu,time=30,nodelist=n1,n2,cpus=4", "mem=8G,constraint=a100&nvlink"]
+    )
+    assert (asked.partition, asked.time, asked.cpus, asked.mem) == ("gpu", 30, 4, "8G")
+    assert (asked.nodelist, asked.constraint) == ("n1,n2", "a100&nvlink")
+
+
+def test_the_signal_comes_early_enough() -> None:
+    """As early as submitit has it, but never in the first three quarters of the time."""
+    seconds = {time: _submitit(f"time={time}")["signal_delay_s"] for time in (1, 4, 6, 600)}
+    assert seconds == {1: 15, 4: 60, 6: 90, 600: 90}
+
+
+def test_what_is_asked_for_is_what_submitit_is_given() -> None:
+    found = _submitit("gpus=2,cpus=3,mem=500M,reservation=lab,parallel=7,account=007")
+    assert found["gpus_per_node"] == 2 and found["cpus_per_task"] == 3 and found["mem"] == "500M"
+    assert found["additional_parameters"] == {"requeue": True, "reservation": "lab"}
+    assert found["array_parallelism"] == 7 and found["account"] == "007"
+    assert (found["nodes"], found["ntasks_per_node"], found["job_name"]) == (1, 2, "a name")
+    submitit = pytest.importorskip("submitit")
+    assert set(found) <= submitit.SlurmExecutor._valid_parameters()
+
+
+def _submitit(text: str) -> dict:
+    return parse_options([text]).for_submitit("a name", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("tim=3", "--slurm tim=3: tim: unknown key; did you mean 'time'"),
+        ("time=soon", "--slurm time=soon: time: expected a whole number, got 'soon'"),
+        ("time=0", "expected a value greater than or equal to 1"),
+        ("mem=lots", "--slurm mem=lots: mem: expected a text like"),
+        ("partition=", "partition: expected a text of at least 1 character"),
+        ("gpu", "--slurm gpu: expected KEY=VALUE"),
+        ("time=3,time=4", "time stands twice"),
+    ],
+)
+def test_faults(text: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_options([text])
+    assert words in error.value.message
+    assert error.value.hint
+
+
+def test_all_ends_before_anything_is_written(forked: Dlrun, tmp_path: Path) -> None:
+    run = smoke(NETWORKS[0])
+    nowhere = {"PATH": str(tmp_path)}
+    for words, said in (
+        (["--slurm", "time=5"], "no sbatch on the PATH"),
+        (["--slurm", "parallel=5"], "only a sweep has several jobs"),
+        (["--wait"], "only what --slurm submits is waited for"),
+    ):
+        done = forked(*run, *words, **nowhere)
+        assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    done = forked(*run, "--slurm", "cpu=5", "--json", *setting("seed=0"), **nowhere)
+    assert done.returncode == 2 and "did you mean 'cpus'" in json.loads(done.stdout)["error"]
+    done = forked("sweep", *run, "--seeds", "2", "--slurm", "time=5", "--jobs", "2", **nowhere)
+    assert done.returncode == 2 and "--jobs: not with --slurm" in done.stderr
+    done = forked("sweep", *run, "--seeds", "2", "--slurm", "time=5", **nowhere)
+    assert done.returncode == 2 and "no sbatch on the PATH" in done.stderr
+    assert not [*tmp_path.glob("runs/*")]
+
+
+def test_a_dry_run_shows_the_config_as_it_does_without_slurm(forked: Dlrun, tmp_path: Path) -> None:
+    """As JSON, too; the devices that SLURM is asked for are in it."""
+    pytest.importorskip("submitit")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("sbatch", "srun"):  # that are there, and are not called
+        (programs / name).write_text("#!/bin/false\n")
+        (programs / name).chmod(0o755)
+    words, asked = [*smoke(NETWORKS[0]), "--dry-run"], ["--slurm", "time=5,tasks=2"]
+    for how in ([], ["--json"]):
+        here = forked(*words, *how, *setting("trainer.devices=2", "trainer.strategy=ddp"))
+        there = forked(*words, *how, *asked, PATH=str(programs))
+        assert (there.returncode, there.stdout) == (0, here.stdout), there.stderr
+        assert "dry run: the config is valid" in there.stderr
+    assert json.loads(there.stdout)["trainer"]["devices"] == 2
+    assert not [*tmp_path.glob("runs/*")]

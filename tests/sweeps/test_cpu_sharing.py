@@ -1,0 +1,105 @@
+"""How runs at once share the machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlrun.experiments import registry
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import load_config
+from dlrun.sweeps import cpu_sharing
+from dlrun.sweeps.cpu_sharing import ASSUMED, Share, fitting, share_cores
+from dlrun.sweeps.pool import Pool, Worker
+from dlrun.system import memory
+
+GB = 1_000_000_000
+
+
+def share(name: str, jobs: int | None, *overrides: str) -> Share:
+    config = load_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
+    return share_cores(registry.load(name), [config], jobs)
+
+
+@pytest.fixture
+def cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cpu_sharing, "usable_cores", lambda: 4)
+    monkeypatch.setattr("dlrun.system.threads.usable_cores", lambda: 4)
+
+
+@pytest.mark.usefixtures("cores")
+def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
+    assert share("imdb-dense", None) == share("imdb-lasso", None) == Share(4)
+    assert share("imdb-lstm", None) == Share(4, 1)
+    assert share("imdb-lstm", 2) == Share(2, 2)
+    assert share("imdb-lstm", 8) == Share(8, 1)
+
+
+@pytest.mark.usefixtures("cores")
+def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
+    assert share("cifar100", None) == Share(1)
+    two = share("cifar100", 2)
+    assert (two.jobs, two.threads) == (2, None)
+    assert "each run keeps the 4 threads that it has alone" in two.note
+    assert share("cifar100", None, "threads=2") == Share(2)
+    assert share("imdb-lstm", None, "model.skip_padding=false") == Share(1)
+
+
+@pytest.mark.usefixtures("cores")
+def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
+    assert share("imdb-dense", None, "accelerator=auto").accelerator == "auto"
+    assert share("imdb-dense", 3, "accelerator=auto").accelerator == ""
+    assert share("imdb-lasso", None, "accelerator=auto").accelerator == "", "it has no network"
+
+
+def test_not_more_runs_than_memory_holds() -> None:
+    assert fitting(4, None, 0, None) == 4
+    assert fitting(4, 100 * GB, 0, None) == 4
+    assert fitting(4, 3 * GB, 0, None) == int(2.7 * GB / ASSUMED)
+    assert fitting(4, 3 * GB, 2 * GB, 1 * GB) == 4, "what its own runs hold is theirs"
+    assert fitting(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
+
+
+def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "meminfo"
+    said.write_text("MemTotal: 9 kB\nMemAvailable:    5000 kB\n")
+    monkeypatch.setattr(memory, "MEMINFO", said)
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.available_memory() == 5_120_000
+    (tmp_path / "memory.max").write_text("4000000\n")
+    (tmp_path / "memory.current").write_text("3000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 500000\n")
+    assert memory.available_memory() == 1_500_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.available_memory() == 5_120_000
+
+
+def test_a_process_knows_its_peak() -> None:
+    before = memory.peak_memory()
+    block = bytearray(300_000_000)
+    block[::4096] = b"x" * len(block[::4096])
+    after = memory.peak_memory()
+    assert before is not None and after is not None
+    assert after >= 300_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
+def test_a_sweep_holds_what_its_workers_hold_now(tmp_path: Path) -> None:
+    """Not what one held at its most: it was given back, and is among what is free."""
+    step = "print(flush=True); input(); "
+    code = f"block = b'x' * 300_000_000; {step} del block; {step}"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        pool = Pool(tmp_path, workers=[Worker(process, tmp_path / "lock", peak=310_000_000)])
+        process.stdout.readline()
+        assert pool.held >= 300_000_000
+        print(file=process.stdin, flush=True)
+        process.stdout.readline()
+        assert pool.held < 100_000_000
+        process.stdin.close()
+        process.wait()
+        assert pool.held == 0

@@ -1,0 +1,114 @@
+"""What varies: seeds, grids, spaces."""
+
+import math
+from typing import Any
+
+import pytest
+
+from dlrun.errors import ConfigError
+from dlrun.sweeps.search import SearchSpace, points, seeds
+from dlrun.sweeps.summary import format_ranges
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("5", [0, 1, 2, 3, 4]),
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("0,3,7", [0, 3, 7]),
+        ("0-2, 9", [0, 1, 2, 9]),
+        ("3,", [3]),
+        ("3-3", [3]),
+    ],
+)
+def test_seeds(text: str, found: list[int]) -> None:
+    assert list(seeds(text)) == found
+    assert list(seeds(format_ranges(found))) == found
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "", "a", "1-", "4-0", "1,1", "0-3,2", "-1", "1.5", "0-99999"]
+)
+def test_wrong_seeds(text: str) -> None:
+    with pytest.raises(ConfigError, match="--seeds"):
+        seeds(text)
+
+
+def test_each_with_each_the_seeds_soonest() -> None:
+    asked = SearchSpace(seeds="2", grid=["optimizer.lr=0.001,2e-3", "model.hidden=[16,16],[32]"])
+    found = points(asked, 0)
+    assert len(found) == 8
+    assert found[0] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 0}
+    assert found[1] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 1}
+    assert found[2]["model.hidden"] == [32]
+    assert found[-1] == {"optimizer.lr": 0.002, "model.hidden": [32], "seed": 1}
+
+
+def drawn(n: int, *spaces: str, seed: int = 0) -> list[dict[str, Any]]:
+    return points(SearchSpace(spaces=spaces, draws=n), seed)
+
+
+def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
+    few = drawn(5, "optimizer.lr=log:1e-4..1e-2")
+    more = drawn(9, "batch_size=int:10..20", "optimizer.lr=log:1e-4..1e-2")
+    assert [one["optimizer.lr"] for one in more[:5]] == [one["optimizer.lr"] for one in few]
+    assert drawn(5, "optimizer.lr=log:1e-4..1e-2", seed=1) != few
+    assert points(SearchSpace(spaces=["a=lin:0..1"], draws=3, space_seed=7), 0) == drawn(
+        3, "a=lin:0..1", seed=7
+    )
+
+
+def test_draws_fill_their_space() -> None:
+    found = drawn(2000, "a=log:1e-4..1e-2", "b=lin:-1..1", "c=int:3..5", "d=x|y|true", "e=log:1..9")
+    logs = [math.log10(one["a"]) for one in found]
+    assert min(logs) >= -4 and max(logs) <= -2 and abs(sum(logs) / 2000 + 3) < 0.05
+    assert all(-1 <= one["b"] <= 1 for one in found) and abs(sum(p["b"] for p in found)) < 100
+    for key, values in {"c": [3, 4, 5], "d": ["x", "y", True]}.items():
+        counts = [sum(one[key] == value for one in found) for value in values]
+        assert sum(counts) == 2000 and min(counts) > 550
+    assert type(found[0]["c"]) is int
+
+
+@pytest.mark.parametrize(
+    "ends", ["0.123461..0.123464", "0.00012345..1", "1000001..1000002", "1e-300..1e300"]
+)
+@pytest.mark.parametrize("kind", ["lin", "log"])
+def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str) -> None:
+    low, high = map(float, ends.split(".."))
+    found = [one["a"] for one in drawn(300, f"a={kind}:{ends}")]
+    assert low <= min(found) and max(found) <= high
+    assert len(set(found)) > 100
+
+
+def test_whole_numbers_of_any_size_stay_in_their_range() -> None:
+    low, high = 2**60 + 1, 2**60 + 3
+    assert {one["a"] for one in drawn(300, f"a=int:{low}..{high}")} <= {low, low + 1, high}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (SearchSpace(), "nothing varies"),
+        (SearchSpace(grid=["a"]), "expected key.sub=values"),
+        (SearchSpace(grid=["a="]), "no value"),
+        (SearchSpace(grid=["a=1,1"]), "a value stands twice"),
+        (SearchSpace(grid=["a=[1"]), "expected ','"),
+        (SearchSpace(grid=["a=1", "a=2"]), "a: varied twice"),
+        (SearchSpace(seeds="2", grid=["seed=1,2"]), "seed: varied twice"),
+        (SearchSpace(grid=["a={b: 1}", "a.b=2"]), "a: varied twice"),
+        (SearchSpace(draws=3), "belong together"),
+        (SearchSpace(seeds="2", space_seed=1), "nothing is drawn"),
+        (SearchSpace(spaces=["a=lin:0..1"]), "belong together"),
+        (SearchSpace(spaces=["a=0..1"], draws=2), "no space"),
+        (SearchSpace(spaces=["a=log:0..1"], draws=2), "above 0"),
+        (SearchSpace(spaces=["a=lin:1..0"], draws=2), "the smaller first"),
+        (SearchSpace(spaces=["a=int:0..1.5"], draws=2), "two whole numbers"),
+        (SearchSpace(spaces=["a=lin:x..y"], draws=2), "two numbers"),
+        (SearchSpace(spaces=["a=int:true..2"], draws=2), "two whole numbers"),
+        (SearchSpace(spaces=[f"a=int:0..1{'0' * 400}"], draws=2), "two whole numbers"),
+        (SearchSpace(seeds="9000", grid=["a=1,2"]), "18,000 points"),
+    ],
+)
+def test_what_is_said_wrongly(asked: SearchSpace, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        points(asked, 0)

@@ -1,0 +1,122 @@
+"""What leaves for the terminal, however hostile."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.run_folder.folder import to_json
+from dlrun.system.console import Screen, format_position
+
+HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
+
+
+def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(HOSTILE)
+    table.add_row(Text(HOSTILE))
+    screen = Screen()
+    for show in (screen.show, screen.out.print, screen.err.print):
+        for what in (HOSTILE, Text(HOSTILE), table):
+            show(what)
+    for say in (screen.note, screen.warn, screen.fail):
+        say(f"two\n{HOSTILE}")
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert "red" in text and "b" in text
+        assert all(line.isprintable() for line in text.split("\n"))
+    assert "two\na" in said.err
+
+
+def test_messages_break_between_words_and_paths_stay_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = "/a" * 30
+    message = f"{path}: interrupted, so it cannot be used yet"
+    Screen().fail(message, "one\nother")
+    assert capsys.readouterr().err == f"error: {message}\n  one\nother\n"
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "40"}.items():
+        monkeypatch.setenv(name, value)
+    Screen().fail(message, "`dlrun resume latest` goes on with it, if that is wanted")
+    said = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert said.splitlines() == [
+        f"error: {path}:",
+        "  interrupted, so it cannot be used yet",
+        "  `dlrun resume latest` goes on with it,",
+        "  if that is wanted",
+    ]
+
+
+def test_numbers_stand_under_each_other() -> None:
+    assert [format_position(*one) for one in ((1, 9), (3, 50), (50, 50), (7, 100))] == [
+        "1/9", " 3/50", "50/50", "  7/100"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "total", "unit", "done", "shown"),
+    [
+        ("training", 30, "epochs", 12.9, "12/30 epochs elapsed 0:00:00 left -:--:--"),
+        ("classifying", 12_345, "steps", 1234, "1,234/12,345 steps elapsed 0:00:00 left -:--:--"),
+        ("a[b]c.tar.gz", 84.1, "MB", 84.1, "84/84 MB elapsed 0:00:00 left 0:00:00"),
+        ("a.tar.gz", None, "MB", 3.2, "3 MB elapsed 0:00:00"),
+    ],
+)
+def test_a_bar_fits_80_columns_and_names_its_times(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    total: float | None,
+    unit: str,
+    done: float,
+    shown: str,
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    with Screen().progress(what, total, unit) as bar:
+        bar.to(done)
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err))
+    last = [frame for frame in frames if frame.startswith(what)][-1]
+    assert re.sub(r"[━╸╺ ]+", " ", last.removeprefix(what)).strip() == shown
+    assert len(last) <= 80
+
+
+def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
+    about = {"label": HOSTILE, "é😀": ["\x7f\x85\n"]}
+    text = to_json(about)
+    assert json.loads(text) == about
+    assert "é😀" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_a_stream_that_takes_nothing_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stderr", full)
+        screen = Screen()
+        screen.warn("not heard")
+        with screen.progress("work", 2, "steps") as bar:
+            bar.step(1, "a step")
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):  # what is left in its buffer
+            full.flush()
+        full.buffer.raw.close()
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    terminal: bool,
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "xterm")
+    with caplog.at_level("INFO", "dlrun"), Screen().progress("path", 50, "steps", lines=10) as bar:
+        for n in range(1, 51):
+            bar.step(n, f"line {n}.")
+    assert [record.message for record in caplog.records] == [f"line {n}." for n in range(1, 51)]
+    shown = re.findall(r"line (\d+)\.", capsys.readouterr().err)
+    assert [int(n) for n in shown] == ([] if terminal else [*range(5, 51, 5)])

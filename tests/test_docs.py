@@ -1,0 +1,44 @@
+"""README and docs: their size, and that every link and command in them leads somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from dlrun.cli.main import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
+
+
+def test_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 200 and len(text.split()) <= 1000
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+def test_commands_and_options_exist() -> None:
+    """Each `dlrun ...` in a shell block: its command, and its long options."""
+    commands = get_command(app)
+    found = 0
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in re.findall(r"^\s*(?:dlrun|.*-m dlrun) ([^#\n]*)", block, re.MULTILINE):
+                command, words = commands, line.split()
+                if words[0] == "my-experiment":  # the reader's own
+                    continue
+                while hasattr(command, "commands") and words and not words[0].startswith("-"):
+                    assert words[0] in command.commands, (page, line)
+                    command = command.commands[words.pop(0)]
+                known = {name for one in command.params for name in one.opts + one.secondary_opts}
+                options = {word.partition("=")[0] for word in words if word.startswith("--")}
+                assert options <= known | {"--help"}, (page, line, options - known)
+                found += 1
+    assert found > 40

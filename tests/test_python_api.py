@@ -1,0 +1,131 @@
+"""dlrun in Python: what it gives back, and that the process is as before."""
+
+import logging
+import os
+import random
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+
+import dlrun
+from dlrun.errors import ConfigError, DataError
+from dlrun.runs.run import Run
+
+SMALL: dict[str, Any] = {
+    "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
+    "trainer": {"max_epochs": 2},
+    "batch_size": 50,
+    "quiet": True,
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DLRUN_RUNS_DIR", raising=False)
+    yield
+
+
+def state_of_the_process() -> dict[str, Any]:
+    names = (None, "dlrun", "lightning", "lightning.pytorch", "lightning.fabric", "py.warnings")
+    loggers = [logging.getLogger(name) for name in names]
+    return {
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
+        "wakeup": signal.set_wakeup_fd(-1),
+        "loggers": [(one.level, one.propagate, list(one.handlers)) for one in loggers],
+        "raise": logging.raiseExceptions,
+        "showwarning": warnings.showwarning,
+        "environment": dict(os.environ),
+        "folder": Path.cwd(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "fill": torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        "threads": torch.get_num_threads(),
+        "grad": torch.is_grad_enabled(),
+        "random": (random.random(), np.random.rand(), float(torch.rand(1))),
+        "figures": matplotlib.rcParams.copy(),
+        "running": threading.active_count(),
+    }
+
+
+def seed() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    torch.manual_seed(5)
+
+
+def test_a_run_is_given_back_open() -> None:
+    run = dlrun.run("imdb-dense", seed=3, optimizer={"lr": 0.002}, **SMALL)
+    assert isinstance(run, Run) and run.state == "finished"
+    assert (run.record.seed, run.config.optimizer.lr) == (3, 0.002)
+    assert list(run.metrics["epoch"]) == [1, 2]
+    assert run.results["metrics"] == run.record.metrics
+    assert [figure.name for figure in run.figures] == list(run.draw())
+    assert run.vocabulary and run.labels == ["negative", "positive"]
+    assert run.network()(torch.zeros(4, run.assets["width"])).shape == (4,)
+    shown = run._repr_html_()
+    assert "test_accuracy" in shown and "data:image/png;base64," in shown
+    assert "<th>95 % interval</th>" in shown
+    assert dlrun.open("latest").folder == run.folder == dlrun.open(run.name).folder
+
+
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso"])
+def test_nothing_of_the_process_is_left_changed(name: str) -> None:
+    values = {key: SMALL[key] for key in ("data", "quiet")}
+    values |= {"path": {"values": 3}} if name == "imdb-lasso" else {"trainer": {"max_epochs": 1}}
+    dlrun.run(name, **values)  # imports may leave traces, once
+    seed()
+    before = state_of_the_process()
+    seed()
+    dlrun.run(name, **values)
+    assert state_of_the_process() == before
+
+
+def test_nor_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    seed()
+    before = state_of_the_process()
+    seed()
+    with pytest.raises(DataError, match="OFFLINE"):
+        dlrun.run("imdb-dense", quiet=True, data={"archive": None}, data_dir="none")
+    assert state_of_the_process() == before
+
+
+def test_a_run_in_another_thread() -> None:
+    runs: list[Run] = []
+    thread = threading.Thread(target=lambda: runs.append(dlrun.run("imdb-dense", **SMALL)))
+    thread.start()
+    thread.join()
+    assert runs[0].state == "finished"
+
+
+def test_a_wrong_value_names_the_key() -> None:
+    with pytest.raises(ConfigError, match=r"dlrun\.run: optimizer\.lr: expected a value greater"):
+        dlrun.run("imdb-dense", optimizer={"lr": -1})
+    with pytest.raises(ConfigError, match="did you mean 'optimizer.lr'"):
+        dlrun.run("imdb-dense", lr=0.1)
+    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
+        dlrun.run("imdb-dens")
+    with pytest.raises(ConfigError, match="from a notebook"):
+        dlrun.run("imdb-dense", trainer={"devices": 2})
+    with pytest.raises(ConfigError, match="no runs here"):
+        dlrun.open()
+
+
+def test_what_was_interrupted_is_a_keyboard_interrupt() -> None:
+    values = {**SMALL, "trainer": {"max_epochs": 100_000}}
+    timer = threading.Timer(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        dlrun.run("imdb-dense", **values)
+    timer.join()
+    run = dlrun.open()
+    assert run.state == "interrupted"
+    assert len(run.metrics) == run.record.steps

@@ -1,0 +1,67 @@
+"""Photographs in batches, each a step: attempts on devices."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms._presets import ImageClassification
+
+from dlrun.data.photograph_predictions import PhotographPrediction, pack, rows, unpack
+from dlrun.networks.pretrained import Pretrained
+from dlrun.training.inference import PhotographClassifier
+from tests.experiments.use import reader
+
+
+class FailsOnce(torch.nn.Module):
+    """Knows red from blue; its third batch fails, once, as a lost device does."""
+
+    calls = 0
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == 3:
+            raise RuntimeError("CUDA error: the device was lost")
+        return inputs.mean((2, 3))
+
+
+def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> None:
+    files = []
+    for number in range(9):
+        colour = (255, 0, 0) if number % 2 else (0, 0, 255)
+        files.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (40, 30), colour).save(files[-1])
+    context = reader(tmp_path / "run")
+    model = Pretrained(
+        FailsOnce(),
+        ImageClassification(crop_size=8, resize_size=8),
+        ["red", "green", "blue"],
+        "a network",
+    )
+    settings: dict[str, Any] = {"squash": False, "scaled_decoding": False, "precision": "32-true"}
+    classify = PhotographClassifier(context, files, model, size=2, top=1, thumbnails=3, **settings)
+    with pytest.raises(RuntimeError, match="lost"):
+        classify.on("cpu")
+    assert len(context.steps.rows) == 2
+    assert (context.folder.path / "checkpoint").exists()
+    found = classify.on("cpu")
+    assert [one.file for one in found] == files
+    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 4 + ["blue"]
+    assert [one.thumbnail is not None for one in found] == [True] * 3 + [False] * 6
+    assert [row["images"] for row in context.steps.rows] == [2, 4, 6, 8, 9]
+    with (context.folder.path / "predictions.csv").open(newline="") as stream:
+        assert [row["image"] for row in csv.DictReader(stream)] == [str(file) for file in files]
+
+
+def test_a_batch_comes_back_to_the_bit() -> None:
+    files = [Path("a.png"), Path("b\udcff.png")]
+    batch = [
+        PhotographPrediction(files[0], [("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
+        PhotographPrediction(files[1], [], "damaged: \N{PILE OF POO} \udcff"),
+    ]
+    assert unpack(pack(batch), files) == batch
+    assert len(rows(batch)) == 3
+    with pytest.raises(ValueError, match="zip"):
+        unpack(pack(batch), files[:1])
