@@ -83,6 +83,7 @@ def test_several_batches_at_a_call_train_the_same_network(
         kind = GroupedModule if grouped > 1 else NetworkModule
         module = kind(network, Optimizer(name="rmsprop", lr=0.01), classification(2))
         config = SimpleNamespace(
+            world=1,
             trainer=Trainer(
                 max_epochs=2,
                 deterministic=True,
@@ -90,7 +91,7 @@ def test_several_batches_at_a_call_train_the_same_network(
                 devices=1,
                 num_nodes=1,
                 strategy="auto",
-            )
+            ),
         )
         with training_settings(1):
             trainer = make_trainer(config, "cpu", [], 2)  # type: ignore[arg-type]
