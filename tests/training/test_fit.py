@@ -188,7 +188,7 @@ def test_the_probe_has_the_runs_precision(tmp_path: Path) -> None:
 
 def test_more_processes_than_rows_are_refused(tmp_path: Path) -> None:
     trainer = config("cpu").trainer.model_copy(update={"devices": 4096})
-    with pytest.raises(ConfigError, match="4096 processes on a CPU"):
+    with pytest.raises(ConfigError, match="4096 .* on a CPU"):
         fit(tmp_path / "run", "cpu", trainer=trainer)
 
 

@@ -15,49 +15,26 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 @dataclass(frozen=True)
 class Backend:
-    """A kind of accelerator that torch supports.
+    """What to say of a kind of accelerator, and the words by which its errors are recognised."""
 
-    Args:
-        why_unavailable: returns the reason why this machine cannot use it, None if it can.
-        device_count: returns how many of them this machine has.
-        libraries: regular expression of the words by which its errors are recognised.
-    """
-
-    why_unavailable: Callable[[], str | None]
-    device_count: Callable[[], int]
+    not_built: str  # why torch.backends.NAME.is_built() is False
+    not_available: str  # why its is_available() is False
     libraries: str
 
 
-def _why_no_cuda() -> str | None:
-    import torch  # slow: 1 s
-
-    if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
-        return "this build of PyTorch has no CUDA support"
-    return None if torch.cuda.is_available() else "no CUDA device or driver was found"
-
-
-def _cuda_devices() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def _why_no_mps() -> str | None:
-    import torch
-
-    if not torch.backends.mps.is_built():
-        return "this build of PyTorch has no MPS support (Apple GPUs only)"
-    available = torch.backends.mps.is_available()
-    return None if available else "macOS 12.3 or later and an Apple GPU are needed"
-
-
-# In the order in which `auto` prefers them. A new one also needs its name in the type of
-# ExperimentConfig.accelerator.
+# In the order in which `auto` prefers them. A new one, such as xpu, is an entry here and a name in
+# the type of ExperimentConfig.accelerator.
 ACCELERATORS = {
     "cuda": Backend(
-        _why_no_cuda, _cuda_devices, "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen"
+        "this build of PyTorch has no CUDA support",
+        "no CUDA device or driver was found",
+        "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
     ),
-    "mps": Backend(_why_no_mps, lambda: 1, "mps|metal"),
+    "mps": Backend(
+        "this build of PyTorch has no MPS support (Apple GPUs only)",
+        "macOS 12.3 or later and an Apple GPU are needed",
+        "mps|metal",
+    ),
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 
@@ -76,7 +53,15 @@ class AcceleratorReport:
 
 def why_unavailable(device: str) -> str | None:
     """Return the reason why this machine cannot use a device; None if it can."""
-    return ACCELERATORS[device].why_unavailable() if device in ACCELERATORS else None
+    if device not in ACCELERATORS:
+        return None
+    import torch  # slow: 1 s
+
+    backend = getattr(torch.backends, device, None)  # xpu has none
+    if backend is not None and not backend.is_built():
+        return ACCELERATORS[device].not_built
+    there = getattr(backend, "is_available", None) or getattr(torch, device).is_available
+    return None if there() else ACCELERATORS[device].not_available
 
 
 def require_accelerator(device: str) -> None:
@@ -100,7 +85,12 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
 def device_count(requested: str) -> int:
     """Return how many devices `trainer.devices: auto` stands for; the CPU counts as one."""
     device, _ = select_accelerator(requested)
-    return ACCELERATORS[device].device_count() if device in ACCELERATORS else 1
+    if device == "cpu":
+        return 1
+    import torch
+
+    count: int = getattr(torch, device).device_count()
+    return count
 
 
 def check_devices(device: str, devices: int | list[int] | str) -> None:
@@ -109,17 +99,11 @@ def check_devices(device: str, devices: int | list[int] | str) -> None:
     The number of processes that torchrun starts is its user's choice.
     """
     cores = os.cpu_count() or 1
-    listed = isinstance(devices, list)
-    more = isinstance(devices, int) and devices > cores
-    if (
-        "LOCAL_WORLD_SIZE" in os.environ
-        or not (listed or more)
-        or select_accelerator(device)[0] != "cpu"
-    ):
+    possible = devices == "auto" or (isinstance(devices, int) and devices <= cores)
+    if possible or "LOCAL_WORLD_SIZE" in os.environ or select_accelerator(device)[0] != "cpu":
         return
-    what = f"{devices} numbers GPUs, but this runs" if listed else f"{devices} processes"
     raise ConfigError(
-        f"trainer.devices: {what} on a CPU with {cores} cores",
+        f"trainer.devices: {devices} cannot be used on a CPU with {cores} cores",
         f"on the CPU a device is a process: 1 to {cores}, or auto for one",
     )
 

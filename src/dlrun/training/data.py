@@ -135,7 +135,7 @@ class ArrayData(pl.LightningDataModule):
         train, valid, test: the parts.
         batch_size: rows of a training step, which the processes share.
         seed: of the order of the training rows.
-        grouped: how many batches a call of the training gets (network_module.GroupedModule).
+        grouped: how many batches a call of the training gets (network_module.NetworkModule).
         evaluated: rows of a batch of the validation and the test; `batch_size` if None.
     """
 

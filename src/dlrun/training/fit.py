@@ -26,12 +26,7 @@ from dlrun.system.accelerator import (
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
 from dlrun.training.data import ArrayData
-from dlrun.training.network_module import (
-    EpochRecorder,
-    GroupedModule,
-    NetworkModule,
-    epoch_columns,
-)
+from dlrun.training.network_module import EpochRecorder, NetworkModule, epoch_columns
 from dlrun.training.objective import Objective
 from dlrun.training.test_predictions import Tested
 
@@ -88,8 +83,8 @@ def train(
     """
 
     def make_module() -> NetworkModule:
-        kind = GroupedModule if data.grouped > 1 else NetworkModule
-        module = kind(build(), config.optimizer, objective)
+        grouped = data.grouped > 1
+        module = NetworkModule(build(), config.optimizer, objective, grouped=grouped)
         module.tested = Tested(objective) if predictions else None
         return module
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from dlrun.networks import tensor_file
 from dlrun.run_folder.steps import Steps, check_finite
 from dlrun.system.console import Advance, format_position
-from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
 from dlrun.training.test_predictions import Tested
 
@@ -73,13 +72,27 @@ class StageMetrics(nn.Module):
 
 
 class NetworkModule(pl.LightningModule):
-    """Trains a network for an objective."""
+    """Trains a network for an objective.
 
-    def __init__(self, network: nn.Module, optimizer: "Optimizer", objective: Objective) -> None:
+    Args:
+        network: the network.
+        optimizer: the config's section.
+        objective: loss, predictions and metrics.
+        grouped: a call of training_step gets a list of batches: Lightning's work between two calls
+            takes as long as a whole step of a small network.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: "Optimizer",
+        objective: Objective,
+        *,
+        grouped: bool = False,
+    ) -> None:
         super().__init__()
-        self.network = network
-        self.objective = objective
-        self.optimizer_config = optimizer
+        self.network, self.objective, self.optimizer_config = network, objective, optimizer
+        self.automatic_optimization = not grouped
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
@@ -90,19 +103,31 @@ class NetworkModule(pl.LightningModule):
         outputs: Tensor = self.network(inputs)
         return outputs
 
-    def training_step(self, batch: tuple[Any, Tensor], _: int) -> Tensor:
-        """Return the loss of a training batch."""
-        return self._step(self.train_metrics, batch)
+    def training_step(self, batch: Any, _: int) -> Tensor | None:
+        """Return the loss of a training batch, or do a step for each batch of a group."""
+        if self.automatic_optimization:
+            return self._measure(self.train_metrics, batch)
+        optimizer: Any = self.optimizers()
+        mixed = "mixed" in str(self.trainer.precision)
+        # As in Lightning, gradient and optimizer run outside of autocast.
+        outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
+        for one in batch:
+            loss = self._measure(self.train_metrics, one)
+            with outside:
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+        return None
 
     def validation_step(self, batch: tuple[Any, Tensor], _: int) -> None:
         """Measure a validation batch."""
-        self._step(self.valid_metrics, batch)
+        self._measure(self.valid_metrics, batch)
 
     def test_step(self, batch: tuple[Any, Tensor], _: int) -> None:
         """Measure a test batch."""
-        self._step(self.test_metrics, batch, self.tested)
+        self._measure(self.test_metrics, batch, self.tested)
 
-    def _step(
+    def _measure(
         self, metrics: StageMetrics, batch: tuple[Any, Tensor], tested: Tested | None = None
     ) -> Tensor:
         inputs, targets = batch
@@ -121,30 +146,6 @@ class NetworkModule(pl.LightningModule):
         own = getattr(self.network, "own_optimizers", {})
         make: Callable[..., torch.optim.Optimizer] = (OPTIMIZERS | own)[self.optimizer_config.name]
         return make(self.parameters(), lr=self.optimizer_config.lr)
-
-
-class GroupedModule(NetworkModule):
-    """The same module, given several batches at a time.
-
-    Lightning's work between two calls takes as long as a whole step of a small network.
-    """
-
-    def __init__(self, network: nn.Module, optimizer: "Optimizer", objective: Objective) -> None:
-        super().__init__(network, optimizer, objective)
-        self.automatic_optimization = False
-
-    def training_step(self, batch: list[tuple[Any, Tensor]], _: int) -> None:  # type: ignore[override]
-        """Do a step for each of the batches, in their order."""
-        optimizer: Any = self.optimizers()
-        mixed = "mixed" in str(self.trainer.precision)
-        # As in Lightning, gradient and optimizer run outside of autocast.
-        outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
-        for one in batch:
-            loss = self._step(self.train_metrics, one)
-            with outside:
-                optimizer.zero_grad()
-                self.manual_backward(loss)
-                optimizer.step()
 
 
 def epoch_columns(objective: Objective) -> list[str]:
@@ -192,61 +193,39 @@ class EpochRecorder(pl.Callback):
         """Start the clock."""
         self._began = time.perf_counter()
 
-    def on_train_batch_start(self, *arguments: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Seed an epoch before its first batch, after all that Lightning draws."""
-        batch_index = arguments[-1]
-        if batch_index == 0:
+        if batch_idx == 0:
             entropy = np.random.SeedSequence([self._seed, len(self._steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move the bar, and stop here if a signal came, all processes at the same batch."""
+        """Move the bar, and stop here if a signal came."""
         self._bar.to(len(self._steps.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
         self._stop_together(trainer)
 
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop here if a signal came, unless only some processes have this batch."""
-        if batch_idx < self._common_batches(trainer, "valid"):
-            self._stop_together(trainer)
+    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Stop here if a signal came."""
+        self._stop_together(trainer, "valid", arguments[3])
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Stop here if a signal came, unless only some processes have this batch."""
-        if batch_idx < self._common_batches(trainer, "test"):
-            self._stop_together(trainer)
+    def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Stop here if a signal came."""
+        self._stop_together(trainer, "test", arguments[3])
 
-    @staticmethod
-    def _common_batches(trainer: pl.Trainer, part: str) -> int:
-        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it untyped
-        assert isinstance(data, ArrayData)
-        return data.common_batches(part, trainer.world_size)
+    def _stop_together(self, trainer: pl.Trainer, part: str = "", batch: int = 0) -> None:
+        """Raise the exception of a signal that any process received, in all at the same batch.
 
-    def _stop_together(self, trainer: pl.Trainer) -> None:
-        """Raise the exception of a signal that any process received, in all at the same batch."""
+        Of the validation and the test some processes may have a batch more: it is skipped here.
+        """
         asked = self._steps.stop.asked
         if trainer.world_size > 1:
+            data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it untyped
+            if part and batch >= data.common_batches(part, trainer.world_size):
+                return
             shared = torch.tensor(asked, device=trainer.strategy.root_device)
             asked = int(trainer.strategy.reduce(shared, reduce_op="max"))
         self._steps.stop.end_with(asked)

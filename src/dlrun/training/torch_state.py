@@ -1,4 +1,4 @@
-"""A process that trains: torch's and Lightning's settings for a run, given back afterwards."""
+"""Set torch and Lightning up for a training, and restore the process afterwards."""
 
 import contextlib
 import logging
@@ -21,9 +21,9 @@ LOGGERS = (
 
 @contextlib.contextmanager
 def training_settings(threads: int) -> Iterator[None]:
-    """In this block so many threads compute, and nothing of the process changes for good.
+    """Compute with this number of threads in the block; afterwards the process is as before.
 
-    Flags, random numbers, loggers and the environment are afterwards as before.
+    Flags, random states, loggers and environment variables are restored.
     """
     environment = dict(os.environ)
     numbers = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -37,8 +37,8 @@ def training_settings(threads: int) -> Iterator[None]:
         for logger in map(logging.getLogger, LOGGERS)
     ]
     try:
-        # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset:
-        # a tenth of the LSTM's time, and no part of giving the same numbers.
+        # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
+        # That takes a tenth of the LSTM's time, and the same numbers do not depend on it.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         _quiet(loggers)
         torch.set_num_threads(threads)
@@ -62,7 +62,7 @@ def training_settings(threads: int) -> Iterator[None]:
 
 
 def _quiet(loggers: list[tuple[logging.Logger, list[logging.Handler], bool, int]]) -> None:
-    """Lightning's warnings go to the run's log, not to the screen; its tips nowhere."""
+    """Send Lightning's warnings to the run's log instead of the screen, and drop its tips."""
     for logger, *_ in loggers:
         logger.handlers.clear()
         logger.propagate = True
