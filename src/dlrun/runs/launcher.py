@@ -20,8 +20,6 @@ from dlrun.runs.distributed import fail_waiting_run, resume_words
 from dlrun.runs.settings import RunSettings
 from dlrun.system.signals import handled_signals
 
-SIGNALS_VARIABLE = "TORCHELASTIC_SIGNALS_TO_HANDLE"  # torch sets it
-
 
 def launch(processes: int, run: Path, options: RunSettings, overrides: Sequence[str] = ()) -> int:
     """Do a run in several processes of this machine, and return its exit code.
@@ -67,26 +65,27 @@ def launch(processes: int, run: Path, options: RunSettings, overrides: Sequence[
 def _exit_code(failed: ChildFailedError, run: Path, processes: int) -> int:
     """Return the exit code of a run of which a process failed.
 
-    Raises DlrunError if that process was ended by a signal before it could write the record.
+    Raises DlrunError if that process was ended by a signal and the run does not say so.
     """
     _, first = failed.get_first_failure()
-    fail_waiting_run(run, "its processes ended before it began")
-    if first.exitcode > 0:
-        return first.exitcode
-    if read_record(run).status == "running":
+    status = read_record(run).status
+    how = f"ended with exit code {first.exitcode}"
+    if first.exitcode < 0:
+        how = f"was ended by {signal.Signals(-first.exitcode).name}"
+    message = f"one of the {processes} processes that train together {how}"
+    fail_waiting_run(run, message)
+    if first.exitcode < 0 and status in ("running", "waiting"):
         raise DlrunError(
-            f"one of the {processes} processes that train together was ended by "
-            f"{signal.Signals(-first.exitcode).name}",
-            "the system does so if memory is short; `dlrun resume` continues after the last epoch",
+            message, "the system does so if memory is short; `dlrun resume` continues the run"
         )
-    return 1
+    return max(first.exitcode, 1)
 
 
 @contextlib.contextmanager
 def _settings_restored() -> Iterator[None]:
     """Give back what torch's launcher changes in this process, and keep it from logging."""
     handlers = {number: signal.getsignal(number) for number in (*handled_signals(), signal.SIGINT)}
-    disabled, variable = logging.root.manager.disable, os.environ.get(SIGNALS_VARIABLE)
+    disabled = logging.root.manager.disable
     logging.disable()
     try:
         yield
@@ -95,6 +94,4 @@ def _settings_restored() -> Iterator[None]:
         for number, handler in handlers.items():
             with contextlib.suppress(ValueError):  # not in the main thread: nothing was changed
                 signal.signal(number, handler)
-        os.environ.pop(SIGNALS_VARIABLE, None)
-        if variable is not None:
-            os.environ[SIGNALS_VARIABLE] = variable
+        os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
@@ -81,6 +82,7 @@ class BagBatches(Dataset[Any]):
         return [rows.indices, rows.indptr, self.targets.numpy()]
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[NDArray[np.int64]]):
     """Batches of indices, whose order depends only on the seed and the epoch.
 
@@ -94,19 +96,15 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
         first_epoch: the epoch that `set_epoch(0)` stands for.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        seed: int | None,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        first_epoch: int = 0,
-    ) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = self.first_epoch = first_epoch
+    size: int
+    batch_size: int
+    seed: int | None
+    rank: int = 0
+    world_size: int = 1
+    first_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.epoch = self.first_epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; Lightning calls this before each one."""
@@ -176,35 +174,29 @@ class ArrayData(pl.LightningDataModule):
     def _group(self) -> int | None:
         return self.grouped if self.grouped > 1 else None
 
-    def _loader(
-        self, part: str, batch_size: int, *, seed: int | None = None, group: int | None = None
-    ) -> DataLoader[Any]:
-        rank, world_size = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+    def _loader(self, part: str) -> DataLoader[Any]:
+        rank, world = (0, 1)
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
         data: Any = self.sets[part]
-        batches = EpochBatches(
-            len(data),
-            batch_size,
-            seed,
-            rank=rank,
-            world_size=world_size,
-            first_epoch=self.first_epoch,
-        )
+        if part == "train":
+            size, seed, group = self.batch_size // world, self.seed, self._group
+        else:
+            size, seed, group = self.evaluated, None, None
+        batches = EpochBatches(len(data), size, seed, rank, world, self.first_epoch)
         return DataLoader(data, sampler=batches, batch_size=group, collate_fn=_unchanged)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return the training batches, shuffled anew every epoch."""
-        share = self.batch_size // (self.trainer.world_size if self.trainer else 1)
-        return self._loader("train", share, seed=self.seed, group=self._group)
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation batches, in order."""
-        return self._loader("valid", self.evaluated)
+        return self._loader("valid")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the test batches, in order."""
-        return self._loader("test", self.evaluated)
+        return self._loader("test")
 
 
 def _unchanged(batch: Any) -> Any:
