@@ -71,6 +71,8 @@ def run(
     assert folder is not None  # no dry run
     found = Run.open(folder)
     if code and found.state != "finished":  # of several processes, which have printed the error
+        if code == Interrupted.exit_code:
+            raise KeyboardInterrupt
         raise DlrunError(found.record.error or f"the run is {found.state}")
     return found
 
