@@ -136,12 +136,12 @@ def _train_on(
         trainer = make_trainer(config, device, [recorder], epochs - done)
         world = trainer.world_size
         _check_shares(config.batch_size, len(data.sets["train"]), world)
-        context.screen.note(
-            f"training {pluralize(epochs - done, 'epoch')} on {device}"
-            + (f" by {world} processes, batches of {world} x {config.batch_size // world} rows")
-            * (world > 1)
-            + f" after the {done} that are done" * (done > 0)
-        )
+        what = f"training {pluralize(epochs - done, 'epoch')} on {device}"
+        if world > 1:
+            what += f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
+        if done:
+            what += f" after the {done} that are done"
+        context.screen.note(what)
         try:
             with context.phase("fit"):
                 if done < epochs:
