@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -135,8 +136,8 @@ class ClassifyImages(Experiment[Config]):
 
         from dlrun.networks.batch_norm_folding import fold_batch_norms, noise_image
         from dlrun.networks.pretrained import probabilities
-        from dlrun.system.accelerator import run_with_fallback
-        from dlrun.training.inference import PhotographClassifier
+        from dlrun.system.accelerator import AcceleratorChoice
+        from dlrun.training.inference import classify_photographs
         from dlrun.training.network_summary import write_summary
         from dlrun.training.torch_state import training_settings
 
@@ -154,25 +155,28 @@ class ClassifyImages(Experiment[Config]):
             # The plain one is not kept: `network` reads it anew.
             model = replace(model, network=fold_batch_norms(model.network, noise_image(crop)))
 
-        classify = PhotographClassifier(
+        classify = partial(
+            classify_photographs,
             context,
             files,
             model,
             squash=config.transform.squash,
             scaled_decoding=config.transform.scaled_decoding,
-            size=config.batch_size,
+            batch_size=config.batch_size,
             top=config.top,
             precision=config.precision,
             thumbnails=SHEET_LIMIT,
         )
+        choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
         with context.phase("classify"), training_settings(context.threads):
-            found, report = run_with_fallback(
-                config.accelerator,
-                fallback=config.fallback,
-                probe=lambda device: probabilities(model, example, device, config.precision),
-                run=classify.on,
-                warn=screen.warn,
+            report = choice.first(
+                lambda device: probabilities(model, example, device, config.precision)
             )
+            try:
+                found = classify(report.used)
+            except Exception as error:
+                report = choice.after_failure(error, report)
+                found = classify(report.used)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         _warn(errors, context)
         predictions = {str(one.file): one.labels for one in found if one.error is None}

@@ -89,7 +89,7 @@ class NetworkExperiment(Experiment[N]):
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network."""
         from dlrun.data import test_predictions  # slow imports come once a run begins
-        from dlrun.training.fit import Fit
+        from dlrun.training.fit import train
         from dlrun.training.network_summary import write_summary
         from dlrun.training.torch_state import training_settings
 
@@ -103,7 +103,7 @@ class NetworkExperiment(Experiment[N]):
             network, example = self.build(config, assets), self.example(config, assets)
             parameters = write_summary(network, example, context)
             objective = self.objective(config, assets)
-            fit = Fit(
+            trained = train(
                 config,
                 context,
                 lambda: self.build(config, assets),
@@ -112,7 +112,6 @@ class NetworkExperiment(Experiment[N]):
                 fingerprint,
                 predictions=self._predictions_wanted(config, loaded, objective, context),
             )
-            trained, report = fit.run()
         with context.phase("predictions"):
             found = None
             if trained.tested is not None:
@@ -127,7 +126,7 @@ class NetworkExperiment(Experiment[N]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=report,
+            accelerator=trained.accelerator,
             origin=loaded.origin,
             test_rows=len(loaded.data.sets["test"]),
             reference=reference.model_dump() if reference else {},
