@@ -88,8 +88,8 @@ def test_a_run_whose_lock_was_taken_away_stops(tmp_path: Path) -> None:
         ('{{"words": numpy.float32(0.5)}}', 0, ""),
         ('{{"words": numpy.int64(5)}}', 0, ""),
         ('{{"[/b]": 0.5}}', 0, ""),
-        ('{{"words": "abc"}}', 1, "is no number"),
-        ('{{"words": [1]}}', 1, "is no number"),
+        ('{{"words": "abc"}}', 1, "is not a number"),
+        ('{{"words": [1]}}', 1, "is not a number"),
     ],
 )
 def test_odd_metrics_of_a_plugin(
@@ -109,8 +109,8 @@ def test_odd_metrics_of_a_plugin(
     ("statement", "told"),
     [
         ("1 / 0", "in run: ZeroDivisionError"),
-        ("raise SystemExit(0)", "ended itself: SystemExit"),
-        ("raise GeneratorExit", "ended itself: GeneratorExit"),
+        ("raise SystemExit(0)", "raised SystemExit"),
+        ("raise GeneratorExit", "raised GeneratorExit"),
         ("raise FileNotFoundError(2, 'No such file', '/my/file')", "/my/file"),
     ],
 )

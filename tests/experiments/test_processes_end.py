@@ -139,7 +139,7 @@ def test_a_signal_ends_all_in_order(
     assert said == f"error: {SIGNALS[number].word}", started.said
     assert run.state == "interrupted" and (run.record.steps or 0) >= 3
     assert len((run.folder / "metrics.csv").read_text().splitlines()) == (run.record.steps or 0) + 1
-    assert "go on with: dlrun resume" in started.said
+    assert "continue with: dlrun resume" in started.said
     if whom != "group":
         goes_on(dlrun, run)
 

@@ -19,7 +19,7 @@ from dlrun.system.console import Screen
 
 BOUND = Bound(run="a run", data="some data")
 STATE = b"the state\nof step %d \x00\xff"
-WARNED = "damaged, left out"
+WARNED = "damaged, not used"
 
 
 def file_of(folder: Path, bound: Bound = BOUND) -> CheckpointFile:
@@ -126,7 +126,7 @@ def test_both_damaged_the_run_cannot_go_on_and_keeps_them(
     for name in ("checkpoint", "checkpoint.previous"):
         (tmp_path / name).write_bytes(b"")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(DataError, match="no whole checkpoint"):
+    with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)
     assert capsys.readouterr().err.count(WARNED) == 2
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -146,8 +146,8 @@ def test_the_helper_of_a_run_changes_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("bound", "problem"),
     [
-        (Bound("another run", BOUND.data), "checkpoint: another run's checkpoint$"),
-        (Bound(BOUND.run, "other data"), "^the data are not those that the run began with$"),
+        (Bound("another run", BOUND.data), "checkpoint: the checkpoint of another run$"),
+        (Bound(BOUND.run, "other data"), "^the data have changed since the run began$"),
     ],
 )
 def test_another_runs_or_other_datas_is_refused_and_stays(
@@ -203,7 +203,7 @@ def test_every_flipped_bit_of_a_part_is_detected(
         parts.write_bytes(flipped)
         first = bit < 8 * len(b"part 1")  # both checkpoints hold it
         if first:
-            with pytest.raises(DataError, match="no whole checkpoint"):
+            with pytest.raises(DataError, match="every checkpoint is damaged"):
                 load(tmp_path)
         else:
             assert load(tmp_path) == expected(1)
@@ -218,7 +218,7 @@ def test_missing_parts_are_detected(tmp_path: Path, content: bytes | None) -> No
     if content == b"part 1part":
         assert load(tmp_path) == expected(1)
     else:
-        with pytest.raises(DataError, match="no whole checkpoint"):
+        with pytest.raises(DataError, match="every checkpoint is damaged"):
             load(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_a_record_of_untold_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with path.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(DlrunError, match="larger than any run writes it"):
+    with pytest.raises(DlrunError, match="larger than any run's"):
         read_json(path)
 
 
@@ -207,9 +207,9 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     path.write_text(json.dumps(json.loads(text), sort_keys=True))
     assert read_record(tmp_path) == found, "another order and other blanks say the same"
     path.write_text(text.replace("0.5", "0.4"))
-    with pytest.raises(DlrunError, match="damaged, or changed by hand") as refused:
+    with pytest.raises(DlrunError, match="damaged, or edited") as refused:
         read_record(tmp_path)
-    assert refused.value.hint == "where you changed it yourself, remove its 'sha256' too"
+    assert refused.value.hint == "if you edited it yourself, remove its 'sha256' too"
     changed = json.loads(path.read_text())
     del changed["sha256"]
     path.write_text(json.dumps(changed))

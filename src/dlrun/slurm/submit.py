@@ -13,9 +13,9 @@ from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
-from dlrun.runs import console_summary, import_notices
+from dlrun.runs import console_summary
 from dlrun.runs.distributed import ProcessGroup, config_for_group
-from dlrun.runs.runner import Runner, lock_run
+from dlrun.runs.runner import lock_run, new_run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, print_dry_run, read_config_layers
 from dlrun.slurm import executor
@@ -32,10 +32,7 @@ def submit_run(name: str, options: RunSettings, texts: list[str], *, wait: bool)
     Raises ConfigError before anything is submitted, or where SLURM refuses it.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    with (
-        import_notices.announce_imports(screen),
-        console_summary.errors_as_json(screen, wanted=options.json),
-    ):
+    with console_summary.errors_as_json(screen, wanted=options.json):
         asked = parse_options(texts)
         if asked.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
@@ -105,7 +102,7 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits."""
     with lock_run(folder, screen):
-        Runner(registry.load(name), config, folder, screen, options).write_first("waiting")
+        new_run(registry.load(name), config, folder, screen, options).write_first_files("waiting")
 
 
 def job_of(run: Path, options: RunSettings) -> Job:
