@@ -72,16 +72,6 @@ def test_a_refused_resume_changes_nothing(tmp_path: Path) -> None:
     assert harness.run(tmp_path, "resume", "latest", *more).code == 0
 
 
-def test_a_run_whose_lock_was_taken_away_stops(tmp_path: Path) -> None:
-    sets = [*SMALL, "--set", "trainer.max_epochs=20000"]
-    child = harness.start(tmp_path, NAME, "--config", SMOKE, *sets)
-    runs = tmp_path / "runs" / NAME
-    harness.wait_until(lambda: bool(list(runs.glob("*Z-*/checkpoint"))), child)
-    (only(tmp_path, NAME) / "run.lock").unlink()
-    ended = child.end()
-    assert ended.code == 1 and "run.lock was removed" in ended.stderr
-
-
 @pytest.mark.parametrize(
     ("returned", "code", "told"),
     [

@@ -156,7 +156,7 @@ def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
     assert all((folder / "checkpoint").exists() for folder in folders)
     told = capsys.readouterr().err
     assert "1 living run left alone" in told
-    assert told.count("another process is writing to this run") == 2
+    assert told.count("another process is writing to it") == 2
 
 
 def test_a_run_that_was_resumed_meanwhile_stays(

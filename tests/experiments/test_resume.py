@@ -135,7 +135,6 @@ def test_half_written_row_and_checkpoint_are_dropped(
     done = forked("resume", stopped, "--set", f"trainer.max_epochs={len(before) + 1}")
     assert done.returncode == 0, done.stderr
     assert ("checkpoint: damaged, not used" in done.stderr) == (harm != "removed")
-    assert (stopped / "checkpoint.damaged").exists() == (harm != "removed")
     assert [row.split(",")[0] for row in rows(stopped)] == [
         str(number + 1) for number in range(len(before) + 1)
     ]
@@ -203,7 +202,7 @@ def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> 
         assert run.state == "running"
         done = dlrun("resume", "latest")
         assert done.returncode == 1
-        assert "another process is writing to this run" in done.stderr
+        assert "another process is writing to it" in done.stderr
         assert process.poll() is None
     finally:
         process.kill()

@@ -19,7 +19,6 @@ from dlrun.system.console import Screen
 from dlrun.system.files import open_regular
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
-DAMAGED = "checkpoint.damaged"
 MAGIC = b"dlrun checkpoint 2 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
@@ -51,23 +50,22 @@ class CheckpointFile:
     def load(self, screen: Screen) -> Checkpoint | None:
         """Return the newest whole checkpoint, or None if no step was finished.
 
-        A damaged one is renamed, so that it never replaces a whole one. Raises DataError if all
-        are damaged, the run began with other data, or the checkpoint is another run's.
+        A damaged one is removed if the previous is whole. Raises DataError if both are damaged, the
+        run began with other data, or the checkpoint is another run's.
         """
-        damaged: list[Path] = []
+        damaged = False
         for path in existing_checkpoints(self._folder.path):
             try:
                 about, found = _read(path)
                 self._parts = [(int(length), str(digest)) for length, digest in about["parts"]]
             except UNREADABLE as error:
                 screen.warn(f"{path}: damaged, not used: {error}")
-                damaged.append(path)
+                damaged = True
                 continue
             self._check(about, path)
             if self._folder.writes:
                 self._cut_parts()
-                for other in damaged:
-                    other.replace(other.with_name(DAMAGED))
+                path.replace(path.with_name(NAME))
             return found
         if damaged:
             raise DataError(f"{self._folder.path}: every checkpoint is damaged", self._anew())
@@ -95,7 +93,7 @@ class CheckpointFile:
     def discard(self) -> None:
         """Remove the checkpoints: the run begins again."""
         self._parts = []
-        self._folder.remove(NAME, PREVIOUS, PARTS, DAMAGED)
+        self._folder.remove(NAME, PREVIOUS, PARTS)
 
     def _cut_parts(self) -> None:
         """Cut off a part whose checkpoint was never written."""

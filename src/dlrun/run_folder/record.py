@@ -1,21 +1,19 @@
 """The record of a run, results.json and environment.json: its models, and how they are read.
 
-results.json holds the SHA-256 of each file that the run wrote for good, and its own. Runs of
-dlrun 0.1 are read too: their records have no `format`.
+results.json holds the SHA-256 of each file that the run wrote for good, and its own. Records of
+dlrun 0.1 are read too; they have no `format`.
 """
 
 import hashlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.schema import Count, Threads
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import CONFIG, RunFolder, to_json
+from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.stats import wilson_interval
 from dlrun.system.files import read_regular
 from dlrun.system.locks import is_locked
@@ -25,7 +23,6 @@ RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; dlrun 0.1 wrote none
 SINGLE = 1e-6  # metrics are of single precision
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
-MAX_DEPTH = 100  # of lists and objects in each other; pydantic fails at 255
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
@@ -54,19 +51,6 @@ class SweepMembership(_Part):
     id: str
     name: str
     point: int
-
-
-def _check_file_name(name: str) -> str:
-    try:
-        if b"\0" not in os.fsencode(name):
-            return name
-    except UnicodeEncodeError:
-        pass
-    raise ValueError("no file can have this name")
-
-
-FileName = Annotated[str, AfterValidator(_check_file_name)]
-Seconds = Annotated[float, Field(ge=0, le=1e12)]
 
 
 class Accelerator(_Part):
@@ -147,10 +131,10 @@ class Record(ChecksummedModel):
     best_epoch: BestEpoch | None = None
     classes: Classes | None = None  # of the test rows
     accelerator: Accelerator | None = None
-    seconds: dict[str, Seconds] = {}
-    figures: list[FileName] = []
-    files: dict[FileName, str] = {}  # SHA-256 of the files that a later use of the run reads
-    written: dict[FileName, str] = {}  # of its other files; empty while it is extended
+    seconds: dict[str, float] = {}
+    figures: list[str] = []
+    files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
+    written: dict[str, str] = {}  # of its other files; empty while it is extended
     error: str | None = None
 
     @property
@@ -167,15 +151,7 @@ class Record(ChecksummedModel):
 
 def read_record(folder: Path) -> Record:
     """Return a run's record. Raises DlrunError if it is missing or damaged."""
-    path = folder / RESULTS
-    try:
-        of_0_1 = not path.exists() and (folder / CONFIG).exists()  # it wrote the record at the end
-    except OSError as error:
-        raise DlrunError(f"{path}: cannot be read: {error.strerror}") from None
-    if of_0_1:
-        begun = read_environment(folder)
-        return Record(experiment=folder.parent.name, status="running", started=begun.started)
-    return read_checksummed(Record, path, FORMAT)
+    return read_checksummed(Record, folder / RESULTS, FORMAT)
 
 
 def write_record(folder: RunFolder, record: Record) -> None:
@@ -245,23 +221,8 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise DlrunError(f"{path}: larger than any run's")
         value = json.loads(read_regular(path))
-        _check_bounds(value)
     except (OSError, ValueError, RecursionError) as error:
         raise DlrunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise DlrunError(f"{path}: not what a run writes")
     return value
-
-
-def _check_bounds(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for a number beyond any float, or too deep a nesting.
-
-    Whatever reads a record can then compute with its numbers, and write it again.
-    """
-    if isinstance(value, dict | list):
-        if depth == MAX_DEPTH:
-            raise ValueError(f"nested deeper than {MAX_DEPTH} times")
-        for one in value.values() if isinstance(value, dict) else value:
-            _check_bounds(one, depth + 1)
-    elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # also NaN
-        raise ValueError("a number beyond any float")

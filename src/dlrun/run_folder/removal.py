@@ -6,19 +6,20 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import DAMAGED, NAME, PARTS, PREVIOUS
+from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
 from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.folder import LATEST, point_latest
 from dlrun.run_folder.record import LOCK
 from dlrun.system.files import sync_folder
-from dlrun.system.locks import LockedError, hold_lock
+from dlrun.system.locks import hold_lock
 
 _REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")
 # Removed in this order, so that what is left after each is still a checkpoint, or none.
-CHECKPOINTS = (NAME, PREVIOUS, DAMAGED, PARTS)
+CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
 
 def remove_run(folder: Path, check: Callable[[], None]) -> None:
@@ -33,10 +34,11 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
     if folder.is_symlink() or folder.parent.is_symlink():
         raise DlrunError(f"{folder}: behind a link, so it is kept", "remove it where it lies")
     away = folder.with_name(f".removed-{secrets.token_hex(4)}")
-    with _locked(folder) as release:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock(folder))
         check()
         if sys.platform == "win32":
-            release()  # a folder with an open file cannot be renamed there
+            stack.close()  # a folder with an open file cannot be renamed there
         folder.rename(away)
         sync_folder(folder.parent)
     try:
@@ -51,7 +53,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
     """Remove a run's checkpoints; see remove_run for the arguments and errors."""
-    with _locked(folder):
+    with _lock(folder):
         check()
         for name in CHECKPOINTS:
             (folder / name).unlink(missing_ok=True)
@@ -99,16 +101,10 @@ def _names_a_run(latest: Path) -> bool:
         return False
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[Callable[[], None]]:
-    """Hold a run's lock, and yield what releases it. Raises DlrunError if the run is running."""
+def _lock(folder: Path) -> AbstractContextManager[None]:
+    """Lock a run for a block. Raises DlrunError if it is running, or if nobody knows."""
 
     def refuse(why: str) -> None:
-        raise DlrunError(why, "remove the run by hand if no process writes it")
+        raise DlrunError(why, "remove the run by hand if no process writes to it")
 
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(folder / LOCK, warn=refuse))
-        except LockedError:
-            raise DlrunError(f"{folder}: another process is writing to this run") from None
-        yield stack.close
+    return hold_lock(folder / LOCK, warn=refuse)

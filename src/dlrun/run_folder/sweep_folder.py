@@ -2,14 +2,14 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, did_you_mean
 from dlrun.run_folder.folder import LATEST, SWEEPS, RunFolder, check_name
 from dlrun.system.console import Screen
 from dlrun.system.files import sync_folder
-from dlrun.system.locks import LockedError, hold_lock
+from dlrun.system.locks import hold_lock
 
 PLAN = "sweep.json"
 LOCK = "sweep.lock"
@@ -64,14 +64,6 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
-@contextlib.contextmanager
-def held_sweep(folder: Path, screen: Screen) -> Iterator[None]:
-    """Lock a sweep while the block runs. Raises DlrunError if another process has it."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(folder / LOCK, warn=screen.warn))
-        except LockedError:
-            raise DlrunError(
-                f"{folder}: another process is running this sweep", "wait for it, or stop it"
-            ) from None
-        yield
+def held_sweep(folder: Path, screen: Screen) -> AbstractContextManager[None]:
+    """Lock a sweep for a block. Raises LockedError if another process has it."""
+    return hold_lock(folder / LOCK, warn=screen.warn)

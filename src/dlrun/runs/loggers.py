@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump, flatten
@@ -43,25 +43,14 @@ MAX_PARAMETER = 6000  # characters
 Metrics = Mapping[str, float | None]
 
 
-class _Backend(Protocol):
-    """A logger's own code; each method may raise any exception."""
-
-    def begin(self, rows: Sequence[Row]) -> None:
-        """Begin, or begin again, with the finished steps."""
-
-    def log(self, step: int, row: Row) -> None:
-        """Log one finished step, from 1."""
-
-    def end(self, metrics: Metrics, status: str) -> None:
-        """Log how the run ended, with its metrics."""
-
-
 class GuardedLogger:
-    """A logger that warns at its first failure and does nothing from then on."""
+    """A logger that warns at its first failure, whatever it is, and does nothing from then on."""
 
-    def __init__(self, name: str, make: Callable[[], _Backend], screen: Screen) -> None:
+    def __init__(
+        self, name: str, make: "Callable[[], _TensorBoard | _MLflow]", screen: Screen
+    ) -> None:
         self._name, self._make, self._screen = name, make, screen
-        self._backend: _Backend | None = None
+        self._backend: _TensorBoard | _MLflow | None = None
         self._failed = False
 
     def begin(self, rows: Sequence[Row]) -> None:
@@ -107,7 +96,7 @@ def create_loggers(
 ) -> list[GuardedLogger]:
     """Return the loggers that a config names; none for a process that helps the run's owner."""
     params = flatten(config.model_dump(mode="json"))
-    backends: dict[str, Callable[[], _Backend]] = {
+    backends: dict[str, Callable[[], _TensorBoard | _MLflow]] = {
         "tensorboard": lambda: _TensorBoard(folder, params),
         "mlflow": lambda: _MLflow(folder, params, experiment),
     }

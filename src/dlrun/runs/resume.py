@@ -20,7 +20,7 @@ from dlrun.runs.console_summary import errors_as_json, print_json
 from dlrun.runs.distributed import as_started, is_helper
 from dlrun.runs.run import EXTENDS, Run
 from dlrun.runs.run_config import config_as_begun, edited_keys
-from dlrun.runs.runner import Runner, lock_run, resumed_run, waiting_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
 from dlrun.system.console import Screen
 
@@ -61,7 +61,9 @@ def _prepare(
     experiment, record, config = run.experiment, run.record, _config(run, overrides)
     loggers.check(config)
     if record.status == "waiting":
-        return waiting_run(experiment, config, folder, screen, settings, record)
+        kept = {"id": record.id, "sweep": record.sweep}
+        record = new_record(experiment, config, folder, settings).model_copy(update=kept)
+        return Runner(experiment, config, folder, screen, settings, record)
     if problem := _changed_causes(run, config):
         problem = f"{path}: a resumed run would get other numbers: {problem}"
         if not settings.force:
@@ -81,7 +83,7 @@ def _prepare(
         raise DlrunError(
             f"{path}: its checkpoints are missing, so it cannot continue", _start_again(run)
         )
-    return resumed_run(experiment, config, folder, screen, settings, record)
+    return Runner(experiment, config, folder, screen, settings, record, resumes=True)
 
 
 def _start_again(run: Run) -> str:

@@ -7,6 +7,7 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -47,23 +48,23 @@ from dlrun.runs.loggers import create_loggers
 from dlrun.runs.settings import RunSettings
 from dlrun.system import files, threads
 from dlrun.system.console import Screen
-from dlrun.system.locks import LockedError, hold_lock
+from dlrun.system.locks import hold_lock
 from dlrun.system.signals import Stop
 
 log = logging.getLogger("dlrun")
 
 
 class Runner:
-    """Run an experiment in a folder; `new_run`, `waiting_run` and `resumed_run` make one.
+    """The run of an experiment in a folder that belongs to it alone.
 
     Args:
         experiment: that is run.
         config: its config.
-        folder: of this run alone.
+        folder: of the run.
         screen: that the user sees.
         settings: where the data are, what to print.
-        record: as it is while the run runs.
-        resume_files: of a resumed run, see Steps.
+        record: a new one, or that of the run that is resumed.
+        resumes: whether to continue from a checkpoint.
     """
 
     def __init__(
@@ -74,14 +75,16 @@ class Runner:
         screen: Screen,
         settings: RunSettings,
         record: Record,
-        resume_files: Mapping[str, str] | None = None,
+        *,
+        resumes: bool = False,
     ) -> None:
         self.experiment, self.config, self.folder = experiment, config, folder
-        self.screen, self.settings, self.record = screen, settings, record
+        self.screen, self.settings, self.resumes = screen, settings, resumes
+        self.record = _resumed_record(record, folder) if resumes else record
         self.package = registry.entry(experiment.name).package
-        self.resumed = resume_files is not None
         self.loggers = create_loggers(config, experiment.name, folder, screen)
         stop = Stop()
+        resume_files = _resume_files(self.record, config, folder) if resumes else None
         self.context = RunContext(
             folder=folder,
             screen=screen,
@@ -140,7 +143,7 @@ class Runner:
             return
         self.folder.remove_temporary()
         self.screen.note(f"run folder: {self.folder.path}")
-        if not self.resumed:
+        if not self.resumes:
             self.write_first_files("running")
 
     def _save(self, status: Status, **changes: Any) -> None:
@@ -215,7 +218,7 @@ class Runner:
             return SystemExit(error.exit_code)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = explained(error, self.folder.path, self.package)
-        if not self.folder.writes or (self.resumed and not steps.begun):
+        if not self.folder.writes or (self.resumes and not steps.begun):
             return shown  # a resume that was refused changes nothing
         context.seconds["total"] = time.perf_counter() - started
         changes: dict[str, Any] = {
@@ -246,15 +249,11 @@ class Runner:
             logger.end(self.record.metrics, self.record.status)
 
 
-def new_run(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
-    folder: RunFolder,
-    screen: Screen,
-    settings: RunSettings,
-) -> Runner:
-    """Return the runner of a new run, in a folder that was claimed for it."""
-    record = Record(
+def new_record(
+    experiment: AnyExperiment, config: ExperimentConfig, folder: RunFolder, settings: RunSettings
+) -> Record:
+    """Return the record of a new run, in a folder that was claimed for it."""
+    return Record(
         format=FORMAT,
         id=uuid.uuid4().hex,
         experiment=experiment.name,
@@ -266,63 +265,26 @@ def new_run(
         source=config.source,
         sweep=settings.sweep,
     )
-    return Runner(experiment, config, folder, screen, settings, record)
 
 
-def waiting_run(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
-    folder: RunFolder,
-    screen: Screen,
-    settings: RunSettings,
-    record: Record,
-) -> Runner:
-    """Return the runner of a run that was submitted to SLURM, perhaps on another machine."""
-    begun = {"started": _now(), "run": str(folder.path), "threads": _threads(experiment, config)}
-    record = record.model_copy(update=begun)
-    return Runner(experiment, config, folder, screen, settings, record)
-
-
-def resumed_run(
-    experiment: AnyExperiment,
-    config: ExperimentConfig,
-    folder: RunFolder,
-    screen: Screen,
-    settings: RunSettings,
-    record: Record,
-) -> Runner:
-    """Return the runner of a run that was stopped, or of a finished one that is extended."""
+def _resumed_record(record: Record, folder: RunFolder) -> Record:
     changes = {"status": "running", "resumed": _now(), "run": str(folder.path), "written": {}}
-    record = record.model_copy(update=changes)
+    return record.model_copy(update=changes)
+
+
+def _resume_files(record: Record, config: ExperimentConfig, folder: RunFolder) -> dict[str, str]:
+    """Return the record and the config of a resumed run; keys of how it runs stay as begun."""
     begun = read_environment(folder.path).config
     kept = {key: begun[key] for key in RUNTIME_KEYS if key in begun}
-    resume_files = {
-        RESULTS: checksummed_text(record),
-        CONFIG: to_yaml(config.model_copy(update=kept)),
-    }
-    return Runner(experiment, config, folder, screen, settings, record, resume_files)
+    config = config.model_copy(update=kept)
+    return {RESULTS: checksummed_text(record), CONFIG: to_yaml(config)}
 
 
-@contextlib.contextmanager
-def lock_run(folder: RunFolder, screen: Screen) -> Iterator[None]:
-    """Hold a run's lock, so that no other process writes to it. Raises DlrunError if one does."""
-    path = folder.path / LOCK
+def lock_run(folder: RunFolder, screen: Screen) -> AbstractContextManager[None]:
+    """Lock a run for a block, so that no other process writes to it. Raises LockedError."""
     if not folder.writes:
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(path, warn=screen.warn))
-        except LockedError:
-            raise DlrunError(
-                f"{folder.path}: another process is writing to this run", "wait for it, or stop it"
-            ) from None
-        except OSError as error:
-            raise DlrunError(
-                f"{path}: cannot be locked: {error.strerror or error}",
-                "remove it, if no process writes to this run",
-            ) from None
-        yield
+        return contextlib.nullcontext()
+    return hold_lock(folder.path / LOCK, warn=screen.warn)
 
 
 @contextlib.contextmanager

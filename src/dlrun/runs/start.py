@@ -17,7 +17,7 @@ from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_js
 from dlrun.runs import loggers
 from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import as_started, is_helper
-from dlrun.runs.runner import lock_run, new_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
 from dlrun.system import accelerator, memory
 from dlrun.system.console import Screen
@@ -62,7 +62,8 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
     with lock_run(folder, screen):
-        return new_run(experiment, config, folder, screen, settings).run(), folder.path
+        record = new_record(experiment, config, folder, settings)
+        return Runner(experiment, config, folder, screen, settings, record).run(), folder.path
 
 
 def check(

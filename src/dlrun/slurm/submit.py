@@ -15,7 +15,7 @@ from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
 from dlrun.runs import console_summary
 from dlrun.runs.distributed import ProcessGroup, config_for_group
-from dlrun.runs.runner import lock_run, new_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, print_dry_run, read_config_layers
 from dlrun.slurm import executor
@@ -102,7 +102,10 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits."""
     with lock_run(folder, screen):
-        new_run(registry.load(name), config, folder, screen, options).write_first_files("waiting")
+        experiment = registry.load(name)
+        record = new_record(experiment, config, folder, options)
+        runner = Runner(experiment, config, folder, screen, options, record)
+        runner.write_first_files("waiting")
 
 
 def job_of(run: Path, options: RunSettings) -> Job:

@@ -7,11 +7,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dlrun.errors import DlrunError
+
 SHORT_SECONDS = 1.0  # a process that only tests the lock releases it sooner
 
 
-class LockedError(Exception):
-    """Another process holds the lock."""
+class LockedError(DlrunError):
+    """Another process holds the lock of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path.parent}: another process is writing to it", "wait for it, or stop it"
+        )
 
 
 @contextlib.contextmanager
@@ -38,7 +45,7 @@ def hold_lock(
             lock.acquire(timeout=SHORT_SECONDS)
         except Timeout:
             if on_wait is None:
-                raise LockedError(str(path)) from None
+                raise LockedError(path) from None
             on_wait()
             lock.acquire()
         except NotImplementedError:
