@@ -83,7 +83,7 @@ class RunInfo:
 
 
 def scan_folder(folder: Path) -> RunInfo:
-    """Return what is in a folder; `dlrun runs check` reads the contents of a run's files too.
+    """Return what is in a folder, without reading the contents of a run's large files.
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
@@ -95,32 +95,18 @@ def scan_folder(folder: Path) -> RunInfo:
         return RunInfo(folder, "damaged", None, error.strerror)
     if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and time_from_name(folder) is None:
         return RunInfo(folder, "foreign", None, "not a run's folder")
+    config = folder / CONFIG
     try:
         run = open_stored(folder)
         _ = run.environment
-        if not (folder / CONFIG).is_file():
-            raise DlrunError(f"{folder / CONFIG}: no such file")
-        if (folder / CONFIG).stat().st_size == 0:
-            raise DlrunError(f"{folder / CONFIG}: empty")
+        if not config.is_file() or config.stat().st_size == 0:
+            raise DlrunError(f"{config}: missing or empty")
     except DlrunError as error:
         if is_locked(folder / LOCK):  # its first files are being written
             return RunInfo(folder, "running", None)
-        problem = error.message.removeprefix(f"{folder}/")
-        return RunInfo(folder, "damaged", None, problem)
+        return RunInfo(folder, "damaged", None, error.message.removeprefix(f"{folder}/"))
     lost = "no checkpoint of its finished steps" if _lost_checkpoint(run) else None
     return RunInfo(folder, run.state, run, lost)
-
-
-def _lost_checkpoint(run: StoredRun) -> bool:
-    """Whether a run that was stopped has finished steps, but nothing to continue from."""
-    if run.state not in ("killed", "failed", "interrupted") or run.record.format < FORMAT:
-        return False
-    if has_checkpoint(run.folder):
-        return False
-    try:
-        return bool(run.record.steps) or any(run.table.values())
-    except DataError:  # no metrics.csv yet
-        return False
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[RunInfo]:
@@ -139,3 +125,14 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[RunInfo]:
         except FileNotFoundError:  # removed meanwhile
             continue
     return found
+
+
+def _lost_checkpoint(run: StoredRun) -> bool:
+    """Return whether a run that was stopped has finished steps, but nothing to continue from."""
+    stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
+    if not stopped or has_checkpoint(run.folder):
+        return False
+    try:
+        return bool(run.record.steps) or any(run.table.values())
+    except DataError:  # no metrics.csv yet
+        return False
