@@ -16,7 +16,7 @@ from dlrun.data.fingerprint import same_data
 from dlrun.errors import DataError
 from dlrun.run_folder.folder import CONFIG, Row, RunFolder, append
 from dlrun.system.console import Screen
-from dlrun.system.files import open_regular
+from dlrun.system.files import open_regular, replace_atomically, sync_file
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 MAGIC = b"dlrun checkpoint 2 "
@@ -84,11 +84,13 @@ class CheckpointFile:
         about = json.dumps({**asdict(self._bound), "rows": rows, "parts": self._parts}).encode()
         digest = hashlib.sha256(about + b"\n")
         digest.update(state)
-        current = self._folder.path / NAME
-        if current.exists():
-            current.replace(current.with_name(PREVIOUS))
         head = MAGIC + digest.hexdigest().encode()
-        self._folder.write(NAME, b"\n".join((head, about, state)))
+        current = self._folder.path / NAME
+        with replace_atomically(current) as temporary:
+            temporary.write_bytes(b"\n".join((head, about, state)))
+            sync_file(temporary)
+            if current.exists():
+                current.replace(current.with_name(PREVIOUS))
 
     def discard(self) -> None:
         """Remove the checkpoints: the run begins again."""

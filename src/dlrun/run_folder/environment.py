@@ -50,8 +50,8 @@ def code_version(experiment_package: str) -> str:
     """
     commit = _git_commit()
     found = metadata.version("dlrun") + (f"+{commit[:12]}" if commit else "")
-    for name in metadata.packages_distributions().get(experiment_package, ()):
-        if name != "dlrun":
+    if experiment_package != "dlrun":
+        for name in metadata.packages_distributions().get(experiment_package, ()):
             found += f", {name} {metadata.version(name)}"
     return found
 

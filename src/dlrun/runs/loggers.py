@@ -55,9 +55,10 @@ class GuardedLogger:
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Begin, or begin again, with the finished steps."""
-        with self._guard():
-            self._backend = self._backend or self._make()
-            self._backend.begin([metrics_of(row, times=True) for row in rows])
+        if not self._failed:
+            with self._guard():
+                self._backend = self._backend or self._make()
+                self._backend.begin([metrics_of(row, times=True) for row in rows])
 
     def log(self, step: int, row: Row) -> None:
         """Log one finished step, from 1."""
@@ -109,18 +110,14 @@ class _TensorBoard:
 
     def __init__(self, folder: RunFolder, params: Mapping[str, Any]) -> None:
         self._path, self._params = folder.path / "tensorboard", params
-        self._writer = self._open()
+        self._writer: SummaryWriter
 
-    def _open(self) -> "SummaryWriter":
+    def begin(self, rows: Sequence[Row]) -> None:
         from torch.utils.tensorboard import SummaryWriter  # slow
 
         if self._path.exists():
             shutil.rmtree(self._path)
-        return SummaryWriter(self._path)
-
-    def begin(self, rows: Sequence[Row]) -> None:
-        self._writer.close()
-        self._writer = self._open()
+        self._writer = SummaryWriter(self._path)
         self._writer.add_text("config", f"```\n{dump(self._params)}```")
         for step, row in enumerate(rows, start=1):
             self.log(step, row)

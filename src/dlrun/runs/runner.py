@@ -21,7 +21,6 @@ from dlrun.experiments.base import RUNTIME_KEYS, AnyExperiment
 from dlrun.experiments.book_comparison import expected, why_not_compared
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import NAME as CHECKPOINT
 from dlrun.run_folder.checkpoint import drop_previous
 from dlrun.run_folder.csv_columns import metrics_of
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
@@ -183,7 +182,7 @@ class Runner:
         context.seconds["total"] = time.perf_counter() - started
         if not first:  # the earlier result stays whole until here
             self.folder.write_all(context.kept)
-        names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG, CHECKPOINT, *context.kept}
+        names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG, *context.kept}
         changes["written"] = {
             name: files.file_digest(self.folder.path / name) for name in sorted(names)
         }
