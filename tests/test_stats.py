@@ -28,5 +28,5 @@ def test_it_stays_within_0_and_1() -> None:
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 0), (-1, 5), (6, 5)])
 def test_what_is_no_share_is_refused(correct: int, n: int) -> None:
-    with pytest.raises(ValueError, match="is no share"):
+    with pytest.raises(ValueError, match="is not a share"):
         wilson_interval(correct, n)

@@ -5,17 +5,15 @@ In Python: `run = dlrun.run("imdb-dense", seed=3)`, `run = dlrun.open("latest")`
 
 __version__ = "0.2.0"
 
-TYPE_CHECKING = False  # typing's own takes 8 ms to load, in which Ctrl-C is a traceback
+TYPE_CHECKING = False  # typing's own takes 8 ms to import, in which Ctrl-C is a traceback
 if TYPE_CHECKING:
-    from typing import Any
-
     from dlrun.python_api import open, run
 
 __all__ = ["__version__", "open", "run"]
 
 
-def __getattr__(name: str) -> "Any":
-    """`run` and `open` come with what they need, once they are asked for."""
+def __getattr__(name: str) -> object:
+    """Import `run` and `open` when they are first used."""
     if name in ("open", "run"):
         from dlrun import python_api
 

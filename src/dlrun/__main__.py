@@ -1,11 +1,11 @@
-"""`python -m dlrun` and the command `dlrun`."""
+"""The entry point of the command `dlrun` and of `python -m dlrun`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line of this process, and end it."""
+    """Run the command line, and end the process."""
     try:
         import signal
 
@@ -14,7 +14,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end()
     if any(option.startswith("error") for option in sys.warnoptions):
-        # Libraries warn as they are imported: PYTHONWARNINGS=error would end every run there.
+        # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         import warnings
 
         warnings.filters[:] = [one for one in warnings.filters if one[0] != "error"]  # type: ignore[index]
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _end(*_: object) -> None:
-    """Ctrl-C before anything began. An exception may get lost among imports, or become another."""
+    """End at Ctrl-C; a KeyboardInterrupt raised among the imports may be lost or replaced."""
     try:
         if sys.stderr is not None:  # as after `2>&-`
             print("error: interrupted", file=sys.stderr)

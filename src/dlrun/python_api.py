@@ -1,4 +1,4 @@
-"""dlrun in Python, for notebooks: run an experiment, open a run, see its table and figure."""
+"""The Python interface for notebooks: run an experiment, open a run."""
 
 import html
 import sys
@@ -31,19 +31,19 @@ def run(
 ) -> Run:
     """Run an experiment and open the run.
 
-    Signal handlers, logging, torch's flags and random numbers are afterwards as before.
+    Signal handlers, logging, torch's flags and random states are restored afterwards.
 
     Args:
         experiment: as on the command line, such as "imdb-dense".
-        config: YAML files over the defaults; the later wins.
-        runs_dir: where the run's folder goes; default DLRUN_RUNS_DIR, or `runs`.
-        data_dir: where data are kept; default DLRUN_DATA_DIR, or `data`.
-        name: the folder's suffix.
+        config: YAML files over the defaults; a later file overrides an earlier one.
+        runs_dir: the folder of all runs; by default DLRUN_RUNS_DIR, or `runs`.
+        data_dir: the folder of the data; by default DLRUN_DATA_DIR, or `data`.
+        name: the suffix of the run's folder.
         quiet: show no progress.
-        values: keys of the config: `seed=3`, `optimizer={"lr": 0.002}`; they win over files.
+        values: keys of the config, which override files: `seed=3`, `optimizer={"lr": 0.002}`.
 
-    Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt where the kernel is
-    interrupted, once the step has ended: `dlrun resume` goes on from there.
+    Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
+    interrupted, at the end of a step, from which `dlrun resume` continues.
     """
     files = [config] if isinstance(config, str | Path) else config
     options = RunSettings(
@@ -57,7 +57,7 @@ def run(
     )
     try:
         if not _RUNNING.acquire(blocking=False):
-            raise DlrunError("another dlrun.run() is going on in this process", "wait for its end")
+            raise DlrunError("another dlrun.run() is running in this process", "wait until it ends")
         try:
             code, folder = run_experiment(experiment, options)
         finally:
@@ -67,7 +67,7 @@ def run(
     except Terminated as stop:
         raise SystemExit(stop.exit_code) from None
     except DlrunError as error:
-        raise _with_remedy(error) from None
+        raise _for_notebook(error) from None
     assert folder is not None  # no dry run
     found = Run.open(folder)
     if code and found.state != "finished":  # of several processes, which have printed the error
@@ -80,16 +80,16 @@ def run(
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:
     """Open a run: its folder, name or suffix, "latest", or "EXPERIMENT/latest".
 
-    Raises ConfigError where there is no such run.
+    Raises ConfigError if there is none.
     """
     try:
         return Run.open(run, None if runs_dir is None else Path(runs_dir))
     except DlrunError as error:
-        raise _with_remedy(error) from None
+        raise _for_notebook(error) from None
 
 
 def _plain(value: Any) -> Any:
-    """Python's own lists and numbers for tuples and what numpy gives."""
+    """Return tuples and values of numpy as Python's lists and numbers."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -97,19 +97,20 @@ def _plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else value
 
 
-def _with_remedy(error: DlrunError) -> DlrunError:
-    """The error as a notebook shows it: the remedy below, no long way to where it was found."""
+def _for_notebook(error: DlrunError) -> DlrunError:
+    """Return the error with its hint as a note and without its traceback, for a notebook."""
     if error.hint:
         error.add_note(error.hint)
     return error.with_traceback(None)
 
 
 class NotebookScreen(Screen):
-    """One line that is replaced, with a bar; warnings stay. The result is the returned run."""
+    """One line in a notebook that is replaced, with a bar; warnings stay."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         super().__init__(quiet=quiet, results=False)
         self._line = self._bar = ""
+        self._total: float | None = None
         self._shown: Any = None
 
     def note(self, text: str) -> None:
@@ -119,7 +120,7 @@ class NotebookScreen(Screen):
         self._update()
 
     def warn(self, text: str) -> None:
-        """Say it above, to stay."""
+        """Show a warning above the line."""
         self.log(text, warning=True)
         _display(f"<pre>warning: {html.escape(text)}</pre>")
 
@@ -133,58 +134,47 @@ class NotebookScreen(Screen):
         aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator[Advance]:
-        """A bar beside the line."""
+        """Show a bar beside the line."""
         if aloud:
             self.note(what)
-        yield _Bar(self, total)
+        self._total = total
+        yield self
         self._bar = ""
         self._update()
 
-    def move(self, done: float, total: float | None) -> None:
-        """Set the bar."""
-        self._bar = f'<progress value="{done:.3f}" max="{total:.0f}"></progress> ' if total else ""
-        self._update()
-
-    def _update(self) -> None:
-        if self.quiet:
-            return
-        content = f"<pre>{self._bar}{html.escape(self._line)}</pre>"
-        if self._shown is None:
-            self._shown = _display(content)
-        else:
-            self._shown.update(_html(content))
-
-
-class _Bar:
-    def __init__(self, screen: NotebookScreen, total: float | None) -> None:
-        self._notebook, self._of = screen, total
-        self._hundredth = -1
-
     def to(self, done: float) -> None:
-        hundredth = int(100 * done / self._of) if self._of else 0
-        if hundredth != self._hundredth:  # a message to the browser each
-            self._hundredth = hundredth
-            self._notebook.move(done, self._of)
+        """Move the bar; each hundredth is a message to the browser."""
+        if not self._total:
+            return
+        value = int(100 * done / self._total)
+        bar = f'<progress value="{value}" max="100"></progress> '
+        if bar != self._bar:
+            self._bar = bar
+            self._update()
 
     def step(self, done: float, line: str) -> None:
-        self._notebook.note(line)
+        """Show a finished step."""
+        self.note(line)
         self.to(done)
+
+    def _update(self) -> None:
+        if not self.quiet:
+            content = f"<pre>{self._bar}{html.escape(self._line)}</pre>"
+            self._shown = _display(content, self._shown)
 
 
 def _in_kernel() -> bool:
-    """Whether a notebook's kernel runs this."""
+    """Return whether the kernel of a notebook runs this code."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return hasattr(shell, "kernel")
 
 
-def _html(content: str) -> Any:
-    from IPython.display import HTML
+def _display(content: str, shown: Any = None) -> Any:
+    """Show HTML, or replace what was shown before; return a handle to replace it."""
+    from IPython.display import HTML, display
 
-    return HTML(content)  # type: ignore[no-untyped-call]
-
-
-def _display(content: str) -> Any:
-    from IPython.display import display
-
-    return display(_html(content), display_id=True)  # type: ignore[no-untyped-call]
+    if shown is None:
+        return display(HTML(content), display_id=True)  # type: ignore[no-untyped-call]
+    shown.update(HTML(content))  # type: ignore[no-untyped-call]
+    return shown

@@ -1,10 +1,10 @@
-"""What a run has around it while it lives: its folder, its steps, the screen, the clock."""
+"""The context of a run: its folder, steps, screen and clock, handed to the experiment."""
 
 import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ from dlrun.system.signals import Stop
 
 @dataclass(frozen=True)
 class DataOrigin:
-    """What the data are, as the screen and the figures say it.
+    """Where the data are from, as the screen and the figures show it.
 
-    `differs` says why the published figures are about other data; None where they are these.
+    `differs` says why the published metrics do not apply to them; None if they do.
     """
 
     text: str
@@ -31,23 +31,23 @@ class DataOrigin:
 
 @dataclass
 class Results:
-    """What an experiment found; becomes results.json and the last lines on the screen."""
+    """What an experiment returns; it becomes results.json and the last lines on the screen."""
 
     metrics: dict[str, float]
     accelerator: AcceleratorReport
     origin: DataOrigin
     test_rows: int | None = None  # that the test metrics are of
     reference: Mapping[str, Any] = field(default_factory=dict)  # published metrics by edition
-    more: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
-    processes: int = 1  # that did it together
-    classes: dict[str, Any] | None = None  # of the test set, see store.record.Classes
+    processes: int = 1  # that trained together
+    classes: dict[str, Any] | None = None  # of the test set, see run_folder.record.Classes
 
 
 @dataclass
 class RunContext:
-    """A run's surroundings, handed to the experiment."""
+    """What a run has around it while it runs."""
 
     folder: RunFolder
     screen: Screen
@@ -57,10 +57,8 @@ class RunContext:
     runs_dir: Path
     threads: int = 1  # of the CPU
     show_summary: bool = False
-    files: dict[str, str] = field(default_factory=dict)  # SHA-256 of what the network needs
-    _staging: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
-    _puts: list[Callable[[], None]] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
+    kept: dict[str, bytes | memoryview] = field(default_factory=dict)  # files, see `keep`
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -72,31 +70,24 @@ class RunContext:
             self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
 
     def keep(self, name: str, content: bytes | memoryview) -> None:
-        """Write a file that a later use of the run needs, such as its weights.
+        """Have a file written that a later use of the run needs, such as its weights.
 
-        It gets its name with the others, when the run has finished: an earlier result stays whole.
+        It is written with the others when the run has finished: until then an earlier result of the
+        run stays whole.
         """
-        self.files[name] = hashlib.sha256(content).hexdigest()
-        if self.folder.writes:
-            self._puts.append(self._staging.enter_context(self.folder.staged(name, content)))
+        self.kept[name] = content
 
-    def put_kept(self) -> None:
-        """Give the kept files their names."""
-        for put in self._puts:
-            put()
-        self.drop_kept()
-
-    def drop_kept(self) -> None:
-        """Remove those that have no name yet."""
-        self._puts.clear()
-        self._staging.close()
+    @property
+    def files(self) -> dict[str, str]:
+        """The SHA-256 of each kept file."""
+        return {name: hashlib.sha256(content).hexdigest() for name, content in self.kept.items()}
 
 
 def data_dir(option: Path | None = None) -> Path:
-    """The data folder: the option, DLRUN_DATA_DIR, or `data` in the working folder."""
+    """Return the data folder: the option, DLRUN_DATA_DIR, or `data` in the working folder."""
     return option or Path(os.environ.get("DLRUN_DATA_DIR") or "data")
 
 
 def runs_dir(option: Path | None = None) -> Path:
-    """The runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
+    """Return the runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")

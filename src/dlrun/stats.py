@@ -1,46 +1,43 @@
-"""How far chance alone may have moved a share that was counted."""
+"""Confidence intervals: of a share that was counted, and of runs over seeds."""
 
 import math
 import statistics
 from collections.abc import Sequence
 
-Z = 1.959963984540054  # the normal distribution's 97.5 % point: two sides of 95 %
+Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between two sides
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share, `correct` of `n` (Wilson 1927, without continuity correction).
+    """Return the 95 % interval of a share, `correct` of `n` (Wilson 1927).
 
-    Unlike the textbook's normal interval it stays within 0 and 1 and is not empty at either end.
-    Raises ValueError where `correct` is not within 0 and n, or n is 0.
+    Unlike the normal approximation it stays within 0 and 1 and is not empty at either end.
+    Raises ValueError if `correct` is not within 0 and n, or n is 0.
     """
     if not 0 <= correct <= n or n == 0:
-        raise ValueError(f"{correct} of {n} is no share")
+        raise ValueError(f"{correct} of {n} is not a share")
     share, spread = correct / n, Z * Z / n
     centre = share + spread / 2
     half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n))
     low, high = (centre - half) / (1 + spread), (centre + half) / (1 + spread)
-    # Rounding must not leave the ends, which are exact.
+    # The ends are exact, whatever the rounding.
     return 0.0 if correct == 0 else low, 1.0 if correct == n else high
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the mean that such values vary around (Student 1908), as of seeds.
-
-    None for fewer than two values: one does not say how far others would lie from it.
-    """
+    """Return the 95 % interval of the mean (Student 1908); None for fewer than two values."""
     return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The interval in which one more such value lies with 95 % (the prediction interval).
+    """Return the interval of one more value with 95 %; None for fewer than two values.
 
-    Wider than the mean's, for a single value varies by itself. None for fewer than two values.
+    It is wider than the mean's, because a single value varies by itself.
     """
     return _around_mean(values, math.sqrt(1 + 1 / len(values))) if values else None
 
 
 def _around_mean(values: Sequence[float], deviations: float) -> tuple[float, float] | None:
-    """The mean, more and less so many sample standard deviations times Student's quantile."""
+    """Return the mean minus and plus sample standard deviations times Student's quantile."""
     if len(values) < 2:
         return None
     from scipy.special import stdtrit  # slow

@@ -87,8 +87,11 @@ def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({"older_than": "30"}, "not a time"),
         ({"older_than": "-1d"}, "not a time"),
         ({"checkpoints": True, "states": ["failed"]}, "needs them no more"),
-        ({"states": ["failed"], "experiment": ".."}, "not an experiment's name"),
-        ({"states": ["failed"], "experiment": f"../runs/{EXPERIMENT}"}, "not an experiment's name"),
+        ({"states": ["failed"], "experiment": ".."}, "not the name of an experiment"),
+        (
+            {"states": ["failed"], "experiment": f"../runs/{EXPERIMENT}"},
+            "not the name of an experiment",
+        ),
         ({"states": ["failed"], "experiment": "nothing"}, "no runs here"),
     ],
 )
@@ -153,7 +156,7 @@ def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
     assert all((folder / "checkpoint").exists() for folder in folders)
     told = capsys.readouterr().err
     assert "1 living run left alone" in told
-    assert told.count("a living process writes this run: left alone") == 2
+    assert told.count("another process is writing to it") == 2
 
 
 def test_a_run_that_was_resumed_meanwhile_stays(
@@ -202,7 +205,7 @@ def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
     done = forked("resume", f"{EXPERIMENT}/latest")
     assert done.returncode == 0 and "extends it" not in done.stderr
     done = forked("resume", f"{EXPERIMENT}/latest", "--set", "trainer.max_epochs=9")
-    assert done.returncode == 1 and "its checkpoints are gone" in done.stderr
+    assert done.returncode == 1 and "its checkpoints are missing" in done.stderr
     assert "nothing to remove" in forked("runs", "clean", "--checkpoints", "--yes").stderr
 
 

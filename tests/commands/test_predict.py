@@ -210,7 +210,7 @@ def test_a_table_is_not_replaced_by_its_predictions(tmp_path: Path, done: Done) 
     table = tmp_path / "mine.csv"
     table.write_text("text\ngood\n")
     words = "predict", done("imdb-lasso"), "--csv", "mine.csv", "--out", "mine.csv", "--force"
-    harness.run(tmp_path, *words).is_told(2, "is read itself")
+    harness.run(tmp_path, *words).is_told(2, "is also an input")
     assert table.read_text() == "text\ngood\n"
 
 

@@ -247,7 +247,7 @@ def test_other_photographs_are_refused_by_a_resume(
     (many / "38.png").write_bytes((many / "37.png").read_bytes())
     done = forked("resume", "latest")
     assert done.returncode == 1
-    assert "the data are not those that the run began with" in done.stderr
+    assert "the data have changed since the run began" in done.stderr
     assert (run / "predictions.csv").read_bytes() == table
 
 

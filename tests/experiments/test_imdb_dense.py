@@ -44,7 +44,7 @@ def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -
     other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
     done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}"))
     assert done.returncode == 1
-    assert "the data are not those that the run began with" in done.stderr
+    assert "the data have changed since the run began" in done.stderr
     assert len(rows(run)) == 3
 
 

@@ -138,13 +138,13 @@ def test_a_signal_ends_all_in_order(
     assert said == f"error: {SIGNALS[number].word}", started.said
     assert run.state == "interrupted" and (run.record.steps or 0) >= 3
     assert len((run.folder / "metrics.csv").read_text().splitlines()) == (run.record.steps or 0) + 1
-    assert "go on with: dlrun resume" in started.said
+    assert "continue with: dlrun resume" in started.said
     goes_on(dlrun, run)
 
 
 def test_a_signal_before_they_have_connected(start: Start) -> None:
     started = start("ddp", *LONG)
-    started.until_said("loading torch")
+    started.until_said("run folder")
     started.ranks()
     started.nodes[0].send_signal(signal.SIGTERM)
     assert started.end() == [143]

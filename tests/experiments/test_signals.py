@@ -23,7 +23,7 @@ def test_stopped_run(tmp_path: Path, experiment: str, number: signal.Signals, co
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == code
     assert stdout == ""
-    assert f"go on with: dlrun resume runs/{experiment}/" in stderr
+    assert f"continue with: dlrun resume runs/{experiment}/" in stderr
     assert "Traceback" not in stderr and "Exception ignored" not in stderr
     run = tmp_path / "runs" / experiment / "latest"
     assert results(run)["status"] == "interrupted"
@@ -43,7 +43,7 @@ def test_says_that_it_will_stop(tmp_path: Path) -> None:
     assert process.returncode == 130
     *_, first, second, third = stderr.splitlines()
     assert first == "stopping after this step; a second signal stops at once"
-    assert second.startswith("warning: stopped; go on with: dlrun resume ")
+    assert second.startswith("warning: stopped; continue with: dlrun resume ")
     assert third == "error: interrupted"
 
 

@@ -1,7 +1,6 @@
 """Run folders: claimed once, written whole."""
 
 import csv
-import hashlib
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -47,26 +46,24 @@ def test_runs_folder_that_is_a_file(tmp_path: Path) -> None:
         RunFolder.claim(tmp_path / "runs", "x")
 
 
-def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+def test_files_are_written_together_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_text("a.txt", "old")
-    with pytest.raises(ZeroDivisionError), folder.staged("a.txt", b"new"):
-        raise ZeroDivisionError
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
-    assert (tmp_path / "a.txt").read_text() == "old"
+    folder.write_all({"a.bin": b"old", "b.bin": memoryview(b"old")})
+    assert folder.written == {"a.bin", "b.bin"}
 
+    def full_at_the_second(path: Path) -> None:
+        if "b.bin" in path.name:
+            raise OSError(28, "No space left on device")
 
-def test_a_staged_file_gets_its_name_when_told_and_not_before(tmp_path: Path) -> None:
-    with RunFolder(tmp_path).staged("a.txt", b"new") as put:
-        assert not (tmp_path / "a.txt").exists()
-        put()
-        assert (tmp_path / "a.txt").read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [tmp_path / "a.txt"]
-
-
-def test_a_write_gives_the_sha256(tmp_path: Path) -> None:
-    found = RunFolder(tmp_path).write("a.bin", memoryview(b"\x00\xff"))
-    assert found == hashlib.sha256((tmp_path / "a.bin").read_bytes()).hexdigest()
+    monkeypatch.setattr("dlrun.system.files.sync_file", full_at_the_second)
+    with pytest.raises(OSError, match=r"No space.*b\.bin"):
+        folder.write_all({"a.bin": b"new", "b.bin": b"new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "a.bin": b"old",
+        "b.bin": b"old",
+    }
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> None:
@@ -84,7 +81,6 @@ def test_the_helper_of_a_run_leaves_no_file(tmp_path: Path) -> None:
     folder.add_metrics({"epoch": 2})
     folder.write_json("results.json", {})
     folder.write_csv("a.csv", ["a"], [["b"]])
-    folder.sync()
     RunFolder(tmp_path, writes=False).remove("kept")
     assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
 

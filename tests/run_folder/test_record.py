@@ -70,17 +70,6 @@ def test_a_run_of_0_1_that_did_not_finish(tmp_path: Path, status: str) -> None:
     assert state_of(tmp_path, record) == status
 
 
-def test_a_run_of_0_1_that_wrote_no_record_was_killed(tmp_path: Path) -> None:
-    folder = tmp_path / "imdb-lstm" / "20261122T193012Z-a1b2"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("seed: 0\n")
-    begun = {"dlrun": "0.1.0", "started": V01["started"], "config": {"seed": 0}}
-    (folder / "environment.json").write_text(json.dumps(begun))
-    record = read_record(folder)
-    assert (record.experiment, record.started) == ("imdb-lstm", V01["started"])
-    assert state_of(folder, record) == "killed"
-
-
 @pytest.mark.parametrize(
     "more", [{}, {"code": "14c40ab4d79e0ad7", "packages": {"torch": "2.9.0"}, "threads": 2}]
 )
@@ -153,16 +142,7 @@ def of_a_run(key: str, value: bytes) -> bytes:
         (b'{"experiment": "x", "status": "flying"}', "not what a run writes: status: "),
         (b'{"experiment": "x", "status": "failed", "metrics": {"a": "b"}}', r"metrics\.a"),
         (b'{"experiment": "x", "status": "failed", "files": [1]}', "files: "),
-        (of_a_run("files", b'{"a\\u0000b": "0"}'), "no file can have this name"),
-        (of_a_run("written", b'{"\\ud800": "0"}'), "no file can have this name"),
-        (of_a_run("figures", b'["\\ud800"]'), "no file can have this name"),
         (of_a_run("test_rows", b"-5"), "test_rows: "),
-        (of_a_run("test_rows", b"1" * 400), "a number beyond any float"),
-        (of_a_run("seed", b"1" * 400), "a number beyond any float"),
-        (of_a_run("metrics", b'{"test_accuracy": 1e999}'), "a number beyond any float"),
-        (of_a_run("reference", b'{"book": {"a": NaN}}'), "a number beyond any float"),
-        (of_a_run("seconds", b'{"total": 1e300}'), r"seconds\.total"),
-        (of_a_run("mine", b"[" * 400 + b"]" * 400), "nested deeper than 100 times"),
     ],
 )
 def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes, problem: str) -> None:
@@ -178,17 +158,13 @@ def test_no_run(tmp_path: Path) -> None:
     (tmp_path / "results.json").mkdir()
     with pytest.raises(DlrunError, match="not a run's folder"):
         read_record(tmp_path)
-    (tmp_path / "results.json").rmdir()
-    (tmp_path / "config.yaml").write_text("")
-    with pytest.raises(DlrunError, match=r"environment\.json: no such file: not a run's folder"):
-        read_record(tmp_path)
 
 
 def test_a_record_of_untold_size_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with path.open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
-    with pytest.raises(DlrunError, match="larger than any run writes it"):
+    with pytest.raises(DlrunError, match="larger than any run's"):
         read_json(path)
 
 
@@ -207,9 +183,9 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     path.write_text(json.dumps(json.loads(text), sort_keys=True))
     assert read_record(tmp_path) == found, "another order and other blanks say the same"
     path.write_text(text.replace("0.5", "0.4"))
-    with pytest.raises(DlrunError, match="damaged, or changed by hand") as refused:
+    with pytest.raises(DlrunError, match="damaged, or edited") as refused:
         read_record(tmp_path)
-    assert refused.value.hint == "where you changed it yourself, remove its 'sha256' too"
+    assert refused.value.hint == "if you edited it yourself, remove its 'sha256' too"
     changed = json.loads(path.read_text())
     del changed["sha256"]
     path.write_text(json.dumps(changed))

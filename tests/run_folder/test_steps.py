@@ -14,6 +14,7 @@ from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
 
 COLUMNS = ["epoch", "loss"]
+RESUME_FILES = {"results.json": "resumed"}
 
 
 class Log:
@@ -33,7 +34,7 @@ class Log:
 
 
 def steps_of(folder: Path, *, resuming: bool = False, run: str = "a run") -> Steps:
-    return Steps(RunFolder(folder), Screen(), Stop(), run, resuming=resuming)
+    return Steps(RunFolder(folder), Screen(), Stop(), run, RESUME_FILES if resuming else None)
 
 
 def do(steps: Steps, *epochs: int, total: int = 9) -> None:
@@ -96,13 +97,16 @@ def test_fewer_steps_than_are_done_and_other_data_are_refused(tmp_path: Path) ->
     steps.begin(COLUMNS, "data", 3, "epoch")
     do(steps, 1, 2)
     before = (tmp_path / "metrics.csv").read_text()
-    with pytest.raises(ConfigError, match="^1 epoch asked for, but 2 are done$"):
+    with pytest.raises(ConfigError, match="^1 epoch requested, but 2 are finished$"):
         steps_of(tmp_path, resuming=True).begin(COLUMNS, "data", 1, "epoch")
-    with pytest.raises(DataError, match="the data are not those"):
+    with pytest.raises(DataError, match="the data have changed"):
         steps_of(tmp_path, resuming=True).begin(COLUMNS, "other", 3, "epoch")
-    with pytest.raises(DataError, match="another run's"):
+    with pytest.raises(DataError, match="of another run"):
         steps_of(tmp_path, resuming=True, run="other").begin(COLUMNS, "data", 3, "epoch")
     assert (tmp_path / "metrics.csv").read_text() == before
+    assert not (tmp_path / "results.json").exists()
+    steps_of(tmp_path, resuming=True).begin(COLUMNS, "data", 3, "epoch")
+    assert (tmp_path / "results.json").read_text() == "resumed"
 
 
 def test_another_attempt_begins_from_nothing(tmp_path: Path) -> None:
@@ -111,7 +115,7 @@ def test_another_attempt_begins_from_nothing(tmp_path: Path) -> None:
     do(steps, 1, 2)
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
     assert steps.rows == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.csv", "results.json"]
     do(steps, 1)
     found = steps_of(tmp_path, resuming=True).begin(COLUMNS, "data", 3, "epoch")
     assert found is not None

@@ -1,4 +1,4 @@
-"""Runs of an earlier dlrun, whose configs lack the keys that were added since."""
+"""The config of a run: what differs from the shipped one, and runs of an earlier dlrun."""
 
 import functools
 import json
@@ -11,10 +11,14 @@ import pytest
 
 from dlrun.commands.check import check
 from dlrun.config.yaml_loader import dump, read_file
+from dlrun.errors import ConfigError
+from dlrun.experiments import registry
+from dlrun.run_folder.stored_run import StoredRun, open_stored
 from dlrun.runs.run import Run
-from dlrun.runs.run_config import ran_with, read_run_config
+from dlrun.runs.run_config import changed_settings, ran_with, read_run_config
 from tests import harness
-from tests.conftest import setting
+from tests.conftest import NAMES, NETWORKS, setting
+from tests.run_folder.making import a_run
 
 RUNS = (
     Path(__file__).parents[1] / "run_folder" / "runs_0_2"
@@ -105,3 +109,51 @@ def test_a_resume_still_refuses_another_value(runs: Path, tmp_path: Path) -> Non
     before_it_was_added(folder, "data.test_share")
     words = ["resume", folder, "--force", *setting("data.test_share=0.3")]
     harness.run(tmp_path, *words).is_told(2, "data.test_share")
+
+
+def a_stored(folder: Path, config: dict[str, Any], **record: Any) -> StoredRun:
+    run = a_run(folder, **record)
+    (run / "environment.json").write_text(json.dumps({"dlrun": "0.2.0", "config": config}))
+    return open_stored(run)
+
+
+def shipped(experiment: str) -> dict[str, Any]:
+    return read_file(registry.entry(experiment).defaults).values
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_as_shipped_differs_in_nothing(name: str, tmp_path: Path) -> None:
+    assert changed_settings(a_stored(tmp_path / name / "a", shipped(name))) == {}
+
+
+def test_what_differs_has_the_runs_value(tmp_path: Path) -> None:
+    (name, *_) = NETWORKS
+    config = shipped(name)
+    config["seed"] = 3
+    config["optimizer"]["lr"] = 0.5
+    config["data"]["mirrors"] = ["https://example.org"]
+    config["fallback"] = None
+    del config["batch_size"]  # a run of before there was the key
+    config["of_another_version"] = {"a": 1}
+    run = a_stored(tmp_path / name / "a", config)
+    assert changed_settings(run) == {
+        "seed": 3,
+        "fallback": None,
+        "data.mirrors": ["https://example.org"],
+        "optimizer.lr": 0.5,
+        "of_another_version.a": 1,
+    }
+
+
+def test_of_a_resumed_run_what_the_resume_changed_counts(tmp_path: Path) -> None:
+    (name, *_) = NETWORKS
+    config = shipped(name)
+    run = a_stored(tmp_path / name / "a", config, resumed="2026-01-01T00:00:00+00:00")
+    config["trainer"]["max_epochs"] = 77
+    (run.folder / "config.yaml").write_text(dump(config))
+    assert changed_settings(run) == {"trainer.max_epochs": 77}
+
+
+def test_an_experiment_that_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no experiment 'gone'"):
+        changed_settings(a_stored(tmp_path / "gone" / "a", {}))

@@ -82,4 +82,4 @@ def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     assert do(job, folder=tmp_path) == 2
     assert (run.folder / "slurm" / "exit-code").read_text() == "2\n"
     assert results(run.folder)["status"] == "failed"
-    assert "seed: not as when the run began" in results(run.folder)["error"]
+    assert "seed: changed since the run began" in results(run.folder)["error"]

@@ -170,7 +170,7 @@ def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     cluster.run("scancel", *by_state.values())
     _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 143
-    assert "go on with: dlrun resume" in said and "error: terminated" in said
+    assert "continue with: dlrun resume" in said and "error: terminated" in said
     _, said = queued.communicate(timeout=60)
     assert queued.returncode == 1
     assert f"job {by_state['waiting']} is gone from SLURM's queue, its run is waiting" in said

@@ -110,7 +110,7 @@ def test_two_at_one_sweep(tmp_path: Path, forked: Dlrun) -> None:
     sweep = start(tmp_path, *LONG, *ENDLESS)
     wait_until((tmp_path / "runs/sweeps/s/sweep.json").exists, sweep)
     other = forked("sweep", "--resume", "s")
-    assert other.returncode == 1 and "a living process works at this sweep" in other.stderr
+    assert other.returncode == 1 and "another process is writing to it" in other.stderr
     sweep.send_signal(signal.SIGINT)
     sweep.communicate(timeout=60)
     assert sweep.returncode == 130

@@ -136,5 +136,5 @@ def test_a_damaged_plan_is_not_believed(tmp_path: Path) -> None:
     plans.write_plan(plans.make_plan("n", EXPERIMENT, dumps, settings), RunFolder(tmp_path))
     path = tmp_path / "sweep.json"
     path.write_text(path.read_text().replace('"lr": 0.001', '"lr": 0.002'))
-    with pytest.raises(DlrunError, match="damaged, or changed by hand"):
+    with pytest.raises(DlrunError, match="damaged, or edited"):
         plans.read_plan(tmp_path)

@@ -29,7 +29,7 @@ def test_a_file_that_is_there_is_replaced_if_asked_and_an_input_never(tmp_path: 
         check_output_path("--out", file)
     assert caught.value.hint == "--force replaces it"
     check_output_path("--out", file, force=True)
-    with pytest.raises(ConfigError, match="is read itself"):
+    with pytest.raises(ConfigError, match="is also an input"):
         check_output_path("--out", file, force=True, inputs=[tmp_path / "." / "a.csv"])
 
 

@@ -98,11 +98,11 @@ def test_in_a_checkpoint(
                 try:
                     found = load()
                 except DlrunError as error:
-                    assert "no whole checkpoint" in error.message
+                    assert "every checkpoint is damaged" in error.message
                     continue
                 assert name != checkpoint.PREVIOUS, "the only one is damaged"
                 assert found == previous
-                assert "damaged, left out" in capsys.readouterr().err
+                assert "damaged, not used" in capsys.readouterr().err
     finally:
         (folder / checkpoint.NAME).write_bytes(content)
     assert load() == newest

@@ -205,7 +205,7 @@ def test_checkpoint_that_runs_code(tmp_path: Path, tally: Tally, experiment: str
     (begun / "results.json").write_text(json.dumps(results))
     created = tmp_path / "created"
     (begun / checkpoint.NAME).write_bytes(pickle.dumps(creating(created)))
-    run(tmp_path, "resume", begun).is_told(0, "damaged, left out")
+    run(tmp_path, "resume", begun).is_told(0, "damaged, not used")
     assert not created.exists()
     assert outcome(begun) == whole
     tally("hostile checkpoints")

@@ -14,7 +14,6 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.import_notices import announce_imports
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config, run_experiment
@@ -36,7 +35,7 @@ def accelerators(experiment: str | None, options: RunSettings) -> None:
                 "--config and --set are of an experiment, and none is named",
                 f"dlrun accelerators {registry.names()[0]} ...",
             )
-        there = _missing(screen).items()
+        there = _missing().items()
         screen.show(_table([[device, not why, None, None, why] for device, why in there]))
         return
     config = load_config(experiment, options)
@@ -47,7 +46,7 @@ def accelerators(experiment: str | None, options: RunSettings) -> None:
             f"{experiment} trains no network, so there is no epoch to time",
             f"choose one of {', '.join(timed)}",
         )
-    reasons = _missing(screen)
+    reasons = _missing()
     record = RunFolder.claim(run_context.runs_dir(options.runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
@@ -83,10 +82,9 @@ def accelerators(experiment: str | None, options: RunSettings) -> None:
         screen.show(Text(str(record.path / name)))
 
 
-def _missing(screen: Screen) -> dict[str, str | None]:
+def _missing() -> dict[str, str | None]:
     """Why each device is not there; None for those that are."""
-    with announce_imports(screen):  # needs torch
-        return {device: why_unavailable(device) for device in DEVICES}
+    return {device: why_unavailable(device) for device in DEVICES}
 
 
 def _timed(experiment: str, device: str, options: RunSettings, into: Path) -> Run:

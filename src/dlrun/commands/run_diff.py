@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.errors import DataError, first_line
+from dlrun.run_folder.csv_columns import SECONDS
 from dlrun.run_folder.folder import METRICS
 from dlrun.run_folder.record import RESULTS
 from dlrun.runs.run import Run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-TIMES = frozenset({"seconds"})  # columns that no two runs share
 
 
 def first_difference(run: Run, again: Run) -> tuple[str | None, list[str]]:
@@ -79,7 +78,7 @@ def _of_tables(one: list[list[str]], other: list[list[str]]) -> str | None:
         if before is None or after is None:
             return _in_words("rows", len(one) - 1, len(other) - 1)
         for name, was, is_now in zip(names, before, after, strict=True):
-            if was != is_now and name not in TIMES:
+            if was != is_now and name != SECONDS:
                 return _in_words(f"{names[0]} {before[0]}: {name}", was, is_now)
     return None
 

@@ -11,9 +11,8 @@ from dlrun.commands.list_runs import bytes_in_words, word
 from dlrun.errors import ConfigError
 from dlrun.run_folder.folder import to_json
 from dlrun.runs import console_summary
-from dlrun.runs.command_lines import repeat_command, resume_command
-from dlrun.runs.config_diff import changed_settings
 from dlrun.runs.run import Run
+from dlrun.runs.run_config import changed_settings
 from dlrun.system.console import Screen, pluralize
 
 WIDTH = 9  # of the labels
@@ -49,8 +48,8 @@ def about(run: Run) -> dict[str, Any]:
         "size": sum(sizes.values()),
         "files": sizes,
         "figures": [str(figure) for figure in run.figures],
-        "resume": resume_command(run),
-        "repeat": repeat_command(run),
+        "resume": run.resume_command,
+        "repeat": run.repeat_command,
         "record": run.record.model_dump(mode="json"),
         "environment": run.environment.model_dump(mode="json"),
     }
@@ -110,9 +109,9 @@ def _rest(run: Run) -> Iterator[tuple[str, str]]:
     for figure in run.figures:
         yield "figure", str(figure)
     yield "folder", str(run.folder)
-    if command := resume_command(run):
+    if command := run.resume_command:
         yield "resume", command
-    yield "repeat", repeat_command(run)
+    yield "repeat", run.repeat_command
 
 
 def _time(text: str) -> str:

@@ -15,11 +15,10 @@ from dlrun.reports.evaluation import Evaluation, evaluate
 from dlrun.run_folder.folder import METRICS
 from dlrun.run_folder.record import FORMAT, Environment, Record, State
 from dlrun.run_folder.stored_run import ASSETS
-from dlrun.runs import command_lines, console_summary
-from dlrun.runs.config_diff import changed_settings
+from dlrun.runs import console_summary
 from dlrun.runs.key_metric import ACCURACY
 from dlrun.runs.run import Run
-from dlrun.runs.run_config import ran_with
+from dlrun.runs.run_config import changed_settings, ran_with
 from dlrun.stats import wilson_interval
 
 T = TypeVar("T")
@@ -79,14 +78,14 @@ class RunSection:
     @cached_property
     def commands(self) -> dict[str, str]:
         """What runs it again or goes on with it, by what it is for."""
-        found = {"The same again": command_lines.repeat_command(self.run)}
+        found = {"The same again": self.run.repeat_command}
         if self.differing is not None:
             settings = [format_override(key, value) for key, value in self.differing.items()]
             words = [word for setting in settings for word in ("--set", setting)]
             found["The same where its folder is not"] = shlex.join(
                 ["dlrun", self.record.experiment, *words]
             )
-        if go_on := command_lines.resume_command(self.run):
+        if go_on := self.run.resume_command:
             found["More epochs" if self.state == "finished" else "Going on with it"] = go_on
         return found
 

@@ -1,4 +1,4 @@
-"""Which run is meant: the one place that finds runs, and the one meaning of `latest`."""
+"""Finding a run by its folder, name, suffix, or `latest`."""
 
 import contextlib
 import glob
@@ -14,50 +14,43 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
 
 def newest_runs(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """The folders of all runs, or of one experiment's, the newest first."""
+    """Return the folders of all runs, or of one experiment's, the newest first."""
     return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
 
 
 def candidate_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """The folders where runs lie, whatever is in them, the newest first; no sweep's."""
+    """Return all folders beside the runs, the newest first, whatever is in them; no sweep's."""
     found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
     folders = (one for one in found if one.parent.name != SWEEPS and is_own_folder(one))
-    return sorted((one for one in folders if one.is_dir()), key=_began)[::-1]
+    return sorted((one for one in folders if one.is_dir()), key=_began, reverse=True)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
-    """The folder of a run.
+    """Return the folder of a run.
 
     Args:
-        run: its folder; its name or suffix; `latest`, the run that was begun last, whatever became
-            of it; `EXPERIMENT/latest`, the same among an experiment's.
-        runs_dir: where runs that are not named by their folder lie.
+        run: its folder; its name or suffix; `latest`, the run that began last, in any state;
+            `EXPERIMENT/latest`, the same of one experiment.
+        runs_dir: where runs are looked for that are not named by their folder.
 
-    Raises ConfigError where there is no such run.
+    Raises ConfigError if there is none.
     """
     try:
         return _find(run, runs_dir).resolve()
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # too long a name, no right to look, no such home
+    except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
 
 
 def _find(run: str, runs_dir: Path) -> Path:
     experiment, slash, last = run.rpartition("/")
     if last == LATEST and not (Path(run) / CONFIG).is_file():
-        if slash and "/" in experiment:  # a folder of runs, where `latest` is a text file
+        if slash and "/" in experiment:  # a path to a folder in which `latest` is a text file
             runs_dir, experiment = Path(experiment).parent, Path(experiment).name
-        found = newest_runs(runs_dir, experiment or None)
-        if not found:
-            there = {one.parent.name for one in runs_in(runs_dir)}
-            raise ConfigError(
-                f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, there)}",
-                "name a run's folder, or --runs-dir",
-            )
-        return found[0]
+        if found := newest_runs(runs_dir, experiment or None):
+            return found[0]
+        there = {one.parent.name for one in runs_in(runs_dir)}
+        problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, there)}"
+        raise ConfigError(problem, "name a run's folder, or --runs-dir")
     folder = Path(run).expanduser()
     if run and folder.exists():
         if not (folder / CONFIG).is_file():
@@ -69,27 +62,26 @@ def _find(run: str, runs_dir: Path) -> Path:
     if len(named) > 1:
         raise ConfigError(
             f"{len(named)} runs are named {run!r}",
-            f"name one of them whole: {', '.join(one.name for one in named[:5])}",
+            f"give a full name: {', '.join(one.name for one in named[:5])}",
         )
     if not named:
         names = [LATEST, *(name for one in runs for name in (one.name, run_suffix(one)))]
         names += sorted({f"{one.parent.name}/{LATEST}" for one in runs})
         raise ConfigError(
             f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
-            f"`dlrun runs list` has all; {LATEST} is the newest, EXPERIMENT/{LATEST} the newest of "
-            "an experiment",
+            f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
         )
     return named[0]
 
 
 def run_suffix(folder: Path) -> str:
-    """A run's name without its time."""
+    """Return a run's name without its time."""
     stamp = _STAMP.match(folder.name)
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
 
 
 def time_from_name(folder: Path) -> datetime | None:
-    """When a run was begun, as its folder's name says; None where it does not."""
+    """Return when a run began according to its folder's name; None if the name has no time."""
     stamp = _STAMP.match(folder.name)
     try:
         return datetime.strptime(stamp[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC) if stamp else None
@@ -98,9 +90,10 @@ def time_from_name(folder: Path) -> datetime | None:
 
 
 def _began(folder: Path) -> tuple[str, int, str]:
-    """When a run was begun, as its name says; a renamed one's record does.
+    """Return when a run began by its name, or by its record if it was renamed, for sorting.
 
-    Of two within a second the file that each writes but once, when it begins, tells.
+    Two runs that began in the same second are ordered by the time of environment.json, which each
+    writes only once.
     """
     stamp = _STAMP.match(folder.name)
     began = stamp[0] if stamp else ""

@@ -1,4 +1,4 @@
-"""Removing runs: whole or not at all, and none that lives."""
+"""Removing runs: whole or not at all, and never a running one."""
 
 import contextlib
 import re
@@ -6,35 +6,39 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import DAMAGED, NAME, PARTS, PREVIOUS
+from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
 from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.folder import LATEST, point_latest
 from dlrun.run_folder.record import LOCK
 from dlrun.system.files import sync_folder
-from dlrun.system.locks import LockedError, hold_lock, lock_folder
+from dlrun.system.locks import hold_lock
 
 _REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")
-# In this order: what is left after each still is a checkpoint, or none.
-CHECKPOINTS = (NAME, PREVIOUS, DAMAGED, PARTS)
+# Removed in this order, so that what is left after each is still a checkpoint, or none.
+CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
 
 def remove_run(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's folder; killed meanwhile, it leaves a folder that nobody takes for a run.
+    """Remove a run's folder; if it is interrupted, it leaves a folder that is not listed as a run.
 
-    `check` is called once no other process can write the run any more; it raises where the run is
-    not as it was when somebody chose to remove it. Raises DlrunError where the run lives or lies
-    behind a link, or only a part of it could be removed; OSError.
+    Args:
+        folder: of the run.
+        check: called once the run is locked; raises if the run has changed since it was chosen.
+
+    Raises DlrunError if the run is running or behind a link, or was removed only in part; OSError.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
-        raise DlrunError(f"{folder}: behind a link: left alone", "remove it where it lies")
+        raise DlrunError(f"{folder}: behind a link, so it is kept", "remove it where it lies")
     away = folder.with_name(f".removed-{secrets.token_hex(4)}")
-    with _locked(folder) as release:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lock(folder))
         check()
         if sys.platform == "win32":
-            release()  # a folder with an open file cannot be renamed there, so none that lives can
+            stack.close()  # a folder with an open file cannot be renamed there
         folder.rename(away)
         sync_folder(folder.parent)
     try:
@@ -43,13 +47,13 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
         if away.exists():  # another process has not removed it as a leftover
             raise DlrunError(
                 f"{folder}: removed only in part: {error.filename}: {error.strerror}",
-                f"the rest is in {away}; the next `dlrun runs clean` removes it, where it can",
+                f"the rest is in {away}; `dlrun runs clean` tries it again",
             ) from None
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's checkpoints; as remove_run."""
-    with _locked(folder):
+    """Remove a run's checkpoints; see remove_run for the arguments and errors."""
+    with _lock(folder):
         check()
         for name in CHECKPOINTS:
             (folder / name).unlink(missing_ok=True)
@@ -57,23 +61,23 @@ def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
 
 
 def size_of_checkpoints(folder: Path) -> int:
-    """Bytes that remove_checkpoints frees."""
+    """Return the bytes that remove_checkpoints frees."""
     there = (folder / name for name in CHECKPOINTS)
     return sum(path.lstat().st_size for path in there if path.is_file())
 
 
 def remove_leftovers(runs_dir: Path) -> Iterator[Path]:
-    """Remove what removals left that were killed or failed; yields what is there all the same."""
+    """Remove what interrupted removals left; yield the folders that could not be removed."""
     for folder in runs_dir.glob("*/.removed-*"):
         linked = folder.is_symlink() or folder.parent.is_symlink()
         if _REMOVED.fullmatch(folder.name) and not linked:
-            shutil.rmtree(folder, ignore_errors=True)  # another process may be at it
+            shutil.rmtree(folder, ignore_errors=True)  # another process may do the same
             if folder.exists():
                 yield folder
 
 
 def repair_latest(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest run that is left, where the one that it names is gone."""
+    """Point `latest` at the newest run that is left, if its own is gone."""
     latest = runs_dir / experiment / LATEST
     if latest.is_symlink():
         gone = not latest.exists()
@@ -82,33 +86,25 @@ def repair_latest(runs_dir: Path, experiment: str) -> None:
     else:
         return
     if gone:
-        left = newest_runs(runs_dir, experiment)
-        if left:
+        if left := newest_runs(runs_dir, experiment):
             point_latest(latest.parent, left[0].name)
         else:
             latest.unlink(missing_ok=True)
 
 
 def _names_a_run(latest: Path) -> bool:
-    """Whether a `latest` that is a text file names a folder that is there."""
+    """Return whether a `latest` that is a text file names an existing folder."""
     try:
         name = latest.read_text(encoding="utf-8").strip()
         return bool(name) and (latest.parent / name).exists()
-    except (OSError, ValueError):  # damaged: no text, or none that a folder can have as its name
+    except (OSError, ValueError):  # damaged
         return False
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[Callable[[], None]]:
-    """Hold a run's lock; what this yields lets it go. Raises DlrunError where the run lives."""
+def _lock(folder: Path) -> AbstractContextManager[None]:
+    """Lock a run for a block. Raises DlrunError if it is running, or if nobody knows."""
 
     def refuse(why: str) -> None:
-        raise DlrunError(why, "so nobody knows whether it lives: remove it by hand")
+        raise DlrunError(why, "remove the run by hand if no process writes to it")
 
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(folder / LOCK, warn=refuse))
-            stack.enter_context(lock_folder(folder))
-        except LockedError:
-            raise DlrunError(f"{folder}: a living process writes this run: left alone") from None
-        yield stack.close
+    return hold_lock(folder / LOCK, warn=refuse)

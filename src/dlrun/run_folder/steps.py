@@ -1,7 +1,7 @@
-"""The steps of a run, epochs, lambdas or batches: each is finished by the same function."""
+"""The steps of a run (epochs, lambdas or batches of photographs), which one function finishes."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,72 +14,72 @@ from dlrun.system.signals import Stop
 
 
 class Logger(Protocol):
-    """Somebody else's record of the steps, such as TensorBoard's."""
+    """A logger of the steps beside metrics.csv, such as TensorBoard."""
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """The steps that are finished; called again where an attempt begins anew."""
+        """Log the finished steps; called again if the run starts again from its seed."""
 
     def log(self, step: int, row: Row) -> None:
-        """One finished step."""
+        """Log one finished step, from 1."""
 
 
 @dataclass
 class Steps:
-    """A run's finished steps.
+    """The finished steps of a run.
 
     Args:
         folder: of the run.
         screen: shows each step's line.
-        stop: asked after each step.
+        stop: tells whether a signal came.
         run: the record's id, which the checkpoints carry.
-        resuming: whether to go on from a checkpoint.
-        loggers: told of each step, last.
-        on_begin: called once the checkpoint is accepted, before anything is written.
-        check: called before each step is written; raises where this process must not any more.
+        resume_files: of a resumed run, the files that are written once its checkpoint is accepted;
+            None begins without a checkpoint.
+        loggers: get each step last.
     """
 
     folder: RunFolder
     screen: Screen
     stop: Stop
     run: str
-    resuming: bool = False
+    resume_files: Mapping[str, str] | None = None
     loggers: Sequence[Logger] = ()
-    on_begin: Callable[[], None] = lambda: None
-    check: Callable[[], None] = lambda: None
     rows: list[dict[str, float]] = field(default_factory=list)
     data: str | None = None  # the fingerprint of the data
+    begun: bool = False  # whether a file of this run was written here
     _file: CheckpointFile | None = None
     _bar: Advance | None = None
 
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
-        """Start metrics.csv; where the run is resumed, the checkpoint it goes on from.
+        """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
-        Called again, for another attempt, it forgets all steps: that one begins from the seed.
+        A second call forgets all steps, for another attempt that starts from the seed.
 
         Args:
             columns: of metrics.csv.
             data: the fingerprint of the data.
-            total: how many steps the run is to have.
-            noun: what a step is called.
+            total: the number of steps that the run is to have.
+            noun: the name of a step.
 
-        Raises ConfigError where more steps are done than asked for, DataError where the data are
-        others than those that the run began with.
+        Raises ConfigError if more steps are finished than the total, DataError if the data have
+        changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
-            self.resuming = False
+            self.resume_files = None
         self.data = data
         self._file = CheckpointFile(self.folder, Bound(self.run, data))
-        found = self._file.load(self.screen) if self.resuming else None
+        found = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(found.rows) if found else []
         if len(self.rows) > total:
             raise ConfigError(
-                f"{pluralize(total, noun)} asked for, but {len(self.rows)} are done",
+                f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
                 "a resumed run cannot have fewer than it has",
             )
-        if unfit := [name for name in columns if set(name) & set(',"\r\n')]:
-            raise DlrunError(f"a metric cannot be named {unfit[0]!r}: it names a column of a CSV")
-        self.on_begin()
+        if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
+            raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
+        self.begun = True
+        for name, text in (self.resume_files or {}).items():
+            self.folder.write_text(name, text)
         self.folder.start_metrics(columns, self.rows)
         for logger in self.loggers:
             logger.begin(self.rows)
@@ -89,13 +89,13 @@ class Steps:
     def progress(
         self, what: str, total: int, noun: str, *, lines: int | None = None
     ) -> Iterator[Advance]:
-        """In this block steps are finished: the bar moves, a first signal waits for their end.
+        """Show progress while steps are finished; a first signal waits for the end of a step.
 
         `lines` of them are shown, see Screen.progress.
         """
         with (
             self.screen.progress(what, total, f"{noun}s", lines=lines) as bar,
-            self.stop.in_steps(self._say_stop),
+            self.stop.in_steps(self._announce_stop),
         ):
             self._bar = bar
             bar.to(len(self.rows))
@@ -108,33 +108,32 @@ class Steps:
         state: bytes | memoryview,
         part: bytes | None = None,
     ) -> None:
-        """Finish a step: checkpoint, row, line on the screen, loggers, in this order.
+        """Finish a step: write checkpoint, row, line on the screen and loggers, in this order.
 
-        The checkpoint holds the row too and comes first: killed between the two, nothing is lost.
+        The checkpoint comes first and holds the row too: a run killed in between loses nothing.
 
         Args:
             row: of metrics.csv.
-            line: for the screen; fits 80 columns.
+            line: for the screen; at most 80 columns.
             state: all that the next step needs.
             part: what this step adds for good; the checkpoints of later steps do not repeat it.
         """
-        assert self._file is not None and self._bar is not None  # begin() and progress() came first
-        self.check()
+        if self._file is None or self._bar is None:
+            raise RuntimeError("Steps.finish needs begin() and progress() first")
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
-        self.folder.sync()
         self.folder.add_metrics(row)
         self.rows = rows
         self._bar.step(len(rows), line)
         for logger in self.loggers:
             logger.log(len(rows), row)
 
-    def _say_stop(self) -> None:
+    def _announce_stop(self) -> None:
         self.screen.note("stopping after this step; a second signal stops at once")
 
 
 def check_finite(metrics: Row, when: str) -> None:
-    """Raises DlrunError where a loss is no number any more: then nothing here is a result."""
+    """Raise DlrunError if a metric is infinite or not a number: then there is no result."""
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise DlrunError(

@@ -1,4 +1,4 @@
-"""A run that lies in a folder, as far as its files alone tell."""
+"""A run that is read from the files in its folder alone."""
 
 import hashlib
 import json
@@ -43,47 +43,45 @@ class StoredRun:
 
     @property
     def state(self) -> State:
-        """waiting, running, finished, failed, interrupted or killed."""
+        """The state: waiting, running, finished, failed, interrupted or killed."""
         return state_of(self.folder, self.record)
 
     @property
     def results(self) -> dict[str, Any]:
-        """results.json as it is."""
+        """The contents of results.json."""
         return read_json(self.folder / RESULTS)
 
     @cached_property
     def environment(self) -> Environment:
-        """environment.json: code, packages, machine, the config as begun."""
+        """The contents of environment.json: code, packages, machine, the config as begun."""
         return read_environment(self.folder)
 
     @property
     def sizes(self) -> dict[str, int]:
         """The bytes of each file in the folder and below it, the largest first."""
-        files = [
-            file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
-        ]
+        files = [one for one in self.folder.rglob("*") if one.is_file() and not one.is_symlink()]
         sizes = {str(file.relative_to(self.folder)): file.stat().st_size for file in files}
         return dict(sorted(sizes.items(), key=lambda one: (-one[1], one[0])))
 
     @property
     def figures(self) -> list[Path]:
-        """The figures that the run drew."""
+        """The paths of the figures that the run drew."""
         return [self.folder / name for name in self.record.figures]
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """metrics.csv: a row per finished step. Raises DataError as `table`."""
-        import pandas as pd  # slow; no run of its own needs it
+        """The rows of metrics.csv as a data frame, one per finished step. Raises DataError."""
+        import pandas as pd  # slow; no run needs it for itself
 
         return pd.DataFrame(self.table)
 
     @cached_property
     def table(self) -> dict[str, list[float]]:
-        """metrics.csv: its columns by their names. Raises DataError: missing, or damaged."""
+        """The columns of metrics.csv by name. Raises DataError if it is missing or damaged."""
         path = self.folder / METRICS
         if not path.exists():
             raise DataError(
-                f"{path}: not there: {self.record.experiment} finished no step",
+                f"{path}: missing: {self.record.experiment} finished no step",
                 "`.results` holds what it found",
             )
         return read_table(path)
@@ -100,28 +98,35 @@ class StoredRun:
         return assets
 
     def read(self, name: str) -> bytes:
-        """A file that the run wrote and that stays as it is, such as its weights or predictions.
+        """Return a file that the run wrote for good, such as its weights.
 
-        Raises DlrunError where the run kept none of that name, DataError where it was changed.
+        Raises DlrunError if the run kept no such file, DataError if the file has changed since.
         """
         digest = self.record.files.get(name) or self.record.written.get(name)
-        if digest is None:
-            raise self._kept_no(name)
-        return self._as_written(name, digest)
+        if digest is not None:
+            return self._verified(name, digest)
+        if self.record.format < 2:
+            raise DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
+        if self.record.result_steps is None:
+            raise DlrunError(
+                f"{self.folder}: {self.state}, so it cannot be used yet",
+                f"`dlrun resume {self.folder}` continues it; `dlrun runs list --status finished` "
+                "shows others",
+            )
+        raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
     def left(self, name: str) -> bytes | None:
-        """A file that the run may have left for its readers, such as words.csv; None: it did not.
+        """Return a file that the run may have written, such as words.csv; None if it did not.
 
-        Of a finished run it is one that its record knows. Raises DataError where it was changed.
+        A finished run's record lists its files. Raises DataError if the file has changed since.
         """
         known = self.record.files | self.record.written
-        settled = self.record.format >= 2 and self.record.status == "finished"
-        if name not in known and (settled or not (self.folder / name).exists()):
+        listed = self.record.format >= 2 and self.record.status == "finished"
+        if name not in known and (listed or not (self.folder / name).exists()):
             return None
-        return self._as_written(name, known.get(name))
+        return self._verified(name, known.get(name))
 
-    def _as_written(self, name: str, digest: str | None) -> bytes:
-        """A file's bytes. Raises DataError where they have not the digest, if there is one."""
+    def _verified(self, name: str, digest: str | None) -> bytes:
         path = self.folder / name
         try:
             content = read_regular(path)
@@ -132,28 +137,15 @@ class StoredRun:
         return content
 
     def check_data(self, digest: str) -> None:
-        """Raises DataError where data are not those that the run had.
-
-        Args:
-            digest: of their arrays and names (fingerprint.with_names).
-        """
+        """Raise DataError if data are not the run's; `digest` is of their arrays and names."""
         kept = with_names(digest.partition("-")[0], self.assets)  # 0.2's digest was without names
         if kept != digest or not same_data(self.record.data_digest or digest, digest):
             raise DataError(
-                f"{self.folder}: the data are not those that the run had",
-                f"`dlrun {self.record.experiment} --config {self.folder / CONFIG}` takes these",
+                f"{self.folder}: the data have changed since the run",
+                f"run again with `dlrun {self.record.experiment} --config {self.folder / CONFIG}`",
             )
-
-    def _kept_no(self, name: str) -> DlrunError:
-        if self.record.format < 2:
-            return DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
-        if self.record.result_steps is None:
-            hint = f"`dlrun resume {self.folder}` goes on with it; or name another, of those that "
-            hint += "`dlrun runs list --status finished` has"
-            return DlrunError(f"{self.folder}: {self.state}, so it cannot be used yet", hint)
-        return DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
 
 def open_stored(folder: Path) -> StoredRun:
-    """The run in a folder. Raises DlrunError where its record is missing or damaged."""
+    """Return the run in a folder. Raises DlrunError if its record is missing or damaged."""
     return StoredRun(folder, read_record(folder))

@@ -1,60 +1,57 @@
-"""Where a sweep's plan and results lie: `runs/sweeps/<name>/`; its points lie among the runs."""
+"""The folder of a sweep's plan and results, `runs/sweeps/<name>/`; its runs are with the others."""
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.errors import ConfigError, did_you_mean
 from dlrun.run_folder.folder import LATEST, SWEEPS, RunFolder, check_name
 from dlrun.system.console import Screen
 from dlrun.system.files import sync_folder
-from dlrun.system.locks import LockedError, hold_lock
+from dlrun.system.locks import hold_lock
 
 PLAN = "sweep.json"
 LOCK = "sweep.lock"
 
 
 def new_sweep(runs_dir: Path, name: str | None) -> RunFolder:
-    """A folder without a plan; a random name where none is given.
+    """Make a folder without a plan, with a random name if none is given.
 
-    Raises ConfigError where a sweep of that name is there, or the folder cannot be made.
+    Raises ConfigError if a sweep of that name exists, or the folder cannot be made.
     """
     check_name(name)
     if name == LATEST:
         raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
-    while True:
-        path = runs_dir / SWEEPS / (name or secrets.token_hex(2))
-        if name is None and path.exists():
-            continue
-        check_new(path)
-        try:
-            made = [one for one in (path, *path.parents) if not one.exists()]
-            path.mkdir(parents=True, exist_ok=True)
-            for one in made:
-                sync_folder(one.parent)
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", "choose another --runs-dir") from None
-        return RunFolder(path)
+    path = runs_dir / SWEEPS / (name or secrets.token_hex(4))
+    check_new(path)
+    try:
+        made = [one for one in (path, *path.parents) if not one.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for one in made:
+            sync_folder(one.parent)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", "choose another --runs-dir") from None
+    return RunFolder(path)
 
 
 def check_new(folder: Path) -> None:
-    """Raises ConfigError where a sweep lies there."""
+    """Raise ConfigError if a folder holds a sweep."""
     if (folder / PLAN).exists():
         raise ConfigError(
-            f"{folder}: a sweep of that name is there",
-            f"`dlrun sweep --resume {folder.name}` goes on with it; else choose another --name",
+            f"{folder}: a sweep of that name exists",
+            f"`dlrun sweep --resume {folder.name}` continues it; or choose another --name",
         )
 
 
 def sweeps_in(runs_dir: Path) -> list[Path]:
-    """The folders of all sweeps, the newest first."""
+    """Return the folders of all sweeps, the newest first."""
     plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
     return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
 
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
-    """The folder of a sweep: by its name, its folder, or `latest`. Raises ConfigError."""
+    """Return the folder of a sweep by its name, its folder, or `latest`. Raises ConfigError."""
     there = sweeps_in(runs_dir)
     if name == LATEST and there:
         return there[0]
@@ -63,18 +60,10 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
             if name and (folder / PLAN).is_file():
                 return folder
     names = [path.name for path in there]
-    hint = f"there are {', '.join(names[:5])}" if names else f"no sweep lies in {runs_dir}"
+    hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
-@contextlib.contextmanager
-def held_sweep(folder: Path, screen: Screen) -> Iterator[None]:
-    """In this block no other process works at the sweep. Raises DlrunError where one does."""
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold_lock(folder / LOCK, warn=screen.warn))
-        except LockedError:
-            raise DlrunError(
-                f"{folder}: a living process works at this sweep", "wait for it, or end it"
-            ) from None
-        yield
+def held_sweep(folder: Path, screen: Screen) -> AbstractContextManager[None]:
+    """Lock a sweep for a block. Raises LockedError if another process has it."""
+    return hold_lock(folder / LOCK, warn=screen.warn)

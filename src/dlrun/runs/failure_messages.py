@@ -1,4 +1,4 @@
-"""What ended a run early, in words: the machine, somebody's package, or what it says itself."""
+"""Messages for what ended a run early: a signal, the machine, a package, or a bug."""
 
 import importlib.util
 import re
@@ -6,23 +6,23 @@ import traceback
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped, first_line
+from dlrun.run_folder.folder import LOG
 
 
 def explained(error: BaseException, folder: Path, package: str) -> BaseException:
-    """The error that the user is shown; the same where its own words do.
+    """Return the error that the user is shown; the same one if its own message is clear.
 
     Args:
         error: that ended the run.
         folder: of the run.
         package: of the experiment's code.
     """
-    kept = f"what was finished before is in {folder}"
+    kept = f"finished steps are in {folder}"
     if isinstance(error, DlrunError | Stopped):
         return error
     if isinstance(error, SystemExit | GeneratorExit):
         return DlrunError(
-            f"the experiment ended itself: {type(error).__name__}",
-            f"a fault of the package {package}",
+            f"the experiment raised {type(error).__name__}", f"a bug in the package {package}"
         )
     if isinstance(error, OSError):
         return DlrunError(f"{error.strerror or error}: {error.filename or folder}", kept)
@@ -31,28 +31,22 @@ def explained(error: BaseException, folder: Path, package: str) -> BaseException
     ):
         return DlrunError("out of memory; a smaller batch_size needs less", kept)
     if isinstance(error, Exception) and package != "dlrun":
-        first = _first(error)
+        while error.__cause__ is not None:
+            error = error.__cause__
         return DlrunError(
-            f"{_where_in(package, first)}{type(first).__name__}: {first_line(first)}",
-            f"a fault of the package {package}; the traceback is in {folder / 'log.txt'}",
+            f"{_place_in(package, error)}{type(error).__name__}: {first_line(error)}",
+            f"a bug in the package {package}; the traceback is in {folder / LOG}",
         )
     return error
 
 
 def message_of(error: BaseException) -> str:
-    """An error's words without its remedy."""
+    """Return an error's message without its hint."""
     return error.message if isinstance(error, DlrunError) else str(error) or type(error).__name__
 
 
-def _first(error: BaseException) -> BaseException:
-    """What was raised first, and led to the error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _where_in(package: str, error: BaseException) -> str:
-    """The last place in a package's code that an error went through: `file, line 5, in f: `."""
+def _place_in(package: str, error: BaseException) -> str:
+    """Return the last place in a package that an error passed: `file, line 5, in f: `."""
     spec = importlib.util.find_spec(package)
     folders = tuple(spec.submodule_search_locations or ()) if spec else ()
     frames = traceback.extract_tb(error.__traceback__)

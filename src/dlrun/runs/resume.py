@@ -1,8 +1,7 @@
-"""`dlrun resume`: go on with a run that was stopped, extend one, begin one that waits."""
+"""Resuming a run: one that was stopped, a finished one that is extended, one that waits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
@@ -10,155 +9,133 @@ from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import merge_layers, read_file, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.base import PROCESSES, RUNTIME_KEYS, AnyExperiment
+from dlrun.experiments.base import PROCESSES, RUNTIME_KEYS
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder
-from dlrun.run_folder.record import FORMAT, Record, read_environment, read_record
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs import console_summary, import_notices, loggers
+from dlrun.run_folder.record import FORMAT
+from dlrun.runs import loggers
+from dlrun.runs.console_summary import errors_as_json, print_json
 from dlrun.runs.distributed import as_started, is_helper, processes_to_start
+from dlrun.runs.run import EXTENDS, Run
 from dlrun.runs.run_config import config_as_begun, edited_keys
-from dlrun.runs.runner import Runner, lock_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
 from dlrun.system.console import Screen
 
 
-def resume(run: str, overrides: Sequence[str], options: RunSettings) -> int:
-    """Continue a run in its own folder; returns the exit code.
+def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
+    """Continue a run in its own folder, and return the exit code.
 
     Args:
         run: see find_run.
-        overrides: `--set` texts; only of what may change, for anything else makes another run.
-        options: where the runs and the data are, what to print.
+        overrides: `--set` texts, of keys that may change; with any other it were another run.
+        settings: where the runs and the data are, what to print.
 
     Raises:
-        ConfigError: no such run, or another value changed than may.
-        DlrunError: the run cannot go on with this code and these packages, or with these data.
+        ConfigError: no such run, or a key has changed that must not.
+        DlrunError: the run cannot continue with this code, these packages or these data.
     """
-    screen = options.screen or Screen(
-        quiet=options.quiet, results=options.results and not options.json
-    )
+    screen = settings.console()
     with ExitStack() as stack:
-        with console_summary.errors_as_json(screen, wanted=options.json):
-            path = find_run(run, run_context.runs_dir(options.runs_dir))
+        with errors_as_json(screen, wanted=settings.json):
+            path = find_run(run, run_context.runs_dir(settings.runs_dir))
             folder = RunFolder(path)
-            if is_helper(_config(path, read_record(path), overrides)):
+            if is_helper(_config(Run.open(path), overrides)):
                 folder, screen = RunFolder(path, writes=False), Screen(quiet=True, results=False)
-            stack.enter_context(import_notices.announce_imports(screen))
-            check = stack.enter_context(lock_run(folder, screen))
-            live = _prepare(folder, overrides, screen, options, check)
-        if live is not None and (processes := processes_to_start(live.config)) == 1:
-            return live.run()
-    if live is not None:
+            stack.enter_context(lock_run(folder, screen))
+            runner = _prepare(folder, overrides, screen, settings)
+        if runner is not None and (processes := processes_to_start(runner.config)) == 1:
+            return runner.run()
+    if runner is not None:
         from dlrun.runs.launcher import launch  # slow: torch
 
-        with console_summary.errors_as_json(screen, wanted=options.json):
-            return launch(processes, path, options, overrides)
-    if options.json:
-        console_summary.print_json(folder, screen)
+        with errors_as_json(screen, wanted=settings.json):
+            return launch(processes, path, settings, overrides)
+    if settings.json:
+        print_json(folder, screen)
     return 0
 
 
 def _prepare(
-    folder: RunFolder,
-    overrides: Sequence[str],
-    screen: Screen,
-    options: RunSettings,
-    check: Callable[[], None],
+    folder: RunFolder, overrides: Sequence[str], screen: Screen, settings: RunSettings
 ) -> Runner | None:
-    """The run that goes on, all of it read under its lock; None where nothing is left to do."""
-    path, record = folder.path, read_record(folder.path)
-    experiment, config = registry.load(record.experiment), _config(path, record, overrides)
+    """Return the runner of a run, read while it is locked; None if nothing is left to do."""
+    path, run = folder.path, Run.open(folder.path)
+    experiment, record, config = run.experiment, run.record, _config(run, overrides)
     loggers.check(config)
-    if record.status != "waiting":  # has no numbers yet
-        _check_causes(record, config, folder, screen, force=options.force)
-    there = all((path / name).exists() for name in record.files)
-    if _is_complete(experiment, record, config) and there:
-        extends = ""
-        if _extends(experiment) and has_checkpoint(path):
-            extends = "; --set trainer.max_epochs=N extends it"
-        screen.note(f"{path}: finished, there is nothing to resume{extends}")
+    if record.status == "waiting":
+        kept = {"id": record.id, "sweep": record.sweep}
+        record = new_record(experiment, config, folder, settings).model_copy(update=kept)
+        return Runner(experiment, config, folder, screen, settings, record)
+    if problem := _changed_causes(run, config):
+        problem = f"{path}: a resumed run would get other numbers: {problem}"
+        if not settings.force:
+            raise DlrunError(problem, f"{_start_again(run)}, or resume all the same with --force")
+        if folder.writes:
+            screen.warn(problem)
+    total, done = experiment.total_steps(config), record.steps or 0
+    if total is not None and done > total:
+        raise ConfigError(f"{total} steps are requested, but {done} are finished")
+    complete = record.status == "finished" and total in (None, done)
+    if complete and all((path / name).exists() for name in record.files):
+        extends = EXTENDS in experiment.may_change and has_checkpoint(path)
+        hint = f"; --set {EXTENDS}=N extends it" if extends else ""
+        screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
     if record.steps and not has_checkpoint(path):
         raise DlrunError(
-            f"{path}: its checkpoints are gone, so it cannot go on", _again(record, path)
+            f"{path}: its checkpoints are missing, so it cannot continue", _start_again(run)
         )
-    return Runner(experiment, config, folder, screen, options, record, check)
+    return Runner(experiment, config, folder, screen, settings, record, resumes=True)
 
 
-def _again(record: Record, path: Path) -> str:
-    return f"start anew with `dlrun {record.experiment} --config {path / CONFIG}`"
+def _start_again(run: Run) -> str:
+    return f"start again with `dlrun {run.record.experiment} --config {run.folder / CONFIG}`"
 
 
-def _check_causes(
-    record: Record, config: ExperimentConfig, folder: RunFolder, screen: Screen, *, force: bool
-) -> None:
-    """Raises DlrunError where what causes the numbers is not what it was when the run began.
+def _changed_causes(run: Run, config: ExperimentConfig) -> str:
+    """Return what has changed since the run began and can change its numbers; empty if nothing.
 
-    The processes may be spread otherwise over nodes. Another number of them sums up a batch's
-    gradients in another order, which rounds otherwise.
+    Another number of processes adds up a batch's gradients in another order, which rounds
+    differently; how they are spread over nodes makes no difference.
     """
-    path = folder.path
-    begun = read_environment(path)
-    others = [
-        f"{name} {there} then, {here} now"
-        for name, here in environment.versions().items()
-        if (there := begun.packages.get(name)) != here
-    ]
-    if begun.code != environment.code_digest(registry.entry(record.experiment).package):
-        others.insert(0, "another version of the code that computes")
+    begun, changes = run.environment, []
     if isinstance(config, NetworkConfig):
-        trainer = config_as_begun(StoredRun(path, record)).values["trainer"]
+        trainer = config_as_begun(run).values["trainer"]
         then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
-            others.insert(0, f"processes: {then or 'auto'} then, {now or 'auto'} now")
-    if not others:
-        return
-    problem = f"{path}: the run would not go on to the same numbers: {'; '.join(others)}"
-    if not force:
-        raise DlrunError(problem, f"{_again(record, path)}, or go on all the same with --force")
-    if folder.writes:
-        screen.warn(problem)
+            changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
+    code = environment.code_version(registry.entry(run.record.experiment).package)
+    if begun.code != code:
+        changes.append(f"code: {begun.code} then, {code} now")
+    for name, here in environment.versions().items():
+        if (there := begun.packages.get(name)) != here:
+            changes.append(f"{name} {there} then, {here} now")
+    return "; ".join(changes)
 
 
-def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentConfig:
-    """The run's own config with what may change; neither `--set` nor an editor may change more.
+def _config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
+    """Return the run's config with the overrides, in which only some keys may change.
 
-    Of its processes see _check_causes. Raises DlrunError where a run like this cannot be resumed
-    at all.
+    The processes may, see _changed_causes. Raises DlrunError if the run cannot be resumed at all.
     """
-    experiment = registry.load(record.experiment)
+    experiment, path = run.experiment, run.folder
     if not experiment.resumable:
-        raise DlrunError(f"{path}: {record.experiment} has nothing to resume", _again(record, path))
-    if record.format < FORMAT:
-        raise DlrunError(
-            f"{path}: made by an older dlrun, which wrote other checkpoints", _again(record, path)
-        )
-    run = StoredRun(path, record)
+        raise DlrunError(f"{path}: {experiment.name} has nothing to resume", _start_again(run))
+    if run.record.format < FORMAT:
+        raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _start_again(run))
     # A key that was deleted by hand has its value from when the run began.
     layers = [config_as_begun(run), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(experiment.schema, merge_layers(layers), experiment.name)
     config = as_started(config, whatever_it_says=True)
-    may_change = experiment.may_change | RUNTIME_KEYS
     changed = edited_keys(run, config.model_dump(mode="json"), experiment) - PROCESSES
     if changed:
+        may_change = ", ".join(sorted(experiment.may_change | RUNTIME_KEYS))
         raise ConfigError(
-            f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
-            f"values, only {', '.join(sorted(may_change))} may change",
-            f"another run begins with `dlrun {experiment.name} --config {path / CONFIG}`",
+            f"{', '.join(sorted(changed))}: changed since the run began; a resume can only change "
+            f"{may_change}",
+            f"start another run with `dlrun {experiment.name} --config {path / CONFIG}`",
         )
     return config
-
-
-def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentConfig) -> bool:
-    """Whether nothing is left to do. Raises ConfigError where more is done than is asked for."""
-    total, done = experiment.total_steps(config), record.steps or 0
-    if total is not None and done > total:
-        raise ConfigError(f"{total} steps are asked for, but {done} are done")
-    return record.status == "finished" and total in (None, done)
-
-
-def _extends(experiment: AnyExperiment) -> bool:
-    return "trainer.max_epochs" in experiment.may_change

@@ -1,5 +1,8 @@
-"""A run opened again: read, drawn and used."""
+"""A run that is opened from its folder: read, drawn and used."""
 
+import base64
+import html
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +17,18 @@ from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
+from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import METRICS, RunFolder
+from dlrun.run_folder.folder import CONFIG, METRICS, RunFolder
+from dlrun.run_folder.record import FORMAT
 from dlrun.run_folder.steps import Steps
 from dlrun.run_folder.stored_run import ASSETS, StoredRun, open_stored
-from dlrun.runs.console_summary import format_metric
-from dlrun.runs.notebook_html import table_and_figure
+from dlrun.runs.console_summary import (
+    format_metric,
+    notes,
+    reference_columns,
+    with_baseline,
+)
 from dlrun.runs.run_config import read_run_config
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
@@ -32,122 +41,138 @@ if TYPE_CHECKING:
     from dlrun.experiments.exported_network import ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
 
+EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
+
 
 @dataclass(frozen=True, repr=False)
 class Run(StoredRun):
-    """A run's folder, its record, and the experiment that it is of."""
+    """A run's folder and record, with the experiment that it is of."""
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
         """Open a run by its folder, name or suffix, `latest` or `EXPERIMENT/latest`.
 
-        Raises ConfigError where there is none, DlrunError where its record cannot be read.
+        Raises ConfigError if there is none, DlrunError if its record cannot be read.
         """
         stored = open_stored(find_run(str(run), run_context.runs_dir(runs_dir)))
         return cls(stored.folder, stored.record)
 
     @cached_property
     def experiment(self) -> AnyExperiment:
-        """The declaration. Raises ConfigError where the experiment is not installed."""
+        """The experiment. Raises ConfigError if it is not installed."""
         return registry.load(self.record.experiment)
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
+        """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
         schema, name = self.experiment.schema, self.record.experiment
         config: ExperimentConfig = validate(schema, read_run_config(self), name)
         return config
 
     @property
     def vocabulary(self) -> list[str]:
-        """The words that the network knows, by frequency; empty where it reads none."""
+        """The words that the network knows, by frequency; empty if it reads no words."""
         return self._texts("vocabulary")
 
     @property
     def labels(self) -> list[str]:
-        """The names of the classes; empty where the network tells none apart."""
+        """The names of the classes; empty if the network has none."""
         return self._texts("labels")
 
     def _texts(self, key: str) -> list[str]:
-        """Texts of the assets. Raises DataError where they are none."""
         found = self.assets.get(key, [])
         if not (isinstance(found, list) and all(isinstance(one, str) for one in found)):
-            raise DataError(f"{self.folder / ASSETS}: not what a run writes: {key} are no texts")
+            raise DataError(f"{self.folder / ASSETS}: {key} are not a list of texts")
         return found
 
     @property
     def newest(self) -> dict[str, float | None]:
-        """The result's metrics; of a run that is not finished its newest step's, if any."""
+        """The metrics of the result; of an unfinished run those of its newest step."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
         return {name: values[-1] for name, values in self.table.items() if values}
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows."""
-        return table_and_figure(self.record, self.newest, self.state, self.folder, self.figures)
+    @property
+    def repeat_command(self) -> str:
+        """The command that does the same in a new folder."""
+        return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
 
-    def __repr__(self) -> str:
-        tested = {k: v for k, v in self.record.metrics.items() if k.startswith("test_")}
-        found = "".join(f", {name} {format_metric(value)}" for name, value in tested.items())
-        return f"<Run {self.record.experiment}/{self.name}: {self.state}{found}>"
+    @property
+    def resume_command(self) -> str | None:
+        """The command that continues the run, or extends a finished one; None if it cannot."""
+        try:
+            experiment = self.experiment
+        except DlrunError:  # not installed
+            return None
+        if not experiment.resumable or self.record.format < FORMAT or self.state == "running":
+            return None
+        command, there = (
+            f"dlrun resume {shlex.quote(str(self.folder))}",
+            has_checkpoint(self.folder),
+        )
+        if self.state != "finished":
+            return command if there or not self.record.steps else None
+        return (
+            f"{command} --set {EXTENDS}=N" if there and EXTENDS in experiment.may_change else None
+        )
 
     def network(self) -> "nn.Module":
-        """The trained network, in eval mode, on the CPU. Raises DlrunError."""
+        """Return the trained network, in eval mode, on the CPU. Raises DlrunError."""
         with self._reading():
             return self.experiment.network(self, self.config)
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """What makes predictions of new input. Raises DlrunError."""
+        """The predictor for new input. Raises DlrunError."""
         with self._reading():
             return self.experiment.predictor(self, self.config)
 
     def predict(self, inputs: Sequence[str | Path]) -> "list[Prediction]":
-        """Predictions of texts, or of the files of texts (a Path) or images.
+        """Return predictions for texts, or for files (a Path) of texts or images.
 
-        Raises DlrunError where the experiment cannot, or the run is not finished; DataError for a
-        file that is no text; ConfigError for what is neither text nor Path. An image that cannot
-        be read has its error.
+        An image that cannot be read has its error in its prediction. Raises DlrunError if the
+        experiment cannot predict or the run is not finished, DataError for a file that is not text,
+        ConfigError for an input of another type.
         """
         inputs = [inputs] if isinstance(inputs, str | Path) else inputs
         for one in inputs:
             if not isinstance(one, str | Path):
-                raise ConfigError(f"{one!r}: neither a text nor a file's Path")
+                raise ConfigError(f"{one!r}: neither a text nor the Path of a file")
         if self.predictor.reads == "text":
             inputs = [_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []
 
     def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "TestPredictions":
-        """Its test set, classified again on the CPU; no file is written but prepared data.
+        """Classify the test set again on the CPU; only prepared data are written.
 
-        Raises DlrunError as `predict`, or where the data are not there.
+        Raises DlrunError as `predict`, or if the data are missing.
         """
         screen, stop = screen or Screen(quiet=True), Stop()
-        nowhere = RunFolder(self.folder, writes=False)
-        around = run_context.RunContext(
-            nowhere,
+        folder = RunFolder(self.folder, writes=False)
+        context = run_context.RunContext(
+            folder,
             screen,
             stop,
-            Steps(nowhere, screen, stop, self.record.id),
+            Steps(folder, screen, stop, self.record.id),
             data_dir=run_context.data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,
         )
-        return self.experiment.test(self, self.config, around)
+        return self.experiment.test(self, self.config, context)
 
     def exported(self) -> "ExportedNetwork":
-        """The trained network as other programs can have it. Raises DlrunError."""
+        """Return the trained network in a form that other programs read. Raises DlrunError."""
         with self._reading():
             return self.experiment.exported(self, self.config)
 
     def draw(self) -> "dict[str, Figure]":
-        """The figures anew, by their file names, from the run's files alone. Raises DlrunError."""
+        """Draw the figures again from the run's files, by their file names. Raises DlrunError."""
         with self._reading():
             return self.experiment.draw(self, self.config)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """What the block raises is due to files that are not as the experiment wrote them."""
+        """Turn any exception of the block into a DataError: the run's files are not as written."""
         try:
             yield
         except DlrunError:
@@ -156,8 +181,36 @@ class Run(StoredRun):
             raise DataError(
                 f"{self.folder}: not as {self.record.experiment} writes a run: "
                 f"{type(error).__name__}: {first_line(error)}",
-                "`dlrun runs check RUN` says which files were damaged",
+                "`dlrun runs check RUN` says which files are damaged",
             ) from error
+
+    def __repr__(self) -> str:
+        tested = {k: v for k, v in self.record.metrics.items() if k.startswith("test_")}
+        found = "".join(f", {name} {format_metric(value)}" for name, value in tested.items())
+        return f"<Run {self.record.experiment}/{self.name}: {self.state}{found}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of metrics, and the first figure."""
+        record, state, references = self.record, self.state, reference_columns(self.record)
+
+        def row(name: str, cells: Sequence[str], tag: str) -> str:
+            found = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+            return f"<tr><th>{html.escape(name)}</th>{found}</tr>"
+
+        table = row("", [record.experiment, *references], "th")
+        for metric, value in with_baseline(record, self.newest).items():
+            values = [value, *(column.get(metric) for column in references.values())]
+            table += row(metric, [format_metric(one) for one in values], "td")
+        about = [state, record.data, *(f"{label}: {text}" for label, text in notes(record))]
+        image = ""
+        if self.figures and self.figures[0].is_file():
+            data = base64.b64encode(self.figures[0].read_bytes()).decode()
+            alt, source = html.escape(self.figures[0].name), f"data:image/png;base64,{data}"
+            image = f'<img alt="{alt}" style="max-width:100%" src="{source}">'
+        return (
+            f"<div><code>{html.escape(str(self.folder))}</code><br>"
+            f"{html.escape('; '.join(filter(None, about)))}<table>{table}</table>{image}</div>"
+        )
 
 
 def _text(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The config of a run, with the shipped defaults of the keys that were added to dlrun since."""
+"""The config of a run: as it is now, as the run began, and how it differs from the shipped one."""
 
 from typing import Any
 
@@ -23,12 +23,20 @@ def config_as_begun(run: StoredRun) -> Layer:
 
 
 def ran_with(run: StoredRun) -> dict[str, Any]:
-    """Return the config of the run's numbers, whatever an editor made of config.yaml since.
+    """Return the config of the run's numbers, even if config.yaml was edited since.
 
-    It is in environment.json, which is quicker to read; a resume may have changed it.
-    Raises DlrunError if it cannot be read.
+    It is in environment.json; a resume may have changed it. Raises DlrunError if it cannot be read.
     """
     return (read_run_config(run) if run.record.resumed else config_as_begun(run)).values
+
+
+def changed_settings(run: StoredRun) -> dict[str, Any]:
+    """Return the run's values of the dotted keys that differ from the shipped config.
+
+    Raises ConfigError if the experiment is not installed, DlrunError if the run's config cannot be
+    read.
+    """
+    return registry.unlike_shipped(run.record.experiment, ran_with(run))
 
 
 def edited_keys(run: StoredRun, values: dict[str, Any], experiment: AnyExperiment) -> set[str]:
@@ -44,22 +52,19 @@ def edited_keys(run: StoredRun, values: dict[str, Any], experiment: AnyExperimen
 
 
 def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
-    """The dotted keys of values that differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = before.keys() | after.keys()
-        return {
-            found
-            for name in names
-            for found in changed_keys(
-                before.get(name), after.get(name), f"{key}.{name}".lstrip(".")
-            )
-        }
-    return set() if before == after else {key}
+    """Return the dotted keys of values that differ."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return set() if before == after else {key}
+    return {
+        found
+        for name in before.keys() | after.keys()
+        for found in changed_keys(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
+    }
 
 
 def _complete(run: StoredRun, layer: Layer) -> Layer:
-    """A layer over the shipped defaults; unchanged if the experiment is not installed."""
+    """Return a layer over the shipped defaults; unchanged if the experiment is not installed."""
     name = run.record.experiment
-    return (
-        merge_layers([registry.entry(name).shipped, layer]) if name in registry.names() else layer
-    )
+    if name not in registry.names():
+        return layer
+    return merge_layers([registry.entry(name).shipped, layer])

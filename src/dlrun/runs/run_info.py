@@ -1,4 +1,4 @@
-"""A folder among the runs, as far as it can be read: one that cannot hides none of the others."""
+"""The folders among the runs, and their state; one that cannot be read hides no other."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,14 +12,13 @@ from dlrun.run_folder.find import candidate_folders, time_from_name
 from dlrun.run_folder.folder import CONFIG
 from dlrun.run_folder.record import ENVIRONMENT, FORMAT, LOCK, RESULTS
 from dlrun.run_folder.stored_run import StoredRun, open_stored
-from dlrun.runs.config_diff import changed_settings
 from dlrun.runs.console_summary import published_metrics
 from dlrun.runs.key_metric import main_metric
-from dlrun.runs.run_config import ran_with
+from dlrun.runs.run_config import changed_settings, ran_with
 from dlrun.system.files import folder_size
 from dlrun.system.locks import is_locked
 
-# A run's states, and two of folders that hold none.
+# The states of a run, and two of folders that hold none.
 STATES = (
     "waiting", "running", "finished", "failed", "interrupted", "killed", "damaged", "foreign",
 )  # fmt: skip
@@ -27,10 +26,10 @@ STATES = (
 
 @dataclass(frozen=True)
 class RunInfo:
-    """A folder and what is known of it.
+    """A folder and what is known about it.
 
-    run: None where its files cannot be read, or are not there yet. state: one of STATES; a run that
-    is being started is running. problem: why there is no run, or what is missing from it.
+    run: None if its files cannot be read, or are not written yet. state: one of STATES. problem:
+    why there is no run, or what is missing from it.
     """
 
     folder: Path
@@ -40,29 +39,29 @@ class RunInfo:
 
     @property
     def experiment(self) -> str:
-        """As the record says, else the folder that it lies in."""
+        """The experiment's name, by the record or the parent folder."""
         return self.run.record.experiment if self.run else self.folder.parent.name
 
     @cached_property
     def size(self) -> int:
-        """Bytes of its files."""
+        """The bytes of its files."""
         return folder_size(self.folder)
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The config that it ran with, by dotted keys; empty where there is no run."""
+        """The config that it ran with, by dotted keys; empty if there is no run."""
         return flatten(ran_with(self.run)) if self.run else {}
 
     @cached_property
     def differs(self) -> dict[str, Any]:
-        """What is not as shipped; empty where nobody knows what was, for it is not installed."""
+        """The keys that are not as shipped; empty if the experiment is not installed."""
         try:
             return changed_settings(self.run) if self.run else {}
         except ConfigError:
             return {}
 
     def about(self) -> dict[str, Any]:
-        """What a list of runs says, by the names that scripts use."""
+        """Return the fields of `dlrun runs list --json`."""
         record = self.run.record if self.run else None
         metric = main_metric(record) if record else None
         book = published_metrics(record).get("book", {}) if record else {}
@@ -84,7 +83,7 @@ class RunInfo:
 
 
 def scan_folder(folder: Path) -> RunInfo:
-    """Return what is in a folder; `dlrun runs check` reads the contents of a run's files too.
+    """Return what is in a folder, without reading the contents of a run's large files.
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
@@ -96,41 +95,29 @@ def scan_folder(folder: Path) -> RunInfo:
         return RunInfo(folder, "damaged", None, error.strerror)
     if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and time_from_name(folder) is None:
         return RunInfo(folder, "foreign", None, "not a run's folder")
+    config = folder / CONFIG
     try:
         run = open_stored(folder)
         _ = run.environment
-        if not (folder / CONFIG).is_file():
-            raise DlrunError(f"{folder / CONFIG}: no such file")
-        if (folder / CONFIG).stat().st_size == 0:
-            raise DlrunError(f"{folder / CONFIG}: empty")
+        if not config.is_file() or config.stat().st_size == 0:
+            raise DlrunError(f"{config}: missing or empty")
     except DlrunError as error:
         if is_locked(folder / LOCK):  # its first files are being written
             return RunInfo(folder, "running", None)
-        problem = error.message.removeprefix(f"{folder}/")
-        return RunInfo(folder, "damaged", None, problem)
+        return RunInfo(folder, "damaged", None, error.message.removeprefix(f"{folder}/"))
     lost = "no checkpoint of its finished steps" if _lost_checkpoint(run) else None
     return RunInfo(folder, run.state, run, lost)
 
 
-def _lost_checkpoint(run: StoredRun) -> bool:
-    """Whether a run that was stopped has finished steps, but nothing to continue from."""
-    if run.state not in ("killed", "failed", "interrupted") or run.record.format < FORMAT:
-        return False
-    if has_checkpoint(run.folder):
-        return False
-    try:
-        return bool(run.record.steps) or any(run.table.values())
-    except DataError:  # no metrics.csv yet
-        return False
-
-
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[RunInfo]:
-    """All folders among the runs, or of an experiment's, the newest first.
+    """Return all folders among the runs, or one experiment's, the newest first.
 
-    Raises ConfigError where the experiment's name leads elsewhere.
+    Raises ConfigError if the experiment's name is a path.
     """
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
-        raise ConfigError(f"{experiment!r}: not an experiment's name", "--runs-dir names a folder")
+        raise ConfigError(
+            f"{experiment!r}: not the name of an experiment", "--runs-dir names a folder"
+        )
     found = []
     for folder in candidate_folders(runs_dir, experiment):
         try:
@@ -138,3 +125,14 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[RunInfo]:
         except FileNotFoundError:  # removed meanwhile
             continue
     return found
+
+
+def _lost_checkpoint(run: StoredRun) -> bool:
+    """Return whether a run that was stopped has finished steps, but nothing to continue from."""
+    stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
+    if not stopped or has_checkpoint(run.folder):
+        return False
+    try:
+        return bool(run.record.steps) or any(run.table.values())
+    except DataError:  # no metrics.csv yet
+        return False

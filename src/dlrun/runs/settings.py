@@ -1,4 +1,4 @@
-"""What is said beside the config when a run is started."""
+"""The settings of a run beside its config."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dlrun.system.console import Screen
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Said on the command line, or in Python.
+    """The options of a command, or the arguments of `dlrun.run`.
 
     config: YAML files over the defaults. overrides: `--set` texts. values: those from Python or of
     the command's positional arguments, over all others.
@@ -25,10 +25,14 @@ class RunSettings:
     name: str | None = None
     summary: bool = False
     dry_run: bool = False
-    force: bool = False  # resume although code or packages are others
-    temporary: bool = False  # the folder goes afterwards, whatever became of the run
+    force: bool = False  # resume even if code or packages have changed
+    temporary: bool = False  # the folder is removed afterwards, however the run ends
     json: bool = False
     quiet: bool = False
     results: bool = True  # False: the caller shows them
-    screen: Screen | None = None  # another than the terminal's
-    sweep: SweepMembership | None = None  # that the run is a point of
+    screen: Screen | None = None  # instead of the terminal's
+    sweep: SweepMembership | None = None  # the sweep that the run belongs to
+
+    def console(self) -> Screen:
+        """Return the screen that the run writes to."""
+        return self.screen or Screen(quiet=self.quiet, results=self.results and not self.json)

@@ -1,11 +1,11 @@
-"""Start a run: from the options to a claimed folder."""
+"""Starting a run: the config is read and checked, the folder claimed, and the run done."""
 
 from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import Layer
 from dlrun.data.download import is_offline
@@ -14,77 +14,83 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
 from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json
-from dlrun.runs import console_summary, import_notices, loggers
+from dlrun.runs import loggers
+from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import as_started, is_helper, processes_to_start
-from dlrun.runs.runner import Runner, lock_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
-from dlrun.system import accelerator
+from dlrun.system import accelerator, memory
 from dlrun.system.console import Screen
 
-
-def load_config(name: str, options: RunSettings) -> ExperimentConfig:
-    """An experiment's validated config. Raises ConfigError with every fault."""
-    return validate_config(name, read_config_layers(name, options))
+TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 
 
-def read_config_layers(name: str, options: RunSettings) -> Layer:
-    """An experiment's config as it is given, not yet validated. Raises ConfigError."""
+def load_config(name: str, settings: RunSettings) -> ExperimentConfig:
+    """Return an experiment's validated config. Raises ConfigError with every error."""
+    return validate_config(name, read_config_layers(name, settings))
+
+
+def read_config_layers(name: str, settings: RunSettings) -> Layer:
+    """Return an experiment's config before validation. Raises ConfigError."""
     defaults = registry.entry(name).defaults
-    return read_layers(name, [defaults, *options.config, *options.overrides, *options.values])
+    return read_layers(name, [defaults, *settings.config, *settings.overrides, *settings.values])
 
 
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
-    """The validated config. Raises ConfigError with every fault."""
+    """Return the validated config. Raises ConfigError with every error."""
     config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
     return as_started(config)
 
 
-def run_experiment(name: str, options: RunSettings) -> tuple[int, Path | None]:
-    """Run an experiment; returns the exit code and the run's folder (None for a dry run).
+def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
+    """Run an experiment, and return the exit code and the run's folder (None for a dry run).
 
-    Raises whatever ended the run early, after the record says so.
+    Raises what ended the run early, once the record says so.
     """
-    screen = options.screen or Screen(
-        quiet=options.quiet, results=options.results and not options.json
-    )
-    with (
-        import_notices.announce_imports(screen),
-        console_summary.errors_as_json(screen, wanted=options.json),
-    ):
-        config = load_config(name, options)
+    screen = settings.console()
+    with errors_as_json(screen, wanted=settings.json):
+        config = load_config(name, settings)
         experiment = registry.load(name)
-        check(experiment, config, options)
-        runs_dir = run_context.runs_dir(options.runs_dir)
-        if options.dry_run:
-            print_dry_run(config, runs_dir / name, screen, json=options.json)
+        check(experiment, config, settings)
+        runs_dir = run_context.runs_dir(settings.runs_dir)
+        if settings.dry_run:
+            print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
         if is_helper(config):
             folder = RunFolder(runs_dir / name, writes=False)
             screen = Screen(quiet=True, results=False)
         else:
-            folder = RunFolder.claim(runs_dir, name, options.name)
-    with import_notices.announce_imports(screen), lock_run(folder, screen) as still_ours:
-        live = Runner(experiment, config, folder, screen, options, check=still_ours)
+            folder = RunFolder.claim(runs_dir, name, settings.name)
+    with lock_run(folder, screen):
+        record = new_record(experiment, config, folder, settings)
+        runner = Runner(experiment, config, folder, screen, settings, record)
         if (processes := processes_to_start(config)) == 1:
-            return live.run(), folder.path
-        live.write_first("waiting")
+            return runner.run(), folder.path
+        runner.write_first_files("waiting")
     from dlrun.runs.launcher import launch  # slow: torch
 
-    with console_summary.errors_as_json(screen, wanted=options.json):
-        return launch(processes, folder.path, options), folder.path
+    with errors_as_json(screen, wanted=settings.json):
+        return launch(processes, folder.path, settings), folder.path
 
 
 def check(
-    experiment: AnyExperiment, config: ExperimentConfig, options: RunSettings, *, here: bool = True
+    experiment: AnyExperiment, config: ExperimentConfig, settings: RunSettings, *, here: bool = True
 ) -> None:
-    """All that can be known before a run gets its folder. Raises DlrunError.
+    """Check all that can be known before a run gets its folder. Raises DlrunError.
 
-    `here`: it is this machine's devices that it will run on.
+    `here`: the run will use this machine's memory and accelerators.
     """
-    check_name(options.name)
-    runs_dir = run_context.runs_dir(options.runs_dir)
+    check_name(settings.name)
+    runs_dir = run_context.runs_dir(settings.runs_dir)
     check_writable(runs_dir)
     loggers.check(config)
+    limit = memory.limit() if here and isinstance(config, NetworkConfig) else None
+    if limit is not None and limit < TORCH_MEMORY:
+        raise DlrunError(
+            f"memory is short: this process may use {limit // 10**6:,} MB, and torch needs "
+            f"{TORCH_MEMORY // 10**6:,}",
+            "a higher `ulimit -v` allows more",
+        )
     try:
         experiment.check(config, runs_dir)
     except (DlrunError, OSError, MemoryError):
@@ -97,7 +103,7 @@ def check(
             f"a bug in the package {package}; --debug shows the traceback",
         ) from error
     if is_offline() and (dataset := experiment.dataset()):
-        for published, path in dataset.files(config, run_context.data_dir(options.data_dir)):
+        for published, path in dataset.files(config, run_context.data_dir(settings.data_dir)):
             if not path.exists():  # raises, for it cannot be downloaded
                 obtain(published, None, path.parent, (), Screen())
     if here and not config.fallback:
@@ -105,7 +111,7 @@ def check(
 
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
-    """What a dry run shows: the valid config, and where a run would go."""
+    """Print the valid config, and the folder that a run would be in."""
     text = to_json(config.model_dump(mode="json")) if json else to_yaml(config)
     screen.out.print(Text(text.rstrip()))
-    screen.note(f"dry run: the config is valid; a run would go into {place}")
+    screen.note(f"dry run: the config is valid; a run's folder would be in {place}")

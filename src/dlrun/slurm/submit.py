@@ -20,14 +20,14 @@ from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
-from dlrun.runs import console_summary, import_notices
+from dlrun.runs import console_summary
 from dlrun.runs.distributed import (
     ProcessGroup,
     config_for_group,
     find_process_group,
     resume_words,
 )
-from dlrun.runs.runner import Runner, lock_run
+from dlrun.runs.runner import Runner, lock_run, new_record
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, print_dry_run, read_config_layers
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
@@ -48,10 +48,7 @@ def submit_run(name: str, options: RunSettings, texts: list[str], *, wait: bool)
     Raises ConfigError before anything is submitted, or if SLURM refuses it.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    with (
-        import_notices.announce_imports(screen),
-        console_summary.errors_as_json(screen, wanted=options.json),
-    ):
+    with console_summary.errors_as_json(screen, wanted=options.json):
         wanted = parse_options(texts)
         if wanted.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
@@ -133,7 +130,10 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits for its job."""
     with lock_run(folder, screen):
-        Runner(registry.load(name), config, folder, screen, options).write_first("waiting")
+        experiment = registry.load(name)
+        record = new_record(experiment, config, folder, options)
+        runner = Runner(experiment, config, folder, screen, options, record)
+        runner.write_first_files("waiting")
 
 
 def job_of(run: Path, options: RunSettings) -> Job:

@@ -199,7 +199,6 @@ def write_plan(plan: Plan, folder: RunFolder) -> Sweep:
     """Write it, on disk before this returns. Raises ConfigError where there is one, OSError."""
     check_new(folder.path)
     write_checksummed(folder, PLAN, plan)
-    folder.sync()
     return Sweep(plan, folder.path)
 
 
@@ -216,7 +215,7 @@ def check_causes(planned: Sweep) -> None:
         for name, here in environment.versions().items()
         if plan.packages.get(name) != here
     ]
-    if plan.code != environment.code_digest(registry.entry(plan.experiment).package):
+    if plan.code != environment.code_version(registry.entry(plan.experiment).package):
         others.insert(0, "another version of the code that computes")
     if others:
         raise DlrunError(

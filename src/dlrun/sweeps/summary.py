@@ -11,10 +11,9 @@ from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.experiments.base import CHANCE
 from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
 from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.config_diff import changed_settings
 from dlrun.runs.console_summary import published_metrics
 from dlrun.runs.key_metric import direction, main_metric, selection_metric
-from dlrun.runs.run_config import ran_with
+from dlrun.runs.run_config import changed_settings, ran_with
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.search import SEED
 

@@ -1,10 +1,10 @@
-"""Files read and written with care: no pipe is waited for, and on disk is on disk."""
+"""Regular files: read without waiting for pipes, and written whole or not at all."""
 
 import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 
@@ -19,28 +19,28 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path) -> bytes:
-    """A file's bytes. Raises OSError as `open_regular`."""
+    """Return a file's bytes. Raises OSError as `open_regular`."""
     with open_regular(path) as stream:
         return stream.read()
 
 
 def check_appendable(path: Path) -> None:
-    """Raises DlrunError for a link, a pipe, a folder: none is followed, or waited for."""
+    """Raise DlrunError for a link, a pipe or a folder; a log is never written into one."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DlrunError(f"{path}: not a file that can be written", "remove it")
+        raise DlrunError(f"{path}: not a regular file", "remove it")
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """A file's hash in hexadecimal. Raises OSError as `open_regular`."""
+    """Return a file's hash in hexadecimal. Raises OSError as `open_regular`."""
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """A path beside this one for the block to write; it takes this name once it is on disk.
+    """Yield a temporary path beside a file; it takes the file's name once it is on disk.
 
-    Where the block raises, nothing is left of it, and a file that was there is as it was.
+    If the block raises, the temporary file is removed and the file is as it was.
     """
     temporary = path.with_name(f".new-{os.getpid()}-{path.name[:40]}")
     try:
@@ -49,7 +49,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # as where the disk is full
+        if error.filename in (None, str(temporary)):  # as if the disk is full
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
     finally:
@@ -58,38 +58,46 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BufferedWriter]:
-    """A file to be written, see `whole`. Raises OSError."""
+    """Open a file for writing that gets its name at the end. Raises OSError."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
+def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
+    """Write files; none is replaced before all of them are on disk. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        for path, content in contents.items():
+            temporary = stack.enter_context(replace_atomically(path))
+            temporary.write_bytes(content)
+            sync_file(temporary)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file of the user's own, see `whole`. Raises OSError."""
-    with new_file(path) as stream:
-        stream.write(content)
+    """Write a file whole, or leave the one that was there. Raises OSError."""
+    write_files({path: content})
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of the files in a folder and below, as far as it can be read; links count nothing."""
+    """Return the bytes of the readable files in a folder and below; links count nothing."""
     total = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 total += folder_size(Path(entry.path))
             elif entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(FileNotFoundError):  # a living run's
+                with contextlib.suppress(FileNotFoundError):  # a running run's
                     total += entry.stat(follow_symlinks=False).st_size
     return total
 
 
 def sync_file(path: Path) -> None:
-    """Have a file's bytes on disk."""
-    with path.open("r+b") as stream:  # Windows flushes no file that was opened to be read
+    """Flush a file's bytes to the disk."""
+    with path.open("r+b") as stream:  # Windows flushes no file that was opened for reading
         os.fsync(stream.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Have a folder's entries on disk, where the system can; Windows opens no folder."""
+    """Flush a folder's entries to the disk, if the system can; Windows opens no folder."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

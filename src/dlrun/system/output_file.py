@@ -1,4 +1,4 @@
-"""Where a command may write a file of the user's own."""
+"""Checks of a path at which a command is to write a file for the user."""
 
 import os
 from collections.abc import Iterable
@@ -10,33 +10,33 @@ from dlrun.errors import ConfigError
 def check_output_path(
     option: str, out: Path, *, force: bool = False, inputs: Iterable[Path] = ()
 ) -> None:
-    """Raises ConfigError where a file cannot be written, or takes the place of another.
+    """Raise ConfigError if a file cannot be written, or would replace another.
 
     Args:
-        option: by which the file was named.
+        option: that names the file.
         out: the file.
-        force: a file that is there may be replaced, but for one of the inputs.
+        force: replace a file that exists, but never one of the inputs.
         inputs: files that are read.
     """
-    named = f"{option} {out}"
     try:
-        if out.is_dir():  # `.`, too, and an empty name
-            raise ConfigError(f"{named}: is a folder", "name a file in it")
-        if not out.parent.is_dir():
-            raise ConfigError(
-                f"{named}: there is no folder {out.parent}", "make it, or choose another"
-            )
-        if not os.access(out.parent, os.W_OK):
-            raise ConfigError(
-                f"{named}: no right to write in {out.parent}", "choose another folder"
-            )
-        if not os.path.lexists(out):
-            return
-        if out.is_symlink() or not out.is_file():
-            raise ConfigError(f"{named}: a link or device, no file", "name a file")
-        if any(one.exists() and one.samefile(out) for one in inputs):
-            raise ConfigError(f"{named}: is read itself", "choose another")
+        problem = _problem(out, inputs)
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
-        raise ConfigError(f"{named}: {getattr(error, 'strerror', None) or error}") from None
-    if not force:
-        raise ConfigError(f"{named}: is there already", "--force replaces it")
+        problem = getattr(error, "strerror", None) or str(error), ""
+    if problem is None and os.path.lexists(out) and not force:
+        problem = "is there already", "--force replaces it"
+    if problem is not None:
+        raise ConfigError(f"{option} {out}: {problem[0]}", problem[1])
+
+
+def _problem(out: Path, inputs: Iterable[Path]) -> tuple[str, str] | None:
+    if out.is_dir():  # also `.` and an empty name
+        return "is a folder", "name a file in it"
+    if not out.parent.is_dir():
+        return f"there is no folder {out.parent}", "create it, or choose another"
+    if not os.access(out.parent, os.W_OK):
+        return f"no permission to write in {out.parent}", "choose another folder"
+    if os.path.lexists(out) and (out.is_symlink() or not out.is_file()):
+        return "a link or device, not a file", "name a file"
+    if any(one.exists() and one.samefile(out) for one in inputs if out.exists()):
+        return "is also an input", "choose another"
+    return None
