@@ -1,7 +1,7 @@
 import matplotlib
 import pytest
 
-from dlrun.plots.accelerator_times import epoch_times
+from dlrun.plots.curves import epoch_times
 from dlrun.plots.style import plain, to_png
 
 

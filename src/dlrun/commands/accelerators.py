@@ -110,7 +110,7 @@ def _timed(experiment: str, device: str, options: RunSettings, into: Path) -> Ru
 
 
 def _draw(record: RunFolder, title: str, seconds: dict[str, float]) -> None:
-    from dlrun.plots.accelerator_times import epoch_times
+    from dlrun.plots.curves import epoch_times
     from dlrun.plots.style import to_png
 
     record.write(FIGURE, to_png(epoch_times(list(seconds), list(seconds.values()), title=title)))

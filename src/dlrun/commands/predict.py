@@ -119,8 +119,8 @@ def _check(wanted: PredictRequest, reads: str) -> None:
 
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
+    from dlrun.plots.curves import after_each_word
     from dlrun.plots.style import to_png  # slow: matplotlib
-    from dlrun.plots.word_effects import after_each_word
 
     if not drawn:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""A sheet of photographs with their labels."""
+"""The figure of classified photographs with their labels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,9 @@ from typing import Any
 
 from matplotlib.patches import Rectangle
 
-from dlrun.plots.style import Figure, name, plain, styled
+from dlrun.plots.style import Figure, add_title, plain, styled
 
-# Inches. Everything is drawn into one pair of axes: to lay out a pair for each photograph and for
-# its labels took most of the time.
+# In inches. One pair of axes holds everything: a pair for each photograph takes far longer.
 COLUMNS = 3
 WIDTH, HEIGHT = 4.0, 2.5  # of a card, of its photograph
 NAME, LINE = 0.3, 0.26  # of a photograph's name, of a label
@@ -25,7 +24,7 @@ def contact_sheet(
     *,
     title: str,
 ) -> Figure:
-    """A card for each photograph: below it its labels, each on a bar as long as it is probable.
+    """Draw a card for each photograph, with its labels on bars as long as they are probable.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
@@ -38,8 +37,8 @@ def contact_sheet(
     card = NAME + HEIGHT + GAP + lines + 2 * GAP
     width, height = WIDTH * columns, card * rows + 2 * GAP
     figure = Figure(figsize=(width, height))
-    name(figure, title)
-    whole = figure.get_figheight()  # with the title's lines
+    add_title(figure, title)
+    whole = figure.get_figheight()  # now with the title's lines
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
@@ -59,14 +58,19 @@ def _card(
     pixels: Any,
     labels: Sequence[tuple[str, float]],
 ) -> None:
-    """Draw a photograph, its name above it, its labels below."""
+    """Draw a photograph with its name above and its labels below."""
     size = (WIDTH - GAP, height)
     axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD, zorder=-1))
     left, width = left + GAP, WIDTH - 2 * GAP
     bottom, middle = top + NAME + HEIGHT, left + width / 2
     scale = min(width / pixels.shape[1], HEIGHT / pixels.shape[0])
     half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
-    extent = (middle - half, middle + half, bottom, bottom - tall)  # it stands on its labels
+    extent = (
+        middle - half,
+        middle + half,
+        bottom,
+        bottom - tall,
+    )  # its lower edge stands on its labels
     axes.imshow(pixels, extent=extent, aspect="auto")
     above = {"va": "bottom", "ha": "center", "fontsize": 10}
     axes.text(middle, bottom - tall - GAP / 2, plain(Path(file).name, 40), **above)

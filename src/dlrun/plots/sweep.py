@@ -1,4 +1,4 @@
-"""What moved the metric of a sweep: against the values of each key that varied."""
+"""The figure of a sweep: its metric against the values of each key that varied."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, plain, styled
 
 PER_ROW = 3
-LOGARITHMIC = 20.0  # times: from here on an axis is
-DECADES = 100.0  # times: over a longer axis the powers of ten are labels enough
-LETTERS = 14  # of a value below its place
-JOINED = 12  # values at most whose means a line joins: of more, drawn ones, it would be a tangle
+LOGARITHMIC = 20.0  # ratio of the largest to the least value from which on an axis is logarithmic
+DECADES = 100.0  # ratio from which on powers of ten are enough labels
+LETTERS = 14  # of a value's label
+JOINED = 12  # values at most whose means are joined by a line
 
 
 @dataclass(frozen=True)
 class RunPoint:
-    """A run: its values of what varied, and its metric by part (`valid`, `test`)."""
+    """A run of a sweep: the values of what varied, and its metric by part (`valid`, `test`)."""
 
     settings: Mapping[str, Any]
     metric: Mapping[str, float]
@@ -36,16 +36,16 @@ def sweep_figure(
     title: str,
     alike: bool = True,
 ) -> Figure:
-    """A panel for each key; a dot for each run, a line through the means, bars of one sd.
+    """Draw a panel for each key: a dot per run, a line through means, bars of one deviation.
 
     Args:
         dots: the runs.
-        keys: what varied; of several each panel is over all values of the others.
-        metric: what the axis is called.
-        chosen: the best config's settings, marked.
-        book: the published value on test data; None where it may not stand beside.
+        keys: the settings that varied; a panel of one is over all values of the others.
+        metric: name of the vertical axis.
+        chosen: the best config's settings, which are marked.
+        book: the published test value; None if it does not compare.
         title: of the figure.
-        alike: False where the runs were trained for different times: no line, and no mean.
+        alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
     wide = min(PER_ROW, len(keys))
     tall = -(-len(keys) // wide)
@@ -60,7 +60,7 @@ def sweep_figure(
     for axes in panels[::wide]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
-    name(figure, title)
+    add_title(figure, title)
     return figure
 
 
@@ -74,7 +74,7 @@ def _draw(
         places = {repr(value): float(value) for value in values}
         if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())  # they would stand over each other
+            axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
             if values[-1] < DECADES * values[0]:
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 axes.xaxis.set_major_formatter("{x:g}")
@@ -101,7 +101,7 @@ def _draw(
 def _part(
     axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
 ) -> None:
-    """The dots of validation or test, their means and standard deviations."""
+    """Draw the dots of validation or test, with their means and standard deviations."""
     if not by_place:
         return
     colour = COLOURS[part]
