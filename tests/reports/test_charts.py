@@ -28,7 +28,7 @@ def line(x: list[float], y: list[float], end: str = "") -> Line:
 
 
 def texts(one: Chart) -> list[str]:
-    return [tick.text for tick in one.x.ticks]
+    return [text for _, text in one.x.ticks]
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_the_same_large_value_in_all_rows_has_an_axis(value: float) -> None:
     found = chart(line([value] * 3, [value] * 3))
     for axis in (found.x, found.y):
         assert min(axis.first, axis.last) < axis.at(value) < max(axis.first, axis.last)
-        assert len({tick.text for tick in axis.ticks}) == len(axis.ticks) >= 1
+        assert len({text for _, text in axis.ticks}) == len(axis.ticks) >= 1
 
 
 def test_labels_at_the_ends_do_not_cover_each_other() -> None:
     lines = [line([1, 2], [0.1, 0.5 + n / 1000], str(n)) for n in range(5)]
-    places = [end.y for end in chart(*lines).ends]
+    places = [y for _, y, _ in chart(*lines).ends]
     assert len(places) == 5
     assert all(below - above >= 11 for above, below in itertools.pairwise(places))
 
@@ -121,7 +121,7 @@ def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
         table, record(**{"lambda": 0.1234567891, "nonzero": 50, "test_accuracy": 0.8})
     )
     assert [chart.title for chart in found] == ["accuracy", "nonzero"]
-    assert [chart.mark.x if chart.mark else None for chart in found] == [0.123456789] * 2
+    assert [chart.mark.value if chart.mark else None for chart in found] == [0.123456789] * 2
     assert list(found[0].levels) == []
 
 

@@ -50,7 +50,7 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
     (group,) = compare_on_data(sections(*runs, apart, killed))
     assert group.data == "made"
     assert group.intervals is not None
-    assert [bar.section.number for bar in group.intervals.bars] == [1, 2]
+    assert [one.number for one in group.intervals.sections] == [1, 2]
     assert [one.title for one in group.charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in group.charts[0].lines] == ["1", "2", "4"]
 
@@ -76,7 +76,7 @@ def test_commands_that_repeat_it(tmp_path: Path) -> None:
     values = {"seed": 3, "compare_with": "a b", "data": {"archive": "null", "mirrors": ["x", "y"]}}
     run = a_classification(tmp_path / "imdb-lasso" / "r", config=values)
     (one,) = sections(run)
-    there, anywhere = one.commands.values()
+    there, anywhere = one.commands().values()
     assert there == f"dlrun imdb-lasso --config {run.folder}/config.yaml"
     assert anywhere == (
         "dlrun imdb-lasso --set seed=3 "

@@ -1,11 +1,9 @@
-"""What accelerators this machine has, and how long an epoch takes on each (ISLP, lab 10.9.3)."""
+"""`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from dlrun import run_context
@@ -19,27 +17,39 @@ from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, format_table
 
 EPOCHS = 3  # the first warms up; the fastest of the others counts
 DEVICES = ("cpu", *ACCELERATORS)
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
-FIGURE = "accelerators.png"
+TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
 
-def accelerators(experiment: str | None, options: RunSettings) -> None:
-    """List the devices; time the experiment on those that are there; write CSV and figure."""
-    screen = Screen(quiet=options.quiet)
+@dataclass(frozen=True)
+class DeviceTime:
+    """A device: why it is missing, or how long an epoch takes on it."""
+
+    name: str
+    missing: str | None
+    seconds: float | None = None
+    ratio: float | None = None  # to the CPU's
+
+
+def accelerators(experiment: str | None, settings: RunSettings) -> None:
+    """List the devices; time an experiment's epochs on each, and write a table and a figure.
+
+    Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
+    """
+    screen = Screen(quiet=settings.quiet)
     if experiment is None:
-        if options.config or options.overrides:
+        if settings.config or settings.overrides:
             raise ConfigError(
-                "--config and --set are of an experiment, and none is named",
+                "--config and --set belong to an experiment, and none is named",
                 f"dlrun accelerators {registry.names()[0]} ...",
             )
-        there = _missing(screen).items()
-        screen.show(_table([[device, not why, None, None, why] for device, why in there]))
+        _show([DeviceTime(name, why) for name, why in _missing_devices(screen).items()], screen)
         return
-    config = load_config(experiment, options)
+    config = load_config(experiment, settings)
     if not isinstance(config, NetworkConfig):
         found = [one for one in registry.load_all() if not isinstance(one, DlrunError)]
         timed = [one.name for one in found if issubclass(one.schema, NetworkConfig)]
@@ -47,86 +57,74 @@ def accelerators(experiment: str | None, options: RunSettings) -> None:
             f"{experiment} trains no network, so there is no epoch to time",
             f"choose one of {', '.join(timed)}",
         )
-    reasons = _missing(screen)
-    record = RunFolder.claim(run_context.runs_dir(options.runs_dir), "accelerators", experiment)
+    missing = _missing_devices(screen)
+    folder = RunFolder.claim(run_context.runs_dir(settings.runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
-    for device in [device for device, why in reasons.items() if why is None]:
+    for device in [device for device, why in missing.items() if why is None]:
         screen.note(f"timing {EPOCHS} epochs of {experiment} on {device}")
         try:
-            run = _timed(experiment, device, options, record.path)
+            run = _run(experiment, device, settings, folder.path)
         except DlrunError as error:
             if device == "cpu":
                 raise
-            reasons[device] = error.message
+            missing[device] = error.message
             continue
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    rows: list[list[Any]] = [
-        [
-            device,
-            device in seconds,
-            seconds.get(device),
-            seconds[device] / seconds["cpu"] if device in seconds else None,
-            reasons[device],
-        ]
-        for device in DEVICES
+    times = [DeviceTime(name, why) for name, why in missing.items()]
+    times = [
+        replace(one, seconds=seconds[one.name], ratio=seconds[one.name] / seconds["cpu"])
+        if one.name in seconds
+        else one
+        for one in times
     ]
-    record.write_csv("accelerators.csv", COLUMNS, rows)
-    record.write_json(
-        "environment.json", environment.describe_environment(registry.entry(experiment).package)
-    )
-    _draw(record, f"{experiment}, seed {config.seed}, run {record.path.name}\n{data}", seconds)
-    screen.show(_table(rows))
-    screen.show(Text(f"{experiment}: {data}"))
-    for name in ("accelerators.csv", FIGURE):
-        screen.show(Text(str(record.path / name)))
+    rows = [[one.name, one.missing is None, one.seconds, one.ratio, one.missing] for one in times]
+    folder.write_csv(TABLE, COLUMNS, rows)
+    package = registry.entry(experiment).package
+    folder.write_json("environment.json", environment.describe_environment(package))
+    title = f"{experiment}, seed {config.seed}, run {folder.path.name}\n{data}"
+    folder.write(FIGURE, _draw(title, seconds))
+    _show(times, screen)
+    for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
+        screen.show(Text(str(text)))
 
 
-def _missing(screen: Screen) -> dict[str, str | None]:
-    """Why each device is not there; None for those that are."""
-    with announce_imports(screen):  # needs torch
+def _missing_devices(screen: Screen) -> dict[str, str | None]:
+    """Return why each device is missing; None for those that are there."""
+    with announce_imports(screen):  # imports torch
         return {device: why_unavailable(device) for device in DEVICES}
 
 
-def _timed(experiment: str, device: str, options: RunSettings, into: Path) -> Run:
-    """A run of some epochs, in a place where `latest` does not find it."""
-    sets: Sequence[str] = (
-        f"accelerator={device}",
-        "fallback=false",
-        f"trainer.max_epochs={EPOCHS}",
-    )
+def _run(experiment: str, device: str, settings: RunSettings, folder: Path) -> Run:
+    """Run a few epochs, in a folder where `latest` does not find them."""
+    overrides = [f"accelerator={device}", "fallback=false", f"trainer.max_epochs={EPOCHS}"]
     timed = replace(
-        options,
-        overrides=[*options.overrides, *sets],
-        runs_dir=into,
+        settings,
+        overrides=[*settings.overrides, *overrides],
+        runs_dir=folder,
         name=device,
         quiet=True,
         results=False,
     )
-    _, folder = run_experiment(experiment, timed)
-    assert folder is not None  # no dry run
-    return Run.open(folder)
+    _, run = run_experiment(experiment, timed)
+    assert run is not None  # not a dry run
+    return Run.open(run)
 
 
-def _draw(record: RunFolder, title: str, seconds: dict[str, float]) -> None:
-    from dlrun.plots.curves import epoch_times
+def _draw(title: str, seconds: dict[str, float]) -> bytes:
+    from dlrun.plots.curves import epoch_times  # slow: matplotlib
     from dlrun.plots.style import to_png
 
-    record.write(FIGURE, to_png(epoch_times(list(seconds), list(seconds.values()), title=title)))
+    return to_png(epoch_times(list(seconds), list(seconds.values()), title=title))
 
 
-def _table(rows: list[list[Any]]) -> Table:
-    timed = any(row[2] is not None for row in rows)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device")
-    if timed:
-        table.add_column("s / epoch", justify="right")
-        table.add_column("ratio to CPU", justify="right")
-    table.add_column("state", overflow="fold")
-    for device, _, seconds, ratio, why in rows:
-        times = [f"{value:.2f}" if value is not None else "" for value in (seconds, ratio)]
-        table.add_row(
-            str(device), *(times if timed else []), f"missing: {why}" if why else "available"
-        )
-    return table
+def _show(times: Sequence[DeviceTime], screen: Screen) -> None:
+    rows = [["device", "s / epoch", "ratio to CPU", "state"]]
+    for one in times:
+        cells = ["" if value is None else f"{value:.2f}" for value in (one.seconds, one.ratio)]
+        rows.append([one.name, *cells, f"missing: {one.missing}" if one.missing else "available"])
+    if all(one.seconds is None for one in times):
+        rows = [[row[0], row[-1]] for row in rows]
+    for line in format_table(rows, left=(0, len(rows[0]) - 1)):
+        screen.show(Text(line))

@@ -46,36 +46,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Level:
-    """A horizontal line at a published or final value."""
+    """A straight line at a value, such as a published metric or the lambda that was chosen."""
 
     name: str
     value: float
-    look: str
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A vertical line at an x, such as the lambda that was chosen."""
-
-    name: str
-    x: float
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A labelled place on an axis, in SVG units."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class End:
-    """A label at a curve's end, in SVG units."""
-
-    x: float
-    y: float
-    text: str
     look: str
 
 
@@ -98,11 +72,11 @@ class Axis:
         return round(self.first + share * (self.last - self.first), 1)
 
     @property
-    def ticks(self) -> list[Tick]:
-        """The labelled places."""
+    def ticks(self) -> list[tuple[float, str]]:
+        """The labels with their places."""
         low, high = sorted((self.start, self.end))
         texts = _powers(low, high) if self.logarithmic else _multiples(low, high, self.whole)
-        return [Tick(self.at(float(text)), text) for text in dict.fromkeys(texts)]
+        return [(self.at(float(text)), text) for text in dict.fromkeys(texts)]
 
 
 @dataclass(frozen=True)
@@ -114,7 +88,7 @@ class Chart:
     y_name: str
     lines: Sequence[Line]
     levels: Sequence[Level] = ()
-    mark: Mark | None = None
+    mark: Level | None = None  # at an x
 
     @cached_property
     def x(self) -> Axis:
@@ -151,18 +125,17 @@ class Chart:
         return [" ".join(piece) for piece in pieces if piece]
 
     @property
-    def ends(self) -> list[End]:
-        """The labels at the curves' ends, moved down until none covers another."""
+    def ends(self) -> list[tuple[float, float, Line]]:
+        """The x and y of the labels at the lines' ends, moved down until none covers another."""
         last_points = []
         for line in self.lines:
             pairs = zip(line.x, line.y, strict=True)
             x, y = [(x, y) for x, y in pairs if is_plottable(y)][-1]
             last_points.append((self.y.at(y) + 4, self.x.at(x) + 4, line))
-        found: list[End] = []
+        found: list[tuple[float, float, Line]] = []
         for at, x, line in sorted(last_points, key=lambda point: point[:2]):
-            y = max(at, found[-1].y + LABEL_HEIGHT) if found else at
-            found.append(End(x, y, line.end, line.look))
-        return [end for end in found if end.text]
+            found.append((x, max(at, found[-1][1] + LABEL_HEIGHT) if found else at, line))
+        return [end for end in found if end[2].end]
 
 
 @dataclass(frozen=True)
@@ -209,7 +182,7 @@ def run_charts(table: Table, record: Record) -> list[Chart]:
             groups[name] = [(name, name, "other")]
     chosen = record.metrics.get(step)
     near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen)]
-    mark = Mark(f"chosen {step}", near[0]) if near else None
+    mark = Level(f"chosen {step}", near[0], "mark") if near else None
     found = []
     for metric, columns in groups.items():
         lines = [

@@ -7,11 +7,9 @@ from typing import Any
 
 from dlrun.experiments.base import CHANCE
 from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
-from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, look, overlay_charts
+from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.key_metric import ACCURACY, TESTED
-
-ROW_HEIGHT = 22  # of a run in the interval chart, in SVG units
 
 
 @dataclass(frozen=True)
@@ -40,28 +38,10 @@ class EqualConfigs:
 
 
 @dataclass(frozen=True)
-class Bar:
-    """A run's test accuracy with its interval and the published values, in SVG units."""
-
-    section: RunSection
-    row: int
-    at: float
-    low: float
-    high: float
-    published: list[tuple[str, float]]
-    look: str
-
-
-@dataclass(frozen=True)
 class IntervalChart:
     """The test accuracies of runs on the same data with their 95 % intervals, a row each."""
 
     sections: list[RunSection]
-
-    @property
-    def height(self) -> int:
-        """The height of the SVG."""
-        return ROW_HEIGHT * len(self.sections) + 40
 
     @cached_property
     def axis(self) -> Axis:
@@ -72,31 +52,10 @@ class IntervalChart:
         return Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT)
 
     @property
-    def bars(self) -> list[Bar]:
-        """The bars of the runs."""
-        found = []
-        for place, one in enumerate(self.sections):
-            low, high = one.interval or (0.0, 0.0)
-            values = one.published_accuracies.items()
-            found.append(
-                Bar(
-                    one,
-                    row=ROW_HEIGHT * place + 16,
-                    at=self.axis.at(one.accuracy or 0.0),
-                    low=self.axis.at(low),
-                    high=self.axis.at(high),
-                    published=[(edition, self.axis.at(value)) for edition, value in values],
-                    look=look(one.number),
-                )
-            )
-        return found
-
-    @property
     def editions(self) -> list[str]:
         """The editions whose published accuracies are drawn."""
-        return list(
-            dict.fromkeys(name for one in self.sections for name in one.published_accuracies)
-        )
+        names = (name for one in self.sections for name in one.published_accuracies)
+        return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,16 @@
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.reports import run_tables
-from dlrun.reports.charts import Chart, Table, published, run_charts, thinned
+from dlrun.reports.charts import Table, published, run_charts, thinned
 from dlrun.reports.evaluation import Evaluation, evaluate
 from dlrun.run_folder.folder import METRICS
-from dlrun.run_folder.record import FORMAT, Environment, Record, State
+from dlrun.run_folder.record import FORMAT, Environment
 from dlrun.run_folder.stored_run import ASSETS
 from dlrun.runs import command_lines, console_summary
 from dlrun.runs.config_diff import changed_settings
@@ -24,54 +23,52 @@ from dlrun.stats import wilson_interval
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class RunSection:
-    """What the page shows of a run. The templates read its properties.
+    """What the page shows of a run. The templates read its attributes.
 
     Args:
         number: place on the page, from 1.
         run: the run.
         room: characters that its texts and pictures may take.
         cells: largest size of its table of curves.
-        problems: a sentence for each damaged file; grows while the run is read.
     """
 
-    number: int
-    run: Run
-    room: int
-    cells: int
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def record(self) -> Record:
-        """The run's record."""
-        return self.run.record
-
-    @cached_property
-    def state(self) -> State:
-        """The run's state, read once because that of a running run may change."""
-        return self.run.state
-
-    @property
-    def title(self) -> str:
-        """The experiment, with the seed if there is one."""
+    def __init__(self, number: int, run: Run, room: int, cells: int) -> None:
+        self.problems: list[str] = []  # a sentence for each damaged file, as files are read
+        self.number, self.run, self.record, self._room = number, run, run.record, room
+        self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
-        return self.record.experiment + ("" if seed is None else f", seed {seed}")
+        self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
+        ran: dict[str, Any] = self._read(lambda: ran_with(run), {})
+        self.values = _without_reference(flatten(ran))
+        # The settings that are not the shipped default; None if that is unknown.
+        self.differing: dict[str, Any] | None = self._read(
+            lambda: _without_reference(changed_settings(run)), None
+        )
+        self.metrics = self._read(lambda: run.newest, {})
+        total = self.record.seconds.get("total")
+        self.seconds = "" if total is None else f"{total:.1f}"
+        self.published = published(self.record)
+        self.not_compared = self.record.reference_differs or ""
+        if self.record.reference and self.record.format < FORMAT:
+            self.not_compared = "dlrun 0.1 did not note whether it had the same data"
+        self.published_accuracies = {
+            edition: found[ACCURACY]
+            for edition, found in self.published.items()
+            if ACCURACY in found
+        }
+        self.book = self.published_accuracies.get("book")
+        self.table: Table = {}
+        if (run.folder / METRICS).exists():
+            self.table = self._read(lambda: thinned(run.table, cells), {})
+        self.charts = run_charts(self.table, self.record)
+        self.labels: list[str] = []
+        if ASSETS in self.record.files:
+            self.labels = self._read(lambda: run.labels, [])
+        self.accuracy = self.record.metrics.get(ACCURACY) if self.state == "finished" else None
 
-    @cached_property
-    def values(self) -> dict[str, Any]:
-        """The config by dotted keys, without the published figures."""
-        values: dict[str, Any] = self._read(lambda: ran_with(self.run), {})
-        return _without_reference(flatten(values))
-
-    @cached_property
-    def differing(self) -> dict[str, Any] | None:
-        """The settings that are not the shipped default; None if that is unknown."""
-        return self._read(lambda: _without_reference(changed_settings(self.run)), None)
-
-    @cached_property
     def environment(self) -> dict[str, Any]:
-        """The code, packages and machine that the run began with."""
+        """Return the code, packages and machine that the run began with."""
         begun = self._read(lambda: self.run.environment, Environment(dlrun=""))
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
         if isinstance(command := about.pop("command", None), list):
@@ -79,9 +76,8 @@ class RunSection:
         known = {name: value for name, value in (about | begun.packages).items() if value}
         return {name.replace("_", " "): value for name, value in known.items()}
 
-    @cached_property
     def commands(self) -> dict[str, str]:
-        """The commands that repeat or continue the run, by their purpose."""
+        """Return the commands that repeat or continue the run, by their purpose."""
         found = {"The same again": command_lines.repeat_command(self.run)}
         if self.differing is not None:
             settings = [format_override(key, value) for key, value in self.differing.items()]
@@ -92,78 +88,18 @@ class RunSection:
             found["More epochs" if self.state == "finished" else "Resume it"] = resume
         return found
 
-    @cached_property
-    def metrics(self) -> dict[str, float | None]:
-        """The metrics of the result, or of the newest step."""
-        return self._read(lambda: self.run.newest, {})
-
-    @property
-    def with_baseline(self) -> dict[str, Any]:
-        """The metrics, with the accuracy of always answering the largest class."""
+    def metrics_with_baseline(self) -> dict[str, Any]:
+        """Return the metrics, with the accuracy of always answering the largest class."""
         return console_summary.with_baseline(self.record, self.metrics)
 
-    @property
     def notes(self) -> list[str]:
-        """Sentences about the metrics, without full stops."""
+        """Return sentences about the metrics, without full stops."""
         found = console_summary.notes(self.record)
         return [text[:1].upper() + text[1:] for label, text in found if label != "book"]
 
-    @property
-    def published(self) -> dict[str, dict[str, float]]:
-        """The published metrics by edition, if they compare with the run's."""
-        return published(self.record)
-
-    @property
-    def published_accuracies(self) -> dict[str, float]:
-        """The published test accuracies by edition."""
-        editions = self.published.items()
-        return {name: found[ACCURACY] for name, found in editions if ACCURACY in found}
-
-    @property
-    def not_compared(self) -> str:
-        """Why the published figures do not compare; empty if they do."""
-        if self.record.reference and self.record.format < FORMAT:
-            return "dlrun 0.1 did not note whether it had the same data"
-        return self.record.reference_differs or ""
-
-    @property
-    def seconds(self) -> str:
-        """How long the run took since it was begun or last resumed; empty if unknown."""
-        total = self.record.seconds.get("total")
-        return "" if total is None else f"{total:.1f}"
-
-    @property
-    def book(self) -> float | None:
-        """The book's test accuracy, if it compares."""
-        return self.published_accuracies.get("book")
-
-    @property
-    def book_within(self) -> bool:
-        """Whether the book's accuracy lies within the run's interval."""
-        low, high = self.interval or (0, 0)
-        return self.book is not None and low <= self.book <= high
-
-    @cached_property
-    def table(self) -> Table:
-        """The thinned metrics.csv; empty if no step has finished."""
-        if not (self.run.folder / METRICS).exists():
-            return {}
-        return self._read(lambda: thinned(self.run.table, self.cells), {})
-
-    @property
-    def steps(self) -> list[tuple[float, ...]]:
-        """The rows of that table."""
+    def rows(self) -> list[tuple[float, ...]]:
+        """Return the rows of the table of curves."""
         return list(zip(*self.table.values(), strict=True))
-
-    @cached_property
-    def charts(self) -> list[Chart]:
-        """The run's curves."""
-        return run_charts(self.table, self.record)
-
-    @cached_property
-    def labels(self) -> list[str]:
-        """The names of the classes; none if there are none, or the run has not finished."""
-        return self._read(lambda: self.run.labels, []) if ASSETS in self.record.files else []
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
@@ -174,11 +110,6 @@ class RunSection:
             return evaluate(rows, self.labels) if rows else None
 
         return self._read(read, None)
-
-    @property
-    def accuracy(self) -> float | None:
-        """The test accuracy of a finished run."""
-        return self.record.metrics.get(ACCURACY) if self.state == "finished" else None
 
     @property
     def tested(self) -> int | None:
@@ -194,10 +125,16 @@ class RunSection:
             return wilson_interval(self.evaluation.correct, self.evaluation.rows)
         return self.record.interval
 
+    @property
+    def book_within(self) -> bool:
+        """Whether the book's accuracy lies within the run's interval."""
+        low, high = self.interval or (0, 0)
+        return self.book is not None and low <= self.book <= high
+
     @cached_property
     def mistakes(self) -> list[run_tables.Mistake]:
         """The most certain mistakes that fit."""
-        return self._read(lambda: run_tables.mistakes(self.run, self.room), [])
+        return self._read(lambda: run_tables.mistakes(self.run, self._room), [])
 
     @cached_property
     def words(self) -> list[tuple[str, run_tables.Weights]]:
@@ -209,7 +146,7 @@ class RunSection:
     @cached_property
     def photographs(self) -> list[run_tables.Photograph]:
         """The first photographs that the run classified."""
-        return self._read(lambda: run_tables.photographs(self.run, self.room), [])
+        return self._read(lambda: run_tables.photographs(self.run, self._room), [])
 
     def _read(self, read: Callable[[], T], otherwise: T) -> T:
         """Return what can be read; else note the problem and return `otherwise`."""

@@ -10,7 +10,7 @@ from dlrun.commands.check import check
 from dlrun.commands.list_runs import list_runs
 from tests.conftest import Dlrun, smoke
 
-RUNS, NAME = Path(__file__).parents[1] / "store" / "runs_0_2", "imdb-dense"
+RUNS, NAME = Path(__file__).parents[1] / "run_folder" / "runs_0_2", "imdb-dense"
 
 
 def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
