@@ -43,17 +43,9 @@ def clean(
 ) -> int:
     """Remove runs, or only their checkpoints, and return the exit code: 1 if a removal failed.
 
-    Args:
-        experiment: remove only its runs.
-        older_than: remove only runs that ended so long ago: `30d`, `12h`, `2w`.
-        status: remove only runs in these states.
-        keep_best: keep so many of each experiment's best finished runs on the same data.
-        checkpoints: remove only the checkpoints of finished runs.
-        dry_run: only list what would be removed.
-        yes: do not ask.
-        runs_dir: folder of the runs.
-
-    Raises ConfigError if the options select nothing in particular, or if nobody answers.
+    `older_than` is an age such as `30d`, `12h` or `2w`; `keep_best` the number of each experiment's
+    best runs on the same data that are kept. Raises ConfigError if no option selects runs, or if
+    nobody answers the question.
     """
     screen, folder = Screen(), run_context.runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
@@ -193,12 +185,12 @@ def _remove(
             try:
                 remove(run.folder, partial(_check_unchanged, run))
                 freed += size
-            except DlrunError as error:
-                screen.fail(error.message, error.hint)
+            except (DlrunError, OSError) as error:
                 failed += 1
-            except OSError as error:
-                screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
-                failed += 1
+                if isinstance(error, DlrunError):
+                    screen.fail(error.message, error.hint)
+                else:
+                    screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
         for experiment in {run.folder.parent.name for run in chosen}:

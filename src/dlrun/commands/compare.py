@@ -24,7 +24,6 @@ from dlrun.system.output_file import check_output_path
 
 MAX_CELL = 20  # columns; a longer value has a line of its own
 BEST = "*"
-SPLIT_SEED = "data.split_seed"
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
@@ -36,13 +35,7 @@ def compare(
     force: bool = False,
     runs_dir: Path | None = None,
 ) -> None:
-    """Show what differs between runs, and their metrics side by side.
-
-    Args:
-        runs: names of two runs or more.
-        out: PNG file for their curves.
-        force: replace an existing file.
-        runs_dir: folder of the runs.
+    """Show what differs between runs, and their metrics side by side; draw their curves into `out`.
 
     Raises ConfigError if a run is missing or named twice, or if `out` is invalid; DlrunError if a
     run cannot be read, or if none has a curve.
@@ -59,11 +52,7 @@ def compare(
         rows += found
     same_data = len({run.record.data for run in opened}) == 1
     if not same_data:
-        why = ""
-        data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
-        if SPLIT_SEED in _config(opened[0]) and not data_keys:
-            why = f"; with one {SPLIT_SEED} all seeds have the same data"
-        screen.note(f"not on the same data: no metric is marked as the best{why}")
+        screen.note("not on the same data: no metric is marked as the best")
     _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
     if out is not None:
         write_atomically(out, _draw(opened, heads, screen))

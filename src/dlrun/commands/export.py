@@ -32,20 +32,11 @@ def export(
     runs_dir: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Write a run's network into a file.
+    """Write a run's network into a file, if the file's outputs are the network's.
 
-    Args:
-        run: the run.
-        format_: of the file.
-        out: the file.
-        tolerance: largest accepted difference between the file's outputs and the network's,
-            relative to the largest output.
-        force: replace an existing file.
-        runs_dir: folder of the runs.
-        quiet: print no progress.
-
-    Raises ConfigError if the run or a package is missing, or if the file cannot be written;
-    DlrunError if the run has no network yet, or if the file's outputs differ too much.
+    They may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
+    package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
+    or if the outputs differ too much.
     """
     screen = Screen(quiet=quiet)
     for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
@@ -89,7 +80,7 @@ def export(
 def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     """Return the file's metadata: what a program needs to use the network, and its origin."""
     example, labels = exported.inputs(TRACED_ROWS), exported.about.get("labels")
-    free = _free_dimensions(exported)
+    free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
     if labels:
         binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
@@ -109,11 +100,6 @@ def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     }
 
 
-def _free_dimensions(exported: ExportedNetwork) -> list[str]:
-    """Return the names of the dimensions that may have any size."""
-    return ["batch", "length"] if exported.any_length else ["batch"]
-
-
 def _serialize(
     run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]
 ) -> bytes:
@@ -125,7 +111,7 @@ def _serialize(
     try:
         if format_ == "torch":
             return export_formats.to_torch(exported.network, example, text)
-        free = _free_dimensions(exported)
+        free = [one for one in about["input"]["shape"] if isinstance(one, str)]
         return export_formats.to_onnx(exported.network, example, names, free, text)
     except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(

@@ -47,8 +47,10 @@ class ListedRun:
         record = info.run.record.model_dump() if info.run else {}
         self.values = flatten(record) | info.config | self.about
 
-    def as_object(self) -> dict[str, Any]:
-        """Return what the JSON array holds of the run."""
+    def as_object(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Return the values of some keys, or everything that the list's JSON holds of a run."""
+        if keys:
+            return {key: self.values.get(key) for key in keys}
         metrics = self.info.run.record.metrics if self.info.run else {}
         return self.about | {"metrics": metrics, "config": self.info.config}
 
@@ -95,18 +97,7 @@ def list_runs(
     csv: bool = False,
     runs_dir: Path | None = None,
 ) -> None:
-    """List runs, the newest first.
-
-    Args:
-        experiment: list only its runs.
-        status: list only runs in these states.
-        where: conditions such as `optimizer.lr>0.001`, all of which must hold.
-        sort: key by whose values the runs are sorted, see `sort_runs`.
-        limit: list only the first ones, so many.
-        columns: keys of the columns, separated by commas.
-        json: print an array of objects.
-        csv: print a CSV table.
-        runs_dir: folder of the runs.
+    """List the runs in the states `status` that meet all conditions `where`, the newest first.
 
     Raises ConfigError if there are no runs, or if a state, key or condition is invalid.
     """
@@ -132,14 +123,11 @@ def list_runs(
         found = sort_runs(found, sort)
     found = found[:limit]
     if json:
-        objects = [
-            {key: run.values.get(key) for key in keys} if keys else run.as_object() for run in found
-        ]
-        texts = ",\n".join(to_json(one).rstrip() for one in objects)
+        texts = ",\n".join(to_json(run.as_object(keys)).rstrip() for run in found)
         screen.out.file.write(f"[\n{texts}\n]\n")
     elif csv:
         keys = keys or [key for key in runs[0].about if key != "interval"]
-        rows = [[_csv_cell(run.values.get(key)) for key in keys] for run in found]
+        rows = [[_to_cell(run.values.get(key)) for key in keys] for run in found]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
         _show(found, keys or list(COLUMNS), screen)
@@ -236,23 +224,26 @@ def format_differences(values: dict[str, Any]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]
-    text = value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
-    text = "_".join(text.split())
+    text = "_".join(_to_text(value).split())
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
 def format_value(value: Any) -> str:
     """Return a value for the screen: texts unchanged, lists as JSON, metrics rounded."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | dict | list | tuple):
-        return json_module.dumps(value, ensure_ascii=False)
-    return format_metric(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return format_metric(value) if is_number or value is None else _to_text(value)
 
 
-def _csv_cell(value: Any) -> Any:
-    is_nested = isinstance(value, dict | list)
-    return json_module.dumps(value, ensure_ascii=False) if is_nested else value
+def _to_text(value: Any) -> str:
+    return (
+        value
+        if isinstance(value, str)
+        else json_module.dumps(value, ensure_ascii=False, default=str)
+    )
+
+
+def _to_cell(value: Any) -> Any:
+    return _to_text(value) if isinstance(value, dict | list) else value
 
 
 def _show(runs: Sequence[ListedRun], columns: Sequence[str], screen: Screen) -> None:

@@ -59,22 +59,7 @@ def predict(
 ) -> int:
     """Predict inputs, print each prediction as it is found, and return the exit code.
 
-    Args:
-        run: the run whose network predicts.
-        inputs: texts, files of a text each, or images and folders of them; `-` or none: the lines
-            of standard input.
-        csv: a table with a text in each row.
-        column: the table's column of texts.
-        test: predict the run's own test set, and compare with what the run kept.
-        words: show the words that count most of a table's or pipe's texts too.
-        figure: PNG file for the probability after each word.
-        out: CSV file for the predictions.
-        force: replace existing files.
-        json: print a JSON object for each prediction.
-        runs_dir: folder of the runs.
-        data_dir: folder of the data.
-
-    The exit code is 1 if an input could not be predicted, or if a row of the test set differs.
+    The code is 1 if an input could not be predicted, or if a row of the run's own test set differs.
     Raises ConfigError if an input is missing or an option invalid, DlrunError if the run cannot
     predict.
     """

@@ -36,23 +36,14 @@ Differences = dict[str, dict[str, tuple[Any, Any]]]  # by kind and name: then an
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `dlrun verify` found.
-
-    Args:
-        run: the run's folder.
-        identical: whether nothing differs.
-        difference: the first difference, in words.
-        compared: names of the compared files.
-        differs: what the runs were made with, as far as it differs: then and now.
-        again: the repetition's folder, if it was kept.
-    """
+    """What `dlrun verify` found, as its JSON says it."""
 
     run: str
     identical: bool
-    difference: str | None
-    compared: list[str]
-    differs: Differences
-    again: str | None
+    difference: str | None  # the first one, in words
+    compared: list[str]  # names of files
+    differs: Differences  # what the two runs were made with
+    again: str | None  # the repetition's folder, if it was kept
 
 
 def verify(
@@ -65,14 +56,6 @@ def verify(
     quiet: bool = False,
 ) -> int:
     """Repeat a finished run from its own config.yaml; return the exit code: 0 if identical.
-
-    Args:
-        run: the run to repeat.
-        keep: keep the repetition as a run.
-        runs_dir: folder of the runs.
-        data_dir: folder of the data.
-        json: print the verdict as JSON.
-        quiet: print no progress.
 
     Raises ConfigError if there is no such run, DlrunError if it cannot be repeated.
     """

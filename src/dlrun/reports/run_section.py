@@ -45,7 +45,7 @@ class RunSection:
         self.differing: dict[str, Any] | None = self._read(
             lambda: _without_reference(changed_settings(run)), None
         )
-        self.metrics = self._read(lambda: run.newest, {})
+        self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
         total = self.record.seconds.get("total")
         self.seconds = "" if total is None else f"{total:.1f}"
         self.published = published(self.record)
