@@ -13,7 +13,7 @@ from dlrun.commands.clean import clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import candidate_folders
 from tests import harness
-from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
 Out = pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from dlrun.commands.check import check
 from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import format_differences, list_runs
 from dlrun.errors import ConfigError
-from tests.commands.many import EXPERIMENT, a_whole_run, living, thousand
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living, thousand
 from tests.conftest import NETWORKS, Dlrun, clean_environment
 
 Out = pytest.CaptureFixture[str]

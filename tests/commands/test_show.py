@@ -9,7 +9,7 @@ import pytest
 
 from dlrun.commands.show import show
 from dlrun.errors import DlrunError
-from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import Dlrun, smoke
 
 Out = pytest.CaptureFixture[str]

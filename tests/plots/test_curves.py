@@ -4,7 +4,7 @@ import pytest
 
 from dlrun.plots.curves import compared_curves, epoch_times, learning_curves
 from dlrun.plots.style import to_png
-from tests.plots.drawn import EPOCHS, is_drawn
+from tests.plots.figures import EPOCHS, is_drawn
 
 
 def test_learning_curves() -> None:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from dlrun.plots.lasso import BaselineCurve, lasso_path
-from tests.plots.drawn import EPOCHS, is_drawn
+from tests.plots.figures import EPOCHS, is_drawn
 
 PATH = pd.DataFrame(
     {

@@ -9,7 +9,7 @@ import pytest
 from dlrun.reports.comparison import compare_on_data, find_equal_configs
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.run import Run
-from tests.reports.told import a_classification
+from tests.reports.example_runs import a_classification
 
 
 def sections(*runs: Run) -> list[RunSection]:

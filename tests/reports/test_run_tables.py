@@ -11,7 +11,7 @@ from dlrun.errors import DataError
 from dlrun.reports import run_tables
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.stored_run import open_stored
-from tests.reports.told import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}

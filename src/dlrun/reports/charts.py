@@ -17,7 +17,6 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-MIN_MARGIN = 1e-6  # as a share of an axis' values; with less, all ticks would read the same
 LOG_RATIO = 100  # of the largest to the least fraction from which on an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 PART_OF_A_RUN = ("valid", "test", "train")  # the first that a run has stands for it among others
@@ -99,8 +98,7 @@ class Chart:
         whole = all(float(value).is_integer() for value in values)
         logarithmic = not whole and low > 0 and high / low >= LOG_RATIO
         if not logarithmic:
-            margin = max(0.5 if low == high else 0.02 * (high - low), _min_margin(low, high))
-            low, high = low - margin, high + margin
+            low, high = _widened(low, high, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)
@@ -110,9 +108,7 @@ class Chart:
         """The y axis: all values with a little room."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
         values += [level.value for level in self.levels]
-        low, high = min(values), max(values)
-        margin = max(0.05 * (high - low) or 0.05 * abs(high) or 0.5, _min_margin(low, high))
-        return Axis(low - margin, high + margin, BOTTOM, TOP)
+        return Axis(*_widened(min(values), max(values), 0.05), BOTTOM, TOP)
 
     def points(self, line: Line) -> list[str]:
         """Return the pieces of a line between its gaps, each as the points of a polyline."""
@@ -257,8 +253,10 @@ def _published_levels(record: Record, metric: str) -> list[Level]:
     ]
 
 
-def _min_margin(low: float, high: float) -> float:
-    return MIN_MARGIN * max(abs(low), abs(high))
+def _widened(low: float, high: float, share: float) -> tuple[float, float]:
+    """Return the ends of an axis that holds these values with a little room."""
+    margin = share * (high - low) or 0.05 * abs(high) or 0.5
+    return low - margin, high + margin
 
 
 def _multiples(low: float, high: float, whole: bool) -> list[str]:
