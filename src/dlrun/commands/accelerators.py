@@ -1,7 +1,7 @@
 """`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -24,15 +24,7 @@ DEVICES = ("cpu", *ACCELERATORS)
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
 TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
-
-@dataclass(frozen=True)
-class DeviceTime:
-    """A device: why it is missing, or how long an epoch takes on it."""
-
-    name: str
-    missing: str | None
-    seconds: float | None = None
-    ratio: float | None = None  # to the CPU's
+Row = tuple[str, bool, float | None, float | None, str | None]  # the values of COLUMNS
 
 
 def accelerators(experiment: str | None, settings: RunSettings) -> None:
@@ -47,7 +39,7 @@ def accelerators(experiment: str | None, settings: RunSettings) -> None:
                 "--config and --set belong to an experiment, and none is named",
                 f"dlrun accelerators {registry.names()[0]} ...",
             )
-        _show([DeviceTime(name, why) for name, why in _missing_devices(screen).items()], screen)
+        _show(_rows(_missing_devices(screen), {}), screen)
         return
     config = load_config(experiment, settings)
     if not isinstance(config, NetworkConfig):
@@ -72,20 +64,13 @@ def accelerators(experiment: str | None, settings: RunSettings) -> None:
             continue
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    times = [DeviceTime(name, why) for name, why in missing.items()]
-    times = [
-        replace(one, seconds=seconds[one.name], ratio=seconds[one.name] / seconds["cpu"])
-        if one.name in seconds
-        else one
-        for one in times
-    ]
-    rows = [[one.name, one.missing is None, one.seconds, one.ratio, one.missing] for one in times]
-    folder.write_csv(TABLE, COLUMNS, rows)
+    rows = _rows(missing, seconds)
+    folder.write_csv(TABLE, COLUMNS, list(map(list, rows)))
     package = registry.entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {config.seed}, run {folder.path.name}\n{data}"
     folder.write(FIGURE, _draw(title, seconds))
-    _show(times, screen)
+    _show(rows, screen)
     for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
         screen.show(Text(str(text)))
 
@@ -119,12 +104,20 @@ def _draw(title: str, seconds: dict[str, float]) -> bytes:
     return to_png(epoch_times(list(seconds), list(seconds.values()), title=title))
 
 
-def _show(times: Sequence[DeviceTime], screen: Screen) -> None:
-    rows = [["device", "s / epoch", "ratio to CPU", "state"]]
-    for one in times:
-        cells = ["" if value is None else f"{value:.2f}" for value in (one.seconds, one.ratio)]
-        rows.append([one.name, *cells, f"missing: {one.missing}" if one.missing else "available"])
-    if all(one.seconds is None for one in times):
-        rows = [[row[0], row[-1]] for row in rows]
-    for line in format_table(rows, left=(0, len(rows[0]) - 1)):
+def _rows(missing: Mapping[str, str | None], seconds: Mapping[str, float]) -> list[Row]:
+    rows: list[Row] = []
+    for name, why in missing.items():
+        time = seconds.get(name)
+        rows.append((name, why is None, time, time and time / seconds["cpu"], why))
+    return rows
+
+
+def _show(rows: Sequence[Row], screen: Screen) -> None:
+    cells = [["device", "s / epoch", "ratio to CPU", "state"]]
+    for name, _, *times, why in rows:
+        texts = ["" if one is None else f"{one:.2f}" for one in times]
+        cells.append([name, *texts, f"missing: {why}" if why else "available"])
+    if all(time is None for _, _, time, _, _ in rows):
+        cells = [[row[0], row[-1]] for row in cells]
+    for line in format_table(cells, left=(0, len(cells[0]) - 1)):
         screen.show(Text(line))

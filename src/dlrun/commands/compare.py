@@ -89,16 +89,32 @@ def _config(run: Run) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not key.startswith("reference.")}
 
 
-def _versions(run: Run) -> dict[str, Any]:
-    begun, accelerator = run.environment, run.record.accelerator
+def run_causes(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what a run's numbers may depend on, by kind; None for what it did not write down."""
+    environment, record = run.environment, run.record
+    more = environment.model_extra or {}
     return {
-        "dlrun": begun.dlrun,
-        "code": begun.code,
-        "python": (begun.model_extra or {}).get("python"),
-        **begun.packages,
-        "ran on": accelerator.used if accelerator else None,
-        "its threads": run.record.threads,
+        "code": {
+            "dlrun": environment.dlrun,
+            "digest": environment.code,
+            "git commit": more.get("git_commit"),
+        },
+        "packages": {"python": more.get("python"), **environment.packages},
+        "machine": {
+            "system": more.get("platform"),
+            "processor": more.get("processor"),
+            "cores": environment.threads,
+            "threads": record.threads,
+            "accelerator": record.accelerator.used if record.accelerator else None,
+        },
+        "data": {"origin": record.data, "digest": record.data_digest},
     }
+
+
+def _versions(run: Run) -> dict[str, Any]:
+    causes = run_causes(run)
+    machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
+    return {**causes["code"], **causes["packages"], **machine}
 
 
 def _differing(values: Sequence[dict[str, Any]]) -> Rows:

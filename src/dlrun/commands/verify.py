@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import flatten, layer_from_values, read_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.run_folder.folder import CONFIG, METRICS, to_json
@@ -184,12 +185,10 @@ def _compare_file(run: Run, again: Run, name: str) -> str | None:
     paths = run.folder / name, again.folder / name
     if name.endswith(".csv"):
         return _compare_tables(_read_table(then, paths[0]), _read_table(now, paths[1]))
+    if not name.endswith((".pt", ".npz")):
+        return "different contents"
     # Another version of torch or numpy may write the same numbers as different bytes.
-    if name.endswith(".pt"):
-        return _compare_arrays(_read_weights(then, paths[0]), _read_weights(now, paths[1]))
-    if name.endswith(".npz"):
-        return _compare_arrays(_read_arrays(then), _read_arrays(now))
-    return "different contents"
+    return _compare_arrays(_read_arrays(then, paths[0]), _read_arrays(now, paths[1]))
 
 
 def _read_table(content: bytes, path: Path) -> list[list[str]]:
@@ -203,22 +202,15 @@ def _read_table(content: bytes, path: Path) -> list[list[str]]:
     return rows
 
 
-def _read_weights(content: bytes, path: Path) -> Arrays:
-    """Return the tensors of a file of weights; bfloat16, which numpy lacks, as float32."""
-    import torch  # slow, and needed only if the bytes differ
+def _read_arrays(content: bytes, path: Path) -> Arrays:
+    """Return coefficients or weights by name; bfloat16, which numpy lacks, as float32."""
+    if path.suffix == ".npz":
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays)
+    from dlrun.networks import tensor_file  # slow: torch
 
-    from dlrun.networks import tensor_file
-
-    tensors = tensor_file.parse_tensors(content, path).items()
-    return {
-        name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        for name, tensor in tensors
-    }
-
-
-def _read_arrays(content: bytes) -> Arrays:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+    found = tensor_file.parse_tensors(content, path)
+    return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in found.items()}
 
 
 def _compare_tables(then: list[list[str]], now: list[list[str]]) -> str | None:
@@ -253,7 +245,7 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 
 def _causes_that_differ(run: Run, again: Run) -> Differences:
     """Return what the numbers may depend on and is not the same."""
-    then, now = _causes(run), _causes(again)
+    then, now = run_causes(run), run_causes(again)
     found: Differences = {}
     for kind, values in now.items():
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
@@ -264,28 +256,6 @@ def _causes_that_differ(run: Run, again: Run) -> Differences:
         used = flatten(values)
         found["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return found
-
-
-def _causes(run: Run) -> dict[str, dict[str, Any]]:
-    """Return what a run was made with; None for what an older dlrun did not write down."""
-    environment, record = run.environment, run.record
-    more = environment.model_extra or {}
-    return {
-        "code": {
-            "dlrun": environment.dlrun,
-            "digest": environment.code,
-            "git commit": more.get("git_commit"),
-        },
-        "packages": {"python": more.get("python"), **environment.packages},
-        "machine": {
-            "system": more.get("platform"),
-            "processor": more.get("processor"),
-            "cores": environment.threads,
-            "threads": record.threads,
-            "accelerator": record.accelerator.used if record.accelerator else None,
-        },
-        "data": {"origin": record.data, "digest": record.data_digest},
-    }
 
 
 def _show(verdict: Verdict, screen: Screen) -> None:

@@ -26,28 +26,18 @@ class Bin:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the predictions of a test set say.
-
-    Args:
-        matrix: counts [label][predicted] of a few classes, else None.
-        picture: the matrix of more classes as a data URI; None of very many.
-        pairs: the commonest mistakes: label, predicted class, rows.
-        recalls: class, share of its rows that was recognised, rows; the lowest share first, of at
-            most HEAT_MAP_CLASSES.
-        error: expected calibration error of the predicted class's probability.
-        auroc: area under the ROC curve; None unless there are two classes.
-    """
+    """What the predictions of a test set say."""
 
     classes: list[str]
     rows: int
     correct: int
-    matrix: list[list[int]] | None
-    picture: str | None
-    pairs: list[tuple[str, str, int]]
-    recalls: list[tuple[str, float, int]]
+    matrix: list[list[int]] | None  # counts [label][predicted] of a few classes
+    picture: str | None  # the matrix of more classes as a data URI; None of very many
+    pairs: list[tuple[str, str, int]]  # the commonest mistakes: label, predicted class, rows
+    recalls: list[tuple[str, float, int]]  # class, share recognised, rows; lowest share first
     bins: list[Bin]
-    error: float
-    auroc: float | None
+    error: float  # expected calibration error of the predicted class's probability
+    auroc: float | None  # area under the ROC curve; None unless there are two classes
 
     @property
     def calibration(self) -> Chart:
