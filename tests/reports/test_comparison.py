@@ -49,8 +49,7 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
     apart = a_classification(tmp_path / "f" / "x", config=config(0), data="others")
     (group,) = compare_on_data(sections(*runs, apart, killed))
     assert group.data == "made"
-    assert group.intervals is not None
-    assert [one.number for one in group.intervals.sections] == [1, 2]
+    assert [one.number for one in group.measured] == [1, 2]
     assert [one.title for one in group.charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in group.charts[0].lines] == ["1", "2", "4"]
 

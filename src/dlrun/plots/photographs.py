@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
 from dlrun.plots.style import Figure, add_title, plain, styled
 
@@ -19,7 +21,7 @@ CARD, BAR = "#f3f3f3", "#9ecae1"
 
 @styled
 def contact_sheet(
-    thumbnails: Sequence[tuple[str, Any]],
+    thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Sequence[tuple[str, float]]],
     *,
     title: str,
@@ -50,12 +52,12 @@ def contact_sheet(
 
 
 def _card(
-    axes: Any,
+    axes: Axes,
     left: float,
     top: float,
     height: float,
     file: str,
-    pixels: Any,
+    pixels: NDArray[np.uint8],
     labels: Sequence[tuple[str, float]],
 ) -> None:
     """Draw a photograph with its name above and its labels below."""
@@ -65,18 +67,13 @@ def _card(
     bottom, middle = top + NAME + HEIGHT, left + width / 2
     scale = min(width / pixels.shape[1], HEIGHT / pixels.shape[0])
     half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
-    extent = (
-        middle - half,
-        middle + half,
-        bottom,
-        bottom - tall,
-    )  # its lower edge stands on its labels
-    axes.imshow(pixels, extent=extent, aspect="auto")
-    above = {"va": "bottom", "ha": "center", "fontsize": 10}
-    axes.text(middle, bottom - tall - GAP / 2, plain(Path(file).name, 40), **above)
+    # The lower edge of the photograph stands on its labels.
+    axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
+    name = plain(Path(file).name, 40)
+    axes.text(middle, bottom - tall - GAP / 2, name, va="bottom", ha="center", fontsize=10)
     for place, (label, probability) in enumerate(labels):
         top = bottom + GAP + LINE * place
         axes.add_patch(Rectangle((left, top), probability * width, 0.9 * LINE, color=BAR))
-        line = {"y": top + 0.45 * LINE, "va": "center", "fontsize": 9}
-        axes.text(left + 0.04, s=plain(label, 44), **line)
-        axes.text(left + width - 0.04, s=f"{probability:.3f}", ha="right", **line)
+        y, right = top + 0.45 * LINE, left + width - 0.04
+        axes.text(left + 0.04, y, plain(label, 44), va="center", fontsize=9)
+        axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)

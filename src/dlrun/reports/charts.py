@@ -187,8 +187,10 @@ def run_charts(table: Table, record: Record) -> list[Chart]:
             if column in table
         ]
         if lines := [line for line in lines if line.is_drawable]:
-            final = [] if f"test_{metric}" in table else _final_level(record, metric)
-            levels = [*final, *_published_levels(record, metric)]
+            levels = _published_levels(record, metric)
+            final = record.metrics.get(f"test_{metric}")
+            if final is not None and is_plottable(final) and f"test_{metric}" not in table:
+                levels.insert(0, Level("test, at the end", float(final), "test"))
             found.append(Chart(metric, step, metric, lines, levels, mark))
     return found
 
@@ -229,20 +231,13 @@ def published(record: Record) -> dict[str, dict[str, float]]:
     """
     editions = published_metrics(record) if record.format >= FORMAT else {}
     return {
-        edition: {name: float(value) for name, value in values.items() if _is_number(value)}
+        edition: {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and is_plottable(value)
+        }
         for edition, values in editions.items()
     }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and is_plottable(value)
-
-
-def _final_level(record: Record, metric: str) -> list[Level]:
-    value = record.metrics.get(f"test_{metric}")
-    if value is None or not is_plottable(value):
-        return []
-    return [Level("test, at the end", float(value), "test")]
 
 
 def _published_levels(record: Record, metric: str) -> list[Level]:

@@ -38,33 +38,26 @@ class EqualConfigs:
 
 
 @dataclass(frozen=True)
-class IntervalChart:
-    """The test accuracies of runs on the same data with their 95 % intervals, a row each."""
+class Comparison:
+    """Several runs on the same data: their curves, and a chart of their 95 % intervals."""
 
-    sections: list[RunSection]
+    data: str
+    charts: list[Chart]
+    measured: list[RunSection]  # the runs with an interval; none if there is only one
 
     @cached_property
     def axis(self) -> Axis:
-        """The axis, which holds every interval and every published value."""
-        ends = [end for one in self.sections for end in one.interval or ()]
-        ends += [value for one in self.sections for value in one.published_accuracies.values()]
+        """The axis of the intervals, which holds the published values too."""
+        ends = [end for one in self.measured for end in one.interval or ()]
+        ends += [value for one in self.measured for value in one.published_accuracies.values()]
         margin = 0.04 * (max(ends) - min(ends)) or 0.01
         return Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT)
 
     @property
     def editions(self) -> list[str]:
         """The editions whose published accuracies are drawn."""
-        names = (name for one in self.sections for name in one.published_accuracies)
+        names = (name for one in self.measured for name in one.published_accuracies)
         return list(dict.fromkeys(names))
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Several runs on the same data."""
-
-    data: str
-    intervals: IntervalChart | None
-    charts: list[Chart]
 
 
 def test_metrics(sections: Sequence[RunSection]) -> list[str]:
@@ -95,7 +88,6 @@ def compare_on_data(sections: Sequence[RunSection]) -> list[Comparison]:
     found = []
     for data, group in groups.items():
         measured = [one for one in group if one.interval]
-        intervals = IntervalChart(measured) if len(measured) > 1 else None
         charts = overlay_charts(
             [
                 NumberedRun(one.number, f"No. {one.number} {one.title}", one.record, one.table)
@@ -103,8 +95,8 @@ def compare_on_data(sections: Sequence[RunSection]) -> list[Comparison]:
                 if one.table
             ]
         )
-        if intervals or charts:
-            found.append(Comparison(data, intervals, charts))
+        if len(measured) > 1 or charts:
+            found.append(Comparison(data, charts, measured if len(measured) > 1 else []))
     return found
 
 
