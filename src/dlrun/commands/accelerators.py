@@ -98,10 +98,9 @@ def _run(experiment: str, device: str, settings: RunSettings, folder: Path) -> R
 
 
 def _draw(title: str, seconds: dict[str, float]) -> bytes:
-    from dlrun.plots.curves import epoch_times  # slow: matplotlib
-    from dlrun.plots.style import to_png
+    from dlrun.plots import curves, style  # slow: matplotlib
 
-    return to_png(epoch_times(list(seconds), list(seconds.values()), title=title))
+    return style.to_png(curves.epoch_times(list(seconds), list(seconds.values()), title=title))
 
 
 def _rows(missing: Mapping[str, str | None], seconds: Mapping[str, float]) -> list[Row]:

@@ -124,7 +124,7 @@ def _differing(values: Sequence[dict[str, Any]]) -> Rows:
     return [(key, row) for key, row in rows if len(set(row)) > 1]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     """Return a value to its last digit, so that two different ones look different."""
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
@@ -182,8 +182,7 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     """Return the runs' curves as a PNG; a run without curves is left out with a note."""
-    from dlrun.plots.curves import compared_curves  # slow: matplotlib
-    from dlrun.plots.style import to_png
+    from dlrun.plots import curves, style  # slow: matplotlib
 
     tables = {}
     for run, head in zip(runs, heads, strict=True):
@@ -199,7 +198,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     if not tables:
         raise DlrunError("none of these runs has a curve", "leave out --out")
     panels = [(next(iter(one)), name) for one in tables.values() for name in metric_names(one)]
-    return to_png(compared_curves(tables, list(dict.fromkeys(panels))))
+    return style.to_png(curves.compared_curves(tables, list(dict.fromkeys(panels))))
 
 
 def _without_huge_values(table: dict[str, list[float]]) -> dict[str, list[float]]:

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
@@ -15,6 +17,9 @@ from dlrun.system.console import Screen
 from dlrun.system.files import replace_atomically
 from dlrun.system.output_file import check_output_path
 from dlrun.system.signals import Stop
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Format = Literal["onnx", "torch"]
 
@@ -51,10 +56,10 @@ def export(
         screen.note(f"reading the network of {opened.folder}")
         exported = opened.exported()
         about = _metadata(opened, exported)
-        content = _serialize(opened, exported, format_, about)
+        content, read = _serialize(opened, exported, format_, about)
         with replace_atomically(out) as file:
             file.write_bytes(content)
-            difference, largest = _compare(opened, exported, format_, file, screen)
+            difference, largest = _compare(opened, exported, read(file), screen)
             if not difference <= tolerance * largest:  # also if it is NaN
                 raise DlrunError(
                     f"{opened.folder}: outputs of the {format_} file differ from the network's by "
@@ -102,17 +107,22 @@ def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
 
 def _serialize(
     run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]
-) -> bytes:
-    """Return the file's bytes. Raises DlrunError if the format cannot hold the network."""
+) -> tuple[bytes, Callable[[Path], Callable[["Tensor"], "Tensor"]]]:
+    """Return the file's bytes, and the function that reads the network in such a file.
+
+    Raises DlrunError if the format cannot hold the network.
+    """
     from dlrun.networks import export_formats  # slow: torch
 
     example, text = exported.inputs(TRACED_ROWS), json.dumps(about, ensure_ascii=False)
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            return export_formats.to_torch(exported.network, example, text)
+            content = export_formats.to_torch(exported.network, example, text)
+            return content, export_formats.from_torch
         free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        return export_formats.to_onnx(exported.network, example, names, free, text)
+        content = export_formats.to_onnx(exported.network, example, names, free, text)
+        return content, export_formats.from_onnx
     except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "
@@ -121,19 +131,18 @@ def _serialize(
 
 
 def _compare(
-    run: Run, exported: ExportedNetwork, format_: Format, file: Path, screen: Screen
+    run: Run,
+    exported: ExportedNetwork,
+    network_in_file: Callable[["Tensor"], "Tensor"],
+    screen: Screen,
 ) -> tuple[float, float]:
     """Return the largest difference between the file's outputs and the network's, and the largest.
 
     Raises DlrunError if the shapes differ.
     """
-    import torch
-
-    from dlrun.networks import export_formats
+    import torch  # slow
 
     network = run.network()
-    read = export_formats.from_torch if format_ == "torch" else export_formats.from_onnx
-    network_in_file = read(file)
     differences, sizes = [], []
     for rows in BATCH_SIZES:
         screen.note(f"comparing the file with the network: {rows} of a batch")
@@ -142,13 +151,13 @@ def _compare(
             batches.append(batches[0][:, -(batches[0].shape[1] // 2 + 1) :])
         for inputs in batches:
             with torch.inference_mode():
-                expected, found = network(inputs), network_in_file(inputs)
+                expected, found = network(inputs).numpy(), network_in_file(inputs).numpy()
             if expected.shape != found.shape:
                 raise DlrunError(
-                    f"{run.folder}: outputs of the {format_} file have the shape "
-                    f"{list(found.shape)}, the network's {list(expected.shape)}",
+                    f"{run.folder}: outputs in the file have the shape {found.shape}, the "
+                    f"network's {expected.shape}",
                     "nothing was written",
                 )
-            differences.append((found - expected).abs().max())
-            sizes.append(expected.abs().max())
-    return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
+            differences.append(np.abs(found - expected).max())
+            sizes.append(np.abs(expected).max())
+    return float(np.max(differences)), float(np.max(sizes))  # NaN if there is one

@@ -62,7 +62,7 @@ class Condition:
     text: str
     key: str
     operator: str
-    value: Any
+    value: object
 
     def selects(self, run: ListedRun) -> bool:
         """Return whether a run meets the condition; one that lacks the key does not."""
@@ -71,7 +71,7 @@ class Condition:
         found = self.compare(run.values[self.key])
         return self.operator == "!=" if found is None else found
 
-    def compare(self, value: Any) -> bool | None:
+    def compare(self, value: object) -> bool | None:
         """Compare a run's value; None if the two values are of different kinds."""
         value = list(value) if isinstance(value, tuple) else value
         kinds = [
@@ -143,7 +143,7 @@ def parse_condition(text: str) -> Condition:
             f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
             "as in --where 'optimizer.lr>0.001', in quotes for the shell",
         )
-    value: Any = parts[3].strip()
+    value: object = parts[3].strip()
     with contextlib.suppress(ConfigError):  # what is not YAML is a text
         value = read_override(f"value={value}").values["value"]
     return Condition(text, parts[1], parts[2], value)
@@ -221,20 +221,20 @@ def format_differences(values: dict[str, Any]) -> str:
     )
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]
     text = "_".join(_to_text(value).split())
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """Return a value for the screen: texts unchanged, lists as JSON, metrics rounded."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return format_metric(value) if is_number or value is None else _to_text(value)
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: object) -> str:
     return (
         value
         if isinstance(value, str)
@@ -242,7 +242,7 @@ def _to_text(value: Any) -> str:
     )
 
 
-def _to_cell(value: Any) -> Any:
+def _to_cell(value: object) -> object:
     return _to_text(value) if isinstance(value, dict | list) else value
 
 

@@ -152,8 +152,7 @@ def _predict(
 
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
-    from dlrun.plots.curves import after_each_word  # slow: matplotlib
-    from dlrun.plots.style import to_png
+    from dlrun.plots import curves, style  # slow: matplotlib
 
     if not drawn:
         raise ConfigError(
@@ -161,7 +160,8 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
             "leave out --figure; --words shows the words that count most",
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    write_atomically(file, to_png(after_each_word(panels, title=run.experiment.title(run))))
+    picture = curves.after_each_word(panels, title=run.experiment.title(run))
+    write_atomically(file, style.to_png(picture))
 
 
 def read_inputs(

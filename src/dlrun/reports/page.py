@@ -144,13 +144,13 @@ def render_page(template: str, package: str, scripts: Sequence[str], **values: A
     )
 
 
-def format_brief(value: Any) -> str:
+def format_brief(value: object) -> str:
     """Return a setting or another text, cut for a table's cell."""
     text = format_setting(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-def format_setting(value: Any) -> str:
+def format_setting(value: object) -> str:
     """Return a config's value as its file has it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
@@ -167,7 +167,7 @@ def format_time(stamp: str) -> str:
     return f"{stamp[:16].replace('T', ' ')} UTC"
 
 
-def _visible(value: Any) -> Any:
+def _visible(value: object) -> object:
     """Replace characters that a reader cannot see, but for line breaks."""
     if value is None:
         return ""
