@@ -1,4 +1,4 @@
-"""Folders of runs by the thousand, as they are after a year: whole, damaged, living, killed."""
+"""Folders of runs for tests: whole, damaged, running, killed, and a thousand of them."""
 
 import json
 import os

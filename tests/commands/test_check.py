@@ -1,4 +1,4 @@
-"""`dlrun runs check`."""
+"""`dlrun runs check` finds every damage, and agrees with `dlrun runs list`."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Making room."""
+"""`dlrun runs clean` removes the chosen runs and no others."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""`dlrun runs compare` shows what differs, and draws the curves."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""All runs at a glance."""
+"""`dlrun runs list` filters, sorts and prints runs of every state."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Everything about one run."""
+"""`dlrun runs show` shows everything about one run."""
 
 import json
 import shlex

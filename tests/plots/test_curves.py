@@ -1,3 +1,5 @@
+"""The figures of learning curves, several runs' curves and devices."""
+
 import numpy as np
 import pandas as pd
 import pytest

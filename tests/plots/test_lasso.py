@@ -1,3 +1,5 @@
+"""The figure of the lasso's path."""
+
 import math
 
 import pandas as pd

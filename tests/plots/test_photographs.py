@@ -1,3 +1,5 @@
+"""The figure of classified photographs."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The look of figures does not depend on the user's settings."""
+
 import matplotlib
 import pytest
 

@@ -1,4 +1,4 @@
-"""The geometry of the report's charts."""
+"""The report's charts: which curves there are, and where everything stands."""
 
 import itertools
 import math

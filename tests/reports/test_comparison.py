@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""The report groups equal configs and compares runs on the same data."""
 
 import statistics
 from pathlib import Path

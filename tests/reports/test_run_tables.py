@@ -1,4 +1,4 @@
-"""What a run left for its readers."""
+"""The report reads what a run left for readers, and refuses damaged files."""
 
 import io
 from pathlib import Path

@@ -77,7 +77,7 @@ class PredictionTable:
 
     @property
     def header(self) -> bytes:
-        """The first line."""
+        """Return the first line of the table."""
         if self.reads == "image":
             return _to_plain_csv([IMAGE_COLUMNS])
         second = [f"probability of {self.labels[1]}"] if len(self.labels) == 2 else []

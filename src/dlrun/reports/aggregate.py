@@ -22,17 +22,17 @@ class MetricSpread:
 
     @property
     def mean(self) -> float:
-        """The mean."""
+        """Return the mean of the values."""
         return statistics.fmean(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """The sample standard deviation; None for a single run."""
+        """Return the sample standard deviation; None for a single run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean over seeds; None for a single run."""
+        """Return the 95 % interval of the mean over seeds; None for a single run."""
         return stats.mean_interval(self.values)
 
 

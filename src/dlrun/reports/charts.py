@@ -39,7 +39,7 @@ class Line:
 
     @property
     def is_drawable(self) -> bool:
-        """Whether there is a point, and every x is a number."""
+        """Return whether the curve has a point and every x is a number."""
         return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
 
 
@@ -72,7 +72,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """The labels with their places."""
+        """Return the places and texts of the labels."""
         low, high = sorted((self.start, self.end))
         texts = _powers(low, high) if self.logarithmic else _multiples(low, high, self.whole)
         return [(self.at(float(text)), text) for text in dict.fromkeys(texts)]
@@ -91,7 +91,7 @@ class Chart:
 
     @cached_property
     def x(self) -> Axis:
-        """The x axis: logarithmic for fractions of many magnitudes, descending as the values."""
+        """Return the x axis, logarithmic for fractions of many magnitudes; it may descend."""
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
         low, high = min(values), max(values)
@@ -105,7 +105,7 @@ class Chart:
 
     @cached_property
     def y(self) -> Axis:
-        """The y axis: all values with a little room."""
+        """Return the y axis, which holds all values with a little room."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
         values += [level.value for level in self.levels]
         return Axis(*_widened(min(values), max(values), 0.05), BOTTOM, TOP)
@@ -122,7 +122,7 @@ class Chart:
 
     @property
     def ends(self) -> list[tuple[float, float, Line]]:
-        """The x and y of the labels at the lines' ends, moved down until none covers another."""
+        """Return x and y of the labels at the lines' ends, moved down until none covers another."""
         last_points = []
         for line in self.lines:
             pairs = zip(line.x, line.y, strict=True)

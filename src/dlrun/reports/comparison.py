@@ -20,18 +20,18 @@ class EqualConfigs:
 
     @property
     def first(self) -> RunSection:
-        """The run that stands for what all have in common."""
+        """Return the run that stands for what all runs have in common."""
         return self.sections[0]
 
     @property
     def differing(self) -> dict[str, Any]:
-        """The settings of the common config that are not the default."""
+        """Return the settings of the common config that are not the default."""
         found = self.first.differing or {}
         return {key: value for key, value in found.items() if key not in CHANCE}
 
     @property
     def spreads(self) -> list[MetricSpread]:
-        """Mean and spread of each test metric that all runs have."""
+        """Return mean and spread of each test metric that all runs have."""
         metrics = [section.record.metrics for section in self.sections]
         found = (metric_spread(metric, metrics) for metric in test_metrics([self.first]))
         return [spread for spread in found if spread is not None]
@@ -47,7 +47,7 @@ class Comparison:
 
     @cached_property
     def axis(self) -> Axis:
-        """The axis of the intervals, which holds the published values too."""
+        """Return the axis of the intervals, which holds the published values too."""
         ends = [end for one in self.measured for end in one.interval or ()]
         ends += [value for one in self.measured for value in one.published_accuracies.values()]
         margin = 0.04 * (max(ends) - min(ends)) or 0.01
@@ -55,7 +55,7 @@ class Comparison:
 
     @property
     def editions(self) -> list[str]:
-        """The editions whose published accuracies are drawn."""
+        """Return the editions whose published accuracies are drawn."""
         names = (name for one in self.measured for name in one.published_accuracies)
         return list(dict.fromkeys(names))
 

@@ -41,7 +41,7 @@ class Evaluation:
 
     @property
     def calibration(self) -> Chart:
-        """The accuracy by the predicted probability; of a calibrated network the diagonal."""
+        """Return the chart of accuracy by predicted probability; a diagonal means calibrated."""
         x = [one.probability for one in self.bins]
         lines = [
             Line("calibrated", x, x, "ideal"),

@@ -103,7 +103,7 @@ class RunSection:
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """The evaluation of the test predictions, if the run left them."""
+        """Return the evaluation of the test predictions, if the run left them."""
 
         def read() -> Evaluation | None:
             rows = run_tables.classifications(self.run)
@@ -113,12 +113,12 @@ class RunSection:
 
     @property
     def tested(self) -> int | None:
-        """The number of test rows, if known."""
+        """Return the number of test rows, if known."""
         return self.record.test_rows or (self.evaluation.rows if self.evaluation else None)
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the test accuracy; None if that or the test rows are unknown."""
+        """Return the 95 % interval of the test accuracy; None if it or the rows are unknown."""
         if self.accuracy is None:
             return None
         if self.record.test_rows is None and self.evaluation:  # dlrun 0.1 did not note the rows
@@ -127,25 +127,25 @@ class RunSection:
 
     @property
     def book_within(self) -> bool:
-        """Whether the book's accuracy lies within the run's interval."""
+        """Return whether the book's accuracy lies within the run's interval."""
         low, high = self.interval or (0, 0)
         return self.book is not None and low <= self.book <= high
 
     @cached_property
     def mistakes(self) -> list[run_tables.Mistake]:
-        """The most certain mistakes that fit."""
+        """Return the most certain mistakes that fit on the page."""
         return self._read(lambda: run_tables.mistakes(self.run, self._room), [])
 
     @cached_property
     def words(self) -> list[tuple[str, run_tables.Weights]]:
-        """The words with the largest weights, by the class that they speak for."""
+        """Return the words with the largest weights, by the class that they speak for."""
         found: tuple[run_tables.Weights, ...] = self._read(lambda: run_tables.words(self.run), ())
         sides = self.labels if len(self.labels) == 2 else ["less", "more"]
         return [(side, weights) for side, weights in zip(sides, found, strict=False) if weights]
 
     @cached_property
     def photographs(self) -> list[run_tables.Photograph]:
-        """The first photographs that the run classified."""
+        """Return the first photographs that the run classified."""
         return self._read(lambda: run_tables.photographs(self.run, self._room), [])
 
     def _read(self, read: Callable[[], T], otherwise: T) -> T:

@@ -36,7 +36,7 @@ class Mistake(BaseModel):
 
     @property
     def picture(self) -> str:
-        """The image as a data URI. Raises DataError if it is not a PNG."""
+        """Return the image as a data URI. Raises DataError if it is not a PNG."""
         return images.png(self.image) if self.image else ""
 
 
