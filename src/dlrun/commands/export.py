@@ -7,7 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
@@ -151,13 +150,13 @@ def _compare(
             batches.append(batches[0][:, -(batches[0].shape[1] // 2 + 1) :])
         for inputs in batches:
             with torch.inference_mode():
-                expected, found = network(inputs).numpy(), network_in_file(inputs).numpy()
+                expected, found = network(inputs), network_in_file(inputs)
             if expected.shape != found.shape:
                 raise DlrunError(
-                    f"{run.folder}: outputs in the file have the shape {found.shape}, the "
-                    f"network's {expected.shape}",
+                    f"{run.folder}: outputs in the file have the shape {list(found.shape)}, "
+                    f"the network's {list(expected.shape)}",
                     "nothing was written",
                 )
-            differences.append(np.abs(found - expected).max())
-            sizes.append(np.abs(expected).max())
-    return float(np.max(differences)), float(np.max(sizes))  # NaN if there is one
+            differences.append((found - expected).abs().max())
+            sizes.append(expected.abs().max())
+    return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
