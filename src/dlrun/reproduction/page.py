@@ -66,7 +66,7 @@ class Section:
     @property
     def problems(self) -> list[str]:
         """A sentence for each of its files that is damaged."""
-        return [problem for one in self.part.chapters for problem in one.problems]
+        return [problem for one in self.part.sections for problem in one.problems]
 
     @property
     def charts(self) -> list[Chart]:
@@ -79,7 +79,7 @@ class Section:
                 one.record.model_copy(update={"reference_differs": None}),
                 one.table,
             )
-            for one in self.part.chapters
+            for one in self.part.sections
             if one.table and not self.labels
         ]
         return overlay_charts(runs)

@@ -171,7 +171,7 @@ def rows(part: ExperimentRuns) -> list[Row]:
             if values:
                 made.append(Metric(part, values, here))
     if not made:
-        pictures = [one for one in part.chapters[0].photographs if "book" in one.published]
+        pictures = [one for one in part.sections[0].photographs if "book" in one.published]
         if pictures:
             made.append(Labels(part, pictures))
     return made
