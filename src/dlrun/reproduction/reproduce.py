@@ -15,10 +15,15 @@ from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page
 from dlrun.reproduction.experiment_runs import ExperimentRuns, find_data
-from dlrun.reproduction.markdown import HEAD as COLUMNS
-from dlrun.reproduction.markdown import OURS, markdown
-from dlrun.reproduction.page import FEW, experiments_on, page
-from dlrun.reproduction.page import OURS as PAGE
+from dlrun.reproduction.output import (
+    FEW,
+    PAGE_MARK,
+    TABLE_MARK,
+    experiments_on,
+    markdown,
+    page,
+)
+from dlrun.reproduction.output import HEAD as COLUMNS
 from dlrun.reproduction.verdicts import Metric, mark, reservations, rows
 from dlrun.run_folder.folder import to_json
 from dlrun.runs.console_summary import errors_as_json
@@ -107,8 +112,8 @@ def _table_of(out: Path, wanted: Sequence[str], *, force: bool) -> Path:
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
     table = out.with_suffix(".md")
-    check_page(out, force=force, ours=PAGE)
-    check_page(table, force=force, ours=OURS.encode())
+    check_page(out, force=force, ours=PAGE_MARK)
+    check_page(table, force=force, ours=TABLE_MARK.encode())
     if not force and (others := [name for name in experiments_on(out) if name not in wanted]):
         raise ConfigError(
             f"--out {out}: holds {', '.join(others)} too, which would be lost",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -40,7 +40,7 @@ from dlrun.run_folder.sweep_folder import PLAN
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps import search
-from dlrun.sweeps.search import SEED, Settings
+from dlrun.sweeps.search import SEED, Settings, Varied
 from dlrun.system.console import pluralize
 
 FORMAT = 1
@@ -162,31 +162,16 @@ class Sweep:
 
 
 def plan_points(
-    experiment: str,
-    options: RunSettings,
-    *,
-    seeds: str | None = None,
-    grid: Sequence[str] = (),
-    spaces: Sequence[str] = (),
-    draws: int | None = None,
-    space_seed: int | None = None,
-    here: bool = True,
+    experiment: str, options: RunSettings, *, here: bool = True, **varied: Unpack[Varied]
 ) -> tuple[list[ExperimentConfig], list[Settings]]:
-    """Return the valid config of each point, and its own settings; see search.points.
+    """Return the valid config of each point, and its own settings.
 
     `here`: the runs use this machine's devices. Raises ConfigError for an invalid text, or with
     every error of every point.
     """
     base = read_config_layers(experiment, options)
     seed = flatten(base.values).get("seed")
-    found = search.points(
-        seed if isinstance(seed, int) else 0,
-        seeds=seeds,
-        grid=grid,
-        spaces=spaces,
-        draws=draws,
-        space_seed=space_seed,
-    )
+    found = search.points(seed if isinstance(seed, int) else 0, **varied)
     _check_varied_once(found[0], options)
     return _checked(experiment, base, found, options, here=here), found
 

@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from dlrun.config.yaml_loader import flatten, read_override
 from dlrun.errors import ConfigError
@@ -21,30 +21,25 @@ _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
-def points(
-    seed: int,
-    *,
-    seeds: str | None = None,
-    grid: Sequence[str] = (),
-    spaces: Sequence[str] = (),
-    draws: int | None = None,
-    space_seed: int | None = None,
-) -> list[Settings]:
+class Varied(TypedDict, total=False):
+    """What varies in a sweep, as its options: --seeds, --grid, --space, --random, --space-seed."""
+
+    seeds: str | None
+    grid: Sequence[str]
+    spaces: Sequence[str]
+    draws: int | None
+    space_seed: int | None
+
+
+def points(config_seed: int, **varied: Unpack[Varied]) -> list[Settings]:
     """Return the settings of each point: the product of the grid, the draws and the seeds.
 
-    A draw depends only on its seed, its key and its number: more draws, or another space, change
-    no other. Raises ConfigError for an invalid text.
-
-    Args:
-        seed: the config's, from which is drawn if `space_seed` is None.
-        seeds: `--seeds`.
-        grid: texts of `--grid`.
-        spaces: texts of `--space`.
-        draws: `--random`, how many values are drawn from each space.
-        space_seed: `--space-seed`.
+    A draw depends only on the space's seed (or the config's), its key and its number: more draws,
+    or another space, change no other. Raises ConfigError for an invalid text.
     """
-    axes = [_axis(text) for text in grid]
-    drawn = _drawn(spaces, draws, space_seed, seed)
+    seeds, draws = varied.get("seeds"), varied.get("draws")
+    axes = [_axis(text) for text in varied.get("grid", ())]
+    drawn = _drawn(varied.get("spaces", ()), draws, varied.get("space_seed"), config_seed)
     if seeds is not None:
         axes.append((SEED, list(parse_seeds(seeds))))
     keys = [key for key, _ in axes] + list(drawn)

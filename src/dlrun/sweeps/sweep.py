@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from typing import Unpack
 
 from rich.text import Text
 
@@ -31,7 +32,7 @@ from dlrun.sweeps.plan import (
 )
 from dlrun.sweeps.processes import preload
 from dlrun.sweeps.runner import run_points
-from dlrun.sweeps.search import SEED, Settings
+from dlrun.sweeps.search import SEED, Settings, Varied
 from dlrun.sweeps.state import SweepState, clear_leftovers
 from dlrun.system.console import Screen, pluralize, printable
 
@@ -43,16 +44,12 @@ def sweep(
     options: RunSettings,
     *,
     resume: str | None = None,
-    seeds: str | None = None,
-    grid: Sequence[str] = (),
-    spaces: Sequence[str] = (),
-    draws: int | None = None,
-    space_seed: int | None = None,
     eta: int | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     slurm: SlurmOptions | None = None,
     wait: bool = False,
+    **varied: Unpack[Varied],
 ) -> int:
     """Run an experiment at many points, or what is missing of a sweep; return the exit code.
 
@@ -60,16 +57,12 @@ def sweep(
         experiment: its name; None if a sweep is continued.
         options: as of a single run.
         resume: the sweep that is continued: name, folder or `latest`.
-        seeds: `--seeds`.
-        grid: texts of `--grid`.
-        spaces: texts of `--space`.
-        draws: `--random`.
-        space_seed: `--space-seed`.
         eta: of successive halving; None: without it.
         jobs: runs at once; None: as many as the machine holds.
         fail_fast: end all runs once one has failed.
         slurm: options of the jobs; None: run on this machine.
         wait: for the jobs.
+        varied: what varies.
 
     Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
     DlrunError if another process runs this sweep, or code or packages have changed since it began;
@@ -90,16 +83,7 @@ def sweep(
             configs = [validate_config(plan.experiment, plan.values(one)) for one in plan.points]
         else:
             assert experiment is not None
-            planned = plan_points(
-                experiment,
-                options,
-                seeds=seeds,
-                grid=grid,
-                spaces=spaces,
-                draws=draws,
-                space_seed=space_seed,
-                here=slurm is None,
-            )
+            planned = plan_points(experiment, options, here=slurm is None, **varied)
             configs, settings = distinct(*planned)
             if (given := len(planned[0])) > len(configs):
                 screen.note(
