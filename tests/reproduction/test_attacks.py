@@ -52,7 +52,7 @@ def test_a_plan_that_names_other_folders_removes_none(forked: Dlrun, lab: Path) 
     name = f"reproduce-{LASSO}-1/../../../victim"
     edit(lab / SWEEP / "sweep.json", lambda plan: plan.update(name=name))
     done = forked("sweep", "--resume", "latest")
-    assert done.returncode == 1 and "is no sweep's name" in done.stderr
+    assert done.returncode == 1 and "is not a sweep's name" in done.stderr
     assert forked(*COMMAND).returncode == 0
     assert (lab / "victim-1" / "sub").is_dir()
 

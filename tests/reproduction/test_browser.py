@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.page import page
+from dlrun.reproduction.output import page
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from tests.browsing import Open, watched

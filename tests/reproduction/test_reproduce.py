@@ -182,7 +182,7 @@ def interrupted(lab: Path, number: int, code: int, ready: Callable[[], bool]) ->
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
-    assert f"not done; go on with: dlrun {' '.join(COMMAND)}" in stderr and stdout == ""
+    assert f"not done; continue with: dlrun {' '.join(COMMAND)}" in stderr and stdout == ""
     assert "Traceback" not in stderr
     wait_for_no_worker(lab)
     assert workers(lab) == []
@@ -219,11 +219,11 @@ def test_a_run_that_fails_is_named(lab: Path) -> None:
     ("arguments", "said"),
     [
         (["no-such"], "no experiment 'no-such'"),
-        (["--seeds", "x"], "--seeds x: 'x' is no seed"),
-        (["--seeds", "0"], "no seed at all"),
+        (["--seeds", "x"], "--seeds x: 'x' is not a seed"),
+        (["--seeds", "0"], "no seeds"),
         (["--out", "there.html"], "--out there.html: is there already"),
         (["--out", "other.html"], "--out other.md: is there already"),
-        (["--out", "x.md"], "--out x.md: no page's name"),
+        (["--out", "x.md"], "--out x.md: not a page's name"),
         (["--out", "report.html"], "--out report.html: is there already"),
         (["--out", "no/x.html"], "there is no folder no"),
         (["--out", "."], "--out"),

@@ -9,7 +9,7 @@ import scipy.stats
 from dlrun import stats
 from dlrun.reports.aggregate import MetricSpread
 from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.markdown import HEAD, OURS, markdown
+from dlrun.reproduction.output import HEAD, TABLE_MARK, markdown
 from dlrun.reproduction.verdicts import Metric, half_unit, rows, verdict_on
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
@@ -94,8 +94,8 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
     (row,) = rows(part)
     assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
-    text = markdown([part, other], {"processor": "x|y"}, f"{OURS[5:]} --out 'a-->b'")
-    assert text.startswith(OURS) and text.count("-->") == 1
+    text = markdown([part, other], {"processor": "x|y"}, f"{TABLE_MARK[5:]} --out 'a-->b'")
+    assert text.startswith(TABLE_MARK) and text.count("-->") == 1
     _, _, *table = text.splitlines()[:5]
     assert [line.count(" | ") for line in table] == [10, 10, 10]
     assert r"[1] a \| b c." in text and r"Not run: f: no \| file here." in text
@@ -104,7 +104,7 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
 def test_the_published_table_is_what_it_writes() -> None:
     """Its columns; its published numbers are the configs', its verdicts follow from its numbers."""
     text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
-    head, _, *lines = text.partition(OURS)[2].split("\n\n")[1].splitlines()
+    head, _, *lines = text.partition(TABLE_MARK)[2].split("\n\n")[1].splitlines()
     assert head.strip("| ").split(" | ") == list(HEAD.values())
     judged = 0
     for line in lines:

@@ -54,7 +54,7 @@ def test_a_signal_ends_all_in_order(tmp_path: Path, number: signal.Signals, code
     assert [point["state"] for point in about["points"]] == ["interrupted", "interrupted", None]
     places = [Path(point["run"]) for point in about["points"][:2]]
     assert [tmp_path / place for place in places] == list(runs(tmp_path).values())
-    assert "go on with: dlrun sweep --resume s" in stderr
+    assert "continue with: dlrun sweep --resume s" in stderr
     assert "dlrun resume" not in stderr and "Traceback" not in stderr
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search import SearchSpace, points, seeds
+from dlrun.sweeps.search import parse_seeds, points
 from dlrun.sweeps.summary import format_ranges
 
 
@@ -22,8 +22,8 @@ from dlrun.sweeps.summary import format_ranges
     ],
 )
 def test_seeds(text: str, found: list[int]) -> None:
-    assert list(seeds(text)) == found
-    assert list(seeds(format_ranges(found))) == found
+    assert list(parse_seeds(text)) == found
+    assert list(parse_seeds(format_ranges(found))) == found
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def test_seeds(text: str, found: list[int]) -> None:
 )
 def test_wrong_seeds(text: str) -> None:
     with pytest.raises(ConfigError, match="--seeds"):
-        seeds(text)
+        parse_seeds(text)
 
 
 def test_each_with_each_the_seeds_soonest() -> None:
-    asked = SearchSpace(seeds="2", grid=["optimizer.lr=0.001,2e-3", "model.hidden=[16,16],[32]"])
-    found = points(asked, 0)
+    grid = ["optimizer.lr=0.001,2e-3", "model.hidden=[16,16],[32]"]
+    found = points(0, seeds="2", grid=grid)
     assert len(found) == 8
     assert found[0] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 0}
     assert found[1] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 1}
@@ -45,7 +45,7 @@ def test_each_with_each_the_seeds_soonest() -> None:
 
 
 def drawn(n: int, *spaces: str, seed: int = 0) -> list[dict[str, Any]]:
-    return points(SearchSpace(spaces=spaces, draws=n), seed)
+    return points(seed, spaces=spaces, draws=n)
 
 
 def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
@@ -53,9 +53,7 @@ def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
     more = drawn(9, "batch_size=int:10..20", "optimizer.lr=log:1e-4..1e-2")
     assert [one["optimizer.lr"] for one in more[:5]] == [one["optimizer.lr"] for one in few]
     assert drawn(5, "optimizer.lr=log:1e-4..1e-2", seed=1) != few
-    assert points(SearchSpace(spaces=["a=lin:0..1"], draws=3, space_seed=7), 0) == drawn(
-        3, "a=lin:0..1", seed=7
-    )
+    assert points(0, spaces=["a=lin:0..1"], draws=3, space_seed=7) == drawn(3, "a=lin:0..1", seed=7)
 
 
 def test_draws_fill_their_space() -> None:
@@ -88,27 +86,27 @@ def test_whole_numbers_of_any_size_stay_in_their_range() -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (SearchSpace(), "nothing varies"),
-        (SearchSpace(grid=["a"]), "expected key.sub=values"),
-        (SearchSpace(grid=["a="]), "no value"),
-        (SearchSpace(grid=["a=1,1"]), "a value stands twice"),
-        (SearchSpace(grid=["a=[1"]), "expected ','"),
-        (SearchSpace(grid=["a=1", "a=2"]), "a: varied twice"),
-        (SearchSpace(seeds="2", grid=["seed=1,2"]), "seed: varied twice"),
-        (SearchSpace(grid=["a={b: 1}", "a.b=2"]), "a: varied twice"),
-        (SearchSpace(draws=3), "belong together"),
-        (SearchSpace(seeds="2", space_seed=1), "nothing is drawn"),
-        (SearchSpace(spaces=["a=lin:0..1"]), "belong together"),
-        (SearchSpace(spaces=["a=0..1"], draws=2), "no space"),
-        (SearchSpace(spaces=["a=log:0..1"], draws=2), "above 0"),
-        (SearchSpace(spaces=["a=lin:1..0"], draws=2), "the smaller first"),
-        (SearchSpace(spaces=["a=int:0..1.5"], draws=2), "two whole numbers"),
-        (SearchSpace(spaces=["a=lin:x..y"], draws=2), "two numbers"),
-        (SearchSpace(spaces=["a=int:true..2"], draws=2), "two whole numbers"),
-        (SearchSpace(spaces=[f"a=int:0..1{'0' * 400}"], draws=2), "two whole numbers"),
-        (SearchSpace(seeds="9000", grid=["a=1,2"]), "18,000 points"),
+        ({}, "nothing varies"),
+        ({"grid": ["a"]}, "expected key.sub=values"),
+        ({"grid": ["a="]}, "no value"),
+        ({"grid": ["a=1,1"]}, "a value is given twice"),
+        ({"grid": ["a=[1"]}, "expected ','"),
+        ({"grid": ["a=1", "a=2"]}, "a: varied twice"),
+        ({"seeds": "2", "grid": ["seed=1,2"]}, "seed: varied twice"),
+        ({"grid": ["a={b: 1}", "a.b=2"]}, "a: varied twice"),
+        ({"draws": 3}, "belong together"),
+        ({"seeds": "2", "space_seed": 1}, "nothing is drawn"),
+        ({"spaces": ["a=lin:0..1"]}, "belong together"),
+        ({"spaces": ["a=0..1"], "draws": 2}, "not a space"),
+        ({"spaces": ["a=log:0..1"], "draws": 2}, "above 0"),
+        ({"spaces": ["a=lin:1..0"], "draws": 2}, "the smaller first"),
+        ({"spaces": ["a=int:0..1.5"], "draws": 2}, "two whole numbers"),
+        ({"spaces": ["a=lin:x..y"], "draws": 2}, "two numbers"),
+        ({"spaces": ["a=int:true..2"], "draws": 2}, "two whole numbers"),
+        ({"spaces": [f"a=int:0..1{'0' * 400}"], "draws": 2}, "two whole numbers"),
+        ({"seeds": "9000", "grid": ["a=1,2"]}, "18,000 points"),
     ],
 )
-def test_what_is_said_wrongly(asked: SearchSpace, words: str) -> None:
+def test_what_is_said_wrongly(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        points(asked, 0)
+        points(0, **asked)

@@ -8,10 +8,7 @@ from dlrun.run_folder.stored_run import StoredRun, open_stored
 from dlrun.runs.settings import RunSettings
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps.halving import survivors
-from dlrun.sweeps.plan import Plan, Rung
-from dlrun.sweeps.planning import plan_points
-from dlrun.sweeps.runner import SweepState
-from dlrun.sweeps.search import SearchSpace
+from dlrun.sweeps.plan import Plan, Rung, plan_points
 from dlrun.sweeps.summary import Group, best, groups
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 
@@ -23,11 +20,10 @@ def plan() -> Plan:
     """Three configs with three seeds."""
     rates = ",".join(map(str, SCORES))
     overrides = ["data.source=sample", "trainer.max_epochs=2"]
-    asked = SearchSpace(seeds="3", grid=[f"optimizer.lr={rates}"])
-    configs, settings = plan_points(EXPERIMENT, asked, RunSettings(overrides=overrides))
-    dumps = [config.model_dump(mode="json") for config in configs]
+    options = RunSettings(overrides=overrides)
+    planned = plan_points(EXPERIMENT, options, seeds="3", grid=[f"optimizer.lr={rates}"])
     rungs = [Rung(configs=3, epochs=1), Rung(configs=2, epochs=2)]
-    return plans.make_plan("s", EXPERIMENT, dumps, settings, rungs)
+    return plans.make_plan("s", EXPERIMENT, *planned, rungs)
 
 
 def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, StoredRun]:
@@ -68,12 +64,10 @@ def test_where_no_config_has_all_seeds_the_best_says_how_many(plan: Plan, tmp_pa
 
 
 def test_halving_promotes_configs_with_all_seeds_first(plan: Plan, tmp_path: Path) -> None:
-    done = SweepState(runs(plan, tmp_path, SCORES), living=list(plan.points))
-    promoted = survivors(plan, 1, done)
+    promoted = survivors(plan, 1, plan.points, runs(plan, tmp_path, SCORES))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.002] * 3
     left = SCORES | {0.002: [None, None, None]}
-    done = SweepState(runs(plan, tmp_path / "left", left), living=list(plan.points))
-    promoted = survivors(plan, 1, done)
+    promoted = survivors(plan, 1, plan.points, runs(plan, tmp_path / "left", left))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.003] * 3
 
 

@@ -109,7 +109,6 @@ def sweep(
     """  # fmt: skip
     from dlrun.runs.settings import RunSettings  # needs pydantic
     from dlrun.sweeps import sweep as sweeps
-    from dlrun.sweeps.search import SearchSpace
 
     new: dict[str, object] = {
         "--seeds": seeds,
@@ -136,7 +135,6 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    asked = SearchSpace(seeds, grid or (), space or (), random, space_seed)
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
         from dlrun.slurm.options import parse_options
@@ -147,13 +145,23 @@ def sweep(
                 f"{given[0]}: not with --slurm", "--slurm parallel=N: N points at once"
             )
         on_slurm = parse_options(slurm or [])
-    wanted = sweeps.SweepRequest(
-        asked, jobs, (eta or ETA) if halving else None, fail_fast, on_slurm, wait
-    )
-    if resume is not None:
-        raise typer.Exit(sweeps.resume(resume, wanted, options))
-    if eta is not None and not halving:
+    if resume is None and eta is not None and not halving:
         raise UsageError(f"--eta {eta}: there is no --halving", "give both, or neither")
-    if experiment is None:
+    if resume is None and experiment is None:
         raise UsageError("which experiment? none is named", "dlrun sweep EXPERIMENT --seeds 5")
-    raise typer.Exit(sweeps.sweep(experiment, wanted, options))
+    code = sweeps.sweep(
+        experiment,
+        options,
+        resume=resume,
+        seeds=seeds,
+        grid=grid or (),
+        spaces=space or (),
+        draws=random,
+        space_seed=space_seed,
+        eta=(eta or ETA) if halving else None,
+        jobs=jobs,
+        fail_fast=fail_fast,
+        slurm=on_slurm,
+        wait=wait,
+    )
+    raise typer.Exit(code)

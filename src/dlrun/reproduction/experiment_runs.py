@@ -1,46 +1,52 @@
-"""One experiment of a reproduction: its data, its runs over the seeds."""
+"""One experiment of a reproduction: its data, and its runs over the seeds."""
 
-import itertools
 import shlex
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import flatten, format_override
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.reports.run_section import RunSection
-from dlrun.run_folder.sweep_folder import held_sweep, new_sweep, sweeps_in
+from dlrun.run_folder.folder import SWEEPS, RunFolder
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.run_folder.sweep_folder import PLAN, held_sweep, new_sweep
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
-from dlrun.sweeps import plan as plans
-from dlrun.sweeps import state
-from dlrun.sweeps.cpu_sharing import share_cores
-from dlrun.sweeps.plan import Sweep
-from dlrun.sweeps.planning import plan_points
-from dlrun.sweeps.runner import SweepRunner, SweepSettings, SweepState
-from dlrun.sweeps.search import SEED, SearchSpace, Settings
+from dlrun.sweeps.plan import (
+    Plan,
+    Point,
+    Sweep,
+    check_unchanged,
+    make_plan,
+    plan_points,
+    read_plan,
+    write_plan,
+)
+from dlrun.sweeps.runner import run_points
+from dlrun.sweeps.search import SEED, Settings
+from dlrun.sweeps.state import SweepState, runs_by_point
 from dlrun.sweeps.summary import format_ranges
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import file_digest
 
-PREFIX = "reproduce"  # of its sweeps' names
-ROOM, CELLS = 250_000, 1_500  # of a run on the page: characters of pictures, numbers of curves
+# Of a run on the page: characters of its pictures, numbers of its curves.
+PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 
 @dataclass
 class ExperimentRuns:
-    """An experiment, and what came of it.
+    """An experiment and its runs, which are those of the sweep `reproduce-EXPERIMENT`.
 
-    settings: what of the shipped config is else, by dotted keys. data: the SHA-256 of its files.
-    missing: why it cannot be run.
-    runs: the finished ones, in the order of the seeds. failed: why others are not, by seed.
+    settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
+    missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: why
+    others are not, by seed.
     """
 
     name: str
@@ -52,158 +58,102 @@ class ExperimentRuns:
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
 
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        seeds: Sequence[int],
-        options: RunSettings,
-        known: dict[str, str],
-        screen: Screen,
-    ) -> "ExperimentRuns":
-        """The experiment with its data, which are downloaded where they are missing.
-
-        Where that fails, the part says why; `known` takes it by the data set, for others to know.
-        """
-        made, source = cls(name, options, list(seeds)), name
-        try:
-            experiment, config = registry.load(name), load_config(name, options)
-            if not experiment.by_chance:
-                made.seeds = [config.seed]
-            if (dataset := experiment.dataset()) is not None:
-                source = dataset.name
-            made.missing = known.get(source, "")
-            if not made.missing:
-                folder = run_context.data_dir(options.data_dir)
-                lab = experiment.ready_for_lab(config, folder, screen)
-                made.settings = lab.settings
-                made.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
-        except OSError as error:
-            made.missing = f"its data: {error.strerror}"
-        except DlrunError as error:
-            made.missing = error.message
-            known[source] = error.message
-        return made
-
     @cached_property
     def planned(self) -> tuple[list[ExperimentConfig], list[Settings]]:
-        """Its runs' configs, and what of each is its own. Raises ConfigError with every fault."""
+        """The configs of its runs, and their own settings. Raises ConfigError with every error."""
         sets = [format_override(key, value) for key, value in self.settings.items()]
         options = RunSettings(
             overrides=[*self.options.overrides, *sets], runs_dir=self.options.runs_dir
         )
-        return plan_points(self.name, SearchSpace(seeds=format_ranges(self.seeds)), options)
+        return plan_points(self.name, options, seeds=format_ranges(self.seeds))
 
-    def do(self, screen: Screen) -> None:
-        """Do those of its runs that are missing, one at a time: each has the machine to itself.
+    def run(self, screen: Screen) -> None:
+        """Run the seeds that are missing, one at a time: each has the machine to itself.
 
-        Raises DlrunError where another process is at it; Interrupted or Terminated once its run has
-        ended.
+        Raises DlrunError if another process is running them; Interrupted or Terminated once the
+        run has ended.
         """
-        configs, settings = self.planned
-        share = share_cores(registry.load(self.name), configs, jobs=1)
-        for there in self._sweeps(configs, settings, screen):
-            done = SweepState()
-            wanted = [one for one in there.plan.points if one.settings[SEED] in self.seeds]
+        runs_dir, name = run_context.runs_dir(self.options.runs_dir), f"reproduce-{self.name}"
+        folder = RunFolder(runs_dir / SWEEPS / name)
+        if not (folder.path / PLAN).exists():
+            folder = new_sweep(runs_dir, name)
+        configs, _ = self.planned
+        with held_sweep(folder.path, screen):
+            plan = self._plan(folder, screen)
+            write_plan(plan, folder)
+            sweep = Sweep(plan, folder.path, self.options.data_dir)
+            points = [one for one in plan.points if one.settings[SEED] in self.seeds]
+            state = SweepState({})
             try:
-                with held_sweep(there.folder, screen):
-                    state.clear_leftovers(there, screen)
-                    how = SweepSettings(share, screen, self.options.data_dir)
-                    SweepRunner(there, how, done, wanted).run()
-            finally:  # after a signal, what there is by then
-                done.runs = state.runs_by_point(there)
-                self._take(there, done)
+                state = run_points(sweep, configs, screen, points=points, jobs=1)
+            finally:  # the other seeds are there too
+                self._take(plan, runs_by_point(sweep), state.failed)
+        if state.stopped:
+            raise state.stopped
 
-    def _take(self, there: Sweep, done: SweepState) -> None:
-        """Take what came of a sweep."""
-        seed_of = {one.number: one.settings[SEED] for one in there.plan.points}
-        self.failed |= {seed_of[number]: why for number, why in done.failed.items()}
-        finished = {run.record.seed: run for run in self.runs}
-        for number, run in done.runs.items():
-            if run.record.status == "finished":
-                finished[seed_of[number]] = Run(run.folder, run.record)
+    def _plan(self, folder: RunFolder, screen: Screen) -> Plan:
+        """Return the folder's plan with the seeds that it lacks, or a new one, and say why.
+
+        Raises DlrunError if the folder's plan is not a reproduction's.
+        """
+        new = make_plan(folder.path.name, self.name, *self.planned, data=self.data)
+        if not (folder.path / PLAN).exists():
+            return new
+        try:
+            sweep = read_plan(folder.path)
+            why = _difference(sweep, new)
+        except DlrunError as error:  # damaged, or code or packages have changed
+            why = error.message
+        else:
+            if sweep.plan.keys or sweep.plan.rungs or (self.data and not sweep.plan.data):
+                raise DlrunError(
+                    f"{folder.path}: a sweep of your own has the name of a reproduction",
+                    "give its folder another name",
+                )
+        if why:
+            screen.note(f"all seeds are run again: {why}")
+            return new
+        plan = sweep.plan
+        known = {point.settings[SEED] for point in plan.points}
+        added = [seed for seed in self.seeds if seed not in known]
+        points = [
+            Point(number=number, settings={SEED: seed})
+            for number, seed in enumerate(added, start=len(plan.points) + 1)
+        ]
+        return plan.model_copy(update={"points": [*plan.points, *points]})
+
+    def _take(self, plan: Plan, runs: Mapping[int, StoredRun], failed: Mapping[int, str]) -> None:
+        """Take the finished runs and the errors of the wanted seeds."""
+        seed_of = {one.number: one.settings[SEED] for one in plan.points}
+        self.failed = {seed_of[number]: why for number, why in failed.items()}
+        finished = {
+            seed_of[number]: Run(run.folder, run.record)
+            for number, run in runs.items()
+            if run.record.status == "finished"
+        }
         self.runs = [finished[seed] for seed in self.seeds if seed in finished]
 
-    def _sweeps(
-        self,
-        configs: Sequence[ExperimentConfig],
-        settings: Sequence[Settings],
-        screen: Screen,
-    ) -> Iterator[Sweep]:
-        """Earlier ones of the same config, code and packages; one more of seeds that they lack."""
-        runs_dir = run_context.runs_dir(self.options.runs_dir)
-        values = [config.model_dump(mode="json") for config in configs]
-        left = dict(zip(self.seeds, zip(values, settings, strict=True), strict=True))
-        there = sweeps_in(runs_dir)
-        for folder in reversed(there):
-            found = self._earlier(folder, values[0], screen) if left else None
-            if found and left.keys() & (seeds := {one.settings[SEED] for one in found.plan.points}):
-                left = {seed: one for seed, one in left.items() if seed not in seeds}
-                yield found
-        if left:
-            taken, first = {one.name for one in there}, f"{PREFIX}-{self.name}"
-            others = (f"{first}-{number}" for number in itertools.count(2))
-            name = next(one for one in itertools.chain([first], others) if one not in taken)
-            yield self._new(name, list(left.values()), runs_dir, screen)
-
-    def _new(
-        self,
-        name: str,
-        points: Sequence[tuple[dict[str, Any], Settings]],
-        runs_dir: Path,
-        screen: Screen,
-    ) -> Sweep:
-        """A new sweep. Raises DlrunError where another process has just made it."""
-        values, settings = zip(*points, strict=True)
-        plan = plans.make_plan(name, self.name, values, settings, data=self.data)
-        try:
-            folder = new_sweep(runs_dir, name)
-            with held_sweep(folder.path, screen):
-                return plans.write_plan(plan, folder)
-        except ConfigError as error:
-            raise DlrunError(
-                f"{error.message}: is another process at it?", "wait for it, or end it"
-            ) from None
-
-    def _earlier(self, folder: Path, values: Mapping[str, Any], screen: Screen) -> Sweep | None:
-        """An earlier sweep of the same; None where it is of something else, or damaged."""
-        if not folder.name.startswith(f"{PREFIX}-{self.name}"):
-            return None
-        try:
-            found = plans.read_plan(folder)
-            plans.check_causes(found)
-        except DlrunError as error:  # other code or packages, or damaged
-            screen.note(f"not used again: {error.message}")
-            return None
-        plan = found.plan
-        if plan.data != self.data:
-            screen.note(f"not used again: {folder}: its data were others")
-            return None
-        same = plan.experiment == self.name and not (plan.keys or plan.rungs)
-        seeds = all(SEED in point.settings for point in plan.points)
-        alike = _without_seed(plan.base) == _without_seed(values)
-        return found if same and seeds and alike else None
-
     @cached_property
-    def chapters(self) -> list[RunSection]:
-        """Its runs as a page tells them."""
+    def sections(self) -> list[RunSection]:
+        """Its runs as sections of a page."""
         return [
-            RunSection(place, run, room=ROOM, cells=CELLS) for place, run in enumerate(self.runs)
+            RunSection(place, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
+            for place, run in enumerate(self.runs)
         ]
 
     @property
     def reference(self) -> dict[str, Any]:
-        """What is published of it."""
+        """What is published about it."""
         return self.runs[0].record.reference
 
     @property
     def reserved(self) -> str:
-        """Why the published numbers are not quite of the same; empty where they are."""
+        """Why the published numbers are not quite comparable; empty if they are."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def seconds(self) -> float:
-        """The median run's; of one that was resumed only a part is known."""
+        """The median run's; of a resumed one only a part is known."""
         whole = [run for run in self.runs if not run.record.resumed]
         return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
@@ -214,7 +164,7 @@ class ExperimentRuns:
         return f"{left} of {pluralize(len(self.seeds), 'run')}" if left and not self.missing else ""
 
     def command(self, seed: int | None = None) -> str:
-        """What gives the numbers of all seeds, or of one."""
+        """Return the command that gives the numbers of all seeds, or of one."""
         words, settings = ["dlrun", self.name], dict(self.settings)
         if seed is not None:
             settings[SEED] = seed
@@ -225,6 +175,50 @@ class ExperimentRuns:
         if self.options.data_dir is not None:
             words += ["--data-dir", str(self.options.data_dir)]
         return shlex.join(words)
+
+
+def find_data(
+    name: str,
+    seeds: Sequence[int],
+    options: RunSettings,
+    failures: dict[str, str],
+    screen: Screen,
+) -> ExperimentRuns:
+    """Return an experiment with its data, which are downloaded if they are missing.
+
+    If that fails, `missing` says why; `failures` keeps it by data set, so that it is tried once.
+    """
+    made, source = ExperimentRuns(name, options, list(seeds)), name
+    try:
+        experiment, config = registry.load(name), load_config(name, options)
+        if not experiment.by_chance:
+            made.seeds = [config.seed]
+        if (dataset := experiment.dataset()) is not None:
+            source = dataset.name
+        made.missing = failures.get(source, "")
+        if not made.missing:
+            folder = run_context.data_dir(options.data_dir)
+            lab = experiment.ready_for_lab(config, folder, screen)
+            made.settings = lab.settings
+            made.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
+    except OSError as error:
+        made.missing = f"its data: {error.strerror}"
+    except DlrunError as error:
+        made.missing = error.message
+        failures[source] = error.message
+    return made
+
+
+def _difference(sweep: Sweep, new: Plan) -> str:
+    """Return why a sweep's runs cannot stand beside those of a new plan; empty if they can.
+
+    Raises DlrunError if code or packages have changed.
+    """
+    check_unchanged(sweep)
+    if sweep.plan.data != new.data:
+        return f"{sweep.folder}: its data were others"
+    same = _without_seed(sweep.plan.base) == _without_seed(new.base)
+    return "" if same else f"{sweep.folder}: its config was another"
 
 
 def _without_seed(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""`dlrun reproduce`: run the lab's experiments over seeds, and write what came out of them."""
+"""Run the lab's experiments over seeds and write their numbers beside the book's."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,23 +14,28 @@ from dlrun.config.yaml_loader import read_file
 from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page
-from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.markdown import HEAD as COLUMNS
-from dlrun.reproduction.markdown import OURS, markdown
-from dlrun.reproduction.page import FEW, experiments_on, page
-from dlrun.reproduction.page import OURS as PAGE
+from dlrun.reproduction.experiment_runs import ExperimentRuns, find_data
+from dlrun.reproduction.output import (
+    FEW,
+    PAGE_MARK,
+    TABLE_MARK,
+    experiments_on,
+    markdown,
+    page,
+)
+from dlrun.reproduction.output import HEAD as COLUMNS
 from dlrun.reproduction.verdicts import Metric, mark, reservations, rows
 from dlrun.run_folder.folder import to_json
 from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.runs.settings import RunSettings
-from dlrun.sweeps.search import MAX_POINTS
-from dlrun.sweeps.search import seeds as read_seeds
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.sweeps.processes import preload
+from dlrun.sweeps.search import MAX_POINTS, parse_seeds
+from dlrun.system.console import Screen, format_table, pluralize, printable
 from dlrun.system.files import write_atomically
 
 BESIDE = ("what", "n", "seconds", "command")  # columns that have no room on a screen
-HEAD = {"": ""} | {key: head for key, head in COLUMNS.items() if key not in BESIDE}
+HEAD = {key: head for key, head in COLUMNS.items() if key not in BESIDE}
 LEGEND = """\
 95 % of runs: where one more run here would lie. Here is within, where the
 published number lies there too; else the runs here lie above or below it."""
@@ -40,47 +45,51 @@ FEW_SEEDS = "with so few seeds `within` says little: --seeds 10 says more"
 def reproduce(
     names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
 ) -> int:
-    """Run the experiments that have published numbers, or those that are named; the exit code.
+    """Run the experiments that have published numbers, or the named ones; return the exit code.
 
-    One whose data cannot be had is named with the reason, and the others go on. What earlier calls
-    have done, with the same code and packages, is not done again.
+    One whose data are missing is named with the reason, and the others are run. A seed that was
+    run before, with the same code, packages and data, is not run again.
 
     Args:
         names: of experiments; none: all.
         seeds: as `--seeds` of a sweep.
         out: the page; the table lies beside it, as .md.
         options: accelerator, folders, what is shown.
-        command: that goes on with it.
+        command: that continues it.
 
-    Raises ConfigError before anything begins, DlrunError where nothing could be run; Interrupted or
+    Raises ConfigError before anything begins, DlrunError if nothing could be run; Interrupted or
     Terminated once a run has ended.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
         if started := find_process_group():
             raise ConfigError(f"{started}, each of which would do it", f"leave {started.by} out")
-        numbers = list(read_seeds(seeds))
+        numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(
                 f"--seeds {seeds}: {len(numbers):,}: more than {MAX_POINTS:,}", "fewer"
             )
         wanted = _wanted(names, screen)
         table = _table_of(out, wanted, force=options.force)
-        parts = _parts(wanted, numbers, options, screen)
+        failures: dict[str, str] = {}
+        parts = [find_data(name, numbers, options, failures, screen) for name in wanted]
+        for part in parts:
+            if part.missing:
+                screen.warn(f"not run: {part.name}: {part.missing}")
         there = [part for part in parts if not part.missing]
         if not there:
-            raise DlrunError("no experiment could be run", "get what is missing, and say it again")
-        for part in there:
-            _ = part.planned  # every config is checked before anything begins
+            raise DlrunError("no experiment could be run", "get what is missing, and run it again")
+        # Every config is checked before anything begins.
+        preload({part.name: part.planned[0][0] for part in there})
         try:
             for place, part in enumerate(there, start=1):
                 screen.note(
                     f"[{place}/{len(there)}] {part.name}: {pluralize(len(part.seeds), 'run')}"
                 )
-                part.do(screen)
+                part.run(screen)
                 _write(parts, out, table, command)
         except (Stopped, DlrunError) as why:
-            screen.warn(f"not done; go on with: {command}")
+            screen.warn(f"not done; continue with: {command}")
             if any(part.runs for part in parts):
                 _write(parts, out, table, command)
             if options.json and isinstance(why, Stopped):
@@ -96,15 +105,15 @@ def reproduce(
 
 
 def _table_of(out: Path, wanted: Sequence[str], *, force: bool) -> Path:
-    """Where the table beside the page lies.
+    """Return the path of the table beside the page.
 
-    Raises ConfigError where either cannot be written, or the page is about more than is wanted.
+    Raises ConfigError if either cannot be written, or the page holds more than is wanted.
     """
     if out.suffix not in (".html", ".htm"):
-        raise ConfigError(f"--out {out}: no page's name", "name it FILE.html")
+        raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
     table = out.with_suffix(".md")
-    check_page(out, force=force, ours=PAGE)
-    check_page(table, force=force, ours=OURS.encode())
+    check_page(out, force=force, ours=PAGE_MARK)
+    check_page(table, force=force, ours=TABLE_MARK.encode())
     if not force and (others := [name for name in experiments_on(out) if name not in wanted]):
         raise ConfigError(
             f"--out {out}: holds {', '.join(others)} too, which would be lost",
@@ -113,23 +122,10 @@ def _table_of(out: Path, wanted: Sequence[str], *, force: bool) -> Path:
     return table
 
 
-def _parts(
-    wanted: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
-) -> list[ExperimentRuns]:
-    """The experiments with their data; what cannot be had is tried once, and named."""
-    parts: list[ExperimentRuns] = []
-    known: dict[str, str] = {}
-    for name in wanted:
-        parts.append(ExperimentRuns.of(name, seeds, options, known, screen))
-        if why := parts[-1].missing:
-            screen.warn(f"not run: {name}: {why}")
-    return parts
-
-
 def _wanted(names: Sequence[str], screen: Screen) -> list[str]:
-    """The experiments that are named; else all that have published numbers, in the book's order.
+    """Return the named experiments, or all that have published numbers, in the book's order.
 
-    Raises ConfigError where one that is named has none.
+    Raises ConfigError if a named one has no published numbers.
     """
     entries = [registry.entry(name) for name in dict.fromkeys(names)] or registry.entries()
     found = []
@@ -147,7 +143,7 @@ def _wanted(names: Sequence[str], screen: Screen) -> list[str]:
 
 
 def _write(parts: Sequence[ExperimentRuns], out: Path, table: Path, command: str) -> None:
-    """The page and the table, of what is done by now. Raises DlrunError."""
+    """Write the page and the table of the runs that are done. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
     texts = {out: page(parts, machine, command), table: markdown(parts, machine, made)}
@@ -159,7 +155,7 @@ def _write(parts: Sequence[ExperimentRuns], out: Path, table: Path, command: str
 
 
 def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
-    """What the runs were done on: of several machines each value that differs."""
+    """Return what the runs were done on: if it was several machines, each value that differs."""
     found: dict[str, dict[str, None]] = {}
     for run in (run for part in parts for run in part.runs):
         try:
@@ -196,21 +192,20 @@ def _print_json(
 def _show(
     parts: Sequence[ExperimentRuns], out: Path, table: Path, data_dir: Path, screen: Screen
 ) -> None:
-    """The table, what is missing, where the files are."""
+    """Show the table, what is missing, and where the files are."""
     reserved = reservations(parts)
     found = [(part, row) for part in parts for row in rows(part)]
-    cells = [{"": row.name} | row.cells for _, row in found]
-    widths = {
-        key: max([len(head), *(len(one[key]) for one in cells)]) for key, head in HEAD.items()
-    }
-    screen.show(Text(_line(HEAD, widths), style="bold"))
+    cells = [[row.name, *(row.cells[key] for key in HEAD)] for _, row in found]
+    left = {0, *(place for place, key in enumerate(HEAD, start=1) if "verdict" in key)}
+    head, *lines = format_table([["", *HEAD.values()], *cells], left=left)
+    screen.show(Text(head, style="bold"))
     last = None
-    for (part, _), one in zip(found, cells, strict=True):
+    for (part, _), line in zip(found, lines, strict=True):
         if part is not last:
             about = f"{pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
             screen.show(Text(f"{part.name}, {about}{mark(part, reserved)}"))
             last = part
-        screen.show(Text(_line(one, widths)))
+        screen.show(Text(line))
     screen.show(Text(LEGEND))
     for why, place in reserved.items():
         screen.show(Text(f"[{place}] {printable(why)}"))
@@ -220,24 +215,15 @@ def _show(
         for seed, why in part.failed.items():
             screen.show(Text(f"failed: {part.name}, seed {seed}: {printable(why)}"))
     if any(part.missing for part in parts):
-        screen.show(Text(f"once that is in {data_dir}, the same command goes on with it"))
+        screen.show(Text(f"put what is missing into {data_dir}, and run the same command"))
     if any(len(part.runs) < FEW for part, row in found if isinstance(row, Metric)):
         screen.show(Text(FEW_SEEDS))
     for label, path in (("page", out), ("table", table)):
         screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
 
 
-def _line(cells: Mapping[str, str], widths: Mapping[str, int]) -> str:
-    """Within 80 columns; names and verdicts begin at the left."""
-    shown = [
-        f"{cells[key]:{'<' if key == '' or 'verdict' in key else '>'}{width}}"
-        for key, width in widths.items()
-    ]
-    return "  ".join(shown).rstrip()
-
-
 def _as_object(parts: Sequence[ExperimentRuns], out: Path, command: str) -> dict[str, Any]:
-    """All of it for programs."""
+    """Return the numbers as JSON has them."""
     return {
         "command": command,
         "page": str(out),

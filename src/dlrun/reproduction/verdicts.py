@@ -1,10 +1,10 @@
-"""The table's rows: a published number, those of the runs here, and what that says."""
+"""Verdicts: each published number beside those of the runs here, and whether they agree."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any
 
 from dlrun import stats
 from dlrun.reports.aggregate import MetricSpread, metric_spread
@@ -21,7 +21,7 @@ LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units
 
 @dataclass(frozen=True)
 class Strip:
-    """The runs' numbers, their interval and the published ones on an axis of their own."""
+    """A row's picture: the runs' numbers, their interval and the published ones on one axis."""
 
     dots: list[float]
     bar: tuple[float, float] | None
@@ -30,7 +30,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that is published: by edition, and of the runs here."""
+    """A published metric: its value by edition, and those of the runs here."""
 
     part: ExperimentRuns
     published: Mapping[str, float]
@@ -38,12 +38,12 @@ class Metric:
 
     @property
     def name(self) -> str:
-        """Of the metric."""
+        """The metric's name."""
         return self.here.metric
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """Where one more run would lie, with 95 %; None for a single run."""
+        """The 95 % prediction interval of one more run; None for a single run."""
         ends = stats.prediction_interval(self.here.values)
         if ends is None:
             return None
@@ -52,11 +52,10 @@ class Metric:
         return max(least, ends[0]), min(most, ends[1])
 
     def verdict(self, edition: str) -> str | None:
-        """Of an edition's number: whether one more run here may give it.
+        """Return `within` if one more run here may give an edition's number, else `above`, `below`.
 
-        Here is `within` it; or `above` or `below`, where the runs here lie above or below it; None
-        where there is no number, or a single run. A published number is rounded: it stands for all
-        that give its digits.
+        Above: the runs here lie above it. None if there is no number, or a single run. A published
+        number is rounded: it stands for all that give its digits.
         """
         value = self.published.get(edition)
         if value is None or self.interval is None:
@@ -69,7 +68,7 @@ class Metric:
 
     @property
     def cells(self) -> dict[str, str]:
-        """As texts."""
+        """Its cells as texts, by column."""
         one = self.here
         return {
             **{edition: digits(self.published.get(edition)) for edition in EDITIONS},
@@ -92,7 +91,7 @@ class Metric:
 
     @property
     def as_object(self) -> dict[str, Any]:
-        """For programs."""
+        """Its numbers as JSON has them."""
         return {
             "metric": self.name,
             **{edition: self.published.get(edition) for edition in EDITIONS},
@@ -107,7 +106,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Labels:
-    """Photographs whose labels are published."""
+    """Photographs whose labels are published: for how many the first label is the book's."""
 
     part: ExperimentRuns
     photographs: list[Photograph]
@@ -119,7 +118,7 @@ class Labels:
         return FIRST_LABELS
 
     def alike(self, edition: str | None) -> int:
-        """For how many an edition, or the run here, has the book's first label."""
+        """Return for how many an edition (None: the run here) has the book's first label."""
         firsts = [_first(one.published["book"]) for one in self.photographs]
         labels = [one.published.get(edition) if edition else one.labels for one in self.photographs]
         return sum(
@@ -128,7 +127,7 @@ class Labels:
 
     @property
     def cells(self) -> dict[str, str]:
-        """As texts."""
+        """Its cells as texts, by column."""
         found = {edition: str(self.alike(edition)) for edition in EDITIONS}
         verdicts = dict.fromkeys(map(verdict_on, EDITIONS), "")
         here = f"{self.alike(None)} of {len(self.photographs)}"
@@ -136,7 +135,7 @@ class Labels:
 
     @property
     def as_object(self) -> dict[str, Any]:
-        """For programs."""
+        """Its numbers as JSON has them."""
         return {
             "metric": self.name,
             **{edition: self.alike(edition) for edition in EDITIONS},
@@ -153,7 +152,7 @@ Row = Metric | Labels
 
 
 def rows(part: ExperimentRuns) -> list[Row]:
-    """What is published of an experiment and what its runs have; none where it was not run."""
+    """Return the rows of an experiment; none if it was not run."""
     if not part.runs:
         return []
     editions = {
@@ -161,51 +160,48 @@ def rows(part: ExperimentRuns) -> list[Row]:
         for edition in EDITIONS
         if isinstance(found := part.reference.get(edition), dict) and found
     }
-    names = dict.fromkeys(name for found in editions.values() for name in found)
     metrics = [run.record.metrics for run in part.runs]
     made: list[Row] = []
-    for name in names:
-        if here := metric_spread(name, metrics):
-            published = {key: found.get(name) for key, found in editions.items()}
-            values = {key: float(one) for key, one in published.items() if _is_number(one)}
-            if values:
-                made.append(Metric(part, values, here))
+    for name in dict.fromkeys(name for found in editions.values() for name in found):
+        published = {
+            edition: float(value)
+            for edition, found in editions.items()
+            if isinstance(value := found.get(name), int | float) and is_plottable(value)
+        }
+        if published and (here := metric_spread(name, metrics)):
+            made.append(Metric(part, published, here))
     if not made:
-        pictures = [one for one in part.chapters[0].photographs if "book" in one.published]
+        pictures = [one for one in part.sections[0].photographs if "book" in one.published]
         if pictures:
             made.append(Labels(part, pictures))
     return made
 
 
 def reservations(parts: Sequence[ExperimentRuns]) -> dict[str, int]:
-    """Why published numbers are not quite of the same, each with its number from 1."""
+    """Return why published numbers are not quite comparable, each reason with its number."""
     whys = dict.fromkeys(part.reserved for part in parts if part.reserved)
     return {why: place for place, why in enumerate(whys, start=1)}
 
 
 def mark(part: ExperimentRuns, reserved: Mapping[str, int]) -> str:
-    """The number of a part's reservation, as it stands behind a name."""
+    """Return the number of an experiment's reservation, to stand behind its name."""
     return f" [{reserved[part.reserved]}]" if part.reserved else ""
 
 
 def verdict_on(edition: str) -> str:
-    """The key of a row's cell."""
+    """Return the key of a verdict's cell."""
     return f"verdict on {edition}"
 
 
 def half_unit(value: float) -> float:
-    """Half a unit of a number's last digit: 0.005 of 0.88."""
+    """Return half a unit of a number's last digit: 0.005 for 0.88."""
     exponent = Decimal(repr(value)).as_tuple().exponent
     return 0.5 * 10.0 ** int(exponent)
 
 
 def digits(value: float | None) -> str:
-    """A published number, with the digits that it has."""
+    """Return a published number with the digits that it has."""
     return "" if value is None else repr(value)
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return type(value) in (int, float) and is_plottable(value)
 
 
 def _first(labels: Sequence[tuple[str, float]]) -> str:

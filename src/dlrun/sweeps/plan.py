@@ -1,4 +1,4 @@
-"""A sweep's plan: sweep.json, written whole before anything begins, and never changed."""
+"""A sweep's plan: every point checked, then sweep.json written before any run begins."""
 
 import shlex
 import sys
@@ -9,14 +9,23 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import run_context
 from dlrun.commands.list_runs import format_differences
-from dlrun.config.yaml_loader import Layer, flatten, layer_from_values, merge_layers
-from dlrun.errors import DlrunError
+from dlrun.config.error_messages import FaultsError
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.yaml_loader import (
+    KeyPath,
+    Layer,
+    flatten,
+    layer_from_values,
+    merge_layers,
+    read_override,
+)
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, RunFolder
@@ -27,15 +36,21 @@ from dlrun.run_folder.record import (
     write_checksummed,
 )
 from dlrun.run_folder.stored_run import StoredRun
-from dlrun.run_folder.sweep_folder import PLAN, check_new
-from dlrun.sweeps.search import SEED, Settings
+from dlrun.run_folder.sweep_folder import PLAN
+from dlrun.runs.settings import RunSettings
+from dlrun.runs.start import check, read_config_layers, validate_config
+from dlrun.sweeps import search
+from dlrun.sweeps.search import SEED, Settings, Varied
+from dlrun.system.console import pluralize
 
 FORMAT = 1
 EPOCHS = "trainer.max_epochs"
+ERRORS_SHOWN = 20
+POINTS_SHOWN = 5
 
 
 class Point(BaseModel):
-    """One run: its number, from 1, and what of its config is its own, by dotted keys."""
+    """A run of a sweep: its number, from 1, and its own settings by dotted keys."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -45,18 +60,13 @@ class Point(BaseModel):
     @property
     def label(self) -> str:
         """`lr=0.01 seed=3`."""
-        seed = [f"seed={self.settings[SEED]}"] if SEED in self.settings else []
-        return " ".join([*self.own, *seed])
-
-    @property
-    def own(self) -> list[str]:
-        """The same without the seed, or nothing."""
         own = {key: value for key, value in self.settings.items() if key != SEED}
-        return [format_differences(own)] if own else []
+        seed = [f"seed={self.settings[SEED]}"] if SEED in self.settings else []
+        return " ".join([*([format_differences(own)] if own else []), *seed])
 
 
 class Rung(BaseModel):
-    """Of successive halving: so many configs are trained to so many epochs."""
+    """A rung of successive halving: how many configs are trained to how many epochs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,10 +75,10 @@ class Rung(BaseModel):
 
 
 class Plan(ChecksummedModel):
-    """sweep.json. `base`: the config that all points have in common, whole and valid.
+    """The contents of sweep.json.
 
-    keys: what varies, without the seed. rungs: of successive halving, else none. data: the SHA-256
-    of its files, where another sweep is asked for of the same.
+    base: the config that all points share, whole and valid. keys: those that vary, except the seed.
+    rungs: of successive halving, else empty. data: SHA-256 of the data files, in a reproduction.
     """
 
     id: str
@@ -87,41 +97,41 @@ class Plan(ChecksummedModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
-        """Its name becomes one of folders, its points' numbers and keys are relied on."""
+        """Check what becomes names of folders, and what is relied on unchecked."""
         if not PLAIN_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no sweep's name")
+            raise ValueError(f"{self.name!r} is not a sweep's name")
         if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
-            raise ValueError("the points are not numbered from 1 on")
+            raise ValueError("the points are not numbered from 1")
         varied = set(self.points[0].settings) if self.points else set()
         for point in self.points:
             own, seed = set(point.settings), point.settings.get(SEED, 0)
             if not own <= {*self.keys, SEED} or SEED in own ^ varied or type(seed) is not int:
-                raise ValueError(f"point {point.number} has not what varies")
+                raise ValueError(f"point {point.number} does not set the keys that vary")
         return self
 
     def values(self, point: Point) -> Layer:
-        """A point's whole config."""
+        """Return a point's whole config."""
         return merge_layers(
             [Layer(self.base), layer_from_values(nested(point.settings), f"point {point.number}")]
         )
 
     def run_name(self, point: Point) -> str:
-        """The suffix of its run's folder."""
+        """Return the suffix of a point's run folder."""
         return f"{self.name}-{point.number:0{len(str(len(self.points)))}}"
 
     def member(self, point: Point) -> SweepMembership:
-        """What its run's record says."""
+        """Return what a point's run record says about the sweep."""
         return SweepMembership(id=self.id, name=self.name, point=point.number)
 
     def settings(self, run: StoredRun) -> dict[str, Any]:
-        """What of a run's config is its point's own."""
+        """Return the settings of the point that a run is of."""
         member = run.record.sweep
         assert member is not None  # it is one of this sweep's
         return self.points[member.point - 1].settings
 
     @cached_property
     def configs(self) -> list[list[Point]]:
-        """The points by config: those of each differ by the seed alone."""
+        """The points grouped by config: those of a group differ in the seed alone."""
         found: dict[str, list[Point]] = {}
         for point in self.points:
             own = {key: value for key, value in point.settings.items() if key != SEED}
@@ -131,38 +141,144 @@ class Plan(ChecksummedModel):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan with the folder that holds it."""
+    """A plan and the folder that holds it; `data_dir` is the option."""
 
     plan: Plan
     folder: Path
-    data_dir: Path | None = None  # as it was said
+    data_dir: Path | None = None
 
     @property
     def runs_dir(self) -> Path:
-        """Where its runs lie."""
+        """The folder of its runs."""
         return self.folder.parents[1]
 
     @property
-    def go_on(self) -> str:
-        """The command that goes on with it."""
+    def resume_command(self) -> str:
+        """The command that continues it."""
         here = self.runs_dir == run_context.runs_dir()
         name = self.plan.name if here else str(self.folder)
         words = ["dlrun", "sweep", "--resume", name]
         return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
 
+def plan_points(
+    experiment: str, options: RunSettings, *, here: bool = True, **varied: Unpack[Varied]
+) -> tuple[list[ExperimentConfig], list[Settings]]:
+    """Return the valid config of each point, and its own settings.
+
+    `here`: the runs use this machine's devices. Raises ConfigError for an invalid text, or with
+    every error of every point.
+    """
+    base = read_config_layers(experiment, options)
+    seed = flatten(base.values).get("seed")
+    found = search.points(seed if isinstance(seed, int) else 0, **varied)
+    _check_varied_once(found[0], options)
+    return _checked(experiment, base, found, options, here=here), found
+
+
+def distinct(
+    configs: Sequence[ExperimentConfig], settings: Sequence[Settings]
+) -> tuple[list[ExperimentConfig], list[Settings]]:
+    """Return the points without those whose whole config, seed included, an earlier one has."""
+    found: dict[str, tuple[ExperimentConfig, Settings]] = {}
+    for config, own in zip(configs, settings, strict=True):
+        found.setdefault(config.model_dump_json(), (config, own))
+    return [config for config, _ in found.values()], [own for _, own in found.values()]
+
+
+def _check_varied_once(settings: Settings, options: RunSettings) -> None:
+    """Raise ConfigError if `--set` gives a key that varies."""
+    for text in options.overrides:
+        given = flatten(read_override(text).values)
+        for key in settings:
+            if key in given or any(one.startswith(f"{key}.") for one in given):
+                raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
+
+
+def _checked(
+    experiment: str, base: Layer, found: Sequence[Settings], options: RunSettings, *, here: bool
+) -> list[ExperimentConfig]:
+    """Return every point's config. Raises ConfigError: all errors, each once with its points."""
+    configs: list[ExperimentConfig] = []
+    errors: dict[str, list[int]] = {}
+    hint = ""
+    known: dict[str, DlrunError | None] = {}
+    for number, settings in enumerate(found, start=1):
+        try:
+            config = validate_config(experiment, merge_layers([base, _layer(settings)]))
+            _check_one(experiment, config, options, known, here=here)
+            configs.append(config)
+        except DlrunError as error:
+            hint = hint or error.hint
+            for text in error.faults if isinstance(error, FaultsError) else [error.message]:
+                errors.setdefault(text, []).append(number)
+    if errors:
+        raise _all_of(errors, len(found), hint)
+    return configs
+
+
+def _check_one(
+    experiment: str,
+    config: ExperimentConfig,
+    options: RunSettings,
+    known: dict[str, DlrunError | None],
+    *,
+    here: bool,
+) -> None:
+    """Check what a run checks before it has a folder; once for configs that differ in the seed."""
+    key = config.model_copy(update={"seed": 0}).model_dump_json()
+    if key not in known:
+        known[key] = None
+        try:
+            if isinstance(config, NetworkConfig) and config.world != 1:
+                raise ConfigError(
+                    f"trainer.devices: {config.trainer.devices} on "
+                    f"{pluralize(config.trainer.num_nodes, 'node')}: a point is one process",
+                    "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
+                )
+            check(registry.load(experiment), config, options, here=here)
+        except DlrunError as error:
+            known[key] = error
+    if (error_of_key := known[key]) is not None:
+        raise error_of_key
+
+
+def _all_of(errors: dict[str, list[int]], total: int, hint: str) -> ConfigError:
+    lines = []
+    for text, numbers in errors.items():
+        shown = ", ".join(map(str, numbers[:POINTS_SHOWN]))
+        more = ", ..." if len(numbers) > POINTS_SHOWN else ""
+        which = f" (point{'s' if len(numbers) > 1 else ''} {shown}{more} of {total})"
+        lines.append(text if len(numbers) == total else f"{text}{which}")
+    if len(lines) == 1:
+        return ConfigError(lines[0], hint)
+    left = len(lines) - ERRORS_SHOWN
+    rest = [f"and {left} more"] if left > 0 else []
+    listed = "\n".join(f"  {line}" for line in [*lines[:ERRORS_SHOWN], *rest])
+    return ConfigError(f"{len(lines)} errors in the sweep:\n{listed}", hint)
+
+
+def _layer(settings: Settings) -> Layer:
+    """Return the settings as a layer; an error in one names it."""
+    origins: dict[KeyPath, str] = {}
+    for key, value in settings.items():
+        path: KeyPath = tuple(key.split("."))
+        origins |= {path[:end]: f"{key}={value}" for end in range(1, len(path) + 1)}
+    return Layer(nested(settings), origins)
+
+
 def make_plan(
     name: str,
     experiment: str,
-    configs: Sequence[Mapping[str, Any]],
+    configs: Sequence[ExperimentConfig],
     settings: Sequence[Settings],
     rungs: Sequence[Rung] = (),
     data: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """The plan of points with these configs, which are valid, and settings."""
-    own = _varied(configs, settings)
-    package = registry.entry(experiment).package
-    begun = environment.describe_environment(package)
+    """Return the plan of points with these valid configs and settings."""
+    dumps = [config.model_dump(mode="json") for config in configs]
+    own = _varied(dumps, settings)
+    begun = environment.describe_environment(registry.entry(experiment).package)
     return Plan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -173,7 +289,7 @@ def make_plan(
         dlrun=begun["dlrun"],
         code=begun["code"],
         packages=begun["packages"],
-        base=dict(configs[0]),
+        base=dumps[0],
         keys=list(dict.fromkeys(key for one in own for key in one if key != SEED)),
         points=[Point(number=place, settings=one) for place, one in enumerate(own, start=1)],
         rungs=list(rungs),
@@ -196,36 +312,35 @@ def _varied(configs: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) 
 
 
 def write_plan(plan: Plan, folder: RunFolder) -> Sweep:
-    """Write it, on disk before this returns. Raises ConfigError where there is one, OSError."""
-    check_new(folder.path)
+    """Write sweep.json, on disk before this returns. Raises OSError."""
     write_checksummed(folder, PLAN, plan)
     return Sweep(plan, folder.path)
 
 
 def read_plan(folder: Path) -> Sweep:
-    """A sweep's plan. Raises DlrunError where it is missing, damaged or a newer dlrun's."""
+    """Read sweep.json. Raises DlrunError if it is missing, damaged or a newer dlrun's."""
     return Sweep(read_checksummed(Plan, folder / PLAN, FORMAT), folder)
 
 
-def check_causes(planned: Sweep) -> None:
-    """Raises DlrunError where code or packages are not those that the sweep began with."""
-    plan = planned.plan
-    others = [
+def check_unchanged(sweep: Sweep) -> None:
+    """Raise DlrunError if code or packages have changed since the sweep began."""
+    plan = sweep.plan
+    changed = [
         f"{name} {plan.packages.get(name)} then, {here} now"
         for name, here in environment.versions().items()
         if plan.packages.get(name) != here
     ]
     if plan.code != environment.code_version(registry.entry(plan.experiment).package):
-        others.insert(0, "another version of the code that computes")
-    if others:
+        changed.insert(0, "another version of the code that computes")
+    if changed:
         raise DlrunError(
-            f"{planned.folder}: its runs would not be comparable: {'; '.join(others)}",
-            "begin a new sweep, or go on all the same with --force",
+            f"{sweep.folder}: its runs would not be comparable: {'; '.join(changed)}",
+            "start a new sweep, or continue with --force",
         )
 
 
 def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested mappings."""
+    """Return dotted keys as nested mappings."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         *sections, leaf = key.split(".")

@@ -1,4 +1,4 @@
-"""The points of a sweep as a job array of SLURM: an element for each point that is not done."""
+"""Runs the points of a sweep as a job array of SLURM: an element for each point not done."""
 
 import shutil
 import time
@@ -19,48 +19,47 @@ from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
 from dlrun.slurm.options import SlurmOptions
 from dlrun.slurm.submit import check_slurm, job_of, submit_jobs, write_waiting_run
 from dlrun.slurm.watch import TICK, Queue, WatchedJob
-from dlrun.sweeps import state
-from dlrun.sweeps.plan import Point, Sweep
-from dlrun.sweeps.progress import showing
-from dlrun.sweeps.runner import SweepState, in_words
+from dlrun.sweeps.plan import Sweep
+from dlrun.sweeps.runner import point_line, result_of
+from dlrun.sweeps.state import SweepState, is_done, run_of, runs_by_point
 from dlrun.system.console import Screen, pluralize
 
 
-def check(asked: SlurmOptions) -> None:
-    """Raises ConfigError where nothing can be submitted, or a point would be several processes."""
+def check(slurm: SlurmOptions) -> None:
+    """Raise ConfigError if nothing can be submitted, or a point would be several processes."""
     check_slurm()
     for key in ("nodes", "tasks"):
-        if getattr(asked, key) not in (None, 1):
+        if getattr(slurm, key) not in (None, 1):
             raise ConfigError(f"--slurm {key}: a sweep's point is one process", "leave it out")
 
 
 def submit(
-    planned: Sweep,
+    sweep: Sweep,
     configs: Sequence[ExperimentConfig],
-    asked: SlurmOptions,
+    slurm: SlurmOptions,
     options: RunSettings,
     screen: Screen,
 ) -> dict[int, WatchedJob]:
-    """Submit all points that are neither done nor in SLURM's queue; the jobs of those not done.
+    """Submit all points that are neither done nor queued; return the jobs of those not done.
 
-    Raises ConfigError where SLURM refuses them; then no run is left of it.
+    Raises ConfigError if SLURM refuses them; then no new run is left.
     """
-    plan, queue = planned.plan, Queue()
-    runs = state.runs_by_point(planned)
-    there: dict[int, tuple[Path, str]] = {}
+    plan, queue = sweep.plan, Queue()
+    runs = runs_by_point(sweep)
+    queued: dict[int, tuple[Path, str]] = {}
     jobs: dict[int, Job] = {}
     made: list[RunFolder] = []
-    runs_dir = planned.runs_dir.absolute()
+    runs_dir = sweep.runs_dir.absolute()
     try:
         for point, config in zip(plan.points, configs, strict=True):
             run = runs.get(point.number)
-            if state.done(run, None):
+            if is_done(run):
                 continue
             if run is not None:
-                if (job := _job(run)) and queue.has(job):
-                    there[point.number] = run.folder, job
-                    continue
-                jobs[point.number] = job_of(run.folder.absolute(), options)
+                if (job := _job_number(run)) and queue.has(job):
+                    queued[point.number] = run.folder, job
+                else:
+                    jobs[point.number] = job_of(run.folder.absolute(), options)
                 continue
             folder = RunFolder.claim(runs_dir, plan.experiment, plan.run_name(point))
             made.append(folder)
@@ -69,84 +68,81 @@ def submit(
             jobs[point.number] = job_of(folder.path, options)
         if jobs:
             name = f"{plan.experiment} {plan.name}"
-            about = planned.folder.absolute() / SLURM_FOLDER
-            numbers = submit_jobs([*jobs.values()], about, asked, name)
-            said = (
-                f"submitted {pluralize(len(jobs), 'point')} as job {numbers[0].partition('_')[0]}"
-            )
-            more = f"; {len(there)} are in the queue" if there else ""
-            screen.note(f"{said}{more}")
+            folder_of_jobs = sweep.folder.absolute() / SLURM_FOLDER
+            numbers = submit_jobs([*jobs.values()], folder_of_jobs, slurm, name)
+            array = numbers[0].partition("_")[0]
+            more = f"; {len(queued)} are in the queue" if queued else ""
+            screen.note(f"submitted {pluralize(len(jobs), 'point')} as job {array}{more}")
             for (number, one), job in zip(jobs.items(), numbers, strict=True):
-                there[number] = Path(one.run), job
+                queued[number] = Path(one.run), job
     except BaseException:
         for folder in made:
             shutil.rmtree(folder.path)
         repair_latest(runs_dir, plan.experiment)
         raise
-    queue = Queue()  # the first one has not heard of the new jobs
-    return {number: WatchedJob(run, job, queue) for number, (run, job) in there.items()}
+    queue = Queue()  # the first one does not know the new jobs
+    return {number: WatchedJob(run, job, queue) for number, (run, job) in queued.items()}
 
 
-def _job(run: StoredRun) -> str | None:
-    """The number of the job that it was handed to, if it was."""
+def _job_number(run: StoredRun) -> str | None:
+    """Return the number of the job that the run was submitted as; None if it was not."""
     with suppress(OSError):
         return (run.folder / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
     return None
 
 
-def show(planned: Sweep, watched: dict[int, WatchedJob], screen: Screen, *, json: bool) -> None:
-    """What was submitted and is not waited for."""
-    plan = planned.plan
+def show(sweep: Sweep, watched: dict[int, WatchedJob], screen: Screen, *, json: bool) -> None:
+    """Show what was submitted and is not waited for."""
+    plan = sweep.plan
     if json:
         jobs = {str(number): one.job for number, one in sorted(watched.items())}
-        about = {"status": "waiting", "sweep": plan.name, "folder": str(planned.folder)}
+        about = {"status": "waiting", "sweep": plan.name, "folder": str(sweep.folder)}
         screen.out.file.write(to_json(about | {"jobs": jobs}))
         return
     again = f"dlrun sweep --resume {plan.name} --slurm ... --wait"
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
-    for label, text in (("sweep", str(planned.folder)), ("jobs", _spelled(watched))):
+    for label, text in (("sweep", str(sweep.folder)), ("jobs", _arrays(watched))):
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
 
-def _spelled(watched: dict[int, WatchedJob]) -> str:
+def _arrays(watched: dict[int, WatchedJob]) -> str:
     return ", ".join(sorted({one.job.partition("_")[0] for one in watched.values()}))
 
 
-def wait(planned: Sweep, watched: dict[int, WatchedJob], screen: Screen, done: SweepState) -> None:
-    """Wait until every point's job has ended for good; `done` takes what there is then.
+def wait(sweep: Sweep, watched: dict[int, WatchedJob], screen: Screen) -> SweepState:
+    """Wait until every point's job has ended, and return the sweep's state.
 
-    Raises Interrupted by Ctrl-C: the jobs go on.
+    Ctrl-C ends the wait, not the jobs; it is in the state's `stopped`.
     """
-    points = {point.number: point for point in planned.plan.points}
+    plan, state = sweep.plan, SweepState({})
     begun = set[int]()
     waiting = dict(watched)
-    todo = [points[number] for number in watched]
-    with showing(screen, planned.plan.points, todo, len(points)) as shown:
-        try:
+    try:
+        with screen.progress("sweep", len(plan.points), "runs") as bar:
             while waiting:
-                for number, one in list(waiting.items()):
-                    if number not in begun and one.has_begun():
+                for number, job in list(waiting.items()):
+                    point = plan.points[number - 1]
+                    if number not in begun and job.has_begun():
                         begun.add(number)
-                        shown.begun(points[number])
+                        screen.note(point_line(plan, point, "begun"))
                     try:
-                        ended = one.code() is not None
+                        ended = job.code() is not None
                     except DlrunError as gone:
-                        done.failed[number], ended = gone.message, True
-                    if ended:
-                        del waiting[number]
-                        shown.ended(points[number], *_outcome(planned, points[number], done))
+                        state.failed[number], ended = gone.message, True
+                    if not ended:
+                        continue
+                    del waiting[number]
+                    run = run_of(sweep, point, known=None)
+                    if run is not None and is_done(run):
+                        screen.note(point_line(plan, point, "done", result_of(run.record)))
+                    else:
+                        error = run.record.error if run is not None else None
+                        state.failed.setdefault(number, error or "its job ended without a result")
+                        screen.note(point_line(plan, point, "FAILED"))
+                bar.to(len(plan.points) - len(waiting))
                 time.sleep(TICK if waiting else 0)
-        except Interrupted:
-            screen.note(f"the jobs go on; `scancel {_spelled(watched)}` ends them")
-            raise
-    done.runs = state.runs_by_point(planned)
-
-
-def _outcome(planned: Sweep, point: Point, done: SweepState) -> tuple[str, str]:
-    """How a point ended, in words; a failure is kept."""
-    run = state.run_of(planned, point)
-    if run is not None and state.done(run, None):
-        return "done", in_words(run.record)
-    why = run.record.error if run is not None else None
-    done.failed.setdefault(point.number, why or "its job ended without a result")
-    return "FAILED", ""
+    except Interrupted as stop:
+        screen.note(f"the jobs go on; `scancel {_arrays(watched)}` ends them")
+        state.stopped = stop
+    state.runs = runs_by_point(sweep)
+    return state

@@ -1,4 +1,4 @@
-"""What came out of a sweep: its configs over their seeds, the best of them, as files and rows."""
+"""The summary of a sweep: its configs over their seeds, and the best of them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ SPREAD = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "cho
 class Group:
     """The finished runs of one config, one of each seed, in the order of the points.
 
-    settings: what of the config varies in the sweep, by dotted keys.
+    settings: the keys that vary in the sweep, with their values.
     planned: number of its seeds in the plan.
     """
 
@@ -34,24 +34,24 @@ class Group:
 
     @property
     def label(self) -> str:
-        """`lr=0.01`; empty where only the seed varies."""
+        """`lr=0.01`; empty if only the seed varies."""
         return format_differences(self.settings)
 
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:
-        """Each metric that all of them have."""
+        """Each metric that all of its runs have."""
         metrics = [run.record.metrics for run in self.runs]
         found = (metric_spread(name, metrics) for name in metrics[0])
         return {one.metric: one for one in found if one is not None}
 
     @property
     def chosen_by(self) -> MetricSpread | None:
-        """The validation metric that chooses."""
+        """The validation metric that chooses the best config; None if there is none."""
         return self.spreads.get(selection_metric(self.spreads) or "")
 
     @property
     def tested(self) -> MetricSpread | None:
-        """The test metric that stands for it."""
+        """The main test metric; None if there is none."""
         return self.spreads.get(main_metric(self.runs[0].record) or "")
 
     @property
@@ -60,7 +60,7 @@ class Group:
         return [run.record.seed for run in self.runs if run.record.seed is not None]
 
     def book(self, metric: str) -> float | None:
-        """The book's, where it may stand beside."""
+        """Return the book's value of a metric; None if it is not comparable."""
         return published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     @property
@@ -76,7 +76,7 @@ class Group:
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def command(self, experiment: str) -> str:
-        """What runs it again: one run, or its seeds as a sweep."""
+        """Return the command that repeats it: one run, or a sweep over its seeds."""
         values = {
             k: v
             for k, v in changed_settings(self.runs[0]).items()
@@ -93,7 +93,7 @@ class Group:
 
 
 def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
-    """The finished runs by config, the best last; keys that vary are never taken for chance."""
+    """Return the finished runs by config, best last; a key that varies always tells two apart."""
     keys = [*plan.keys, *([EPOCHS] if plan.rungs else [])]
     finished = [
         number
@@ -121,12 +121,12 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
 
 
 def best(found: Sequence[Group]) -> Group | None:
-    """The one that validation chooses; None where none was validated."""
+    """Return the config that validation chooses; None if none was validated."""
     return found[-1] if found and found[-1].chosen_by else None
 
 
 def table(plan: Plan, found: Sequence[Group]) -> list[list[Any]]:
-    """table.csv: a row for each config and metric; `low` to `high` is the mean's 95 % interval."""
+    """Return table.csv: a row for each config and metric; low to high: the mean's 95 % interval."""
     keys = list(found[0].settings) if found else plan.keys
     rows: list[list[Any]] = [[*keys, *SPREAD]]
     chosen = best(found)
@@ -136,13 +136,14 @@ def table(plan: Plan, found: Sequence[Group]) -> list[list[Any]]:
             book = group.book(name)
             cells = [one.mean, "" if one.deviation is None else one.deviation]
             cells += [min(one.values), max(one.values), low, high, "" if book is None else book]
-            values = [_cell(group.settings[key]) for key in keys]
+            settings = (group.settings[key] for key in keys)
+            values = [one if isinstance(one, str | int | float) else str(one) for one in settings]
             rows.append([*values, name, len(one.values), *cells, int(group is chosen)])
     return rows
 
 
 def as_object(group: Group) -> dict[str, Any]:
-    """A config for programs."""
+    """Return a config and its metrics as JSON has them."""
     return {
         "settings": group.settings,
         "seeds": group.seeds,
@@ -164,7 +165,7 @@ def as_object(group: Group) -> dict[str, Any]:
 
 
 def format_ranges(seeds: Sequence[int]) -> str:
-    """Seeds as `--seeds` reads them: `0-4,9`."""
+    """Return seeds as `--seeds` reads them: `0-4,9`."""
     parts: list[list[int]] = []
     for seed in sorted(seeds):
         if parts and seed == parts[-1][-1] + 1:
@@ -173,8 +174,3 @@ def format_ranges(seeds: Sequence[int]) -> str:
             parts.append([seed])
     texts = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
     return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
-
-
-def _cell(value: Any) -> Any:
-    """A setting in a table: a list is one text."""
-    return value if isinstance(value, str | int | float) else str(value)

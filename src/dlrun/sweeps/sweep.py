@@ -1,173 +1,165 @@
-"""`dlrun sweep`: plan, check, do, show; or go on with a sweep that was ended."""
+"""Plan, check, run and show a sweep, or continue one: what `dlrun sweep` does."""
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from typing import Unpack
 
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, Stopped
-from dlrun.experiments import registry
-from dlrun.run_folder.folder import to_json
-from dlrun.run_folder.sweep_folder import find_sweep, held_sweep, new_sweep
-from dlrun.runs import console_summary as run_ending
+from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.sweep_folder import check_new, find_sweep, held_sweep, new_sweep
+from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import validate_config
-from dlrun.slurm.options import SlurmOptions as SlurmAsked
-from dlrun.sweeps import plan as plans
-from dlrun.sweeps import slurm_runner, state
-from dlrun.sweeps.console_summary import print_json, show, write
-from dlrun.sweeps.cpu_sharing import share_cores
+from dlrun.slurm.options import SlurmOptions
+from dlrun.sweeps import output, slurm_runner
 from dlrun.sweeps.halving import rungs
-from dlrun.sweeps.plan import EPOCHS, Plan, Rung, Sweep
-from dlrun.sweeps.planning import distinct, plan_points
-from dlrun.sweeps.runner import SweepRunner, SweepSettings, SweepState
-from dlrun.sweeps.search import SEED, SearchSpace, Settings
+from dlrun.sweeps.plan import (
+    EPOCHS,
+    Plan,
+    Rung,
+    Sweep,
+    check_unchanged,
+    distinct,
+    make_plan,
+    plan_points,
+    read_plan,
+    write_plan,
+)
+from dlrun.sweeps.processes import preload
+from dlrun.sweeps.runner import run_points
+from dlrun.sweeps.search import SEED, Settings, Varied
+from dlrun.sweeps.state import SweepState, clear_leftovers
 from dlrun.system.console import Screen, pluralize, printable
 
-SHOWN = 200  # points of a dry run
+POINTS_SHOWN = 200  # of a dry run
 
 
-@dataclass(frozen=True)
-class SweepRequest:
-    """What is asked for beside what a single run takes.
+def sweep(
+    experiment: str | None,
+    options: RunSettings,
+    *,
+    resume: str | None = None,
+    eta: int | None = None,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    slurm: SlurmOptions | None = None,
+    wait: bool = False,
+    **varied: Unpack[Varied],
+) -> int:
+    """Run an experiment at many points, or what is missing of a sweep; return the exit code.
 
-    asked: what varies. jobs: runs at once; None: as many as fill the machine. eta: of successive
-    halving; None without it. slurm: what is asked of SLURM, where that does the runs; wait: for it.
+    Args:
+        experiment: its name; None if a sweep is continued.
+        options: as of a single run.
+        resume: the sweep that is continued: name, folder or `latest`.
+        eta: of successive halving; None: without it.
+        jobs: runs at once; None: as many as the machine holds.
+        fail_fast: end all runs once one has failed.
+        slurm: options of the jobs; None: run on this machine.
+        wait: for the jobs.
+        varied: what varies.
+
+    Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
+    DlrunError if another process runs this sweep, or code or packages have changed since it began;
+    Interrupted or Terminated once all runs have ended, and the JSON was printed if it is wanted.
     """
-
-    asked: SearchSpace = field(default_factory=SearchSpace)
-    jobs: int | None = None
-    eta: int | None = None
-    fail_fast: bool = False
-    slurm: SlurmAsked | None = None
-    wait: bool = False
-
-
-def sweep(experiment: str, wanted: SweepRequest, options: RunSettings) -> int:
-    """Run an experiment at many points; the exit code: 1 where a point failed.
-
-    Raises ConfigError with every fault before anything begins; Interrupted or Terminated once all
-    runs have ended, and what there is was printed where JSON is wanted.
-    """
-    screen = _screen(options)
-    with run_ending.errors_as_json(screen, wanted=options.json):
-        _check(wanted)
-        asked = plan_points(experiment, wanted.asked, options, here=wanted.slurm is None)
-        configs, settings = distinct(*asked)
-        if (given := len(asked[0])) > len(configs):
-            screen.note(f"{len(configs)} of {given} points are distinct; equal ones are run once")
-        steps = _rungs(configs, settings, wanted.eta)
+    screen = Screen(quiet=options.quiet, results=options.results and not options.json)
+    with errors_as_json(screen, wanted=options.json):
+        if slurm is not None:
+            slurm_runner.check(slurm)
+        elif started := find_process_group():
+            raise ConfigError(f"{started}, each of which would sweep", f"leave {started.by} out")
         runs_dir = run_context.runs_dir(options.runs_dir)
-        dumps = [config.model_dump(mode="json") for config in configs]
-        if options.dry_run:
-            made = plans.make_plan(options.name or "NAME", experiment, dumps, settings, steps)
-            _show_points(made, screen, json=options.json)
-            screen.note(
-                f"dry run: all points are valid; they would go into {runs_dir / experiment}"
-            )
-            return 0
-        folder = new_sweep(runs_dir, options.name)
-        with held_sweep(folder.path, screen):
-            made = plans.make_plan(folder.path.name, experiment, dumps, settings, steps)
-            there = replace(plans.write_plan(made, folder), data_dir=options.data_dir)
-            screen.note(f"sweep folder: {folder.path}")
-            return _go(there, configs, wanted, options, screen)
+        if resume is not None:
+            there = read_plan(find_sweep(resume, runs_dir))
+            if not options.force:
+                check_unchanged(there)
+            plan, folder = there.plan, there.folder
+            configs = [validate_config(plan.experiment, plan.values(one)) for one in plan.points]
+        else:
+            assert experiment is not None
+            planned = plan_points(experiment, options, here=slurm is None, **varied)
+            configs, settings = distinct(*planned)
+            if (given := len(planned[0])) > len(configs):
+                screen.note(
+                    f"{len(configs)} of {given} points are distinct; equal ones are run once"
+                )
+            steps = [] if eta is None else _rungs(configs, settings, eta)
+            name = options.name or "NAME"
+            plan = make_plan(name, experiment, configs, settings, steps)
+            if options.dry_run:
+                _show_points(plan, screen, json=options.json)
+                place = runs_dir / experiment
+                screen.note(f"dry run: all points are valid; they would go into {place}")
+                return 0
+            folder = new_sweep(runs_dir, options.name).path
+        with held_sweep(folder, screen):
+            if resume is None:
+                check_new(folder)
+                plan = plan.model_copy(update={"name": folder.name})
+                write_plan(plan, RunFolder(folder))
+            there = Sweep(plan, folder, options.data_dir)
+            screen.note(f"sweep folder: {folder}")
+            if slurm is None:
+                preload({plan.experiment: configs[0]})
+                state = _run_here(there, configs, options, screen, jobs, fail_fast=fail_fast)
+            else:
+                if plan.rungs:
+                    raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
+                clear_leftovers(there, screen)
+                watched = slurm_runner.submit(there, configs, slurm, options, screen)
+                if watched and not wait:
+                    slurm_runner.show(there, watched, screen, json=options.json)
+                    return 0
+                state = slurm_runner.wait(there, watched, screen)
+            return _finish(there, state, options, screen)
 
 
-def resume(name: str, wanted: SweepRequest, options: RunSettings) -> int:
-    """Do what is missing of a sweep, and go on with what is half done; the exit code.
-
-    Raises ConfigError where there is no such sweep, DlrunError where another process works at it,
-    or code and packages are others than when it began.
-    """
-    screen = _screen(options)
-    with run_ending.errors_as_json(screen, wanted=options.json):
-        _check(wanted)
-        found = plans.read_plan(find_sweep(name, run_context.runs_dir(options.runs_dir)))
-        there = replace(found, data_dir=options.data_dir)
-        if not options.force:
-            plans.check_causes(there)
-        configs = [
-            validate_config(there.plan.experiment, there.plan.values(p)) for p in there.plan.points
-        ]
-        with held_sweep(there.folder, screen):
-            screen.note(f"sweep folder: {there.folder}")
-            return _go(there, configs, wanted, options, screen)
-
-
-def _go(
+def _run_here(
     there: Sweep,
     configs: Sequence[ExperimentConfig],
-    wanted: SweepRequest,
     options: RunSettings,
     screen: Screen,
-) -> int:
-    done = SweepState()
+    jobs: int | None,
+    *,
+    fail_fast: bool,
+) -> SweepState:
+    state, force = None, options.force
     try:
-        if wanted.slurm is None:
-            _do(there, configs, wanted, options, screen, done)
-        else:
-            if there.plan.rungs:
-                raise ConfigError("--slurm: a sweep by --halving is done here", "leave --slurm out")
-            state.clear_leftovers(there, screen)
-            watched = slurm_runner.submit(there, configs, wanted.slurm, options, screen)
-            if watched and not wanted.wait:
-                slurm_runner.show(there, watched, screen, json=options.json)
-                return 0
-            slurm_runner.wait(there, watched, screen, done)
-        written = write(there, done, screen)
+        state = run_points(there, configs, screen, jobs=jobs, fail_fast=fail_fast, force=force)
+    finally:
+        if state is None or state.stopped:
+            screen.warn(f"not done; continue with: {there.resume_command}")
+    return state
+
+
+def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
+    """Write and show the results; return the exit code. Raises what stopped the sweep."""
+    try:
+        if state.stopped:
+            raise state.stopped
+        written = output.write(there, state, screen)
     except Stopped:
         if options.json:
-            done.runs = state.runs_by_point(there)
-            with contextlib.suppress(OSError):  # a closed pipe changes nothing of how it ended
-                print_json(there, done, screen, "interrupted")
+            with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
+                output.print_json(there, state, screen, "interrupted")
         raise
-    return show(there, done, written, screen, json=options.json)
-
-
-def _do(
-    there: Sweep,
-    configs: Sequence[ExperimentConfig],
-    wanted: SweepRequest,
-    options: RunSettings,
-    screen: Screen,
-    done: SweepState,
-) -> None:
-    """Do the points here, by workers."""
-    share = share_cores(registry.load(there.plan.experiment), configs, wanted.jobs)
-    if share.note:
-        screen.note(share.note)
-    state.clear_leftovers(there, screen)
-    how = SweepSettings(share, screen, options.data_dir, wanted.fail_fast, options.force)
-    try:
-        SweepRunner(there, how, done).run()
-    except BaseException:
-        screen.warn(f"not done; go on with: {there.go_on}")
-        raise
-
-
-def _check(wanted: SweepRequest) -> None:
-    """Raises ConfigError where no run can be started from here."""
-    if wanted.slurm is not None:
-        slurm_runner.check(wanted.slurm)
-    elif started := find_process_group():
-        raise ConfigError(f"{started}, each of which would sweep", f"leave {started.by} out")
-
-
-def _screen(options: RunSettings) -> Screen:
-    return Screen(quiet=options.quiet, results=options.results and not options.json)
+    if options.json:
+        output.print_json(there, state, screen, "failed" if state.failed else "finished")
+    else:
+        output.show(there, state, written, screen)
+    return 1 if state.failed else 0
 
 
 def _rungs(
-    configs: Sequence[ExperimentConfig], settings: Sequence[Settings], eta: int | None
+    configs: Sequence[ExperimentConfig], settings: Sequence[Settings], eta: int
 ) -> list[Rung]:
-    """Of successive halving. Raises ConfigError where the experiment has no epochs to halve."""
-    if eta is None:
-        return []
+    """Return the rungs of halving. Raises ConfigError if the experiment has no epochs to halve."""
     epochs = {getattr(getattr(one, "trainer", None), "max_epochs", None) for one in configs}
     number = epochs.pop()
     if number is None:
@@ -179,17 +171,17 @@ def _rungs(
 
 
 def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
-    """What would be run."""
+    """Show what would be run."""
     if json:
         about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
         screen.out.file.write(to_json(about))
         return
     width = len(str(len(plan.points)))
-    for point in plan.points[:SHOWN]:
+    for point in plan.points[:POINTS_SHOWN]:
         screen.show(Text(f"{point.number:{width}} {printable(point.label)}"))
-    if len(plan.points) > SHOWN:
-        screen.show(Text(f"... {pluralize(len(plan.points) - SHOWN, 'point')} more"))
+    if len(plan.points) > POINTS_SHOWN:
+        screen.show(Text(f"... {pluralize(len(plan.points) - POINTS_SHOWN, 'point')} more"))
     for place, rung in enumerate(plan.rungs, start=1):
-        names = pluralize(rung.configs, "config")
-        screen.show(Text(f"rung {place}: {names} to {pluralize(rung.epochs, 'epoch')}"))
+        configs = pluralize(rung.configs, "config")
+        screen.show(Text(f"rung {place}: {configs} to {pluralize(rung.epochs, 'epoch')}"))
     screen.show(Text(pluralize(len(plan.points), "run")))

@@ -1,17 +1,19 @@
-"""How runs at once share the machine."""
+"""How several runs share the machine, and what their processes have imported."""
 
+import multiprocessing
 import subprocess
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
 from dlrun.experiments import registry
 from dlrun.runs.settings import RunSettings
-from dlrun.runs.start import load_config
-from dlrun.sweeps import cpu_sharing
-from dlrun.sweeps.cpu_sharing import ASSUMED, Share, fitting, share_cores
-from dlrun.sweeps.pool import Pool, Worker
+from dlrun.runs.start import load_config, run_experiment
+from dlrun.sweeps import runner
+from dlrun.sweeps.processes import CONTEXT, preload
+from dlrun.sweeps.runner import ASSUMED_PEAK, Share, fitting, share_cores
 from dlrun.system import memory
 
 GB = 1_000_000_000
@@ -25,7 +27,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> Share:
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(cpu_sharing, "usable_cores", lambda: 4)
+    monkeypatch.setattr(runner, "usable_cores", lambda: 4)
     monkeypatch.setattr("dlrun.system.threads.usable_cores", lambda: 4)
 
 
@@ -57,7 +59,7 @@ def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
 def test_not_more_runs_than_memory_holds() -> None:
     assert fitting(4, None, 0, None) == 4
     assert fitting(4, 100 * GB, 0, None) == 4
-    assert fitting(4, 3 * GB, 0, None) == int(2.7 * GB / ASSUMED)
+    assert fitting(4, 3 * GB, 0, None) == int(2.7 * GB / ASSUMED_PEAK)
     assert fitting(4, 3 * GB, 2 * GB, 1 * GB) == 4, "what its own runs hold is theirs"
     assert fitting(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
 
@@ -86,20 +88,51 @@ def test_a_process_knows_its_peak() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not tell")
-def test_a_sweep_holds_what_its_workers_hold_now(tmp_path: Path) -> None:
-    """Not what one held at its most: it was given back, and is among what is free."""
+def test_memory_that_a_process_gave_back_is_not_counted() -> None:
     step = "print(flush=True); input(); "
     code = f"block = b'x' * 300_000_000; {step} del block; {step}"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None and process.stdout is not None
-        pool = Pool(tmp_path, workers=[Worker(process, tmp_path / "lock", peak=310_000_000)])
         process.stdout.readline()
-        assert pool.held >= 300_000_000
+        assert memory.held(process.pid) >= 300_000_000
         print(file=process.stdin, flush=True)
         process.stdout.readline()
-        assert pool.held < 100_000_000
+        assert memory.held(process.pid) < 100_000_000
         process.stdin.close()
         process.wait()
-        assert pool.held == 0
+        assert memory.held(process.pid) == 0
+
+
+def imported(connection: "Connection[set[str], None]", name: str, settings: RunSettings) -> None:
+    """In a process of its own: do a run, and send which modules it had to import."""
+    before = set(sys.modules)
+    run_experiment(name, settings)
+    connection.send(set(sys.modules) - before)
+
+
+def send_imports(connection: "Connection[set[str], None]", name: str, runs_dir: Path) -> None:
+    """In a process of its own, as a sweep: start a run by the fork server."""
+    settings = RunSettings(
+        config=registry.entry(name).overlays("smoke"), runs_dir=runs_dir, quiet=True, results=False
+    )
+    preload({name: load_config(name, settings)})
+    child = CONTEXT.Process(target=imported, args=(connection, name, settings))
+    child.start()
+    child.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no fork server")
+@pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso"])
+def test_a_run_of_a_sweep_imports_no_large_package(name: str, tmp_path: Path) -> None:
+    """The fork server has: else each run of a sweep would take seconds longer."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    sweep = multiprocessing.get_context("spawn").Process(
+        target=send_imports, args=(theirs, name, tmp_path)
+    )
+    sweep.start()
+    theirs.close()
+    found = ours.recv()
+    sweep.join()
+    assert found & {"torch", "lightning", "sklearn", "scipy.sparse", "numba", "pandas"} == set()

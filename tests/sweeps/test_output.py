@@ -5,7 +5,7 @@ from typing import Any
 
 from dlrun.run_folder.record import Record
 from dlrun.run_folder.stored_run import StoredRun
-from dlrun.sweeps.console_summary import lines
+from dlrun.sweeps.output import config_table
 from dlrun.sweeps.summary import Group
 
 
@@ -27,7 +27,7 @@ def group(
 
 
 def test_all_of_it_fits_80_columns() -> None:
-    head, row = lines([group({"optimizer.lr": 0.002}, 0.85, 0.86, 0.87)])
+    head, row = config_table([group({"optimizer.lr": 0.002}, 0.85, 0.86, 0.87)])
     assert head.split() == "config n valid test sd min max 95 % interval book".split()
     assert (
         row.split() == "lr=0.002 3 0.8700 0.8600 0.0100 0.8500 0.8700 0.8352-0.8848 0.8550".split()
@@ -37,20 +37,25 @@ def test_all_of_it_fits_80_columns() -> None:
 
 def test_long_configs_take_the_place_of_the_least_and_the_most() -> None:
     long = {"model.hidden": [64, 64, 64], "optimizer.lr": 0.00012}
-    head, row = lines([group(long, 0.85, 0.86)])
+    head, row = config_table([group(long, 0.85, 0.86)])
     assert "min" not in head and row.startswith("hidden=[64,_64,_64] lr=0.00012  2")
     longest = {f"key{n}": "x" * 20 for n in range(5)}
-    head, row = lines([group(longest, 0.85, 0.86)])
+    head, row = config_table([group(longest, 0.85, 0.86)])
     assert len(row) <= 80 and "…" in row
 
 
 def test_a_short_config_and_none() -> None:
-    assert lines([group({"top": 1}, 0.5, book=None)])[0].split() == ["config", "n", "valid", "test"]
-    head, row = lines([group({}, 0.5, 0.6, book=None)])
+    assert config_table([group({"top": 1}, 0.5, book=None)])[0].split() == [
+        "config",
+        "n",
+        "valid",
+        "test",
+    ]
+    head, row = config_table([group({}, 0.5, 0.6, book=None)])
     assert head.split()[0] == "n" and row.split()[0] == "2"
-    assert lines([]) == []
+    assert config_table([]) == []
 
 
 def test_a_config_that_lacks_seeds_says_how_many() -> None:
-    _, row = lines([group({"optimizer.lr": 0.002}, 0.85, 0.86, planned=3)])
+    _, row = config_table([group({"optimizer.lr": 0.002}, 0.85, 0.86, planned=3)])
     assert row.startswith("lr=0.002  2 of 3  0.8650")
