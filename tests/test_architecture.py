@@ -53,7 +53,7 @@ def is_example(line: str) -> bool:
 def test_quick_commands_import_nothing_slow(arguments: list[str], code: int) -> None:
     script = (
         "import sys; sys.argv = ['dlrun', *sys.argv[1:]]\n"
-        "from dlrun.cli.main import main\n"
+        "from dlrun.__main__ import main\n"
         "try: main()\n"
         "except SystemExit as end: code = end.code\n"
         "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"

@@ -25,7 +25,7 @@ OWNER, HELPER = 0, 1
 # As dlrun, but it waits for 20 seconds only: a helper needs some to start on a busy machine.
 HASTY = """
 import datetime
-from dlrun.cli.main import main
+from dlrun.__main__ import main
 from dlrun.training import together
 together.PATIENCE = datetime.timedelta(seconds=20)
 main()
@@ -159,7 +159,7 @@ def test_an_accelerator_that_is_missing_for_one_ends_all(start: Start, tmp_path:
         "import os, sys\n"
         "if os.environ['RANK'] == '1':\n"
         "    sys.argv[sys.argv.index('cpu')] = 'mps'\n"
-        "from dlrun.cli.main import main\n"
+        "from dlrun.__main__ import main\n"
         "main()\n"
     )
     started = start("torchrun", *LONG, program=(str(script),))

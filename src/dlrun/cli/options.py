@@ -1,18 +1,36 @@
-"""The options that several commands share."""
+"""Options and arguments that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
+from dlrun.system.accelerator import AcceleratorName
+
+
+def flag(*names: str, help: str, **settings: Any) -> Any:
+    """Return an option without a value; its help shows no type."""
+    return typer.Option(*names, metavar="", help=help, **settings)
+
+
+def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return the function of `cli/completion.py` with this name, imported only if a shell asks."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from dlrun.cli import completion  # needs pydantic
+
+        values: list[str] = getattr(completion, name)(ctx, incomplete)
+        return values
+
+    return complete
 
 
 def _set(meaning: str) -> Any:
     return typer.Option(
-        "--set", metavar="KEY=VALUE", help=meaning, autocompletion=completion.settings
+        "--set", metavar="KEY=VALUE", help=meaning, autocompletion=completer("settings")
     )
 
 
@@ -22,7 +40,7 @@ ExperimentName = typer.Argument(
     autocompletion=registry.names,
 )
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.runs)]
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completer("runs"))]
 ConfigFiles = Annotated[
     list[Path] | None,
     typer.Option(
@@ -35,15 +53,13 @@ DataOverrides = Annotated[
 ]
 ResumeOverrides = Annotated[
     list[str] | None,
-    _set("What may change: trainer.max_epochs, accelerator, fallback, logger, the data's place."),
+    _set("May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."),
 ]
 Accelerator = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"] | None,
+    AcceleratorName | None,
     typer.Option(help="Where to train; falls back to the CPU."),
 ]
-NoFallback = Annotated[
-    bool, typer.Option("--no-fallback", help="An accelerator that fails is an error.")
-]
+NoFallback = Annotated[bool, flag("--no-fallback", help="An accelerator that fails is an error.")]
 RunsDir = Annotated[
     Path | None,
     typer.Option(
@@ -62,40 +78,38 @@ Name = Annotated[
         "--name", metavar="NAME", help="The run folder's suffix, instead of a random one."
     ),
 ]
-Summary = Annotated[bool, typer.Option("--summary", help="Show the network layer by layer.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to loading data.")]
+Summary = Annotated[bool, flag("--summary", help="Show the network layer by layer.")]
+DryRun = Annotated[bool, flag("--dry-run", help="Check everything up to loading data.")]
 Force = Annotated[
-    bool, typer.Option("--force", help="Go on although code or packages are others than then.")
+    bool, flag("--force", help="Continue even if code or packages have changed since the start.")
 ]
+Replace = Annotated[bool, flag("--force", help="Replace an existing file.")]
 Slurm = Annotated[
     list[str] | None,
     typer.Option(
         "--slurm",
         metavar="KEY=VALUE,...",
-        help="Hand it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ...",
+        help="Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ...",
     ),
 ]
-Wait = Annotated[bool, typer.Option("--wait", help="With --slurm: wait, and show what it says.")]
-Json = Annotated[bool, typer.Option("--json", help="Print results.json alone.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Wait = Annotated[bool, flag("--wait", help="With --slurm: wait for the job, and show its output.")]
+Json = Annotated[bool, flag("--json", help="Print only results.json.")]
+Quiet = Annotated[bool, flag("--quiet", "-q", help="Show only results, warnings and errors.")]
+Debug = Annotated[bool, flag("--debug", help="Show tracebacks.")]
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
-    """Whether SLURM does it. Raises ConfigError where only --wait is given."""
+    """Return whether to submit to SLURM. Raises ConfigError if only --wait is given."""
     if wait and slurm is None:
-        raise ConfigError("--wait: only what --slurm submits is waited for", "leave it out")
+        raise ConfigError("--wait: only a job of --slurm is waited for", "leave it out")
     return slurm is not None
 
 
 def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
-    """`--set` texts, then what the options of their own stand for."""
+    """Return the `--set` texts, with those that --accelerator and --no-fallback stand for."""
     texts = list(set_ or [])
     if accelerator is not None:
         texts.append(f"accelerator={accelerator}")
     if no_fallback:
         texts.append("fallback=false")
     return texts
-
-
-Replace = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]

@@ -1,22 +1,20 @@
-"""`dlrun runs list`, `show`, `compare`, `clean` and `check`."""
+"""Commands about runs: resume, verify, use and export one; list, show, compare and clean them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.typer_classes import App
 
-app = App(help="Look after the runs that are there.", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare, check and remove runs.", no_args_is_help=True)
 
 Experiment = Annotated[
     str | None,
     typer.Argument(
         metavar="EXPERIMENT",
-        help="Only its runs; default all.",
-        autocompletion=completion.experiments,
+        help="Only its runs; default: all.",
+        autocompletion=opt.completer("experiments"),
     ),
 ]
 States = Annotated[
@@ -24,9 +22,171 @@ States = Annotated[
     typer.Option(
         metavar="STATE",
         help="Only waiting, running, finished, failed, interrupted, killed, damaged or foreign "
-        "(no run) ones. Repeatable.",
+        "(not a run) ones. Repeatable.",
     ),
 ]
+
+
+def resume(
+    run: opt.Run,
+    set_: opt.ResumeOverrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    summary: opt.Summary = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Continue a run that was stopped, from its last finished epoch or lambda.
+
+    Example: dlrun resume latest --set trainer.max_epochs=40
+    """
+    from dlrun.runs.resume import resume  # needs pydantic
+    from dlrun.runs.settings import RunSettings
+
+    settings = RunSettings(
+        runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
+    )
+    raise typer.Exit(resume(run, opt.overrides(set_, accelerator, no_fallback), settings))
+
+
+def verify(
+    run: opt.Run,
+    keep: Annotated[bool, opt.flag("--keep", help="Keep the repetition as a run.")] = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    json: Annotated[bool, opt.flag("--json", help="Print the comparison as JSON.")] = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Repeat a run from its own config, and compare the two bit for bit.
+
+    Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
+    code, packages, machine and data.
+
+    Example: dlrun verify latest
+    """
+    from dlrun.commands.verify import verify  # needs pydantic
+
+    code = verify(run, keep=keep, runs_dir=runs_dir, data_dir=data_dir, json=json, quiet=quiet)
+    raise typer.Exit(code)
+
+
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Folder, name, suffix, latest or EXPERIMENT/latest; default: the newest finished.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The page, a single HTML file.")
+    ] = Path("report.html"),
+    runs_dir: opt.RunsDir = None,
+    force: Annotated[
+        bool, opt.flag("--force", help="Replace an existing file that is not a report.")
+    ] = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Write one HTML page about runs, with curves, mistakes and configs, that works offline.
+
+    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    """
+    from dlrun.reports.page import report  # needs pydantic
+
+    report(runs or [], out, runs_dir, force=force)
+
+
+def predict(
+    run: opt.Run,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT_OR_FILE",
+            help="Texts, files with one text each, or images and folders of them; -: standard "
+            "input, a text (or an image's name) on each line.",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="A table with a text in each row.")
+    ] = None,
+    column: Annotated[
+        str, typer.Option("--column", metavar="NAME", help="The column of the texts.")
+    ] = "text",
+    test: Annotated[
+        bool, opt.flag("--test", help="The run's own test set, compared with its results.")
+    ] = False,
+    words: Annotated[
+        bool, opt.flag("--words", help="Show the most important words of each text.")
+    ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            "--figure", metavar="F.png", help="Draw the probability after each word (an LSTM's)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="F.csv", help="Write a table of predictions.")
+    ] = None,
+    force: opt.Replace = False,
+    json: Annotated[bool, opt.flag("--json", help="Print one JSON object per line.")] = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Predict new texts or images with a finished run, and read them as it read its own data.
+
+    Example: dlrun predict latest "A film to fall asleep in."
+    """
+    from dlrun.commands.predict import PredictRequest, predict  # needs pydantic
+
+    wanted = PredictRequest(inputs or [], csv, column, test, words, figure, out, force, json)
+    raise typer.Exit(predict(run, wanted, runs_dir, data_dir))
+
+
+def export(
+    run: opt.Run,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    format_: Annotated[
+        Literal["onnx", "torch"],
+        typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
+    ] = "onnx",
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Largest accepted difference from the network's outputs, relative to the largest "
+            "of them.",
+        ),
+    ] = 1e-5,
+    force: opt.Replace = False,
+    runs_dir: opt.RunsDir = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Write a run's network as one file that other programs use without dlrun.
+
+    Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
+    it is saved under its name.
+
+    Example: dlrun export latest --format onnx --out reviews.onnx
+    """
+    from dlrun.commands.export import export  # needs pydantic
+
+    export(
+        run,
+        format_=format_,
+        out=out,
+        tolerance=tolerance,
+        force=force,
+        runs_dir=runs_dir,
+        quiet=quiet,
+    )
 
 
 @app.command("list")
@@ -37,24 +197,24 @@ def list_(
         list[str] | None,
         typer.Option(
             metavar="COND",
-            help="Only where KEY = != < <= > or >= a value; keys of config, record, metrics.NAME. "
-            "Repeatable: all must hold.",
+            help="Only runs with KEY = != < <= > or >= a value; keys of config, record, "
+            "metrics.NAME. Repeatable: all must hold.",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="Largest first, texts from A to Z; -KEY: the other way."),
+        typer.Option(metavar="KEY", help="Largest first, texts from A to Z; -KEY: reversed."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N.")] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="KEY,KEY", help="These instead; differs: from defaults.")
+        str | None, typer.Option(metavar="KEY,KEY", help="Only these; differs: from defaults.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="An array of objects.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A table for programs.")] = False,
+    json: Annotated[bool, opt.flag("--json", help="Print an array of objects.")] = False,
+    csv: Annotated[bool, opt.flag("--csv", help="Print a CSV table.")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """List runs, the newest first: state, test metric, the book's, seconds, size, what differs.
+    """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
     """
@@ -67,11 +227,11 @@ def list_(
 @app.command()
 def show(
     run: opt.Run = "latest",
-    json: Annotated[bool, typer.Option("--json", help="All of it as an object.")] = False,
+    json: Annotated[bool, opt.flag("--json", help="Print everything as one object.")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Show everything about a run: result, data, versions, files, how to resume and repeat it.
+    """Show one run: result, data, versions, files, and the commands to resume and repeat it.
 
     Example: dlrun runs show imdb-dense/latest
     """
@@ -87,11 +247,11 @@ def compare(
         typer.Argument(
             metavar="RUN",
             help="Each by folder, name or suffix, latest.",
-            autocompletion=completion.runs,
+            autocompletion=opt.completer("runs"),
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="F.png", help="Their curves over each other.")
+        Path | None, typer.Option(metavar="F.png", help="Draw their curves in one figure.")
     ] = None,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
@@ -110,7 +270,7 @@ def compare(
 def clean(
     experiment: Experiment = None,
     older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Ended so long ago: 30d, 12h, 2w.")
+        str | None, typer.Option(metavar="AGE", help="Ended longer ago than 30d, 12h, 2w.")
     ] = None,
     status: States = None,
     keep_best: Annotated[
@@ -118,25 +278,25 @@ def clean(
         typer.Option(
             min=1,
             metavar="N",
-            help="Of each experiment's finished runs on the same data the N best stay; alone: its "
-            "other finished ones go.",
+            help="Keep the N best finished runs of each experiment on the same data; alone: remove "
+            "its other finished ones.",
         ),
     ] = None,
     checkpoints: Annotated[
         bool,
-        typer.Option(
+        opt.flag(
             "--checkpoints",
-            help="Only finished runs' checkpoints: all is kept but that they can be extended.",
+            help="Only checkpoints of finished runs, which then cannot be extended.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, opt.flag("--dry-run", help="Only list what would go.")] = False,
+    yes: Annotated[bool, opt.flag("--yes", "-y", help="Do not ask.")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Remove runs: those that all the options mean. Lists them, says what it frees, and asks.
+    """Remove the runs that match all options. Lists them, says how much is freed, and asks.
 
-    A living run is never touched, a damaged one only by --status damaged.
+    A running run is never removed, a damaged one only by --status damaged.
 
     Example: dlrun runs clean --status failed --older-than 30d
     """
@@ -151,13 +311,13 @@ def check(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=completion.runs
+            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=opt.completer("runs")
         ),
     ] = None,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Read runs back and say which are whole: records, checkpoints, weights, tables, figures.
+    """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
 
     Example: dlrun runs check latest
     """

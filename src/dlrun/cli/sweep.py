@@ -1,26 +1,21 @@
-"""`dlrun sweep EXPERIMENT`."""
+"""Commands that run experiments many times: sweep over values, reproduce the book over seeds."""
 
+import shlex
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.usage_errors import UsageError
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
 
 
 def sweep(
-    experiment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help=f"One of {', '.join(registry.names())}.",
-            autocompletion=registry.names,
-        ),
-    ] = None,
+    experiment: Annotated[str | None, opt.ExperimentName] = None,
     seeds: Annotated[
         str | None,
         typer.Option(metavar="SEEDS", help="5: seeds 0 to 4; 0-4: the same; 0,3,7: these."),
@@ -30,7 +25,7 @@ def sweep(
         typer.Option(
             metavar="KEY=A,B",
             help="Each of these values, as --set reads them; repeatable: each with each.",
-            autocompletion=completion.settings,
+            autocompletion=opt.completer("settings"),
         ),
     ] = None,
     random: Annotated[
@@ -41,7 +36,7 @@ def sweep(
         typer.Option(
             metavar="KEY=SPACE",
             help="log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable.",
-            autocompletion=completion.settings,
+            autocompletion=opt.completer("settings"),
         ),
     ] = None,
     space_seed: Annotated[
@@ -50,7 +45,7 @@ def sweep(
     ] = None,
     halving: Annotated[
         bool,
-        typer.Option(
+        opt.flag(
             "--halving",
             help="Train all for a few epochs, the best by validation for longer, and so on.",
         ),
@@ -58,7 +53,7 @@ def sweep(
     eta: Annotated[
         int | None,
         typer.Option(
-            min=2, max=10, metavar="N", help="Of --halving: one in N goes on (default: 3)."
+            min=2, max=10, metavar="N", help="With --halving: promote one in N (default: 3)."
         ),
     ] = None,
     jobs: Annotated[
@@ -73,14 +68,14 @@ def sweep(
         ),
     ] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Where a run fails, end the others too.")
+        bool, opt.flag("--fail-fast", help="If a run fails, stop the others.")
     ] = False,
     resume: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Go on with a sweep: its name, or latest.",
-            autocompletion=completion.sweeps,
+            help="Continue a sweep: its name, or latest.",
+            autocompletion=opt.completer("sweeps"),
         ),
     ] = None,
     name: Annotated[
@@ -97,35 +92,49 @@ def sweep(
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every point, and show them.")
+        bool, opt.flag("--dry-run", help="Check every point, and show them.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    json: Annotated[bool, opt.flag("--json", help="Print the results as JSON.")] = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Run an experiment over seeds and values, some at once, and say which config is best.
+    """Run an experiment over seeds and values, several at once, and say which config is best.
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """  # fmt: skip
     from dlrun.runs.settings import RunSettings  # needs pydantic
+    from dlrun.slurm.options import parse_options
     from dlrun.sweeps import sweep as sweeps
     from dlrun.sweeps.search import SearchSpace
 
-    new: dict[str, object] = {
+    planned: dict[str, object] = {
+        "EXPERIMENT": experiment,
         "--seeds": seeds,
         "--grid": grid,
         "--random": random,
         "--space": space,
+        "--space-seed": space_seed,
+        "--halving": halving,
+        "--eta": eta,
+        "--name": name,
+        "--config": config,
+        "--set": set_,
+        "--accelerator": accelerator,
+        "--no-fallback": no_fallback,
+        "--dry-run": dry_run,
     }
-    new |= {"--space-seed": space_seed, "--halving": halving, "--eta": eta, "--name": name}
-    new |= {"--config": config, "--set": set_, "--accelerator": accelerator}
-    new |= {"--no-fallback": no_fallback, "--dry-run": dry_run, "EXPERIMENT": experiment}
-    if resume is not None and (given := [one for one, value in new.items() if value]):
-        raise UsageError(
-            f"--resume goes on with a sweep as it was planned: it takes no {', '.join(given)}",
-            "leave it out, or begin a new sweep",
-        )
-    options = RunSettings(
+    if resume is not None:
+        _forbid(planned, "--resume continues a sweep as it was planned", "leave it out")
+    elif experiment is None:
+        raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
+    elif eta is not None and not halving:
+        raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
+    on_slurm = None
+    if opt.is_for_slurm(slurm, wait):
+        local: dict[str, object] = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
+        _forbid(local, "not with --slurm", "--slurm parallel=N runs N points at once")
+        on_slurm = parse_options(slurm or [])
+    settings = RunSettings(
         config=config or [],
         overrides=opt.overrides(set_, accelerator, no_fallback),
         runs_dir=runs_dir,
@@ -136,24 +145,68 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    asked = SearchSpace(seeds, grid or (), space or (), random, space_seed)
-    on_slurm = None
-    if opt.is_for_slurm(slurm, wait):
-        from dlrun.slurm.options import parse_options
-
-        local = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
-        if given := [one for one, value in local.items() if value]:
-            raise UsageError(
-                f"{given[0]}: not with --slurm", "--slurm parallel=N: N points at once"
-            )
-        on_slurm = parse_options(slurm or [])
     wanted = sweeps.SweepRequest(
-        asked, jobs, (eta or ETA) if halving else None, fail_fast, on_slurm, wait
+        SearchSpace(seeds, grid or (), space or (), random, space_seed),
+        jobs,
+        (eta or ETA) if halving else None,
+        fail_fast,
+        on_slurm,
+        wait,
     )
-    if resume is not None:
-        raise typer.Exit(sweeps.resume(resume, wanted, options))
-    if eta is not None and not halving:
-        raise UsageError(f"--eta {eta}: there is no --halving", "give both, or neither")
     if experiment is None:
-        raise UsageError("which experiment? none is named", "dlrun sweep EXPERIMENT --seeds 5")
-    raise typer.Exit(sweeps.sweep(experiment, wanted, options))
+        raise typer.Exit(sweeps.resume(resume or "", wanted, settings))
+    raise typer.Exit(sweeps.sweep(experiment, wanted, settings))
+
+
+def _forbid(options: dict[str, object], reason: str, hint: str) -> None:
+    """Raise UsageError if any of these options is given."""
+    if given := [name for name, value in options.items() if value]:
+        raise UsageError(f"{', '.join(given)}: {reason}", hint)
+
+
+def reproduce(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[EXPERIMENT ...]",
+            help="Only these (default: all that have published numbers).",
+            autocompletion=registry.names,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str,
+        typer.Option(metavar="SEEDS", help="3: seeds 0 to 2; 0-2: the same; 0,3,7: these."),
+    ] = "3",
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The page; the table is its .md.")
+    ] = Path("reproduction.html"),
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    force: Annotated[
+        bool, opt.flag("--force", help="Replace existing files of another kind.")
+    ] = False,
+    json: Annotated[bool, opt.flag("--json", help="Print the numbers as JSON.")] = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Run the lab over seeds, and write the book's numbers beside yours on one page.
+
+    Runs that earlier calls finished are not repeated.
+
+    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    """
+    from dlrun.reproduction.reproduce import reproduce  # needs pydantic
+    from dlrun.runs.settings import RunSettings
+
+    settings = RunSettings(
+        overrides=opt.overrides(None, accelerator, no_fallback),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    command = shlex.join(["dlrun", *sys.argv[1:]])
+    raise typer.Exit(reproduce(experiments or [], seeds, out, settings, command))

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from dlrun.config.schema import Section
-from dlrun.config.suggestions import meant
+from dlrun.config.suggestions import suggest_key
 from dlrun.config.yaml_loader import KeyPath, Layer
 from dlrun.errors import ConfigError, did_you_mean
 
@@ -109,7 +109,7 @@ def _right_key(path: list[str], schema: type[Section]) -> str:
     if "." in path[-1]:
         *sections, key = path[-1].split(".")
         return f"; write {': {'.join([*sections, key])}: ...{'}' * len(sections)}"
-    if found := meant(path, schema):
+    if found := suggest_key(path, schema):
         section_path, _, leaf = found.rpartition(".")
         shown = leaf if section_path == ".".join(path[:-1]) else found
         return f"; did you mean {shown!r}?"

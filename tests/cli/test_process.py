@@ -1,5 +1,7 @@
-"""Ctrl-C before a command has begun, and as it ends."""
+"""The process of a command: signals as it starts and ends, its environment, its streams."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Dlrun, clean_environment
+from tests.conftest import ROOT, Dlrun, clean_environment, smoke
 from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
@@ -59,19 +61,19 @@ def test_what_an_import_makes_of_it_is_told_as_what_it_is(
 
 
 STOPPED = WORKING.replace(
-    "        context.folder.write_text",
+    "        report =",
     "        import __main__, signal\n"
     "        __main__.begin()\n"
     "        signal.raise_signal(signal.SIGINT)\n"
-    "        context.folder.write_text",
+    "        report =",
 )
-# After the run was stopped, a second Ctrl-C comes before the n-th line of `cli/main.py`.
+# After the run was stopped, a second Ctrl-C comes before the n-th line of the command's ending.
 AGAIN = """
 import os, signal, sys
 import dlrun.cli.main, dlrun.runs.start
 from dlrun.__main__ import main
 
-ENDING = os.path.join("dlrun", "cli", "main.py")
+ENDING = ("dlrun/__main__.py", "dlrun/cli/main.py", "dlrun/cli/errors.py")
 sys.argv = ["dlrun", "stopped", "--quiet"]
 
 def begin():
@@ -121,3 +123,68 @@ def test_a_second_ctrl_c_anywhere_in_the_ending_is_no_fault(
     for said in tmp_path.glob("said-*"):
         lines = said.read_text().splitlines()
         assert set(lines) == {"error: interrupted"}, lines
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
+@pytest.mark.parametrize("megabytes", [300, 600, 900])
+def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dlrun", *smoke("imdb-dense")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2),
+    )
+    assert done.returncode == 1 and " memory" in done.stderr
+    assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    set_by_user: dict[str, str], found: str
+) -> None:
+    script = (
+        "import os, sys; sys.argv = ['dlrun', '--version']\n"
+        "from dlrun.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=others | set_by_user,
+    )
+    assert done.stdout.split()[-1] == found
+
+
+LOUD = """
+import atexit, os, subprocess, sys
+print("printed as it is loaded")
+atexit.register(lambda: print("printed at the end"))
+subprocess.run([sys.executable, "-c", "print('a child process')"], check=True)
+os.write(1, b"descriptor 1")
+""" + WORKING.replace("        report =", "        print('printed as it runs')\n        report =")
+
+
+def test_json_is_alone_on_stdout_whatever_else_is_printed(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "loud", code=LOUD)
+    done = dlrun("loud", "--json", **env)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "finished")
+    for said in ("as it is loaded", "as it runs", "at the end", "a child process", "descriptor 1"):
+        assert said in done.stderr
+    failed = dlrun("loud", "--json", "--set", "words=x", **env)
+    assert (failed.returncode, json.loads(failed.stdout)["status"]) == (2, "failed")
+    point = json.loads(dlrun("sweep", "loud", "--seeds", "1", "--json", **env).stdout)
+    assert point["status"] == "finished"
