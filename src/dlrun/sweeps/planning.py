@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dlrun.config.error_messages import FaultsError
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import KeyPath, Layer, flatten, merge_layers, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
@@ -68,7 +68,9 @@ def _checked(
             configs.append(config)
         except DlrunError as error:
             hint = hint or error.hint
-            for fault in error.faults if isinstance(error, FaultsError) else [error.message]:
+            for fault in (
+                error.problems if isinstance(error, InvalidConfigError) else [error.message]
+            ):
                 faults.setdefault(fault, []).append(number)
     if faults:
         raise _all_of(faults, len(found), hint)
