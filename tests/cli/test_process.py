@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -188,3 +189,40 @@ def test_json_is_alone_on_stdout_whatever_else_is_printed(
     assert (failed.returncode, json.loads(failed.stdout)["status"]) == (2, "failed")
     point = json.loads(dlrun("sweep", "loud", "--seeds", "1", "--json", **env).stdout)
     assert point["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
+    )
+    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
+    assert done.returncode == 1
+    assert done.stderr.count("error:") == 1
+    assert "pip install 'dlrun[offline]'" in done.stderr
+    assert not (tmp_path / "runs" / "classify-images").exists()
+    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
+    assert "not run: classify-images" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
+    without = os.pathsep.join(
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if not (Path(folder) / "dlrun").exists()
+    )
+    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
+    lines = done.stdout.partition("Now try\n")[2].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        again = subprocess.run(
+            shlex.split(line),
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=clean_environment() | {"PATH": without},
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
