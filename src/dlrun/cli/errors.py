@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -35,7 +36,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         raise error
     screen = Screen()
     if stopped := _stopped_by(error):
-        screen.fail(stopped.word)
+        if not _is_reported_by_another_process():
+            screen.fail(stopped.word)
         return stopped.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
@@ -63,8 +65,10 @@ def _stopped_by(error: BaseException) -> type[Stopped] | None:
 
 
 def _is_reported_by_another_process() -> bool:
-    """Return whether the first of several processes on this machine reports a config error."""
-    from dlrun.runs import distributed  # needs pydantic
+    """Return whether the first of several processes on this machine reports what all were given."""
+    if "dlrun.runs.distributed" not in sys.modules:  # no run was begun
+        return False
+    from dlrun.runs import distributed
 
     with contextlib.suppress(ConfigError):
         return distributed.is_told_by_another()

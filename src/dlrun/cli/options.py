@@ -8,7 +8,7 @@ import typer
 
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
-from dlrun.system.accelerator import AcceleratorName
+from dlrun.system.accelerator import ACCELERATORS
 
 
 def flag(*names: str, help: str, **settings: Any) -> Any:
@@ -56,8 +56,11 @@ ResumeOverrides = Annotated[
     _set("May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."),
 ]
 Accelerator = Annotated[
-    AcceleratorName | None,
-    typer.Option(help="Where to train; falls back to the CPU."),
+    str | None,
+    typer.Option(
+        metavar="|".join(("auto", "cpu", *ACCELERATORS)),
+        help="Where to train; falls back to the CPU.",
+    ),
 ]
 NoFallback = Annotated[bool, flag("--no-fallback", help="An accelerator that fails is an error.")]
 RunsDir = Annotated[

@@ -8,11 +8,10 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
-AcceleratorName = Literal["auto", "cpu", "cuda", "mps"]
 ACCELERATORS = ("cuda", "mps")  # in the order in which `auto` prefers them
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 
