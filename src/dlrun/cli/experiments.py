@@ -73,7 +73,7 @@ def set_arguments(command: Any, argument: "Argument | None") -> None:
 
 
 def config(
-    experiment: Annotated[str, opt.ExperimentName],
+    experiment: Annotated[str, opt.Experiment],
     config: opt.ConfigFiles = None,
     set_: opt.Overrides = None,
     debug: opt.Debug = False,
@@ -114,22 +114,13 @@ def accelerators(
     from dlrun.runs.settings import RunSettings
 
     settings = RunSettings(
-        config=config or [],
-        overrides=set_ or [],
-        runs_dir=runs_dir,
-        data_dir=data_dir,
-        quiet=quiet,
+        config=config or [], overrides=set_ or [], runs_dir=runs_dir, data_dir=data_dir, quiet=quiet
     )
     accelerators.accelerators(experiment, settings)
 
 
 def demo(
-    experiments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[EXPERIMENT ...]", help="Only these.", autocompletion=registry.names
-        ),
-    ] = None,
+    experiments: Annotated[list[str] | None, opt.Experiments] = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     debug: opt.Debug = False,
@@ -146,9 +137,7 @@ def demo(
 def new(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in my-experiment.")],
-    into: Annotated[
-        Path, typer.Option("--into", metavar="DIR", help="Where the package's folder goes.")
-    ] = Path(),
+    into: Annotated[Path, opt.option("Where the package's folder goes.", "DIR")] = Path(),
     debug: opt.Debug = False,
 ) -> None:
     """Write a package with an experiment of your own: code, configs, and a test that passes.

@@ -72,8 +72,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool,
-        options.flag("--version", help="Show the version.", callback=_show_version, is_eager=True),
+        bool, options.flag("Show the version.", "--version", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     pass

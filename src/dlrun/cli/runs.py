@@ -17,14 +17,9 @@ Experiment = Annotated[
         autocompletion=opt.completer("experiments"),
     ),
 ]
-States = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="STATE",
-        help="Only waiting, running, finished, failed, interrupted, killed, damaged or foreign "
-        "(not a run) ones. Repeatable.",
-    ),
-]
+STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
+WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
+States = Annotated[list[str] | None, opt.option(STATES, "STATE")]
 
 
 def resume(
@@ -55,10 +50,10 @@ def resume(
 
 def verify(
     run: opt.Run,
-    keep: Annotated[bool, opt.flag("--keep", help="Keep the repetition as a run.")] = False,
+    keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
-    json: Annotated[bool, opt.flag("--json", help="Print the comparison as JSON.")] = False,
+    json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
@@ -78,18 +73,11 @@ def verify(
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Folder, name, suffix, latest or EXPERIMENT/latest; default: the newest finished.",
-        ),
+        typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The page, a single HTML file.")
-    ] = Path("report.html"),
+    out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
     runs_dir: opt.RunsDir = None,
-    force: Annotated[
-        bool, opt.flag("--force", help="Replace an existing file that is not a report.")
-    ] = False,
+    force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
     debug: opt.Debug = False,
 ) -> None:
     """Write one HTML page about runs, with curves, mistakes and configs, that works offline.
@@ -107,33 +95,17 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="TEXT_OR_FILE",
-            help="Texts, files with one text each, or images and folders of them; -: standard "
-            "input, a text (or an image's name) on each line.",
+            help="Texts, files of one text, images or folders of them; -: lines of standard input.",
         ),
     ] = None,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="A table with a text in each row.")
-    ] = None,
-    column: Annotated[
-        str, typer.Option("--column", metavar="NAME", help="The column of the texts.")
-    ] = "text",
-    test: Annotated[
-        bool, opt.flag("--test", help="The run's own test set, compared with its results.")
-    ] = False,
-    words: Annotated[
-        bool, opt.flag("--words", help="Show the most important words of each text.")
-    ] = False,
-    figure: Annotated[
-        Path | None,
-        typer.Option(
-            "--figure", metavar="F.png", help="Draw the probability after each word (an LSTM's)."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="F.csv", help="Write a table of predictions.")
-    ] = None,
+    csv: Annotated[Path | None, opt.option("A table with a text in each row.", "FILE")] = None,
+    column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
+    test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
+    words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
+    figure: Annotated[Path | None, opt.option("Draw an LSTM's reading.", "F.png")] = None,
+    out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
     force: opt.Replace = False,
-    json: Annotated[bool, opt.flag("--json", help="Print one JSON object per line.")] = False,
+    json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     debug: opt.Debug = False,
@@ -150,19 +122,14 @@ def predict(
 
 def export(
     run: opt.Run,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file to write.")],
+    out: Annotated[Path, opt.option("The file to write.", "FILE")],
     format_: Annotated[
         Literal["onnx", "torch"],
         typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
     ] = "onnx",
     tolerance: Annotated[
         float,
-        typer.Option(
-            metavar="X",
-            min=0,
-            help="Largest accepted difference from the network's outputs, relative to the largest "
-            "of them.",
-        ),
+        opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
     ] = 1e-5,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
@@ -193,24 +160,12 @@ def export(
 def list_(
     experiment: Experiment = None,
     status: States = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COND",
-            help="Only runs with KEY = != < <= > or >= a value; keys of config, record, "
-            "metrics.NAME. Repeatable: all must hold.",
-        ),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Largest first, texts from A to Z; -KEY: reversed."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N.")] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="KEY,KEY", help="Only these; differs: from defaults.")
-    ] = None,
-    json: Annotated[bool, opt.flag("--json", help="Print an array of objects.")] = False,
-    csv: Annotated[bool, opt.flag("--csv", help="Print a CSV table.")] = False,
+    where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
+    sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
+    limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
+    columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
+    json: opt.Json = False,
+    csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
@@ -227,7 +182,7 @@ def list_(
 @app.command()
 def show(
     run: opt.Run = "latest",
-    json: Annotated[bool, opt.flag("--json", help="Print everything as one object.")] = False,
+    json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
@@ -250,9 +205,7 @@ def compare(
             autocompletion=opt.completer("runs"),
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="F.png", help="Draw their curves in one figure.")
-    ] = None,
+    out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
@@ -269,28 +222,19 @@ def compare(
 @app.command()
 def clean(
     experiment: Experiment = None,
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Ended longer ago than 30d, 12h, 2w.")
-    ] = None,
+    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
     status: States = None,
     keep_best: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Keep the N best finished runs of each experiment on the same data; alone: remove "
-            "its other finished ones.",
+        opt.option(
+            "Keep the N best finished runs of each experiment on the same data.", "N", min=1
         ),
     ] = None,
     checkpoints: Annotated[
-        bool,
-        opt.flag(
-            "--checkpoints",
-            help="Only checkpoints of finished runs, which then cannot be extended.",
-        ),
+        bool, opt.flag("Only checkpoints of finished runs.", "--checkpoints")
     ] = False,
-    dry_run: Annotated[bool, opt.flag("--dry-run", help="Only list what would go.")] = False,
-    yes: Annotated[bool, opt.flag("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
+    yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:

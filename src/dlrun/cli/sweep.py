@@ -9,79 +9,51 @@ import typer
 
 from dlrun.cli import options as opt
 from dlrun.errors import UsageError
-from dlrun.experiments import registry
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
+# Options that a sweep takes again when it is continued, and those of which SLURM is in charge.
+CONTINUING = {
+    *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
+    *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
+}
+SETTINGS = opt.completer("settings")
+SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+LOCAL = {"--jobs", "--fail-fast", "--halving"}
 
 
 def sweep(
-    experiment: Annotated[str | None, opt.ExperimentName] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(metavar="SEEDS", help="5: seeds 0 to 4; 0-4: the same; 0,3,7: these."),
-    ] = None,
+    context: typer.Context,
+    experiment: Annotated[str | None, opt.Experiment] = None,
+    seeds: Annotated[str | None, opt.Seeds] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=A,B",
-            help="Each of these values, as --set reads them; repeatable: each with each.",
-            autocompletion=opt.completer("settings"),
-        ),
+        opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
     ] = None,
-    random: Annotated[
-        int | None, typer.Option("--random", min=1, metavar="N", help="Draws of the spaces.")
-    ] = None,
+    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
     space: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=SPACE",
-            help="log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable.",
-            autocompletion=opt.completer("settings"),
-        ),
+        list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
     ] = None,
     space_seed: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Of the draws (default: the config's seed)."),
+        int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
     ] = None,
     halving: Annotated[
-        bool,
-        opt.flag(
-            "--halving",
-            help="Train all for a few epochs, the best by validation for longer, and so on.",
-        ),
+        bool, opt.flag("Successive halving: train the best longer.", "--halving")
     ] = False,
     eta: Annotated[
-        int | None,
-        typer.Option(
-            min=2, max=10, metavar="N", help="With --halving: promote one in N (default: 3)."
-        ),
+        int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            max=256,
-            metavar="N",
-            help="Runs at once (default: as many as cores and memory hold).",
-        ),
+        opt.option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
     ] = None,
-    fail_fast: Annotated[
-        bool, opt.flag("--fail-fast", help="If a run fails, stop the others.")
-    ] = False,
+    fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Continue a sweep: its name, or latest.",
-            autocompletion=opt.completer("sweeps"),
+        opt.option(
+            "Continue this sweep, or latest.", "NAME", autocompletion=opt.completer("sweeps")
         ),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The sweep's name (default: a random one)."),
-    ] = None,
+    name: Annotated[str | None, opt.option("The sweep's name.", "NAME")] = None,
     config: opt.ConfigFiles = None,
     set_: opt.Overrides = None,
     accelerator: opt.Accelerator = None,
@@ -91,10 +63,8 @@ def sweep(
     force: opt.Force = False,
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
-    dry_run: Annotated[
-        bool, opt.flag("--dry-run", help="Check every point, and show them.")
-    ] = False,
-    json: Annotated[bool, opt.flag("--json", help="Print the results as JSON.")] = False,
+    dry_run: Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")] = False,
+    json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
@@ -107,32 +77,20 @@ def sweep(
     from dlrun.sweeps import sweep as sweeps
     from dlrun.sweeps.search import SearchSpace
 
-    planned: dict[str, object] = {
-        "EXPERIMENT": experiment,
-        "--seeds": seeds,
-        "--grid": grid,
-        "--random": random,
-        "--space": space,
-        "--space-seed": space_seed,
-        "--halving": halving,
-        "--eta": eta,
-        "--name": name,
-        "--config": config,
-        "--set": set_,
-        "--accelerator": accelerator,
-        "--no-fallback": no_fallback,
-        "--dry-run": dry_run,
+    given = {
+        param.opts[0]
+        for param in context.command.params
+        if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
     }
     if resume is not None:
-        _forbid(planned, "--resume continues a sweep as it was planned", "leave it out")
+        _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
     elif experiment is None:
         raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
     elif eta is not None and not halving:
         raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
-        local: dict[str, object] = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
-        _forbid(local, "not with --slurm", "--slurm parallel=N runs N points at once")
+        _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_options(slurm or [])
     settings = RunSettings(
         config=config or [],
@@ -158,36 +116,24 @@ def sweep(
     raise typer.Exit(sweeps.sweep(experiment, wanted, settings))
 
 
-def _forbid(options: dict[str, object], reason: str, hint: str) -> None:
-    """Raise UsageError if any of these options is given."""
-    if given := [name for name, value in options.items() if value]:
-        raise UsageError(f"{', '.join(given)}: {reason}", hint)
+def _forbid(options: set[str], reason: str, hint: str) -> None:
+    """Raise UsageError if there are any of these options."""
+    if options:
+        raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)
 
 
 def reproduce(
-    experiments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[EXPERIMENT ...]",
-            help="Only these (default: all that have published numbers).",
-            autocompletion=registry.names,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str,
-        typer.Option(metavar="SEEDS", help="3: seeds 0 to 2; 0-2: the same; 0,3,7: these."),
-    ] = "3",
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The page; the table is its .md.")
-    ] = Path("reproduction.html"),
+    experiments: Annotated[list[str] | None, opt.Experiments] = None,
+    seeds: Annotated[str, opt.Seeds] = "3",
+    out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
+        "reproduction.html"
+    ),
     accelerator: opt.Accelerator = None,
     no_fallback: opt.NoFallback = False,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
-    force: Annotated[
-        bool, opt.flag("--force", help="Replace existing files of another kind.")
-    ] = False,
-    json: Annotated[bool, opt.flag("--json", help="Print the numbers as JSON.")] = False,
+    force: Annotated[bool, opt.flag("Replace existing files of another kind.", "--force")] = False,
+    json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
