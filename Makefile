@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(notdir $(basename $(wildcard configs/*.yaml)))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-real test-browser test-slurm torture check format audit smoke bench clean $(EXPERIMENTS)
+.PHONY: help install demo test test-fast test-slow test-real test-browser test-slurm torture check format audit smoke bench clean $(EXPERIMENTS)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS='	' read -r target text; do printf '  %-18s %s\n' "$$target" "$$text"; done
@@ -30,6 +30,9 @@ demo: $(VENV)/.installed ## run every experiment on generated or shipped data (u
 
 test: $(VENV)/.tools ## the tests that need no data (about 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm" $(ARGS)
+
+test-fast: $(VENV)/.tools ## ... those that start no process (under a minute): while you edit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not realdata and not slow and not browser and not slurm" $(ARGS)
 
 test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow $(ARGS)

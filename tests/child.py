@@ -44,7 +44,7 @@ def run(
     if "file_size" in limits:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits["file_size"],) * 2)
     sys.argv = ["dlrun", *arguments]
-    from dlrun.cli.main import main
+    from dlrun.__main__ import main
 
     main()
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 NAMES = registry.names()
 NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, NetworkConfig)]
+
+# Variables that would change what dlrun does or prints.
+SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 
 Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -38,8 +42,27 @@ def _children_heed_signals() -> Iterator[None]:
 
 
 @pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
+    """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""
+    from dlrun.cli.main import run
+
+    def command(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name in SETTINGS:
+                patch.delenv(name, raising=False)
+            for name, value in {"COLUMNS": "100", **env}.items():
+                patch.setenv(name, value)
+            code = run([*map(str, arguments)])
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+
+    return command
+
+
+@pytest.fixture
 def dlrun(tmp_path: Path) -> Dlrun:
-    """Run `dlrun ...` in an empty folder; returns its exit code, stdout and stderr."""
+    """Run `dlrun ...` in an empty folder, in a process of its own."""
 
     def run(
         *arguments: object, timeout: float = 200, **env: str
@@ -95,9 +118,8 @@ def setting(*values: str) -> list[str]:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without the settings that would change what dlrun does or prints."""
-    names = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
-    environment = {name: value for name, value in os.environ.items() if name not in names}
+    """Return the environment of a process without SETTINGS."""
+    environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     return environment | {"COLUMNS": "100"}
 
 
@@ -131,12 +153,22 @@ SLOW = (
     "torture/", "test_attacks.py", "test_examples.py", "test_portable.py", "test_processes.py",
     "test_resume.py", "test_use.py",
 )  # fmt: skip
+# Fixtures and modules that start processes: `make test-fast` leaves out the tests that use them.
+STARTERS = {"dlrun", "forked", "done", "subprocess", "multiprocessing", "tests.harness"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests, and those that start processes."""
     for item in items:
         if any(part in item.path.as_posix() for part in SLOW):
             item.add_marker("slow")
+        assert isinstance(item, pytest.Function)
+        imported = {
+            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+            for value in vars(item.module).values()
+        }
+        if STARTERS & {*item.fixturenames, *imported}:
+            item.add_marker("process")
 
 
 @pytest.fixture

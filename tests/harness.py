@@ -49,7 +49,7 @@ class Ended:
         """Assert the exit code, the words in its message, and that there is no traceback."""
         assert self.code == code, f"{self.code}: {self.stderr}"
         assert "Traceback" not in self.stderr, self.stderr
-        assert "fault of dlrun" not in self.stderr, self.stderr
+        assert "bug in dlrun" not in self.stderr, self.stderr
         for word in words:
             assert word in self.stderr, self.stderr
         return self

@@ -1,33 +1,38 @@
-"""The entry point of the command `dlrun` and of `python -m dlrun`."""
+"""The command `dlrun`, which is also `python -m dlrun`."""
 
 import os
 import sys
 
 
 def main() -> None:
-    """Run the command line, and end the process."""
+    """Run the command line of this process, and exit with its code."""
     try:
         import signal
 
         if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-            signal.signal(signal.SIGINT, _end)
+            signal.signal(signal.SIGINT, _exit_interrupted)
     except KeyboardInterrupt:
-        _end()
+        _exit_interrupted()
     if any(option.startswith("error") for option in sys.warnoptions):
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         import warnings
 
         warnings.filters[:] = [one for one in warnings.filters if one[0] != "error"]  # type: ignore[index]
         os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
-    from dlrun.cli.main import main as run  # slow
+    from dlrun.cli.errors import report_error  # slow
+    from dlrun.cli.main import exit_process, prepare_process, run
 
-    run()
-
-
-def _end(*_: object) -> None:
-    """End at Ctrl-C; a KeyboardInterrupt raised among the imports may be lost or replaced."""
     try:
-        if sys.stderr is not None:  # as after `2>&-`
+        prepare_process()
+        exit_process(run(sys.argv[1:]))
+    except BaseException as error:  # a signal before the command began, or just as it ended
+        exit_process(report_error(error, sys.argv[1:]))
+
+
+def _exit_interrupted(*_: object) -> None:
+    """Exit at Ctrl-C while modules are imported, where an exception may be lost or replaced."""
+    try:
+        if sys.stderr is not None:  # None if it was closed, as by `2>&-`
             print("error: interrupted", file=sys.stderr)
     finally:
         os._exit(130)

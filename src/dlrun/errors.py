@@ -1,13 +1,13 @@
-"""What can go wrong for a user: a message (what and where), a hint (the remedy), an exit code."""
+"""The errors that a user sees: a message, a hint that says what to do, and an exit code."""
 
 import difflib
 from collections.abc import Iterable
 
-LIKE = 0.75  # how similar a name must be to be suggested; `note` and `notebook` are .67
+SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 
 
 class DlrunError(Exception):
-    """A failure that the user can understand and mend; shown without a traceback."""
+    """A failure that the user can understand and fix; it is shown without a traceback."""
 
     exit_code = 1
 
@@ -18,69 +18,79 @@ class DlrunError(Exception):
 
 
 class ConfigError(DlrunError):
-    """A wrong config, option or argument."""
+    """An invalid config, option or argument."""
 
     exit_code = 2
 
 
+class UsageError(ConfigError):
+    """An invalid command line: no config was read yet."""
+
+
 class DataError(DlrunError):
-    """Data that is missing, damaged, or not what it should be."""
+    """Data that is missing, damaged, or not what was expected."""
 
 
 class DownloadError(DataError):
-    """Data that could not be fetched."""
+    """Data that could not be downloaded."""
 
 
 class AcceleratorError(DlrunError):
-    """The requested accelerator cannot run the experiment, and falling back was forbidden."""
+    """An accelerator that cannot run the experiment while falling back to the CPU is forbidden."""
 
 
 class Stopped(BaseException):
-    """The user or the batch system asked the run to end; not an Exception: it is no failure."""
+    """A signal asked the run to end. It is not an Exception, because the run did not fail."""
 
     exit_code = 1
     word = "stopped"
 
     @property
     def number(self) -> int:
-        """The signal's, as shells count: an exit code of 128 and more."""
+        """Return the number of the signal."""
         return self.exit_code - 128
 
 
 class Interrupted(Stopped):
-    """Ctrl-C (SIGINT) arrived."""
+    """The user pressed Ctrl-C (SIGINT)."""
 
     exit_code = 130
     word = "interrupted"
 
 
 class Terminated(Stopped):
-    """SIGTERM arrived."""
+    """The process was asked to terminate (SIGTERM)."""
 
     exit_code = 143
     word = "terminated"
 
 
 class HungUp(Terminated):
-    """SIGHUP arrived: the terminal was closed, or the connection to it was lost."""
+    """The terminal was closed, or the connection to it was lost (SIGHUP)."""
 
     exit_code = 129
     word = "hung up"
 
 
 class OutOfTime(Stopped):
-    """SIGUSR2 arrived: submitit asks SLURM to send it before a job's time is over."""
+    """A SLURM job is about to reach its time limit (SIGUSR2, which submitit requests)."""
 
     exit_code = 140
     word = "out of time"
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, as far as it fits into a message of ours."""
+    """Return the first line of an exception's message, at most 200 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def closest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that is most similar to an unknown one, or None if none is similar."""
+    found = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
+    return found[0] if found else None
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the closest of the names, or an empty string."""
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=LIKE)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Return `; did you mean 'x'?` with the most similar name, or an empty string."""
+    found = closest(name, names)
+    return f"; did you mean {found!r}?" if found else ""

@@ -13,14 +13,14 @@ import torchvision
 
 from dlrun.networks.torchvision_names import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
-from tests.conftest import NETWORKS, clean_environment
+from tests.conftest import NETWORKS, Dlrun, clean_environment
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"
 DLRUN = f"""#!{sys.executable}
 import atexit, sys
 atexit.register(lambda: print(*{SLOW} & set(sys.modules)) if {SLOW} & set(sys.modules) else None)
 sys.argv[0] = "dlrun"
-from dlrun.cli.main import main
+from dlrun.__main__ import main
 main()
 """
 ZERO = [sys.executable, "-c", DLRUN]
@@ -88,16 +88,6 @@ def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_pat
     assert "ab12" in done.stdout and not re.search("PWNED|cd34|a b", done.stdout)
 
 
-@pytest.mark.parametrize("place", ["abc", "9" * 5000])
-def test_a_shell_that_says_no_place_is_no_traceback(tmp_path: Path, place: str) -> None:
-    environment = clean_environment() | {"_DLRUN_COMPLETE": "complete_bash", "COMP_WORDS": ""}
-    done = subprocess.run(
-        ZERO, capture_output=True, text=True, check=False, cwd=tmp_path,
-        env=environment | {"COMP_CWORD": place},
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_keys(offered: Offered) -> None:
     keys = ["optimizer.name=", "optimizer.lr="]
     assert offered(EXPERIMENT, "--set", "opt") == keys
@@ -129,6 +119,12 @@ def test_values(offered: Offered) -> None:
 def test_model_names(offered: Offered) -> None:
     found = offered("classify-images", "--set", "model.name", "=", "resnet")
     assert "resnet50" in found and all(name.startswith("resnet") for name in found)
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells(dlrun: Dlrun, shell: str) -> None:
+    done = dlrun(_DLRUN_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_ARGS="dlrun imdb-")
+    assert "imdb-dense" in done.stdout
 
 
 def test_the_names_are_torchvisions() -> None:

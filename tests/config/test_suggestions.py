@@ -2,7 +2,7 @@ import pytest
 
 from dlrun.config.schema import Section
 from dlrun.config.sections import NetworkConfig
-from dlrun.config.suggestions import all_keys, allowed_values, meant
+from dlrun.config.suggestions import all_keys, allowed_values, suggest_key
 from dlrun.experiments import registry
 
 
@@ -41,12 +41,12 @@ def test_all_keys_are_dotted_and_a_section_comes_before_its_keys() -> None:
 )
 def test_what_a_wrong_key_probably_means(wrong: str, right: str | None) -> None:
     schema = registry.load("imdb-dense").schema
-    assert meant(wrong.split("."), schema) == right
+    assert suggest_key(wrong.split("."), schema) == right
 
 
 def test_a_sibling_comes_before_the_same_key_elsewhere() -> None:
-    assert meant(["optimizer", "seeds"], Outer) == "seed"
-    assert meant(["optimizer", "max_epoch"], Outer) == "optimizer.max_epochs"
+    assert suggest_key(["optimizer", "seeds"], Outer) == "seed"
+    assert suggest_key(["optimizer", "max_epoch"], Outer) == "optimizer.max_epochs"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dlrun.config.schema import Section
-from dlrun.config.validation import read_layers, to_yaml, validate
+from dlrun.config.validation import InvalidConfigError, read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
@@ -24,24 +24,21 @@ def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
     return load_config("imdb-dense", RunSettings(config=files, overrides=overrides))
 
 
-def faults(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
-    """The lines of the message, one for each fault."""
-    with pytest.raises(ConfigError) as caught:
+def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
+    """Return the sentences of the error, without what stands before the origin of each."""
+    with pytest.raises(InvalidConfigError) as caught:
         load_config(name, RunSettings(config=files, overrides=overrides))
     assert caught.value.exit_code == 2
-    assert caught.value.hint == f"`dlrun config {name}` prints every key with its default"
-    head, *lines = caught.value.message.split("\n")
-    if not lines:
-        return [head]
-    assert head == f"{len(lines)} faults in the config:"
-    return [line.strip() for line in lines]
+    assert f"dlrun config {name}" in caught.value.hint
+    assert all(problem in caught.value.message for problem in caught.value.problems)
+    return caught.value.problems
 
 
-def problem(override: str, name: str = "imdb-dense") -> str:
-    """What is said about one `--set` text, behind the text itself."""
-    (fault,) = faults(override, name=name)
-    assert fault.startswith(f"--set {override}: ")
-    return fault.removeprefix(f"--set {override}: ")
+def problem(override: str) -> str:
+    """Return what is said about one `--set` text, behind the text itself."""
+    (said,) = problems(override)
+    assert said.startswith(f"--set {override}: ")
+    return said.removeprefix(f"--set {override}: ")
 
 
 def test_every_folder_holds_configs() -> None:
@@ -61,16 +58,10 @@ def test_a_shipped_default_is_valid_and_frozen(name: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_shipped_overlay_is_valid_and_changes_something(overlay: Path) -> None:
-    assert load_config(overlay.stem, RunSettings(config=[overlay])) != load_config(
-        overlay.stem, RunSettings()
-    )
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_a_shipped_overlay_keeps_the_network(overlay: Path) -> None:
+def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None:
     small = load_config(overlay.stem, RunSettings(config=[overlay]))
     full = load_config(overlay.stem, RunSettings())
+    assert small != full
     if overlay.stem != "classify-images":
         assert getattr(small, "model", None) == getattr(full, "model", None)
         assert small.source == "sample" or overlay.parent.name == "demo"
@@ -107,7 +98,7 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     assert config.optimizer.name == "rmsprop"
 
 
-def test_all_faults_at_once_with_file_line_and_key(tmp_path: Path) -> None:
+def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(
         "seed: -1\n"
@@ -120,22 +111,23 @@ def test_all_faults_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         "  validation: 1.5\n"
         "model: {hidden: [16, 0]}\n"
     )
-    assert sorted(faults("fallback=no", files=(file,))) == sorted(
-        [
-            f"{file}:1: seed: expected a value greater than or equal to 0, got -1",
-            f"{file}:2: batch_size: expected a whole number, got 'big'",
-            f"{file}:4: optimizer.name: expected 'rmsprop', 'adam', 'adamw' or 'sgd', got 'adm'"
-            "; did you mean 'adam'?",
-            f"{file}:5: optimizer.lr: expected a value greater than 0, got 0",
-            f"{file}:6: trianer: unknown key; did you mean 'trainer'?",
-            f"{file}:8: data.validation: expected a whole number or a value less than 1, got 1.5",
-            f"{file}:9: model.hidden.1: expected a value greater than or equal to 1, got 0",
-            "--set fallback=no: fallback: expected true or false, got 'no'",
-        ]
-    )
+    found = problems("fallback=no", files=(file,))
+    expected = {
+        f"{file}:1: seed: ": "got -1",
+        f"{file}:2: batch_size: ": "got 'big'",
+        f"{file}:4: optimizer.name: ": "did you mean 'adam'?",
+        f"{file}:5: optimizer.lr: ": "got 0",
+        f"{file}:6: trianer: ": "did you mean 'trainer'?",
+        f"{file}:8: data.validation: ": "got 1.5",
+        f"{file}:9: model.hidden.1: ": "got 0",
+        "--set fallback=no: fallback: ": "got 'no'",
+    }
+    assert len(found) == len(expected)
+    for (where, what), said in zip(sorted(expected.items()), sorted(found), strict=True):
+        assert said.startswith(where) and said.endswith(what)
 
 
-def test_a_fault_of_a_default_that_an_overlay_left_names_the_default(tmp_path: Path) -> None:
+def test_an_error_in_a_default_names_the_shipped_file() -> None:
     schema = registry.load("imdb-dense").schema
     layer = read_layers("imdb-dense", [DENSE])
     layer.values["trainer"]["max_epochs"] = 0
@@ -143,65 +135,64 @@ def test_a_fault_of_a_default_that_an_overlay_left_names_the_default(tmp_path: P
         validate(schema, layer, "imdb-dense")
 
 
-def test_faults_of_every_source_that_cannot_be_read(tmp_path: Path) -> None:
+def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\n")
     missing = tmp_path / "missing.yaml"
-    assert faults("seed", "=1", files=(broken, missing)) == [
-        f"{broken}:2: not valid YAML: expected ',' or ']', but got '<stream end>'",
-        f"{missing}: no such config file",
-        "--set seed: expected KEY=VALUE, such as seed=3",
-        "--set =1: expected KEY=VALUE, such as seed=3",
-    ]
+    starts = [f"{broken}:2: ", f"{missing}: ", "--set seed: ", "--set =1: "]
+    found = problems("seed", "=1", files=(broken, missing))
+    assert [said[: len(start)] for said, start in zip(found, starts, strict=True)] == starts
 
 
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    ("override", "suggested"),
     [
-        ("optimzer={lr: 1}", "optimzer: unknown key; did you mean 'optimizer'?"),
-        ("optimizer.lrr=1", "optimizer.lrr: unknown key; did you mean 'lr'?"),
-        ("lr=1", "lr: unknown key; did you mean 'optimizer.lr'?"),
-        ("max_epochs=1", "max_epochs: unknown key; did you mean 'trainer.max_epochs'?"),
-        ("data.lr=1", "data.lr: unknown key; did you mean 'optimizer.lr'?"),
-        ("zzzzqq=1", "zzzzqq: unknown key"),
-        ("SEED=1", "SEED: unknown key"),
-        ("optimizer.name=SGDD", "expected 'rmsprop', 'adam', 'adamw' or 'sgd', got 'SGDD'"),
+        ("optimzer={lr: 1}", "'optimizer'"),
+        ("optimizer.lrr=1", "'lr'"),
+        ("lr=1", "'optimizer.lr'"),
+        ("max_epochs=1", "'trainer.max_epochs'"),
+        ("data.lr=1", "'optimizer.lr'"),
+        ("optimizer.name=SGDD", "'sgd'"),
+        ("zzzzqq=1", "seed, "),
+        ("data.zzzzqq=1", "source, "),
     ],
 )
-def test_did_you_mean(override: str, expected: str) -> None:
-    assert expected in problem(override)
+def test_the_nearest_key_or_value_is_suggested(override: str, suggested: str) -> None:
+    assert suggested in problem(override)
 
 
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    ("override", "key", "got"),
     [
-        ("seed=true", "seed: expected a whole number, got True"),
-        ("seed='1'", "seed: expected a whole number, got '1'"),
-        ("seed=1.0", "seed: expected a whole number, got 1.0"),
-        ("seed=", "seed: expected a whole number, got nothing"),
-        ("seed=4294967296", "seed: expected a value less than 4294967296, got 4294967296"),
-        ("seed=[1]", "seed: expected a whole number, got [1]"),
-        ("seed.sub=1", "seed: expected a whole number, got {'sub': 1}"),
-        ("fallback=1", "fallback: expected true or false, got 1"),
-        ("optimizer=5", "optimizer: expected 'key: value' lines, got 5"),
-        ("optimizer.lr=.nan", "optimizer.lr: expected a finite number, got nan"),
-        ("optimizer.lr=1e400", "optimizer.lr: expected a finite number, got inf"),
-        ("optimizer.lr=-1e-3", "optimizer.lr: expected a value greater than 0, got -0.001"),
-        ("model.hidden=[]", "model.hidden: expected"),
-        ("data.archive=5", "data.archive: expected a path, got 5"),
-        ("data.archive=~nobody-here/x", "data.archive: there is no home folder for ~nobody-here/x"),
-        ("data.mirrors=x", "data.mirrors: expected a list, got 'x'"),
-        ("data.mirrors=[5]", "data.mirrors.0: expected a text, got 5"),
-        ("reference.book={a: x}", "reference.book.a: expected a number, got 'x'"),
-        ("trainer={max_epochs: x}", "trainer.max_epochs: expected a whole number, got 'x'"),
+        ("seed=true", "seed", "True"),
+        ("seed='1'", "seed", "'1'"),
+        ("seed=1.0", "seed", "1.0"),
+        ("seed=", "seed", "nothing"),
+        ("seed=4294967296", "seed", "4294967296"),
+        ("seed.sub=1", "seed", "{'sub': 1}"),
+        (f"seed={'x' * 500}", "seed", "xxx..."),
+        ("fallback=1", "fallback", "1"),
+        ("optimizer=5", "optimizer", "5"),
+        ("optimizer.lr=.nan", "optimizer.lr", "nan"),
+        ("optimizer.lr=1e400", "optimizer.lr", "inf"),
+        (f"optimizer.lr={'1' * 400}", "optimizer.lr", "111..."),
+        ("optimizer.lr=-1e-3", "optimizer.lr", "-0.001"),
+        ("model.hidden=[]", "model.hidden", "[]"),
+        ("data.archive=5", "data.archive", "5"),
+        ("data.archive=~nobody-here/x", "data.archive", "~nobody-here/x"),
+        ("data.mirrors=x", "data.mirrors", "'x'"),
+        ("data.mirrors=[5]", "data.mirrors.0", "5"),
+        ("reference.book={a: x}", "reference.book.a", "'x'"),
+        ("trainer={max_epochs: x}", "trainer.max_epochs", "'x'"),
+        ("trainer.devices=x", "trainer.devices", "'x'"),
+        ("trainer.devices=1.5", "trainer.devices", "1.5"),
+        ("trainer.devices={a: 1}", "trainer.devices", "{'a': 1}"),
+        ("trainer.devices=[0, 0]", "trainer", ""),
     ],
 )
-def test_wrong_types_and_values(override: str, expected: str) -> None:
-    assert problem(override).startswith(expected)
-
-
-def test_numbers_beyond_every_float_are_refused() -> None:
-    assert ": optimizer.lr: expected a number, got 1111" in faults(f"optimizer.lr={'1' * 400}")[0]
+def test_a_wrong_type_or_value_is_named_with_its_key(override: str, key: str, got: str) -> None:
+    said = problem(override)
+    assert said.startswith(f"{key}: ") and said.removesuffix("; name each once").endswith(got)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("[0, 2]", [0, 2]), ("auto", "auto")])
@@ -209,22 +200,14 @@ def test_each_member_of_a_union_is_accepted(text: str, value: object) -> None:
     assert dense(f"trainer.devices={text}").trainer.devices == value
 
 
-@pytest.mark.parametrize(
-    ("text", "got"), [("x", "'x'"), ("1.5", "1.5"), ("{a: 1}", "{'a': 1}"), ("null", "nothing")]
-)
-def test_one_fault_names_what_every_member_of_a_union_expects(text: str, got: str) -> None:
-    assert problem(f"trainer.devices={text}") == (
-        f"trainer.devices: expected a whole number or a list or 'auto', got {got}"
-    )
-
-
-def test_an_item_in_a_union_is_named_by_its_key_and_line(tmp_path: Path) -> None:
+def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) -> None:
+    said = problem("trainer.devices=null")
+    assert all(expected in said for expected in ("whole number", "list", "'auto'"))
     file = tmp_path / "mine.yaml"
     file.write_text("trainer:\n  devices:\n    - 0\n    - -1\n")
-    assert faults(files=(file,)) == [
-        f"{file}:2: trainer.devices: expected a whole number or 'auto', got [0, -1]",
-        f"{file}:4: trainer.devices.1: expected a value greater than or equal to 0, got -1",
-    ]
+    whole, item = problems(files=(file,))
+    assert whole.startswith(f"{file}:2: trainer.devices: ")
+    assert item.startswith(f"{file}:4: trainer.devices.1: ")
 
 
 def test_a_missing_key_is_named_under_its_section() -> None:
@@ -237,17 +220,10 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         top: int
 
     layer = read_layers("imdb-dense", [layer_from_values({"inner": {"there": 1}}, "some.yaml:4")])
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(InvalidConfigError) as caught:
         validate(Outer, layer, "imdb-dense")
-    assert caught.value.message.split("\n")[1:] == [
-        "  some.yaml:4: inner.wanted: this key must be given",
-        "  defaults: top: this key must be given",
-    ]
-
-
-def test_long_values_are_cut_in_a_fault() -> None:
-    (fault,) = faults(f"seed={'x' * 500}")
-    assert fault.endswith("xxx...")
+    inner, top = caught.value.problems
+    assert inner.startswith("some.yaml:4: inner.wanted: ") and top.startswith("defaults: top: ")
 
 
 def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -263,7 +239,7 @@ def test_a_whole_number_is_a_number() -> None:
 
 
 def test_an_unknown_experiment_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="no experiment 'imdb-dens'; did you mean 'imdb-dense'"):
+    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
         load_config("imdb-dens", RunSettings())
 
 

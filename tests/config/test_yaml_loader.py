@@ -1,7 +1,6 @@
 import math
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +67,15 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
         ("null", None),
         ("~", None),
         ("", None),
+        ("'1e-3'", "1e-3"),
+        ('"true"', "true"),
     ],
 )
 def test_numbers_truths_and_nothing(tmp_path: Path, text: str, expected: object) -> None:
     found = value(tmp_path, text)
     assert found == expected
     assert type(found) is type(expected)
+    assert math.isnan(value(tmp_path, ".nan"))
 
 
 @pytest.mark.parametrize(
@@ -84,35 +86,22 @@ def test_everything_else_stays_a_word(tmp_path: Path, word: str) -> None:
     assert value(tmp_path, word) == word
 
 
-def test_quotes_make_a_word_of_a_number(tmp_path: Path) -> None:
-    assert value(tmp_path, "'1e-3'") == "1e-3"
-    assert value(tmp_path, '"true"') == "true"
-
-
-def test_not_a_number_is_read_as_such(tmp_path: Path) -> None:
-    assert math.isnan(value(tmp_path, ".nan"))
-
-
 def test_keys_are_words_even_where_they_look_like_numbers(tmp_path: Path) -> None:
     assert read(tmp_path, "1: a\ntrue: b\nnull: c\n").values == {"1": "a", "true": "b", "null": "c"}
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
-    layer = read(tmp_path, b"\xef\xbb\xbfseed: 1\n")
-    assert layer.values == {"seed": 1}
-    assert layer.origins["seed",].endswith(":1")
-
-
-def test_windows_line_ends_count_as_lines(tmp_path: Path) -> None:
-    assert read(tmp_path, "a: 1\r\nb: 2\r\n").origins["b",].endswith(":2")
+def test_lines_count_after_a_byte_order_mark_and_with_windows_line_ends(tmp_path: Path) -> None:
+    layer = read(tmp_path, b"\xef\xbb\xbfseed: 1\r\nb: 2\r\n")
+    assert layer.values == {"seed": 1, "b": 2}
+    assert layer.origins["seed",].endswith(":1") and layer.origins["b",].endswith(":2")
 
 
 @pytest.mark.parametrize(
     ("text", "line", "problem"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' stands twice"),
-        ("a:\n  b: 1\n  b: 2\n", 3, "the key 'b' stands twice"),
-        ("a: {b: 1, 'b': 2}\n", 1, "the key 'b' stands twice"),
+        ("a: 1\nb: 2\na: 3\n", 3, "duplicate key 'a'"),
+        ("a:\n  b: 1\n  b: 2\n", 3, "duplicate key 'b'"),
+        ("a: {b: 1, 'b': 2}\n", 1, "duplicate key 'b'"),
         ("a: &x [1]\nb: *x\n", 2, "aliases (*name) are not allowed"),
         ("a: 1\nb: !!python/object/apply:os.getcwd []\n", 2, "tags (!name) are not allowed"),
         ("a: !!bool maybe\n", 1, "tags (!name) are not allowed"),
@@ -166,13 +155,10 @@ def test_depth_is_bounded(tmp_path: Path) -> None:
         value(tmp_path, "[" * (deepest + 1) + "0" + "]" * (deepest + 1))
 
 
-def test_a_bomb_of_brackets_is_refused_at_once(tmp_path: Path) -> None:
-    started = time.perf_counter()
-    with pytest.raises(ConfigError, match="nested deeper"):
-        value(tmp_path, "[" * (MAX_BYTES - 10))
-    with pytest.raises(ConfigError, match="nested deeper"):
-        read(tmp_path, "\n".join(" " * depth + "a:" for depth in range(300)))
-    assert time.perf_counter() - started < 5
+def test_a_bomb_of_brackets_is_refused(tmp_path: Path) -> None:
+    for text in ("[" * (MAX_BYTES - 10), "\n".join(" " * depth + "a:" for depth in range(300))):
+        with pytest.raises(ConfigError, match="nested deeper"):
+            read(tmp_path, text)
 
 
 def test_size_is_bounded(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ OWNER, HELPER = 0, 1
 # As dlrun, but it waits for 20 seconds only: a helper needs some to start on a busy machine.
 HASTY = """
 import datetime
-from dlrun.cli.main import main
+from dlrun.__main__ import main
 from dlrun.training import distributed
 distributed.PATIENCE = datetime.timedelta(seconds=20)
 main()

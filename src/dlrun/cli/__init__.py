@@ -1,1 +1,1 @@
-"""The command line: one command per file, each a few lines over a plain function. No torch here."""
+"""The command line: each command calls the plain function that does its work."""

@@ -1,50 +1,48 @@
-"""What a shell may offer for a word that is being typed. It cannot wait: no torch, no checks."""
+"""Shell completion: the values that a shell offers while a word is typed, without slow imports.
+
+options.completer() imports this module only if a shell asks: it needs pydantic.
+"""
 
 import contextlib
 import os
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import typer
 
+from dlrun import run_context
+from dlrun.config.suggestions import allowed_values
 from dlrun.experiments import registry
+from dlrun.experiments.base import RUNTIME_KEYS
+from dlrun.run_folder.find import find_run, newest_runs, run_suffix
+from dlrun.run_folder.folder import PLAIN_NAME
+from dlrun.run_folder.stored_run import open_stored
+from dlrun.run_folder.sweep_folder import sweeps_in
 
-BASH = ("_DLRUN_COMPLETE", "complete_bash")
-KEY = "_DLRUN_COMPLETED_KEY"  # bash: the key before the `=` whose value is being typed
 NEWEST = 100  # runs that are offered
-SETTING = {"--set", "--grid", "--space"}  # options whose value is KEY=VALUE
+# bash splits `--set KEY=VALUE` at the `=` into words, here lines.
+SPLIT_SETTING = re.compile(r"(\n--(?:set|grid|space)\n[^\n=]+)\n=(?:\n|$)")
+TYPED_SETTING = re.compile(r"\n--(?:set|grid|space)\n([^\n=]+)=([^\n]*)$")
+_typed_key = ""  # bash: the key before the `=` whose value is being typed
 
 
-def join_settings() -> None:
-    """bash takes `KEY=VALUE`, as of --set, for three words; make them one before typer reads them.
+def join_bash_words() -> None:
+    """Join `--set KEY=VALUE`, which bash splits at `=`, before typer reads the words.
 
-    Of the one that is being typed only the value is left, for bash replaces only that.
+    Only the value is left of the setting that is being typed, because bash replaces only that.
     """
-    if os.environ.get(BASH[0]) != BASH[1]:
-        return
-    words = os.environ.get("COMP_WORDS", "").split("\n")
-    place = os.environ.get("COMP_CWORD", "")
-    at = int(place) if re.fullmatch(r"[0-9]{1,6}", place) else len(words) - 1
-    before, typed = words[:at], "".join(words[at : at + 1])
-    joined: list[str] = []
-    for word in before:
-        if joined and (word == "=" or joined[-1].endswith("=")) and SETTING & {*joined[-2:-1]}:
-            joined[-1] += word
-        else:
-            joined.append(word)
-    if typed == "=" and SETTING & {*joined[-2:-1]}:
-        joined[-1], typed = f"{joined[-1]}=", ""
-    if joined and joined[-1].endswith("=") and SETTING & {*joined[-2:-1]}:
-        os.environ[KEY] = joined.pop()[:-1]
-    os.environ["COMP_WORDS"] = "\n".join([*joined, typed])
-    os.environ["COMP_CWORD"] = str(len(joined))
+    global _typed_key  # noqa: PLW0603
+    words = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
+    line = SPLIT_SETTING.sub(r"\1=", "\n".join(words))
+    if "=" in words[-2:] and (typed := TYPED_SETTING.search(line)):
+        _typed_key = typed[1]
+        line = line[: typed.start(1)] + typed[2]
+    os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
-def runs(ctx: typer.Context) -> list[str]:
-    """Runs by their suffixes and names, the newest first, and what `latest` may stand for."""
-    from dlrun.run_folder.find import run_suffix  # needs pydantic
-
+def runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return `latest`, then runs by suffix and by name, newest first."""
     folders = _folders(ctx)
     experiments = sorted({folder.parent.name for folder in folders})
     latest = ["latest", *(f"{name}/latest" for name in experiments)] if folders else []
@@ -56,76 +54,60 @@ def runs(ctx: typer.Context) -> list[str]:
     ]
 
 
-def sweeps(ctx: typer.Context) -> list[str]:
-    """The names of sweeps, the newest first."""
-    from dlrun.run_folder.sweep_folder import sweeps_in
-
+def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of sweeps, newest first."""
     with contextlib.suppress(Exception):
         return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
     return []
 
 
-def experiments(ctx: typer.Context) -> list[str]:
-    """The experiments that there are runs of."""
+def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the experiments that have runs."""
     return sorted({folder.parent.name for folder in _folders(ctx)})
 
 
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The keys of an experiment's config, each with `=`; after that the values that there are."""
-    with contextlib.suppress(Exception):  # whatever is wrong: the command itself will say it
+    """Return the keys of an experiment's config, each with `=`, or the values of the typed key."""
+    with contextlib.suppress(Exception):  # the command itself reports what is wrong
         return list(_settings(ctx, incomplete))
     return []
 
 
 def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    from dlrun.config.suggestions import allowed_values  # needs pydantic
-    from dlrun.config.yaml_loader import flatten, read_file
-
     name = _experiment(ctx)
     key, equals, _ = incomplete.partition("=")
-    if asked := os.environ.get(KEY):
-        key = asked
-    if not (asked or equals):
-        keys = flatten(read_file(registry.entry(name).defaults).values)
+    if not (_typed_key or equals):
+        keys: Iterable[str] = registry.shipped(name)
         if "run" in ctx.params:
-            from dlrun.experiments.base import RUNTIME_KEYS
-
-            keys = dict.fromkeys(sorted(registry.load(name).may_change | RUNTIME_KEYS))
+            keys = sorted(registry.load(name).may_change | RUNTIME_KEYS)
         yield from (f"{one}=" for one in keys if not one.startswith("reference."))
         return
     experiment = registry.load(name)
+    key = _typed_key or key
     values = experiment.suggested(key) or allowed_values(experiment.schema, key)
-    yield from (value if asked else f"{key}={value}" for value in values)
+    yield from (value if _typed_key else f"{key}={value}" for value in values)
 
 
 def _experiment(ctx: typer.Context) -> str:
-    """The command's own name, its argument, or the experiment of its run."""
+    """Return the experiment of the command that is typed: its name, its argument, or its run's."""
     if ctx.info_name in registry.names():
         return ctx.info_name
-    word = str(ctx.args[0])  # with an option that has no value yet no argument is parsed
+    word = str(ctx.args[0])  # no argument is parsed while an option has no value yet
     if "run" not in ctx.params:
         return word
-    from dlrun.run_folder.find import find_run
-    from dlrun.run_folder.stored_run import open_stored
-
     return open_stored(find_run(word, _runs_dir(ctx))).record.experiment
 
 
-def _folders(ctx: typer.Context) -> list[Any]:
-    """The runs' folders, the newest first; a name that a shell could obey is not offered.
+def _folders(ctx: typer.Context) -> list[Path]:
+    """Return the folders of runs, newest first, without names that a shell could execute.
 
-    zsh evaluates what is offered, and bash puts it into the line as it is.
+    zsh evaluates what is offered, and bash inserts it unquoted.
     """
-    from dlrun.run_folder.find import newest_runs
-    from dlrun.run_folder.folder import PLAIN_NAME
-
     with contextlib.suppress(Exception):
         found = newest_runs(_runs_dir(ctx))
         return [one for one in found if all(map(PLAIN_NAME.fullmatch, (one.name, one.parent.name)))]
     return []
 
 
-def _runs_dir(ctx: typer.Context) -> Any:
-    from dlrun import run_context
-
+def _runs_dir(ctx: typer.Context) -> Path:
     return run_context.runs_dir(ctx.params.get("runs_dir"))

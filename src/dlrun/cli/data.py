@@ -1,13 +1,12 @@
-"""`dlrun data fetch|verify|show`."""
+"""Commands about data sets: `dlrun data fetch`, `verify` and `show`."""
 
 from typing import Annotated, Literal
 
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.cli.typer_classes import App
 
-app = App(help="Download, check and show the data.", no_args_is_help=True)
+app = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
 
 Dataset = Annotated[
     str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
@@ -25,9 +24,9 @@ def fetch(
 
     Example: dlrun data fetch imdb --set data.source=keras
     """
-    from dlrun.commands import data  # needs numpy
+    from dlrun.commands.data import fetch  # needs numpy
 
-    data.fetch(dataset, set_ or [], data_dir)
+    fetch(dataset, set_ or [], data_dir)
 
 
 @app.command()
@@ -41,9 +40,9 @@ def verify(
 
     Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
     """
-    from dlrun.commands import data
+    from dlrun.commands.data import verify
 
-    raise typer.Exit(data.verify(dataset, set_ or [], data_dir))
+    raise typer.Exit(verify(dataset, set_ or [], data_dir))
 
 
 @app.command()
@@ -60,6 +59,6 @@ def show(
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
     """
-    from dlrun.commands import data
+    from dlrun.commands.data import show
 
-    data.show(dataset, part, first, count, set_ or [], data_dir)
+    show(dataset, part, first, count, set_ or [], data_dir)

@@ -1,101 +1,95 @@
-"""The options that several commands share."""
+"""Options and arguments that several commands share."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
+from dlrun.system.accelerator import ACCELERATORS
 
 
-def _set(meaning: str) -> Any:
-    return typer.Option(
-        "--set", metavar="KEY=VALUE", help=meaning, autocompletion=completion.settings
-    )
+def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
+    """Return an option with a value; typer names it after its parameter if no names are given."""
+    return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
-ExperimentName = typer.Argument(
-    metavar="EXPERIMENT",
-    help=f"One of {', '.join(registry.names())}.",
-    autocompletion=registry.names,
+def flag(help: str, *names: str, **settings: Any) -> Any:
+    """Return an option without a value; its help shows no type."""
+    return typer.Option(*names, metavar="", help=help, **settings)
+
+
+def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
+    """Return the function of `cli/completion.py` with this name, imported only if a shell asks."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        from dlrun.cli import completion  # needs pydantic
+
+        values: list[str] = getattr(completion, name)(ctx, incomplete)
+        return values
+
+    return complete
+
+
+def _settings(help: str) -> Any:
+    return option(help, "KEY=VALUE", "--set", autocompletion=completer("settings"))
+
+
+EXPERIMENTS = f"One of {', '.join(registry.names())}."
+Experiment = typer.Argument(metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.names)
+Experiments = typer.Argument(
+    metavar="[EXPERIMENT ...]", help="Default: all that can.", autocompletion=registry.names
 )
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.runs)]
+ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))
+SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
+CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completer("runs"))]
 ConfigFiles = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--config", metavar="FILE", help="YAML over the defaults; repeatable, the later wins."
-    ),
+    option("YAML over the defaults; repeatable, the later wins.", "FILE", "--config"),
 ]
-Overrides = Annotated[list[str] | None, _set("One value, as in --set optimizer.lr=0.01.")]
-DataOverrides = Annotated[
-    list[str] | None, _set("One value of the data's config, as in the example.")
-]
-ResumeOverrides = Annotated[
-    list[str] | None,
-    _set("What may change: trainer.max_epochs, accelerator, fallback, logger, the data's place."),
-]
+Overrides = Annotated[list[str] | None, _settings("One value, as in --set optimizer.lr=0.01.")]
+DataOverrides = Annotated[list[str] | None, _settings("A value of the data, as in the example.")]
+ResumeOverrides = Annotated[list[str] | None, _settings(CHANGEABLE)]
 Accelerator = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"] | None,
-    typer.Option(help="Where to train; falls back to the CPU."),
+    str | None, option("Where to train; falls back to the CPU.", ACCELERATOR, "--accelerator")
 ]
-NoFallback = Annotated[
-    bool, typer.Option("--no-fallback", help="An accelerator that fails is an error.")
-]
+NoFallback = Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")]
 RunsDir = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", envvar="DLRUN_RUNS_DIR", help="Where run folders go (default: runs)."
-    ),
+    Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
 ]
 DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", envvar="DLRUN_DATA_DIR", help="Where data are kept (default: data)."
-    ),
+    Path | None, option("Where data are kept (default: data).", "DIR", envvar="DLRUN_DATA_DIR")
 ]
-Name = Annotated[
-    str | None,
-    typer.Option(
-        "--name", metavar="NAME", help="The run folder's suffix, instead of a random one."
-    ),
-]
-Summary = Annotated[bool, typer.Option("--summary", help="Show the network layer by layer.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything up to loading data.")]
-Force = Annotated[
-    bool, typer.Option("--force", help="Go on although code or packages are others than then.")
-]
-Slurm = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--slurm",
-        metavar="KEY=VALUE,...",
-        help="Hand it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ...",
-    ),
-]
-Wait = Annotated[bool, typer.Option("--wait", help="With --slurm: wait, and show what it says.")]
-Json = Annotated[bool, typer.Option("--json", help="Print results.json alone.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only results, warnings and errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+Name = Annotated[str | None, option("The run folder's suffix (default: random).", "NAME", "--name")]
+Summary = Annotated[bool, flag("Show the network layer by layer.", "--summary")]
+DryRun = Annotated[bool, flag("Check everything up to loading data.", "--dry-run")]
+Force = Annotated[bool, flag("Continue even if code or packages have changed.", "--force")]
+Replace = Annotated[bool, flag("Replace an existing file.", "--force")]
+Slurm = Annotated[list[str] | None, option(SLURM, "KEY=VALUE,...", "--slurm")]
+Wait = Annotated[bool, flag("With --slurm: wait for the job, and show its output.", "--wait")]
+Json = Annotated[bool, flag("Print only the results, as JSON.", "--json")]
+Quiet = Annotated[bool, flag("Show only results, warnings and errors.", "--quiet", "-q")]
+Debug = Annotated[bool, flag("Show tracebacks.", "--debug")]
+Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
-    """Whether SLURM does it. Raises ConfigError where only --wait is given."""
+    """Return whether to submit to SLURM. Raises ConfigError if only --wait is given."""
     if wait and slurm is None:
-        raise ConfigError("--wait: only what --slurm submits is waited for", "leave it out")
+        raise ConfigError("--wait: only a job of --slurm is waited for", "leave it out")
     return slurm is not None
 
 
 def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
-    """`--set` texts, then what the options of their own stand for."""
+    """Return the `--set` texts, with those that --accelerator and --no-fallback stand for."""
     texts = list(set_ or [])
     if accelerator is not None:
         texts.append(f"accelerator={accelerator}")
     if no_fallback:
         texts.append("fallback=false")
     return texts
-
-
-Replace = Annotated[bool, typer.Option("--force", help="Replace a file that is there.")]

@@ -1,60 +1,188 @@
-"""`dlrun runs list`, `show`, `compare`, `clean` and `check`."""
+"""Commands about runs: resume, verify, use and export one; list, show, compare and clean them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.typer_classes import App
 
-app = App(help="Look after the runs that are there.", no_args_is_help=True)
+app = typer.Typer(help="List, show, compare, check and remove runs.", no_args_is_help=True)
 
 Experiment = Annotated[
     str | None,
     typer.Argument(
         metavar="EXPERIMENT",
-        help="Only its runs; default all.",
-        autocompletion=completion.experiments,
+        help="Only its runs; default: all.",
+        autocompletion=opt.completer("experiments"),
     ),
 ]
-States = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="STATE",
-        help="Only waiting, running, finished, failed, interrupted, killed, damaged or foreign "
-        "(no run) ones. Repeatable.",
-    ),
-]
+STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
+WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
+States = Annotated[list[str] | None, opt.option(STATES, "STATE")]
+
+
+def resume(
+    run: opt.Run,
+    set_: opt.ResumeOverrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    summary: opt.Summary = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Continue a run that was stopped, from its last finished epoch or lambda.
+
+    Example: dlrun resume latest --set trainer.max_epochs=40
+    """
+    from dlrun.runs.resume import resume  # needs pydantic
+    from dlrun.runs.settings import RunSettings
+
+    settings = RunSettings(
+        runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
+    )
+    raise typer.Exit(resume(run, opt.overrides(set_, accelerator, no_fallback), settings))
+
+
+def verify(
+    run: opt.Run,
+    keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Repeat a run from its own config, and compare the two bit for bit.
+
+    Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
+    code, packages, machine and data.
+
+    Example: dlrun verify latest
+    """
+    from dlrun.commands.verify import verify  # needs pydantic
+
+    code = verify(run, keep=keep, runs_dir=runs_dir, data_dir=data_dir, json=json, quiet=quiet)
+    raise typer.Exit(code)
+
+
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
+    ] = None,
+    out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    runs_dir: opt.RunsDir = None,
+    force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Write one HTML page about runs, with curves, mistakes and configs, that works offline.
+
+    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    """
+    from dlrun.reports.page import report  # needs pydantic
+
+    report(runs or [], out, runs_dir, force=force)
+
+
+def predict(
+    run: opt.Run,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT_OR_FILE",
+            help="Texts, files of one text, images or folders of them; -: lines of standard input.",
+        ),
+    ] = None,
+    csv: Annotated[Path | None, opt.option("A table with a text in each row.", "FILE")] = None,
+    column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
+    test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
+    words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
+    figure: Annotated[Path | None, opt.option("Draw an LSTM's reading.", "F.png")] = None,
+    out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
+    force: opt.Replace = False,
+    json: opt.Json = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Predict new texts or images with a finished run, and read them as it read its own data.
+
+    Example: dlrun predict latest "A film to fall asleep in."
+    """
+    from dlrun.commands.predict import predict  # needs pydantic
+
+    code = predict(
+        run,
+        inputs or (),
+        csv=csv,
+        column=column,
+        test=test,
+        words=words,
+        figure=figure,
+        out=out,
+        force=force,
+        json=json,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+    )
+    raise typer.Exit(code)
+
+
+def export(
+    run: opt.Run,
+    out: Annotated[Path, opt.option("The file to write.", "FILE")],
+    format_: Annotated[
+        Literal["onnx", "torch"],
+        typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
+    ] = "onnx",
+    tolerance: Annotated[
+        float,
+        opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
+    ] = 1e-5,
+    force: opt.Replace = False,
+    runs_dir: opt.RunsDir = None,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Write a run's network as one file that other programs use without dlrun.
+
+    Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
+    it is saved under its name.
+
+    Example: dlrun export latest --format onnx --out reviews.onnx
+    """
+    from dlrun.commands.export import export  # needs pydantic
+
+    export(
+        run,
+        format_=format_,
+        out=out,
+        tolerance=tolerance,
+        force=force,
+        runs_dir=runs_dir,
+        quiet=quiet,
+    )
 
 
 @app.command("list")
 def list_(
     experiment: Experiment = None,
     status: States = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COND",
-            help="Only where KEY = != < <= > or >= a value; keys of config, record, metrics.NAME. "
-            "Repeatable: all must hold.",
-        ),
-    ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Largest first, texts from A to Z; -KEY: the other way."),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=0, metavar="N", help="The first N.")] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="KEY,KEY", help="These instead; differs: from defaults.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="An array of objects.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A table for programs.")] = False,
+    where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
+    sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
+    limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
+    columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
+    json: opt.Json = False,
+    csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """List runs, the newest first: state, test metric, the book's, seconds, size, what differs.
+    """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
     """
@@ -76,11 +204,11 @@ def list_(
 @app.command()
 def show(
     run: opt.Run = "latest",
-    json: Annotated[bool, typer.Option("--json", help="All of it as an object.")] = False,
+    json: opt.Json = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Show everything about a run: result, data, versions, files, how to resume and repeat it.
+    """Show one run: result, data, versions, files, and the commands to resume and repeat it.
 
     Example: dlrun runs show imdb-dense/latest
     """
@@ -96,12 +224,10 @@ def compare(
         typer.Argument(
             metavar="RUN",
             help="Each by folder, name or suffix, latest.",
-            autocompletion=completion.runs,
+            autocompletion=opt.completer("runs"),
         ),
     ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="F.png", help="Their curves over each other.")
-    ] = None,
+    out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
@@ -118,34 +244,25 @@ def compare(
 @app.command()
 def clean(
     experiment: Experiment = None,
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Ended so long ago: 30d, 12h, 2w.")
-    ] = None,
+    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
     status: States = None,
     keep_best: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Of each experiment's finished runs on the same data the N best stay; alone: its "
-            "other finished ones go.",
+        opt.option(
+            "Keep the N best finished runs of each experiment on the same data.", "N", min=1
         ),
     ] = None,
     checkpoints: Annotated[
-        bool,
-        typer.Option(
-            "--checkpoints",
-            help="Only finished runs' checkpoints: all is kept but that they can be extended.",
-        ),
+        bool, opt.flag("Only checkpoints of finished runs.", "--checkpoints")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
+    yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Remove runs: those that all the options mean. Lists them, says what it frees, and asks.
+    """Remove the runs that match all options. Lists them, says how much is freed, and asks.
 
-    A living run is never touched, a damaged one only by --status damaged.
+    A running run is never removed, a damaged one only by --status damaged.
 
     Example: dlrun runs clean --status failed --older-than 30d
     """
@@ -169,13 +286,13 @@ def check(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=completion.runs
+            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=opt.completer("runs")
         ),
     ] = None,
     runs_dir: opt.RunsDir = None,
     debug: opt.Debug = False,
 ) -> None:
-    """Read runs back and say which are whole: records, checkpoints, weights, tables, figures.
+    """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
 
     Example: dlrun runs check latest
     """

@@ -1,92 +1,59 @@
-"""`dlrun sweep EXPERIMENT`."""
+"""Commands that run experiments many times: sweep over values, reproduce the book over seeds."""
 
+import shlex
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dlrun.cli import completion
 from dlrun.cli import options as opt
-from dlrun.cli.usage_errors import UsageError
-from dlrun.experiments import registry
+from dlrun.errors import UsageError
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
+# Options that a sweep takes again when it is continued, and those of which SLURM is in charge.
+CONTINUING = {
+    *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
+    *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
+}
+SETTINGS = opt.completer("settings")
+SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+LOCAL = {"--jobs", "--fail-fast", "--halving"}
 
 
 def sweep(
-    experiment: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help=f"One of {', '.join(registry.names())}.",
-            autocompletion=registry.names,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(metavar="SEEDS", help="5: seeds 0 to 4; 0-4: the same; 0,3,7: these."),
-    ] = None,
+    context: typer.Context,
+    experiment: Annotated[str | None, opt.Experiment] = None,
+    seeds: Annotated[str | None, opt.Seeds] = None,
     grid: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="KEY=A,B",
-            help="Each of these values, as --set reads them; repeatable: each with each.",
-            autocompletion=completion.settings,
-        ),
+        opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
     ] = None,
-    random: Annotated[
-        int | None, typer.Option("--random", min=1, metavar="N", help="Draws of the spaces.")
-    ] = None,
+    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
     space: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=SPACE",
-            help="log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable.",
-            autocompletion=completion.settings,
-        ),
+        list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
     ] = None,
     space_seed: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="N", help="Of the draws (default: the config's seed)."),
+        int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
     ] = None,
     halving: Annotated[
-        bool,
-        typer.Option(
-            "--halving",
-            help="Train all for a few epochs, the best by validation for longer, and so on.",
-        ),
+        bool, opt.flag("Successive halving: train the best longer.", "--halving")
     ] = False,
     eta: Annotated[
-        int | None,
-        typer.Option(
-            min=2, max=10, metavar="N", help="Of --halving: one in N goes on (default: 3)."
-        ),
+        int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(
-            "--jobs",
-            "-j",
-            min=1,
-            max=256,
-            metavar="N",
-            help="Runs at once (default: as many as cores and memory hold).",
-        ),
+        opt.option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
     ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Where a run fails, end the others too.")
-    ] = False,
+    fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Go on with a sweep: its name, or latest.",
-            autocompletion=completion.sweeps,
+        opt.option(
+            "Continue this sweep, or latest.", "NAME", autocompletion=opt.completer("sweeps")
         ),
     ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The sweep's name (default: a random one)."),
-    ] = None,
+    name: Annotated[str | None, opt.option("The sweep's name.", "NAME")] = None,
     config: opt.ConfigFiles = None,
     set_: opt.Overrides = None,
     accelerator: opt.Accelerator = None,
@@ -96,35 +63,35 @@ def sweep(
     force: opt.Force = False,
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check every point, and show them.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    dry_run: Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")] = False,
+    json: opt.Json = False,
     quiet: opt.Quiet = False,
     debug: opt.Debug = False,
 ) -> None:
-    """Run an experiment over seeds and values, some at once, and say which config is best.
+    """Run an experiment over seeds and values, several at once, and say which config is best.
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """  # fmt: skip
     from dlrun.runs.settings import RunSettings  # needs pydantic
+    from dlrun.slurm.options import parse_options
     from dlrun.sweeps import sweep as sweeps
 
-    new: dict[str, object] = {
-        "--seeds": seeds,
-        "--grid": grid,
-        "--random": random,
-        "--space": space,
+    given = {
+        param.opts[0]
+        for param in context.command.params
+        if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
     }
-    new |= {"--space-seed": space_seed, "--halving": halving, "--eta": eta, "--name": name}
-    new |= {"--config": config, "--set": set_, "--accelerator": accelerator}
-    new |= {"--no-fallback": no_fallback, "--dry-run": dry_run, "EXPERIMENT": experiment}
-    if resume is not None and (given := [one for one, value in new.items() if value]):
-        raise UsageError(
-            f"--resume goes on with a sweep as it was planned: it takes no {', '.join(given)}",
-            "leave it out, or begin a new sweep",
-        )
-    options = RunSettings(
+    if resume is not None:
+        _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
+    elif experiment is None:
+        raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
+    elif eta is not None and not halving:
+        raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
+    on_slurm = None
+    if opt.is_for_slurm(slurm, wait):
+        _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
+        on_slurm = parse_options(slurm or [])
+    settings = RunSettings(
         config=config or [],
         overrides=opt.overrides(set_, accelerator, no_fallback),
         runs_dir=runs_dir,
@@ -135,23 +102,9 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    on_slurm = None
-    if opt.is_for_slurm(slurm, wait):
-        from dlrun.slurm.options import parse_options
-
-        local = {"--jobs": jobs, "--fail-fast": fail_fast, "--halving": halving}
-        if given := [one for one, value in local.items() if value]:
-            raise UsageError(
-                f"{given[0]}: not with --slurm", "--slurm parallel=N: N points at once"
-            )
-        on_slurm = parse_options(slurm or [])
-    if resume is None and eta is not None and not halving:
-        raise UsageError(f"--eta {eta}: there is no --halving", "give both, or neither")
-    if resume is None and experiment is None:
-        raise UsageError("which experiment? none is named", "dlrun sweep EXPERIMENT --seeds 5")
     code = sweeps.sweep(
         experiment,
-        options,
+        settings,
         resume=resume,
         seeds=seeds,
         grid=grid or (),
@@ -165,3 +118,45 @@ def sweep(
         wait=wait,
     )
     raise typer.Exit(code)
+
+
+def _forbid(options: set[str], reason: str, hint: str) -> None:
+    """Raise UsageError if there are any of these options."""
+    if options:
+        raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)
+
+
+def reproduce(
+    experiments: Annotated[list[str] | None, opt.Experiments] = None,
+    seeds: Annotated[str, opt.Seeds] = "3",
+    out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
+        "reproduction.html"
+    ),
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    force: Annotated[bool, opt.flag("Replace existing files of another kind.", "--force")] = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Run the lab over seeds, and write the book's numbers beside yours on one page.
+
+    Runs that earlier calls finished are not repeated.
+
+    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    """
+    from dlrun.reproduction.reproduce import reproduce  # needs pydantic
+    from dlrun.runs.settings import RunSettings
+
+    settings = RunSettings(
+        overrides=opt.overrides(None, accelerator, no_fallback),
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    command = shlex.join(["dlrun", *sys.argv[1:]])
+    raise typer.Exit(reproduce(experiments or [], seeds, out, settings, command))

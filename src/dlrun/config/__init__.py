@@ -1,1 +1,1 @@
-"""Configs: YAML text with positions -> layers -> one frozen, valid object. A leaf: no torch."""
+"""Configs: YAML text with positions, merged in layers and validated as one frozen object."""

@@ -1,4 +1,4 @@
-"""What a config is made of: sections, and the types that several of them share."""
+"""The base class of config sections, and the types that several of them share."""
 
 import os
 from pathlib import Path
@@ -8,13 +8,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 
 class Section(BaseModel):
-    """A mapping in a config: no unknown keys, no silent conversion, no change after reading."""
+    """A mapping in a config: unknown keys and silent conversions are errors, and it is frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root; `~` is the home folder. Raises ValueError where there is none."""
+    """Return the absolute path, with `~` expanded. Raises ValueError if there is no home folder."""
     try:
         return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
     except RuntimeError:

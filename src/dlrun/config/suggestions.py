@@ -1,38 +1,37 @@
-"""The keys of a config by name: which one was probably meant."""
+"""Suggestions for a config: all its keys, the values of a key, and the key that was meant."""
 
-import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
-from typing import Literal, Union, get_args, get_origin
+from typing import Literal, TypeGuard, Union, get_args, get_origin
 
 from dlrun.config.schema import Section
-from dlrun.errors import LIKE
+from dlrun.errors import closest
 
-OTHER_NAMES = {"device": "accelerator"}  # what other programs call a key
+OTHER_NAMES = {"device": "accelerator"}  # names in other programs
 
 
 def all_keys(schema: type[Section], prefix: str = "") -> Iterator[str]:
-    """Every key of a schema, dotted: `optimizer`, `optimizer.lr`, ..."""
+    """Yield every key of a schema, dotted: `optimizer`, `optimizer.lr`, ..."""
     for name, field in schema.model_fields.items():
         yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if _is_section(field.annotation):
             yield from all_keys(field.annotation, f"{prefix}{name}.")
 
 
+def _is_section(kind: object) -> TypeGuard[type[Section]]:
+    return isinstance(kind, type) and issubclass(kind, Section)
+
+
 def allowed_values(schema: type[Section], key: str) -> list[str]:
-    """The values that a key's type lists, as YAML spells them; none where it lists none."""
+    """Return the values that a key's type lists, as YAML spells them; empty if it lists none."""
     name, _, rest = key.partition(".")
     field = schema.model_fields.get(name)
     if field is None:
         return []
     kind = field.annotation
-    if rest:
-        return (
-            allowed_values(kind, rest)
-            if isinstance(kind, type) and issubclass(kind, Section)
-            else []
-        )
-    return list(_listed(kind))
+    if not rest:
+        return list(_listed(kind))
+    return allowed_values(kind, rest) if _is_section(kind) else []
 
 
 def _listed(kind: object) -> Iterator[str]:
@@ -47,29 +46,22 @@ def _listed(kind: object) -> Iterator[str]:
             yield from _listed(part)
 
 
-def meant(path: Sequence[str], schema: type[Section]) -> str | None:
-    """The key that a wrong one probably stands for, dotted; None where none is near.
+def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
+    """Return the dotted key that an unknown one probably stands for, or None if none is similar.
 
     A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
-    another section (`lr` -> `optimizer.lr`), then one that ends so (`epochs` ->
+    another section (`lr` -> `optimizer.lr`), then one with that ending (`epochs` ->
     `trainer.max_epochs`), then any of a similar name.
     """
     *parent, name = path
     name = OTHER_NAMES.get(name, name)
     keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
-    siblings = [key for key in keys if key.split(".")[:-1] == parent]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
-    for candidates in ({key.rpartition(".")[2]: key for key in siblings}, by_leaf):
-        if name in candidates:
-            return candidates[name]
-        if candidates is not by_leaf and (close := _close(name, candidates)):
-            return candidates[close]
-    if endings := [key for key in keys if key.endswith(f"_{name}")]:
+    siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
+    if found := closest(name, siblings):  # the name itself is the closest
+        return siblings[found]
+    endings = [key for key in keys if key.endswith(f"_{name}")]
+    if name not in by_leaf and endings:
         return endings[0]
-    close = _close(name, by_leaf)
-    return by_leaf[close] if close else None
-
-
-def _close(name: str, names: Iterable[str]) -> str | None:
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=LIKE)
-    return found[0] if found else None
+    found = closest(name, by_leaf)
+    return by_leaf[found] if found else None

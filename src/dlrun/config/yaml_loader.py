@@ -1,14 +1,14 @@
-"""YAML text -> plain values, each with the file and line it came from.
+"""YAML with positions: text becomes plain values, each with the file and line of its key.
 
-PyYAML's SafeLoader, with what a config needs on top: the line of every key, an error for a key
-written twice, no aliases (an anchor can expand exponentially), no tags, bounded depth and size, and
+This is PyYAML's SafeLoader with what a config needs: the line of every key, an error for a
+duplicate key, no aliases (an anchor can expand exponentially), no tags, bounded depth and size, and
 YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 """
 
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,45 +20,84 @@ from dlrun.system.files import open_regular
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
+SET = "--set "
+# Halves of a surrogate pair, but for those that stand for the bytes of a file's name (PEP 383).
+_NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of values: `origins` maps the path of every key to where it stands."""
+    """Values of one source; `origins` maps the path of every key to its file and line."""
 
     values: dict[str, Any]
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
+    """A loader that records where every key stands, and refuses what a config must not have."""
+
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own spelling)
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
-    depth = 0
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=mark)
-        if getattr(self.peek_event(), "tag", None) is not None:  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="tags (!name) are not allowed", problem_mark=mark)
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text)
+        self.source = source
+        self.origins: dict[KeyPath, str] = {}
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node. Raises MarkedYAMLError for an alias, a tag or too deep nesting."""
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         self.depth += 1
+        if isinstance(event, yaml.AliasEvent):
+            raise _invalid("aliases (*name) are not allowed", event)
+        if getattr(event, "tag", None) is not None:
+            raise _invalid("tags (!name) are not allowed", event)
         if self.depth > MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(
-                problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark
-            )
+            raise _invalid(f"nested deeper than {MAX_DEPTH} levels", event)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
+    def read(self, node: Any, path: KeyPath) -> Any:
+        """Return the value of a node, and record the origin of every key and item in it."""
+        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
+            mapping: dict[str, Any] = {}
+            for key_node, value_node in node.value:
+                key = key_node.value
+                if not isinstance(key_node, yaml.ScalarNode):
+                    raise _invalid("a key must be a word", key_node)
+                if key in mapping:
+                    raise _invalid(f"duplicate key {key!r}", key_node)
+                if _NOT_UNICODE.search(key):
+                    raise _invalid("a key that is not valid Unicode", key_node)
+                self.origins[*path, key] = _where(self.source, key_node.start_mark)
+                mapping[key] = self.read(value_node, (*path, key))
+            return mapping
+        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+            for index, item in enumerate(node.value):
+                self.origins[*path, index] = _where(self.source, item.start_mark)
+            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+        if _NOT_UNICODE.search(node.value):
+            raise _invalid("not valid Unicode", node)
+        return self.construct_object(node, deep=True)
+
+
+def _where(source: str, mark: yaml.Mark | None) -> str:
+    """Return the file and line of a mark, or the text of `--set`."""
+    return source if mark is None or source.startswith(SET) else f"{source}:{mark.line + 1}"
+
+
+def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the words that any YAML, 1.1 or 1.2, would read as something else."""
+    """A dumper that quotes the words which YAML 1.1 or 1.2 would read as another type."""
 
 
 _BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
@@ -76,9 +115,9 @@ _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.v
 
 
 def read_file(path: Path) -> Layer:
-    """The mapping in a YAML file. Raises ConfigError, naming the file and line."""
+    """Return the mapping in a YAML file. Raises ConfigError, naming the file and line."""
     try:
-        # What the shell lays into /dev, as in `--config <(command)`, ends; another pipe may not.
+        # The shell's pipes in /dev/fd, as in `--config <(command)`, end; another pipe may not.
         given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular(path)
         with given as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -96,30 +135,26 @@ def read_file(path: Path) -> Layer:
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {_kind(value)}")
+        found = "a list" if isinstance(value, list) else f"only the value {value!r}"
+        raise ConfigError(f"{path}: expected 'key: value' lines, found {found}")
     return Layer(value, origins)
 
 
 def read_override(text: str) -> Layer:
-    """The mapping that `--set a.b=value` means. Raises ConfigError."""
-    origin = f"--set {text}"
+    """Return the mapping that `--set a.b=value` stands for. Raises ConfigError."""
+    origin = SET + text
     key, equals, value_text = text.partition("=")
-    path = tuple(key.strip().split("."))
+    path = key.strip().split(".")
     if not equals or not all(path) or len(path) > MAX_DEPTH:
         raise ConfigError(f"{origin}: expected KEY=VALUE, such as seed=3")
-    value, inner = _parse(value_text, origin)
-    origins: dict[KeyPath, str] = {path[:end]: origin for end in range(1, len(path) + 1)}
-    origins |= {(*path, *below): origin for below in inner}
-    values: Any = value
+    value, _ = _parse(value_text, origin)
     for part in reversed(path):
-        values = {part: values}
-    return Layer(values, origins)
+        value = {part: value}
+    return layer_from_values(value, origin)
 
 
 def format_override(key: str, value: Any) -> str:
-    """The `--set` text that means it: JSON is YAML; a text that looks like something else is
-    quoted.
-    """
+    """Return the `--set` text for a value, quoted as JSON if YAML would read something else."""
     plain = f"{key}={value}"
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
@@ -129,27 +164,22 @@ def format_override(key: str, value: Any) -> str:
 
 
 def layer_from_values(values: Mapping[str, Any], origin: str) -> Layer:
-    """Values that come from neither a file nor a text; faults in them name the origin."""
-    origins: dict[KeyPath, str] = {}
+    """Return a layer of values that are from no file; errors in them name the origin."""
+    return Layer(dict(values), dict.fromkeys(_key_paths(values, ()), origin))
 
-    def mark(value: Any, path: KeyPath) -> None:
-        items = (
-            value.items()
-            if isinstance(value, Mapping)
-            else enumerate(value)
-            if isinstance(value, list)
-            else ()
-        )
-        for key, item in items:
-            origins[*path, key] = origin
-            mark(item, (*path, key))
 
-    mark(values, ())
-    return Layer(dict(values), origins)
+def _key_paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    if isinstance(value, Mapping):
+        keys: Sequence[str | int] = list(value)
+    else:
+        keys = range(len(value)) if isinstance(value, list) else ()
+    for key in keys:
+        yield (*path, key)
+        yield from _key_paths(value[key], (*path, key))
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """YAML that this file reads back to the same values, without a character that controls."""
+    """Return YAML that `read_file` reads back to the same values, without control characters."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
@@ -157,7 +187,7 @@ def dump(values: Mapping[str, Any]) -> str:
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one, by dotted keys; lists and empty mappings are values."""
+    """Return nested mappings as one, by dotted keys; lists and empty mappings are values."""
     return dict(_leaves(values, ""))
 
 
@@ -169,88 +199,34 @@ def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield f"{prefix}{key}", value
 
 
-def merge_layers(layers: list[Layer]) -> Layer:
-    """Later layers win; mappings merge key by key, anything else is replaced whole."""
+def merge_layers(layers: Sequence[Layer]) -> Layer:
+    """Merge mappings key by key and replace anything else; later layers win."""
     values: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {}
     for layer in layers:
-        _merge_into(values, layer.values)
-        origins.update(layer.origins)
+        values = _merged(values, layer.values)
+        origins |= layer.origins
     return Layer(values, origins)
 
 
-def _merge_into(base: dict[str, Any], top: Mapping[str, Any]) -> None:
+def _merged(base: Any, top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base) if isinstance(base, dict) else {}
     for key, value in top.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge_into(base[key], value)
-        elif isinstance(value, dict):
-            base[key] = {}
-            _merge_into(base[key], value)  # a copy: merging must not change the layer
-        else:
-            base[key] = value
+        merged[key] = _merged(merged.get(key), value) if isinstance(value, dict) else value
+    return merged
 
 
 def _parse(text: str, source: str) -> tuple[Any, dict[KeyPath, str]]:
-    origins: dict[KeyPath, str] = {}
-    is_file = not source.startswith("--set")
-
-    def where(mark: Any) -> str:
-        return f"{source}:{mark.line + 1}" if is_file and mark is not None else source
-
+    """Return the value of a YAML text, and the origin of every key in it. Raises ConfigError."""
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, source)
         node = loader.get_single_node()
-        if node is None:
-            return None, origins
-        return _construct(loader, node, (), origins, where), origins
+        return None if node is None else loader.read(node, ()), loader.origins
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError(
-            f"{where(mark)}: not valid YAML: {error.problem or error.context}"
-        ) from None
+        where = _where(source, error.problem_mark or error.context_mark)
+        problem = str(error.problem or error.context)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not valid YAML: {first_line(error)}") from None
-    except (ValueError, OverflowError) as error:  # a date or number that Python cannot hold
-        raise ConfigError(f"{source}: not valid YAML: {error}") from None
-
-
-def _construct(
-    loader: _Loader, node: Any, path: KeyPath, origins: dict[KeyPath, str], where: Any
-) -> Any:
-    if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None or key in mapping:
-                problem = "a key must be a word" if key is None else f"the key {key!r} stands twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            if not _is_text(key):
-                raise yaml.MarkedYAMLError(
-                    problem="a key that is not valid Unicode", problem_mark=key_node.start_mark
-                )
-            origins[*path, key] = where(key_node.start_mark)
-            mapping[key] = _construct(loader, value_node, (*path, key), origins, where)
-        return mapping
-    if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
-        items = []
-        for index, item in enumerate(node.value):
-            origins[*path, index] = where(item.start_mark)
-            items.append(_construct(loader, item, (*path, index), origins, where))
-        return items
-    if not _is_text(_without_bytes(node.value)):
-        raise yaml.MarkedYAMLError(problem="not valid Unicode", problem_mark=node.start_mark)
-    return loader.construct_object(node, deep=True)
-
-
-def _is_text(value: object) -> bool:
-    """Whether it is no half of a surrogate pair, which an escape or a file name can smuggle in."""
-    return not (isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value))
-
-
-def _without_bytes(value: object) -> object:
-    """A value without what stands for bytes of a file's name that are no UTF-8 (PEP 383)."""
-    return re.sub("[\udc80-\udcff]", "", value) if isinstance(value, str) else value
-
-
-def _kind(value: object) -> str:
-    return "a list" if isinstance(value, list) else f"only the value {value!r}"
+        where, problem = source, first_line(error)
+    except (ValueError, OverflowError) as error:  # a number that Python cannot hold
+        where, problem = source, str(error)
+    raise ConfigError(f"{where}: not valid YAML: {problem}")

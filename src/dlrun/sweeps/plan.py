@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import run_context
 from dlrun.commands.list_runs import format_differences
-from dlrun.config.error_messages import FaultsError
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import (
     KeyPath,
     Layer,
@@ -210,7 +210,9 @@ def _checked(
             configs.append(config)
         except DlrunError as error:
             hint = hint or error.hint
-            for text in error.faults if isinstance(error, FaultsError) else [error.message]:
+            for text in (
+                error.problems if isinstance(error, InvalidConfigError) else [error.message]
+            ):
                 errors.setdefault(text, []).append(number)
     if errors:
         raise _all_of(errors, len(found), hint)

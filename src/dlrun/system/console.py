@@ -1,12 +1,12 @@
-"""What the user sees: results on stdout, everything else on stderr and in the run's log."""
+"""The console: results go to stdout, everything else to stderr and into the run's log."""
 
 import contextlib
 import logging
 import math
 import os
 import sys
-import textwrap
 from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
 from rich.cells import cell_len
@@ -17,13 +17,13 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-BESIDE_BAR = 48  # columns of what a bar's line has beside it and its name
+BESIDE_BAR = 48  # columns that the line of a progress bar has beside the bar and its name
 log = logging.getLogger("dlrun")
-log.addHandler(logging.NullHandler())  # without a run there is no log, and no second copy on stderr
+log.addHandler(logging.NullHandler())  # without a run nothing is logged
 
 
 def printable(text: str) -> str:
-    """The text without control characters, which could move the cursor or break a table."""
+    """Return the text without control characters, which could move the cursor or break a table."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
@@ -31,8 +31,8 @@ def _lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-class _Clean:
-    """What is shown, its texts without control characters, however they came into it."""
+class _Printable:
+    """A renderable whose texts have no control characters."""
 
     def __init__(self, what: RenderableType) -> None:
         self._what = what
@@ -42,20 +42,20 @@ class _Clean:
             yield segment if segment.control else Segment(_lines(segment.text), segment.style)
 
 
-class _Cleaning(RenderHook):
-    """The one place that everything passes on its way to the terminal."""
+class _PrintableHook(RenderHook):
+    """The hook of a rich console that removes control characters from all that it prints."""
 
     def process_renderables(self, renderables: list[Any]) -> list[Any]:
-        return [_Clean(what) for what in renderables]
+        return [_Printable(what) for what in renderables]
 
 
 def pluralize(number: int, noun: str) -> str:
-    """A number with its noun: `1 epoch`, `2,000 epochs`."""
+    """Return a number with its noun: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_position(number: int, total: int) -> str:
-    """Which one of how many, as wide as the last: ` 3/50`."""
+    """Return a position as wide as that of the last: ` 3/50`."""
     return f"{number:{len(str(total))}}/{total}"
 
 
@@ -95,7 +95,7 @@ def format_size(size: int) -> str:
 
 
 class _Lenient:
-    """A stream that may be gone: a closed terminal, pipe or full disk is no reason to stop."""
+    """A stream without write errors: a closed terminal or a full disk must not stop a run."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -113,84 +113,66 @@ class _Lenient:
         return getattr(self._stream, name)
 
 
-_results: IO[str] | None = None  # stdout, where it is kept for results alone
+class _Messages(Console):
+    """The console on the current sys.stderr, which ignores write errors."""
+
+    @property  # type: ignore[misc]  # the setter is not used
+    def file(self) -> IO[str]:
+        """Return the stream that this console writes to."""
+        return cast(IO[str], _Lenient(super().file))
+
+
+_results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
 
 
 def keep_stdout() -> IO[str]:
-    """For the rest of the process only a Screen's results go to stdout, all else to stderr.
+    """Reserve stdout for a Screen's results; anything else written to it goes to stderr.
 
-    Also what child processes and libraries write to descriptor 1. Raises OSError where there is no
-    stdout.
+    This lasts until the process ends, and also holds for child processes and libraries that write
+    to file descriptor 1. Raises OSError if stdout is closed.
     """
     global _results  # noqa: PLW0603
     _results = os.fdopen(os.dup(1), "w", 1, encoding="utf-8", errors="backslashreplace")
     try:
         os.dup2(2, 1)
-    except OSError:  # as after `2>&-`
+    except OSError:  # stderr is closed, as by `2>&-`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.stdout = sys.stderr
     return _results
 
 
-class _Messages(Console):
-    """The console on stderr, whatever that is at the time."""
-
-    @property  # type: ignore[misc]  # nobody sets it
-    def file(self) -> IO[str]:
-        """Where it writes."""
-        return cast(IO[str], _Lenient(super().file))
-
-
 class Screen:
-    """The two output streams. `quiet` leaves warnings, errors and the result."""
+    """The two output streams of a command. `quiet` shows only results, warnings and errors."""
 
     def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
         self.quiet = quiet
-        self.results = results  # False: `--json` prints results.json alone
+        self.results = results  # False: `--json` prints only results.json
         self.out = Console(file=_results, highlight=False, soft_wrap=True)
         self.err = _Messages(stderr=True, highlight=False, soft_wrap=True)
         for console in (self.out, self.err):
-            console.push_render_hook(_Cleaning())
+            console.push_render_hook(_PrintableHook())
 
     def note(self, text: str) -> None:
-        """Say what is being done."""
+        """Show what is being done."""
         text = self.log(text)
         if not self.quiet:
-            self._say(Text(), text)
+            self.err.print(Text(text))
 
     def warn(self, text: str) -> None:
-        """Say what the user should know; shown even when quiet."""
+        """Show a warning, also if quiet."""
         text = self.log(text, warning=True)
-        self._say(Text("warning: ", style="yellow"), text)
+        self.err.print(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
-        """Say what went wrong and what to do about it."""
+        """Show an error, and what to do about it."""
         message, hint = _lines(message), _lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
-        self._say(Text("error: ", style="bold red"), message)
+        self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
-            self._say(Text("  "), hint)
-
-    def _say(self, before: Text, text: str) -> None:
-        """On a terminal by whole words; a path that is wider stays whole, to be copied."""
-        lines = text.split("\n")
-        if self.err.is_terminal:
-            by_words = textwrap.TextWrapper(
-                self.err.width,
-                initial_indent=" " * len(before),
-                subsequent_indent="  " if before else "",
-                break_long_words=False,
-                break_on_hyphens=False,
-                drop_whitespace=True,
-                replace_whitespace=False,
-                expand_tabs=False,
-            )
-            first, *rest = ["\n".join(by_words.wrap(line)) for line in lines]
-            lines = [first[len(before) :], *rest]
-        self.err.print(before + Text("\n".join(lines)))
+            self.err.print(Text(f"  {hint}"))
 
     def log(self, text: str, *, warning: bool = False) -> str:
-        """Into the run's log; the text without control characters."""
+        """Write a text into the run's log; return it without control characters."""
         text = _lines(text)
         log.log(logging.WARNING if warning else logging.INFO, "%s", text)
         return text
@@ -201,9 +183,9 @@ class Screen:
             self.out.print(what)
 
     def rows(self, lines: Iterable[str]) -> None:
-        """Write lines of the result as they are, many at once; rich takes 0.2 ms for each.
+        """Write many lines of the result at once; rich takes 0.2 ms for each.
 
-        Raises OSError, as BrokenPipeError, where stdout takes them no more.
+        Raises OSError, such as BrokenPipeError, if stdout was closed.
         """
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
         self.out.file.flush()
@@ -218,17 +200,17 @@ class Screen:
         aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator["Advance"]:
-        """A progress bar on a terminal; elsewhere only `Advance.step` speaks.
+        """Show a progress bar on a terminal; elsewhere only the lines of `Advance.step`.
 
         Args:
-            what: is being done.
-            total: of the units; None where nobody knows.
-            unit: what is counted.
-            aloud: say `what` where there is no bar.
-            lines: how many steps' lines are shown, evenly spaced, if there is no bar; with one
-                none. The log has all. None shows every line.
+            what: what is being done.
+            total: the number of units; None if it is not known.
+            unit: the name of what is counted.
+            aloud: show `what` as a note if there is no bar.
+            lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
+                None shows all. The log has every line.
         """
-        from rich.progress import (  # slow: only a run needs it
+        from rich.progress import (  # slow
             BarColumn,
             Progress,
             TextColumn,
@@ -256,45 +238,43 @@ class Screen:
 
 
 class Advance(Protocol):
-    """Moves a progress bar on."""
+    """The handle that moves a progress bar."""
 
     def to(self, done: float) -> None:
         """Set how much is done."""
 
     def step(self, done: float, line: str) -> None:
-        """A finished epoch or lambda: its line, and how many are done."""
+        """Show the line of a finished step, such as an epoch, and set how much is done."""
 
 
+@dataclass
 class _TerminalBar:
-    def __init__(
-        self,
-        screen: Screen,
-        bar: "Progress",
-        what: str,
-        total: float | None,
-        unit: str,
-        lines: int | None,
-    ) -> None:
-        self._screen, self._bar = screen, bar
-        self._total, self._unit, self._lines = total, unit, lines
-        self._task = bar.add_task(what, total=total, detail="")
+    screen: Screen
+    bar: "Progress"
+    what: str
+    total: float | None
+    unit: str
+    lines: int | None
+
+    def __post_init__(self) -> None:
+        self.task = self.bar.add_task(self.what, total=self.total, detail="")
 
     def to(self, done: float) -> None:
-        if self._bar.disable:
+        if self.bar.disable:
             return
-        of = "" if self._total is None or self._unit == "%" else f"/{self._total:,.0f}"
-        text = f"{math.floor(done):,}{of} {self._unit}"
-        self._bar.update(self._task, completed=done, detail=text)
+        of = "" if self.total is None or self.unit == "%" else f"/{self.total:,.0f}"
+        text = f"{math.floor(done):,}{of} {self.unit}"
+        self.bar.update(self.task, completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
-        if self._shows(done):
-            self._screen.note(line)  # on a terminal above the bar
+        if self._is_shown(done):
+            self.screen.note(line)  # on a terminal above the bar
         else:
-            self._screen.log(line)
+            self.screen.log(line)
         self.to(done)
 
-    def _shows(self, done: float) -> bool:
-        if self._lines is None or not self._total:
+    def _is_shown(self, done: float) -> bool:
+        if self.lines is None or not self.total:
             return True
-        passed = self._lines * done // self._total > self._lines * (done - 1) // self._total
-        return self._bar.disable and passed
+        passed = self.lines * done // self.total > self.lines * (done - 1) // self.total
+        return self.bar.disable and passed

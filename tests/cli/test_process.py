@@ -1,0 +1,228 @@
+"""The process of a command: signals as it starts and ends, its environment, its streams."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Dlrun, clean_environment, smoke
+from tests.experiments.test_registry import WORKING, plugin, plugins
+
+__all__ = ["plugins"]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [["-m", "dlrun"], ["-c", f"from {MODULE} import {FUNCTION}; {FUNCTION}()"]],
+    ids=["module", "script"],
+)
+@pytest.mark.parametrize("loaded", ["dlrun.cli", "typing", "unicodedata"])
+def test_ctrl_c_while_it_is_loaded_is_one_line(program: list[str], loaded: str) -> None:
+    """From its first own import on."""
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", *program, "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    assert process.stderr is not None
+    while process.stderr.readline().split("|")[-1].strip() != loaded:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    said = [line for line in stderr.splitlines() if not line.startswith("import time:")]
+    assert (process.returncode, stdout, said) == (130, "", ["error: interrupted"])
+
+
+def test_what_an_import_makes_of_it_is_told_as_what_it_is(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    """As Python 3.11 makes a RuntimeError of all that is raised while a class is made."""
+    folder, env = plugins
+    interrupted = (
+        "import signal\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except BaseException as error:\n"
+        "    raise RuntimeError('in an import') from error\n"
+    )
+    plugin(folder, "stopped", code=interrupted + WORKING)
+    done = dlrun("stopped", **env)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
+
+
+STOPPED = WORKING.replace(
+    "        report =",
+    "        import __main__, signal\n"
+    "        __main__.begin()\n"
+    "        signal.raise_signal(signal.SIGINT)\n"
+    "        report =",
+)
+# After the run was stopped, a second Ctrl-C comes before the n-th line of the command's ending.
+AGAIN = """
+import os, signal, sys
+import dlrun.cli.main, dlrun.runs.start
+from dlrun.__main__ import main
+
+ENDING = ("dlrun/__main__.py", "dlrun/cli/main.py", "dlrun/cli/errors.py")
+sys.argv = ["dlrun", "stopped", "--quiet"]
+
+def begin():
+    left = line
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith(ENDING):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.mkdir("came")
+                signal.raise_signal(signal.SIGINT)
+        return trace
+    frame = sys._getframe()
+    while frame := frame.f_back:
+        if frame.f_code.co_filename.endswith(ENDING):
+            frame.f_trace = trace
+    sys.settrace(trace)
+
+line, came = 0, True
+while came:
+    line += 1
+    process = os.fork()
+    if process == 0:
+        os.dup2(os.open(f"said-{line}", os.O_WRONLY | os.O_CREAT), 2)
+        main()
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if came := os.path.isdir("came"):
+        os.rmdir("came")
+    print(code)
+"""
+
+
+def test_a_second_ctrl_c_anywhere_in_the_ending_is_no_fault(
+    tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "stopped", code=STOPPED)
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN],
+        capture_output=True, text=True, check=True, cwd=tmp_path, env=clean_environment() | env,
+    )  # fmt: skip
+    codes = done.stdout.split()
+    assert len(codes) > 20
+    assert set(codes) == {"130"}
+    for said in tmp_path.glob("said-*"):
+        lines = said.read_text().splitlines()
+        assert set(lines) == {"error: interrupted"}, lines
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
+@pytest.mark.parametrize("megabytes", [300, 600, 900])
+def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
+    import resource
+
+    done = subprocess.run(
+        [sys.executable, "-m", "dlrun", *smoke("imdb-dense")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2),
+    )
+    assert done.returncode == 1 and " memory" in done.stderr
+    assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("set_by_user", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    set_by_user: dict[str, str], found: str
+) -> None:
+    script = (
+        "import os, sys; sys.argv = ['dlrun', '--version']\n"
+        "from dlrun.__main__ import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=others | set_by_user,
+    )
+    assert done.stdout.split()[-1] == found
+
+
+LOUD = """
+import atexit, os, subprocess, sys
+print("printed as it is loaded")
+atexit.register(lambda: print("printed at the end"))
+subprocess.run([sys.executable, "-c", "print('a child process')"], check=True)
+os.write(1, b"descriptor 1")
+""" + WORKING.replace("        report =", "        print('printed as it runs')\n        report =")
+
+
+def test_json_is_alone_on_stdout_whatever_else_is_printed(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "loud", code=LOUD)
+    done = dlrun("loud", "--json", **env)
+    assert (done.returncode, json.loads(done.stdout)["status"]) == (0, "finished")
+    for said in ("as it is loaded", "as it runs", "at the end", "a child process", "descriptor 1"):
+        assert said in done.stderr
+    failed = dlrun("loud", "--json", "--set", "words=x", **env)
+    assert (failed.returncode, json.loads(failed.stdout)["status"]) == (2, "failed")
+    point = json.loads(dlrun("sweep", "loud", "--seeds", "1", "--json", **env).stdout)
+    assert point["status"] == "finished"
+
+
+@pytest.mark.slow
+def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
+    )
+    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
+    assert done.returncode == 1
+    assert done.stderr.count("error:") == 1
+    assert "pip install 'dlrun[offline]'" in done.stderr
+    assert not (tmp_path / "runs" / "classify-images").exists()
+    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
+    assert "not run: classify-images" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
+    without = os.pathsep.join(
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if not (Path(folder) / "dlrun").exists()
+    )
+    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
+    lines = done.stdout.partition("Now try\n")[2].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        again = subprocess.run(
+            shlex.split(line),
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+            env=clean_environment() | {"PATH": without},
+        )  # fmt: skip
+        assert again.returncode == 0, again.stderr
