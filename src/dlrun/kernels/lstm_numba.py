@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.kernels.numba_cache import jit
+from dlrun.kernels.numba_cache import jit, kernel
 from dlrun.kernels.simd import LANES, clip, fma, load, power_of_two, spread, store
 
 L = LANES  # in every index
@@ -130,7 +130,7 @@ def weight_product(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: 
             store(dW, b + 2 * L, s6), store(dW, b + 3 * L, s7)
 
 
-@jit
+@kernel
 def project(
     begin: int, end: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
@@ -146,7 +146,7 @@ def project(
         forward_product(projected, w, embedding, w, W, projected, w)
 
 
-@jit
+@kernel
 def forward(
     reviews: Places,
     ids: Integers,
@@ -213,7 +213,7 @@ def step_back(
         store(d_cell, r * hidden + u, dc * f)
 
 
-@jit
+@kernel
 def backward(
     q: int,
     reviews: Places,
@@ -269,7 +269,7 @@ def backward(
     used[q] = free
 
 
-@jit
+@kernel
 def gather(
     q: int,
     begin: int,

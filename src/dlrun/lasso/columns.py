@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.kernels.numba_cache import jit
+from dlrun.kernels.numba_cache import jit, kernel
 from dlrun.lasso.path import Vector
 
 BLOCK = 2**16  # rows
@@ -160,7 +160,7 @@ def _move(starts: Any, indices: Any, blocks: int, j: int, step: Any, pairs: Any)
             pairs[p, 0] += step * pairs[p, 1]
 
 
-@jit
+@kernel
 def _column_sums(
     starts: Any, indices: Any, blocks: int, values: Any, columns: Any, out: Any
 ) -> None:
@@ -168,7 +168,7 @@ def _column_sums(
         out[q] = _column_sum(starts, indices, blocks, values, columns[q])
 
 
-@jit
+@kernel
 def _add_columns(starts: Any, indices: Any, blocks: int, coef: Any, out: Any) -> None:
     for j in range(coef.size):
         if coef[j] != 0.0:
@@ -179,7 +179,7 @@ def _add_columns(starts: Any, indices: Any, blocks: int, coef: Any, out: Any) ->
                     out[first + rows[k]] += coef[j]
 
 
-@jit
+@kernel
 def _sweep(
     starts: Any,
     indices: Any,
