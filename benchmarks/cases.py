@@ -78,7 +78,7 @@ class Setup:
     source: Path
     quick: bool
     epochs: int | None = None
-    sizes: tuple[int, ...] = ()  # of `scaling`, instead of the usual
+    sizes: tuple[int, ...] = ()  # reviews of `scaling`, instead of the usual
 
     @property
     def data(self) -> Path:
@@ -341,7 +341,7 @@ def scaling(setup: Setup) -> Case:
         ("imdb-lasso", "path", our_path),
         ("classify-images", "image", our_images),
     ):
-        for size in setup.sizes or (images if metric == "image" else reviews):
+        for size in images if metric == "image" else setup.sizes or reviews:
             label = f"{name}, {size:,}"
             variants[label] = Variant(functools.partial(_sized, setup, name, size), read)
             rows.append(Row(f"{label}, {metric}", metric, variant=label))

@@ -1,6 +1,6 @@
-"""Measure each case the lab's way and dlrun's in turn: a table, and a JSON file of it (`make bench`).
+"""Measure each case the lab's way and dlrun's in turn: a table, and a JSON file of it.
 
-The lab's way needs benchmarks/.venv-lab, which `make bench` makes.
+`make bench` runs it, and first makes benchmarks/.venv-lab, which the lab's way needs.
 """
 
 import argparse
@@ -21,7 +21,17 @@ import machine
 from cases import CASES, LAB, MORE_CASES, WITHOUT_LAB, Case, Row, Samples, Setup
 from measure import DISTURBED, RESULTS, WORK, FailedError, measure
 
-HEADER = ["what", "lab", "dlrun", "lab / dlrun", "min..max", "must", "goal", "met", "disturbed"]
+HEADER = [
+    "what",
+    "reference",
+    "dlrun",
+    "reference / dlrun",
+    "min..max",
+    "must",
+    "goal",
+    "met",
+    "disturbed",
+]
 ALL_CASES = CASES | MORE_CASES
 
 
@@ -36,7 +46,7 @@ def options() -> argparse.Namespace:
         "--busy", action="store_true", help="beside one process that computes all the time"
     )
     parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
-    parser.add_argument("--size", action="append", type=int, help="of scaling (repeatable)")
+    parser.add_argument("--size", action="append", type=int, help="reviews of scaling (repeatable)")
     parser.add_argument(
         "--data",
         type=Path,
