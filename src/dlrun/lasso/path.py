@@ -46,14 +46,14 @@ class Split:
 
     @property
     def arrays(self) -> tuple[Any, ...]:
-        """All that it holds."""
+        """All arrays of the split."""
         return self.bags.indices, self.bags.indptr, self.labels
 
 
 def metrics_row(
     solution: Solution, splits: Mapping[str, Split], seconds: float
 ) -> dict[str, float]:
-    """A solution's row of metrics.csv."""
+    """Return a solution's row of metrics.csv."""
     accuracies = {
         f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
         for part, split in splits.items()
