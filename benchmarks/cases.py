@@ -1,6 +1,7 @@
-"""What is compared: for each case the command lines, what is read from a run, the issue's targets.
+"""The cases: for each its command lines, what is read from a run, and the targets.
 
 A case runs its variants in turn (lab, dlrun, lab, dlrun, ...), each in a new process and folder.
+`scaling`, `processes` and `sweep` run only if they are named: see CASES and MORE_CASES.
 """
 
 import csv
@@ -38,23 +39,23 @@ Samples = dict[str, list[Metrics]]
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of doing it: makes its command line for a folder, reads its measures there."""
+    """One way to do it: makes its command line for a folder, reads its measures there."""
 
     command: Callable[[Path], list[str]]
     read: Callable[[Path, Process], Metrics]
     expected: int = 0  # exit code
-    optional: bool = False  # left out where this dlrun does not know its settings
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the table. Targets are ratios, or seconds where `absolute`."""
+    """A row of the table. Targets are ratios, or seconds if `absolute`."""
 
     what: str
     metric: str
     must: float | None = None
     goal: float | None = None
     variant: str = "dlrun"
+    reference: str = "lab"  # the variant that it is compared with, if the case has it
     unit: str = "s"
     absolute: bool = False
 
@@ -72,11 +73,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Setup:
-    """Where the data are, how much of them, and what is prepared of them on first use."""
+    """The data of the cases, prepared at first use, and their sizes."""
 
     source: Path
     quick: bool
     epochs: int | None = None
+    sizes: tuple[int, ...] = ()  # reviews of `scaling`, instead of the usual
 
     @property
     def data(self) -> Path:
@@ -251,7 +253,6 @@ def images(setup: Setup) -> Case:
         return Variant(
             lambda out: dlrun("classify-images", settings | more, out, setup.data, str(photos)),
             our_images,
-            optional=True,
         )
 
     def read_lab(folder: Path, took: Process) -> Metrics:
@@ -301,35 +302,19 @@ def _same_labels(folders: dict[str, list[Path]]) -> dict[str, Any]:
 
 
 def startup(setup: Setup) -> Case:
-    def read(folder: Path, took: Process) -> Metrics:
-        return process(folder, took)
-
+    help_row, error_row = "dlrun --help", "a config error"
     wrong = ["imdb-dense", "--set", "batch_sise=512"]
     return Case(
         {
-            "lab": Variant(lambda out: [str(LAB), "-c", "import pytorch_lightning"], read),
-            "dlrun --help": Variant(lambda out: [*DLRUN, "--help"], read),
-            "config error": Variant(
-                lambda out: [*DLRUN, *wrong, "--runs-dir", str(out)], read, expected=2
+            "lab": Variant(lambda out: [str(LAB), "-c", "import pytorch_lightning"], process),
+            help_row: Variant(lambda out: [*DLRUN, "--help"], process),
+            error_row: Variant(
+                lambda out: [*DLRUN, *wrong, "--runs-dir", str(out)], process, expected=2
             ),
         },
         [
-            Row(
-                "dlrun --help (lab: import Lightning)",
-                "process",
-                0.25,
-                0.15,
-                "dlrun --help",
-                absolute=True,
-            ),
-            Row(
-                "a config error (lab: import Lightning)",
-                "process",
-                0.5,
-                0.15,
-                "config error",
-                absolute=True,
-            ),
+            Row(f"{what} (lab: import Lightning)", "process", must, 0.15, what, absolute=True)
+            for what, must in ((help_row, 0.25), (error_row, 0.5))
         ],
         repeats=4 if setup.quick else 10,
         discard=1,
@@ -345,6 +330,89 @@ def reviews(setup: Setup) -> Case:
     )
 
 
+def scaling(setup: Setup) -> Case:
+    """How time and memory grow with the data: dlrun alone, one run for each size."""
+    reviews = (6_250, 12_500) if setup.quick else (25_000, 50_000, 100_000, 200_000, 400_000)
+    images = (12, 36) if setup.quick else (100, 700, 5_000)
+    variants, rows = {}, []
+    for name, metric, read in (
+        ("imdb-dense", "epoch", our_network),
+        ("imdb-lstm", "epoch", our_network),
+        ("imdb-lasso", "path", our_path),
+        ("classify-images", "image", our_images),
+    ):
+        for size in images if metric == "image" else setup.sizes or reviews:
+            label = f"{name}, {size:,}"
+            variants[label] = Variant(functools.partial(_sized, setup, name, size), read)
+            rows.append(Row(f"{label}, {metric}", metric, variant=label))
+            rows.append(Row(f"{label}, peak memory", "memory", variant=label, unit="GB"))
+    return Case(variants, rows, repeats=1)
+
+
+def _sized(setup: Setup, name: str, size: int, out: Path) -> list[str]:
+    if name == "classify-images":
+        photos = WORK / f"links-{size}"
+        prepare("links", images=setup.photos(12 if setup.quick else 200), count=size, to=photos)
+        settings: dict[str, object] = {"model.weights": setup.weights(), **EXACT_IMAGES}
+        return dlrun(name, settings, out, setup.data, str(photos))
+    settings = setup.settings(size)
+    if name != "imdb-lasso":
+        settings = settings | {"trainer.max_epochs": setup.epochs or 3}
+    return dlrun(name, settings, out, setup.data)
+
+
+def processes(setup: Setup) -> Case:
+    """Epochs of 1, 2 and 4 processes of one thread each, which share every batch."""
+    generated: dict[str, object] = {"data.source": "sample", "data.sample_images": 3_000}
+    variants, rows = {}, []
+    for name, epochs, data in (
+        ("imdb-dense", 12, setup.settings()),
+        ("imdb-lstm", 3, setup.settings()),
+        ("cifar100", 4, generated),
+    ):
+        settings = data | {"trainer.max_epochs": setup.epochs or epochs, "threads": 1}
+        for count in (1, 2, 4):
+            label = f"{name}, processes: {count}"
+            shared = settings | {"trainer.devices": count}
+            command = functools.partial(_network, setup, name, shared)
+            variants[label] = Variant(command, our_network)
+            first = f"{name}, processes: 1" if count > 1 else ""
+            rows.append(Row(f"{label}, an epoch", "epoch", variant=label, reference=first))
+    return Case(variants, rows, repeats=1 if setup.quick else 3)
+
+
+def _network(setup: Setup, name: str, settings: dict[str, object], out: Path) -> list[str]:
+    return dlrun(name, settings, out, setup.data)
+
+
+def sweep(setup: Setup) -> Case:
+    """20 runs of imdb-dense by `dlrun sweep`, and 20 times one of the lab's processes."""
+    runs = 4 if setup.quick else 20
+    lab_process = dense(setup).variants["lab"].command
+    sets = [word for key, value in setup.settings().items() for word in ("--set", f"{key}={value}")]
+
+    def command(jobs: int, out: Path) -> list[str]:
+        words = [*DLRUN, "sweep", "imdb-dense", "--seeds", str(runs), "--jobs", str(jobs)]
+        folders = ["--runs-dir", str(out), "--data-dir", str(setup.data)]
+        return [*words, *folders, "--accelerator", "cpu", *sets]
+
+    def read_lab(folder: Path, took: Process) -> Metrics:
+        return process(folder, took) | {"all": runs * took.seconds}
+
+    def read(folder: Path, took: Process) -> Metrics:
+        done = [read_json(path) for path in folder.glob("imdb-dense/*Z-*/results.json")]
+        assert [one["status"] for one in done] == ["finished"] * runs
+        return process(folder, took) | {"all": took.seconds}
+
+    variants = {"lab": Variant(lab_process, read_lab)}
+    rows = []
+    for jobs in (1, 2, 4):
+        label = f"--jobs {jobs}"
+        variants[label] = Variant(functools.partial(command, jobs), read)
+        rows.append(Row(f"{runs} runs of imdb-dense, {label}", "all", variant=label))
+    return Case(variants, rows, repeats=1)
+
+
 CASES: dict[str, Callable[[Setup], Case]] = {
     "start-up": startup,
     "reviews": reviews,
@@ -353,10 +421,17 @@ CASES: dict[str, Callable[[Setup], Case]] = {
     "imdb-lstm": lstm,
     "classify-images": images,
 }
+MORE_CASES: dict[str, Callable[[Setup], Case]] = {
+    "scaling": scaling,
+    "processes": processes,
+    "sweep": sweep,
+}
+WITHOUT_LAB = {"reviews", "scaling", "processes"}
 
 
-def warm_up() -> None:
+def warm_up(*, with_lab: bool) -> None:
     """Read both sides' libraries from disk once, so that no run pays for the other."""
-    measure([str(LAB), "-c", "import ISLP.torch, torchvision"], WORK / "warm-up.log")
+    if with_lab:
+        measure([str(LAB), "-c", "import ISLP.torch, torchvision"], WORK / "warm-up.log")
     imports = "import lightning.pytorch, numba, pandas, torchvision"
     measure([sys.executable, "-c", imports], WORK / "warm-up.log")

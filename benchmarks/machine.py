@@ -1,14 +1,8 @@
-"""The machine: what it is, which packages it runs, and how fast it multiplies and copies.
+"""The machine: what it is, and which packages it runs."""
 
-`python benchmarks/machine.py` measures a large matrix product and a large copy.
-"""
-
-import json
 import os
 import platform
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,30 +58,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def speed() -> dict[str, float]:
-    """GFLOP/s of a product of two 3,072 x 3,072 matrices; GB/s, read and written, of a copy of
-    512 MB. The best of five.
-    """
-    import torch
-
-    def best(step) -> float:
-        times = []
-        for _ in range(6):
-            started = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - started)
-        return min(times[1:])
-
-    size, numbers = 3072, 1 << 27
-    a = torch.rand(size, size)
-    source, target = torch.rand(numbers), torch.empty(numbers)
-    return {
-        "gflops": 2e-9 * size**3 / best(lambda: a @ a),
-        "copy_gb_per_s": 8e-9 * numbers / best(lambda: target.copy_(source)),
-    }
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(speed()) + "\n")

@@ -64,21 +64,6 @@ def arrays(args: argparse.Namespace) -> None:
         np.save(folder / "held.npy", held)
 
 
-def counts(args: argparse.Namespace) -> dict[str, int]:
-    """Of an epoch's reviews: ids in the bags, ids in the sequences, by training and validation."""
-    import numpy as np
-
-    reviews, parts, length = _reviews(args)
-    kept = np.minimum(np.diff(reviews.train.ids.offsets), length)
-    sizes = np.diff(reviews.train.bags.indptr)
-    found: dict[str, int] = {}
-    for name, rows in zip(("train", "valid"), parts, strict=True):
-        found[f"{name}_rows"] = len(rows)
-        found[f"{name}_bag_ids"] = int(sizes[rows].sum())
-        found[f"{name}_steps"] = int(kept[rows].sum())
-    return found
-
-
 def _texts(archive: Path) -> dict[tuple[str, str], list[bytes]]:
     """The real reviews by part (train, test) and label (neg, pos), in random order."""
     texts: dict[tuple[str, str], list[bytes]] = {}
@@ -208,7 +193,7 @@ def objectives(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-STEPS = (arrays, counts, archive, csvs, photos, links, weights, objectives)
+STEPS = (arrays, archive, csvs, photos, links, weights, objectives)
 
 
 def main() -> None:

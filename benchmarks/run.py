@@ -1,6 +1,6 @@
-"""`make bench`: each case the lab's way and dlrun's in turn; a table and a JSON file of it.
+"""Measure each case the lab's way and dlrun's in turn: a table, and a JSON file of it.
 
-The lab's way needs benchmarks/.venv-lab, which `make bench` makes.
+`make bench` runs it, and first makes benchmarks/.venv-lab, which the lab's way needs.
 """
 
 import argparse
@@ -18,21 +18,35 @@ from typing import Any
 
 import cases
 import machine
-from cases import CASES, LAB, Case, Row, Samples, Setup
+from cases import CASES, LAB, MORE_CASES, WITHOUT_LAB, Case, Row, Samples, Setup
 from measure import DISTURBED, RESULTS, WORK, FailedError, measure
 
-HEADER = ["what", "lab", "dlrun", "lab / dlrun", "min..max", "must", "goal", "met", "disturbed"]
+HEADER = [
+    "what",
+    "reference",
+    "dlrun",
+    "reference / dlrun",
+    "min..max",
+    "must",
+    "goal",
+    "met",
+    "disturbed",
+]
+ALL_CASES = CASES | MORE_CASES
 
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller cases, under 5 minutes")
-    parser.add_argument("--case", action="append", choices=CASES, help="only this one (repeatable)")
+    parser.add_argument(
+        "--case", action="append", choices=ALL_CASES, help="only this one (repeatable)"
+    )
     parser.add_argument("--repeats", type=int, help="pairs of runs, in every case")
     parser.add_argument(
         "--busy", action="store_true", help="beside one process that computes all the time"
     )
-    parser.add_argument("--epochs", type=int, help="of imdb-dense (30) and imdb-lstm (4)")
+    parser.add_argument("--epochs", type=int, help="of the networks; the first is not counted")
+    parser.add_argument("--size", action="append", type=int, help="reviews of scaling (repeatable)")
     parser.add_argument(
         "--data",
         type=Path,
@@ -45,7 +59,9 @@ def options() -> argparse.Namespace:
     for name in ("aclImdb_v1.tar.gz", "book_images"):
         if not (args.data / name).exists():
             parser.error(f"{args.data / name}: not there")
-    if not LAB.exists():
+    args.case = args.case or list(CASES)
+    args.with_lab = not WITHOUT_LAB.issuperset(args.case)
+    if args.with_lab and not LAB.exists():
         parser.error(f"{LAB}: not there; `make bench` makes it")
     args.data = args.data.resolve()
     return args
@@ -68,21 +84,6 @@ def run_case(name: str, case: Case, repeats: int, runs: Path) -> tuple[Samples, 
     return samples, case.check(folders)
 
 
-def without_unknown(name: str, case: Case, runs: Path) -> list[str]:
-    """Drop the variants whose settings this dlrun does not have; their labels."""
-    dropped = []
-    for label, variant in list(case.variants.items()):
-        if not variant.optional:
-            continue
-        try:
-            measure([*variant.command(runs / "none"), "--dry-run"], runs / "dry-run.txt")
-        except FailedError as error:
-            note(f"{name}: no {label}: {str(error).splitlines()[-1]}")
-            del case.variants[label]
-            dropped.append(label)
-    return dropped
-
-
 @contextlib.contextmanager
 def neighbour(busy: bool) -> Iterator[None]:
     """In this block, where it is asked for, another process computes all the time."""
@@ -103,7 +104,7 @@ def summarise(row: Row, samples: Samples, expected: float) -> dict[str, Any]:
     `expected` is the share of the cores that the neighbour of `--busy` takes.
     """
     ours = [sample[row.metric] for sample in samples[row.variant]]
-    theirs = [sample[row.metric] for sample in samples.get("lab", [])]
+    theirs = [sample[row.metric] for sample in samples.get(row.reference, [])]
     found: dict[str, Any] = {
         "what": row.what,
         "unit": row.unit,
@@ -115,7 +116,7 @@ def summarise(row: Row, samples: Samples, expected: float) -> dict[str, Any]:
         "runs": len(ours),
         "disturbed": sum(
             sample.get("others", 0) > DISTURBED + expected
-            for label in ("lab", row.variant)
+            for label in {row.reference, row.variant}
             for sample in samples.get(label, [])
         ),
     }
@@ -170,27 +171,26 @@ def main() -> int:
     stamp = started.strftime("%Y%m%dT%H%M%SZ")
     runs = WORK / "runs" / stamp
     runs.mkdir(parents=True)
-    setup = Setup(args.data, args.quick, args.epochs)
+    setup = Setup(args.data, args.quick, args.epochs, tuple(args.size or ()))
     report: dict[str, Any] = {
         "started": started.isoformat(timespec="seconds"),
         "arguments": sys.argv[1:],
         "git_commit": machine.git_commit(),
         "machine": machine.describe(),
         "versions": {
-            "dlrun": machine.versions(sys.executable),
-            "lab": machine.versions(str(LAB)),
+            name: machine.versions(python)
+            for name, python in (("dlrun", sys.executable), ("lab", str(LAB)))
+            if name == "dlrun" or args.with_lab
         },
         "rows": [],
         "checks": {},
         "samples": {},
-        "dropped": {},
         "failures": {},
     }
-    cases.warm_up()
-    for name in args.case or CASES:
+    cases.warm_up(with_lab=args.with_lab)
+    for name in args.case:
         try:
-            case = CASES[name](setup)
-            dropped = without_unknown(name, case, runs)
+            case = ALL_CASES[name](setup)
             repeats = args.repeats or case.repeats
             with neighbour(args.busy):
                 samples, checks = run_case(name, case, repeats, runs)
@@ -200,13 +200,9 @@ def main() -> int:
             continue
         shutil.rmtree(runs / name)  # of a case that failed it stays
         expected = 1 / (os.cpu_count() or 1) if args.busy else 0.0
-        rows = [
-            summarise(row, samples, expected) for row in case.rows if row.variant not in dropped
-        ]
-        report["rows"] += rows
+        report["rows"] += [summarise(row, samples, expected) for row in case.rows]
         report["samples"][name] = samples
         report["checks"][name] = checks
-        report["dropped"][name] = dropped
     report["seconds"] = (datetime.now(UTC) - started).total_seconds()
     path = RESULTS / f"{stamp}.json"
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -216,7 +212,7 @@ def main() -> int:
 
 def show(report: dict[str, Any], path: Path) -> None:
     """The table, and below it what it was measured on."""
-    about, (ours, theirs) = report["machine"], report["versions"].values()
+    about = report["machine"]
     lines = [table(report["rows"]), ""]
     for name, checks in report["checks"].items():
         lines += [f"- {name}: {json.dumps(checks)}"] if checks else []
@@ -226,8 +222,6 @@ def show(report: dict[str, Any], path: Path) -> None:
             if "test_accuracy" in samples[0]
         }
         lines += [f"- {name}, test accuracy: {json.dumps(accuracies)}"] if accuracies else []
-    for name, dropped in report["dropped"].items():
-        lines += [f"- {name}: this dlrun has no {', '.join(dropped)}"] if dropped else []
     lines += [f"- FAILED: {name}" for name in report["failures"]]
     if "--busy" in report["arguments"]:
         lines.append("- beside one process that computed all the time")
@@ -240,8 +234,10 @@ def show(report: dict[str, Any], path: Path) -> None:
         f"- {about['cores']} cores of {about['processor']}, "
         f"{about['memory_bytes'] / 1e9:.0f} GB; {about['platform']}; "
         f"load {about['load_before']:.2f} before",
-        f"- dlrun: {', '.join(f'{name} {version}' for name, version in ours.items())}",
-        f"- lab: {', '.join(f'{name} {version}' for name, version in theirs.items())}",
+        *(
+            f"- {side}: {', '.join(f'{name} {version}' for name, version in versions.items())}"
+            for side, versions in report["versions"].items()
+        ),
         f"- {report['started']}, commit {report['git_commit']}, {report['seconds']:.0f} s, "
         f"run.py {' '.join(report['arguments'])}",
         f"- {path}",

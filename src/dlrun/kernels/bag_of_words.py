@@ -1,4 +1,4 @@
-"""Bags of words as rows of one binary matrix, for the kernels where they lie, or copied out."""
+"""Bags of words as rows of one binary matrix, which the kernels read in place."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from dlrun.errors import DataError
 
 Bag = tuple[Tensor, Tensor, Tensor, Tensor]
-"""A batch of bags of words, as a sparse matrix's rows and as its columns; int32.
+"""A batch of bags of words for torch, as a sparse matrix's rows and as its columns; int32.
 
 The ids of all bags end to end (n_ids,), and where each bag starts (batch,); the bags that hold
 each id end to end (n_ids,), and where each id starts (in_features,).
@@ -22,8 +22,8 @@ class BagMatrix:
     """A binary CSR matrix (n_rows, width) without its ones.
 
     ids: each row's, end to end, (n_ids,), int32; starts: of each row and the end, (n_rows + 1,),
-    int64. The kernels read both without asking, so that DataError is raised here where an id or a
-    start lies outside.
+    int64. The kernels do not check either, so DataError is raised here if an id or a start is out
+    of range.
     """
 
     def __init__(self, matrix: sparse.csr_matrix) -> None:
@@ -43,15 +43,14 @@ class BagMatrix:
         self._matrix = sparse.csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
 
     def taken(self, rows: NDArray[np.int64] | None) -> sparse.csr_matrix:
-        """Copies of some rows, or all rows themselves; the values mean nothing."""
+        """Return copies of some rows, or all rows themselves; the values have no meaning."""
         return self._matrix if rows is None else self._matrix[rows]
 
 
 class Bags:
-    """Some rows of a BagMatrix, by their numbers (batch,): a batch that nothing is copied for.
+    """A batch: some rows of a BagMatrix by their numbers (batch,), without a copy of them.
 
-    Lightning hands batches to a device by their `to`. Raises IndexError for rows that are not
-    there.
+    Lightning moves a batch to a device by its `to`. Raises IndexError if a row does not exist.
     """
 
     def __init__(self, matrix: BagMatrix, rows: NDArray[np.int64]) -> None:
@@ -64,18 +63,18 @@ class Bags:
 
     @property
     def addresses(self) -> tuple[int, int, int, int]:
-        """For the kernels: ids, starts, rows; and how many rows."""
+        """The addresses of ids, starts and rows, and the number of rows, for the kernels."""
         return *self.matrix.addresses, self.rows.ctypes.data, len(self.rows)
 
     def to(self, device: torch.device, **_: Any) -> "Bags | Bag":
-        """Itself on the CPU, whose memory the kernels read; elsewhere the rows' copies."""
+        """Return itself for the CPU, whose memory the kernels read, or else copies of the rows."""
         if device.type == "cpu":
             return self
         ids, starts, holders, id_starts = (part.to(device) for part in self.copied())
         return ids, starts, holders, id_starts
 
     def copied(self) -> Bag:
-        """The rows' ids, and the same by their columns."""
+        """Return the rows' ids, and the same by their columns."""
         rows = self.matrix.taken(self.rows)
         columns = rows.tocsc()
         return (
