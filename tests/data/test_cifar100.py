@@ -13,7 +13,7 @@ from dlrun.data import cifar100, sample
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_safe_pickle import creating, python2_pickle
+from tests.data.test_pickles import creating, python2_pickle
 
 META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
@@ -223,7 +223,7 @@ def test_a_truncated_archive_is_refused_and_leaves_nothing(tmp_path: Path, mode:
     ends = len(raw) * 4 // 5 if mode == "w:gz" else raw.rindex(b".") + 1
     for end in [0, 3, 10, 511, 512, *random.Random(0).sample(range(ends), 40)]:
         archive.write_bytes(raw[:end])
-        with pytest.raises(DataError, match=r"cifar\.tar\.gz: damaged, or no tar archive"):
+        with pytest.raises(DataError, match=r"cifar\.tar\.gz: damaged, or not a tar archive"):
             load(tmp_path, archive)
     assert left_over(tmp_path) == []
 

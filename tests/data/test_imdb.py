@@ -19,7 +19,7 @@ from dlrun.data.cache import SUMS
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_safe_pickle import creating, objects
+from tests.data.test_pickles import creating, objects
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
@@ -233,7 +233,7 @@ def test_a_truncated_archive_is_refused_wherever_it_ends(tmp_path: Path, mode: s
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "reviews.tar.gz"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"reviews\.tar\.gz: damaged, or no tar archive"):
+    with pytest.raises(DataError, match=r"reviews\.tar\.gz: damaged, or not a tar archive"):
         load(tmp_path, archive=path)
 
 

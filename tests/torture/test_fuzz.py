@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run
-from dlrun.data import images, imdb_sources, safe_pickle
+from dlrun.data import images, imdb_sources
+from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks import tensor_file
@@ -32,7 +33,7 @@ from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
 from tests.data.test_imdb import REVIEWS, keras_files
-from tests.data.test_safe_pickle import python2_pickle
+from tests.data.test_pickles import python2_pickle
 
 TEXTS = {name: registry.entry(name).defaults.read_text() for name in NAMES}
 DEFAULTS = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
@@ -197,7 +198,7 @@ def read_keras(path: Path) -> None:
 
 def read_pickle(path: Path) -> None:
     with path.open("rb") as stream:
-        safe_pickle.load(stream, str(path))
+        load_pickle(stream, str(path))
 
 
 def read_checkpoint(path: Path) -> None:

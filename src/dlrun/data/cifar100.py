@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import OwnData
-from dlrun.data import own_data, own_images, safe_pickle, sample
-from dlrun.data.archives import files
+from dlrun.data import own_data, own_images, sample
+from dlrun.data.archives import files, load_pickle
 from dlrun.data.cache import make_folder
 from dlrun.data.dataset_commands import Dataset
 from dlrun.data.download import digest
@@ -106,7 +106,7 @@ def _entry(file: Path, *wanted: str) -> dict[str, Any]:
     """A pickled file of the archive, which may hold only data."""
     try:
         with open_regular(file) as stream:
-            entry = safe_pickle.load(stream, str(file))
+            entry = load_pickle(stream, str(file))
     except OSError as error:
         raise DataError(f"{file}: {error.strerror}") from None
     missing = [key for key in wanted if not isinstance(entry, dict) or key not in entry]

@@ -5,7 +5,9 @@ import importlib.util
 import io
 import os
 import stat
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ JPEG_FRACTIONS = (1, 2, 4, 8)  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
 MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory for each row
 MAX_FILE_BYTES = 200 << 20
+LARGE_PIXELS = 30_000_000  # of which two threads would take too much memory: one after the other
+ONE_LARGE = threading.Lock()
 
 ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -97,10 +101,12 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
     _check_file(path)
     try:
         with Image.open(path, formats=FORMATS) as image:
-            if (fraction := _fraction(image, smallest)) > 1:
+            fraction, pixels = _fraction(image, smallest), image.width * image.height
+            if fraction > 1:
                 image.draft(None, (image.width // fraction, image.height // fraction))
-            image.load()
-            return _upright(_to_rgb(image), image.getexif().get(Base.Orientation))
+            with ONE_LARGE if pixels > LARGE_PIXELS else nullcontext():
+                image.load()
+                return _upright(_to_rgb(image), image.getexif().get(Base.Orientation))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data import safe_pickle, sample
-from dlrun.data.archives import files
+from dlrun.data import sample
+from dlrun.data.archives import files, load_npz
 from dlrun.data.encoding import FIRST_WORD, RaggedIds, rank_words, split_words
 from dlrun.data.published_file import Published
 from dlrun.errors import DataError
@@ -146,7 +146,7 @@ def read_keras(arrays: Path, word_index: Path, num_words: int, screen: Screen) -
     """Read Keras's imdb.npz and imdb_word_index.json. Raises DataError where they are not that."""
     names = ["x_train", "y_train", "x_test", "y_test"]
     with screen.progress("reading the arrays", None, "", aloud=True):
-        x_train, y_train, x_test, y_test = safe_pickle.load_npz(arrays, names)
+        x_train, y_train, x_test, y_test = load_npz(arrays, names)
     for x, y, part in ((x_train, y_train, "train"), (x_test, y_test, "test")):
         if x.shape[:1] != y.shape or not x.size:
             raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
