@@ -29,6 +29,9 @@ MAX_FILE_BYTES = 200 << 20
 LARGE_PIXELS = 30_000_000  # of which two threads would take too much memory: one after the other
 ONE_LARGE = threading.Lock()
 
+# Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
+Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
+
 ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
