@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import digest, download
-from dlrun.data.published_file import Published, obtain
+from dlrun.data.download import Published, digest, download, obtain
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run
-from dlrun.data import images, imdb_sources
+from dlrun.data import images, text_sources
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
@@ -193,7 +193,10 @@ def keras_bytes(folder: Path) -> bytes:
 
 
 def read_keras(path: Path) -> None:
-    imdb_sources.read_keras(path, path.with_name("imdb_word_index.json"), 100, Screen(quiet=True))
+    index = path.with_name("imdb_word_index.json")
+    parts, _ = text_sources.read_keras(path, index, Screen(quiet=True))
+    for part in parts:
+        list(part.rows())
 
 
 def read_pickle(path: Path) -> None:
@@ -224,7 +227,7 @@ Reader = Callable[[Path], object]
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Reader]] = {
     "tar": (
         lambda _: reviews_tar(),
-        lambda path: imdb_sources.read_stanford(path, 100, Screen(quiet=True)),
+        lambda path: text_sources.read_stanford(path, Screen(quiet=True)),
     ),
     "npz": (keras_bytes, read_keras),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle),

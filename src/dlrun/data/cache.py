@@ -14,7 +14,7 @@ SUMS = "SHA256SUMS"  # in each folder, as sha256sum writes and checks it
 
 
 @contextlib.contextmanager
-def alone(target: Path, screen: Screen) -> Iterator[None]:
+def exclusive(target: Path, screen: Screen) -> Iterator[None]:
     """While no other process makes the target; waits for one that does.
 
     Raises DataError where the target's folder cannot be made or written, in the block too.
@@ -37,11 +37,11 @@ def alone(target: Path, screen: Screen) -> Iterator[None]:
 def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> None:
     """Have `fill` write a folder that gets its name once it is whole; nothing where it is there.
 
-    One that is damaged is made again. Raises DataError as `alone`, and what `fill` raises.
+    One that is damaged is made again. Raises DataError as `exclusive`, and what `fill` raises.
     """
     if target.is_dir() and find_damage(target) is None:
         return
-    with alone(target, screen):
+    with exclusive(target, screen):
         if target.is_dir():
             problem = find_damage(target)
             if problem is None:

@@ -1,22 +1,29 @@
-"""CIFAR100 (Krizhevsky, 2009): 50,000 + 10,000 colour images of 100 classes, as arrays."""
+"""Small images as arrays: CIFAR100 (Krizhevsky, 2009), 50,000 + 10,000 of 100 classes, or own ones.
 
+Of each of a user's own images the largest centred square is resized (bicubic, with antialiasing);
+one that has the network's size is not changed.
+"""
+
+import hashlib
 import json
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from dlrun.config.sections import OwnData
-from dlrun.data import own_data, own_images, sample
+from dlrun.data import photographs, sample, user_data
 from dlrun.data.archives import files, load_pickle
 from dlrun.data.cache import make_folder
-from dlrun.data.dataset_commands import Dataset
-from dlrun.data.download import digest
-from dlrun.data.published_file import GENERATED, OWN, Published, differs, obtain
+from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
+from dlrun.data.images import SUFFIXES
+from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular
@@ -32,6 +39,10 @@ FOLDER = "cifar-100-python"
 PARTS = ("train", "test", "meta")
 _WANTED = re.compile(f"{FOLDER}/({'|'.join(PARTS)})")
 MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
+FORMAT = "1"  # of the prepared arrays of own images; a new one makes every cache again
+SIDE = 32  # pixels
+SMALLEST = 4 * SIDE  # the side at which a large JPEG may be decoded: the rest is averaged away
+BATCH = 32  # images that are decoded ahead
 
 
 @dataclass(frozen=True)
@@ -133,9 +144,27 @@ def _channels_first(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Ima
     return Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
 
 
-def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
-    """A user's own images, of any classes. Raises DataError, ConfigError (own_images.prepare)."""
-    cache, origin = own_images.prepare(data, data_dir / DATASET.name, seed, screen)
+def load_own(config: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
+    """Return a user's own images, in a sub-folder for each class; they are prepared once.
+
+    Raises DataError if the images do not fit together, ConfigError if there are no classes.
+    """
+    places, warnings = user_data.places(config), DataWarnings()
+    parts = [user_data.files_by_class(place, warnings, _is_image) for place in places]
+    states = [user_data.folder_state(*one) for one in zip(parts, places, strict=True)]
+    split = "" if len(parts) > 1 else f"{config.test_share} {seed}"
+    state = "\0".join([FORMAT, split, *states])
+    which = hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+    cache, name = (
+        data_dir / DATASET.name / f"prepared-{which[:16]}",
+        (config.path or places[0]).name,
+    )
+
+    def fill(new: Path) -> None:
+        screen.note(f"preparing the images of {name} (once)")
+        _prepare(new, parts, places[0], config.test_share, seed, screen, warnings)
+
+    make_folder(cache, fill, screen)
     about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
     for warning in about["warnings"]:
         screen.warn(warning)
@@ -144,8 +173,70 @@ def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar1
         for part in ("train", "test")
     )
     images, names = len(train.labels) + len(test.labels), about["labels"]
-    screen.note(f"{images:,} images of {len(names)} classes: {own_data.shorten_list(names)}")
-    return Cifar100(train, test, names, origin, OWN)
+    screen.note(f"{images:,} images of {len(names)} classes: {user_data.shorten_list(names)}")
+    return Cifar100(train, test, names, f"own images ({name}, {which[:8]})", OWN)
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def _prepare(
+    folder: Path,
+    parts: Sequence[Sequence[tuple[str, Path]]],
+    place: Path,
+    share: float,
+    seed: int,
+    screen: Screen,
+    warnings: DataWarnings,
+) -> None:
+    """Write the images of a training and a test part, or of one that is divided, as arrays."""
+    classes, numbers = user_data.Classes(), list[int]()
+    for part in parts:
+        known = len(classes.names) if numbers else None
+        numbers += [classes.number(label, file, known) for label, file in part]
+    all_files = [file for part in parts for _, file in part]
+    pixels, read = _decode(all_files, screen, warnings)
+    present, labels = np.unique(np.array(numbers, np.int64)[read], return_inverse=True)
+    names = [classes.names[number] for number in present]
+    first_test = int(np.searchsorted(read, len(parts[0]))) if len(parts) > 1 else None
+    is_test = user_data.divide(labels, names, first_test, share, seed, place)
+    user_data.add_class_warnings(labels, is_test, names, warnings)
+    content = np.array([hash(pixels[row].tobytes()) for row in read])
+    if len(twice := user_data.repeated_rows(content, is_test)):
+        what = "an image of the test part that is in the training part too"
+        warnings.add(what, all_files[read[twice[0]]], len(twice))
+    ordered = user_data.sort_names(names)
+    labels = np.array([ordered.index(name) for name in names])[labels]
+    for name, chosen in (("train", ~is_test), ("test", is_test)):
+        np.save(folder / f"{name}_pixels.npy", pixels[read[chosen]])
+        np.save(folder / f"{name}_labels.npy", labels[chosen])
+    about = {"labels": ordered, "warnings": warnings.lines()}
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+def _decode(
+    all_files: Sequence[Path], screen: Screen, warnings: DataWarnings
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pixels (n_files, 3, SIDE, SIDE), and the indices of the files that could be read."""
+    pixels, read = np.empty((len(all_files), 3, SIDE, SIDE), np.uint8), list[int]()
+    stream = photographs.batches(all_files, _square, size=BATCH, thumbnails=0, smallest=SMALLEST)
+    progress = screen.progress("reading images", len(all_files), "images")
+    with progress as bar, closing(stream):
+        for index, one in enumerate(one for batch in stream for one in batch):
+            if one.error is None:
+                pixels[index] = one.pixels
+                read.append(index)
+            else:
+                warnings.add(f"{one.error}: left out", one.file)
+            bar.to(index + 1)
+    return pixels, np.array(read, np.int64)
+
+
+def _square(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the largest centred square at the network's size, (3, SIDE, SIDE)."""
+    square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)
 
 
 def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:

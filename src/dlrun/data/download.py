@@ -1,15 +1,17 @@
-"""Download a file: https, checked before it gets its name, a message that says what to do."""
+"""Published files: the user's local copies, or downloads over https, checked by their hashes."""
 
 import contextlib
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from dlrun.data.cache import alone
-from dlrun.errors import DataError, DownloadError
+from dlrun.data.cache import exclusive
+from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system import files
 from dlrun.system.console import Screen
 
@@ -25,6 +27,36 @@ ATTEMPTS = 5  # in a row that bring less than a chunk
 MAX_REDIRECTS = 5
 
 
+@dataclass(frozen=True)
+class Published:
+    """A file as its publisher offers it."""
+
+    name: str
+    url: str
+    algorithm: str
+    digest: str
+    option: str = "data.archive"  # the config's key for a local copy
+
+
+GENERATED = "the data are generated"
+OWN = "the data are your own"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that an experiment needs, for `dlrun data`.
+
+    name: of the data set, and of its folder in the data folder. files: returns the published files
+    that a config needs, and the path of each. load: reads all data, downloading what is missing,
+    and returns a description. show: prints some examples (part, first, count), if it can.
+    """
+
+    name: str
+    files: Callable[[Any, Path], list[tuple[Published, Path]]]
+    load: Callable[[Any, Path, Screen], str]
+    show: Callable[[Any, Path, Screen, str, int, int], None] | None = None
+
+
 def digest(path: Path, algorithm: str) -> str:
     """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
     try:
@@ -36,6 +68,70 @@ def digest(path: Path, algorithm: str) -> str:
 def is_offline() -> bool:
     """Whether the user forbids downloads, by `DLRUN_OFFLINE`."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
+
+
+def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) -> None:
+    """Raises ConfigError where the config names a local file that is not there."""
+    if path is None or (folder_allowed and path.is_dir()):
+        return
+    if not path.exists():
+        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
+    if path.is_dir():
+        raise ConfigError(
+            f"{key}: {path} is a folder", "name the file itself, not what was unpacked from it"
+        )
+    if not path.is_file():
+        raise ConfigError(f"{key}: {path}: not a regular file")
+
+
+def differs(files: Sequence[Published], local: Sequence[Path], sha256: Sequence[str]) -> str | None:
+    """Why local files are not the published ones; None where they are.
+
+    `sha256` holds the files' hashes, where they are known already.
+    """
+    for published, path, known in zip(files, local, sha256, strict=True):
+        found = known if published.algorithm == "sha256" else digest(path, published.algorithm)
+        if found != published.digest:
+            return f"{path.name} is not the published file"
+    return None
+
+
+def obtain(
+    published: Published, local: Path | None, folder: Path, mirrors: Sequence[str], screen: Screen
+) -> Path:
+    """The local path, or the published file in the data folder, downloaded where it is missing.
+
+    Raises DataError (DownloadError where no address answered), with the remedy.
+    """
+    if local is not None:
+        if not local.exists():
+            raise DataError(f"{published.option}: {local}: no such file")
+        return local
+    path = folder / published.name
+    if not path.exists():
+        remedy = (
+            f"put {published.name} into {folder.absolute()}, or name a local copy with `--set "
+            f"{published.option}=PATH`; `--set data.source=sample` runs on generated data instead"
+        )
+        urls = [f"{base.rstrip('/')}/{published.name}" for base in mirrors] + [published.url]
+        download(urls, path, published.algorithm, published.digest, screen, remedy)
+    return path
+
+
+def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
+    """The file behind an url, in a folder; its name ends in the beginning of its SHA-256.
+
+    `instead` is what can be done where it cannot be downloaded. Raises DataError.
+    """
+    path = folder / url.rpartition("/")[2]
+    match = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    expected = match.group(1) if match else ""
+    if not path.exists():
+        remedy = f"put {path.name} into {path.parent}; {instead}"
+        download([url], path, "sha256", expected, screen, remedy)
+    elif not digest(path, "sha256").startswith(expected):
+        raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
+    return path
 
 
 def download(
@@ -67,7 +163,7 @@ def download(
         if not _is_allowed(url):
             raise DataError(f"{url}: only https addresses are downloaded from")
     part = target.with_name(f"{target.name}.part")
-    with alone(target, screen):
+    with exclusive(target, screen):
         if target.exists():
             return
         failures = []
