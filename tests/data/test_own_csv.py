@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.text_files import MAX_CELL, DataWarnings
-from dlrun.data.text_sources import CsvTexts
+from dlrun.data.text_sources import open_csv
 from dlrun.errors import ConfigError, DataError
 
 Row = tuple[str, str, int]
@@ -17,7 +17,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     path, odd = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
     names = {"text_column": "text", "label_column": "label"} | columns
-    rows = [row[:3] for row in CsvTexts(path, **names, warnings=odd).rows()]
+    rows = [row[:3] for row in open_csv(path, **names, warnings=odd).rows()]
     return rows, [line.removeprefix(str(folder) + "/") for line in odd.lines()]
 
 

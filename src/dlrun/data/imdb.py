@@ -1,10 +1,9 @@
 """Labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, or a user's own; prepared once."""
 
 import hashlib
-import json
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from rich.text import Text
 from dlrun.config.sections import ReviewsData
 from dlrun.data import text_sources, user_data
 from dlrun.data.archives import check_archive_type
-from dlrun.data.cache import make_folder
+from dlrun.data.cache import Read, Save, cached_arrays
 from dlrun.data.download import (
     GENERATED,
     OWN,
@@ -36,7 +35,6 @@ from dlrun.system.console import Screen
 if TYPE_CHECKING:
     from scipy import sparse
 
-FORMAT = "3"  # of the prepared arrays; a new one makes every cache again
 MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
 BAR_ROWS = 500  # rows after which the bar moves
 
@@ -131,15 +129,15 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
     ]
     hashes = [digest(file, "sha256") for file in local]
 
-    def prepare(save: _Save, place: Path) -> dict[str, Any]:
+    def prepare(save: Save) -> dict[str, Any]:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
             parts, vocabulary = text_sources.read_stanford(local[0], screen), list[str]()
         else:
             parts, vocabulary = text_sources.read_keras(local[0], local[1], screen)
-        return _prepare(config, parts, vocabulary, save, seed, screen, folder=place)
+        return _prepare(config, parts, vocabulary, save, seed, screen, folder=folder)
 
-    about, read = _cached(folder, [config.source, config.num_words, *hashes], prepare, screen)
+    about, read = cached_arrays(folder, [config.source, config.num_words, *hashes], prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
     return _reviews(about, read, origin, differs(FILES[config.source], local, hashes))
 
@@ -153,11 +151,11 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
     state = "\0".join([config.source, columns, split, *(part.state() for part in parts)])
     which = hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
 
-    def prepare(save: _Save, place: Path) -> dict[str, Any]:
+    def prepare(save: Save) -> dict[str, Any]:
         screen.note(f"preparing the texts of {name} (once)")
-        return _prepare(config, parts, [], save, seed, screen, warnings, place)
+        return _prepare(config, parts, [], save, seed, screen, warnings, folder)
 
-    about, read = _cached(folder, [config.num_words, which], prepare, screen)
+    about, read = cached_arrays(folder, [config.num_words, which], prepare, screen)
     for warning in about["warnings"]:
         screen.warn(warning)
     origin = f"own texts ({config.source}, {name}, {which[:8]})"
@@ -168,34 +166,11 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
     return reviews
 
 
-_Save = Callable[[str, NDArray[Any]], object]
-_Read = Callable[[str], NDArray[Any]]
-
-
-def _cached(
-    folder: Path,
-    key: Sequence[object],
-    prepare: Callable[[_Save, Path], dict[str, Any]],
-    screen: Screen,
-) -> tuple[dict[str, Any], _Read]:
-    """Prepare arrays in a folder of their own, once; return what is known of them, and a reader."""
-    which = hashlib.sha256(" ".join(map(str, [FORMAT, *key])).encode()).hexdigest()
-    cache = folder / f"prepared-{which[:16]}"
-
-    def fill(new: Path) -> None:
-        about = prepare(lambda name, values: np.save(new / f"{name}.npy", values), new)
-        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
-
-    make_folder(cache, fill, screen)
-    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
-    return about, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
-
-
 def _prepare(
     config: ReviewsData,
     parts: Sequence[TextSource],
     vocabulary: Sequence[str],
-    save: _Save,
+    save: Save,
     seed: int,
     screen: Screen,
     warnings: DataWarnings | None = None,
@@ -211,7 +186,7 @@ def _prepare(
         seed: divides the part.
         screen: shows the progress.
         warnings: takes what a user should know.
-        folder: for a temporary file.
+        folder: for a temporary file of 4 bytes a word, as /tmp may be in memory.
     """
     warnings = warnings or DataWarnings()
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -232,10 +207,9 @@ def _prepare(
                 repeated = "a text of the test part that is in the training part too"
                 warnings.add(repeated, texts.where(twice[0]), len(twice))
             user_data.add_spelling_warnings("words", words.words, warnings)
-        ordered = user_data.sort_names(names)
-        # As torch's losses want them: int8 for two classes, else int64.
-        labels = np.array([ordered.index(name) for name in names])[labels]
-        labels = labels.astype(np.int8 if len(names) == 2 else np.int64)
+        labels, ordered = user_data.sort_classes(labels, names)
+        if len(names) == 2:
+            labels = labels.astype(np.int8)  # as in 0.2; torch's loss for more needs int64
         ranked = words.rank(~is_test, config.num_words)
         for name, chosen in (("train", ~is_test), ("test", is_test)):
             save(f"{name}_labels", labels[chosen])
@@ -299,7 +273,7 @@ class _LabelledTexts:
                     bar.to(done)
 
 
-def _reviews(about: dict[str, Any], read: _Read, origin: str, differs: str | None) -> Reviews:
+def _reviews(about: dict[str, Any], read: Read, origin: str, differs: str | None) -> Reviews:
     from scipy import sparse  # slow: a config error need not wait for it
 
     def split(part: str) -> Split:

@@ -7,13 +7,11 @@ Keras: keras.datasets.imdb.
 import json
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dlrun.config.sections import ReviewsData
 from dlrun.data import sample
@@ -63,46 +61,35 @@ _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _NO_WORD = "<UNK>"  # splitting a text gives no such word
 
 
-class TextSource(Protocol):
+Row = tuple[str | list[str], str, int, float]
+"""A text (or its words), its label, its line or number, and how much was read so far."""
+
+
+@dataclass(frozen=True)
+class TextSource:
     """Labelled texts, in order.
 
-    place: their path, or a part's name. size: how many there are, in `unit`.
+    place: their path, or a part's name. size: how many there are, in `unit`. rows: reads them.
+    where: returns a text's place for a message, by its line or number. state: differs if the
+    texts do.
     """
 
     place: str
     size: float
     unit: str
-
-    def where(self, number: int) -> str:
-        """Return a text's place for a message, by its line or number."""
-
-    def rows(self) -> Iterator[tuple[str | list[str], str, int, float]]:
-        """Yield text (or its words), label, line or number, and how much was read so far."""
+    rows: Callable[[], Iterator[Row]]
+    where: Callable[[int], str]
+    state: Callable[[], str] = str
 
 
-class ListedTexts:
-    """Texts in memory, or what `to_words` makes words of."""
+def _listed(place: str, texts: Iterable[str | list[str]], labels: Sequence[str]) -> TextSource:
+    """Return the source of texts in memory, or of an iterator, which is read once."""
 
-    unit = "reviews"
+    def rows() -> Iterator[Row]:
+        for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
+            yield text, label, number, number + 1
 
-    def __init__(
-        self,
-        place: str,
-        texts: Sequence[Any] | NDArray[Any],
-        labels: Sequence[str],
-        to_words: Callable[[Any], list[str]] | None = None,
-    ) -> None:
-        self.place, self.size = place, float(len(texts))
-        self._texts, self._labels, self._to_words = texts, labels, to_words
-
-    def where(self, number: int) -> str:
-        """Return a text's place for a message."""
-        return f"{self.place} {number}"
-
-    def rows(self) -> Iterator[tuple[str | list[str], str, int, float]]:
-        """Yield each text and its label."""
-        for number, (text, label) in enumerate(zip(self._texts, self._labels, strict=True)):
-            yield self._to_words(text) if self._to_words else text, label, number, number + 1
+    return TextSource(place, len(labels), "reviews", rows, lambda number: f"{place} {number}")
 
 
 def generate(reviews: int, seed: int) -> list[TextSource]:
@@ -110,8 +97,8 @@ def generate(reviews: int, seed: int) -> list[TextSource]:
     parts = []
     for name, part_seed in (("train", seed), ("test", seed + 1)):
         texts, labels = sample.reviews(reviews, part_seed)
-        parts.append(ListedTexts(name, texts, [LABELS[label] for label in labels]))
-    return [*parts]
+        parts.append(_listed(name, texts, [LABELS[label] for label in labels]))
+    return parts
 
 
 def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
@@ -144,7 +131,7 @@ def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
     return [
-        ListedTexts(
+        _listed(
             part,
             [
                 raw.decode("utf-8", "replace")
@@ -185,7 +172,7 @@ def read_keras(
             raise DataError(f"{arrays}: {name} has reviews {x.shape}, labels {y.shape}")
         if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
             raise DataError(f"{arrays}: labels in {name} are not 0 and 1")
-        parts.append(ListedTexts(name, x, [LABELS[label] for label in y.astype(int)], to_words))
+        parts.append(_listed(name, map(to_words, x), [LABELS[label] for label in y.astype(int)]))
     try:
         if sum(len(review) for x in (x_train, x_test) for review in x) > MAX_RANKS:
             raise ValueError(f"more than {MAX_RANKS:,} words")
@@ -209,68 +196,39 @@ def _word(rank: int, words: Sequence[str]) -> str:
     return words[rank - 1] if rank <= len(words) else _NO_WORD
 
 
-class CsvTexts:
-    """The texts of a CSV file with a column of texts and one of labels.
+def open_csv(path: Path, text_column: str, label_column: str, warnings: DataWarnings) -> TextSource:
+    """Return the texts of a CSV file with a column of texts and one of labels.
 
-    Raises ConfigError if a column is missing, DataError if the file cannot be read.
+    Raises ConfigError if a column is missing, DataError if the file cannot be read, or, with the
+    line, if a row has more or fewer cells than the header.
     """
+    columns = {"data.text_column": text_column, "data.label_column": label_column}
+    table = CsvTable(path, columns, warnings)
+    text, label = table.header.index(text_column), table.header.index(label_column)
 
-    unit = "MB"
-
-    def __init__(
-        self, path: Path, text_column: str, label_column: str, warnings: DataWarnings
-    ) -> None:
-        columns = {"data.text_column": text_column, "data.label_column": label_column}
-        self._table = CsvTable(path, columns, warnings)
-        header = self._table.header
-        self._cells = len(header)
-        self._text, self._label = header.index(text_column), header.index(label_column)
-        self._path, self.where = path, self._table.where
-        self.place, self.size = str(path), path.stat().st_size / MB
-
-    def state(self) -> str:
-        """Return a hash of the file. Raises DataError."""
-        return digest(self._path, "sha256")
-
-    def rows(self) -> Iterator[tuple[str, str, int, float]]:
-        """Yield each row's text and label, its first line, and the MB read so far.
-
-        Raises DataError, with the line, for a row that has more or fewer cells than the header.
-        """
-        for row, line, done in self._table.rows():
-            if len(row) != self._cells:
+    def rows() -> Iterator[Row]:
+        for row, line, done in table.rows():
+            if len(row) != len(table.header):
                 cells = f"{len(row)} cell" + ("" if len(row) == 1 else "s")
                 raise DataError(
-                    f"{self.where(line)}: the row has {cells}, the header {self._cells}",
+                    f"{table.where(line)}: the row has {cells}, the header {len(table.header)}",
                     QUOTES_HINT,
                 )
-            yield row[self._text], row[self._label], line, done
+            yield row[text], row[label], line, done
+
+    size = path.stat().st_size / MB
+    return TextSource(str(path), size, "MB", rows, table.where, lambda: digest(path, "sha256"))
 
 
-class FolderTexts:
-    """The texts of a folder with a sub-folder for each class, one text in each file."""
+def open_folder(path: Path, warnings: DataWarnings) -> TextSource:
+    """Return the texts of a folder with a sub-folder for each class, one text in each file.
 
-    unit = "texts"
+    Raises DataError for a file that cannot be read or is too large.
+    """
+    found = files_by_class(path, warnings)
 
-    def __init__(self, path: Path, warnings: DataWarnings) -> None:
-        self.place, self._path, self._warnings = str(path), path, warnings
-        self._files = files_by_class(path, warnings)
-        self.size = float(len(self._files))
-
-    def where(self, number: int) -> str:
-        """Return a text's file."""
-        return str(self._files[number][1])
-
-    def state(self) -> str:
-        """Return the files' names, sizes and times. Raises DataError."""
-        return folder_state(self._files, self._path)
-
-    def rows(self) -> Iterator[tuple[str, str, int, float]]:
-        """Yield each file's text and label, its number, and how many files were read so far.
-
-        Raises DataError for a file that cannot be read or is too large.
-        """
-        for number, (label, file) in enumerate(self._files):
+    def rows() -> Iterator[Row]:
+        for number, (label, file) in enumerate(found):
             try:
                 with open_regular(file) as stream:
                     raw = stream.read(MAX_FILE_BYTES + 1)
@@ -278,21 +236,28 @@ class FolderTexts:
                 raise DataError(f"{file}: {error.strerror}") from None
             if len(raw) > MAX_FILE_BYTES:
                 raise DataError(f"{file}: a text of more than {MAX_FILE_BYTES:,} bytes: refused")
+            latin1_lines: list[int] = []
             try:
-                text = decode_bytes(raw, partial(self._add_latin1_warning, file))
+                text = decode_bytes(raw, latin1_lines.append)
             except NotTextError:
-                self._warnings.add("not a text, it has a zero byte: left out", file)
-            else:
-                yield text, label, number, number + 1
+                warnings.add("not a text, it has a zero byte: left out", file)
+                continue
+            for line in latin1_lines:
+                warnings.add(NOT_UTF8, f"{file}:{line}")
+            yield text, label, number, number + 1
 
-    def _add_latin1_warning(self, file: Path, line: int) -> None:
-        self._warnings.add(NOT_UTF8, f"{file}:{line}")
+    return TextSource(
+        str(path),
+        len(found),
+        "texts",
+        rows,
+        where=lambda number: str(found[number][1]),
+        state=lambda: folder_state(found, path),
+    )
 
 
-def open_user_texts(
-    config: ReviewsData, place: Path, warnings: DataWarnings
-) -> CsvTexts | FolderTexts:
-    """Open a CSV file or a folder of texts. Raises ConfigError, DataError."""
+def open_user_texts(config: ReviewsData, place: Path, warnings: DataWarnings) -> TextSource:
+    """Return the texts of a CSV file or a folder. Raises ConfigError, DataError."""
     if config.source == "csv":
-        return CsvTexts(place, config.text_column, config.label_column, warnings)
-    return FolderTexts(place, warnings)
+        return open_csv(place, config.text_column, config.label_column, warnings)
+    return open_folder(place, warnings)

@@ -197,6 +197,14 @@ class Classes:
         return list(self._by_name)
 
 
+def sort_classes(
+    labels: NDArray[np.int64], names: Sequence[str]
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the rows' classes (n_rows,) as numbers of the sorted names, and these names."""
+    ordered = sort_names(names)
+    return np.array([ordered.index(name) for name in names])[labels], ordered
+
+
 def sort_names(names: Sequence[str]) -> list[str]:
     """Return names sorted: numbers by value, words by letters."""
     if all(_NUMBER.fullmatch(name) for name in names):
@@ -217,7 +225,7 @@ def divide(
     seed: int,
     what: object,
 ) -> NDArray[np.bool_]:
-    """Return which rows (n_rows,) are the test part.
+    """Return which rows (n_rows,) are the test part: those from `first_test`, or a share.
 
     Args:
         labels: the numbers of the rows' classes, (n_rows,).
