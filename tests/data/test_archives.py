@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.archives import files
-from dlrun.errors import DataError
+from dlrun.data.archives import check_archive_type, files
+from dlrun.errors import ConfigError, DataError
 
 CONTENT = random.Random(0).randbytes(3000)
 WANTED = re.compile(r"part/\d")
@@ -106,3 +106,34 @@ def test_chained_headers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pax(comment="x") * 2000 + tar("part/1"))
     with pytest.raises(DataError, match="headers without end"):
         read(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x1f\x8b\x08", "tar"),
+        (b"BZh9", "tar"),
+        (b"\xfd7zXZ\x00", "tar"),
+        (b"\0" * 257 + b"ustar\0", "tar"),
+        (b"PK\x03\x04", "zip"),
+        (b"", None),
+        (b"words", None),
+        (b"ustar", None),
+    ],
+)
+def test_an_archives_kind_is_known_by_its_first_bytes(
+    tmp_path: Path, content: bytes, kind: str | None
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    for wanted in ("tar", "zip"):
+        if wanted == kind:
+            check_archive_type(path, wanted)
+        else:
+            with pytest.raises(ConfigError, match=f"file: not a {wanted} archive"):
+                check_archive_type(path, wanted)
+
+
+def test_the_kind_of_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        check_archive_type(tmp_path, "tar")

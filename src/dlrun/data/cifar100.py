@@ -86,7 +86,7 @@ def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: S
         about, read = _read_folder(path, arrays.__setitem__), arrays.__getitem__
         other: str | None = f"{path.name} is a folder, not the published file"
     else:
-        other = differs([ARCHIVE], [path], [""])
+        other = differs([ARCHIVE], [path])
         key = ["cifar100", digest(path, "sha256")]
         about, read = cached_arrays(
             folder, key, lambda save: _read_archive(path, save, screen), screen

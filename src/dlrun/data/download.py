@@ -84,11 +84,10 @@ def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) ->
         raise ConfigError(f"{key}: {path}: not a regular file")
 
 
-def differs(files: Sequence[Published], local: Sequence[Path], sha256: Sequence[str]) -> str | None:
-    """Return why local files, whose hashes are `sha256`, are not the published ones, or None."""
-    for published, path, known in zip(files, local, sha256, strict=True):
-        found = known if published.algorithm == "sha256" else digest(path, published.algorithm)
-        if found != published.digest:
+def differs(files: Sequence[Published], local: Sequence[Path]) -> str | None:
+    """Return why local files are not the published ones, or None if they are."""
+    for published, path in zip(files, local, strict=True):
+        if digest(path, published.algorithm) != published.digest:
             return f"{path.name} is not the published file"
     return None
 

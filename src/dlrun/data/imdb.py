@@ -111,21 +111,16 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
     return _load_published(config, data_dir / "imdb", seed, screen)
 
 
-def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:
-    """Return the published files that the source needs, and the path of each."""
-    local = (config.archive, config.word_index)
-    return [
-        (published, path or data_dir / "imdb" / published.name)
-        for published, path in zip(FILES.get(config.source, ()), local, strict=False)
-    ]
+def _published(config: ReviewsData) -> list[tuple[Published, Path | None]]:
+    """Return the published files that the source needs, and the user's own copy of each."""
+    copies = (config.archive, config.word_index)
+    return list(zip(FILES.get(config.source, ()), copies, strict=False))
 
 
 def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
     local = [
-        obtain(published, path, folder, config.mirrors, screen)
-        for published, path in zip(
-            FILES[config.source], (config.archive, config.word_index), strict=False
-        )
+        obtain(published, copy, folder, config.mirrors, screen)
+        for published, copy in _published(config)
     ]
     hashes = [digest(file, "sha256") for file in local]
 
@@ -139,7 +134,7 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
 
     about, read = cached_arrays(folder, [config.source, config.num_words, *hashes], prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
-    return _reviews(about, read, origin, differs(FILES[config.source], local, hashes))
+    return _reviews(about, read, origin, differs(FILES[config.source], local))
 
 
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
@@ -287,17 +282,22 @@ def _reviews(about: dict[str, Any], read: Read, origin: str, differs: str | None
     return Reviews(train, test, about["words"], about["labels"], origin, differs)
 
 
-def show(
-    config: ReviewsData,
-    data_dir: Path,
-    seed: int,
-    screen: Screen,
-    part: str,
-    first: int,
-    count: int,
-) -> None:
+def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
+    return [
+        (published, copy or data_dir / "imdb" / published.name)
+        for published, copy in _published(config.data)
+    ]
+
+
+def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
+    reviews = load(config.data, data_dir, config.split_seed, screen)
+    counts = len(reviews.train.labels), len(reviews.test.labels)
+    return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
+
+
+def _show(config: Any, data_dir: Path, screen: Screen, part: str, first: int, count: int) -> None:
     """Print reviews of a part as words, each with its label and length. Raises ConfigError."""
-    reviews = load(config, data_dir, seed, screen)
+    reviews = load(config.data, data_dir, config.split_seed, screen)
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.labels):
         raise ConfigError(f"--first {first}: there are {len(split.labels):,} {part} reviews")
@@ -309,17 +309,4 @@ def show(
         screen.show(Text(reviews.decode(ids) + "\n"))
 
 
-def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    reviews = load(config.data, data_dir, config.split_seed, screen)
-    counts = len(reviews.train.labels), len(reviews.test.labels)
-    return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
-
-
-DATASET = Dataset(
-    name="imdb",
-    files=lambda config, data_dir: files(config.data, data_dir),
-    load=_load_all,
-    show=lambda config, data_dir, screen, *which: show(
-        config.data, data_dir, config.split_seed, screen, *which
-    ),
-)
+DATASET = Dataset("imdb", _files, _load_all, _show)
