@@ -4,7 +4,6 @@ import io
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -47,32 +46,25 @@ def batches(
         thumbnails: how many photographs get one: the first that can be read.
         smallest: see images.read.
     """
-    with closing(
-        _decoded(files, to_input, thumbnails, smallest, ahead=min(2 * size, AHEAD))
-    ) as stream:
-        while batch := list(islice(stream, size)):
-            yield batch
-
-
-def _decoded(
-    files: Sequence[Path],
-    to_input: Callable[[Image.Image], Any],
-    thumbnails: int,
-    smallest: int | None,
-    ahead: int,
-) -> Generator[Photograph, None, None]:
+    ahead = min(2 * size, AHEAD)
     pool = ThreadPoolExecutor(DECODERS)
     waiting, left = iter(files), thumbnails
     pending: deque[Future[Photograph]] = deque()
+    batch: list[Photograph] = []
     try:
         while True:
             for file in islice(waiting, ahead + 1 - len(pending)):
                 pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
             if not pending:
-                return
+                break
             found = pending.popleft().result()
-            yield found if left > 0 else replace(found, thumbnail=None)
+            batch.append(found if left > 0 else replace(found, thumbnail=None))
             left -= found.error is None
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
     finally:  # a caller that stops early does not wait for the photographs that have not begun
         pool.shutdown(cancel_futures=True)
 
