@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import re
 import socket
 import struct
@@ -13,9 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import digest, download
-from dlrun.data.published_file import Published, obtain
-from dlrun.errors import DataError, DownloadError
+from dlrun.data.download import (
+    Published,
+    check_local,
+    differs,
+    digest,
+    download,
+    obtain,
+    obtain_weights,
+)
+from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
@@ -144,9 +152,7 @@ def test_gzip_is_kept_whatever_the_server_calls_it(server: Server, tmp_path: Pat
 
 
 def test_a_wrong_checksum_leaves_nothing(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(
-        DownloadError, match="has not the published md5 [0-9a-f]{32}; removed"
-    ) as caught:
+    with pytest.raises(DownloadError, match="do not have the published hash; removed") as caught:
         fetch([f"{server.url}/file"], tmp_path / "x.bin", BODY + b"more")
     assert caught.value.hint == REMEDY
     assert without_locks(tmp_path) == []
@@ -393,3 +399,51 @@ def test_nobody_has_it_says_where_to_put_it_and_how_to_go_on(
 def test_a_digest_of_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         digest(tmp_path, "md5")
+
+
+WEIGHTS = b"the published content"
+
+
+def published_by(algorithm: str) -> Published:
+    digest = hashlib.new(algorithm, WEIGHTS).hexdigest()
+    return Published("file.gz", "https://example.com/file.gz", algorithm, digest)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_file_is_the_published_one_by_its_content(tmp_path: Path, algorithm: str) -> None:
+    paths = [tmp_path / name for name in "abc"]
+    for path in paths:
+        path.write_bytes(WEIGHTS if path.name == "a" else b"")
+    assert differs([published_by(algorithm)], paths[:1]) is None
+    assert differs([published_by(algorithm)] * 3, paths) == "b is not the published file"
+    assert differs([], []) is None
+
+
+def test_a_local_file_is_one_that_is_there(tmp_path: Path) -> None:
+    check_local("data.archive", None)
+    (tmp_path / "file").write_text("")
+    check_local("data.archive", tmp_path / "file")
+    with pytest.raises(ConfigError, match=r"^data\.archive: .*none: no such file$"):
+        check_local("data.archive", tmp_path / "none")
+    with pytest.raises(ConfigError, match="is a folder"):
+        check_local("data.archive", tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe: not a regular file"):
+        check_local("data.archive", tmp_path / "pipe")
+
+
+def test_weights_are_checked_by_their_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"resnet-{hashlib.sha256(WEIGHTS).hexdigest()[:8]}.pth"
+    url = f"https://example.com/models/{name}"
+    (tmp_path / name).write_bytes(WEIGHTS)
+    assert obtain_weights(url, tmp_path, Screen(quiet=True), "") == tmp_path / name
+    (tmp_path / name).write_bytes(WEIGHTS[:-1])
+    with pytest.raises(DataError, match=rf"{name}: damaged: its sha256 does not begin with"):
+        obtain_weights(url, tmp_path, Screen(quiet=True), "")
+    monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    (tmp_path / name).unlink()
+    with pytest.raises(DownloadError, match=f"{name} is not in") as caught:
+        obtain_weights(url, tmp_path, Screen(quiet=True), "or take others")
+    assert caught.value.hint == f"put {name} into {tmp_path}; or take others"

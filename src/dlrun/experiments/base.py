@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.dataset_commands import Dataset
+    from dlrun.data.download import Dataset
     from dlrun.data.test_predictions import TestPredictions
     from dlrun.experiments.exported_network import ExportedNetwork
     from dlrun.experiments.predictor import Predictor

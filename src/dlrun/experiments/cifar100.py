@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from dlrun.data.dataset_commands import Dataset
+    from dlrun.data.download import Dataset
     from dlrun.training.objective import Objective
 
 SCALE = 255  # makes bytes to numbers in [0, 1]
@@ -58,14 +58,14 @@ class Cifar100(NetworkExperiment[Config]):
 
     def check(self, config: Config, runs_dir: Path) -> None:
         """The data's places are there; the archive may be a folder, unpacked."""
-        from dlrun.data import own_data
+        from dlrun.data import user_data
         from dlrun.data.archives import check_archive_type
-        from dlrun.data.published_file import check_local
+        from dlrun.data.download import check_local
 
         super().check(config, runs_dir)
         archive = config.data.archive
         if config.data.is_own:
-            own_data.check(config.data)
+            user_data.check(config.data)
         if config.data.source != "torchvision" or archive is None:
             return
         check_local("data.archive", archive, folder_allowed=True)

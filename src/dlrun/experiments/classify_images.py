@@ -271,7 +271,7 @@ def _load(config: Config, context: RunContext) -> "Pretrained":
 
 def _obtain(config: Config, screen: Screen) -> None:
     """Have the weights where torchvision looks for them. Raises DataError."""
-    from dlrun.data.weights_file import obtain_weights
+    from dlrun.data.download import obtain_weights
     from dlrun.networks import pretrained, torchvision_names
 
     if url := pretrained.url(config.model):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.dataset_commands import Dataset
+    from dlrun.data.download import Dataset
     from dlrun.data.imdb import Reviews
     from dlrun.data.test_predictions import TestPredictions
     from dlrun.experiments.exported_network import ExportedNetwork
@@ -227,7 +227,7 @@ class ImdbLasso(Experiment[Config]):
 
 
 def _check_two(reviews: "Reviews") -> None:
-    from dlrun.data.own_data import shorten_list
+    from dlrun.data.user_data import shorten_list
 
     if len(reviews.labels) != 2:
         raise DataError(

@@ -8,7 +8,7 @@ from dlrun.experiments.network import LoadedData, NetworkExperiment
 from dlrun.run_context import DataOrigin
 
 if TYPE_CHECKING:
-    from dlrun.data.dataset_commands import Dataset
+    from dlrun.data.download import Dataset
     from dlrun.data.imdb import Reviews
     from dlrun.data.test_predictions import DescribeRow
     from dlrun.training.data import ArrayData
