@@ -70,6 +70,7 @@ DENSE = "imdb-dense"
         (f"{DENSE} --dry-run --set data.archive=folder", "folder"),
         ("cifar100 --dry-run --set data.archive=README.md", "README.md: "),
         ("imdb-lasso --dry-run --set compare_with=folder", "folder"),
+        (f"{DENSE} --print_config", "dlrun config imdb-dense"),
         ("classify-images nowhere.jpg", "nowhere.jpg: "),
         ("classify-images folder", "folder: "),
         (f"{DENSE} --set trainer.strategy=fsdp", "'ddp'"),

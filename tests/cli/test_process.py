@@ -226,3 +226,10 @@ def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: P
             env=clean_environment() | {"PATH": without},
         )  # fmt: skip
         assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.slow
+def test_warnings_as_errors_end_no_run(dlrun: Dlrun) -> None:
+    """Libraries warn at their import: PYTHONWARNINGS=error must not reach them."""
+    done = dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stderr

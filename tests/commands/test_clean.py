@@ -87,8 +87,11 @@ def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
         ({"older_than": "30"}, "not a time"),
         ({"older_than": "-1d"}, "not a time"),
         ({"checkpoints": True, "status": ["failed"]}, "until it has finished"),
-        ({"status": ["failed"], "experiment": ".."}, "not an experiment's name"),
-        ({"status": ["failed"], "experiment": f"../runs/{EXPERIMENT}"}, "not an experiment's name"),
+        ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
+        (
+            {"status": ["failed"], "experiment": f"../runs/{EXPERIMENT}"},
+            "not the name of an experiment",
+        ),
         ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
     ],
 )

@@ -202,7 +202,8 @@ def test_a_run_that_fails_is_named(lab: Path) -> None:
     """The others' numbers stand; the exit code says that not all do; again does what is missing."""
     command = ["reproduce", DENSE, "--seeds", "2", *CPU]
     process = start(lab, *command)
-    wait_until(lambda: workers(lab) and finished_so_far(lab, DENSE), process)
+    second = f"*Z-reproduce-{DENSE}-2/config.yaml"
+    wait_until(lambda: workers(lab) and list((lab / "runs" / DENSE).glob(second)), process)
     kill(workers(lab)[0])
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 1, stderr

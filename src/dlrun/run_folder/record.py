@@ -6,10 +6,12 @@ dlrun 0.1 are read too; they have no `format`.
 
 import hashlib
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.schema import Count, Threads
 from dlrun.errors import DlrunError
@@ -22,6 +24,7 @@ FORMAT = 2
 RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
 SHA256 = "sha256"  # of all else in results.json; dlrun 0.1 wrote none
 SINGLE = 1e-6  # metrics are of single precision
+DEEPEST = 100  # lists and objects in each other; pydantic gives up at 255
 MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 
 # A waiting run was submitted to SLURM and has not begun.
@@ -40,6 +43,15 @@ class ChecksummedModel(_Part):
 
     format: int = 1
 
+
+def _file_name(name: str) -> str:
+    """Raise ValueError for what no file can be called."""
+    if b"\0" in os.fsencode(name):  # UnicodeEncodeError is a ValueError
+        raise ValueError("no file can have this name")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 P = TypeVar("P", bound=_Part)
 W = TypeVar("W", bound=ChecksummedModel)
@@ -132,9 +144,9 @@ class Record(ChecksummedModel):
     classes: Classes | None = None  # of the test rows
     accelerator: Accelerator | None = None
     seconds: dict[str, float] = {}
-    figures: list[str] = []
-    files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
-    written: dict[str, str] = {}  # of its other files; empty while it is extended
+    figures: list[FileName] = []
+    files: dict[FileName, str] = {}  # SHA-256 of the files that a later use of the run reads
+    written: dict[FileName, str] = {}  # of its other files; empty while it is extended
     error: str | None = None
 
     @property
@@ -221,8 +233,23 @@ def read_json(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_BYTES:
             raise DlrunError(f"{path}: larger than any run's")
         value = json.loads(read_regular(path))
+        _check_bounds(value)
     except (OSError, ValueError, RecursionError) as error:
         raise DlrunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise DlrunError(f"{path}: not what a run writes")
     return value
+
+
+def _check_bounds(value: Any, depth: int = 0) -> None:
+    """Raise ValueError for a number beyond a float's range, or for too deep nesting.
+
+    So whatever reads a record can compute with its numbers, and write it again.
+    """
+    if isinstance(value, dict | list):
+        if depth == DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} times")
+        for one in value.values() if isinstance(value, dict) else value:
+            _check_bounds(one, depth + 1)
+    elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN neither
+        raise ValueError("a number beyond any float")
