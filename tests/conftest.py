@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NAMES = registry.names()
-NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, NetworkConfig)]
+NETWORKS = [name for name in NAMES if issubclass(registry.config_class(name), NetworkConfig)]
 
 Tally = Callable[..., None]
 Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -22,7 +22,8 @@ def test_imports_point_one_way() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_an_experiments_name_stands_in_its_own_file_only(name: str) -> None:
     """Help texts may name one as their example; the data set of that name is no experiment."""
-    own = {SOURCE / "experiments" / f"{name.replace('-', '_')}.py", SOURCE / "data" / f"{name}.py"}
+    own = {*SOURCE.joinpath("experiments", name.replace("-", "_")).iterdir()}
+    own.add(SOURCE / "data" / f"{name}.py")
     tests = ["conftest.py", "harness.py", "child.py", "experiments/test_smoke.py"]
     shared = [ROOT / "Makefile", ROOT / ".ci" / "run", *(ROOT / "tests" / name for name in tests)]
     files = [file for file in SOURCE.rglob("*.py") if file not in own]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments import registry
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.sweeps import cpu_sharing
@@ -19,7 +18,7 @@ GB = 1_000_000_000
 
 def share(name: str, jobs: int | None, *overrides: str) -> Share:
     config = load_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
-    return share_cores(registry.load(name), [config], jobs)
+    return share_cores([config], jobs)
 
 
 @pytest.fixture

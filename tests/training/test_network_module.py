@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from dlrun.config.sections import Optimizer, Trainer
+from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.networks.dense import DenseNet
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
 from dlrun.training.network_module import OPTIMIZERS, GroupedModule, NetworkModule, StageMetrics

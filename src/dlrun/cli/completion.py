@@ -90,11 +90,12 @@ def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
         if "run" in ctx.params:
             from dlrun.experiments.base import RUNTIME_KEYS
 
-            keys = dict.fromkeys(sorted(registry.load(name).may_change | RUNTIME_KEYS))
+            changeable = registry.config_class(name).changeable_keys
+            keys = dict.fromkeys(sorted(changeable | RUNTIME_KEYS))
         yield from (f"{one}=" for one in keys if not one.startswith("reference."))
         return
-    experiment = registry.load(name)
-    values = experiment.suggested(key) or allowed_values(experiment.schema, key)
+    config = registry.config_class(name)
+    values = config.suggestions(key) or allowed_values(config, key)
     yield from (value if asked else f"{key}={value}" for value in values)
 
 

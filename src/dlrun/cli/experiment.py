@@ -10,7 +10,7 @@ import typer
 from dlrun.cli import options as opt
 
 if TYPE_CHECKING:
-    from dlrun.experiments.base import Argument
+    from dlrun.config.sections import Argument
 
 ITEMS = "items"
 

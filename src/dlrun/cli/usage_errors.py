@@ -94,7 +94,7 @@ def _config_key(option: str, experiment: str) -> str | None:
     from dlrun.config.suggestions import meant  # needs pydantic
 
     try:
-        config = registry.load(experiment).schema
+        config = registry.config_class(experiment)
     except DlrunError:
         return None
     return meant(option.lstrip("-").replace("-", "_").split("."), config)

@@ -58,10 +58,8 @@ def _damaged_files(run: StoredRun) -> Iterator[str]:
     record, folder = run.record, run.folder
     try:
         values = read_file(folder / CONFIG).values
-        if record.experiment in registry.names():
-            experiment = registry.load(record.experiment)
-            if edited := edited_keys(run, values, experiment):
-                yield f"{folder / CONFIG}: edited: {', '.join(sorted(edited))}: not as it ran"
+        if record.experiment in registry.names() and (edited := edited_keys(run, values)):
+            yield f"{folder / CONFIG}: edited: {', '.join(sorted(edited))}: not as it ran"
     except DlrunError as error:
         yield error.message
     for name, expected in (record.files | record.written).items():

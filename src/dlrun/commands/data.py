@@ -80,12 +80,12 @@ def show(
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
     """A data set by its name, or that of an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for found in registry.load_all():
+    for experiment, found in registry.config_classes():
         if isinstance(found, DlrunError):
             screen.warn(found.message)
-        elif (dataset := found.dataset()) is not None:
-            datasets.setdefault(dataset.name, (dataset, found.name))
-            datasets.setdefault(found.name, (dataset, found.name))
+        elif (dataset := registry.dataset(experiment)) is not None:
+            datasets.setdefault(dataset.name, (dataset, experiment))
+            datasets.setdefault(experiment, (dataset, experiment))
     if name not in datasets:
         names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
         raise ConfigError(

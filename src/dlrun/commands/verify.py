@@ -95,7 +95,7 @@ def _check(run: Run) -> None:
         raise DlrunError(f"{run.folder}: still running", "verify it once it has finished")
     if run.state != "finished":
         hint = "begin it anew"
-        if run.experiment.resumable:
+        if run.config.resumable:
             hint = f"`dlrun resume {run.folder}` finishes it"
         raise DlrunError(f"{run.folder}: {run.state}: only a finished run can be verified", hint)
 
@@ -119,7 +119,7 @@ def _repeated(
 ) -> Run:
     """The run, done once more from its own config.yaml with as many threads."""
     name, config = run.record.experiment, run.folder / CONFIG
-    values = {**run.experiment.alone, "threads": run.record.threads or 1, "logger": []}
+    values = {**run.config.standalone_values, "threads": run.record.threads or 1, "logger": []}
     options = RunSettings(
         config=[config],
         values=[layer_from_values(values, "dlrun verify")],
@@ -165,7 +165,7 @@ def _differs(run: Run, again: Run) -> dict[str, dict[str, tuple[Any, Any]]]:
         if others:
             found[kind] = others
     begun, values = flatten(config_as_begun(run).values), read_file(run.folder / CONFIG).values
-    if edited := edited_keys(run, values, run.experiment):
+    if edited := edited_keys(run, values):
         found["config"] = {
             key: (begun.get(key), flatten(values).get(key)) for key in sorted(edited)
         }

@@ -68,14 +68,14 @@ class ExperimentRuns:
         made, source = cls(name, options, list(seeds)), name
         try:
             experiment, config = registry.load(name), load_config(name, options)
-            if not experiment.by_chance:
+            if not config.stochastic:
                 made.seeds = [config.seed]
-            if (dataset := experiment.dataset()) is not None:
+            if (dataset := registry.dataset(name)) is not None:
                 source = dataset.name
             made.missing = known.get(source, "")
             if not made.missing:
                 folder = run_context.data_dir(options.data_dir)
-                lab = experiment.ready_for_lab(config, folder, screen)
+                lab = experiment.lab_setup(config, folder, screen)
                 made.settings = lab.settings
                 made.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
         except OSError as error:
@@ -101,7 +101,7 @@ class ExperimentRuns:
         ended.
         """
         configs, settings = self.planned
-        share = share_cores(registry.load(self.name), configs, jobs=1)
+        share = share_cores(configs, jobs=1)
         for there in self._sweeps(configs, settings, screen):
             done = SweepState()
             wanted = [one for one in there.plan.points if one.settings[SEED] in self.seeds]

@@ -3,6 +3,7 @@
 import shlex
 
 from dlrun.errors import DlrunError
+from dlrun.experiments import registry
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.folder import CONFIG
 from dlrun.run_folder.record import FORMAT
@@ -17,15 +18,15 @@ def repeat_command(run: Run) -> str:
 def resume_command(run: Run) -> str | None:
     """The command by which it goes on, or a finished one is extended; None where it cannot."""
     try:
-        experiment = run.experiment
+        config = registry.config_class(run.record.experiment)
     except DlrunError:  # not installed
         return None
     there = has_checkpoint(run.folder)
-    if not experiment.resumable or run.record.format < FORMAT or run.state == "running":
+    if not config.resumable or run.record.format < FORMAT or run.state == "running":
         return None
     if run.state != "finished":
         return f"dlrun resume {_quoted(run)}" if there or not run.record.steps else None
-    if there and "trainer.max_epochs" in experiment.may_change:
+    if there and "trainer.max_epochs" in config.changeable_keys:
         return f"dlrun resume {_quoted(run)} --set trainer.max_epochs=N"
     return None
 

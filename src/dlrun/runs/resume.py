@@ -10,7 +10,7 @@ from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import merge_layers, read_file, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.base import PROCESSES, RUNTIME_KEYS, AnyExperiment
+from dlrun.experiments.base import PROCESSES, RUNTIME_KEYS
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
@@ -65,14 +65,14 @@ def _prepare(
 ) -> Runner | None:
     """The run that goes on, all of it read under its lock; None where nothing is left to do."""
     path, record = folder.path, read_record(folder.path)
-    experiment, config = registry.load(record.experiment), _config(path, record, overrides)
+    config = _config(path, record, overrides)
     loggers.check(config)
     if record.status != "waiting":  # has no numbers yet
         _check_causes(record, config, folder, screen, force=options.force)
     there = all((path / name).exists() for name in record.files)
-    if _is_complete(experiment, record, config) and there:
+    if _is_complete(record, config) and there:
         extends = ""
-        if _extends(experiment) and has_checkpoint(path):
+        if "trainer.max_epochs" in config.changeable_keys and has_checkpoint(path):
             extends = "; --set trainer.max_epochs=N extends it"
         screen.note(f"{path}: finished, there is nothing to resume{extends}")
         return None
@@ -80,7 +80,7 @@ def _prepare(
         raise DlrunError(
             f"{path}: its checkpoints are gone, so it cannot go on", _again(record, path)
         )
-    return Runner(experiment, config, folder, screen, options, record, check)
+    return Runner(registry.load(record.experiment), config, folder, screen, options, record, check)
 
 
 def _again(record: Record, path: Path) -> str:
@@ -124,8 +124,8 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     Of its processes see _check_causes. Raises DlrunError where a run like this cannot be resumed
     at all.
     """
-    experiment = registry.load(record.experiment)
-    if not experiment.resumable:
+    schema, name = registry.config_class(record.experiment), record.experiment
+    if not schema.resumable:
         raise DlrunError(f"{path}: {record.experiment} has nothing to resume", _again(record, path))
     if record.format < FORMAT:
         raise DlrunError(
@@ -134,26 +134,22 @@ def _config(path: Path, record: Record, overrides: Sequence[str]) -> ExperimentC
     run = StoredRun(path, record)
     # A key that was deleted by hand has its value from when the run began.
     layers = [config_as_begun(run), read_file(path / CONFIG), *map(read_override, overrides)]
-    config: ExperimentConfig = validate(experiment.schema, merge_layers(layers), experiment.name)
+    config: ExperimentConfig = validate(schema, merge_layers(layers), name)
     config = as_started(config, whatever_it_says=True)
-    may_change = experiment.may_change | RUNTIME_KEYS
-    changed = edited_keys(run, config.model_dump(mode="json"), experiment) - PROCESSES
+    may_change = schema.changeable_keys | RUNTIME_KEYS
+    changed = edited_keys(run, config.model_dump(mode="json")) - PROCESSES
     if changed:
         raise ConfigError(
             f"{', '.join(sorted(changed))}: not as when the run began; a resumed run keeps its "
             f"values, only {', '.join(sorted(may_change))} may change",
-            f"another run begins with `dlrun {experiment.name} --config {path / CONFIG}`",
+            f"another run begins with `dlrun {name} --config {path / CONFIG}`",
         )
     return config
 
 
-def _is_complete(experiment: AnyExperiment, record: Record, config: ExperimentConfig) -> bool:
+def _is_complete(record: Record, config: ExperimentConfig) -> bool:
     """Whether nothing is left to do. Raises ConfigError where more is done than is asked for."""
-    total, done = experiment.total_steps(config), record.steps or 0
+    total, done = config.total_steps, record.steps or 0
     if total is not None and done > total:
         raise ConfigError(f"{total} steps are asked for, but {done} are done")
     return record.status == "finished" and total in (None, done)
-
-
-def _extends(experiment: AnyExperiment) -> bool:
-    return "trainer.max_epochs" in experiment.may_change

@@ -13,7 +13,7 @@ from dlrun.config.validation import validate
 from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.base import AnyExperiment, ExportedNetwork
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import METRICS, RunFolder
 from dlrun.run_folder.steps import Steps
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.data.test_predictions import TestPredictions
-    from dlrun.experiments.exported_network import ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
 
 
@@ -54,9 +53,8 @@ class Run(StoredRun):
     @cached_property
     def config(self) -> ExperimentConfig:
         """The config, valid; a key that a newer dlrun added has its default. Raises ConfigError."""
-        schema, name = self.experiment.schema, self.record.experiment
-        config: ExperimentConfig = validate(schema, read_run_config(self), name)
-        return config
+        name = self.record.experiment
+        return validate(registry.config_class(name), read_run_config(self), name)
 
     @property
     def vocabulary(self) -> list[str]:
@@ -135,7 +133,7 @@ class Run(StoredRun):
         )
         return self.experiment.test(self, self.config, around)
 
-    def exported(self) -> "ExportedNetwork":
+    def exported(self) -> ExportedNetwork:
         """The trained network as other programs can have it. Raises DlrunError."""
         with self._reading():
             return self.experiment.exported(self, self.config)

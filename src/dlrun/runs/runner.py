@@ -165,7 +165,7 @@ class Runner:
         config = self.config
         nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
         here = (config.world or 1) // nodes
-        return threads.resolve_threads(config.threads, self.experiment.most_threads, here)
+        return threads.resolve_threads(config.threads, config.max_threads, here)
 
     def _begin(self) -> None:
         """The record before anything is done: begun, with which config, code and packages."""
@@ -279,7 +279,7 @@ class Runner:
                 self._save(status, **changes)
             self.folder.sync_tables()
         self._tell_loggers()
-        if stopped and self.experiment.resumable and self._is_gone_on_with:
+        if stopped and self.config.resumable and self._is_gone_on_with:
             done = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{done}; go on with: dlrun resume {self.folder.path}")
 

@@ -12,7 +12,6 @@ from dlrun.data.download import is_offline
 from dlrun.data.published_file import obtain
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
 from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json
 from dlrun.runs import console_summary, import_notices, loggers
 from dlrun.runs.distributed import as_started, is_helper
@@ -35,7 +34,7 @@ def read_config_layers(name: str, options: RunSettings) -> Layer:
 
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
     """The validated config. Raises ConfigError with every fault."""
-    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
+    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
     return as_started(config)
 
 
@@ -52,8 +51,7 @@ def run_experiment(name: str, options: RunSettings) -> tuple[int, Path | None]:
         console_summary.errors_as_json(screen, wanted=options.json),
     ):
         config = load_config(name, options)
-        experiment = registry.load(name)
-        check(experiment, config, options)
+        check(name, config, options)
         runs_dir = run_context.runs_dir(options.runs_dir)
         if options.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=options.json)
@@ -64,13 +62,11 @@ def run_experiment(name: str, options: RunSettings) -> tuple[int, Path | None]:
         else:
             folder = RunFolder.claim(runs_dir, name, options.name)
     with import_notices.announce_imports(screen), lock_run(folder, screen) as still_ours:
-        live = Runner(experiment, config, folder, screen, options, check=still_ours)
+        live = Runner(registry.load(name), config, folder, screen, options, check=still_ours)
         return live.run(), folder.path
 
 
-def check(
-    experiment: AnyExperiment, config: ExperimentConfig, options: RunSettings, *, here: bool = True
-) -> None:
+def check(name: str, config: ExperimentConfig, options: RunSettings, *, here: bool = True) -> None:
     """All that can be known before a run gets its folder. Raises DlrunError.
 
     `here`: it is this machine's devices that it will run on.
@@ -80,17 +76,16 @@ def check(
     check_writable(runs_dir)
     loggers.check(config)
     try:
-        experiment.check(config, runs_dir)
+        config.check(runs_dir)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        package = registry.entry(experiment.name).package
+        package = registry.entry(name).package
         raise DlrunError(
-            f"experiment {experiment.name!r}: its check raised {type(error).__name__}: "
-            f"{first_line(error)}",
+            f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
             f"a bug in the package {package}; --debug shows the traceback",
         ) from error
-    if is_offline() and (dataset := experiment.dataset()):
+    if is_offline() and (dataset := registry.dataset(name)):
         for published, path in dataset.files(config, run_context.data_dir(options.data_dir)):
             if not path.exists():  # raises, for it cannot be downloaded
                 obtain(published, None, path.parent, (), Screen())

@@ -75,7 +75,7 @@ def submit_run(name: str, options: RunSettings, texts: list[str], *, wait: bool)
 
 def as_asked(name: str, layer: Layer, asked: SlurmOptions) -> ExperimentConfig:
     """The valid config, with the devices and nodes that are asked of SLURM. Raises ConfigError."""
-    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
+    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
     nodes, tasks = shape(config)
     nodes, tasks = asked.nodes or nodes, asked.tasks or tasks
     if nodes * tasks == 1:
@@ -97,7 +97,7 @@ def check_there(name: str, config: ExperimentConfig, options: RunSettings) -> No
         check_batch(config.batch_size, config.world or 1)
         one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
         config = config.model_copy(update={"trainer": one})
-    check(registry.load(name), config, options, here=False)
+    check(name, config, options, here=False)
 
 
 def write_waiting_run(

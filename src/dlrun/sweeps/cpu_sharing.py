@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
-from dlrun.experiments.base import AnyExperiment
 from dlrun.system.console import pluralize
 from dlrun.system.threads import resolve_threads, usable_cores
 
@@ -26,9 +25,7 @@ class Share:
     accelerator: str = ""
 
 
-def share_cores(
-    experiment: AnyExperiment, configs: Sequence[ExperimentConfig], jobs: int | None
-) -> Share:
+def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
     """As many runs as fill the cores, or `jobs`.
 
     Fewer threads than a run takes alone only where that changes none of its bits.
@@ -37,8 +34,8 @@ def share_cores(
     networks = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
     devices = [one for one in networks if one != "cpu"] if jobs is None else []
     asked = devices[0] if devices else ""
-    alone = max(resolve_threads(one.threads, experiment.most_threads, 1) for one in configs)
-    if all(one.threads == "auto" and experiment.any_threads(one) for one in configs):
+    alone = max(resolve_threads(one.threads, one.max_threads, 1) for one in configs)
+    if all(one.threads == "auto" and one.thread_invariant for one in configs):
         at_once = jobs or cores
         return Share(at_once, max(1, cores // at_once), accelerator=asked)
     at_once = jobs or max(1, cores // alone)

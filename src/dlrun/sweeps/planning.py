@@ -7,7 +7,6 @@ from dlrun.config.error_messages import FaultsError
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import KeyPath, Layer, flatten, merge_layers, read_override
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments import registry
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps.plan import nested
@@ -94,7 +93,7 @@ def _check_one(
                     f"{pluralize(config.trainer.num_nodes, 'node')}: a point is one process",
                     "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
                 )
-            check(registry.load(experiment), config, options, here=here)
+            check(experiment, config, options, here=here)
         except DlrunError as error:
             seen[key] = error
     if (known := seen[key]) is not None:

@@ -158,7 +158,7 @@ class SweepRunner:
             "data_dir": str(self._how.data_dir) if self._how.data_dir else None,
             "force": self._how.force,
         }
-        if run is not None and registry.load(plan.experiment).resumable:
+        if run is not None and registry.config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
             return found | {"resume": str(run.folder), "overrides": overrides}
         values = plan.values(point)

@@ -9,7 +9,6 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, Stopped
-from dlrun.experiments import registry
 from dlrun.run_folder.folder import to_json
 from dlrun.run_folder.sweep_folder import find_sweep, held_sweep, new_sweep
 from dlrun.runs import console_summary as run_ending
@@ -138,7 +137,7 @@ def _do(
     done: SweepState,
 ) -> None:
     """Do the points here, by workers."""
-    share = share_cores(registry.load(there.plan.experiment), configs, wanted.jobs)
+    share = share_cores(configs, wanted.jobs)
     if share.note:
         screen.note(share.note)
     state.clear_leftovers(there, screen)

@@ -1,5 +1,6 @@
 """What a network made of each row of its test set, by however many processes."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from dlrun.config.sections import Precision
 
 
-def probabilities(network: nn.Module, objective: Objective, inputs: Any) -> NDArray[np.float64]:
+def probabilities(
+    network: Callable[[Any], Tensor], objective: Objective, inputs: Any
+) -> NDArray[np.float64]:
     """A batch of inputs -> (batch, classes), by a network on the CPU."""
     assert objective.probabilities is not None  # the experiment's: it tells classes apart
     with torch.inference_mode():
