@@ -82,11 +82,12 @@ def test_without_llvm_torch_does_it() -> None:
         "import numpy as np, torch\n"
         "from scipy import sparse\n"
         "from dlrun.kernels.bag_of_words import BagMatrix, Bags\n"
+        "from dlrun.experiments.imdb_dense import experiment\n"
         "from dlrun.experiments.imdb_dense.model import DenseNet\n"
         "bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(5))), np.arange(5))\n"
         "network = DenseNet(5, [16])\n"
         "torch.testing.assert_close(network(bags), network(torch.eye(5)))\n"
-        "assert not network.own_optimizers\n"
+        "assert experiment.rmsprop is None\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 

@@ -1,6 +1,5 @@
 """One LightningModule for every network: loss, metrics, optimizer."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +12,6 @@ from dlrun.training.test_predictions import Tested
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 
 
 class StageMetrics(nn.Module):
@@ -107,13 +99,8 @@ class NetworkModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer that the config names; torch's defaults but for the learning rate.
-
-        A network may have its own implementation, in `own_optimizers` under the config's name.
-        """
-        own = getattr(self.network, "own_optimizers", {})
-        make: Callable[..., torch.optim.Optimizer] = (OPTIMIZERS | own)[self.optimizer_config.name]
-        return make(self.parameters(), lr=self.optimizer_config.lr)
+        """Return the objective's optimizer for the config's section."""
+        return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
 class GroupedModule(NetworkModule):

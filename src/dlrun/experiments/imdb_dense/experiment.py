@@ -1,6 +1,7 @@
 """imdb-dense: the data, the network, and the prediction of texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlrun.config.sections import Optimizer
 from dlrun.data.encoding import START, UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import Rows
@@ -21,8 +23,13 @@ from dlrun.kernels.bag_of_words import BagMatrix, Bags
 from dlrun.run_folder.folder import to_csv
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, BagBatches
-from dlrun.training.objective import Objective
+from dlrun.training.objective import Objective, torch_optimizer
 from dlrun.training.test_predictions import probabilities
+
+try:
+    from dlrun.kernels import rmsprop
+except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
+    rmsprop = None  # type: ignore[assignment]
 
 # Neither changes a number of the training.
 GROUPED = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
@@ -51,6 +58,10 @@ class ImdbDense(ReviewsExperiment[Config]):
         """Build the untrained network."""
         return DenseNet(assets.width, config.model.hidden, len(assets.labels))
 
+    def objective(self, config: Config, assets: ReviewAssets) -> Objective:
+        """Return cross-entropy and accuracy, with the fast RMSprop."""
+        return replace(super().objective(config, assets), optimizer=fast_optimizer)
+
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
         """Return empty reviews that share one zero; no more than a layer's outputs have memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
@@ -73,6 +84,13 @@ class ImdbDense(ReviewsExperiment[Config]):
         """Return the trained network, on a matrix of 0 and 1."""
         assets = self.assets(run)
         return ExportedNetwork.of_bags(self.network(run, config), assets.for_export(), assets.width)
+
+
+def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return torch's optimizer, but RMSprop in one pass over each parameter."""
+    if config.name == "rmsprop" and rmsprop is not None:
+        return rmsprop.rmsprop(parameters, config.lr)
+    return torch_optimizer(config, parameters)
 
 
 class _Predictor(ReviewsPredictor):

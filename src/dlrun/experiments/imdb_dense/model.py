@@ -1,18 +1,12 @@
 """The lab's dense network on a binary bag of words (ISLP 10.9.5)."""
 
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.bag_of_words import Bag, Bags
-
-try:
-    from dlrun.kernels import rmsprop
-except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
-    rmsprop = None  # type: ignore[assignment]
 
 
 class DenseNet(nn.Module):
@@ -23,8 +17,6 @@ class DenseNet(nn.Module):
         hidden: units of the layers before the last.
         classes: number of classes.
     """
-
-    own_optimizers: ClassVar = {"rmsprop": rmsprop.rmsprop} if rmsprop else {}
 
     def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
         super().__init__()
