@@ -19,20 +19,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dlrun.config.schema import (
-    BatchSize,
-    Count,
     Fraction,
     LocalPath,
     PositiveInt,
     Section,
-    Seed,
 )
 from dlrun.config.sections import (
     Argument,
     ExperimentConfig,
-    NameOrPath,
     NetworkConfig,
-    Predictions,
     Reference,
 )
 
@@ -43,7 +38,7 @@ if TYPE_CHECKING:
     from dlrun.run_context import DataOrigin, Results, RunContext
     from dlrun.system.accelerator import AcceleratorReport
     from dlrun.training.data import ArrayData, TensorBatches
-    from dlrun.training.objective import Objective, classification, regression
+    from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
@@ -52,7 +47,7 @@ _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
     "dlrun.system.accelerator": ("AcceleratorReport",),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
-    "dlrun.training.objective": ("Objective", "classification", "regression"),
+    "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
 }
 
 __all__ = [
@@ -60,8 +55,6 @@ __all__ = [
     "Argument",
     "ArrayData",
     "Assets",
-    "BatchSize",
-    "Count",
     "DataOrigin",
     "Experiment",
     "ExperimentConfig",
@@ -70,22 +63,20 @@ __all__ = [
     "ImagePredictor",
     "LoadedData",
     "LocalPath",
-    "NameOrPath",
     "NetworkConfig",
     "NetworkExperiment",
     "Objective",
     "PositiveInt",
     "Prediction",
-    "Predictions",
     "Predictor",
     "Reference",
     "Results",
     "RunContext",
     "Section",
-    "Seed",
     "TensorBatches",
     "classification",
     "regression",
+    "torch_optimizer",
 ]
 
 

@@ -84,8 +84,8 @@ def test_ours_are_found_with_their_yaml() -> None:
     for name in registry.names():
         entry = registry.entry(name)
         assert entry.help.strip() and entry.overlays("smoke")
-        assert issubclass(entry.load_config_class(), ExperimentConfig)
-        assert isinstance(entry.load(), Experiment)
+        assert issubclass(registry.config_class(name), ExperimentConfig)
+        assert isinstance(registry.load(name), Experiment)
         assert entry.package == "dlrun"
 
 
@@ -133,7 +133,7 @@ def test_a_plugin_without_its_files_is_one_warning(
     [
         ("import no_such_module", "ModuleNotFoundError"),
         pytest.param("1 / 0", "ZeroDivisionError", marks=pytest.mark.slow),
-        ("experiment = 5", "experiment is no Experiment"),
+        ("experiment = 5", "int is no Experiment"),
         (WORKING.replace('"{name}"', '"another"'), "calls itself 'another'"),
         pytest.param("other = 1", "AttributeError", marks=pytest.mark.slow),
     ],
@@ -154,7 +154,7 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
     ("config", "reason"),
     [
         ("1 / 0", "ZeroDivisionError"),
-        ("class Config: pass", "config.Config is no ExperimentConfig"),
+        ("class Config: pass", "Config is no ExperimentConfig"),
     ],
 )
 def test_a_plugin_whose_config_cannot_be_loaded_is_named_and_the_others_work(

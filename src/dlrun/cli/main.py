@@ -101,7 +101,7 @@ def _root(
 
 def _with_argument(entry: registry.Entry) -> Any:
     alone = App(add_completion=False, context_settings={"help_option_names": ["-h", "--help"]})
-    run = experiment.command(entry.name, entry.load_config_class().argument)
+    run = experiment.command(entry.name, registry.config_class(entry.name).argument)
     alone.command(entry.name, help=entry.help)(run)
     return typer.main.get_command(alone)
 

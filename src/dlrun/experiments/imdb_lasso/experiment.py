@@ -113,10 +113,15 @@ class ImdbLasso(Experiment[Config]):
         )
 
     def network(self, run: StoredRun, config: Config) -> "nn.Module":
-        """Return the linear model at the chosen lambda, on bags of words."""
-        from dlrun.experiments.imdb_lasso.model import LinearClassifier  # slow: torch
+        """Return the linear model at the chosen lambda: matrix of 0 and 1 -> logits (rows,)."""
+        import torch  # slow
 
-        return LinearClassifier(_chosen_model(run)).eval()
+        model = _chosen_model(run)
+        linear = torch.nn.Linear(len(model.coef), 1)
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(model.coef))
+            linear.bias.fill_(model.intercept)
+        return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
     def test(self, run: StoredRun, config: Config, context: RunContext) -> TestPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
