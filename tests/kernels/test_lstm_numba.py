@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from dlrun.kernels.lstm_numba import sigmoid, tanh
 from dlrun.kernels.numba_cache import jit
-from dlrun.kernels.simd import LANES, clip, fma, load, power_of_two, spread, store
+from dlrun.kernels.simd import LANES, broadcast, clip, fma, load, power_of_two, store
 
 Floats = NDArray[np.float32]
 f32 = np.float32
@@ -28,9 +28,9 @@ def tanhs(x: Floats, y: Floats) -> None:
 @jit
 def arithmetic(x: Floats, y: Floats) -> None:
     a, b = load(x, 0), load(x, x.shape[1])  # of the second row
-    store(y, 0 * LANES, fma(a, b, spread(f32(0.5))) - a)
+    store(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)
     store(y, 1 * LANES, clip(a, f32(0.25)) / b)
-    store(y, 2 * LANES, power_of_two(spread(f32(1.5 * 2**23)) + spread(f32(-3))) + a)
+    store(y, 2 * LANES, power_of_two(broadcast(f32(1.5 * 2**23)) + broadcast(f32(-3))) + a)
 
 
 def numbers() -> Floats:

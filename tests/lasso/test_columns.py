@@ -23,7 +23,7 @@ def test_sums_and_margins_are_those_of_the_matrix(n_rows: int, dtype: Any, near:
     some = np.array([1, 4, 5])
     np.testing.assert_allclose(columns.sums(values, some), values @ dense[:, some], atol=near)
     np.testing.assert_allclose(columns.margins(beta), dense @ beta[:-1] + beta[-1], atol=1e-12)
-    assert columns.indices.nbytes == 2 * dense.sum()
+    assert columns.entries.rows.nbytes == 2 * dense.sum()
 
 
 @pytest.mark.parametrize(("dtype", "near"), PRECISIONS)

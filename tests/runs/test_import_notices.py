@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Dlrun, clean_environment, smoke
+from tests.conftest import clean_environment, smoke
 
 
 def said(*code: str) -> list[str]:
@@ -71,15 +71,3 @@ def test_a_command_says_at_once_what_it_does(tmp_path: Path, name: str, loaded: 
         [package] for package in loaded
     ]
     assert waited < seconds / 2  # 0.2-0.3 s of 1.6 to 3.1 s
-
-
-@pytest.mark.parametrize("name", ["imdb-lasso", pytest.param("imdb-lstm", marks=pytest.mark.slow)])
-def test_only_a_machines_first_run_says_that_it_compiles(
-    dlrun: Dlrun, tmp_path: Path, name: str
-) -> None:
-    said = []
-    for _ in range(2):
-        done = dlrun(*smoke(name), NUMBA_CACHE_DIR=str(tmp_path / "numba"))
-        assert done.returncode == 0, done.stderr
-        said.append([line for line in done.stderr.splitlines() if line.startswith("compiling")])
-    assert said == [["compiling for this machine, some seconds (once)"], []]

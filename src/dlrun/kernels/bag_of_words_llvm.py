@@ -1,28 +1,28 @@
-"""Sums over the rows of a binary CSR matrix as machine code: no batch is copied out of it.
+"""Sums over the rows of a binary CSR matrix as machine code, without a copy of the batch's rows.
 
-One thread, and each sum in the order of the rows and of their ids: on every machine the numbers of
-`torch.embedding_bag`, whatever else runs there. At 16 columns a second thread would wait longer
-for its start than it has to do.
+One thread computes each sum in the order of the rows and of their ids, so the numbers are those of
+`torch.embedding_bag` on every machine. At 16 columns a second thread would take longer to start
+than to compute.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
 from llvmlite import ir
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import COUNT, FLOAT, INT32, Builder, Value
+from dlrun.kernels.llvm import Array, Builder, Loop, Value
 
-MOST = 64  # columns: so many floats fit in a few registers
-
-MATRIX = [llvm.pointer(INT32), llvm.pointer(COUNT), llvm.pointer(COUNT), COUNT]
-"""ids and starts of all rows, a CSR matrix's `indices` and `indptr`; which rows; how many."""
+MAX_COLUMNS = 64  # so many floats fit in a few registers
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """For one number of columns. Arrays are addresses, in C order; numbers float32.
+    """The two sums for one number of columns.
+
+    Arrays are addresses, in C order; numbers are float32. A matrix is given as a CSR matrix's
+    `indices` (int32) and `indptr` (int64), the numbers of some rows (int64), and how many.
 
     sum_words(weight, ids, starts, rows, count, sums): sums[i] = sum of weight[id] over row i's ids.
     sum_rows(gradient, ids, starts, rows, count, sums): sums[id] += sum of gradient[i] over the rows
@@ -35,10 +35,10 @@ class Kernels:
 
 @cache
 def kernels(columns: int) -> Kernels | None:
-    """Compiled at the first call; None for more columns than pay."""
-    if columns > MOST:
+    """Compile the kernels at the first call; return None if there are too many columns."""
+    if columns > MAX_COLUMNS:
         return None
-    arguments = [llvm.pointer(FLOAT), *MATRIX, llvm.pointer(FLOAT)]
+    arguments = [llvm.FLOATS, llvm.INT32S, llvm.COUNTS, llvm.COUNTS, llvm.COUNT, llvm.FLOATS]
     return Kernels(
         llvm.function(arguments, partial(_sum_words, columns)),
         llvm.function(arguments, partial(_sum_rows, columns)),
@@ -47,60 +47,28 @@ def kernels(columns: int) -> Kernels | None:
 
 def _sum_words(columns: int, builder: Builder, weight: Value, *arguments: Value) -> None:
     *matrix, sums = arguments
-
-    def row(i: Value, ids: Value, first: Value, after: Value) -> None:
-        def word(at: Value, total: Value) -> Sequence[Value]:
-            place = _row(builder, weight, _id(builder, ids, at), columns)
-            return [builder.fadd(total, builder.load(place, align=4))]
-
-        zeros = ir.Constant(llvm.numbers(columns), [0.0] * columns)
-        (total,) = llvm.loop(builder, first, after, word, carried=[zeros])
-        builder.store(total, _row(builder, sums, i, columns), align=4)
-
-    _each_row(builder, matrix, row)
+    words, results = Array(builder, weight, columns), Array(builder, sums, columns)
+    zeros = ir.Constant(llvm.vector(columns), [0.0] * columns)
+    with Loop(builder, 0, matrix[-1]) as batch:
+        ids, first, end = _row(builder, matrix, batch.index)
+        with Loop(builder, first, end, zeros) as row:
+            row.value = builder.fadd(row.value, words[ids[row.index]])
+        results[batch.index] = row.value
 
 
 def _sum_rows(columns: int, builder: Builder, gradient: Value, *arguments: Value) -> None:
     *matrix, sums = arguments
-
-    def row(i: Value, ids: Value, first: Value, after: Value) -> None:
-        added = builder.load(_row(builder, gradient, i, columns), align=4)
-
-        def word(at: Value) -> Sequence[Value]:
-            place = _row(builder, sums, _id(builder, ids, at), columns)
-            builder.store(builder.fadd(builder.load(place, align=4), added), place, align=4)
-            return []
-
-        llvm.loop(builder, first, after, word)
-
-    _each_row(builder, matrix, row)
+    gradients, results = Array(builder, gradient, columns), Array(builder, sums, columns)
+    with Loop(builder, 0, matrix[-1]) as batch:
+        ids, first, end = _row(builder, matrix, batch.index)
+        added = gradients[batch.index]
+        with Loop(builder, first, end) as row:
+            word = ids[row.index]
+            results[word] = builder.fadd(results[word], added)
 
 
-def _each_row(
-    builder: Builder,
-    matrix: Sequence[Value],
-    body: Callable[[Value, Value, Value, Value], None],
-) -> None:
-    """`body` gets the row's place in the batch, all ids, and where its own begin and end."""
-
-    ids, starts, rows, count = matrix
-
-    def row(i: Value) -> Sequence[Value]:
-        number = builder.load(llvm.at(builder, rows, i))
-        following = builder.add(number, llvm.constant(1))
-        first, after = (
-            builder.load(llvm.at(builder, starts, place)) for place in (number, following)
-        )
-        body(i, ids, first, after)
-        return []
-
-    llvm.loop(builder, llvm.constant(0), count, row)
-
-
-def _id(builder: Builder, ids: Value, at: Value) -> Value:
-    return builder.sext(builder.load(llvm.at(builder, ids, at)), COUNT)
-
-
-def _row(builder: Builder, array: Value, index: Value, columns: int) -> Value:
-    start = builder.mul(index, llvm.constant(columns))
-    return llvm.at(builder, array, start, llvm.numbers(columns))
+def _row(builder: Builder, matrix: list[Value], index: Value) -> tuple[Array, Value, Value]:
+    """Return all ids of the matrix, and where those of a row of the batch begin and end."""
+    ids, starts, rows = (Array(builder, address) for address in matrix[:3])
+    number = rows[index]
+    return ids, starts[number], starts[builder.add(number, ir.Constant(llvm.COUNT, 1))]

@@ -1,45 +1,108 @@
-"""The LSTM's arithmetic, one review at a time, compiled by numba.
+"""The LSTM's forward and backward pass, one review after another, compiled by numba.
 
-Weights are stored as (inputs, outputs); the gates lie side by side as in nn.LSTM: input, forget,
-cell, output. `hidden` and `embedding` must be multiples of 2 * LANES (pad with zeros: a unit
-without weights stays at 0 and gets no gradient). What the caller shares between threads writes to
-rows of its own only.
+With the vector x of a word, the state h and the cell c before the step, as in nn.LSTM:
+
+    i, f, o = sigmoid(x W_ih + h W_hh + b)      z = tanh(x W_ih + h W_hh + b)   each its own columns
+    c' = f c + i z                              h' = o tanh(c')
+
+Backwards, with the gradients dh of h' and dc of c':
+
+    dc = dc + dh o (1 - tanh(c')^2)
+    di = dc z i (1 - i)       df = dc c f (1 - f)       do = dh tanh(c') o (1 - o)
+    dz = dc i (1 - z^2)       dg = (di, df, dz, do)
+    dW_hh = dW_hh + h^T dg    dh = dg W_hh^T            dc = dc f
+
+`project` computes p = x W_ih + b for each word of the vocabulary instead of each step, and `gather`
+the gradients of x, W_ih and b from the sums of dg by word.
+
+Cost, with hidden size H and embedding size E, in operations (2 for each multiply-add) and bytes:
+
+    a step forward     8 H^2 operations    reads p (16 H), writes i, f, z, o, c, h (24 H)
+    a step backward    16 H^2              reads these and sums (44 H), writes dg and sums (32 H)
+    a word             8 E H forward, 16 E H backward for the words of the batch
+
+W_hh has 16 H^2 bytes (16 kB for H = 32) and stays in the L1 cache. At H = 32 a step forward takes
+8,192 operations and 1.3 kB: arithmetic is the bound, and a step must wait for the one before it.
+
+Weights are stored as (inputs, outputs); the gates lie side by side in nn.LSTM's order i, f, z, o.
+H and E must be multiples of 2 * LANES (pad with zeros: a unit without weights stays at 0 and gets
+no gradient). Threads that share the work write to different rows.
 
 The loops keep eight vectors of sums in registers: as many as hide the latency of an fma.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.kernels.numba_cache import jit
-from dlrun.kernels.simd import LANES, clip, fma, load, power_of_two, spread, store
+from dlrun.kernels.numba_cache import jit, kernel
+from dlrun.kernels.simd import LANES, broadcast, clip, fma, load, power_of_two, store
 
 L = LANES  # in every index
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
-Places = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 TILE = 32  # time steps whose gradients (16 kB) are used again while they are in the L1 cache
 f32 = np.float32
+
+
+class Reviews(NamedTuple):
+    """Reviews of a batch, and where the states of each are kept in `Steps`."""
+
+    ids: Integers  # (rows, time), padded in front with 0
+    starts: Indices  # (rows,): number of leading pads
+    places: Indices  # (rows,): index in Steps of the state in which a review begins
+    keep: bool  # keep the states of all steps, for backward; else two rows are used by turns
+
+
+class Steps(NamedTuple):
+    """Results of each step; a step of a review follows the one before it."""
+
+    gates: Floats  # (steps, 4 hidden): i, f, z, o; backward overwrites them with dg
+    cells: Floats  # (steps, hidden)
+    states: Floats  # (steps, hidden)
+
+
+class StateGradients(NamedTuple):
+    """Gradients of states and cells, (rows, hidden) each."""
+
+    states: Floats
+    cells: Floats
+
+
+class WordSums(NamedTuple):
+    """Sums of dg over the places of a word, for each chunk of reviews."""
+
+    sums: Floats  # (rows, 4 hidden)
+    slots: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
+    free: Indices  # (chunks,): next unused row of `sums`
+
+
+class WordGradients(NamedTuple):
+    """Gradients of `project`'s parameters; the last two are summed by part of the vocabulary."""
+
+    embedding: Floats  # (words, embedding)
+    W: Floats  # (parts, embedding, 4 hidden)
+    bias: Floats  # (parts, 4 hidden)
 
 
 @jit
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), within 2.4e-7 of itself. The exponential is that of Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
-    shift = spread(f32(1.5 * 2**23))  # adding it rounds to a whole number
-    shifted = fma(x, spread(f32(-1.44269504)), shift)  # -x / log(2)
+    shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
+    shifted = fma(x, broadcast(f32(-1.44269504)), shift)  # -x / log(2)
     n = shifted - shift
-    r = fma(n, spread(f32(-0.693359375)), spread(f32(0)) - x)  # -x - n log(2), in two steps
-    r = fma(n, spread(f32(2.12194440e-4)), r)
-    p = fma(spread(f32(1.9875691500e-4)), r, spread(f32(1.3981999507e-3)))
-    p = fma(p, r, spread(f32(8.3334519073e-3)))
-    p = fma(p, r, spread(f32(4.1665795894e-2)))
-    p = fma(p, r, spread(f32(1.6666665459e-1)))
-    p = fma(p, r, spread(f32(5.0000001201e-1)))
-    one = spread(f32(1))
+    r = fma(n, broadcast(f32(-0.693359375)), broadcast(f32(0)) - x)  # -x - n log(2), in two steps
+    r = fma(n, broadcast(f32(2.12194440e-4)), r)
+    p = fma(broadcast(f32(1.9875691500e-4)), r, broadcast(f32(1.3981999507e-3)))
+    p = fma(p, r, broadcast(f32(8.3334519073e-3)))
+    p = fma(p, r, broadcast(f32(4.1665795894e-2)))
+    p = fma(p, r, broadcast(f32(1.6666665459e-1)))
+    p = fma(p, r, broadcast(f32(5.0000001201e-1)))
+    one = broadcast(f32(1))
     p = fma(p, r * r, r) + one
     return one / fma(p, power_of_two(shifted), one)
 
@@ -49,15 +112,15 @@ def tanh(x: Any) -> Any:
     """Within 3e-7 of itself, by Eigen's ratio of polynomials."""
     x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
-    p = fma(spread(f32(-2.76076847742355e-16)), y, spread(f32(2.00018790482477e-13)))
-    p = fma(p, y, spread(f32(-8.60467152213735e-11)))
-    p = fma(p, y, spread(f32(5.12229709037114e-08)))
-    p = fma(p, y, spread(f32(1.48572235717979e-05)))
-    p = fma(p, y, spread(f32(6.37261928875436e-04)))
-    p = fma(p, y, spread(f32(4.89352455891786e-03)))
-    q = fma(spread(f32(1.19825839466702e-06)), y, spread(f32(1.18534705686654e-04)))
-    q = fma(q, y, spread(f32(2.26843463243900e-03)))
-    q = fma(q, y, spread(f32(4.89352518554385e-03)))
+    p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))
+    p = fma(p, y, broadcast(f32(-8.60467152213735e-11)))
+    p = fma(p, y, broadcast(f32(5.12229709037114e-08)))
+    p = fma(p, y, broadcast(f32(1.48572235717979e-05)))
+    p = fma(p, y, broadcast(f32(6.37261928875436e-04)))
+    p = fma(p, y, broadcast(f32(4.89352455891786e-03)))
+    q = fma(broadcast(f32(1.19825839466702e-06)), y, broadcast(f32(1.18534705686654e-04)))
+    q = fma(q, y, broadcast(f32(2.26843463243900e-03)))
+    q = fma(q, y, broadcast(f32(4.89352518554385e-03)))
     return x * p / q
 
 
@@ -73,7 +136,7 @@ def forward_product(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floa
         s6, s7 = load(begin, a + 6 * L), load(begin, a + 7 * L)
         a = u
         for k in range(inputs):
-            xk = spread(x[i, k])
+            xk = broadcast(x[i, k])
             s0, s1 = fma(xk, load(W, a), s0), fma(xk, load(W, a + L), s1)
             s2, s3 = fma(xk, load(W, a + 2 * L), s2), fma(xk, load(W, a + 3 * L), s3)
             s4, s5 = fma(xk, load(W, a + 4 * L), s4), fma(xk, load(W, a + 5 * L), s5)
@@ -91,17 +154,17 @@ def backward_product(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
     """y[o] = g[i] @ W, for W (4 * quarter, outputs), outputs a multiple of 2 * LANES."""
     inputs, outputs = W.shape
     quarter = inputs // 4
-    zero = spread(f32(0))
+    zero = broadcast(f32(0))
     for u in range(0, outputs, 2 * L):
         s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
         for k in range(quarter):
-            x, a = spread(g[i, k]), k * outputs + u
+            x, a = broadcast(g[i, k]), k * outputs + u
             s0, s1 = fma(x, load(W, a), s0), fma(x, load(W, a + L), s1)
-            x, a = spread(g[i, quarter + k]), a + quarter * outputs
+            x, a = broadcast(g[i, quarter + k]), a + quarter * outputs
             s2, s3 = fma(x, load(W, a), s2), fma(x, load(W, a + L), s3)
-            x, a = spread(g[i, 2 * quarter + k]), a + quarter * outputs
+            x, a = broadcast(g[i, 2 * quarter + k]), a + quarter * outputs
             s4, s5 = fma(x, load(W, a), s4), fma(x, load(W, a + L), s5)
-            x, a = spread(g[i, 3 * quarter + k]), a + quarter * outputs
+            x, a = broadcast(g[i, 3 * quarter + k]), a + quarter * outputs
             s6, s7 = fma(x, load(W, a), s6), fma(x, load(W, a + L), s7)
         a = o * outputs + u
         store(y, a, (s0 + s2) + (s4 + s6)), store(y, a + L, (s1 + s3) + (s5 + s7))
@@ -120,7 +183,11 @@ def weight_product(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: 
             s4, s5 = load(dW, b), load(dW, b + L)
             s6, s7 = load(dW, b + 2 * L), load(dW, b + 3 * L)
             for t in range(n):
-                xk, xl, c = spread(x[i + t, k]), spread(x[i + t, k + 1]), (j + t) * outputs + u
+                xk, xl, c = (
+                    broadcast(x[i + t, k]),
+                    broadcast(x[i + t, k + 1]),
+                    (j + t) * outputs + u,
+                )
                 g0, g1, g2, g3 = load(g, c), load(g, c + L), load(g, c + 2 * L), load(g, c + 3 * L)
                 s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xk, g2, s2), fma(xk, g3, s3)
                 s4, s5, s6, s7 = fma(xl, g0, s4), fma(xl, g1, s5), fma(xl, g2, s6), fma(xl, g3, s7)
@@ -130,11 +197,11 @@ def weight_product(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: 
             store(dW, b + 2 * L, s6), store(dW, b + 3 * L, s7)
 
 
-@jit
+@kernel
 def project(
     begin: int, end: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """projected[w] = bias + embedding[w] @ W of the words begin .. end - 1.
+    """projected[w] = embedding[w] @ W + bias of the words begin .. end - 1.
 
     embedding (words, embedding), W (embedding, 4 hidden), bias (4 hidden,),
     projected (words, 4 hidden).
@@ -146,35 +213,26 @@ def project(
         forward_product(projected, w, embedding, w, W, projected, w)
 
 
-@jit
+@kernel
 def forward(
-    reviews: Places,
-    ids: Integers,
-    starts: Places,
-    places: Places,
-    mask: int,
-    projected: Floats,
-    W: Floats,
-    gates: Floats,
-    cells: Floats,
-    states: Floats,
-    last: Floats,
+    rows: Indices, reviews: Reviews, projected: Floats, W: Floats, steps: Steps, last: Floats
 ) -> None:
-    """The steps of some reviews, each from its first word on.
+    """Compute the steps of some rows of the reviews, each from its first word on.
 
-    reviews: their rows. ids (rows, time). starts (rows,): leading pads. W (hidden, 4 hidden).
-    gates (steps, 4 hidden), cells and states (steps, hidden): what is computed. Row s must hold the
-    state after s pads; the state in which review r begins goes to row places[r], those after its
-    steps behind it. A mask of -1 keeps them all for backward; with 1 they take two rows by turns.
-    last (rows, hidden) gets the states after the last step.
+    projected (words, 4 hidden), W (hidden, 4 hidden). Row s of `steps` must hold the state after s
+    pads: the review begins with a copy of the state after its own. last (rows, hidden) gets the
+    states after the last step.
     """
+    ids, starts, places, keep = reviews
+    gates, cells, states = steps
     hidden, outputs = W.shape
-    for r in reviews:
+    for r in rows:
         before = places[r]
         for j in range(hidden):
             cells[before, j], states[before, j] = cells[starts[r], j], states[starts[r], j]
         for t in range(starts[r], ids.shape[1]):
-            at = places[r] + ((t - starts[r] + 1) & mask)
+            step = t - starts[r] + 1
+            at = places[r] + (step if keep else step % 2)
             forward_product(projected, int(ids[r, t]), states, before, W, gates, at)
             for u in range(0, hidden, L):
                 a = at * outputs + u
@@ -191,125 +249,115 @@ def forward(
 
 
 @jit
-def step_back(
-    gates: Floats, cells: Floats, at: int, d_state: Floats, d_cell: Floats, r: int
-) -> None:
-    """From the gradients of a step's state and cell: those of its gates, in their place, before
-    the nonlinearities; and of the cell before it. d_state, d_cell (rows, hidden): row r's.
-    """
+def step_back(steps: Steps, at: int, gradients: StateGradients, r: int) -> None:
+    """Replace a step's gates with dg, and row r's gradient of its cell with that before it."""
+    gates, cells, _ = steps
     hidden = cells.shape[1]
-    one = spread(f32(1))
+    one = broadcast(f32(1))
     for u in range(0, hidden, L):
         a = at * 4 * hidden + u
         i, f = load(gates, a), load(gates, a + hidden)
         z, o = load(gates, a + 2 * hidden), load(gates, a + 3 * hidden)
         c = tanh(load(cells, at * hidden + u))
-        dh = load(d_state, r * hidden + u)
-        dc = fma(dh * o, one - c * c, load(d_cell, r * hidden + u))
+        dh = load(gradients.states, r * hidden + u)
+        dc = fma(dh * o, one - c * c, load(gradients.cells, r * hidden + u))
         store(gates, a, dc * z * i * (one - i))
         store(gates, a + hidden, dc * load(cells, (at - 1) * hidden + u) * f * (one - f))
         store(gates, a + 2 * hidden, dc * i * (one - z * z))
         store(gates, a + 3 * hidden, dh * c * o * (one - o))
-        store(d_cell, r * hidden + u, dc * f)
+        store(gradients.cells, r * hidden + u, dc * f)
 
 
 @jit
+def add_by_word(gates: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
+    """Add a step's dg to the sum of its word."""
+    outputs, slot = gates.shape[1], words.slots[chunk, word]
+    if slot < 0:
+        slot = words.free[chunk]
+        words.free[chunk] += 1
+        words.slots[chunk, word] = slot
+        for u in range(0, outputs, L):
+            store(words.sums, slot * outputs + u, load(gates, at * outputs + u))
+    else:
+        for u in range(0, outputs, L):
+            a = slot * outputs + u
+            store(words.sums, a, load(words.sums, a) + load(gates, at * outputs + u))
+
+
+@kernel
 def backward(
-    q: int,
-    reviews: Places,
-    ids: Integers,
-    starts: Places,
-    places: Places,
+    chunk: int,
+    rows: Indices,
+    reviews: Reviews,
     W: Floats,
-    gates: Floats,
-    cells: Floats,
-    states: Floats,
-    d_state: Floats,
-    d_cell: Floats,
-    joined_state: Floats,
-    joined_cell: Floats,
-    sums: Floats,
-    slots: Integers,
-    used: Places,
+    steps: Steps,
+    gradients: StateGradients,
+    joined: StateGradients,
+    words: WordSums,
     dW: Floats,
 ) -> None:
-    """The steps of the reviews of chunk q, backwards; arrays as in `forward` unless said here.
+    """Compute the gradients of the steps of a chunk's rows, from the last to the first.
 
-    W (4 hidden, hidden). gates are overwritten with their gradients.
-    d_state, d_cell (rows, hidden): gradients after the last step -> before the first one.
-    joined_state, joined_cell (steps + 1, hidden): gradients from those that go on from the state
-    after so many steps; only the all-pad row has any, else of length 0.
-    sums (rows, 4 hidden): gradients of `projected`, those of word w in row slots[q, w] (-1: none
-    yet); used (chunks,) is the next free row. dW (chunks, hidden, 4 hidden).
+    W (4 hidden, hidden). `gradients` after the last step become those before the first one.
+    `joined`, (steps + 1, hidden), are gradients from the reviews that begin with the state after so
+    many steps: only the all-pad row has any, for others it has length 0.
+    dW (chunks, hidden, 4 hidden): the chunk's is added.
     """
-    time, (outputs, hidden), free = ids.shape[1], W.shape, used[q]
-    for r in reviews:
+    ids, starts, places, _ = reviews
+    time, hidden = ids.shape[1], W.shape[1]
+    for r in rows:
         start, end = starts[r], time
         for t in range(time - 1, start - 1, -1):
             at = places[r] + t - start + 1
-            if t + 1 < len(joined_state):
+            if t + 1 < len(joined.states):
                 for j in range(hidden):
-                    d_state[r, j] += joined_state[t + 1, j]
-                    d_cell[r, j] += joined_cell[t + 1, j]
-            step_back(gates, cells, at, d_state, d_cell, r)
-            slot = slots[q, ids[r, t]]
-            if slot < 0:
-                slots[q, ids[r, t]] = free
-                for u in range(0, outputs, L):
-                    store(sums, free * outputs + u, load(gates, at * outputs + u))
-                free += 1
-            else:
-                for u in range(0, outputs, L):
-                    a = slot * outputs + u
-                    store(sums, a, load(sums, a) + load(gates, at * outputs + u))
-            backward_product(gates, at, W, d_state, r)
+                    gradients.states[r, j] += joined.states[t + 1, j]
+                    gradients.cells[r, j] += joined.cells[t + 1, j]
+            step_back(steps, at, gradients, r)
+            add_by_word(steps.gates, at, int(ids[r, t]), chunk, words)
+            backward_product(steps.gates, at, W, gradients.states, r)
             if t == start or end - t == TILE:
-                weight_product(states, at - 1, gates, at, end - t, dW, q)
+                weight_product(steps.states, at - 1, steps.gates, at, end - t, dW, chunk)
                 end = t
-    used[q] = free
 
 
-@jit
+@kernel
 def gather(
-    q: int,
+    part: int,
     begin: int,
     end: int,
-    slots: Integers,
-    sums: Floats,
+    words: WordSums,
     embedding: Floats,
     W: Floats,
     grads: Floats,
     vectors: Floats,
-    d_embedding: Floats,
-    dW: Floats,
-    d_bias: Floats,
+    gradients: WordGradients,
 ) -> None:
-    """Gradients of `project`, of the words begin .. end - 1, from those of all chunks.
+    """Compute the gradients of `project`, of the words begin .. end - 1, from all chunks' sums.
 
-    slots (chunks, words), sums: as in `backward`. W (4 hidden, embedding).
-    grads (parts * TILE, 4 hidden), vectors (parts * TILE, embedding): to work in.
-    d_embedding (words, embedding), zero; dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden):
-    the part q of the words is added.
+    W (4 hidden, embedding). grads (parts * TILE, 4 hidden), vectors (parts * TILE, embedding): to
+    work in. `gradients` are zero before; W's and the bias's go to their row `part`.
     """
     outputs, inputs = W.shape
-    first = n = q * TILE
+    first = n = part * TILE
     for w in range(begin, end):
         found = False
-        for chunk in range(len(slots)):
-            slot = slots[chunk, w]
+        for chunk in range(len(words.slots)):
+            slot = words.slots[chunk, w]
             if slot >= 0:
                 for u in range(0, outputs, L):
-                    g, a = load(sums, slot * outputs + u), n * outputs + u
+                    g, a = load(words.sums, slot * outputs + u), n * outputs + u
                     store(grads, a, load(grads, a) + g if found else g)
                 found = True
         if found:
             for u in range(0, outputs, L):
-                a = q * outputs + u
-                store(d_bias, a, load(d_bias, a) + load(grads, n * outputs + u))
+                a = part * outputs + u
+                bias = load(gradients.bias, a) + load(grads, n * outputs + u)
+                store(gradients.bias, a, bias)
             for u in range(0, inputs, L):
                 store(vectors, n * inputs + u, load(embedding, w * inputs + u))
-            backward_product(grads, n, W, d_embedding, w)
+            backward_product(grads, n, W, gradients.embedding, w)
             n += 1
         if n == first + TILE or w == end - 1:
-            weight_product(vectors, first, grads, first, n - first, dW, q)
+            weight_product(vectors, first, grads, first, n - first, gradients.W, part)
             n = first

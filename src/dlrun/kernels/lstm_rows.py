@@ -1,15 +1,16 @@
-"""An LSTM's last states, each row computed from its own first id on; for a CPU, in float32.
+"""Last states of an LSTM on a CPU in float32, each row computed from its own first id on.
 
-Three savings over nn.LSTM on rows that are padded in front:
+It saves three things that nn.LSTM does on rows that are padded in front:
 
-- The state after k leading pads is the same for all rows, so it is computed once, and every row
-  begins at its own first id with the state that the all-pad row has there.
+- The state after k leading pads is the same for all rows. It is computed once, by a row of nothing
+  but pads, and every row begins at its own first id with the state that this row has there.
 - What an id adds to the gates (`embedding @ weight_ih + biases`) is computed once per batch for
   every id instead of once for every place where it stands.
-- Threads share rows, not the products of a step: they meet twice a pass, not at every step.
+- Threads share rows, not the products of a step: they wait for each other twice a pass, not at
+  every step.
 
-How the rows are cut into chunks depends on the batch alone, so sums are the same bits for any
-number of threads.
+A batch is cut into chunks and the vocabulary into parts by their sizes alone, and each is summed by
+one thread: the sums are the same bits for any number of threads. `lstm_numba` has the equations.
 """
 
 from collections.abc import Callable
@@ -26,18 +27,22 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dlrun.kernels import lstm_numba as kernels
+from dlrun.kernels.lstm_numba import (
+    Floats,
+    Reviews,
+    StateGradients,
+    Steps,
+    WordGradients,
+    WordSums,
+)
 from dlrun.kernels.simd import LANES
 
-CHUNKS = 16  # of the rows, and of the vocabulary; more threads would find nothing to do
-WIDTH = 2 * LANES  # the kernels need multiples of it
-ALL, TWO = -1, 1  # places for the states of a row: one for each step, or two by turns
-
-Floats = NDArray[np.float32]
-Pair = tuple[Floats, Floats]  # gradients of states and of cells
+CHUNKS = 16  # of the rows, and parts of the vocabulary: work for at most so many threads
+WIDTH = 2 * LANES  # sizes must be multiples of it
 
 
 class RowsLSTM:
-    """Last states of an embedding and an nn.LSTM, with their gradients.
+    """Compute the last states of an embedding and an nn.LSTM, with their gradients.
 
     Args:
         threads: that share the work; None: as many as torch uses.
@@ -51,7 +56,7 @@ class RowsLSTM:
         return RowsLSTM, (self.threads,)  # a copy of the network needs no copy of the memory
 
     def __call__(self, embedding: nn.Embedding, lstm: nn.LSTM, ids: Tensor) -> Tensor:
-        """States [batch, hidden] after the last of ids [batch, time], int32 or int64.
+        """Return the states [batch, hidden] after the last of ids [batch, time], int32 or int64.
 
         Raises IndexError for ids without a vector, as nn.Embedding does.
         """
@@ -70,7 +75,7 @@ class RowsLSTM:
             from_state = _padded(from_state, tall, tall)
         parameters = vectors, from_input, from_state, bias
         trained = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
-        batch = _Batch.of(np.ascontiguousarray(numbers, np.int32), ALL if trained else TWO)
+        batch = _Batch.of(np.ascontiguousarray(numbers, np.int32), keep=trained)
         last: Tensor = _LastStates.apply(self, batch, *parameters)  # type: ignore[no-untyped-call]
         return last[:, :hidden]
 
@@ -100,65 +105,72 @@ def _padded(weight: Tensor, tall: int, wide: int) -> Tensor:
 
 
 def _zeros(*shape: int) -> Floats:
-    """Aligned to a line of the cache, as the kernels' vectors are; numpy's own are not."""
+    """Return zeros aligned to a line of the cache, as torch's are and numpy's are not."""
     return torch.zeros(shape).numpy()
 
 
-def _pair(rows: int, hidden: int) -> Pair:
-    return _zeros(rows, hidden), _zeros(rows, hidden)
+def _state_gradients(rows: int, hidden: int) -> StateGradients:
+    return StateGradients(_zeros(rows, hidden), _zeros(rows, hidden))
+
+
+def _parts(words: int) -> list[tuple[int, int]]:
+    """Cut the vocabulary into CHUNKS parts, each from .. to."""
+    return list(pairwise(words * part // CHUNKS for part in range(CHUNKS + 1)))
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Rows of ids, and where their states are kept (see `kernels.forward`).
+    """Rows of ids in chunks, each of which one thread computes.
 
-    ids (rows, time); starts: leading pads, (rows,); places (rows,); chunks: rows that are computed
-    one after the other; end: the first place that nobody uses.
+    The states of the all-pad row come first in `Steps`, then those of the reviews; size: of all.
     """
 
-    ids: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    places: NDArray[np.int64]
-    mask: int
+    reviews: Reviews
     chunks: list[NDArray[np.int64]]
-    end: int
+    size: int
 
     @classmethod
-    def of(cls, ids: NDArray[np.int32], mask: int) -> "_Batch":
-        """The longest rows first, dealt out so that the chunks are about as long as each other."""
+    def of(cls, ids: NDArray[np.int32], *, keep: bool) -> "_Batch":
+        """Deal out the rows, the longest first, so that the chunks have about the same length."""
         rows, time = ids.shape
         given = ids != 0
         starts = np.where(given.any(1), given.argmax(1), time)
         order, count = np.argsort(starts, kind="stable"), min(CHUNKS, rows)
         turn, seat = np.divmod(np.arange(rows), count)
         dealt = np.where(turn % 2, count - 1 - seat, seat)
-        sizes = 1 + time - starts if mask == ALL else np.full(rows, 2)
-        ends = 1 + int(starts.max()) + np.cumsum(sizes)  # the all-pad row's states come first
+        sizes = 1 + time - starts if keep else np.full(rows, 2)
+        ends = 1 + int(starts.max()) + np.cumsum(sizes)
         chunks = [order[dealt == chunk] for chunk in range(count)]
-        return cls(ids, starts, ends - sizes, mask, chunks, int(ends[-1]))
+        return cls(Reviews(ids, starts, ends - sizes, keep), chunks, int(ends[-1]))
 
-    def pads(self) -> "_Batch":
-        """The all-pad row, up to the state in which the shortest row begins."""
-        zero, time = np.zeros(1, np.int64), int(self.starts.max())
-        return _Batch(np.zeros((1, time), np.int32), zero, zero, ALL, [zero], 1 + time)
+    def all_pads(self) -> Reviews:
+        """Return the all-pad row, up to the state in which the shortest row begins."""
+        zero, time = np.zeros(1, np.int64), int(self.reviews.starts.max())
+        return Reviews(np.zeros((1, time), np.int32), zero, zero, keep=True)
 
-    def steps(self) -> list[int]:
-        """Of each chunk."""
-        return [int((self.ids.shape[1] - self.starts[rows]).sum()) for rows in self.chunks]
+    def lengths(self) -> list[int]:
+        """Return how many steps each chunk has."""
+        ids, starts, *_ = self.reviews
+        return [int((ids.shape[1] - starts[rows]).sum()) for rows in self.chunks]
 
 
 class _Memory:
-    """Arrays that are used again: to get new ones for each batch takes a tenth of its time."""
+    """Arrays that batches use one after another: to allocate them takes a tenth of a step."""
 
     def __init__(self) -> None:
         self._arrays: dict[str, Floats] = {}
 
     def get(self, name: str, *shape: int) -> Floats:
-        """An array, not initialised; the same memory at each call with the same name."""
+        """Return an array, not initialised, in the same memory at each call with this name."""
         size = int(np.prod(shape))
         if name not in self._arrays or self._arrays[name].size < size:
             self._arrays[name] = _zeros(size + size // 8)  # batches differ by a few percent
         return self._arrays[name][:size].reshape(shape)
+
+    def steps(self, size: int, hidden: int) -> Steps:
+        """Return the arrays of so many steps."""
+        gates = self.get("gates", size, 4 * hidden)
+        return Steps(gates, self.get("cells", size, hidden), self.get("states", size, hidden))
 
 
 class _LastStates(torch.autograd.Function):
@@ -187,20 +199,16 @@ class _LastStates(torch.autograd.Function):
             lambda part: kernels.project(*parts[part], vectors, from_input, biases, projected),
             len(parts),
         )
-        gates = memory.get("gates", batch.end, 4 * hidden)
-        cells, states = (memory.get(name, batch.end, hidden) for name in ("cells", "states"))
-        cells[0] = states[0] = 0
-        last = _zeros(len(batch.ids), hidden)
+        steps = memory.steps(batch.size, hidden)
+        steps.cells[0] = steps.states[0] = 0
+        last = _zeros(len(batch.reviews.ids), hidden)
 
-        def run(rows: _Batch, chunk: int) -> None:
-            kernels.forward(
-                rows.chunks[chunk], rows.ids, rows.starts, rows.places, rows.mask,
-                projected, from_state, gates, cells, states, last,
-            )  # fmt: skip
+        def run(rows: NDArray[np.int64], reviews: Reviews) -> None:
+            kernels.forward(rows, reviews, projected, from_state, steps, last)
 
-        run(batch.pads(), 0)
-        lstm.share(lambda chunk: run(batch, chunk), len(batch.chunks))
-        if batch.mask == ALL:
+        run(np.zeros(1, np.int64), batch.all_pads())
+        lstm.share(lambda chunk: run(batch.chunks[chunk], batch.reviews), len(batch.chunks))
+        if batch.reviews.keep:
             ctx.save_for_backward(embedding, weight_ih, weight_hh)
             ctx.lstm, ctx.batch, ctx.memory = lstm, batch, memory
         else:
@@ -215,48 +223,53 @@ class _LastStates(torch.autograd.Function):
         lstm, batch, memory = ctx.lstm, ctx.batch, ctx.memory
         embedding, weight_ih, weight_hh = (tensor.numpy() for tensor in ctx.saved_tensors)
         words, hidden, count = len(embedding), weight_hh.shape[1], len(batch.chunks)
-        gates = memory.get("gates", batch.end, 4 * hidden)
-        cells, states = (memory.get(name, batch.end, hidden) for name in ("cells", "states"))
+        starts, steps = batch.reviews.starts, memory.steps(batch.size, hidden)
         # A chunk has at most a word for each of its steps; pads may be one more.
-        sizes = [min(words, steps + 1) for steps in batch.steps()]
-        sums = memory.get("sums", sum(sizes), 4 * hidden)
-        slots, used = np.full((count, words), -1, np.int32), np.cumsum(sizes) - sizes
+        sizes = [min(words, length + 1) for length in batch.lengths()]
+        word_sums = WordSums(
+            memory.get("sums", sum(sizes), 4 * hidden),
+            np.full((count, words), -1, np.int32),
+            np.cumsum(sizes) - sizes,
+        )
         d_hidden = _zeros(count, hidden, 4 * hidden)
 
-        def run(rows: _Batch, chunk: int, last: Pair, joined: Pair) -> None:
+        def run(
+            chunk: int,
+            rows: NDArray[np.int64],
+            reviews: Reviews,
+            last: StateGradients,
+            joined: StateGradients,
+        ) -> None:
             kernels.backward(
-                chunk, rows.chunks[chunk], rows.ids, rows.starts, rows.places,
-                weight_hh, gates, cells, states, *last, *joined, sums, slots, used, d_hidden,
-            )  # fmt: skip
+                chunk, rows, reviews, weight_hh, steps, last, joined, word_sums, d_hidden
+            )
 
-        begun = _pair(len(batch.ids), hidden)
-        begun[0][:] = gradients[0].numpy()
-        nobody = _pair(0, hidden)
-        lstm.share(lambda chunk: run(batch, chunk, begun, nobody), count)
-        # All rows have reached the states of the all-pad row in which they begin.
-        joined = _pair(int(batch.starts.max()) + 1, hidden)
+        begun = _state_gradients(len(starts), hidden)
+        begun.states[:] = gradients[0].numpy()
+        none = _state_gradients(0, hidden)
+        lstm.share(lambda chunk: run(chunk, batch.chunks[chunk], batch.reviews, begun, none), count)
+        # Now each row has the gradient of the all-pad row's state in which it begins.
+        joined = _state_gradients(int(starts.max()) + 1, hidden)
         for total, rows in zip(joined, begun, strict=True):
-            np.add.at(total, batch.starts, rows)
-        run(batch.pads(), 0, _pair(1, hidden), joined)
+            np.add.at(total, starts, rows)
+        run(0, np.zeros(1, np.int64), batch.all_pads(), _state_gradients(1, hidden), joined)
 
-        d_embedding, d_bias = _zeros(*embedding.shape), _zeros(CHUNKS, 4 * hidden)
-        d_input = _zeros(CHUNKS, embedding.shape[1], 4 * hidden)
-        tile = (CHUNKS * kernels.TILE, 4 * hidden), (CHUNKS * kernels.TILE, embedding.shape[1])
-        summed, vectors = memory.get("summed", *tile[0]), memory.get("vectors", *tile[1])
-        parts = _parts(words)
+        width, parts = embedding.shape[1], _parts(words)
+        found = WordGradients(
+            _zeros(words, width),
+            _zeros(CHUNKS, width, 4 * hidden),
+            _zeros(CHUNKS, 4 * hidden),
+        )
+        summed = memory.get("summed", CHUNKS * kernels.TILE, 4 * hidden)
+        vectors = memory.get("vectors", CHUNKS * kernels.TILE, width)
         lstm.share(
             lambda part: kernels.gather(
-                part, *parts[part], slots, sums, embedding, weight_ih, summed, vectors,
-                d_embedding, d_input, d_bias,
+                part, *parts[part], word_sums, embedding, weight_ih, summed, vectors, found
             ),
             len(parts),
-        )  # fmt: skip
+        )
         ctx.memory = None
         lstm.free.append(memory)
-        found = d_embedding, d_input.sum(0).T, d_hidden.sum(0).T, d_bias.sum(0)
-        return None, None, *(torch.from_numpy(np.ascontiguousarray(array)) for array in found)
-
-
-def _parts(words: int) -> list[tuple[int, int]]:
-    """The vocabulary in CHUNKS parts, each from .. to."""
-    return list(pairwise(words * part // CHUNKS for part in range(CHUNKS + 1)))
+        d_input, d_hidden = found.W.sum(0).T, d_hidden.sum(0).T
+        arrays = found.embedding, d_input, d_hidden, found.bias.sum(0)
+        return None, None, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)

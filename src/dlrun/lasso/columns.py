@@ -3,30 +3,41 @@
 All entries are one, so a column is only a list of rows, each in 16 bits: rows are counted from the
 start of their block of BLOCK rows, which halves what is read beyond 65,536 rows.
 
-What a pass takes is mostly the reading of the rows' numbers from the caches. So a row's residual
-and weight lie beside each other, and both may be in single precision; sums are always in double.
+A pass over the columns of a working set reads, for each entry, 2 bytes of row number and the row's
+residual, and does one addition; a column that moves also reads and writes its rows' pairs. Memory
+is the bound: so a row's residual and weight lie side by side, and may be in single precision
+(8 bytes a row); sums are always in double.
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.kernels.numba_cache import jit
+from dlrun.kernels.numba_cache import jit, kernel
 from dlrun.lasso.path import Vector
 
 BLOCK = 2**16  # rows
 Places = NDArray[np.int64]
+Values = NDArray[np.floating[Any]]  # (n_rows,), in single or double precision
 Pairs = NDArray[np.floating[Any]]  # (n_rows, 2): each row's residual, and its weight p (1 - p)
 
 
-class Columns:
-    """The columns as lists of rows, cut where a block ends.
+class Entries(NamedTuple):
+    """The rows in which each column is one, cut where a block of rows ends."""
 
-    `dtype` is that of the rows' numbers in `sums` and `sweep`. Raises ValueError for a matrix that
-    is not binary.
+    starts: Places  # (n_columns * blocks + 1,): index in `rows` of each block of each column
+    rows: NDArray[np.uint16]  # (n_ones,): modulo BLOCK
+    blocks: int
+
+
+class Columns:
+    """A binary matrix for the solver's passes.
+
+    `dtype` is that of the rows' numbers in `sums` and `sweep`. Raises ValueError if the matrix is
+    not binary.
     """
 
     def __init__(self, X: sparse.csr_matrix, dtype: type[np.floating[Any]] = np.float64) -> None:
@@ -36,32 +47,32 @@ class Columns:
             raise ValueError("X must be binary: every stored value 1, none repeated")
         self.dtype = dtype
         self.n_rows, self.every = X.shape[0], np.arange(X.shape[1])
-        self.blocks = max(1, -(-self.n_rows // BLOCK))
-        self.indices = columns.indices.astype(np.uint16)  # modulo BLOCK
-        self.starts = _block_starts(columns, self.blocks)
-        self._load()
+        blocks = max(1, -(-self.n_rows // BLOCK))
+        rows = columns.indices.astype(np.uint16)  # modulo BLOCK
+        self.entries = Entries(_block_starts(columns, blocks), rows, blocks)
+        self._load_kernels()
 
-    def _load(self) -> None:
-        """Load the machine code, or compile it: here, and not in the first penalty's time."""
+    def _load_kernels(self) -> None:
+        """Load or compile the machine code here, and not in the first penalty's time."""
         nothing, beta = np.zeros(self.n_rows), np.zeros(self.every.size + 1)
         self.sums(nothing, self.every[:0])
         self.margins(beta)
         self.sweep(self.every[:0], nothing[:0], 1.0, True, beta, self.pairs(nothing, nothing))
 
     def sums(self, values: Vector, columns: Places) -> Vector:
-        """The sum of `values` (n_rows,) over the rows of each of `columns`."""
-        out, values = np.empty(columns.size), values.astype(self.dtype, copy=False)
-        _column_sums(self.starts, self.indices, self.blocks, values, columns, out)
+        """Return the sum of `values` (n_rows,) over the rows of each of `columns`."""
+        out = np.empty(columns.size)
+        _column_sums(self.entries, values.astype(self.dtype, copy=False), columns, out)
         return out
 
     def margins(self, beta: Vector) -> Vector:
-        """The linear predictor of each row, (n_rows,); the intercept is the last of beta."""
+        """Return the linear predictor of each row, (n_rows,); the intercept is the last of beta."""
         out = np.full(self.n_rows, beta[-1])
-        _add_columns(self.starts, self.indices, self.blocks, beta[:-1], out)
+        _add_columns(self.entries, beta[:-1], out)
         return out
 
     def pairs(self, residual: Vector, weight: Vector) -> Pairs:
-        """What `sweep` needs of each row: its residual in the model, and its weight p (1 - p)."""
+        """Return what `sweep` needs of each row: its residual, and its weight p (1 - p)."""
         return np.stack([residual, weight], axis=1).astype(self.dtype, copy=False)
 
     def sweep(
@@ -73,7 +84,7 @@ class Columns:
         beta: Vector,
         rows: Pairs,
     ) -> None:
-        """Coordinate descent on the quadratic model, once; updates beta and residuals in place.
+        """Do coordinate descent on the quadratic model once; update beta and residuals in place.
 
         Args:
             columns: what is minimised over, in turn.
@@ -83,21 +94,10 @@ class Columns:
             beta: the coefficients, then the intercept, (n_columns + 1,).
             rows: see `pairs`.
         """
-        _sweep(
-            self.starts,
-            self.indices,
-            self.blocks,
-            columns,
-            curvature,
-            penalty,
-            only_nonzero,
-            beta,
-            rows,
-        )
+        _sweep(self.entries, columns, curvature, penalty, only_nonzero, beta, rows)
 
 
 def _block_starts(columns: sparse.csc_matrix, blocks: int) -> Places:
-    """(n_columns * blocks + 1,): the place in `indices` of each block of each column."""
     starts = [np.zeros(1, dtype=np.int64)]
     ends = np.arange(1, blocks + 1) * BLOCK
     for begin, end in pairwise(columns.indptr):
@@ -110,7 +110,7 @@ def _block_starts(columns: sparse.csc_matrix, blocks: int) -> Places:
 
 
 @jit
-def _soft(value: float, threshold: float) -> float:
+def _soft_threshold(value: float, threshold: float) -> float:
     if value > threshold:
         return value - threshold
     if value < -threshold:
@@ -119,12 +119,12 @@ def _soft(value: float, threshold: float) -> float:
 
 
 @jit
-def _column_sum(starts: Any, indices: Any, blocks: int, values: Any, j: int) -> float:
+def _column_sum(entries: Entries, values: Any, j: int) -> float:
     # Eight partial sums: one alone would wait for each addition to finish before the next.
     a = b = c = d = e = f = g = h = 0.0
-    for block in range(blocks):
-        at, first = j * blocks + block, np.uint64(block * BLOCK)
-        rows = indices[starts[at] : starts[at + 1]]
+    for block in range(entries.blocks):
+        at, first = j * entries.blocks + block, np.uint64(block * BLOCK)
+        rows = entries.rows[entries.starts[at] : entries.starts[at + 1]]
         whole = rows.size // 8
         for eight in range(whole):
             k = 8 * eight
@@ -142,11 +142,11 @@ def _column_sum(starts: Any, indices: Any, blocks: int, values: Any, j: int) -> 
 
 
 @jit
-def _move(starts: Any, indices: Any, blocks: int, j: int, step: Any, pairs: Any) -> None:
+def _move(entries: Entries, j: int, step: Any, pairs: Pairs) -> None:
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
-    for block in range(blocks):
-        at, first = j * blocks + block, np.uint64(block * BLOCK)
-        rows = indices[starts[at] : starts[at + 1]]
+    for block in range(entries.blocks):
+        at, first = j * entries.blocks + block, np.uint64(block * BLOCK)
+        rows = entries.rows[entries.starts[at] : entries.starts[at + 1]]
         whole = rows.size // 4
         for four in range(whole):
             k = 4 * four
@@ -160,36 +160,32 @@ def _move(starts: Any, indices: Any, blocks: int, j: int, step: Any, pairs: Any)
             pairs[p, 0] += step * pairs[p, 1]
 
 
-@jit
-def _column_sums(
-    starts: Any, indices: Any, blocks: int, values: Any, columns: Any, out: Any
-) -> None:
+@kernel
+def _column_sums(entries: Entries, values: Values, columns: Places, out: Vector) -> None:
     for q in range(columns.size):
-        out[q] = _column_sum(starts, indices, blocks, values, columns[q])
+        out[q] = _column_sum(entries, values, columns[q])
 
 
-@jit
-def _add_columns(starts: Any, indices: Any, blocks: int, coef: Any, out: Any) -> None:
+@kernel
+def _add_columns(entries: Entries, coef: Vector, out: Vector) -> None:
     for j in range(coef.size):
         if coef[j] != 0.0:
-            for block in range(blocks):
-                at, first = j * blocks + block, np.uint64(block * BLOCK)
-                rows = indices[starts[at] : starts[at + 1]]
+            for block in range(entries.blocks):
+                at, first = j * entries.blocks + block, np.uint64(block * BLOCK)
+                rows = entries.rows[entries.starts[at] : entries.starts[at + 1]]
                 for k in range(rows.size):
                     out[first + rows[k]] += coef[j]
 
 
-@jit
+@kernel
 def _sweep(
-    starts: Any,
-    indices: Any,
-    blocks: int,
-    columns: Any,
-    curvature: Any,
+    entries: Entries,
+    columns: Places,
+    curvature: Vector,
     penalty: float,
     only_nonzero: bool,
-    beta: Any,
-    pairs: Any,
+    beta: Vector,
+    pairs: Pairs,
 ) -> None:
     residual = pairs[:, 0]
     for q in range(columns.size):
@@ -199,8 +195,8 @@ def _sweep(
             continue
         new = 0.0  # right for an empty column
         if curvature[q] > 0.0:
-            slope = _column_sum(starts, indices, blocks, residual, j)
-            new = _soft(curvature[q] * old - slope, penalty) / curvature[q]
+            slope = _column_sum(entries, residual, j)
+            new = _soft_threshold(curvature[q] * old - slope, penalty) / curvature[q]
         if new != old:
             beta[j] = new
-            _move(starts, indices, blocks, j, pairs.dtype.type(new - old), pairs)
+            _move(entries, j, pairs.dtype.type(new - old), pairs)

@@ -1,4 +1,4 @@
-"""L1-penalised logistic regression over a path of penalties (ISLP 10.9.5): what is solved.
+"""The problem: L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
 
 At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
 
@@ -23,7 +23,7 @@ Intercept = Literal["penalised", "free"]
 
 @dataclass(frozen=True)
 class Solution:
-    """The model at one penalty."""
+    """A solution of the problem at one penalty."""
 
     penalty: float
     coef: Vector  # (n_features,)
@@ -32,7 +32,7 @@ class Solution:
     duality_gap: float  # objective - duality_gap bounds the optimum from below
 
     def decision(self, X: sparse.csr_matrix) -> Vector:
-        """The linear predictor of each row, (n_rows,)."""
+        """Return the linear predictor of each row, (n_rows,)."""
         values: Vector = X @ self.coef + self.intercept
         return values
 
@@ -69,26 +69,28 @@ def metrics_row(
 
 
 class PathSolver(Protocol):
-    """Solves the path, one solution at a time, in the order of the penalties."""
+    """A solver of the path: one solution at a time, in the order of the penalties."""
 
     def __call__(
         self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
     ) -> Iterator[Solution]:
-        """X: binary (n_rows, n_features); y: 0 or 1, (n_rows,); penalties: descending.
+        """Yield the solution at each penalty.
+
+        X: binary (n_rows, n_features); y: 0 or 1, (n_rows,); penalties: descending.
 
         `start` is the solution at the penalty before the first, of a path that was interrupted.
         """
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Log-spaced penalties from max |X'(y - mean(y))| down to `smallest` of it, (values,)."""
+    """Return `values` log-spaced penalties from max |X'(y - mean(y))| to `smallest` of it."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     return np.geomspace(largest, smallest * largest, values)
 
 
 @dataclass(frozen=True)
 class Liblinear:
-    """scikit-learn's liblinear as in the lab, each penalty from zero (it has no warm start)."""
+    """The lab's solver, scikit-learn's liblinear: each penalty from zero, without a warm start."""
 
     tolerance: float
     max_iterations: int
@@ -97,7 +99,7 @@ class Liblinear:
     def __call__(
         self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
     ) -> Iterator[Solution]:
-        """Solve the path; the intercept is penalised, `start` is not needed."""
+        """Yield the solution at each penalty; the intercept is penalised, `start` is not needed."""
         from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
         X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
@@ -125,7 +127,7 @@ def evaluate(
     *,
     intercept: Intercept = "penalised",
 ) -> tuple[float, float]:
-    """The objective of any solver's ``coef`` and ``bias``, and a duality gap, both in nats.
+    """Return the objective of any solver's `coef` and `bias`, and a duality gap, both in nats.
 
     The gap is how far, at most, the objective is above the optimum. Its dual point is the residual
     p - y, scaled until no column exceeds the penalty (Ndiaye et al. 2017, arXiv:1611.05780); with a
@@ -141,7 +143,7 @@ def evaluate(
 
 
 def checked_labels(X: sparse.csr_matrix, y: Labels) -> Vector:
-    """The labels as numbers; raises ValueError where they are not 0 or 1 for each row."""
+    """Return the labels as numbers; raise ValueError unless there is a 0 or 1 for each row."""
     labels = np.asarray(y, dtype=np.float64)
     if labels.shape != (X.shape[0],) or not np.all((labels == 0) | (labels == 1)):
         raise ValueError(f"y must hold a 0 or 1 for each of the {X.shape[0]} rows")
@@ -149,19 +151,19 @@ def checked_labels(X: sparse.csr_matrix, y: Labels) -> Vector:
 
 
 def is_free(intercept: str) -> bool:
-    """Whether the intercept escapes the penalty; raises ValueError for an unknown word."""
+    """Return whether the intercept is not penalised; raise ValueError for an unknown word."""
     if intercept not in ("penalised", "free"):
         raise ValueError(f'intercept must be "penalised" or "free", not {intercept!r}')
     return intercept == "free"
 
 
 def l1_norm(beta: Vector, free: bool) -> float:
-    """What the penalty multiplies; the intercept is the last of beta, (n_features + 1,)."""
+    """Return what the penalty multiplies; the intercept is the last of beta, (n_features + 1,)."""
     return float(np.abs(beta[:-1] if free else beta).sum())
 
 
 def logistic(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Loss, its gradient p - y and its curvature p (1 - p) in each margin (n_rows,)."""
+    """Return the loss, its gradient p - y and its curvature p (1 - p) in each margin (n_rows,)."""
     small = np.exp(-np.abs(margin))
     loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
     residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # of the misclassified; others below
@@ -170,7 +172,7 @@ def logistic(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: bool) -> float:
-    """The dual's value at the residual, scaled to be feasible: a lower bound of the optimum."""
+    """Return the dual's value at the residual, scaled to be feasible: a bound of the optimum."""
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)))
     if not free:
         largest = max(largest, abs(float(residual.sum())))
@@ -179,7 +181,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: boo
 
 
 def balancing_shift(margin: Vector, y: Vector) -> float:
-    """The shift of all margins at which p sums to y: Newton, within a bracket that shrinks."""
+    """Return the shift of all margins at which p sums to y: Newton in a shrinking bracket."""
     odds = float(np.log(y.mean() / (1.0 - y.mean())))
     low, high = odds - float(margin.max()), odds - float(margin.min())
     shift = min(max(0.0, low), high)

@@ -1,11 +1,30 @@
-"""A fast exact solver for the lasso path on a binary matrix.
+"""An exact solver for the lasso path on a binary matrix: warm-started proximal Newton.
 
-Warm-started proximal Newton: each step minimises the local quadratic model plus the penalty by
-coordinate descent over a working set (Friedman, Hastie & Tibshirani 2010,
-doi:10.18637/jss.v033.i01; Yuan, Ho & Lin 2012, the newGLMNET of liblinear,
-doi:10.1145/2339530.2339554), and every few sweeps jumps to the best point of the space spanned by
-the latest sweeps (in the spirit of Bertrand & Massias 2021, arXiv:2011.10065). The speed comes
-from the warm start and from the entries all being one (`lasso_columns`).
+At each penalty lambda it starts from the solution at the one before. Let p be the probabilities at
+beta = (w, b), r = p - y the residuals and h = p (1 - p) the weights of the rows. A Newton step
+takes the working set (the coefficients that are not zero, and those whose gradient |X_j' r| is
+near lambda), and nearly minimises over the step d, by coordinate descent,
+
+    sum_i (r_i (X d)_i + h_i (X d)_i^2 / 2) + lambda |beta + d|_1
+
+With the model's residual v = r + h (X d) and the column's curvature H_j = sum of h over its rows,
+coordinate j becomes soft(H_j beta_j - X_j' v, lambda) / H_j, and v follows. A line search on the
+true objective ends the step (Friedman, Hastie & Tibshirani 2010, doi:10.18637/jss.v033.i01; Yuan,
+Ho & Lin 2012, the newGLMNET of liblinear, doi:10.1145/2339530.2339554).
+
+Every HISTORY sweeps the latest point is moved to the best one that the sweeps' moves span: with the
+moves M (a row each), their images V = changes of v, and s = sign(beta), the mix c minimises the
+model on the signs' orthant,
+
+    (V diag(1/h) V') c = -(V (v / h) + lambda M s)
+
+and is taken if it lowers the model, signs and all (in the spirit of Bertrand & Massias 2021,
+arXiv:2011.10065). It needs no pass over the matrix.
+
+A sweep costs about an addition for each one of the working set's columns, and another for those
+that move; a Newton step also needs three passes over all or the chosen columns (gradient,
+curvature, margins). On the lab's reviews a path of 50 penalties takes some 3,800 passes. The speed
+comes from the warm start and from all entries being one (`lasso.columns`).
 """
 
 from collections.abc import Iterator
@@ -40,12 +59,12 @@ MAX_MIX = 1e3  # of an extrapolation: larger multiples of a sweep's move are noi
 
 @dataclass(frozen=True)
 class ProximalNewton:
-    """Settings of the solver.
+    """Solve a lasso path to a tolerance.
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
     `tolerance` times the objective. The second usually comes first and is no bound: the objective
     ends about one tolerance above the optimum on the lab's reviews, and was seen 10 above on
-    contrived data. The gap yielded is rigorous but loose.
+    contrived data. The gap that is reported is rigorous but loose.
 
     From COARSE on the rows' numbers are in single precision, which moves objective and gap by some
     1e-7 of the objective. In double precision, of more rows than 65,536, they leave the cache, and
@@ -135,7 +154,7 @@ def _solve(
 
 
 def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
-    """The factor on the last solution that suits the new penalty, by two Newton steps: cheap."""
+    """Return the factor of the last solution that suits the new penalty, by two Newton steps."""
     if cost == 0:
         return 1.0
     scale = 1.0
@@ -158,10 +177,7 @@ def _minimise_model(
     penalty: float,
     free: bool,
 ) -> Vector:
-    """Nearly minimise the quadratic model at ``beta``; returns the new beta.
-
-    The model's residual at beta + d is residual + weight * (X d), kept up to date throughout.
-    """
+    """Nearly minimise the quadratic model at `beta` over some columns; return the new beta."""
     curvature = design.sums(weight, columns)
     total, threshold = float(weight.sum()), 0.0 if free else penalty  # the intercept's
     new, rows = beta.copy(), design.pairs(residual, weight)
@@ -185,10 +201,10 @@ def _minimise_model(
 def _extrapolate(
     history: list[tuple[Vector, Vector]], weight: Vector, penalty: float, free: bool
 ) -> tuple[Vector, Vector]:
-    """The model's best point in the span of the last sweeps' moves, if better than the last point.
+    """Return the model's best point in the span of the last sweeps' moves, or else the last point.
 
-    No pass over the design is needed, for the residual is affine in beta.  ``einsum`` rather than
-    ``@``: BLAS may sum in another order when it has another number of threads.
+    It is computed by `einsum` rather than `@`: BLAS may sum in a different order if it has a
+    different number of threads.
     """
     beta, residual = history[-1]
     moves = np.diff([point for point, _ in history], axis=0)

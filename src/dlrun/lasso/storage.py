@@ -1,4 +1,4 @@
-"""Solutions of a lasso path as bytes: one as it is found, all of them at the end."""
+"""Files of a lasso path: one solution as it is found, all of them at the end."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dlrun.lasso.path import Solution, Vector
 
 
 def pack(solution: Solution) -> bytes:
-    """One solution, its zero coefficients left out."""
+    """Return one solution as bytes, without its zero coefficients."""
     (places,) = np.nonzero(solution.coef)
     return _npz(
         places=places.astype(np.int32),
@@ -25,7 +25,7 @@ def pack(solution: Solution) -> bytes:
 
 
 def unpack(content: bytes) -> Solution:
-    """The solution that `pack` was given, bit for bit."""
+    """Return the solution that `pack` was given, bit for bit."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         coef: Vector = np.zeros(int(file["sizes"][0]))
         coef[file["places"]] = file["values"]
@@ -34,7 +34,10 @@ def unpack(content: bytes) -> Solution:
 
 
 def pack_path(solutions: Sequence[Solution]) -> bytes:
-    """A scipy CSR's parts, (n_lambdas, n_features), intercepts, penalties: as an .npz file."""
+    """Return the path as an .npz file: a CSR matrix of coefficients, intercepts, penalties.
+
+    The matrix is (n_lambdas, n_features); its parts are named as in scipy.
+    """
     matrix = sparse.csr_matrix(np.array([solution.coef for solution in solutions]))
     return _npz(
         data=matrix.data,
@@ -47,7 +50,7 @@ def pack_path(solutions: Sequence[Solution]) -> bytes:
 
 
 def unpack_path(content: bytes) -> tuple[sparse.csr_matrix, Vector]:
-    """The coefficients, (n_lambdas, n_features), and the intercepts, (n_lambdas,)."""
+    """Return the coefficients, (n_lambdas, n_features), and the intercepts, (n_lambdas,)."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         parts = (file["data"], file["indices"], file["indptr"])
         matrix = sparse.csr_matrix(parts, shape=tuple(file["shape"]))
@@ -58,19 +61,19 @@ def unpack_path(content: bytes) -> tuple[sparse.csr_matrix, Vector]:
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """One model of a path: coefficients (n_features,) and the intercept."""
+    """A chosen model of a path: coefficients (n_features,) and the intercept."""
 
     coef: Vector
     intercept: float
 
     def decision(self, X: sparse.csr_matrix) -> Vector:
-        """The linear predictor of each row, (n_rows,)."""
+        """Return the linear predictor of each row, (n_rows,)."""
         values: Vector = X @ self.coef + self.intercept
         return values
 
 
 def unpack_chosen(content: bytes, index: int) -> ChosenModel:
-    """One model of the path that `pack_path` was given."""
+    """Return one model of the path that `pack_path` was given."""
     matrix, intercepts = unpack_path(content)
     return ChosenModel(matrix[[index]].toarray()[0], float(intercepts[index]))
 

@@ -1,4 +1,4 @@
-"""Say what takes seconds: loading a large package, compiling for a machine's first run."""
+"""Say what takes seconds: loading a large package."""
 
 import contextlib
 import sys
@@ -7,7 +7,6 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 
 from dlrun.errors import DlrunError
-from dlrun.kernels.jit_callbacks import on_compile
 from dlrun.system import memory
 from dlrun.system.console import Screen
 
@@ -41,19 +40,10 @@ class _Announcer(MetaPathFinder):
 
 @contextlib.contextmanager
 def announce_imports(screen: Screen) -> Iterator[None]:
-    """In this block a large package that is not there yet is named as it is loaded, by whomever.
-
-    So is, once, that something is compiled.
-    """
-
-    def compiling(kept: bool) -> None:
-        often = "once" if kept else "every run: no folder can be written"
-        screen.note(f"compiling for this machine, some seconds ({often})")
-
+    """In this block a large package that is not there yet is named as it is loaded, by whomever."""
     announcer = _Announcer(screen)
     sys.meta_path.insert(0, announcer)
     try:
-        with on_compile(compiling):
-            yield
+        yield
     finally:
         sys.meta_path.remove(announcer)
