@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.data.imdb_sources import read_stanford
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, smoke
+from tests.data.test_imdb import config
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 pytestmark = pytest.mark.realdata
@@ -49,16 +49,17 @@ def why_not_compared(real_data: Path, otherwise: str | None) -> str | None:
     return ", ".join(filter(None, (other, otherwise))) or None
 
 
-def test_words_and_ids_are_kerass(real_data: Path) -> None:
-    encoded = read_stanford(real_data / "aclImdb_v1.tar.gz", 10_000, Screen(quiet=True))
-    assert len(encoded.train) == len(encoded.test) == 25_000
-    assert encoded.train_labels.sum() == encoded.test_labels.sum() == 12_500
-    assert len(encoded.words) == 88_581
-    assert encoded.words[:12] == "the and a of to is br in it i this that".split()
-    lengths = np.diff(encoded.train.offsets)
+def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
+    data = config(archive=real_data / "aclImdb_v1.tar.gz", num_words=10_000)
+    reviews = imdb.load(data, data_dir, 0, Screen(quiet=True))
+    assert len(reviews.train.ids) == len(reviews.test.ids) == 25_000
+    assert reviews.train.labels.sum() == reviews.test.labels.sum() == 12_500
+    assert len(reviews.vocabulary) == 10_000 - 4
+    assert reviews.vocabulary[:12] == "the and a of to is br in it i this that".split()
+    lengths = np.diff(reviews.train.ids.offsets)
     assert lengths.mean() == pytest.approx(238.70, abs=0.005)
     assert (lengths <= 500).mean() == pytest.approx(0.916, abs=0.0005)
-    assert encoded.train.ids.max() < 10_000
+    assert reviews.train.ids.ids.max() < 10_000
 
 
 def test_dense_reaches_the_books_accuracy(

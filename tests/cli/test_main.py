@@ -146,7 +146,7 @@ def test_usage_mistakes_end_with_a_message_and_2(
         (["cifar100"], "DLRUN_OFFLINE forbids the network"),
         (["classify-images"], "DLRUN_OFFLINE forbids the network"),
         (["data", "fetch", "imdb", "--set", "data.archive=none.tar.gz"], "no such file"),
-        (["imdb-dense", "--set", "data.archive=damaged.tar.gz"], "damaged, or no tar archive"),
+        (["imdb-dense", "--set", "data.archive=damaged.tar.gz"], "damaged, or not a tar archive"),
         (["data", "fetch", "imdb"], "DLRUN_OFFLINE"),
         (["data", "verify", "imdb"], "not there"),
     ],

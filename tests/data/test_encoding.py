@@ -1,7 +1,11 @@
+import io
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
-from dlrun.data.encoding import RaggedIds, decode, rank_words, split_words
+from dlrun.data.encoding import RaggedIds, WordNumbers, decode, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -27,8 +31,40 @@ def test_words_by_keras_rules(text: str, words: list[str]) -> None:
     assert split_words(text) == words
 
 
+def by_keras_rules(
+    train: Sequence[str], test: Sequence[str], num_words: int
+) -> tuple[list[str], RaggedIds, RaggedIds]:
+    """The vocabulary and both parts' ids, with all words in memory: the rules as plain code."""
+    counts = Counter(word for text in train for word in split_words(text))
+    words = [word for word, _ in counts.most_common()][: num_words - 4]
+    ids = {word: 4 + rank for rank, word in enumerate(words)}
+    parts = [[[ids.get(word, 2) for word in split_words(text)] for text in part]
+             for part in (train, test)]  # fmt: skip
+    return words, *(RaggedIds.from_ids(part, num_words) for part in parts)
+
+
+def numbered(texts: Sequence[Sequence[str]], ranked: Sequence[str] = ()) -> WordNumbers:
+    words = WordNumbers(io.BytesIO(), ranked)
+    for text in texts:
+        words.append(text)
+    return words
+
+
 def test_words_rank_by_frequency_then_by_appearance() -> None:
-    assert rank_words([["b", "a", "c"], [], ["c", "a", "c"]]) == ["c", "a", "b"]
+    words = numbered([["x", "x", "x"], ["b", "a", "c"], [], ["c", "a", "c"]])
+    counted = np.array([False, True, True, True])
+    ranked = words.rank(counted, num_words=100)
+    assert [list(words.words)[number] for number in ranked] == ["c", "a", "b"]
+    assert words.encode(counted, ranked, 100)["ids"].tolist() == [1, 6, 5, 4, 1, 1, 4, 5, 4]
+    assert words.encode(~counted, ranked, 100)["ids"].tolist() == [1, 2, 2, 2]
+    assert words.rank(counted, num_words=6).tolist() == ranked[:2].tolist()
+
+
+def test_a_vocabulary_that_is_given_is_not_counted() -> None:
+    words = numbered([["b", "b", "x"], ["a"]], ranked=["a", "b", "c"])
+    ranked = words.rank(np.array([True, True]), num_words=100)
+    assert ranked.tolist() == [0, 1, 2]
+    assert words.encode(np.array([True, True]), ranked, 100)["ids"].tolist() == [1, 5, 5, 2, 1, 4]
 
 
 def test_ids_start_with_one_and_rare_words_are_two() -> None:
@@ -77,7 +113,7 @@ def test_rows_are_padded_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
     reviews = [random.integers(4, 2**15, random.integers(0, 12)).tolist() for _ in range(20)]
     ragged = RaggedIds.from_ids(reviews, num_words=2**15)
     whole = ragged.padded(8)
-    monkeypatch.setattr("dlrun.data.encoding.AT_ONCE", 3)
+    monkeypatch.setattr("dlrun.data.encoding.PADDED_ROWS", 3)
     assert np.array_equal(ragged.padded(8), whole)
     rows = np.array([7, 3, 19, 0])
     assert np.array_equal(ragged.padded(8, rows), whole[rows])

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.csv_table import LONGEST_TEXT
-from dlrun.data.data_warnings import Oddities
-from dlrun.data.own_csv import CsvTexts
+from dlrun.data.text_files import MAX_CELL, DataWarnings
+from dlrun.data.text_sources import open_csv
 from dlrun.errors import ConfigError, DataError
 
 Row = tuple[str, str, int]
@@ -15,10 +14,10 @@ Row = tuple[str, str, int]
 
 def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]]:
     """The rows (text, label, line) of a file with these bytes, and the warnings."""
-    path, odd = folder / "f.csv", Oddities()
+    path, odd = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
     names = {"text_column": "text", "label_column": "label"} | columns
-    rows = [row[:3] for row in CsvTexts(path, **names, odd=odd).rows()]
+    rows = [row[:3] for row in open_csv(path, **names, warnings=odd).rows()]
     return rows, [line.removeprefix(str(folder) + "/") for line in odd.lines()]
 
 
@@ -76,11 +75,11 @@ def test_a_header_in_latin_1(tmp_path: Path) -> None:
         (b'text,label\n"a\nb",1\nb,1,\n', "f.csv:4: the row has 3 cells, the header 2"),
         (b'text,label\na,1\n"b,1\nc,1\n', "f.csv:3: not CSV: unexpected end of data"),
         (b'text,label\na,1\n"b" c,1\n', "f.csv:3: not CSV: ',' expected after '\"'"),
-        (b'text,label\n"' + b"a\n" * (LONGEST_TEXT // 2 + 2), "f.csv:2: a text of more than"),
-        (b"text,label\na\0b,1\n", "f.csv: no CSV: it holds a zero byte"),
-        (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: no CSV: it holds a zero"),
-        ("text,label\na\0b,1\n".encode("utf-16"), "f.csv:2: no CSV: it holds a zero byte"),
-        (b"text,label\n" + b"a" * (2 * LONGEST_TEXT + 9), "a line of more than 16,777,216"),
+        (b'text,label\n"' + b"a\n" * (MAX_CELL // 2 + 2), "f.csv:2: a text of more than"),
+        (b"text,label\na\0b,1\n", "f.csv: not CSV: it has a zero byte"),
+        (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: not CSV: it has a zero"),
+        ("text,label\na\0b,1\n".encode("utf-16"), "f.csv:2: not CSV: it has a zero byte"),
+        (b"text,label\n" + b"a" * (2 * MAX_CELL + 9), "a line of more than 16,777,216"),
     ],
 )
 def test_what_is_no_row_is_refused_with_its_line(tmp_path: Path, raw: bytes, message: str) -> None:

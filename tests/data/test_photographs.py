@@ -1,14 +1,10 @@
 import io
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data.decode_memory import Memory
 from dlrun.data.photographs import AHEAD, THUMBNAIL, Photograph, batches
 
 
@@ -60,29 +56,17 @@ def test_no_photographs_no_batches() -> None:
     assert read([], 3) == []
 
 
-def test_it_reads_only_a_little_ahead(files: list[Path]) -> None:
+@pytest.mark.parametrize(("size", "ahead"), [(2, 4), (100, AHEAD)])
+def test_it_reads_only_a_little_ahead(files: list[Path], size: int, ahead: int) -> None:
     begun = []
 
     def to_input(image: Image.Image) -> int:
         begun.append(shade(image))
         return 0
 
-    stream = batches(files * 10, to_input, size=2, thumbnails=0, smallest=None)
-    assert len(next(stream)) == 2
-    assert len(begun) <= 2 + 4 + 1
-    stream.close()
-
-
-def test_it_reads_no_more_ahead_for_a_large_batch(files: list[Path]) -> None:
-    begun = []
-
-    def to_input(image: Image.Image) -> int:
-        begun.append(shade(image))
-        return 0
-
-    stream = batches(files[:3] * 100, to_input, size=100, thumbnails=0, smallest=None)
-    assert len(next(stream)) == 100
-    assert len(begun) <= 100 + AHEAD + 1
+    stream = batches(files[:3] * 100, to_input, size=size, thumbnails=0, smallest=None)
+    assert len(next(stream)) == size
+    assert len(begun) <= size + ahead + 1
     stream.close()
 
 
@@ -95,25 +79,3 @@ def test_whatever_one_photograph_does_ends_no_batch(files: list[Path]) -> None:
     (found,) = batches(files, to_input, size=8, thumbnails=0, smallest=None)
     assert found[2].error == "cannot be made an input: too many columns"
     assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]
-
-
-def test_shares_never_take_more_than_there_is() -> None:
-    memory = Memory(100)
-    held, peak, lock = 0, 0, threading.Lock()
-
-    def use(size: int) -> None:
-        nonlocal held, peak
-        with memory.share() as take:
-            for wanted in (size // 3, size):  # a share that grows
-                take(wanted)
-                with lock:
-                    held += wanted
-                    peak = max(peak, held)
-                time.sleep(0.001)
-                with lock:
-                    held -= wanted
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(use, [1, 50, 99, 100, 34, 33, 33, 60] * 10))
-    assert held == 0
-    assert 90 < peak <= 100

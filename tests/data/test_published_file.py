@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.archives import check_archive_type
-from dlrun.data.published_file import Published, check_local, differs
-from dlrun.data.weights_file import obtain_weights
+from dlrun.data.download import Published, check_local, differs, obtain_weights
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 

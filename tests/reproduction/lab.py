@@ -12,7 +12,7 @@ from dlrun.data import sample
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
 from tests.data.test_cifar100 import archive_of as images_of
-from tests.data.test_safe_pickle import python2_pickle
+from tests.data.test_pickles import python2_pickle
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out
 

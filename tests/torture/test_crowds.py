@@ -54,7 +54,7 @@ def test_many_extract_the_same_images(tmp_path: Path, tally: Tally) -> None:
         for one in range(10)
     ]
     said = [child.end().is_told(0).stderr for child in children]
-    assert sum(text.count("extracting") for text in said) == 1
+    assert sum(text.count("(once)") for text in said) == 1
     tally("ten processes that extract the same images")
 
 

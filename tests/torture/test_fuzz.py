@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run
-from dlrun.data import images, imdb_sources, safe_pickle
+from dlrun.data import images, text_sources
+from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks import tensor_file
@@ -32,7 +33,7 @@ from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
 from tests.data.test_imdb import REVIEWS, keras_files
-from tests.data.test_safe_pickle import python2_pickle
+from tests.data.test_pickles import python2_pickle
 
 TEXTS = {name: registry.entry(name).defaults.read_text() for name in NAMES}
 DEFAULTS = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
@@ -192,12 +193,15 @@ def keras_bytes(folder: Path) -> bytes:
 
 
 def read_keras(path: Path) -> None:
-    imdb_sources.read_keras(path, path.with_name("imdb_word_index.json"), 100, Screen(quiet=True))
+    index = path.with_name("imdb_word_index.json")
+    parts, _ = text_sources.read_keras(path, index, Screen(quiet=True))
+    for part in parts:
+        list(part.rows())
 
 
 def read_pickle(path: Path) -> None:
     with path.open("rb") as stream:
-        safe_pickle.load(stream, str(path))
+        load_pickle(stream, str(path))
 
 
 def read_checkpoint(path: Path) -> None:
@@ -223,7 +227,7 @@ Reader = Callable[[Path], object]
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Reader]] = {
     "tar": (
         lambda _: reviews_tar(),
-        lambda path: imdb_sources.read_stanford(path, 100, Screen(quiet=True)),
+        lambda path: text_sources.read_stanford(path, Screen(quiet=True)),
     ),
     "npz": (keras_bytes, read_keras),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle),

@@ -26,7 +26,7 @@ from dlrun.run_folder import checkpoint
 from tests.conftest import Tally
 from tests.data.left import without_locks
 from tests.data.test_imdb import KERAS, RANKS, REVIEWS, keras_files
-from tests.data.test_safe_pickle import creating, objects
+from tests.data.test_pickles import creating, objects
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK, outcome
 from tests.harness import only_run, run, words
@@ -103,7 +103,7 @@ ARCHIVES: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     ),
     "a size that is negative": (
         lambda: iter([header("aclImdb/train/pos/9_9.txt", 0)[:124] + b"\xff" * 12 + b"\0" * 376]),
-        "damaged, or no tar archive",
+        "damaged, or not a tar archive",
     ),
 }
 

@@ -23,7 +23,7 @@ from tests.harness import Child, only_run, run, start
 from tests.torture.hostile_photographs import ORIENTATION, READABLE, make
 
 NAME = "classify-images"
-ONE_GB = 1 << 20  # in KiB, as the system counts a process's peak
+TWO_GB = 2 << 20  # in KiB, as the system counts a process's peak
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def peak_of(process: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells no process's peak")
-def test_hostile_photographs_stay_within_a_gigabyte(
+def test_hostile_photographs_stay_within_two_gigabytes(
     tmp_path: Path, torture: bool, tally: Tally
 ) -> None:
     folder = tmp_path / "photographs"
@@ -204,5 +204,5 @@ def test_hostile_photographs_stay_within_a_gigabyte(
     assert not kinds("errors") & READABLE
     assert len(results["predictions"]) + len(results["errors"]) == count
     assert all(len(error) < 200 for error in results["errors"].values())
-    assert 0 < peak < ONE_GB, f"{peak >> 10} MB"
-    tally("photographs that would fill the memory, in one run of 1 GB", count)
+    assert 0 < peak < TWO_GB, f"{peak >> 10} MB"
+    tally("photographs that would fill the memory, in one run of 2 GB", count)

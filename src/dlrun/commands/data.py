@@ -8,8 +8,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.data.cache import cached_folders, find_damage
-from dlrun.data.dataset_commands import Dataset
-from dlrun.data.download import digest
+from dlrun.data.download import Dataset, digest
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.runs.settings import RunSettings

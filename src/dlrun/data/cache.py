@@ -1,23 +1,34 @@
-"""Files and folders that several processes may want at once: made by one, whole or not at all."""
+"""Prepared data: a folder is written by one process, whole or not at all, and checked when read."""
 
 import contextlib
+import hashlib
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, sync_file, sync_folder
 from dlrun.system.locks import hold_lock
 
-SUMS = "SHA256SUMS"  # in each folder, as sha256sum writes and checks it
+FORMAT = "3"  # of the prepared arrays; a new one makes every cache again
+SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
+
+
+Save = Callable[[str, NDArray[Any]], object]  # an array by its name
+Read = Callable[[str], NDArray[Any]]
 
 
 @contextlib.contextmanager
-def alone(target: Path, screen: Screen) -> Iterator[None]:
-    """While no other process makes the target; waits for one that does.
+def exclusive(target: Path, screen: Screen) -> Iterator[None]:
+    """Let no other process make the target meanwhile; wait for one that does.
 
-    Raises DataError where the target's folder cannot be made or written, in the block too.
+    Raises DataError if the target's folder cannot be made or written, also within the block.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +46,13 @@ def alone(target: Path, screen: Screen) -> Iterator[None]:
 
 
 def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> None:
-    """Have `fill` write a folder that gets its name once it is whole; nothing where it is there.
+    """Have `fill` write a folder that gets its name once it is whole, unless it exists.
 
-    One that is damaged is made again. Raises DataError as `alone`, and what `fill` raises.
+    A damaged folder is made again. Raises DataError as `exclusive`, and what `fill` raises.
     """
     if target.is_dir() and find_damage(target) is None:
         return
-    with alone(target, screen):
+    with exclusive(target, screen):
         if target.is_dir():
             problem = find_damage(target)
             if problem is None:
@@ -60,13 +71,36 @@ def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> N
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def cached_arrays(
+    folder: Path, key: Sequence[object], prepare: Callable[[Save], dict[str, Any]], screen: Screen
+) -> tuple[dict[str, Any], Read]:
+    """Prepare arrays once; return what `prepare` says of them, and a function that reads them.
+
+    Args:
+        folder: has a folder for each key.
+        key: differs if the arrays do.
+        prepare: saves the arrays and returns what else a reader needs, as JSON.
+        screen: shows what is waited for or made again.
+    """
+    state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
+    cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
+
+    def fill(new: Path) -> None:
+        about = prepare(lambda name, values: np.save(new / f"{name}.npy", values))
+        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+    make_folder(cache, fill, screen)
+    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
+    return about, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
+
+
 def cached_folders(parent: Path) -> list[Path]:
-    """The folders that `make_folder` made in another."""
+    """Return the folders in a folder that `make_folder` made."""
     return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
 
 
 def find_damage(folder: Path) -> str | None:
-    """What is wrong with a folder that `make_folder` made; None where every byte is as written."""
+    """Return what is damaged in a folder that `make_folder` made, or None."""
     if not (folder / SUMS).is_file():
         return f"no {SUMS}"
     try:

@@ -1,25 +1,32 @@
-"""CIFAR100 (Krizhevsky, 2009): 50,000 + 10,000 colour images of 100 classes, as arrays."""
+"""Small images as arrays: CIFAR100 (Krizhevsky, 2009), 50,000 + 10,000 of 100 classes, or own ones.
 
-import json
+Of each of a user's own images the largest centred square is resized (bicubic, with antialiasing);
+one that has the network's size is not changed.
+"""
+
+import hashlib
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from dlrun.config.sections import OwnData
-from dlrun.data import own_data, own_images, safe_pickle, sample
-from dlrun.data.archives import files
-from dlrun.data.cache import make_folder
-from dlrun.data.dataset_commands import Dataset
-from dlrun.data.download import digest
-from dlrun.data.published_file import GENERATED, OWN, Published, differs, obtain
+from dlrun.data import photographs, sample, user_data
+from dlrun.data.archives import files, load_pickle
+from dlrun.data.cache import Read, Save, cached_arrays
+from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
+from dlrun.data.images import SUFFIXES
+from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import open_regular
+from dlrun.system.files import read_regular
 
 ARCHIVE = Published(
     "cifar-100-python.tar.gz",
@@ -32,11 +39,14 @@ FOLDER = "cifar-100-python"
 PARTS = ("train", "test", "meta")
 _WANTED = re.compile(f"{FOLDER}/({'|'.join(PARTS)})")
 MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
+SIDE = 32  # pixels
+SMALLEST = 4 * SIDE  # the side at which a large JPEG may be decoded: the rest is averaged away
+BATCH = 32  # images that are decoded ahead
 
 
 @dataclass(frozen=True)
 class Images:
-    """Pixels (n_images, 3, 32, 32) as bytes, numbers of the classes (n_images,)."""
+    """Holds pixels (n_images, 3, 32, 32) as bytes, and numbers of the classes (n_images,)."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -44,9 +54,9 @@ class Images:
 
 @dataclass(frozen=True)
 class Cifar100:
-    """The two halves, the classes' names, and where they come from.
+    """Holds both parts, the classes' names, and the origin.
 
-    `differs` says why they are not the published ones; None where they are.
+    `differs` says why they are not the published images, and is None if they are.
     """
 
     train: Images
@@ -57,7 +67,7 @@ class Cifar100:
 
 
 def generate(images: int, seed: int) -> Cifar100:
-    """Generated images: `images` for training and a fifth as many for the test."""
+    """Return generated images: `images` for training and a fifth as many for the test."""
     train, test = sample.images(images, seed), sample.images(max(1, images // 5), seed + 1)
     origin = f"generated sample images ({images:,} + {images // 5:,}, seed {seed})"
     names = [f"generated {label}" for label in range(CLASSES)]
@@ -67,89 +77,176 @@ def generate(images: int, seed: int) -> Cifar100:
 def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: Screen) -> Cifar100:
     """Read the published archive, a local one of its layout, or a folder unpacked from one.
 
-    Raises DataError where it is missing, damaged, not CIFAR100, or would run code.
+    Raises DataError if it is missing, damaged, not CIFAR100, or would run code.
     """
     folder = data_dir / DATASET.name
     path = obtain(ARCHIVE, archive, folder, mirrors, screen)
+    arrays: dict[str, NDArray[Any]] = {}
     if path.is_dir():
-        root = path
+        about, read = _read_folder(path, arrays.__setitem__), arrays.__getitem__
         other: str | None = f"{path.name} is a folder, not the published file"
     else:
-        root = _extract(path, folder, screen)
         other = differs([ARCHIVE], [path], [""])
-    train, test = (_images(root / FOLDER / part) for part in ("train", "test"))
-    names = _entry(root / FOLDER / "meta", "fine_label_names")["fine_label_names"]
+        key = ["cifar100", digest(path, "sha256")]
+        about, read = cached_arrays(
+            folder, key, lambda save: _read_archive(path, save, screen), screen
+        )
+    return _cifar100(about, read, f"CIFAR100 ({path.name})", other)
+
+
+def _read_folder(folder: Path, save: Save) -> dict[str, Any]:
+    contents: dict[str, bytes] = {}
+    for part in PARTS:
+        file = folder / FOLDER / part
+        try:
+            contents[part] = read_regular(file)
+        except OSError as error:
+            raise DataError(f"{file}: {error.strerror}") from None
+    return _read_parts(contents, folder / FOLDER, save)
+
+
+def _read_archive(archive: Path, save: Save, screen: Screen) -> dict[str, Any]:
+    screen.note(f"reading {archive} (once)")
+    with screen.progress("reading the archive", 100, "%") as bar:
+        found = files(archive, _WANTED, MAX_BYTES, bar.to)
+        contents = {name.rpartition("/")[2]: content for name, content in found}
+    if missing := [f"{FOLDER}/{part}" for part in PARTS if part not in contents]:
+        raise DataError(f"{archive}: no {', '.join(missing)}")
+    return _read_parts(contents, archive / FOLDER, save)
+
+
+def _read_parts(contents: Mapping[str, bytes], place: Path, save: Save) -> dict[str, Any]:
+    """Save the arrays of pickled files by their part; return the classes' names."""
+    for part in ("train", "test"):
+        entry = _entry(contents[part], place / part, "data", "fine_labels")
+        pixels, labels = entry["data"], entry["fine_labels"]
+        what = f"{place / part}: not CIFAR100"
+        if not isinstance(labels, list) or not labels:
+            raise DataError(f"{what}: no list of labels")
+        if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
+            raise DataError(f"{what}: pixels are not (images, 3072) bytes")
+        if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
+            raise DataError(f"{what}: labels are not 0 to {CLASSES - 1}")
+        # A row has the red, the green and the blue pixels.
+        save(f"{part}_pixels", np.array(pixels).reshape(-1, 3, SIDE, SIDE))
+        save(f"{part}_labels", np.asarray(labels, dtype=np.int64))
+    names = _entry(contents["meta"], place / "meta", "fine_label_names")["fine_label_names"]
     if not isinstance(names, list) or len(names) != CLASSES:
-        raise DataError(f"{root / FOLDER / 'meta'}: not CIFAR100: no {CLASSES} names of classes")
-    return Cifar100(train, test, [str(name) for name in names], f"CIFAR100 ({path.name})", other)
+        raise DataError(f"{place / 'meta'}: not CIFAR100: no {CLASSES} names of classes")
+    return {"labels": [str(name) for name in names]}
 
 
-def _extract(archive: Path, folder: Path, screen: Screen) -> Path:
-    """The three files of the archive and no other, in a folder named by the archive's hash."""
-    root = folder / f"extracted-{digest(archive, 'sha256')[:16]}"
-
-    def fill(new: Path) -> None:
-        screen.note(f"extracting {archive} (once)")
-        (new / FOLDER).mkdir()
-        with screen.progress("reading the archive", 100, "%") as bar:
-            for name, content in files(archive, _WANTED, MAX_BYTES, bar.to):
-                (new / name).write_bytes(content)
-        missing = [part for part in PARTS if not (new / FOLDER / part).exists()]
-        if missing:
-            raise DataError(f"{archive}: no {', '.join(f'{FOLDER}/{part}' for part in missing)}")
-
-    make_folder(root, fill, screen)
-    return root
-
-
-def _entry(file: Path, *wanted: str) -> dict[str, Any]:
-    """A pickled file of the archive, which may hold only data."""
-    try:
-        with open_regular(file) as stream:
-            entry = safe_pickle.load(stream, str(file))
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror}") from None
+def _entry(content: bytes, place: Path, *wanted: str) -> dict[str, Any]:
+    entry = load_pickle(io.BytesIO(content), str(place))
     missing = [key for key in wanted if not isinstance(entry, dict) or key not in entry]
     if missing:
-        raise DataError(f"{file}: not CIFAR100: no {', '.join(missing)}")
-    assert isinstance(entry, dict)  # else a key would be missing
-    return entry
+        raise DataError(f"{place}: not CIFAR100: no {', '.join(missing)}")
+    found: dict[str, Any] = entry
+    return found
 
 
-def _images(file: Path) -> Images:
-    entry = _entry(file, "data", "fine_labels")
-    pixels, labels = entry["data"], entry["fine_labels"]
-    if not isinstance(labels, list) or not labels:
-        raise DataError(f"{file}: not CIFAR100: no list of labels")
-    if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
-        raise DataError(f"{file}: not CIFAR100: pixels are not (images, 3072) bytes")
-    if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
-        raise DataError(f"{file}: not CIFAR100: labels are not 0 to {CLASSES - 1}")
-    images = pixels.view(np.ndarray).reshape(-1, 3, 32, 32)  # a row is red, green, blue planes
-    return Images(np.ascontiguousarray(images), np.asarray(labels, dtype=np.int64))
+def _cifar100(about: dict[str, Any], read: Read, origin: str, differs: str | None) -> Cifar100:
+    train, test = (
+        Images(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
+        for part in ("train", "test")
+    )
+    return Cifar100(train, test, about["labels"], origin, differs)
 
 
 def _channels_first(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
     return Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
 
 
-def load_own(data: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
-    """A user's own images, of any classes. Raises DataError, ConfigError (own_images.prepare)."""
-    cache, origin = own_images.prepare(data, data_dir / DATASET.name, seed, screen)
-    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
+def load_own(config: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
+    """Return a user's own images, in a sub-folder for each class; they are prepared once.
+
+    Raises DataError if the images do not fit together, ConfigError if there are no classes.
+    """
+    places, warnings = user_data.places(config), DataWarnings()
+    parts = [user_data.files_by_class(place, warnings, _is_image) for place in places]
+    states = [user_data.folder_state(*one) for one in zip(parts, places, strict=True)]
+    split = "" if len(parts) > 1 else f"{config.test_share} {seed}"
+    state = "\0".join(["1", split, *states])  # the same name of the data as in 0.2
+    which = hashlib.sha256(state.encode("utf-8", "surrogateescape"))
+    name = (config.path or places[0]).name
+
+    def prepare(save: Save) -> dict[str, Any]:
+        screen.note(f"preparing the images of {name} (once)")
+        return _prepare(parts, save, places[0], config.test_share, seed, screen, warnings)
+
+    key = ["own", which.hexdigest()]
+    about, read = cached_arrays(data_dir / DATASET.name, key, prepare, screen)
     for warning in about["warnings"]:
         screen.warn(warning)
-    train, test = (
-        Images(np.load(cache / f"{part}_pixels.npy"), np.load(cache / f"{part}_labels.npy"))
-        for part in ("train", "test")
-    )
-    images, names = len(train.labels) + len(test.labels), about["labels"]
-    screen.note(f"{images:,} images of {len(names)} classes: {own_data.shorten_list(names)}")
-    return Cifar100(train, test, names, origin, OWN)
+    data = _cifar100(about, read, f"own images ({name}, {which.hexdigest()[:8]})", OWN)
+    images = len(data.train.labels) + len(data.test.labels)
+    names = user_data.shorten_list(data.names)
+    screen.note(f"{images:,} images of {len(data.names)} classes: {names}")
+    return data
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in SUFFIXES
+
+
+def _prepare(
+    parts: Sequence[Sequence[tuple[str, Path]]],
+    save: Save,
+    place: Path,
+    share: float,
+    seed: int,
+    screen: Screen,
+    warnings: DataWarnings,
+) -> dict[str, Any]:
+    """Save the images of a training and a test part, or of one that is divided, as arrays."""
+    classes, numbers = user_data.Classes(), list[int]()
+    for part in parts:
+        known = len(classes.names) if numbers else None
+        numbers += [classes.number(label, file, known) for label, file in part]
+    all_files = [file for part in parts for _, file in part]
+    pixels, read = _decode(all_files, screen, warnings)
+    present, labels = np.unique(np.array(numbers, np.int64)[read], return_inverse=True)
+    names = [classes.names[number] for number in present]
+    first_test = int(np.searchsorted(read, len(parts[0]))) if len(parts) > 1 else None
+    is_test = user_data.divide(labels, names, first_test, share, seed, place)
+    user_data.add_class_warnings(labels, is_test, names, warnings)
+    content = np.array([hash(pixels[row].tobytes()) for row in read])
+    if len(twice := user_data.repeated_rows(content, is_test)):
+        what = "an image of the test part that is in the training part too"
+        warnings.add(what, all_files[read[twice[0]]], len(twice))
+    labels, ordered = user_data.sort_classes(labels, names)
+    for name, chosen in (("train", ~is_test), ("test", is_test)):
+        save(f"{name}_pixels", pixels[read[chosen]])
+        save(f"{name}_labels", labels[chosen])
+    return {"labels": ordered, "warnings": warnings.lines()}
+
+
+def _decode(
+    all_files: Sequence[Path], screen: Screen, warnings: DataWarnings
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return pixels (n_files, 3, SIDE, SIDE), and the indices of the files that could be read."""
+    pixels, read = np.empty((len(all_files), 3, SIDE, SIDE), np.uint8), list[int]()
+    stream = photographs.batches(all_files, _square, size=BATCH, thumbnails=0, smallest=SMALLEST)
+    progress = screen.progress("reading images", len(all_files), "images")
+    with progress as bar, closing(stream):
+        for index, one in enumerate(one for batch in stream for one in batch):
+            if one.error is None:
+                pixels[index] = one.pixels
+                read.append(index)
+            else:
+                warnings.add(f"{one.error}: left out", one.file)
+            bar.to(index + 1)
+    return pixels, np.array(read, np.int64)
+
+
+def _square(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the largest centred square at the network's size, (3, SIDE, SIDE)."""
+    square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)
 
 
 def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
-    """The images that an experiment's config names."""
+    """Return the images that an experiment's config names."""
     if config.data.source == "sample":
         return generate(config.data.sample_images, config.split_seed)
     if config.data.is_own:

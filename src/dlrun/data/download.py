@@ -1,15 +1,17 @@
-"""Download a file: https, checked before it gets its name, a message that says what to do."""
+"""Published files: the user's local copies, or downloads over https, checked by their hashes."""
 
 import contextlib
 import os
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
-from dlrun.data.cache import alone
-from dlrun.errors import DataError, DownloadError
+from dlrun.data.cache import exclusive
+from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system import files
 from dlrun.system.console import Screen
 
@@ -25,8 +27,38 @@ ATTEMPTS = 5  # in a row that bring less than a chunk
 MAX_REDIRECTS = 5
 
 
+@dataclass(frozen=True)
+class Published:
+    """A file as its publisher offers it."""
+
+    name: str
+    url: str
+    algorithm: str
+    digest: str
+    option: str = "data.archive"  # the config's key for a local copy
+
+
+GENERATED = "the data are generated"
+OWN = "the data are your own"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set that an experiment needs, for `dlrun data`.
+
+    name: of the data set, and of its folder in the data folder. files: returns the published files
+    that a config needs, and the path of each. load: reads all data, downloading what is missing,
+    and returns a description. show: prints some examples (part, first, count), if it can.
+    """
+
+    name: str
+    files: Callable[[Any, Path], list[tuple[Published, Path]]]
+    load: Callable[[Any, Path, Screen], str]
+    show: Callable[[Any, Path, Screen, str, int, int], None] | None = None
+
+
 def digest(path: Path, algorithm: str) -> str:
-    """The file's hash in hexadecimal. Raises DataError where the file cannot be read."""
+    """Return a file's hash in hexadecimal. Raises DataError if the file cannot be read."""
     try:
         return files.file_digest(path, algorithm)
     except OSError as error:
@@ -34,29 +66,90 @@ def digest(path: Path, algorithm: str) -> str:
 
 
 def is_offline() -> bool:
-    """Whether the user forbids downloads, by `DLRUN_OFFLINE`."""
+    """Return whether the user forbids downloads, by `DLRUN_OFFLINE`."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
+
+
+def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) -> None:
+    """Raise ConfigError if the config names a local file that does not exist or is not a file."""
+    if path is None or (folder_allowed and path.is_dir()):
+        return
+    if not path.exists():
+        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
+    if path.is_dir():
+        raise ConfigError(
+            f"{key}: {path} is a folder", "name the file itself, not what was unpacked from it"
+        )
+    if not path.is_file():
+        raise ConfigError(f"{key}: {path}: not a regular file")
+
+
+def differs(files: Sequence[Published], local: Sequence[Path], sha256: Sequence[str]) -> str | None:
+    """Return why local files, whose hashes are `sha256`, are not the published ones, or None."""
+    for published, path, known in zip(files, local, sha256, strict=True):
+        found = known if published.algorithm == "sha256" else digest(path, published.algorithm)
+        if found != published.digest:
+            return f"{path.name} is not the published file"
+    return None
+
+
+def obtain(
+    published: Published, local: Path | None, folder: Path, mirrors: Sequence[str], screen: Screen
+) -> Path:
+    """Return the local path, or the published file in the data folder, downloaded if missing.
+
+    Raises DataError, or DownloadError if no address answered.
+    """
+    if local is not None:
+        if not local.exists():
+            raise DataError(f"{published.option}: {local}: no such file")
+        return local
+    path = folder / published.name
+    if not path.exists():
+        remedy = (
+            f"put {published.name} into {folder.absolute()}, or name a local copy with `--set "
+            f"{published.option}=PATH`; `--set data.source=sample` runs on generated data instead"
+        )
+        urls = [f"{base.rstrip('/')}/{published.name}" for base in mirrors] + [published.url]
+        download(urls, path, published.algorithm, published.digest, screen, remedy)
+    return path
+
+
+def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
+    """Return the file of an URL in a folder, downloaded if missing. Raises DataError.
+
+    The file's name ends in the first digits of its SHA-256. `instead` says what else can be done.
+    """
+    path = folder / url.rpartition("/")[2]
+    match = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    expected = match.group(1) if match else ""
+    if not path.exists():
+        remedy = f"put {path.name} into {path.parent}; {instead}"
+        download([url], path, "sha256", expected, screen, remedy)
+    elif not digest(path, "sha256").startswith(expected):
+        raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
+    return path
 
 
 def download(
     urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
 ) -> None:
-    """Download a file that is not there yet from the first url that has it, and check its hash.
+    """Download a file from the first URL that has it, check its hash, and give it its name.
 
-    What came before a failure or a kill stays beside it as `.part`, and the next attempt asks only
-    for the rest. Of several processes that want the same file, one downloads and the others wait.
+    What was received before a failure or a kill stays as `.part`, and the next attempt asks only
+    for the rest. Of several processes that need the same file, one downloads and the others wait.
 
     Args:
         urls: tried in order; https, or http on this machine's own loopback.
-        target: where the file goes once it is whole and checked.
+        target: the file's path once it is whole and checked.
         algorithm: of the hash, such as md5.
         expected: the hash in hexadecimal; a prefix is enough.
         screen: shows the progress.
-        remedy: what to do where no url can be reached.
+        remedy: what to do if no URL can be reached.
 
     Raises:
-        DownloadError: no url has the file, or `DLRUN_OFFLINE` forbids the network.
-        DataError: the url is not allowed, or the folder cannot be written.
+        DownloadError: no URL has the file, or `DLRUN_OFFLINE` forbids the network.
+        DataError: the URL is not allowed, or the folder cannot be written.
     """
     if is_offline():
         raise DownloadError(
@@ -67,17 +160,19 @@ def download(
         if not _is_allowed(url):
             raise DataError(f"{url}: only https addresses are downloaded from")
     part = target.with_name(f"{target.name}.part")
-    with alone(target, screen):
+    with exclusive(target, screen):
         if target.exists():
             return
         failures = []
         for url in urls:
-            problem = _fetch_checked(url, part, algorithm, expected, screen)
-            if problem is None:
-                part.replace(target)
-                files.sync_folder(target.parent)
-                return
-            failures.append(f"{urlsplit(url).hostname}: {problem}")
+            try:
+                _fetch(url, part, lambda file: digest(file, algorithm).startswith(expected), screen)
+            except _NoAnswerError as error:
+                failures.append(f"{urlsplit(url).hostname}: {error}")
+                continue
+            part.replace(target)
+            files.sync_folder(target.parent)
+            return
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)
 
 
@@ -85,46 +180,34 @@ class _NoAnswerError(Exception):
     pass
 
 
-def _fetch_checked(
-    url: str, part: Path, algorithm: str, expected: str, screen: Screen
-) -> str | None:
-    """Fetch what the partial file lacks; None where it is then the expected one, else the fault."""
-    while True:
-        resumed = part.exists()
-        try:
-            _fetch(url, part, screen)
-        except _NoAnswerError as error:
-            return str(error)
-        if digest(part, algorithm).startswith(expected):
-            return None
-        part.unlink()
-        if not resumed:  # else its beginning may have been another server's: once more, whole
-            return f"what came has not the published {algorithm} {expected}; removed"
-
-
-def _fetch(url: str, part: Path, screen: Screen) -> None:
-    """Append what the partial file lacks; an answer that breaks off is asked for the rest."""
+def _fetch(url: str, part: Path, is_expected: Callable[[Path], bool], screen: Screen) -> None:
+    """Fetch what the partial file lacks. Raises _NoAnswerError, also for other contents."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
     failed = 0
     while True:
-        had = _size(part)
+        had = part.stat().st_size if part.exists() else 0
         try:
             _append(url, part, had, screen)
-            return
-        except urllib3.exceptions.MaxRetryError as error:  # asked again and again by urllib3
-            raise _NoAnswerError(_reason(error.reason or error)) from None
         except urllib3.exceptions.HTTPError as error:
-            failed = failed + 1 if _size(part) - had < CHUNK else 1
-            if failed == ATTEMPTS:
-                raise _NoAnswerError(_reason(error)) from None
+            has = part.stat().st_size if part.exists() else 0
+            failed = failed + 1 if has - had < CHUNK else 1
+            if failed == ATTEMPTS or isinstance(error, urllib3.exceptions.MaxRetryError):
+                reason = getattr(error, "reason", None) or error
+                raise _NoAnswerError(_innermost(reason)) from None
             time.sleep(BACKOFF_SECONDS * 2 ** (failed - 1))
+            continue
+        if is_expected(part):
+            return
+        part.unlink()
+        if not had:  # else its beginning may have been of another file: once more, whole
+            raise _NoAnswerError("its contents do not have the published hash; removed")
 
 
 def _append(url: str, part: Path, had: int, screen: Screen) -> None:
-    with contextlib.closing(_answer(url, had)) as response:
-        if had and response.status == 416:  # nothing is left to send: the checksum tells
+    with contextlib.closing(_request(url, had)) as response:
+        if had and response.status == 416:  # nothing is left to send: the hash tells
             return
         if response.status not in (200, 206):
             raise _NoAnswerError(f"HTTP {response.status}")
@@ -137,7 +220,7 @@ def _append(url: str, part: Path, had: int, screen: Screen) -> None:
             part.open("ab" if had else "wb") as stream,
             screen.progress(part.stem, (had + left) / MB if left else None, "MB") as bar,
         ):
-            # Not decoded: servers label a .gz file as if it were zipped for the way only.
+            # Not decoded: some servers label a .gz file as if it were compressed for transport.
             for chunk in response.stream(CHUNK, decode_content=False):
                 stream.write(chunk)
                 had += len(chunk)
@@ -149,12 +232,8 @@ def _append(url: str, part: Path, had: int, screen: Screen) -> None:
             os.fsync(stream.fileno())
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
-
-
-def _answer(url: str, start: int) -> "BaseHTTPResponse":
-    """The answer behind all redirects; nothing is sent to an address that is not allowed."""
+def _request(url: str, start: int) -> "BaseHTTPResponse":
+    """Return the answer behind all redirects, each of which must be an allowed address."""
     import urllib3
 
     retries = urllib3.Retry(
@@ -190,7 +269,7 @@ def _is_allowed(url: str) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
-    """urllib3's words without what surrounds them."""
+def _innermost(error: Exception) -> str:
+    """Return urllib3's message without the text that surrounds it."""
     said = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
     return str(said).rpartition("): ")[2] or type(said).__name__

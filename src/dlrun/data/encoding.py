@@ -1,12 +1,12 @@
-"""Reviews as ids, by Keras's rules (keras.datasets.imdb; ISLP, lab 10.9.5).
+"""Texts as ids, by Keras's rules (keras.datasets.imdb; ISLP, lab 10.9.5).
 
-0 pads, 1 starts a review, 2 is an out-of-vocabulary word, and the word of frequency rank r
-(counted on the training reviews) is r + 3.
+0 pads, 1 starts a text, 2 is an out-of-vocabulary word, and the word of frequency rank r (counted
+on the training texts) is r + 3.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
-AT_ONCE = 4096  # rows that are padded at once
+PADDED_ROWS = 4096  # at once: each id takes 9 bytes
+ENCODED_ROWS = 10_000  # at once
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
 SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
@@ -24,31 +25,23 @@ _SPACES = str.maketrans(dict.fromkeys(SPACES, " "))
 
 
 def split_words(text: str) -> list[str]:
-    """A review's words: lower case, punctuation (but the apostrophe) is space."""
+    """Return a text's words in lower case; punctuation, except the apostrophe, separates them."""
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
-def rank_words(reviews: Iterable[Sequence[str]]) -> list[str]:
-    """The distinct words, most frequent first; equally frequent ones in order of appearance."""
-    counts: Counter[str] = Counter()
-    for review in reviews:
-        counts.update(review)
-    return [word for word, _ in counts.most_common()]
-
-
 class Vocabulary:
-    """Words as the ids that a run gave them; all others are UNKNOWN."""
+    """Maps the words of a run's vocabulary to their ids, and all others to UNKNOWN."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
 
     def ids(self, words: Iterable[str]) -> list[int]:
-        """An id for each word."""
+        """Return an id for each word."""
         return [self._ids.get(word, UNKNOWN) for word in words]
 
 
 class RaggedIds:
-    """Reviews of ids, end to end: review i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Holds texts of ids, end to end: text i is `ids[offsets[i]:offsets[i + 1]]`."""
 
     def __init__(self, ids: NDArray[np.uint16], offsets: NDArray[np.int64]) -> None:
         self.ids = ids
@@ -56,7 +49,7 @@ class RaggedIds:
 
     @classmethod
     def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedIds":
-        """Join reviews of word ids (rank + 3); adds the start id, cuts the vocabulary."""
+        """Join texts of word ids, each after START; an id at or above `num_words` is UNKNOWN."""
         parts: list[NDArray[np.uint16]] = []
         for review in reviews:
             ids = np.empty(1 + len(review), np.int64)
@@ -70,11 +63,11 @@ class RaggedIds:
         return len(self.offsets) - 1
 
     def review(self, index: int) -> NDArray[np.uint16]:
-        """The ids of one review."""
+        """Return the ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def bag_of_words(self, width: int) -> "sparse.csr_matrix":
-        """Which ids each review holds: binary float32 CSR, shape (n_reviews, width)."""
+        """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
         from scipy import sparse  # slow: a config error need not wait for it
 
         ones = np.ones(len(self.ids), dtype=np.float32)
@@ -86,23 +79,117 @@ class RaggedIds:
         return matrix
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
-        """The last `length` ids of some reviews, or of all, padded in front with 0.
+        """Return the last `length` ids of some texts, or all, (n_rows, length), padded in front.
 
-        Shape (n_rows, length); ids are below 2**15, so that their sign is never reached.
+        Ids are below 2**15: each is a positive int16.
         """
         chosen = np.arange(len(self)) if rows is None else rows
         out = np.zeros((len(chosen), length), dtype=np.int16)
         columns = np.arange(length)
-        for start in range(0, len(chosen), AT_ONCE):  # what follows takes 9 bytes for each id
-            part = chosen[start : start + AT_ONCE]
+        for start in range(0, len(chosen), PADDED_ROWS):
+            part = chosen[start : start + PADDED_ROWS]
             kept = np.minimum(self.offsets[part + 1] - self.offsets[part], length)
             mask = columns >= (length - kept)[:, None]
             position = self.offsets[part + 1][:, None] - length + columns
-            out[start : start + AT_ONCE][mask] = self.ids[position[mask]]
+            out[start : start + PADDED_ROWS][mask] = self.ids[position[mask]]
         return out
 
 
 def decode(ids: Iterable[int], words: Sequence[str]) -> str:
-    """The review as words; `words` by frequency rank, most frequent first."""
+    """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
     names = [*SPECIAL, *words]
     return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
+
+
+class _Numbering(dict[str, int]):
+    """Numbers words in order of appearance."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
+class WordNumbers:
+    """Texts whose words are numbers in order of appearance: a million of them fit into memory.
+
+    Args:
+        file: an empty file, which takes the numbers of all words as int32.
+        ranked: the vocabulary by frequency rank, if it is given; else it is counted.
+    """
+
+    def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
+        self._file, self._ranked = file, len(ranked)
+        self.words = _Numbering(zip(ranked, range(len(ranked)), strict=True))
+        self.lengths = array("q")  # words of each text
+
+    def append(self, words: Sequence[str]) -> None:
+        """Add a text."""
+        self._file.write(array("i", map(self.words.__getitem__, words)).tobytes())
+        self.lengths.append(len(words))
+
+    def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
+        """Return the numbers of the words that get an id, by rank.
+
+        The most frequent word comes first; equally frequent ones in order of appearance.
+
+        Args:
+            counted: which texts are counted, (n_texts,).
+            num_words: ids that there may be.
+        """
+        if self._ranked:
+            return np.arange(min(self._ranked, num_words - FIRST_WORD))
+        counts = np.zeros(len(self.words), np.int64)
+        first = np.full(len(self.words), -1, np.int64)  # where a word appears first
+        done = 0
+        for rows, lengths, numbers in self._chunks():
+            found = numbers[np.repeat(counted[rows], lengths)]
+            counts += np.bincount(found, minlength=len(counts))
+            (new,) = np.nonzero(first[found] < 0)
+            first[found[new[::-1]]] = done + new[::-1]  # a word's first appearance is written last
+            done += len(found)
+        order = np.lexsort((first, -counts))[: np.count_nonzero(counts)]
+        ranked: NDArray[np.int64] = order[: num_words - FIRST_WORD]
+        return ranked
+
+    def encode(
+        self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
+    ) -> dict[str, NDArray[Any]]:
+        """Return some texts as arrays: RaggedIds' ids and offsets, and those of their bags.
+
+        Args:
+            chosen: which texts, (n_texts,).
+            ranked: as returned by `rank`.
+            num_words: ids that there may be.
+        """
+        ids = np.full(len(self.words), UNKNOWN, np.uint16)
+        ids[ranked] = FIRST_WORD + np.arange(len(ranked))
+        offsets = np.concatenate([[0], np.cumsum(np.array(self.lengths)[chosen] + 1)])
+        bag_offsets: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
+        # Memory counts once it is written, and a bag is never longer than its text.
+        all_ids, bag_ids = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.int32)
+        done = held = 0
+        for rows, lengths, numbers in self._chunks():
+            ours = chosen[rows]
+            sizes = lengths[ours]
+            ends = np.cumsum(sizes)
+            row_ids = np.insert(ids[numbers[np.repeat(ours, lengths)]], ends - sizes, START)
+            row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
+            bag = RaggedIds(row_ids, row_offsets).bag_of_words(num_words + 3)
+            all_ids[done : done + len(row_ids)] = row_ids
+            bag_ids[held : held + len(bag.indices)] = bag.indices
+            bag_offsets.append(held + bag.indptr[1:].astype(np.int64))
+            done, held = done + len(row_ids), held + len(bag.indices)
+        return {
+            "ids": all_ids,
+            "offsets": offsets,
+            "bag_ids": bag_ids[:held],
+            "bag_offsets": np.concatenate(bag_offsets),
+        }
+
+    def _chunks(self) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int32]]]:
+        """Yield some texts after the others: which, their lengths, and their words' numbers."""
+        self._file.seek(0)
+        for start in range(0, len(self.lengths), ENCODED_ROWS):
+            rows = slice(start, start + ENCODED_ROWS)
+            lengths = np.array(self.lengths[rows])
+            yield rows, lengths, np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)

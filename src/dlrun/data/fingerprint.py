@@ -1,4 +1,4 @@
-"""Whether data are still the same: a hash of the arrays, and of what their numbers stand for."""
+"""Hashes of data, by which a later use of a run knows whether they are still the same."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def fingerprint(arrays: "Iterable[NDArray[Any]]") -> str:
-    """Hexadecimal digest of the arrays' types, shapes and contents, in their order."""
+    """Return a digest of the arrays' types, shapes and contents, in their order."""
     import numpy as np  # slow: a report needs the functions below alone
 
     found = hashlib.sha256()

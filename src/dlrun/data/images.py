@@ -5,9 +5,10 @@ import importlib.util
 import io
 import os
 import stat
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +16,44 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.Image import Transpose
 
-from dlrun.data.decode_memory import LIMIT, READ_TWICE, UnreadableImageError, plan
-from dlrun.data.decode_strips import too_many
 from dlrun.data.fingerprint import fingerprint
 from dlrun.errors import ConfigError, first_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
+JPEG_FORMATS = ("JPEG", "MPO")
+JPEG_FRACTIONS = (1, 2, 4, 8)  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size
+MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
+MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory for each row
+MAX_FILE_BYTES = 200 << 20
+LARGE_PIXELS = 30_000_000  # of which two threads would take too much memory: one after the other
+ONE_LARGE = threading.Lock()
 
-# A block this large goes back to the system with its picture. Of Pillow's own, 16 MB, glibc keeps
-# many (up to 32 MB each): a process that decodes large pictures would grow to three times these.
-Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]
+# Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
+Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
 
-# What each EXIF orientation asks for; whether rows become columns; whether the last comes first.
-UPRIGHT = (None, False, False)
-TURNS: dict[Any, tuple[Transpose | None, bool, bool]] = {
-    2: (Transpose.FLIP_LEFT_RIGHT, False, False),
-    3: (Transpose.ROTATE_180, False, True),
-    4: (Transpose.FLIP_TOP_BOTTOM, False, True),
-    5: (Transpose.TRANSPOSE, True, False),
-    6: (Transpose.ROTATE_270, True, True),
-    7: (Transpose.TRANSVERSE, True, True),
-    8: (Transpose.ROTATE_90, True, False),
+ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
 }
-STRIP = 1 << 20  # pixels that are copied at once
+
+
+class UnreadableImageError(Exception):
+    """The file is not a photograph that can be read; the message says why."""
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files, and every image in the folders and the folders in them, each once; none hidden.
+    """Return the files, and all images in the folders and their sub-folders, each path once.
 
-    A folder below that cannot be listed stands there as itself: to read it says why. Links to
-    folders are not followed.
+    Hidden files are left out and links to folders are not followed. A sub-folder that cannot be
+    listed is returned itself, so that reading it gives the reason.
 
-    Raises ConfigError for a path that does not exist and for a folder that has no images, or
-    cannot be listed.
+    Raises ConfigError if a path does not exist, or a folder cannot be listed or has no images.
     """
     found: list[Path] = []
     for path in paths:
@@ -65,14 +70,14 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
 
 
 def sample_photographs() -> list[Path]:
-    """Two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
+    """Return the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
     assert spec is not None and spec.origin is not None  # a dependency
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
 
 
 def files_fingerprint(files: Sequence[Path]) -> str:
-    """A fingerprint of the files' names, sizes and times of modification, in their order."""
+    """Return a hash of the files' names, sizes and times of modification, in their order."""
 
     def of(file: Path) -> str:
         try:
@@ -85,41 +90,30 @@ def files_fingerprint(files: Sequence[Path]) -> str:
     return fingerprint(np.frombuffer(text, np.uint8) for text in texts)
 
 
-def read(
-    path: Path, smallest: int | None = None, take: Callable[[int], object] = lambda size: None
-) -> Image.Image:
-    """A photograph as RGB, upright; the first frame of an animation; transparency on white.
-
-    With `smallest`, a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as
-    both sides keep that many pixels: several times faster, and nearly the same picture. One that
-    would take more than picture_memory.LIMIT is read so whatever `smallest` is, where that helps.
+def read(path: Path, smallest: int | None = None) -> Image.Image:
+    """Return a photograph in RGB, upright, with transparency on white; of an animation one frame.
 
     Args:
         path: of the file.
-        smallest: pixels.
-        take: told, before they are taken, how many bytes the photograph takes from now on.
+        smallest: allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so
+            many pixels, which is several times faster and nearly the same picture. A JPEG of more
+            than MAX_PIXELS is always decoded at a fraction.
 
     Raises UnreadableImageError.
     """
-    size = _size(path)
+    _check_file(path)
     try:
-        if too_many(path):
-            raise UnreadableImageError("refused: in more pieces than any photograph")
-        take(READ_TWICE * size)
         with Image.open(path, formats=FORMATS) as image:
-            how = plan(image, size, smallest)
-        del image  # and what it has read of the file
-        take(how.takes)
-        with Image.open(path, formats=FORMATS) as image:
-            if how.decode > 1:
-                image.draft(None, (image.width // how.decode, image.height // how.decode))
-            image.load()
-            return _upright(image, how.copy)
+            fraction, pixels = _fraction(image, smallest), image.width * image.height
+            if fraction > 1:
+                image.draft(None, (image.width // fraction, image.height // fraction))
+            with ONE_LARGE if pixels > LARGE_PIXELS else nullcontext():
+                image.load()
+                return _upright(_to_rgb(image), image.getexif().get(Base.Orientation))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
-        kinds = ", ".join(FORMATS)
-        raise UnreadableImageError(f"not an image of a known kind ({kinds})") from None
+        raise UnreadableImageError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(f"refused: {error}") from None
     except MemoryError:
@@ -131,7 +125,7 @@ def read(
 
 
 def png(pixels: NDArray[np.uint8]) -> str:
-    """Pixels (height, width, 3) as a PNG in base64."""
+    """Encode pixels (height, width, 3) as a PNG in base64."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return base64.b64encode(stream.getvalue()).decode()
@@ -164,55 +158,55 @@ def _in_folder(folder: Path) -> list[Path]:
 def _is_file_or_unknown(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # to read it says why
+    except OSError:  # reading it gives the reason
         return True
 
 
-def _size(path: Path) -> int:
-    """A file's bytes. Raises UnreadableImageError where it is none, or has too many."""
+def _check_file(path: Path) -> None:
+    """Raise UnreadableImageError if the path is not a regular file or the file is too large."""
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            next(path.iterdir(), None)  # says why its images were not found
+            next(path.iterdir(), None)  # raises the reason why find_images could not list it
     except OSError as error:
         raise UnreadableImageError(error.strerror or str(error)) from None
     if not stat.S_ISREG(found.st_mode):
         raise UnreadableImageError("not a regular file")
-    if READ_TWICE * found.st_size > LIMIT:
-        raise UnreadableImageError(f"refused: a file of more than {LIMIT // READ_TWICE >> 20} MB")
-    return found.st_size
+    if found.st_size > MAX_FILE_BYTES:
+        raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
 
 
-def _upright(image: Image.Image, fraction: int) -> Image.Image:
-    """The picture in RGB as its EXIF says it stands; where that is a copy, 1/fraction of its size.
+def _fraction(image: Image.Image, smallest: int | None) -> int:
+    """Return n if a photograph is decoded at 1/n of its size.
 
-    Copied strip by strip, so that nothing is there twice but the result.
+    Raises UnreadableImageError if it is too large at every fraction.
     """
-    turn, sideways, backwards = TURNS.get(image.getexif().get(Base.Orientation), UPRIGHT)
-    if image.mode == "RGB" and not image.has_transparency_data and turn is None:
-        return image
-    width, height = (-(-side // fraction) for side in image.size)
-    upright = Image.new("RGB", (height, width) if sideways else (width, height))
-    rows = max(1, STRIP // width // fraction**2)  # of the result
-    for top in range(0, height, rows):
-        end = min(top + rows, height)
-        box = (0, top * fraction, image.width, min(end * fraction, image.height))
-        strip = _to_rgb(image.crop(box))
-        if fraction > 1:
-            strip = strip.reduce(fraction)
-        if turn is not None:
-            strip = strip.transpose(turn)
-        place = height - end if backwards else top
-        upright.paste(strip, (place, 0) if sideways else (0, place))
-    return upright
+    width, height = image.size
+    if max(width, height) > MAX_SIDE:
+        raise UnreadableImageError(
+            f"refused: {width:,} x {height:,} pixels; a side may have {MAX_SIDE:,}"
+        )
+    possible = JPEG_FRACTIONS if image.format in JPEG_FORMATS else (1,)
+    fitting = [n for n in possible if width * height <= MAX_PIXELS * n**2]
+    if not fitting:
+        raise UnreadableImageError(
+            f"refused: {width:,} x {height:,} pixels; a {image.format} may have {MAX_PIXELS:,}"
+        )
+    wanted = [n for n in possible if smallest and min(width, height) >= n * smallest]
+    return max(fitting[0], *wanted) if wanted else fitting[0]
+
+
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    step = ORIENTATIONS.get(orientation or 1)
+    return image if step is None else image.transpose(step)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip, not scale
-        grey = np.asarray(image).astype(np.float64) / 257
+    if image.mode.startswith("I"):  # 16 bits of grey: Pillow would clip instead of scaling
+        grey = np.asarray(image) / np.float32(257)
         return Image.fromarray(grey.clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

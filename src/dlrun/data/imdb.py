@@ -1,8 +1,9 @@
-"""IMDB's 25,000 + 25,000 labelled reviews, or a user's own, as arrays; prepared once and cached."""
+"""Labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, or a user's own; prepared once."""
 
 import hashlib
-import json
-from collections.abc import Iterable
+import tempfile
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,30 +13,38 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import own_data, own_reviews
+from dlrun.data import text_sources, user_data
 from dlrun.data.archives import check_archive_type
-from dlrun.data.cache import make_folder
-from dlrun.data.dataset_commands import Dataset
-from dlrun.data.download import digest
-from dlrun.data.encoding import FIRST_WORD, RaggedIds, decode
-from dlrun.data.imdb_sources import FILES, Encoded, generate, read_keras, read_stanford
-from dlrun.data.published_file import GENERATED, OWN, Published, check_local, differs, obtain
-from dlrun.errors import ConfigError
+from dlrun.data.cache import Read, Save, cached_arrays
+from dlrun.data.download import (
+    GENERATED,
+    OWN,
+    Dataset,
+    Published,
+    check_local,
+    differs,
+    digest,
+    obtain,
+)
+from dlrun.data.encoding import RaggedIds, WordNumbers, decode, split_words
+from dlrun.data.text_files import DataWarnings
+from dlrun.data.text_sources import FILES, TextSource
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-FORMAT = "1"  # of the prepared arrays; a new one makes every cache anew
-LABELS = ["negative", "positive"]  # of the published and the generated reviews
+MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
+BAR_ROWS = 500  # rows after which the bar moves
 
 
 @dataclass(frozen=True)
 class Split:
-    """One half of the reviews.
+    """The training or the test part of the reviews.
 
-    ids: each review's ids, all of them; bags: binary CSR, shape (n_reviews, width);
-    labels: the number of the class (1 is positive), shape (n_reviews,).
+    ids: all ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the number of
+    the class (1 is positive), shape (n_reviews,).
     """
 
     ids: RaggedIds
@@ -45,42 +54,35 @@ class Split:
 
 @dataclass(frozen=True)
 class Reviews:
-    """The two published halves, the words by frequency rank, and where they come from.
+    """Both parts, the vocabulary by frequency rank, the classes' names, and the origin.
 
-    `labels` names the classes. `differs` says why they are not the published ones; None where they
-    are.
+    `differs` says why they are not the published reviews, and is None if they are.
     """
 
     train: Split
     test: Split
-    words: list[str]
+    vocabulary: list[str]
     labels: list[str]
     origin: str
     differs: str | None
 
     @property
     def width(self) -> int:
-        """Ids that a review can hold: the vocabulary and the three special ids."""
+        """The number of ids: the vocabulary and the special ids."""
         return int(self.train.bags.shape[1])
 
-    @property
-    def vocabulary(self) -> list[str]:
-        """The words that have an id of their own, by frequency rank."""
-        return self.words[: self.width - 3 - FIRST_WORD]
-
     def decode(self, ids: Iterable[int]) -> str:
-        """Ids as words."""
-        return decode(ids, self.words)
+        """Return the words of ids."""
+        return decode(ids, self.vocabulary)
 
 
 def check(config: ReviewsData) -> None:
-    """What can be known before the reviews are read: files, their kind, how many are held out.
-
-    Raises ConfigError.
-    """
+    """Raise ConfigError for what is wrong before the texts are read: files, columns, numbers."""
     if config.is_own:
-        own_data.check(config)
-        own_reviews.check_columns(config)
+        user_data.check(config)
+        if config.source == "csv":
+            for place in user_data.places(config):
+                text_sources.open_user_texts(config, place, DataWarnings())
     elif config.source != "sample":
         check_local("data.archive", config.archive)
         if config.archive is not None:
@@ -92,107 +94,197 @@ def check(config: ReviewsData) -> None:
 
 
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
-    """The reviews that a config names: generated, from the cache, or prepared from their source.
+    """Return the reviews that a config names: generated, from the cache, or from their source.
 
     Raises:
         DataError: the source is missing, damaged, or cannot be downloaded.
         ConfigError: a CSV file lacks a column.
     """
     if config.source == "sample":
-        encoded = generate(config.sample_reviews, seed, config.num_words)
+        arrays: dict[str, NDArray[Any]] = {}
+        parts = text_sources.generate(config.sample_reviews, seed)
+        about = _prepare(config, parts, [], arrays.__setitem__, seed, Screen(quiet=True))
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        return _assemble(encoded, config.num_words, origin, GENERATED)
+        return _reviews(about, arrays.__getitem__, origin, GENERATED)
     if config.is_own:
         return _load_own(config, data_dir / "imdb", seed, screen)
-    return _load_cached(config, data_dir / "imdb", screen)
+    return _load_published(config, data_dir / "imdb", seed, screen)
 
 
 def files(config: ReviewsData, data_dir: Path) -> list[tuple[Published, Path]]:
-    """The published files that the source needs, each with where it lies."""
-    if config.source not in FILES:
-        return []
+    """Return the published files that the source needs, and the path of each."""
     local = (config.archive, config.word_index)
     return [
         (published, path or data_dir / "imdb" / published.name)
-        for published, path in zip(FILES[config.source], local, strict=False)
+        for published, path in zip(FILES.get(config.source, ()), local, strict=False)
     ]
 
 
-def sources(config: ReviewsData, folder: Path, screen: Screen) -> list[Path]:
-    """The source's files, downloaded where they are missing."""
-    local = (config.archive, config.word_index)
-    return [
+def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+    local = [
         obtain(published, path, folder, config.mirrors, screen)
-        for published, path in zip(FILES[config.source], local, strict=False)
+        for published, path in zip(
+            FILES[config.source], (config.archive, config.word_index), strict=False
+        )
     ]
-
-
-def _load_cached(config: ReviewsData, folder: Path, screen: Screen) -> Reviews:
-    local = sources(config, folder, screen)
     hashes = [digest(file, "sha256") for file in local]
-    about = f"{FORMAT} {config.source} {config.num_words} {''.join(hashes)}"
-    key = hashlib.sha256(about.encode())
-    cache = folder / f"prepared-{key.hexdigest()[:16]}"
 
-    def prepare(folder: Path) -> None:
+    def prepare(save: Save) -> dict[str, Any]:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            encoded = read_stanford(local[0], config.num_words, screen)
+            parts, vocabulary = text_sources.read_stanford(local[0], screen), list[str]()
         else:
-            encoded = read_keras(local[0], local[1], config.num_words, screen)
-        _save(_assemble(encoded, config.num_words, config.source, None), folder)
+            parts, vocabulary = text_sources.read_keras(local[0], local[1], screen)
+        return _prepare(config, parts, vocabulary, save, seed, screen, folder=folder)
 
-    make_folder(cache, prepare, screen)
+    about, read = cached_arrays(folder, [config.source, config.num_words, *hashes], prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
-    return _read(cache, origin, differs(FILES[config.source], local, hashes))
+    return _reviews(about, read, origin, differs(FILES[config.source], local, hashes))
 
 
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
-    cache, origin = own_reviews.prepare(config, folder, seed, screen)
-    for warning in json.loads((cache / "about.json").read_text(encoding="utf-8"))["warnings"]:
+    places, warnings = user_data.places(config), DataWarnings()
+    parts = [text_sources.open_user_texts(config, place, warnings) for place in places]
+    name = (config.path or places[0]).name
+    columns = f"{config.text_column}\0{config.label_column}" if config.source == "csv" else ""
+    split = "" if len(parts) > 1 else f"{config.test_share} {seed}"
+    state = "\0".join([config.source, columns, split, *(part.state() for part in parts)])
+    which = hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+
+    def prepare(save: Save) -> dict[str, Any]:
+        screen.note(f"preparing the texts of {name} (once)")
+        return _prepare(config, parts, [], save, seed, screen, warnings, folder)
+
+    about, read = cached_arrays(folder, [config.num_words, which], prepare, screen)
+    for warning in about["warnings"]:
         screen.warn(warning)
-    reviews = _read(cache, origin, OWN)
+    origin = f"own texts ({config.source}, {name}, {which[:8]})"
+    reviews = _reviews(about, read, origin, OWN)
     texts = len(reviews.train.labels) + len(reviews.test.labels)
-    screen.note(
-        f"{texts:,} texts of {len(reviews.labels)} classes: {own_data.shorten_list(reviews.labels)}"
-    )
+    names = user_data.shorten_list(reviews.labels)
+    screen.note(f"{texts:,} texts of {len(reviews.labels)} classes: {names}")
     return reviews
 
 
-def _assemble(encoded: Encoded, num_words: int, origin: str, differs: str | None) -> Reviews:
-    width = num_words + 3
-    train = Split(encoded.train, encoded.train.bag_of_words(width), encoded.train_labels)
-    test = Split(encoded.test, encoded.test.bag_of_words(width), encoded.test_labels)
-    return Reviews(train, test, encoded.words, LABELS, origin, differs)
+def _prepare(
+    config: ReviewsData,
+    parts: Sequence[TextSource],
+    vocabulary: Sequence[str],
+    save: Save,
+    seed: int,
+    screen: Screen,
+    warnings: DataWarnings | None = None,
+    folder: Path | None = None,
+) -> dict[str, Any]:
+    """Read texts and save their arrays; return what else a reader needs.
+
+    Args:
+        config: how many words have an id, and which share is the test if there is one part.
+        parts: the training and the test part, or one that is divided.
+        vocabulary: by frequency rank, if it is given; else it is counted on the training part.
+        save: takes each array with its name.
+        seed: divides the part.
+        screen: shows the progress.
+        warnings: takes what a user should know.
+        folder: for a temporary file of 4 bytes a word, as /tmp may be in memory.
+    """
+    warnings = warnings or DataWarnings()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        texts = _LabelledTexts(WordNumbers(file, vocabulary), warnings, screen)
+        for part in parts:
+            texts.read(part)
+        words, names = texts.words, texts.classes.names
+        labels = np.array(texts.labels)
+        first_test = texts.first_rows[1] if len(parts) > 1 else None
+        is_test = user_data.divide(
+            labels, names, first_test, config.test_share, seed, parts[0].place
+        )
+        if config.is_own:
+            user_data.add_class_warnings(labels, is_test, names, warnings)
+            twice = user_data.repeated_rows(np.array(texts.hashes), is_test)
+            twice = twice[np.array(words.lengths)[twice] > 0]
+            if len(twice):
+                repeated = "a text of the test part that is in the training part too"
+                warnings.add(repeated, texts.where(twice[0]), len(twice))
+            user_data.add_spelling_warnings("words", words.words, warnings)
+        labels, ordered = user_data.sort_classes(labels, names)
+        if len(names) == 2:
+            labels = labels.astype(np.int8)  # as in 0.2; torch's loss for more needs int64
+        ranked = words.rank(~is_test, config.num_words)
+        for name, chosen in (("train", ~is_test), ("test", is_test)):
+            save(f"{name}_labels", labels[chosen])
+            for kind, values in words.encode(chosen, ranked, config.num_words).items():
+                save(f"{name}_{kind}", values)
+    all_words = list(words.words)
+    return {
+        "words": [all_words[number] for number in ranked],
+        "width": config.num_words + 3,
+        "labels": ordered,
+        "warnings": warnings.lines(),
+    }
 
 
-def _save(reviews: Reviews, folder: Path) -> None:
-    for name, split in (("train", reviews.train), ("test", reviews.test)):
-        np.save(folder / f"{name}_ids.npy", split.ids.ids)
-        np.save(folder / f"{name}_offsets.npy", split.ids.offsets)
-        np.save(folder / f"{name}_bag_ids.npy", split.bags.indices)
-        np.save(folder / f"{name}_bag_offsets.npy", split.bags.indptr)
-        np.save(folder / f"{name}_labels.npy", split.labels)
-    about = {"words": reviews.words, "width": reviews.width}
-    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+class _LabelledTexts:
+    """The texts of all parts as numbers: words, class, line, and a hash of each text.
+
+    first_rows: the row at which each part begins.
+    """
+
+    def __init__(self, words: WordNumbers, warnings: DataWarnings, screen: Screen) -> None:
+        self.words, self._warnings, self._screen = words, warnings, screen
+        self.classes = user_data.Classes()
+        self.labels, self._lines, self.hashes = array("q"), array("q"), array("q")
+        self.first_rows: list[int] = []
+        self._parts: list[TextSource] = []
+
+    def where(self, row: int) -> str:
+        """Return a row's file and line."""
+        part = int(np.searchsorted(self.first_rows, row, side="right")) - 1
+        return self._parts[part].where(self._lines[row])
+
+    def read(self, source: TextSource) -> None:
+        """Add a part's rows; a part after the first may not have a new class.
+
+        Raises DataError, with file and line.
+        """
+        known = len(self.classes.names) if self._parts else None
+        self.first_rows.append(len(self.labels))
+        self._parts.append(source)
+        what = f"reading {Path(source.place).name}"
+        with self._screen.progress(what, source.size, source.unit) as bar:
+            for text, label, line, done in source.rows():
+                number = self.classes.number(label, source.where(line), known)
+                if number < 0:
+                    self._warnings.add("no label: the row is left out", source.where(line))
+                    continue
+                words = split_words(text) if isinstance(text, str) else text
+                if not words:
+                    self._warnings.add("a text without a word", source.where(line))
+                self.words.append(words)
+                if len(self.words.words) > MAX_WORDS:
+                    raise DataError(
+                        f"{source.where(line)}: more than {MAX_WORDS:,} different words so far",
+                        "data.text_column names the column of the texts",
+                    )
+                self.labels.append(number)
+                self._lines.append(line)
+                self.hashes.append(hash(text) if isinstance(text, str) else 0)
+                if len(self.labels) % BAR_ROWS == 0:
+                    bar.to(done)
 
 
-def _read(cache: Path, origin: str, differs: str | None) -> Reviews:
+def _reviews(about: dict[str, Any], read: Read, origin: str, differs: str | None) -> Reviews:
     from scipy import sparse  # slow: a config error need not wait for it
 
-    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
-
-    def split(name: str) -> Split:
-        ids, offsets, bag_ids, bag_offsets, labels = (
-            np.load(cache / f"{name}_{part}.npy", mmap_mode="r")
-            for part in ("ids", "offsets", "bag_ids", "bag_offsets", "labels")
-        )
+    def split(part: str) -> Split:
+        bag_ids, labels = read(f"{part}_bag_ids"), read(f"{part}_labels")
         ones = np.ones(len(bag_ids), dtype=np.float32)
-        bags = sparse.csr_matrix((ones, bag_ids, bag_offsets), (len(labels), about["width"]))
-        return Split(RaggedIds(ids, offsets), bags, labels)
+        shape = (len(labels), about["width"])
+        bags = sparse.csr_matrix((ones, bag_ids, read(f"{part}_bag_offsets")), shape)
+        return Split(RaggedIds(read(f"{part}_ids"), read(f"{part}_offsets")), bags, labels)
 
-    labels = about.get("labels", LABELS)  # the user's own have theirs
-    return Reviews(split("train"), split("test"), about["words"], labels, origin, differs)
+    train, test = split("train"), split("test")
+    return Reviews(train, test, about["words"], about["labels"], origin, differs)
 
 
 def show(
@@ -204,7 +296,7 @@ def show(
     first: int,
     count: int,
 ) -> None:
-    """Print reviews of a part as words, each with its label and length."""
+    """Print reviews of a part as words, each with its label and length. Raises ConfigError."""
     reviews = load(config, data_dir, seed, screen)
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.labels):

@@ -1,4 +1,4 @@
-"""What a network made of photographs: kept batch by batch, told as rows of predictions.csv."""
+"""Predictions for photographs: stored batch by batch, and as rows of predictions.csv."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ Labelled = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class PhotographPrediction:
-    """A photograph's labels with their probabilities, the most probable first; or its error."""
+    """Holds a photograph's labels with their probabilities, highest first, or its error."""
 
     file: Path
     labels: Labelled
@@ -24,7 +24,7 @@ class PhotographPrediction:
 
 
 def pack(batch: Sequence[PhotographPrediction]) -> bytes:
-    """A batch as JSON, which gives back the same floats; the files' names are not in it."""
+    """Return a batch as JSON, which keeps floats exactly; it is without the files' names."""
     found = [
         {
             "labels": one.labels,
@@ -37,7 +37,7 @@ def pack(batch: Sequence[PhotographPrediction]) -> bytes:
 
 
 def unpack(content: bytes, files: Sequence[Path]) -> list[PhotographPrediction]:
-    """The batch of these files that `pack` made."""
+    """Return the batch of these files that `pack` stored."""
     return [
         PhotographPrediction(
             file,
@@ -50,7 +50,7 @@ def unpack(content: bytes, files: Sequence[Path]) -> list[PhotographPrediction]:
 
 
 def rows(predictions: Iterable[PhotographPrediction]) -> list[list[Any]]:
-    """Rows of predictions.csv: one for each label of a photograph, or one with its error."""
+    """Return rows of predictions.csv: one for each label of a photograph, or one for its error."""
     found: list[list[Any]] = []
     for one in predictions:
         if one.error is not None:

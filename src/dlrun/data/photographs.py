@@ -1,4 +1,4 @@
-"""Photographs decoded by threads while a network runs; memory stays flat, whatever their number."""
+"""Photographs decoded by threads while a network runs, a few ahead of it."""
 
 import io
 from collections import deque
@@ -13,7 +13,6 @@ from typing import Any
 from PIL import Image
 
 from dlrun.data import images
-from dlrun.data.decode_memory import LIMIT, Memory, UnreadableImageError
 from dlrun.errors import first_line
 
 THUMBNAIL = 360  # pixels of a side
@@ -23,7 +22,7 @@ AHEAD = 64  # inputs that wait for the network, however large its batches are
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph as a network's input, and small, as a JPEG; or why it cannot be read."""
+    """A photograph as a network's input with a thumbnail (JPEG), or the reason why it has none."""
 
     file: Path
     pixels: Any = None  # (3, height, width)
@@ -39,17 +38,18 @@ def batches(
     thumbnails: int,
     smallest: int | None,
 ) -> Generator[list[Photograph], None, None]:
-    """The photographs in order, `size` at a time.
+    """Yield the photographs in order, `size` at a time.
 
     Args:
         files: to read.
-        to_input: makes the network's input of a photograph.
+        to_input: returns the network's input for a photograph.
         size: of a batch.
-        thumbnails: how many of the first ones that can be read get one.
+        thumbnails: how many photographs get one: the first that can be read.
         smallest: see images.read.
     """
-    ahead = min(2 * size, AHEAD)
-    with closing(_decoded(files, to_input, thumbnails, smallest, ahead)) as stream:
+    with closing(
+        _decoded(files, to_input, thumbnails, smallest, ahead=min(2 * size, AHEAD))
+    ) as stream:
         while batch := list(islice(stream, size)):
             yield batch
 
@@ -61,20 +61,19 @@ def _decoded(
     smallest: int | None,
     ahead: int,
 ) -> Generator[Photograph, None, None]:
-    memory = Memory(LIMIT)
     pool = ThreadPoolExecutor(DECODERS)
     waiting, left = iter(files), thumbnails
     pending: deque[Future[Photograph]] = deque()
     try:
         while True:
             for file in islice(waiting, ahead + 1 - len(pending)):
-                pending.append(pool.submit(_load, file, to_input, smallest, memory, left > 0))
+                pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
             if not pending:
                 return
             found = pending.popleft().result()
             yield found if left > 0 else replace(found, thumbnail=None)
             left -= found.error is None
-    finally:  # whoever stops half-way does not wait for those that nobody asked for yet
+    finally:  # a caller that stops early does not wait for the photographs that have not begun
         pool.shutdown(cancel_futures=True)
 
 
@@ -82,33 +81,21 @@ def _load(
     file: Path,
     to_input: Callable[[Image.Image], Any],
     smallest: int | None,
-    memory: Memory,
-    with_thumbnail: bool,
-) -> Photograph:
-    with memory.share() as take:  # given back once the picture is gone: not in the same function
-        return _made(file, to_input, smallest, take, with_thumbnail)
-
-
-def _made(
-    file: Path,
-    to_input: Callable[[Image.Image], Any],
-    smallest: int | None,
-    take: Callable[[int], None],
     with_thumbnail: bool,
 ) -> Photograph:
     try:
-        photograph = images.read(file, smallest, take)
+        photograph = images.read(file, smallest)
         pixels = to_input(photograph)
         thumbnail = _thumbnail(photograph) if with_thumbnail else None
-    except UnreadableImageError as error:
+    except images.UnreadableImageError as error:
         return Photograph(file, error=str(error))
-    except Exception as error:  # one picture's extremes end no batch
+    except Exception as error:  # an extreme photograph must not end the batch
         return Photograph(file, error=f"cannot be made an input: {first_line(error)}")
     return Photograph(file, pixels, thumbnail)
 
 
 def _thumbnail(photograph: Image.Image) -> bytes:
-    photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # last use of it: may change in place
+    photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # in place: this is the photograph's last use
     stream = io.BytesIO()
     photograph.save(stream, format="JPEG", quality=90)
     return stream.getvalue()

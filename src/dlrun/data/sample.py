@@ -1,4 +1,4 @@
-"""Generated stand-ins for the real data: the same shapes and paths, made from a seed.
+"""Generated data in the shapes of the real ones, from a seed.
 
 They let every experiment run without a download. Results on them say nothing about the real
 data, so wherever one is shown it is labelled as generated.
@@ -31,7 +31,7 @@ _AGREE = 0.66  # share of the words of judgement that agree with the review's la
 
 
 def reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
-    """Generated reviews of 2 to 40 sentences and their labels (1 is positive), half of each."""
+    """Return generated reviews of 2 to 40 sentences and their labels, half of them positive."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)
     return [_review(bool(label), random) for label in labels], labels
@@ -51,7 +51,7 @@ def _review(positive: bool, random: np.random.Generator) -> str:
 
 
 def images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
+    """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both.
     """

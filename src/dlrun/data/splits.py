@@ -1,4 +1,4 @@
-"""The training part, split into rows to fit and rows for validation."""
+"""Which rows are for training, validation and test, by a seed."""
 
 from collections.abc import Sized
 
@@ -27,3 +27,17 @@ def split(
         )
     order = np.random.default_rng(seed).permutation(len(train))
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
+    """Return which rows (n_rows,) are the test: a share of each class, but one row at least.
+
+    The training part keeps at least one row of each class.
+    """
+    random = np.random.default_rng(seed)
+    test = np.zeros(len(labels), bool)
+    order = np.argsort(labels, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+        held = min(max(1, round(share * len(rows))), len(rows) - 1)
+        test[random.permutation(rows)[:held]] = True
+    return test

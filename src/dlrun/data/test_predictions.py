@@ -1,4 +1,4 @@
-"""A test set as a model classified it: the rows of predictions.csv, the most certain mistakes."""
+"""Predictions for a test set: predictions.csv, scores, and the most certain mistakes."""
 
 import csv
 import io
@@ -12,21 +12,21 @@ from scipy.special import expit
 
 COLUMNS = ["row", "label", "predicted", "probability"]
 MISTAKES = "mistakes.json"
-MOST_ROWS = 100_000  # of a test set whose predictions are written unasked: 3 MB
+MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
 
 DescribeRow = Callable[[int], dict[str, str]]
-"""A row as a reader sees it: {"text": its words} or {"image": a PNG in base64}."""
+"""Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
 
 
 def predictions_wanted(predictions: bool | Literal["auto"], rows: int) -> bool:
-    """Whether a config asks for the predictions of a test set of so many rows."""
+    """Return whether a config asks for the predictions of a test set of so many rows."""
     return rows <= MOST_ROWS if predictions == "auto" else predictions
 
 
 @dataclass(frozen=True)
 class TestPredictions:
-    """The rows in their order.
+    """Holds the classes of the test set's rows, in their order.
 
     names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
     predicted class, float64 (n_rows,).
@@ -41,18 +41,18 @@ class TestPredictions:
     def of_two(
         cls, logits: NDArray[Any], labels: NDArray[Any], names: Sequence[str]
     ) -> "TestPredictions":
-        """Of two classes: the logits (n_rows,) are the second one's."""
+        """Return the predictions for two classes; the logits (n_rows,) are of the second one."""
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
 
     @property
     def accuracy(self) -> float:
-        """The share of rows whose class was found."""
+        """The share of rows whose class is predicted."""
         return float((self.labels == self.predicted).mean())
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 score of the classes that are in the labels or were predicted."""
+        """The mean F1 score of the classes that are in the labels or the predictions."""
         size = len(self.names)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
         both = np.bincount(self.labels, minlength=size) + np.bincount(
@@ -61,7 +61,7 @@ class TestPredictions:
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
     def table(self) -> bytes:
-        """predictions.csv; names of classes stand in it as they are, for programs compare them."""
+        """Return predictions.csv; class names are unchanged, since programs compare them."""
         names = [_cell(name) for name in self.names]
         lines = [_cell(COLUMNS)]
         columns = (part.tolist() for part in (self.labels, self.predicted, self.probability))
@@ -70,7 +70,7 @@ class TestPredictions:
         return "\n".join([*lines, ""]).encode()
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, Any]]:
-        """The rows that were most certainly taken for another class, the most certain first."""
+        """Return the wrong predictions with the highest probabilities, highest first."""
         (wrong,) = np.nonzero(self.labels != self.predicted)
         order = np.argsort(-self.probability[wrong], kind="stable")[:MOST_MISTAKES]
         return [
@@ -88,7 +88,7 @@ class TestPredictions:
 def classes(
     names: Sequence[str], labels: NDArray[Any], found: TestPredictions | None
 ) -> dict[str, Any]:
-    """What the record says of a test set's classes, see store.record.Classes."""
+    """Return what a run's record says of a test set's classes, see run_folder.record.Classes."""
     rows = np.bincount(labels.astype(np.int64))
     return {
         "number": len(names),
@@ -99,7 +99,7 @@ def classes(
 
 
 def _cell(value: str | list[str]) -> str:
-    """A cell, or several, as CSV."""
+    """Return one or several cells as CSV."""
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator="").writerow([value] if isinstance(value, str) else value)
     return stream.getvalue()

@@ -24,7 +24,7 @@ from dlrun.run_folder.folder import SWEEPS
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
     from dlrun.config.yaml_loader import Layer
-    from dlrun.data.dataset_commands import Dataset
+    from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
 GROUP = "dlrun.experiments"

@@ -17,7 +17,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.data.weights_file import obtain_weights
+from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
 from dlrun.networks import tensor_file
 from dlrun.networks.torchvision_names import BUNDLED

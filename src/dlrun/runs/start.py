@@ -8,8 +8,7 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import Layer
-from dlrun.data.download import is_offline
-from dlrun.data.published_file import obtain
+from dlrun.data.download import is_offline, obtain
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json

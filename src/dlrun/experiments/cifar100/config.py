@@ -40,14 +40,14 @@ class Config(NetworkConfig):
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist; the archive may be a folder, unpacked."""
-        from dlrun.data import own_data  # slow: numpy
+        from dlrun.data import user_data  # slow: numpy
         from dlrun.data.archives import check_archive_type
-        from dlrun.data.published_file import check_local
+        from dlrun.data.download import check_local
 
         super().check(runs_dir)
         archive = self.data.archive
         if self.data.is_own:
-            own_data.check(self.data)
+            user_data.check(self.data)
         if self.data.source == "torchvision" and archive is not None:
             check_local("data.archive", archive, folder_allowed=True)
             if not archive.is_dir():

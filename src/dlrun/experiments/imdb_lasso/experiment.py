@@ -14,7 +14,7 @@ from dlrun.data import imdb
 from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.fingerprint import fingerprint, with_names
 from dlrun.data.imdb import Reviews
-from dlrun.data.own_data import shorten_list
+from dlrun.data.user_data import shorten_list
 from dlrun.data.splits import split
 from dlrun.data.test_predictions import TestPredictions, classes, predictions_wanted
 from dlrun.errors import DataError, DlrunError

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data import imdb, imdb_sources, sample
+from dlrun.data import imdb, sample
 from dlrun.data.cache import SUMS
-from dlrun.data.own_data import hold_out
+from dlrun.data.splits import hold_out
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
+from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import FILES, caches, config
 
 TWICE = "a text of the test part that is in the training part too"
@@ -47,12 +48,12 @@ def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
 
 def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
     """The arrays are those that texts at once become."""
-    parts = [([text for text, _ in rows], np.zeros(len(rows), np.int8)) for rows in (train, test)]
-    encoded = imdb_sources.encode(*parts[0], *parts[1], num_words, Screen(quiet=True))
-    assert reviews.vocabulary == encoded.words[: num_words - 4]
+    texts = [[text for text, _ in rows] for rows in (train, test)]
+    words, *parts = by_keras_rules(*texts, num_words)
+    assert reviews.vocabulary == words
     for split, ids, rows in (
-        (reviews.train, encoded.train, train),
-        (reviews.test, encoded.test, test),
+        (reviews.train, parts[0], train),
+        (reviews.test, parts[1], test),
     ):
         assert split.ids.ids.dtype == np.uint16
         assert np.array_equal(split.ids.ids, ids.ids)
@@ -65,7 +66,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.own_words.AT_ONCE", at_once)
+    monkeypatch.setattr("dlrun.data.encoding.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     places = {
         "train": written(tmp_path / "a.csv", train),
@@ -99,7 +100,7 @@ def test_a_folder_gives_what_the_file_gives(tmp_path: Path) -> None:
     for one, other in ((of_file.train, of_folder.train), (of_file.test, of_folder.test)):
         assert np.array_equal(one.ids.ids, other.ids.ids)
         assert np.array_equal(one.labels, other.labels)
-    assert of_file.words == of_folder.words
+    assert of_file.vocabulary == of_folder.vocabulary
 
 
 @pytest.mark.parametrize("keys", [False, True])
@@ -177,7 +178,7 @@ def test_files_of_a_folder_that_are_no_texts(
     for line in (
         f"{root / 'pos' / '.DS_Store'}: a hidden file: left out",
         f"{root / 'mixed'}: nothing to read in this class's folder: left out",
-        f"{root / 'neg' / 'x.png'}: no text, for it holds a zero byte: left out",
+        f"{root / 'neg' / 'x.png'}: not a text, it has a zero byte: left out",
         f"{root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1",
     ):
         assert f"warning: {line}\n" in said

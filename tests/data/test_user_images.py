@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.config.sections import OwnData
-from dlrun.data import cifar100, own_data
+from dlrun.data import cifar100, user_data
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -24,7 +24,7 @@ def config(**changes: Any) -> OwnData:
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100:
     checked = config(**changes)
-    own_data.check(checked)
+    user_data.check(checked)
     return cifar100.load_own(checked, folder / "data", seed, Screen(quiet=True))
 
 
@@ -140,7 +140,7 @@ def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
 
 def test_a_class_that_cannot_be_printed_is_refused(tmp_path: Path) -> None:
     root = images(tmp_path / "images", "a", "b\x1b[31m")
-    with pytest.raises(DataError, match="the label 'b.x1b.31m' holds characters that cannot"):
+    with pytest.raises(DataError, match="the label 'b.x1b.31m' has characters that cannot"):
         load(tmp_path, path=root)
 
 
@@ -170,7 +170,7 @@ def test_a_changed_image_is_prepared_anew(tmp_path: Path) -> None:
 
 def test_more_classes_than_there_can_be_are_refused(tmp_path: Path) -> None:
     root = images(tmp_path / "images", "0", count=1)
-    for number in range(1, own_data.MOST_CLASSES + 1):
+    for number in range(1, user_data.MAX_CLASSES + 1):
         (root / str(number)).mkdir()
         (root / str(number) / "a.png").hardlink_to(root / "0" / "0.png")
     with pytest.raises(DataError, match="more than 1,000 different labels, the last '999'"):

@@ -5,9 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data.data_warnings import Oddities
-from dlrun.data.own_data import Classes, check_parts, hold_out, in_order, note_parts, shorten_list
-from dlrun.data.own_folder import class_folders, files_by_class, parts, state
+from dlrun.data.splits import hold_out
+from dlrun.data.text_files import DataWarnings
+from dlrun.data.user_data import (
+    Classes,
+    add_class_warnings,
+    class_folders,
+    divide,
+    files_by_class,
+    folder_parts,
+    folder_state,
+    repeated_rows,
+    shorten_list,
+    sort_names,
+)
 from dlrun.errors import ConfigError, DataError
 
 
@@ -37,7 +48,7 @@ def written(root: Path, *names: str) -> Path:
 def test_numbers_are_sorted_by_value_and_words_by_letters(
     names: list[str], expected: list[str]
 ) -> None:
-    assert in_order(names) == expected
+    assert sort_names(names) == expected
 
 
 def test_labels_are_numbered_as_they_appear_and_blanks_do_not_count() -> None:
@@ -75,21 +86,30 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "test", "names", "message"),
+    ("labels", "first_test", "names", "message"),
     [
-        ([], [], [], "x: nothing in it"),
-        ([0, 0], [0, 1], ["a"], "x: only the class 'a' in it"),
-        ([0, 1, 0], [0, 0, 0], ["a", "b"], "x: 3 for the training and 0 for the test: too few"),
-        ([0, 1], [0, 1], ["a", "b"], "x: 1 for the training and 1 for the test: too few"),
+        ([], 0, [], "x: nothing in it"),
+        ([0, 0], 1, ["a"], "x: only the class 'a' in it"),
+        ([0, 1, 0], 3, ["a", "b"], "x: 3 for the training and 0 for the test: too few"),
+        ([0, 1], 1, ["a", "b"], "x: 1 for the training and 1 for the test: too few"),
+        ([0, 1], None, ["a", "b"], "x: 2 for the training and 0 for the test: too few"),
+        ([0, 0, 1], 2, ["a", "b"], "x: nothing to train on of the class 'b'"),
     ],
 )
-def test_too_little(labels: list[int], test: list[int], names: list[str], message: str) -> None:
+def test_too_little(
+    labels: list[int], first_test: int | None, names: list[str], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
-        check_parts(np.array(labels, np.int64), np.array(test, bool), names, Path("x"))
+        divide(np.array(labels, np.int64), names, first_test, 0.2, 0, Path("x"))
+
+
+def test_rows_that_are_in_both_parts() -> None:
+    content, is_test = np.array([1, 2, 3, 2, 4]), np.array([0, 0, 0, 1, 1], bool)
+    assert repeated_rows(content, is_test).tolist() == [3]
 
 
 def test_a_kind_of_oddity_is_one_line() -> None:
-    odd = Oddities()
+    odd = DataWarnings()
     odd.add("hidden", "a")
     odd.add("empty", "b")
     odd.add("hidden", "c", 1200)
@@ -97,15 +117,15 @@ def test_a_kind_of_oddity_is_one_line() -> None:
 
 
 def test_a_class_that_looks_like_a_typo_is_noted() -> None:
-    odd, labels = Oddities(), np.array([0] * 50 + [1] * 50 + [2] + [3, 3])
-    note_parts(labels, labels >= 0, np.arange(103), ["pos", "neg", "pso", "other"], odd)
+    odd, labels = DataWarnings(), np.array([0] * 50 + [1] * 50 + [2] + [3, 3])
+    add_class_warnings(labels, labels >= 0, ["pos", "neg", "pso", "other"], odd)
     assert odd.lines() == ["class 'pso': only 1 of 103: is it 'pos'?"]
 
 
 def test_spellings_of_one_name_are_noted() -> None:
     names = ["1", "01", "caf\u00e9", "1.0", "cafe\u0301", "2", "\u00e9"]
-    odd, labels = Oddities(), np.arange(len(names)).repeat(5)
-    note_parts(labels, labels >= 0, np.arange(len(labels)), names, odd)
+    odd, labels = DataWarnings(), np.arange(len(names)).repeat(5)
+    add_class_warnings(labels, labels >= 0, names, odd)
     composed, number = odd.lines()
     assert composed.startswith(r"'caf\xe9' and 'cafe\u0301': ")
     assert number.startswith("'1' and '01': ") and number.endswith(" (and 1 more)")
@@ -119,13 +139,13 @@ def test_names_in_a_message_are_few() -> None:
 
 
 def test_parts_of_a_folder(tmp_path: Path) -> None:
-    assert parts(folders(tmp_path / "a", "neg", "pos")) == (tmp_path / "a", None)
+    assert folder_parts(folders(tmp_path / "a", "neg", "pos")) == [tmp_path / "a"]
     two = folders(tmp_path / "b", "train/neg", "train/pos", "test/neg")
-    assert parts(two) == (two / "train", two / "test")
+    assert folder_parts(two) == [two / "train", two / "test"]
     one = folders(tmp_path / "c", "train/neg", "train/pos", "test")
-    assert parts(one) == (one / "train", None)
+    assert folder_parts(one) == [one / "train"]
     vehicles = written(tmp_path / "d", "bus/1.png", "train/1.png")
-    assert parts(vehicles) == (vehicles, None)
+    assert folder_parts(vehicles) == [vehicles]
     assert [folder.name for folder in class_folders(vehicles)] == ["bus", "train"]
 
 
@@ -140,7 +160,7 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     folders(tmp_path, "c")
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "a" / "z.txt").symlink_to(tmp_path / "nothing.txt")
-    odd = Oddities()
+    odd = DataWarnings()
     found = files_by_class(tmp_path, odd, lambda file: file.suffix == ".txt")
     expected = [("a", "a/1.txt"), ("b", "b/1.txt"), ("b", "b/2.txt"), ("b", "b/in/3.txt")]
     assert [(label, file.relative_to(tmp_path).as_posix()) for label, file in found] == expected
@@ -155,7 +175,7 @@ def test_a_changed_file_is_another_state_and_a_moved_folder_is_not(tmp_path: Pat
     root = written(tmp_path / "a", "n/1.txt", "p/2.txt")
 
     def now(folder: Path) -> str:
-        return state(files_by_class(folder, Oddities(), lambda file: True), folder)
+        return folder_state(files_by_class(folder, DataWarnings(), lambda file: True), folder)
 
     before = now(root)
     moved = root.rename(tmp_path / "b")
