@@ -170,17 +170,9 @@ def test_a_rank_that_was_left_behind_throws_no_run_away(
 
 
 def test_a_rank_that_is_no_number_is_a_message(forked: Dlrun) -> None:
-    sets = ["--set", "trainer.devices=auto"]
-    done = forked(NAME, "--config", SMOKE, *sets, RANK="abc", WORLD_SIZE="2")
-    assert done.returncode == 2 and "RANK='abc' is no number" in done.stderr
-
-
-def test_a_variable_meant_for_helpers_decides_nothing_for_an_owner(
-    forked: Dlrun, tmp_path: Path
-) -> None:
-    done = forked(NAME, "--config", SMOKE, "--accelerator", "mps", DLRUN_DEVICE="cpu")
-    assert done.returncode == 0
-    assert results(only(tmp_path, NAME))["accelerator"]["reason"]
+    torchrun = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    done = forked(NAME, "--config", SMOKE, **torchrun, RANK="abc")
+    assert done.returncode == 2 and "RANK='abc' is not a number" in done.stderr
 
 
 def test_output_that_cannot_be_written_loses_nothing(tmp_path: Path) -> None:

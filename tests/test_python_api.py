@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import dlrun
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.runs.run import Run
 
 SMALL: dict[str, Any] = {
@@ -88,6 +88,21 @@ def test_nothing_of_the_process_is_left_changed(name: str) -> None:
     assert state_of_the_process() == before
 
 
+@pytest.mark.slow
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes(capfd: pytest.CaptureFixture[str]) -> None:
+    """They print no result, and torch's launcher leaves nothing changed either."""
+    values = {**SMALL, "trainer": {"max_epochs": 1, "devices": 2}}
+    run = dlrun.run("imdb-dense", **values)
+    assert run.state == "finished" and run.record.processes == 2
+    assert capfd.readouterr().out == ""
+    before = state_of_the_process()
+    with pytest.raises(DlrunError, match="train_loss is"):
+        dlrun.run("imdb-dense", **values | {"optimizer": {"lr": 1e30}})
+    after = state_of_the_process()
+    assert all(before[name] == after[name] for name in ("signals", "environment", "loggers"))
+
+
 def test_nor_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLRUN_OFFLINE", "1")
     seed()
@@ -113,8 +128,6 @@ def test_a_wrong_value_names_the_key() -> None:
         dlrun.run("imdb-dense", lr=0.1)
     with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
         dlrun.run("imdb-dens")
-    with pytest.raises(ConfigError, match="from a notebook"):
-        dlrun.run("imdb-dense", trainer={"devices": 2})
     with pytest.raises(ConfigError, match="no runs here"):
         dlrun.open()
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.config.yaml_loader import layer_from_values
-from dlrun.errors import ConfigError, DlrunError, Interrupted, Terminated
+from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
-from dlrun.runs.start import load_config, run_experiment
+from dlrun.runs.start import run_experiment
 from dlrun.system.console import Advance, Screen
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
@@ -56,16 +56,10 @@ def run(
         screen=NotebookScreen(quiet=quiet) if _in_kernel() else Screen(quiet=quiet, results=False),
     )
     try:
-        world = load_config(experiment, options).world
-        if world is not None and world > 1:
-            raise ConfigError(
-                f"{world} processes cannot be started from a notebook",
-                "use the command line, or trainer={'devices': 1, 'num_nodes': 1}",
-            )
         if not _RUNNING.acquire(blocking=False):
             raise DlrunError("another dlrun.run() is going on in this process", "wait for its end")
         try:
-            _, folder = run_experiment(experiment, options)
+            code, folder = run_experiment(experiment, options)
         finally:
             _RUNNING.release()
     except Interrupted:
@@ -75,7 +69,12 @@ def run(
     except DlrunError as error:
         raise _with_remedy(error) from None
     assert folder is not None  # no dry run
-    return Run.open(folder)
+    found = Run.open(folder)
+    if code and found.state != "finished":  # of several processes, which have printed the error
+        if code == Interrupted.exit_code:
+            raise KeyboardInterrupt
+        raise DlrunError(found.record.error or f"the run is {found.state}")
+    return found
 
 
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:

@@ -1,4 +1,4 @@
-"""Starts several processes of one run, as users do, and finds them by their rank."""
+"""Start several processes of one run, as users do, and find them by their rank."""
 
 import os
 import signal
@@ -15,12 +15,15 @@ from tests.conftest import clean_environment, setting
 NAME = "imdb-dense"
 (SMOKE,) = registry.entry(NAME).overlays("smoke")
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
-DDP = setting("trainer.devices=2", "trainer.strategy=ddp")
+DDP = setting("trainer.devices=2")
 LIMIT = 60.0  # seconds in which all must have ended
 
 
 def commands(how: str, program: list[str], words: list[str]) -> list[list[str]]:
-    """The command of each node: `ddp`, `torchrun`, or `nodes` (two of them, on loopback)."""
+    """Return the command of each node.
+
+    `ddp` has dlrun start the processes, `torchrun` the user; `nodes` are two of them on loopback.
+    """
     if how == "ddp":
         return [[sys.executable, *program, *words, *DDP]]
     if how == "torchrun":
@@ -77,14 +80,8 @@ class Started:
 
         def complete() -> bool:
             for node in self.nodes:
-                children = _children(node.pid)
-                if self.how == "ddp":
-                    children.append(node.pid)
-                    found.update({_rank(one): one for one in children})
-                else:
-                    found.update(
-                        {_rank(child): child for child in children if "dlrun" in _line(child)}
-                    )
+                children = [child for child in _children(node.pid) if "dlrun" in _line(child)]
+                found.update({_rank(child): child for child in children})
             return found.keys() >= {0, 1}
 
         self.until(complete)
@@ -116,13 +113,13 @@ def _children(pid: int) -> list[int]:
 
 
 def _rank(pid: int) -> int:
-    """Its rank as its environment says it; 0 where it says none."""
+    """Return the rank in a process's environment; -1 before there is one."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
     except OSError:
-        return 0
+        return -1
     known = dict(one.partition("=")[::2] for one in variables)
-    return int(known.get("RANK") or known.get("LOCAL_RANK") or 0)
+    return int(known.get("RANK", -1))
 
 
 def _line(pid: int) -> str:

@@ -1,7 +1,4 @@
-"""How many processes a run has, where its environment says so."""
-
-import os
-from pathlib import Path
+"""How many processes a run has, and who starts them."""
 
 import pytest
 
@@ -78,63 +75,49 @@ def test_one_of_several_that_srun_started_helps(monkeypatch: pytest.MonkeyPatch)
 def test_an_allocation_starts_nothing(
     monkeypatch: pytest.MonkeyPatch, around: dict[str, str], sets: list[str]
 ) -> None:
-    """A run in it is its own, and starts its processes itself: SLURM's numbers are hidden."""
+    """A run in it is its own, and starts its processes itself."""
     started(monkeypatch, **around)
     config = load_config("imdb-dense", RunSettings(overrides=sets))
     assert config.world == len(sets) + 1
     assert not distributed.is_helper(config) and not distributed.is_told_by_another()
-    with distributed.alone(config):
-        assert "SLURM_NTASKS" not in os.environ
-    assert os.environ["SLURM_NTASKS"] == "4"
+    assert distributed.processes_to_start(config) == len(sets) + 1
 
 
-def test_the_processes_of_a_step_meet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where the step runs, whatever the allocation is; another step meets elsewhere."""
-    scontrol = tmp_path / "scontrol"  # no name server knows gpu07
-    scontrol.write_text("#!/bin/sh\necho NodeName=$4 NodeAddr=10.1.0.7 Port=6818\n")
-    scontrol.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    stale = {"SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "4"}
-    started(monkeypatch, **ALLOCATION | STEP | stale, SLURM_STEP_NODELIST="gpu[07-08]")
-    config = load_config("imdb-dense", RunSettings())
-    with distributed.alone(config):
-        there = {name: os.environ[name] for name in (*stale, "MASTER_ADDR")}
-        port = os.environ["MASTER_PORT"]
-    assert there == {
-        "SLURM_NTASKS_PER_NODE": "2",
-        "SLURM_NNODES": "2",
-        "MASTER_ADDR": "10.1.0.7",
-    }
-    assert {name: os.environ[name] for name in stale} == stale and "MASTER_ADDR" not in os.environ
-    monkeypatch.setenv("SLURM_STEP_ID", "1")
-    with distributed.alone(config):
-        assert os.environ["MASTER_PORT"] != port
-    monkeypatch.setenv("SLURM_STEP_NODELIST", "localhost")
-    with distributed.alone(config):
-        assert os.environ["MASTER_ADDR"] == "localhost"
-
-
-def test_a_node_without_an_address_is_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    started(monkeypatch, **ALLOCATION | STEP, SLURM_STEP_NODELIST="gpu[07-08]")
-    config = load_config("imdb-dense", RunSettings())
-    nowhere = pytest.raises(ConfigError, match="the name of gpu07, .* leads nowhere")
-    with nowhere as error, distributed.alone(config):
-        pytest.fail("it would wait for five minutes")
-    assert "MASTER_ADDR" in error.value.hint
-
-
-def test_nodes_that_nobody_started_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_that_nobody_started_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = RunSettings(overrides=["trainer.num_nodes=2"])
-    with pytest.raises(ConfigError, match="which of them this is"):
+    started(monkeypatch, NODE_RANK="0", MASTER_ADDR="localhost")
+    with pytest.raises(ConfigError, match="num_nodes") as error:
         load_config("imdb-dense", nodes)
-    started(monkeypatch, NODE_RANK="0")
-    assert load_config("imdb-dense", nodes).world == 2
-    assert not is_helper(load_config("imdb-dense", nodes))
-    started(monkeypatch, NODE_RANK="1")
-    assert is_helper(load_config("imdb-dense", nodes))
+    assert "torchrun --nnodes=2" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "count"), [("1", 1), ("2", 2), ("[1, 3]", 2), ("auto", 3)], ids=str
+)
+def test_how_many_processes_are_started(
+    monkeypatch: pytest.MonkeyPatch, value: str, count: int
+) -> None:
+    monkeypatch.setattr(distributed, "device_count", lambda _: 3)
+    config = load_config("imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"]))
+    assert distributed.processes_to_start(config) == count
+    started(monkeypatch, **TWO)
+    assert distributed.processes_to_start(config) == 1
+    assert distributed.processes_to_start(load_config("imdb-lstm", RunSettings())) == 1
+
+
+def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
+    started(monkeypatch, TORCHELASTIC_RUN_ID="a", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+    config = load_config("imdb-dense", RunSettings(overrides=["trainer.devices=[1, 3]"]))
+    assert config.model_dump()["trainer"]["devices"] == [1, 3]
+    assert config.world == 2
+
+
+@pytest.mark.parametrize("ranks", [{"RANK": "1"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1"}])
+def test_a_rank_alone_makes_no_helper(
+    monkeypatch: pytest.MonkeyPatch, ranks: dict[str, str]
+) -> None:
+    started(monkeypatch, **ranks)
+    assert not is_helper(load_config("imdb-dense", RunSettings()))
 
 
 def test_a_run_that_is_resumed_takes_what_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:

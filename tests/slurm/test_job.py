@@ -15,7 +15,7 @@ from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import read_config_layers
 from dlrun.slurm.job import Job
 from dlrun.slurm.options import SlurmOptions
-from dlrun.slurm.submit import as_asked, job_of, write_waiting_run
+from dlrun.slurm.submit import config_for_slurm, job_of, write_waiting_run
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import clean_environment, smoke
@@ -30,7 +30,7 @@ def waiting(folder: Path) -> Run:
     """A run that waits."""
     runs = folder / "runs"
     claimed = RunFolder.claim(runs, NAME)
-    config = as_asked(NAME, read_config_layers(NAME, OPTIONS), SlurmOptions())
+    config = config_for_slurm(NAME, read_config_layers(NAME, OPTIONS), SlurmOptions())
     write_waiting_run(NAME, config, claimed, Screen(quiet=True), OPTIONS)
     return Run.open(claimed.path)
 

@@ -47,7 +47,7 @@ def _submitit(text: str) -> dict:
         ("mem=lots", "--slurm mem=lots: mem: expected a text like"),
         ("partition=", "partition: expected a text of at least 1 character"),
         ("gpu", "--slurm gpu: expected KEY=VALUE"),
-        ("time=3,time=4", "time stands twice"),
+        ("time=3,time=4", "time is given twice"),
     ],
 )
 def test_faults(text: str, words: str) -> None:

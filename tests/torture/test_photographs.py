@@ -160,7 +160,7 @@ def test_stopped_at_random_batches(
         assert done and stopped.record.metrics["images"] == int(stopped.metrics["images"].iloc[-1])
         assert_what_was_done_is_there(begun, whole)
         ended = run(folder, "resume", begun).is_told(1)
-        assert re.search(rf"going on after {4 * done} photographs", ended.stderr)
+        assert re.search(rf"continuing after {4 * done} photographs", ended.stderr)
         assert_as_undisturbed(folder, whole)
         stops += 1
     tally(f"photographs: stopped by {signal.Signals(number).name}, resumed to the same bits", stops)

@@ -38,7 +38,7 @@ def test_processes_share_the_batches() -> None:
 def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
     part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
     data = ArrayData(part, part, part, batch_size=4, seed=0, evaluated=2)
-    assert data.batches_of_all("valid", processes) == common
+    assert data.common_batches("valid", processes) == common
     shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
     assert min(map(len, shares)) == common
 

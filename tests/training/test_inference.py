@@ -11,7 +11,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from dlrun.data.photograph_predictions import PhotographPrediction, pack, rows, unpack
 from dlrun.networks.pretrained import Pretrained
-from dlrun.training.inference import PhotographClassifier
+from dlrun.training.inference import classify_photographs
 from tests.experiments.use import reader
 
 
@@ -41,12 +41,17 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
         "a network",
     )
     settings: dict[str, Any] = {"squash": False, "scaled_decoding": False, "precision": "32-true"}
-    classify = PhotographClassifier(context, files, model, size=2, top=1, thumbnails=3, **settings)
+
+    def classify() -> list[PhotographPrediction]:
+        return classify_photographs(
+            context, files, model, "cpu", batch_size=2, top=1, thumbnails=3, **settings
+        )
+
     with pytest.raises(RuntimeError, match="lost"):
-        classify.on("cpu")
+        classify()
     assert len(context.steps.rows) == 2
     assert (context.folder.path / "checkpoint").exists()
-    found = classify.on("cpu")
+    found = classify()
     assert [one.file for one in found] == files
     assert [one.labels[0][0] for one in found] == ["blue", "red"] * 4 + ["blue"]
     assert [one.thumbnail is not None for one in found] == [True] * 3 + [False] * 6

@@ -14,7 +14,7 @@ from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.network_module import GroupedModule, NetworkModule, StageMetrics
+from dlrun.training.network_module import NetworkModule, StageMetrics
 from dlrun.training.objective import OPTIMIZERS, classification, regression
 from dlrun.training.torch_state import training_settings
 
@@ -81,9 +81,10 @@ def test_several_batches_at_a_call_train_the_same_network(
         rows = TensorBatches(random.normal(size=(50, 3)).astype(np.float32), np.arange(50) % 2)
         data = ArrayData(rows, rows, rows, batch_size=8, seed=0, grouped=grouped, evaluated=30)
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
-        kind = GroupedModule if grouped > 1 else NetworkModule
-        module = kind(network, Optimizer(name="rmsprop", lr=0.01), classification(2))
+        optimizer, objective = Optimizer(name="rmsprop", lr=0.01), classification(2)
+        module = NetworkModule(network, optimizer, objective, grouped=grouped > 1)
         config = SimpleNamespace(
+            world=1,
             trainer=Trainer(
                 max_epochs=2,
                 deterministic=True,
@@ -91,7 +92,7 @@ def test_several_batches_at_a_call_train_the_same_network(
                 devices=1,
                 num_nodes=1,
                 strategy="auto",
-            )
+            ),
         )
         with training_settings(1):
             trainer = make_trainer(config, "cpu", [], 2)  # type: ignore[arg-type]

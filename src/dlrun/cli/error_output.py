@@ -23,7 +23,8 @@ def reporting(*, debug: bool = False) -> Iterator[None]:
         raise
     except (Exception, Stopped, KeyboardInterrupt) as error:
         if how := _stopped_by(error):
-            screen.fail(how.word)
+            if not _said_by_another():
+                screen.fail(how.word)
             raise typer.Exit(how.exit_code) from None
         if debug:
             raise

@@ -22,7 +22,7 @@ from dlrun.networks import tensor_file
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.stored_run import ASSETS, StoredRun
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, Fit
+from dlrun.training.fit import WEIGHTS, train
 from dlrun.training.network_summary import write_summary
 from dlrun.training.objective import Objective
 from dlrun.training.test_predictions import predict_test_set
@@ -105,7 +105,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             )
             if config.predictions is True and not labels:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
-            fit = Fit(
+            trained = train(
                 config,
                 context,
                 lambda: self.build(config, assets),
@@ -114,7 +114,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 fingerprint,
                 predictions=wanted,
             )
-            trained, report = fit.run()
         with context.phase("predictions"):
             predictions = classes = None
             if labels and trained.tested is not None:
@@ -128,7 +127,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=report,
+            accelerator=trained.accelerator,
             origin=loaded.origin,
             test_rows=len(test_set),
             reference=reference.model_dump() if reference else {},

@@ -1,203 +1,183 @@
-"""Whether this process is one of several that train one network together."""
+"""The processes that train one network together: who started them, and which part is this one's.
+
+torchrun or srun may have started this process as one of several. If nobody did and the config asks
+for several devices, runs.launcher starts the run again under torch's own launcher.
+"""
 
 import contextlib
 import os
 import re
-import socket
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
+from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.record import read_record, write_record
+from dlrun.runs.settings import RunSettings
+from dlrun.system.accelerator import device_count
 from dlrun.system.console import pluralize
 
 C = TypeVar("C", bound=ExperimentConfig)
 
-RANKS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "RANK", "SLURM_PROCID")
-HERE = ("LOCAL_RANK", "SLURM_LOCALID")
-# What else tells Lightning and torch that a process is one of several.
-WORLD = (
-    "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_LOCALID",
-    "SLURM_NODEID", "SLURM_JOB_NAME", "JSM_NAMESPACE_RANK",
-)  # fmt: skip
-TORCHRUN = "TORCHELASTIC_RUN_ID"
-NODES = (*RANKS, TORCHRUN, "MASTER_ADDR")  # any of them says which node of several this is
-FIRST_PORT, PORTS = 15000, 15000  # below those that Linux gives away
-
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Who starts several processes, how many on each node, how many in all."""
+    """Several processes that share a run.
+
+    Args:
+        by: the program that starts them.
+        here: how many on each node.
+        world: how many in all.
+        rank: of this process among all; the one of rank 0 writes the run.
+        local_rank: of this process on its node.
+    """
 
     by: str
     here: int
     world: int
+    rank: int = 0
+    local_rank: int = 0
 
     @property
     def nodes(self) -> int:
-        """How many nodes."""
+        """The number of nodes."""
         return self.world // self.here
 
     def __str__(self) -> str:
         return f"{self.by} starts {self.here} of {self.world} processes on each node"
 
 
-def as_started(config: C, *, whatever_it_says: bool = False) -> C:
-    """The config with the devices and nodes that torchrun or srun started this process for.
-
-    Raises ConfigError where the config asks for others (unless `whatever_it_says`: those of a run
-    that is resumed), where the experiment runs in one process, or where it asks for nodes and
-    nobody started them.
-    """
-    started = find_process_group()
-    if started is None:
-        _check_nodes(config)
-        return config
-    return config_for_group(config, started, whatever_it_says=whatever_it_says)
-
-
 def find_process_group() -> ProcessGroup | None:
-    """Who started this process as one of several, if anybody did. Raises ConfigError."""
-    if TORCHRUN not in os.environ:
+    """Return the processes of which torchrun or srun started this one; None if it is alone.
+
+    Raises ConfigError if the nodes have different numbers of processes.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
         return _srun()
     world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
     if world < 2:
         return None
-    started = ProcessGroup("torchrun", here, world)
+    group = ProcessGroup("torchrun", here, world, _number("RANK"), _number("LOCAL_RANK"))
     if here == 0 or world % here:
-        raise ConfigError(str(started), "give each node as many")
-    return started
-
-
-def config_for_group(config: C, started: ProcessGroup, *, whatever_it_says: bool = False) -> C:
-    """The config with the devices and nodes of the processes. Raises ConfigError."""
-    if not isinstance(config, NetworkConfig):
-        raise ConfigError(
-            f"{started}, but this experiment runs in one",
-            f"start it without {started.by}, or as one process",
-        )
-    trainer = config.trainer
-    fits = trainer.devices in (1, "auto", started.here) and trainer.num_nodes in (1, started.nodes)
-    if not (fits or whatever_it_says):
-        raise ConfigError(
-            f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}, but "
-            f"{started}, on {pluralize(started.nodes, 'node')}",
-            f"leave out trainer.devices and trainer.num_nodes: {started.by} says them",
-        )
-    there = {"devices": started.here, "num_nodes": started.nodes, "strategy": "ddp"}
-    return config.model_copy(update={"trainer": trainer.model_copy(update=there)})
+        raise ConfigError(str(group), "give each node the same number")
+    return group
 
 
 def _srun() -> ProcessGroup | None:
-    """The tasks of the step that this process is one of; None where it is alone in it.
+    """Return the tasks of this process's step of a SLURM job; None if it is the only one.
 
-    An allocation's own numbers, which `salloc` and a batch script have too, start nothing.
+    The numbers of an allocation, which `salloc` and a batch script have too, start nothing.
     """
     world = _number("SLURM_STEP_NUM_TASKS")
     if "SLURM_STEP_ID" not in os.environ or world < 2:
         return None
     on_each = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    if not re.fullmatch(r"\d+(\(x\d+\))?", on_each):  # as 2,1
+    if not re.fullmatch(r"\d+(\(x\d+\))?", on_each):  # as in 2,1
         raise ConfigError(
             f"srun starts {world} processes, {on_each} on the nodes",
-            "give each node as many: srun --ntasks-per-node=N",
+            "give each node the same number: srun --ntasks-per-node=N",
         )
-    return ProcessGroup("srun", int(on_each.partition("(")[0]), world)
-
-
-def _check_nodes(config: ExperimentConfig) -> None:
-    nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
-    if nodes > 1 and not any(name in os.environ for name in NODES):
-        raise ConfigError(
-            f"trainer.num_nodes: {nodes}, but nothing says which of them this is",
-            f"start it on each node: `torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`",
-        )
-
-
-def is_helper(config: ExperimentConfig) -> bool:
-    """Whether this process helps another, which owns the run.
-
-    Only a run that several processes share has helpers, and only where whoever started them said
-    how many they are; whatever else a scheduler left here, a run is its own.
-    """
-    return _is_shared(config) and any(_number(rank) > 0 for rank in RANKS)
-
-
-def is_told_by_another() -> bool:
-    """Whether the first process on this node says what is wrong with what all were given."""
-    return find_process_group() is not None and any(_number(rank) > 0 for rank in HERE)
-
-
-@contextlib.contextmanager
-def alone(config: ExperimentConfig) -> Iterator[None]:
-    """A run that no others were started for does not see ranks that are left here.
-
-    One that srun started several processes for sees where they meet.
-    """
-    shared = _is_shared(config)
-    started = find_process_group() if shared else None
-    changed = _meeting(started) if started and started.by == "srun" else {}
-    names = changed if shared else (*RANKS, *WORLD)
-    before = {name: os.environ.pop(name) for name in names if name in os.environ}
-    os.environ.update(changed)
-    try:
-        yield
-    finally:
-        for name in changed:
-            os.environ.pop(name, None)
-        os.environ.update(before)
-
-
-def _meeting(started: ProcessGroup) -> dict[str, str]:
-    """Where the processes of a step meet, and how many they are, as Lightning reads it.
-
-    SLURM's own variables may be those of the allocation. Each step of a job has its port.
-    Raises ConfigError where the first node has no address.
-    """
-    from dlrun.training.lightning_imports import SLURMEnvironment  # slow
-
-    first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
-    port = FIRST_PORT + (_number("SLURM_JOB_ID") * 16 + _number("SLURM_STEP_ID")) % PORTS
-    return {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR") or _address(first),
-        "MASTER_PORT": os.environ.get("MASTER_PORT", str(port)),
-        "SLURM_NNODES": str(started.nodes),
-        "SLURM_NTASKS_PER_NODE": str(started.here),
-    }
-
-
-def _address(node: str) -> str:
-    """Where a node is reached: its name may be one that only SLURM knows. Raises ConfigError."""
-    with contextlib.suppress(OSError):
-        socket.getaddrinfo(node, None)
-        return node
-    command = ["scontrol", "--oneliner", "show", "node", node]
-    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        said = subprocess.run(  # noqa: S603 (scontrol is where PATH says)
-            command, capture_output=True, text=True, check=False, timeout=60
-        ).stdout
-        if found := re.search(r"\bNodeAddr=(\S+)", said):
-            return found[1]
-    raise ConfigError(
-        f"the name of {node}, the node where the processes meet, leads nowhere",
-        "export MASTER_ADDR, an address of it that all nodes reach",
-    )
-
-
-def _is_shared(config: ExperimentConfig) -> bool:
-    if isinstance(config, NetworkConfig) and config.trainer.num_nodes > 1:
-        return True
-    return config.world != 1 and (_number("WORLD_SIZE") > 1 or _srun() is not None)
+    here = int(on_each.partition("(")[0])
+    return ProcessGroup("srun", here, world, _number("SLURM_PROCID"), _number("SLURM_LOCALID"))
 
 
 def _number(name: str) -> int:
-    """An environment variable's number; 0 where there is none."""
+    """Return the number in an environment variable; 0 if it is not set."""
     value = os.environ.get(name, "")
     try:
         return int(value or 0)
     except ValueError:
         raise ConfigError(
-            f"the environment's {name}={value!r} is no number", f"unset {name}"
+            f"the environment variable {name}={value!r} is not a number", f"unset {name}"
         ) from None
+
+
+def as_started(config: C, *, whatever_it_says: bool = False) -> C:
+    """Return the config with the devices and nodes for which this process was started.
+
+    Raises ConfigError if the config asks for others (unless `whatever_it_says`: a resumed run takes
+    what there is), if the experiment runs in one process, or if it asks for several nodes and
+    nobody started it on them.
+    """
+    group = find_process_group()
+    if group is not None:
+        return config_for_group(config, group, whatever_it_says=whatever_it_says)
+    nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+    if nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes: {nodes}, but this process runs on one node",
+            f"start it on each node: `torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`",
+        )
+    return config
+
+
+def config_for_group(config: C, group: ProcessGroup, *, whatever_it_says: bool = False) -> C:
+    """Return the config with the devices and nodes of a group of processes. Raises ConfigError."""
+    if not isinstance(config, NetworkConfig):
+        raise ConfigError(
+            f"{group}, but this experiment runs in one",
+            f"start it without {group.by}, or as one process",
+        )
+    trainer = config.trainer
+    listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
+    fits = listed or trainer.devices in (1, "auto", group.here)
+    if not ((fits and trainer.num_nodes in (1, group.nodes)) or whatever_it_says):
+        raise ConfigError(
+            f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}, but "
+            f"{group}, on {pluralize(group.nodes, 'node')}",
+            f"leave out trainer.devices and trainer.num_nodes: {group.by} sets them",
+        )
+    changes: dict[str, object] = {"num_nodes": group.nodes, "strategy": "ddp"}
+    if not listed:
+        changes["devices"] = group.here
+    return config.model_copy(update={"trainer": trainer.model_copy(update=changes)})
+
+
+def is_helper(config: ExperimentConfig) -> bool:
+    """Return whether another process, that of rank 0, writes the run of this one."""
+    group = find_process_group()
+    return config.world != 1 and group is not None and group.rank > 0
+
+
+def is_told_by_another() -> bool:
+    """Return whether another process of this node prints the message of an error they all have."""
+    group = find_process_group()
+    return group is not None and group.local_rank > 0
+
+
+def processes_to_start(config: ExperimentConfig) -> int:
+    """Return how many processes must be started for a run; 1 if this process does it."""
+    if not isinstance(config, NetworkConfig) or find_process_group() is not None:
+        return 1
+    return config.world or device_count(config.accelerator)
+
+
+def resume_words(run: Path, options: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
+    """Return the command line, after `dlrun`, that begins a waiting run or continues a run."""
+    places = {
+        "--runs-dir": run_context.runs_dir(options.runs_dir),
+        "--data-dir": run_context.data_dir(options.data_dir),
+    }
+    flags = {
+        "--quiet": options.quiet,
+        "--summary": options.summary,
+        "--json": options.json,
+        "--force": options.force,
+    }
+    words = ["resume", str(run)]
+    words += [word for flag, path in places.items() for word in (flag, str(path))]
+    words += [word for text in overrides for word in ("--set", text)]
+    return words + [flag for flag, wanted in flags.items() if wanted]
+
+
+def fail_waiting_run(run: Path, why: str) -> None:
+    """Record that a run failed before it began; any other run stays as it is."""
+    with contextlib.suppress(DlrunError, OSError):
+        record = read_record(run)
+        if record.status == "waiting":
+            changes = {"status": "failed", "error": why}
+            write_record(RunFolder(run), record.model_copy(update=changes))

@@ -18,7 +18,7 @@ from dlrun.run_folder.folder import CONFIG, RunFolder
 from dlrun.run_folder.record import FORMAT, Record, read_environment, read_record
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs import console_summary, import_notices, loggers
-from dlrun.runs.distributed import as_started, is_helper
+from dlrun.runs.distributed import as_started, is_helper, processes_to_start
 from dlrun.runs.run_config import config_as_begun, edited_keys
 from dlrun.runs.runner import Runner, lock_run
 from dlrun.runs.settings import RunSettings
@@ -49,8 +49,13 @@ def resume(run: str, overrides: Sequence[str], options: RunSettings) -> int:
             stack.enter_context(import_notices.announce_imports(screen))
             check = stack.enter_context(lock_run(folder, screen))
             live = _prepare(folder, overrides, screen, options, check)
-        if live is not None:
+        if live is not None and (processes := processes_to_start(live.config)) == 1:
             return live.run()
+    if live is not None:
+        from dlrun.runs.launcher import launch  # slow: torch
+
+        with console_summary.errors_as_json(screen, wanted=options.json):
+            return launch(processes, path, options, overrides)
     if options.json:
         console_summary.print_json(folder, screen)
     return 0

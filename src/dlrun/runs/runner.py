@@ -38,7 +38,6 @@ from dlrun.run_folder.record import (
 from dlrun.run_folder.steps import Steps
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs import console_summary, loggers
-from dlrun.runs.distributed import alone
 from dlrun.runs.failure_messages import explained, message_of
 from dlrun.runs.key_metric import best_epoch
 from dlrun.runs.log_file import logging_to
@@ -110,11 +109,13 @@ class Runner:
 
     def run(self) -> int:
         """Run to the end; the exit code. Raises what ended it early, after the record says so."""
-        with logging_to(self.folder), self.context.stop.listening(), alone(self.config):
+        with logging_to(self.folder), self.context.stop.listening():
             try:
                 results = self._run()
             finally:
-                if self.options.json:  # of a run that failed or was stopped too
+                if (
+                    self.options.json and self.folder.writes
+                ):  # of a run that failed or was stopped too
                     console_summary.print_json(self.folder, self.screen)
             try:
                 console_summary.show(

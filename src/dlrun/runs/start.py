@@ -13,7 +13,7 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json
 from dlrun.runs import console_summary, import_notices, loggers
-from dlrun.runs.distributed import as_started, is_helper
+from dlrun.runs.distributed import as_started, is_helper, processes_to_start
 from dlrun.runs.runner import Runner, lock_run
 from dlrun.runs.settings import RunSettings
 from dlrun.system import accelerator
@@ -62,7 +62,13 @@ def run_experiment(name: str, options: RunSettings) -> tuple[int, Path | None]:
             folder = RunFolder.claim(runs_dir, name, options.name)
     with import_notices.announce_imports(screen), lock_run(folder, screen) as still_ours:
         live = Runner(registry.load(name), config, folder, screen, options, check=still_ours)
-        return live.run(), folder.path
+        if (processes := processes_to_start(config)) == 1:
+            return live.run(), folder.path
+        live.write_first("waiting")
+    from dlrun.runs.launcher import launch  # slow: torch
+
+    with console_summary.errors_as_json(screen, wanted=options.json):
+        return launch(processes, folder.path, options), folder.path
 
 
 def check(name: str, config: ExperimentConfig, options: RunSettings, *, here: bool = True) -> None:

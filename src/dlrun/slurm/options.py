@@ -1,4 +1,4 @@
-"""What `--slurm` asks for: words of the command line -> options of sbatch."""
+"""The options of `--slurm`: from words of the command line to parameters of sbatch."""
 
 import re
 from collections.abc import Sequence
@@ -11,16 +11,20 @@ from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import KeyPath, Layer
 from dlrun.errors import ConfigError
 
-SIGNAL_SECONDS = 90  # before the time is over; a step of ours takes far less
+SIGNAL_SECONDS = 90  # before the time is over; far longer than a step takes
 _NEXT = re.compile(r",(?=[a-z_-]+=)")  # a value may have commas, as in nodelist=n1,n2
 
 
 class SlurmOptions(Section):
-    """The keys of `--slurm`; what is not given is left to SLURM.
+    """The keys of `--slurm`; SLURM decides what is not given.
 
-    time: minutes, after which the job waits in the queue again and the run goes on. cpus: of each
-    process. gpus: of each node. tasks: processes on each node. mem: of each node, as SLURM writes
-    it. parallel: points of a sweep at once.
+    Args:
+        time: minutes, after which the job waits in the queue again and the run continues.
+        cpus: of each process.
+        mem: of each node, as SLURM writes it.
+        gpus: of each node.
+        tasks: processes on each node.
+        parallel: how many points of a sweep run at once.
     """
 
     model_config = ConfigDict(strict=False, str_min_length=1)
@@ -43,17 +47,17 @@ class SlurmOptions(Section):
     parallel: PositiveInt | None = None
 
     def for_submitit(self, name: str, nodes: int, tasks: int) -> dict[str, Any]:
-        """As submitit calls them, for a job of that name of so many nodes, processes on each.
+        """Return submitit's parameters for a job: its name, nodes and processes on each.
 
-        SLURM looks at the time once a minute, and may send the signal as much sooner: a quarter of
-        a short job's time is enough.
+        SLURM checks the time once a minute, and may send the signal that much earlier: a quarter
+        of a short job's time is enough.
         """
         found = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
-        named = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
+        names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
         more: dict[str, Any] = {"requeue": True}
         if self.reservation is not None:
             more["reservation"] = self.reservation
-        return {named.get(key, key): value for key, value in found.items()} | {
+        return {names.get(key, key): value for key, value in found.items()} | {
             "job_name": name,
             "nodes": nodes,
             "ntasks_per_node": tasks,
@@ -64,7 +68,7 @@ class SlurmOptions(Section):
 
 
 def parse_options(texts: Sequence[str]) -> SlurmOptions:
-    """The meaning of `partition=gpu,time=30`, of all such texts. Raises ConfigError."""
+    """Return the options of texts such as `partition=gpu,time=30`. Raises ConfigError."""
     values: dict[str, Any] = {}
     origins: dict[KeyPath, str] = {}
     for text in texts:
@@ -73,7 +77,7 @@ def parse_options(texts: Sequence[str]) -> SlurmOptions:
             if not equals:
                 raise ConfigError(f"--slurm {part}: expected KEY=VALUE", _hint())
             if key in values:
-                raise ConfigError(f"--slurm {part}: {key} stands twice", "leave one out")
+                raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
             values[key] = value
             origins[(key,)] = f"--slurm {part}"
     try:

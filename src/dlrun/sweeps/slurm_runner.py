@@ -15,12 +15,10 @@ from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs.settings import RunSettings
-from dlrun.slurm import executor
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
 from dlrun.slurm.options import SlurmOptions
-from dlrun.slurm.queue import Queue
-from dlrun.slurm.submit import job_of, write_waiting_run
-from dlrun.slurm.watch import TICK, WatchedJob
+from dlrun.slurm.submit import check_slurm, job_of, submit_jobs, write_waiting_run
+from dlrun.slurm.watch import TICK, Queue, WatchedJob
 from dlrun.sweeps import state
 from dlrun.sweeps.plan import Point, Sweep
 from dlrun.sweeps.progress import showing
@@ -30,7 +28,7 @@ from dlrun.system.console import Screen, pluralize
 
 def check(asked: SlurmOptions) -> None:
     """Raises ConfigError where nothing can be submitted, or a point would be several processes."""
-    executor.check()
+    check_slurm()
     for key in ("nodes", "tasks"):
         if getattr(asked, key) not in (None, 1):
             raise ConfigError(f"--slurm {key}: a sweep's point is one process", "leave it out")
@@ -72,7 +70,7 @@ def submit(
         if jobs:
             name = f"{plan.experiment} {plan.name}"
             about = planned.folder.absolute() / SLURM_FOLDER
-            numbers = executor.submit([*jobs.values()], about, asked, name)
+            numbers = submit_jobs([*jobs.values()], about, asked, name)
             said = (
                 f"submitted {pluralize(len(jobs), 'point')} as job {numbers[0].partition('_')[0]}"
             )

@@ -1,26 +1,50 @@
-"""Probe an accelerator, try it, fall back to the CPU; say what was used and why.
+"""Choose the accelerator of a run, and fall back to the CPU with the reason kept.
 
-The lab's section on hardware acceleration (ISLP 10.9.3) protects the attempt with `except: pass`;
-here the reason of a failure is always kept, and a bug of ours never counts as the accelerator's.
+The lab's section on hardware acceleration (ISLP 10.9.3) wraps the attempt in `except: pass`. Here
+the reason of a failure is always kept, and a bug of dlrun or of the network is never mistaken for
+a failure of the accelerator.
 """
 
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
-ACCELERATORS = ("cuda", "mps")  # in the order in which `auto` prefers them
-NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 
-T = TypeVar("T")
+@dataclass(frozen=True)
+class Backend:
+    """What to say of a kind of accelerator, and the words by which its errors are recognised."""
+
+    not_built: str  # why torch.backends.NAME.is_built() is False
+    not_available: str  # why its is_available() is False
+    libraries: str
+
+
+# In the order in which `auto` prefers them. A new one, such as xpu, is an entry here and a name in
+# the type of ExperimentConfig.accelerator.
+ACCELERATORS = {
+    "cuda": Backend(
+        "this build of PyTorch has no CUDA support",
+        "no CUDA device or driver was found",
+        "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
+    ),
+    "mps": Backend(
+        "this build of PyTorch has no MPS support (Apple GPUs only)",
+        "macOS 12.3 or later and an Apple GPU are needed",
+        "mps|metal",
+    ),
+}
+NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 
 
 @dataclass(frozen=True)
 class AcceleratorReport:
-    """`reason` says why `used` is not what was asked for, or why `auto` chose it."""
+    """Which accelerator was requested and which was used.
+
+    `reason` says why `used` differs from the request, or why `auto` chose the CPU.
+    """
 
     requested: str
     used: str
@@ -28,62 +52,26 @@ class AcceleratorReport:
 
 
 def why_unavailable(device: str) -> str | None:
-    """Why this machine cannot use a device; None where it can."""
+    """Return the reason why this machine cannot use a device; None if it can."""
+    if device not in ACCELERATORS:
+        return None
     import torch  # slow: 1 s
 
-    if device == "cuda":
-        if not torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
-            return "this build of PyTorch has no CUDA support"
-        if not torch.cuda.is_available():
-            return "no CUDA device or driver was found"
-    elif device == "mps":
-        if not torch.backends.mps.is_built():
-            return "this build of PyTorch has no MPS support (Apple GPUs only)"
-        if not torch.backends.mps.is_available():
-            return "macOS 12.3 or later and an Apple GPU are needed"
-    return None
+    backend = getattr(torch.backends, device, None)  # xpu has none
+    if backend is not None and not backend.is_built():
+        return ACCELERATORS[device].not_built
+    there = getattr(backend, "is_available", None) or getattr(torch, device).is_available
+    return None if there() else ACCELERATORS[device].not_available
 
 
 def require_accelerator(device: str) -> None:
-    """Raises AcceleratorError where this machine has not the device; `auto` takes what there is."""
-    if device in ACCELERATORS and (reason := why_unavailable(device)):
+    """Raise AcceleratorError if this machine lacks the device; `auto` is always satisfied."""
+    if reason := why_unavailable(device):
         raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
 
 
-def check_devices(device: str, devices: int | list[int] | str) -> None:
-    """Raises ConfigError where a CPU is asked for devices by number, or for more than its cores.
-
-    How many processes torchrun starts is its user's choice.
-    """
-    cores = os.cpu_count() or 1
-    listed = isinstance(devices, list)
-    more = isinstance(devices, int) and devices > cores
-    if (
-        "LOCAL_WORLD_SIZE" in os.environ
-        or not (listed or more)
-        or select_accelerator(device)[0] != "cpu"
-    ):
-        return
-    what = f"{devices} numbers GPUs, but this runs" if listed else f"{devices} processes"
-    raise ConfigError(
-        f"trainer.devices: {what} on a CPU with {cores} cores",
-        f"on the CPU a device is a process: 1 to {cores}, or auto for one",
-    )
-
-
-def check_batch(size: int, processes: int) -> None:
-    """Raises ConfigError where the rows of a batch cannot be shared out equally."""
-    if size % processes:
-        more = (size // processes + 1) * processes
-        fewer = more - processes
-        raise ConfigError(
-            f"batch_size: {size} rows cannot be shared by {processes} processes",
-            f"take {f'{fewer} or ' if fewer else ''}{more}: it is the whole batch's",
-        )
-
-
 def select_accelerator(requested: str) -> tuple[str, str | None]:
-    """The device to try first, and why it is not the requested one."""
+    """Return the device to try first, and the reason if it is the CPU instead of another."""
     if requested == "cpu":
         return "cpu", None
     candidates = ACCELERATORS if requested == "auto" else (requested,)
@@ -94,78 +82,123 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
     return "cpu", "; ".join(f"{device}: {reason}" for device, reason in reasons.items())
 
 
-def run_with_fallback(
-    requested: str,
-    *,
-    fallback: bool,
-    probe: Callable[[str], object],
-    run: Callable[[str], T],
-    warn: Callable[[str], None],
-    world: int | None = 1,
-    apart: bool = False,
-) -> tuple[T, AcceleratorReport]:
-    """Run on the requested device, or else from the start on the CPU.
+def device_count(requested: str) -> int:
+    """Return how many devices `trainer.devices: auto` stands for; the CPU counts as one."""
+    device, _ = select_accelerator(requested)
+    if device == "cpu":
+        return 1
+    import torch
+
+    count: int = getattr(torch, device).device_count()
+    return count
+
+
+def check_devices(device: str, devices: int | list[int] | str) -> None:
+    """Raise ConfigError if a CPU is given device numbers, or more processes than it has cores.
+
+    The number of processes that torchrun starts is its user's choice.
+    """
+    cores = os.cpu_count() or 1
+    possible = devices == "auto" or (isinstance(devices, int) and devices <= cores)
+    if possible or "LOCAL_WORLD_SIZE" in os.environ or select_accelerator(device)[0] != "cpu":
+        return
+    raise ConfigError(
+        f"trainer.devices: {devices} cannot be used on a CPU with {cores} cores",
+        f"on the CPU a device is a process: 1 to {cores}, or auto for one",
+    )
+
+
+def check_batch(size: int, processes: int) -> None:
+    """Raise ConfigError if the processes cannot have equal shares of a batch."""
+    if size % processes:
+        more = (size // processes + 1) * processes
+        fewer = more - processes
+        raise ConfigError(
+            f"batch_size: {size} rows cannot be shared by {processes} processes",
+            f"take {f'{fewer} or ' if fewer else ''}{more}: it is the whole batch's",
+        )
+
+
+@dataclass(frozen=True)
+class AcceleratorChoice:
+    """The accelerator that a config requests, and what happens if it fails.
+
+        report = choice.first(probe)
+        try:
+            return work(report.used), report
+        except Exception as error:
+            report = choice.after_failure(error, report)
+        return work("cpu"), report
 
     Args:
-        requested: auto, cpu, cuda or mps.
-        fallback: False makes an accelerator's failure an AcceleratorError.
-        probe: takes a device and does one real training step on it.
-        run: takes a device and does the whole run, from its seed.
-        warn: takes the one warning that names the reason.
-        world: processes that share the run. Of several none falls back in the middle, for the
-            others would wait for it: the run ends.
-        apart: each of them comes here, so none falls back at all: the others might not.
+        requested: auto, or the name of a device.
+        fallback: False turns a failure of the accelerator into an AcceleratorError.
+        warn: is given the one warning that names the reason.
+        processes: that share the run. If one of several fell back alone, the others would wait for
+            it: they fall back together, if the accelerator is missing on their node, or not at all.
+        nodes: on which these processes are.
     """
-    device, reason = select_accelerator(requested)
-    if device != "cpu":
+
+    requested: str
+    fallback: bool
+    warn: Callable[[str], None]
+    processes: int = 1
+    nodes: int = 1
+
+    def first(self, probe: Callable[[str], object]) -> AcceleratorReport:
+        """Return the device to work on; `probe` does one real step on a device.
+
+        Raises AcceleratorError if the requested device does not work and the CPU may not replace
+        it.
+        """
+        device, reason = select_accelerator(self.requested)
+        if device == "cpu":
+            if reason is not None and self.requested != "auto":
+                return self._on_cpu(reason, together=self.nodes == 1)
+            return AcceleratorReport(self.requested, "cpu", reason)
         try:
             probe(device)
+        except DlrunError:
+            raise
         except Exception as error:
-            if isinstance(error, DlrunError):
-                raise
-            probe("cpu")  # fails there too: the fault is not the accelerator's
-            reason = f"a training step failed on {device}: {first_line(error)}"
-        else:
-            try:
-                return run(device), AcceleratorReport(requested, device, None)
-            except Exception as error:
-                if not is_device_fault(error):
-                    raise
-                reason = f"the run failed on {device}: {first_line(error)}"
-                if world != 1:
-                    raise AcceleratorError(
-                        reason, "several processes cannot fall back in the middle of a run"
-                    ) from error
-    if reason is not None and (requested != "auto" or device != "cpu"):
-        if world != 1 and apart:
+            probe("cpu")  # fails there too: then the accelerator is not the cause
+            return self._on_cpu(f"a training step failed on {device}: {first_line(error)}")
+        return AcceleratorReport(self.requested, device, None)
+
+    def after_failure(self, error: Exception, report: AcceleratorReport) -> AcceleratorReport:
+        """Return the report of work that begins again on the CPU, after it failed on a device.
+
+        Raises the error itself if it is not the device's, AcceleratorError if there is no fallback.
+        """
+        if report.used == "cpu" or not is_device_error(error):
+            raise error
+        return self._on_cpu(f"the run failed on {report.used}: {first_line(error)}")
+
+    def _on_cpu(self, reason: str, *, together: bool = False) -> AcceleratorReport:
+        if self.processes > 1 and not together:
             raise AcceleratorError(
                 reason,
                 "several processes cannot fall back one by one: --accelerator cpu is for all",
             )
-        if not fallback:
+        if not self.fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT)
-        warn(f"{reason}; running on the CPU")
-    return run("cpu"), AcceleratorReport(requested, "cpu", reason)
+        self.warn(f"{reason}; running on the CPU")
+        return AcceleratorReport(self.requested, "cpu", reason)
 
 
-def is_device_fault(error: Exception) -> bool:
-    """Whether an error in the middle of a run is the device's: out of memory, unsupported, lost."""
+def is_device_error(error: Exception) -> bool:
+    """Return whether an error is the device's: out of memory, unsupported operation, lost."""
     import torch
 
-    kinds = [torch.OutOfMemoryError]
-    kinds += [getattr(torch, name) for name in ("AcceleratorError",) if hasattr(torch, name)]
-    kinds += [
-        getattr(torch.distributed, name)
-        for name in ("DistError", "DistBackendError")
-        if hasattr(torch.distributed, name)  # not in every build
-    ]
-    if isinstance(error, tuple(kinds)):
-        return True
-    words = (
-        r"\b(cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|mps|metal|hip|miopen)\b"
-        r"|out of memory|deterministic implementation"
+    kinds = (
+        torch.OutOfMemoryError,
+        getattr(torch, "AcceleratorError", torch.OutOfMemoryError),  # torch 2.8 and later
+        getattr(torch.distributed, "DistError", torch.OutOfMemoryError),  # not in every build
     )
-    # MPS says that it has no float64 by a TypeError.
-    return type(error) in (RuntimeError, NotImplementedError, TypeError) and bool(
-        re.search(words, str(error), re.IGNORECASE)
+    words = "|".join(backend.libraries for backend in ACCELERATORS.values())
+    pattern = rf"\b({words})\b|out of memory|deterministic implementation"
+    # MPS reports that it has no float64 by a TypeError.
+    return isinstance(error, kinds) or (
+        type(error) in (RuntimeError, NotImplementedError, TypeError)
+        and bool(re.search(pattern, str(error), re.IGNORECASE))
     )

@@ -1,4 +1,4 @@
-"""Memory: how much is available, how much this process took, and what it keeps once freed."""
+"""Measure the memory of the machine and of processes, and keep freed memory for reuse."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def available_memory() -> int | None:
-    """Bytes that this machine, or the container, can still give; None where nobody tells."""
+    """Return the bytes that the machine or container has left; None if the system does not tell."""
     found = [one for one in (_of_machine(), _of_container()) if one is not None]
     return min(found) if found else None
 
@@ -22,22 +22,22 @@ def _of_machine() -> int | None:
         for line in MEMINFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    if sys.platform != "win32":  # all there is; macOS does not say what of it is free
+    if sys.platform != "win32":  # all memory; macOS does not tell how much is free
         with contextlib.suppress(OSError, ValueError):
             return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
 def _of_container() -> int | None:
-    """What is left of this process's own limit, as of a batch system's job (cgroup v2)."""
+    """Return the bytes left of the limit of this process's control group (cgroup v2)."""
     try:
         own = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
         folder = CGROUP / own.lstrip("/")
-        if not (folder / "memory.max").exists():  # in a container its own group is the root
+        if not (folder / "memory.max").exists():  # in a container its group is the root
             folder = CGROUP
         limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
         used = int((folder / "memory.current").read_text(encoding="utf-8"))
-        # Files that were read stay in memory only as long as nobody needs it.
+        # Cached files stay in memory only as long as nothing else needs it.
         stat = (folder / "memory.stat").read_text(encoding="utf-8").split()
         used -= int(dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", 0))
         return None if limit == "max" else max(0, int(limit) - used)
@@ -65,7 +65,7 @@ def limit() -> int | None:
 
 
 def peak_memory() -> int | None:
-    """The most bytes that this process held at once; None where the system does not tell."""
+    """Return the most bytes that this process held at once; None if the system does not tell."""
     if sys.platform == "win32":
         return None
     import resource

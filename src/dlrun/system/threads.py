@@ -1,23 +1,23 @@
-"""Threads of the CPU: how many a run computes with."""
+"""Choose the number of CPU threads of a run."""
 
 import os
 from typing import Literal
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def resolve_threads(asked: int | Literal["auto"], most: int | None, processes: int) -> int:
-    """The number of threads.
+    """Return the number of threads of a run.
 
     Args:
-        asked: the config's.
-        most: beyond which more do not help, as it was measured; None where every core does.
-        processes: that share the cores.
+        asked: the config's value.
+        most: the measured number beyond which more threads do not help; None if there is none.
+        processes: how many share the cores.
     """
     if asked != "auto":
         return asked

@@ -1,9 +1,11 @@
-"""Arrays in memory -> batches. A data set is indexed with a whole batch at once."""
+"""Batches from arrays in memory: a data set is indexed with a whole batch at once."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,11 +14,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.data.fingerprint import fingerprint
 from dlrun.kernels.bag_of_words import BagMatrix, Bags
-from dlrun.training.lightning_imports import pl
 
 
 class BatchDataset(Protocol):
-    """A data set that gives (inputs, targets) for a list of indices; `targets` are all of them."""
+    """A data set that returns (inputs, targets) for an array of indices; `targets` has all."""
 
     targets: Tensor
 
@@ -25,14 +26,14 @@ class BatchDataset(Protocol):
     def __getitem__(self, indices: NDArray[np.int64]) -> tuple[Any, Tensor]: ...
 
     def arrays(self) -> list[NDArray[Any]]:
-        """All that the data set holds."""
+        """Return all arrays that the data set holds."""
 
 
 class TensorBatches(Dataset[Any]):
-    """Rows of an array: inputs (batch, ...), targets (batch,).
+    """A data set of the rows of an array: inputs (batch, ...), targets (batch,).
 
-    `scale` divides the inputs: 255 makes bytes to numbers in [0, 1]. Inputs in 16 bits, which torch
-    indexes no embedding with, become int32 a batch at a time: half the memory.
+    `scale` divides the inputs: 255 turns bytes into numbers in [0, 1]. 16-bit inputs, with which
+    torch cannot index an embedding, become int32 batch by batch, which halves the memory.
     """
 
     def __init__(self, inputs: NDArray[Any], targets: NDArray[Any], scale: float = 1) -> None:
@@ -51,14 +52,15 @@ class TensorBatches(Dataset[Any]):
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
 
     def arrays(self) -> list[NDArray[Any]]:
-        """All that the data set holds."""
+        """Return all arrays that the data set holds."""
         return [self.inputs.numpy(), self.targets.numpy()]
 
 
 class BagBatches(Dataset[Any]):
-    """Some rows of a binary matrix, by their numbers, or all: inputs are models.bag.Bags.
+    """A data set of rows of a binary matrix, by their numbers, or of all rows.
 
-    `targets` are those of the whole matrix, which parts of the data share.
+    Inputs are kernels.bag_of_words.Bags. `targets` are those of the whole matrix, which the parts
+    of the data share.
     """
 
     def __init__(
@@ -75,40 +77,37 @@ class BagBatches(Dataset[Any]):
         return Bags(self.bags, rows), self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[NDArray[Any]]:
-        """All that the data set holds."""
+        """Return all arrays that the data set holds."""
         rows = self.bags.taken(self.rows)
         return [rows.indices, rows.indptr, self.targets.numpy()]
 
 
+@dataclass(eq=False)
 class EpochBatches(Sampler[NDArray[np.int64]]):
-    """Batches of indices; the order depends only on the seed and the epoch.
+    """Batches of indices, whose order depends only on the seed and the epoch.
 
     Args:
         size: rows of the data set.
         batch_size: rows of a batch.
         seed: shuffles the rows; None keeps them in order.
-        rank: of this process among those that train. Each takes every `world_size`-th row; where
-            they are shuffled as many as the others, for the training steps must keep pace.
+        rank: of this process among those that train. Each takes every `world_size`-th row; if the
+            rows are shuffled, all take equally many, because they must do equally many steps.
         world_size: number of these processes.
-        first_epoch: what `set_epoch(0)` means.
+        first_epoch: the epoch that `set_epoch(0)` stands for.
     """
 
-    def __init__(
-        self,
-        size: int,
-        batch_size: int,
-        seed: int | None,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        first_epoch: int = 0,
-    ) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = self.first_epoch = first_epoch
+    size: int
+    batch_size: int
+    seed: int | None
+    rank: int = 0
+    world_size: int = 1
+    first_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        self.epoch = self.first_epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
@@ -130,9 +129,12 @@ class EpochBatches(Sampler[NDArray[np.int64]]):
 class ArrayData(pl.LightningDataModule):
     """Training, validation and test data in memory.
 
-    `batch_size` rows are a training step's, whose processes share them.
-    `grouped` batches are given to the training at once (module.GroupedModule).
-    `evaluated` rows are a batch of the validation and of the test, `batch_size` rows if None.
+    Args:
+        train, valid, test: the parts.
+        batch_size: rows of a training step, which the processes share.
+        seed: of the order of the training rows.
+        grouped: how many batches a call of the training gets (network_module.NetworkModule).
+        evaluated: rows of a batch of the validation and the test; `batch_size` if None.
     """
 
     def __init__(
@@ -150,20 +152,20 @@ class ArrayData(pl.LightningDataModule):
         self.sets = {"train": train, "valid": valid, "test": test}
         self.batch_size, self.seed = batch_size, seed
         self.grouped, self.evaluated = grouped, evaluated or batch_size
-        self.first_epoch = 0  # of a resumed run; Lightning counts from 0 again
-        # A process has no row of a validation or test set that is smaller than their number.
+        self.first_epoch = 0  # of a resumed run, whose epochs Lightning counts from 0 again
+        # A validation set may have fewer rows than there are processes.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
-    def batches_of_all(self, part: str, processes: int) -> int:
-        """How many batches of the validation ("valid") or test each process has; some one more."""
+    def common_batches(self, part: str, processes: int) -> int:
+        """Return how many batches of a part every process has; some may have one more."""
         return math.ceil(len(self.sets[part]) // processes / self.evaluated)
 
     def fingerprint(self) -> str:
-        """A hash of all the data."""
+        """Return a hash of all the data."""
         return fingerprint(array for part in self.sets.values() for array in part.arrays())
 
     def first_batch_loader(self) -> DataLoader[Any]:
-        """The training set's first rows as the only batch: for a probe."""
+        """Return a loader of one batch, the first rows of the training set, for a probe."""
         data: Any = self.sets["train"]
         rows = np.arange(min(self.batch_size, len(data)))
         return DataLoader(data, sampler=[rows], batch_size=self._group, collate_fn=_unchanged)
@@ -172,35 +174,29 @@ class ArrayData(pl.LightningDataModule):
     def _group(self) -> int | None:
         return self.grouped if self.grouped > 1 else None
 
-    def _loader(
-        self, part: str, batch_size: int, *, seed: int | None = None, group: int | None = None
-    ) -> DataLoader[Any]:
-        rank, world_size = (
-            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        )
+    def _loader(self, part: str) -> DataLoader[Any]:
+        rank, world = (0, 1)
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
         data: Any = self.sets[part]
-        batches = EpochBatches(
-            len(data),
-            batch_size,
-            seed,
-            rank=rank,
-            world_size=world_size,
-            first_epoch=self.first_epoch,
-        )
+        if part == "train":
+            size, seed, group = self.batch_size // world, self.seed, self._group
+        else:
+            size, seed, group = self.evaluated, None, None
+        batches = EpochBatches(len(data), size, seed, rank, world, self.first_epoch)
         return DataLoader(data, sampler=batches, batch_size=group, collate_fn=_unchanged)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Shuffled anew every epoch."""
-        share = self.batch_size // (self.trainer.world_size if self.trainer else 1)
-        return self._loader("train", share, seed=self.seed, group=self._group)
+        """Return the training batches, shuffled anew every epoch."""
+        return self._loader("train")
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """Not shuffled."""
-        return self._loader("valid", self.evaluated)
+        """Return the validation batches, in order."""
+        return self._loader("valid")
 
     def test_dataloader(self) -> DataLoader[Any]:
-        """Not shuffled."""
-        return self._loader("test", self.evaluated)
+        """Return the test batches, in order."""
+        return self._loader("test")
 
 
 def _unchanged(batch: Any) -> Any:

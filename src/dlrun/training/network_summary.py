@@ -1,4 +1,4 @@
-"""A network's layers as text; apart from fit, for it needs no Lightning (2 s, 90 MB)."""
+"""Write the layers of a network as a table; this needs no Lightning (2 s, 90 MB)."""
 
 from itertools import product
 from typing import TYPE_CHECKING
@@ -11,17 +11,17 @@ from dlrun.run_context import RunContext
 if TYPE_CHECKING:
     from torchinfo import ModelStatistics
 
-WIDTH = 80  # of the terminal that everything fits
+WIDTH = 80  # columns of the narrowest terminal
 COLUMNS = ("input_size", "output_size", "num_params")
 HEADER = "Layer (type:depth-idx)", "Output Shape"  # torchinfo's
 DEPTH = 3  # layers within layers
 
 
 def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> int:
-    """The layer-by-layer summary to summary.txt, and the number of parameters."""
+    """Write the layer-by-layer summary to summary.txt, and return the number of parameters."""
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    _fit(statistics)
-    # torchinfo writes its own name of a million where it means the letter.
+    _fit_width(statistics)
+    # torchinfo writes the name of its constant instead of the letter.
     text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
     context.folder.write_text("summary.txt", f"{text}\n")
     if context.show_summary:
@@ -29,11 +29,11 @@ def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> i
     return int(statistics.total_params)
 
 
-def _fit(statistics: "ModelStatistics") -> None:
-    """Make the table as narrow as its longest cells are.
+def _fit_width(statistics: "ModelStatistics") -> None:
+    """Make the table as narrow as its longest cells.
 
-    Where that is too wide it does without the inputs' shapes, which are the outputs' before them,
-    then without the innermost layers.
+    If it is still too wide, leave out the shapes of the inputs, which repeat those of the outputs,
+    then the innermost layers.
     """
     form = statistics.formatting
     every = form.col_names

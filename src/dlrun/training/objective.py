@@ -1,14 +1,14 @@
-"""What a network is trained for: its loss, what it predicts, how that is measured."""
+"""The objective of a training: the loss, the predictions, and the metrics of these."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
+import torchmetrics
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.config.sections import Optimizer
-from dlrun.training.lightning_imports import torchmetrics
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
@@ -25,14 +25,15 @@ def torch_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> to
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss and metrics; metrics.csv has a column for each and each part of the data.
+    """A loss and metrics; metrics.csv has a column for each of them and each part of the data.
 
-    loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
-    predict: outputs -> predictions, which the metrics compare with the targets.
-    metrics: makes the metrics by name; the name is that of the column: `accuracy`.
-    probabilities: outputs on the CPU -> float64 (batch, classes); None where the network tells no
-        classes apart.
-    optimizer: makes the optimizer from the config's section and the network's parameters.
+    Args:
+        loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
+        predict: outputs -> predictions, which the metrics compare with the targets.
+        metrics: makes the metrics by their names, which metrics.csv shows, such as `accuracy`.
+        probabilities: outputs on the CPU -> float64 (batch, classes); None if the network does not
+            classify.
+        optimizer: makes the optimizer from the config's section and the network's parameters.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -44,12 +45,12 @@ class Objective:
     )
 
     def columns(self) -> list[str]:
-        """The names of what a part of the data is measured by, the loss first."""
+        """Return the names of the loss and the metrics, the loss first."""
         return ["loss", *self.metrics()]
 
 
 def classification(classes: int) -> Objective:
-    """Cross-entropy on logits: (batch,) for two classes, (batch, classes) for more."""
+    """Return cross-entropy on logits: (batch,) for two classes, (batch, classes) for more."""
     if classes == 2:
         return Objective(
             loss=lambda logits, targets: F.binary_cross_entropy_with_logits(
@@ -59,7 +60,7 @@ def classification(classes: int) -> Objective:
             metrics=lambda: {
                 "accuracy": torchmetrics.classification.BinaryAccuracy(validate_args=False)
             },
-            probabilities=_of_two,
+            probabilities=_two_probabilities,
         )
     return Objective(
         loss=F.cross_entropy,
@@ -73,16 +74,16 @@ def classification(classes: int) -> Objective:
     )
 
 
-def _of_two(logits: Tensor) -> Tensor:
-    """Each by its own sigmoid: 1 - sigmoid would round the smaller one away."""
+def _two_probabilities(logits: Tensor) -> Tensor:
+    """Return each class's own sigmoid: 1 - sigmoid would round the smaller one to 0."""
     return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
 def regression() -> Objective:
-    """Mean squared error and mean absolute error.
+    """Return mean squared error as the loss and mean absolute error as the metric.
 
-    Outputs and targets have the same shape, such as (batch, 1): a target array of shape (n,) is
-    given as `target[:, None]`.
+    Outputs and targets have the same shape, such as (batch, 1): give a target array of shape (n,)
+    as `target[:, None]`.
     """
     return Objective(
         loss=lambda outputs, targets: F.mse_loss(outputs, targets.to(outputs.dtype)),

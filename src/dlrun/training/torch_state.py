@@ -1,4 +1,4 @@
-"""A process that trains: torch's and Lightning's settings for a run, given back afterwards."""
+"""Set torch and Lightning up for a training, and restore the process afterwards."""
 
 import contextlib
 import logging
@@ -21,49 +21,46 @@ LOGGERS = (
 
 @contextlib.contextmanager
 def training_settings(threads: int) -> Iterator[None]:
-    """In this block so many threads compute, and nothing of the process changes for good.
+    """Compute with this number of threads in the block; afterwards the process is as before.
 
-    Flags, random numbers, loggers and the environment are afterwards as before.
+    Flags, random states, loggers and environment variables are restored.
     """
     environment = dict(os.environ)
-    numbers = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    numbers = random.getstate(), np.random.get_state()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    grad, before = torch.is_grad_enabled(), torch.get_num_threads()
+    before = torch.get_num_threads()
     loggers = [
         (logger, logger.handlers[:], logger.propagate, logger.level)
         for logger in map(logging.getLogger, LOGGERS)
     ]
     try:
-        # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset:
-        # a tenth of the LSTM's time, and no part of giving the same numbers.
+        # Deterministic mode also fills every new tensor with NaN, to find code that reads it unset.
+        # That takes a tenth of the LSTM's time, and the same numbers do not depend on it.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        _quiet(loggers)
+        for (
+            logger,
+            *_,
+        ) in loggers:  # warnings go to the run's log instead of the screen, tips nowhere
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.setLevel(logging.WARNING)
         torch.set_num_threads(threads)
-        with freed_memory_kept():
+        grad = torch.set_grad_enabled(torch.is_grad_enabled())  # gives it back
+        with torch.random.fork_rng([]), grad, freed_memory_kept():
             yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
         random.setstate(numbers[0])
         np.random.set_state(numbers[1])
-        torch.set_rng_state(numbers[2])
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-        torch.set_grad_enabled(grad)
         if torch.get_num_threads() != before:
             torch.set_num_threads(before)
         for logger, handlers, propagate, level in loggers:
             logger.handlers[:], logger.propagate = handlers, propagate
             logger.setLevel(level)
-
-
-def _quiet(loggers: list[tuple[logging.Logger, list[logging.Handler], bool, int]]) -> None:
-    """Lightning's warnings go to the run's log, not to the screen; its tips nowhere."""
-    for logger, *_ in loggers:
-        logger.handlers.clear()
-        logger.propagate = True
-        logger.setLevel(logging.WARNING)

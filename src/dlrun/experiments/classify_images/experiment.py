@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,9 @@ from dlrun.networks.pretrained import Pretrained
 from dlrun.networks.torchvision_names import BUNDLED
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.stored_run import StoredRun
-from dlrun.system.accelerator import run_with_fallback
+from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.training.inference import OVERSAMPLING, PhotographClassifier
+from dlrun.training.inference import OVERSAMPLING, classify_photographs
 from dlrun.training.network_summary import write_summary
 from dlrun.training.torch_state import training_settings
 
@@ -61,27 +62,28 @@ class ClassifyImages(Experiment[Config]):
             parameters = write_summary(model.network, example, context)
             noise = pretrained.noise_image(crop)
             model = replace(model, network=pretrained.fold_batch_norms(model.network, noise))
-        classifier = PhotographClassifier(
+        classify = partial(
+            classify_photographs,
             context,
             files,
             model,
             squash=config.transform.squash,
             scaled_decoding=config.transform.scaled_decoding,
-            size=config.batch_size,
+            batch_size=config.batch_size,
             top=config.top,
             precision=config.precision,
             thumbnails=SHOWN,
         )
+        choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
         with context.phase("classify"), training_settings(context.threads):
-            found, report = run_with_fallback(
-                config.accelerator,
-                fallback=config.fallback,
-                probe=lambda device: pretrained.probabilities(
-                    model, example, device, config.precision
-                ),
-                run=classifier.on,
-                warn=screen.warn,
+            report = choice.first(
+                lambda device: pretrained.probabilities(model, example, device, config.precision)
             )
+            try:
+                found = classify(report.used)
+            except Exception as error:
+                report = choice.after_failure(error, report)
+                found = classify(report.used)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         _warn(errors, screen)
