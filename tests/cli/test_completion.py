@@ -12,7 +12,7 @@ import pytest
 import torchvision
 
 from dlrun.networks.torchvision_names import BUNDLED, classifier_names
-from tests.commands.many import EXPERIMENT, a_whole_run
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, clean_environment
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"

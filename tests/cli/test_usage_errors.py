@@ -34,7 +34,7 @@ from tests.conftest import Dlrun, clean_environment, smoke
         (["imdb-dens"], "did you mean 'imdb-dense'?"),
         (["resum"], "did you mean 'resume'?"),
         (["imdb-dense", "--accelerator", "gpu"], "choose cuda (NVIDIA) or mps (Apple)"),
-        (["accelerators", "--set", "x=1"], "--config and --set are of an experiment"),
+        (["accelerators", "--set", "x=1"], "--config and --set belong to an experiment"),
         (["imdb-dense", "--no-such-option"], "--no-such-option"),
         (["imdb-dense", "a-word"], "a-word"),
         (["imdb-dense", "optimizer.lr=1"], "given by --set: --set optimizer.lr=1\n"),

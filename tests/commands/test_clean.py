@@ -1,4 +1,4 @@
-"""Making room."""
+"""`dlrun runs clean` removes the chosen runs and no others."""
 
 import io
 import json
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dlrun.commands.check import check
-from dlrun.commands.clean import CleanRequest, clean
+from dlrun.commands.clean import clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import candidate_folders
 from tests import harness
-from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
 Out = pytest.CaptureFixture[str]
@@ -52,25 +52,25 @@ def left(runs: Path) -> str:
 @pytest.mark.parametrize(
     ("goes", "expected"),
     [
-        ({"states": ["failed"]}, "abcdefhij"),
-        ({"states": ["failed", "killed"]}, "abcdefhj"),
-        ({"states": ["damaged"]}, "abcdefghi"),
+        ({"status": ["failed"]}, "abcdefhij"),
+        ({"status": ["failed", "killed"]}, "abcdefhj"),
+        ({"status": ["damaged"]}, "abcdefghi"),
         ({"older_than": "25d"}, "defj"),
-        ({"older_than": "25d", "states": ["finished"]}, "defghij"),
+        ({"older_than": "25d", "status": ["finished"]}, "defghij"),
         ({"older_than": "2w"}, "efj"),
         ({"older_than": "999999w"}, "abcdefghij"),
         ({"older_than": "36h"}, "fj"),
         ({"keep_best": 2}, "efghij"),
         ({"keep_best": 99}, "abcdefghij"),
         ({"keep_best": 4, "older_than": "15d"}, "cdefj"),
-        ({"keep_best": 1, "states": ["failed"]}, "abcdefhij"),
+        ({"keep_best": 1, "status": ["failed"]}, "abcdefhij"),
         ({"checkpoints": True}, "abcdefghij"),
-        ({"states": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
+        ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
 )
 def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
     other = a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z", ended=ago(days=0))
-    assert clean(CleanRequest(**goes, yes=True), runs) == 0
+    assert clean(**goes, yes=True, runs_dir=runs) == 0
     assert left(runs) == expected + "z"
     assert other.exists()
     assert (runs / EXPERIMENT / "notes" / "mine.txt").exists()
@@ -79,22 +79,22 @@ def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("goes", "told"),
     [
-        ({}, "nothing says which runs go"),
-        ({"yes": True, "experiment": EXPERIMENT}, "nothing says which runs go"),
-        ({"states": ["running"]}, "never removed"),
-        ({"states": ["foreign"]}, "never removed"),
-        ({"states": ["faild"]}, "did you mean 'failed'"),
+        ({}, "no option says which"),
+        ({"yes": True, "experiment": EXPERIMENT}, "no option says which"),
+        ({"status": ["running"]}, "never removed"),
+        ({"status": ["foreign"]}, "never removed"),
+        ({"status": ["faild"]}, "did you mean 'failed'"),
         ({"older_than": "30"}, "not a time"),
         ({"older_than": "-1d"}, "not a time"),
-        ({"checkpoints": True, "states": ["failed"]}, "needs them no more"),
-        ({"states": ["failed"], "experiment": ".."}, "not an experiment's name"),
-        ({"states": ["failed"], "experiment": f"../runs/{EXPERIMENT}"}, "not an experiment's name"),
-        ({"states": ["failed"], "experiment": "nothing"}, "no runs here"),
+        ({"checkpoints": True, "status": ["failed"]}, "until it has finished"),
+        ({"status": ["failed"], "experiment": ".."}, "not an experiment's name"),
+        ({"status": ["failed"], "experiment": f"../runs/{EXPERIMENT}"}, "not an experiment's name"),
+        ({"status": ["failed"], "experiment": "nothing"}, "no runs here"),
     ],
 )
 def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
-        clean(CleanRequest(**{"yes": True} | goes), runs)
+        clean(**{"yes": True} | goes, runs_dir=runs)
     assert left(runs) == "abcdefghij"
 
 
@@ -103,12 +103,12 @@ def test_the_best_of_other_data_and_of_a_loss(tmp_path: Path) -> None:
         a_whole_run(tmp_path / EXPERIMENT / name, data=data, metrics={"test_loss": loss})
     a_whole_run(tmp_path / EXPERIMENT / "e", metrics={"images": 2})
     a_whole_run(tmp_path / EXPERIMENT / "f", metrics={"test_size": 2})  # is more better?
-    clean(CleanRequest(keep_best=1, yes=True), tmp_path)
+    clean(keep_best=1, yes=True, runs_dir=tmp_path)
     assert left(tmp_path) == "adef"
 
 
 def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
-    assert clean(CleanRequest(states=["failed", "killed"], dry_run=True), runs) == 0
+    assert clean(status=["failed", "killed"], dry_run=True, runs_dir=runs) == 0
     said = capsys.readouterr()
     folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
@@ -129,7 +129,7 @@ def test_it_asks(
     runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str, capsys: Out
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    assert clean(CleanRequest(states=["failed"]), runs) == 0
+    assert clean(status=["failed"], runs_dir=runs) == 0
     assert left(runs) == expected
     assert ("nothing was removed" in capsys.readouterr().err) == (expected == "abcdefghij")
 
@@ -137,7 +137,7 @@ def test_it_asks(
 def test_without_an_answer_nothing_goes(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(ConfigError, match="nobody answers"):
-        clean(CleanRequest(states=["failed"]), runs)
+        clean(status=["failed"], runs_dir=runs)
     assert left(runs) == "abcdefghij"
 
 
@@ -147,12 +147,12 @@ def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
     for folder in folders:
         (folder / "checkpoint").write_bytes(b"state")
     with living(*folders):
-        assert clean(CleanRequest(older_than="25d", yes=True), runs) == 1
-        assert clean(CleanRequest(checkpoints=True, yes=True), runs) == 1
+        assert clean(older_than="25d", yes=True, runs_dir=runs) == 1
+        assert clean(checkpoints=True, yes=True, runs_dir=runs) == 1
     assert left(runs) == "adefij"
     assert all((folder / "checkpoint").exists() for folder in folders)
     told = capsys.readouterr().err
-    assert "1 living run left alone" in told
+    assert "1 running run left alone" in told
     assert told.count("a living process writes this run: left alone") == 2
 
 
@@ -169,14 +169,14 @@ def test_a_run_that_was_resumed_meanwhile_stays(
             return "y\n"
 
     monkeypatch.setattr("sys.stdin", Answer())
-    assert clean(CleanRequest(states=["failed"]), runs) == 1
+    assert clean(status=["failed"], runs_dir=runs) == 1
     assert left(runs) == "abcdefghij"
-    assert "was written meanwhile" in capsys.readouterr().err
+    assert "changed meanwhile" in capsys.readouterr().err
 
 
 def test_latest_names_the_newest_that_is_left(runs: Path) -> None:
     (runs / EXPERIMENT / "latest").symlink_to("20260107T000000Z-i")
-    clean(CleanRequest(states=["killed", "interrupted", "failed", "damaged"], yes=True), runs)
+    clean(status=["killed", "interrupted", "failed", "damaged"], yes=True, runs_dir=runs)
     assert (runs / EXPERIMENT / "latest").readlink().name == "20260106T000000Z-f"
 
 
@@ -185,7 +185,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, capsys: Out) -
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / EXPERIMENT).symlink_to(there.parent)
-    assert clean(CleanRequest(states=["failed"], yes=True), runs) == 1
+    assert clean(status=["failed"], yes=True, runs_dir=runs) == 1
     assert there.exists() and "behind a link" in capsys.readouterr().err
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""`dlrun runs compare` shows what differs, and draws the curves."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from dlrun.commands.compare import compare
 from dlrun.errors import ConfigError, DlrunError
-from tests.commands.many import EXPERIMENT, a_whole_run
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS
 
 Out = pytest.CaptureFixture[str]
@@ -27,7 +27,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def rows(capsys: Out, runs: Path, *names: str) -> dict[str, list[str]]:
-    compare(names, None, runs)
+    compare(names, runs_dir=runs)
     lines = capsys.readouterr().out.splitlines()
     return {words[0]: words[1:] for words in map(str.split, lines)}
 
@@ -65,7 +65,7 @@ def test_of_several_experiments(runs: Path, capsys: Out) -> None:
 
 
 def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
-    compare(["a", "d"], None, runs)
+    compare(["a", "d"], runs_dir=runs)
     said = capsys.readouterr()
     assert "*" not in said.out and "not on the same data" in said.err
     assert "\x1b" not in said.out
@@ -75,7 +75,7 @@ def test_on_other_data_none_is_the_best(runs: Path, capsys: Out) -> None:
 def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
     for number in range(10):
         a_whole_run(tmp_path / EXPERIMENT / f"run-number-{number:02}", seed=number)
-    compare([f"run-number-{number:02}" for number in range(10)], None, tmp_path)
+    compare([f"run-number-{number:02}" for number in range(10)], runs_dir=tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     seeds = [line.split()[1:] for line in lines if line.startswith("seed")]
@@ -84,14 +84,14 @@ def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
 
 def test_curves(runs: Path, tmp_path: Path, capsys: Out) -> None:
     out = tmp_path / "curves.png"
-    compare(["a", "b", "d"], out, runs)
+    compare(["a", "b", "d"], out=out, runs_dir=runs)
     assert out.read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob(".new*"))
     assert "no curve: " in capsys.readouterr().err
     out.write_bytes(b"mine")
     (runs / EXPERIMENT / "a" / "metrics.csv").write_text("epoch,valid_loss\n")
     with pytest.raises(DlrunError, match="none of these runs has a curve"):
-        compare(["a", "d"], out, runs, force=True)
+        compare(["a", "d"], out=out, runs_dir=runs, force=True)
     assert out.read_bytes() == b"mine"
 
 
@@ -109,12 +109,12 @@ def test_curves(runs: Path, tmp_path: Path, capsys: Out) -> None:
 def test_mistakes(runs: Path, tmp_path: Path, names: list[str], out: str | None, told: str) -> None:
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(ConfigError, match=told):
-        compare(names, None if out is None else tmp_path / out, runs)
+        compare(names, out=None if out is None else tmp_path / out, runs_dir=runs)
 
 
 def test_values_beyond_all_measure_are_gaps(runs: Path, tmp_path: Path) -> None:
     for name, loss in (("a", "1e308"), ("b", "-1.797e308"), ("c", "0.5")):
         table = f"epoch,train_loss,valid_loss\n1,{loss},0.5\n2,1.797e308,-1e308\n"
         (next(runs.glob(f"*/{name}")) / "metrics.csv").write_text(table)
-    compare(["a", "b", "c"], tmp_path / "curves.png", runs)
+    compare(["a", "b", "c"], out=tmp_path / "curves.png", runs_dir=runs)
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""All runs at a glance."""
+"""`dlrun runs list` filters, sorts and prints runs of every state."""
 
 import csv
 import json
@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from dlrun.commands.check import check
-from dlrun.commands.clean import CleanRequest, clean
-from dlrun.commands.list_runs import ListRequest, bytes_in_words, format_differences, list_runs
+from dlrun.commands.clean import clean
+from dlrun.commands.list_runs import format_differences, list_runs
 from dlrun.errors import ConfigError
-from tests.commands.many import EXPERIMENT, a_whole_run, living, thousand
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living, thousand
 from tests.conftest import NETWORKS, Dlrun, clean_environment
 
 Out = pytest.CaptureFixture[str]
@@ -42,7 +42,7 @@ def runs(tmp_path: Path) -> Path:
 
 
 def objects(runs: Path, capsys: Out, **wanted: Any) -> list[dict[str, Any]]:
-    list_runs(ListRequest(json=True, **wanted), runs)
+    list_runs(json=True, **wanted, runs_dir=runs)
     found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
     return found
 
@@ -52,7 +52,7 @@ def suffixes(runs: Path, capsys: Out, **wanted: Any) -> str:
 
 
 def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
-    list_runs(ListRequest(), runs)
+    list_runs(runs_dir=runs)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == "name experiment state accuracy book sec size differs".split()
     words = [line.split() for line in lines]
@@ -91,13 +91,11 @@ def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
 
 
 def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
-    list_runs(ListRequest(csv=True), runs)
+    list_runs(csv=True, runs_dir=runs)
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert [row["state"] for row in rows][:2] == ["damaged", "interrupted"]
     assert json.loads(rows[4]["differs"]) == {"optimizer.lr": 0.1}
-    list_runs(
-        ListRequest(csv=True, columns="name, optimizer.lr,metrics.test_accuracy", limit=2), runs
-    )
+    list_runs(csv=True, columns="name, optimizer.lr,metrics.test_accuracy", limit=2, runs_dir=runs)
     rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert rows[1] == {
         "name": DAY.format(4, "d"),
@@ -109,7 +107,7 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        ({"states": ["killed", "failed"]}, "cb"),
+        ({"status": ["killed", "failed"]}, "cb"),
         ({"experiment": NETWORKS[1]}, "d"),
         ({"limit": 2}, "ed"),
         ({"limit": 0}, ""),
@@ -149,21 +147,21 @@ def test_which_and_in_which_order(
         ({"where": ["value>>1"]}, "'value>>1': value is 0.5 in a run"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"columns": "nam"}, "'name'"),
-        ({"states": ["finnished"]}, "'finished'"),
+        ({"status": ["finnished"]}, "'finished'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
         ({"json": True, "csv": True}, "only one"),
     ],
 )
 def test_mistakes(runs: Path, wanted: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        list_runs(ListRequest(**wanted), runs)
+        list_runs(**wanted, runs_dir=runs)
     assert told in caught.value.message
     assert caught.value.hint
 
 
 def test_no_runs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no runs here"):
-        list_runs(ListRequest(), tmp_path)
+        list_runs(runs_dir=tmp_path)
 
 
 def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out) -> None:
@@ -171,16 +169,16 @@ def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out)
     evil = {"dlrun": "0.2.0", "config": {"seed": "\x1b[31m", "x\ny": ["\x9b"]}}
     (folder / "environment.json").write_text(json.dumps(evil))
     for how in ({}, {"json": True}, {"csv": True}, {"columns": "data,name"}):
-        list_runs(ListRequest(**how), tmp_path)
+        list_runs(**how, runs_dir=tmp_path)
         assert all(line.isprintable() for line in capsys.readouterr().out.split("\n"))
-    list_runs(ListRequest(), tmp_path)
+    list_runs(runs_dir=tmp_path)
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_several_metrics_have_their_names(tmp_path: Path, capsys: Out) -> None:
     a_whole_run(tmp_path / EXPERIMENT / "a")
     a_whole_run(tmp_path / EXPERIMENT / "b", metrics={"valid_mae": 1, "test_mae": 43.25})
-    list_runs(ListRequest(), tmp_path)
+    list_runs(runs_dir=tmp_path)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split()[3] == "metric"
     assert {line.split()[3] for line in lines} == {"0.5000", "mae=43.2500"}
@@ -217,10 +215,10 @@ def test_columns_that_say_nothing_are_for_pipes(
     tmp_path: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_whole_run(tmp_path / EXPERIMENT / "a", reference_differs="x")
-    list_runs(ListRequest(), tmp_path)
+    list_runs(runs_dir=tmp_path)
     assert "book" in capsys.readouterr().out.splitlines()[0]
     monkeypatch.setenv("FORCE_COLOR", "1")
-    list_runs(ListRequest(), tmp_path)
+    list_runs(runs_dir=tmp_path)
     assert "book" not in capsys.readouterr().out.splitlines()[0]
 
 
@@ -237,7 +235,7 @@ def test_1000_folders(tmp_path: Path, capsys: Out) -> None:
         assert {states[str(folder)] for folder in kinds[kind]} == {state}, kind
     problems = {one["problem"] for one in found if one["state"] == "damaged"}
     assert len(problems) > 10 and None not in problems
-    list_runs(ListRequest(), tmp_path)
+    list_runs(runs_dir=tmp_path)
     assert len(capsys.readouterr().out.splitlines()) == 1001
 
 
@@ -252,17 +250,6 @@ def test_1000_runs_take_a_second(tmp_path: Path, dlrun: Dlrun) -> None:
             times.append(time.process_time() + os.times().children_user - started)
             assert done.returncode == 0, done.stderr
         assert min(times) < 1.5, "seconds of CPU; measured 0.6 on an idle machine"
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (0, "0B"), (999, "999B"), (1000, "1.0K"), (9_949, "9.9K"), (9_951, "10K"),
-        (999_400, "999K"), (999_600, "1.0M"), (1_234_567_890, "1.2G"), (10**18, "1000P"),
-    ],
-)  # fmt: skip
-def test_bytes_in_words(size: int, words: str) -> None:
-    assert bytes_in_words(size) == words
 
 
 def test_differences_are_short() -> None:
@@ -303,9 +290,9 @@ def test_a_record_that_no_run_wrote_hides_no_other(tmp_path: Path, capsys: Out) 
         assert sorted(one["state"] for one in found) == ["damaged"] * 7 + ["finished"] * 2
         assert all(one["problem"] for one in found if one["state"] == "damaged")
     for how in ({}, {"csv": True}):
-        list_runs(ListRequest(**how), tmp_path)
+        list_runs(**how, runs_dir=tmp_path)
         assert len(capsys.readouterr().out.splitlines()) == len(odd) + 2
     assert check(None, tmp_path) == 1
     assert "9 runs, 7 damaged" in capsys.readouterr().err
-    assert clean(CleanRequest(states=["damaged"], yes=True), tmp_path) == 0
+    assert clean(status=["damaged"], yes=True, runs_dir=tmp_path) == 0
     assert len(list((tmp_path / EXPERIMENT).iterdir())) == 2

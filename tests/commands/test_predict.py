@@ -200,7 +200,7 @@ def test_mistakes_are_one_message(tmp_path: Path, done: Done) -> None:
         (["--csv", "table.csv"], "no column 'text'"),
         (["--csv", "table.csv", "good"], "both texts and --csv"),
         (["good", "--out", "no/where.csv"], "there is no folder no"),
-        (["--test", "good"], "--test is about the run's own test set"),
+        (["--test", "good"], "--test: only --out and --json"),
     ):
         harness.run(tmp_path, "predict", run, *words).is_told(2, said)
     harness.run(tmp_path, "predict", run, "--csv", "none.csv").is_told(1, "none.csv")

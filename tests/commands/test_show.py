@@ -1,4 +1,4 @@
-"""Everything about one run."""
+"""`dlrun runs show` shows everything about one run."""
 
 import json
 import shlex
@@ -9,7 +9,7 @@ import pytest
 
 from dlrun.commands.show import show
 from dlrun.errors import DlrunError
-from tests.commands.many import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import Dlrun, smoke
 
 Out = pytest.CaptureFixture[str]
@@ -17,7 +17,7 @@ NAME = "20260101T000000Z-a"
 
 
 def lines(capsys: Out, runs: Path, run: str = "latest") -> dict[str, str]:
-    show(run, runs, as_json=False)
+    show(run, runs_dir=runs)
     found = {}
     for line in capsys.readouterr().out.splitlines():
         label, _, text = line.partition(" ")
@@ -73,7 +73,7 @@ def test_a_run_that_is_not_finished_shows_its_newest_step(tmp_path: Path, capsys
 
 def test_json(tmp_path: Path, capsys: Out) -> None:
     folder = a_whole_run(tmp_path / EXPERIMENT / NAME, seed=3)
-    show("a", tmp_path, as_json=True)
+    show("a", json=True, runs_dir=tmp_path)
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "finished" and found["differs"] == {"seed": 3}
     assert found["record"]["metrics"] == {"test_loss": 0.5, "test_accuracy": 0.5}
@@ -88,7 +88,7 @@ def test_a_damaged_run_is_one_error(tmp_path: Path) -> None:
     folder = a_whole_run(tmp_path / EXPERIMENT / NAME)
     (folder / "environment.json").write_text("{half")
     with pytest.raises(DlrunError, match=r"environment\.json: cannot be read"):
-        show("latest", tmp_path, as_json=False)
+        show(runs_dir=tmp_path)
 
 
 @pytest.mark.slow

@@ -1,10 +1,12 @@
+"""The figure of the lasso's path."""
+
 import math
 
 import pandas as pd
 import pytest
 
 from dlrun.plots.lasso import BaselineCurve, lasso_path
-from tests.plots.drawn import EPOCHS, is_drawn
+from tests.plots.figures import EPOCHS, is_drawn
 
 PATH = pd.DataFrame(
     {

@@ -1,9 +1,11 @@
+"""The figure of classified photographs."""
+
 import numpy as np
 import pytest
 
 from dlrun.plots.photographs import contact_sheet
 from dlrun.plots.style import plain
-from tests.plots.drawn import is_drawn
+from tests.plots.figures import is_drawn
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7])

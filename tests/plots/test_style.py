@@ -1,7 +1,9 @@
+"""The look of figures does not depend on the user's settings."""
+
 import matplotlib
 import pytest
 
-from dlrun.plots.accelerator_times import epoch_times
+from dlrun.plots.curves import epoch_times
 from dlrun.plots.style import plain, to_png
 
 

@@ -1,4 +1,4 @@
-"""What moved the metric of a sweep."""
+"""The figure of a sweep."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ import pytest
 
 from dlrun.reports.page import report
 from tests.browsing import Open, watched
-from tests.reports.told import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -44,6 +44,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows=500,
         mistakes=[MISTAKE | {"row": 1, "image": a_picture()}],
         data="pictures",
+        config={"seed": 0, "optimizer": {"lr": 0.002}},
     )
     a_classification(
         runs / "20261125T120003Z-0003",

@@ -1,11 +1,22 @@
-"""The geometry of the report's charts."""
+"""The report's charts: which curves there are, and where everything stands."""
 
 import itertools
 import math
 
 import pytest
 
-from dlrun.reports.charts import BOTTOM, LEFT, RIGHT, TOP, Chart, Line, can_be_drawn, look
+from dlrun.reports.charts import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    TOP,
+    Chart,
+    Line,
+    look,
+    run_charts,
+    thinned,
+)
+from dlrun.run_folder.record import Record
 
 
 def chart(*lines: Line) -> Chart:
@@ -17,7 +28,7 @@ def line(x: list[float], y: list[float], end: str = "") -> Line:
 
 
 def texts(one: Chart) -> list[str]:
-    return [tick.text for tick in one.x.ticks]
+    return [text for _, text in one.x.ticks]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +64,8 @@ def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap() -> None:
         found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3])
         assert [len(piece.split()) for piece in chart(found).points(found)] == [2, 1]
         assert all(TOP <= chart(found).y.at(value) <= BOTTOM for value in (0.1, 0.3))
-        assert not can_be_drawn(line([1, 2], [far, math.nan]))
-        assert not can_be_drawn(line([1, far], [0.1, 0.2]))
+        assert not line([1, 2], [far, math.nan]).is_drawable
+        assert not line([1, far], [0.1, 0.2]).is_drawable
 
 
 @pytest.mark.parametrize("value", [1e17, -1e17, 1e99, 1e5, 3.0])
@@ -62,15 +73,61 @@ def test_the_same_large_value_in_all_rows_has_an_axis(value: float) -> None:
     found = chart(line([value] * 3, [value] * 3))
     for axis in (found.x, found.y):
         assert min(axis.first, axis.last) < axis.at(value) < max(axis.first, axis.last)
-        assert len({tick.text for tick in axis.ticks}) == len(axis.ticks) >= 1
+        assert len({text for _, text in axis.ticks}) == len(axis.ticks) >= 1
 
 
 def test_labels_at_the_ends_do_not_cover_each_other() -> None:
     lines = [line([1, 2], [0.1, 0.5 + n / 1000], str(n)) for n in range(5)]
-    places = [end.y for end in chart(*lines).ends]
+    places = [y for _, y, _ in chart(*lines).ends]
     assert len(places) == 5
     assert all(below - above >= 11 for above, below in itertools.pairwise(places))
 
 
 def test_no_two_of_24_curves_look_alike() -> None:
     assert len({look(number) for number in range(24)}) == 24
+
+
+def record(**values: float) -> Record:
+    return Record(experiment="e", status="finished", metrics=values)
+
+
+def test_a_long_table_is_thinned_evenly() -> None:
+    table = {"epoch": list(range(1, 1001)), "train_loss": [1 / n for n in range(1, 1001)]}
+    found = thinned(table, 200)
+    assert (found["epoch"][0], found["epoch"][-1]) == (1, 1000)
+    assert len(found["epoch"]) == len(found["train_loss"]) <= 102
+    assert thinned({"epoch": [1, 2, 3]}, 2_000) == {"epoch": [1, 2, 3]}
+    assert thinned({"epoch": [], "train_loss": []}, 200) == {"epoch": [], "train_loss": []}
+
+
+def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
+    names = ["train_mae", "valid_mae", "train_r2", "valid_r2"]
+    table = {"epoch": [1, 2], **{name: [0.1, 0.2] for name in names}, "seconds": [1, 1]}
+    mae, r2 = run_charts(table, record(test_mae=0.15, train_mae=0.2))
+    assert [line.name for line in mae.lines] == ["training", "validation"]
+    assert [level.value for level in mae.levels] == [0.15]
+    assert (r2.title, list(r2.levels)) == ("r2", [])
+
+
+def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
+    table = {
+        "lambda": [100.0, 1.0, 0.123456789],
+        "test_accuracy": [0.5, 0.9, 0.8],
+        "nonzero": [0, 5, 50],
+        "seconds": [1, 1, 1],
+        "duality_gap": [0.1, 0.1, 0.1],
+    }
+    found = run_charts(
+        table, record(**{"lambda": 0.1234567891, "nonzero": 50, "test_accuracy": 0.8})
+    )
+    assert [chart.title for chart in found] == ["accuracy", "nonzero"]
+    assert [chart.mark.value if chart.mark else None for chart in found] == [0.123456789] * 2
+    assert list(found[0].levels) == []
+
+
+def test_what_cannot_be_drawn() -> None:
+    nan = float("nan")
+    assert run_charts({}, record()) == []
+    assert run_charts({"epoch": [], "train_loss": []}, record()) == []
+    assert run_charts({"epoch": [1, 2], "train_loss": [nan, nan]}, record()) == []
+    assert run_charts({"images": [6], "unreadable": [0], "seconds": [0.5]}, record()) == []

@@ -1,4 +1,4 @@
-"""Runs side by side."""
+"""The report groups equal configs and compares runs on the same data."""
 
 import statistics
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from dlrun.reports.comparison import compare, equal
+from dlrun.reports.comparison import compare_on_data, find_equal_configs
 from dlrun.reports.run_section import RunSection
 from dlrun.runs.run import Run
-from tests.reports.told import a_classification
+from tests.reports.example_runs import a_classification
 
 
-def chapters(*runs: Run) -> list[RunSection]:
+def sections(*runs: Run) -> list[RunSection]:
     return [RunSection(place, run, 10_000, 1_000) for place, run in enumerate(runs, start=1)]
 
 
@@ -28,8 +28,8 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     other = a_classification(tmp_path / "e" / "other", seed=3, config=config(3, lr=0.2))
     stopped = a_classification(tmp_path / "e" / "k", seed=4, config=config(4), status="failed")
     earlier = a_classification(tmp_path / "e" / "again", seed=2, config=config(2), rows=100)
-    (group,) = equal(chapters(other, earlier, *same, stopped))
-    assert [one.number for one in group.chapters] == [5, 3, 4], "each seed once"
+    (group,) = find_equal_configs(sections(other, earlier, *same, stopped))
+    assert [one.number for one in group.sections] == [5, 3, 4], "each seed once"
     accuracy, loss = group.spreads
     values = [run.record.metrics["test_accuracy"] for run in (same[2], *same[:2])]
     assert (accuracy.metric, accuracy.values) == ("test_accuracy", values)
@@ -47,10 +47,9 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
         tmp_path / "e" / "k", seed=5, config=config(5), status="running", data=""
     )
     apart = a_classification(tmp_path / "f" / "x", config=config(0), data="others")
-    (group,) = compare(chapters(*runs, apart, killed))
+    (group,) = compare_on_data(sections(*runs, apart, killed))
     assert group.data == "made"
-    assert group.forest is not None
-    assert [bar.chapter.number for bar in group.forest.bars] == [1, 2]
+    assert [one.number for one in group.measured] == [1, 2]
     assert [one.title for one in group.charts] == ["loss by epoch", "accuracy by epoch"]
     assert [line.end for line in group.charts[0].lines] == ["1", "2", "4"]
 
@@ -62,21 +61,21 @@ def test_the_books_figure_lies_within_or_not(tmp_path: Path) -> None:
         record = run.record.model_copy(
             update={"reference": {"book": {"test_accuracy": value}}, "metrics": run.record.metrics}
         )
-        (one,) = chapters(Run(run.folder, record))
+        (one,) = sections(Run(run.folder, record))
         assert (one.book, one.book_within) == (value, within)
         assert [level.value for chart in one.charts for level in chart.levels].count(value) == 1
     record = run.record.model_copy(
         update={"reference": {"book": {"test_accuracy": 0.9}}, "reference_differs": "other data"}
     )
-    (one,) = chapters(Run(run.folder, record))
+    (one,) = sections(Run(run.folder, record))
     assert (one.book, one.book_within) == (None, False)
 
 
 def test_commands_that_repeat_it(tmp_path: Path) -> None:
     values = {"seed": 3, "compare_with": "a b", "data": {"archive": "null", "mirrors": ["x", "y"]}}
     run = a_classification(tmp_path / "imdb-lasso" / "r", config=values)
-    (one,) = chapters(run)
-    there, anywhere = one.commands.values()
+    (one,) = sections(run)
+    there, anywhere = one.commands().values()
     assert there == f"dlrun imdb-lasso --config {run.folder}/config.yaml"
     assert anywhere == (
         "dlrun imdb-lasso --set seed=3 "

@@ -12,7 +12,7 @@ import pytest
 
 from tests import harness
 from tests.conftest import Dlrun, smoke
-from tests.reports.told import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"

@@ -1,4 +1,4 @@
-"""What a run left for its readers."""
+"""The report reads what a run left for readers, and refuses damaged files."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from dlrun.errors import DataError
 from dlrun.reports import run_tables
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.stored_run import open_stored
-from tests.reports.told import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
@@ -27,7 +27,7 @@ def test_as_many_mistakes_as_have_room(tmp_path: Path) -> None:
 def test_long_texts_are_cut_so_that_all_have_room(tmp_path: Path) -> None:
     mistakes = [MISTAKE | {"text": "x" * 9000}] * 20
     run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    for room, length in ((200_000, run_tables.LONGEST), (16_100, 585)):
+    for room, length in ((200_000, run_tables.MAX_TEXT), (16_100, 585)):
         found = run_tables.mistakes(run, room)
         assert {one.text for one in found} == {"x" * length + " […]"}
         assert len(found) == 20
@@ -38,7 +38,7 @@ def test_labels_take_room_too(tmp_path: Path) -> None:
     found = run_tables.mistakes(
         a_classification(tmp_path / "e" / "r", mistakes=[long] * 3000), 200_000
     )
-    assert {len(one.label) for one in found} == {run_tables.LONGEST_NAME + len(run_tables.CUT)}
+    assert {len(one.label) for one in found} == {run_tables.MAX_NAME + len(run_tables.CUT)}
     assert 200 < len(found) < 400
 
 
@@ -46,7 +46,7 @@ def test_only_a_png_is_a_picture(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"image": a_picture()}])
     assert run_tables.mistakes(run, 50_000)[0].picture.startswith("data:image/png;base64,iVBOR")
     run = a_classification(tmp_path / "e" / "s", mistakes=[MISTAKE | {"image": "PHN2Zz4="}])
-    with pytest.raises(DataError, match="no PNG"):
+    with pytest.raises(DataError, match="not a PNG"):
         run_tables.mistakes(run, 50_000)
 
 
@@ -60,7 +60,7 @@ def test_words_by_weight(tmp_path: Path) -> None:
 def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE])
     for name, read in (
-        ("predictions.csv", lambda: run_tables.predictions(run, run_tables.OF_A_TEST_SET)),
+        ("predictions.csv", lambda: run_tables.classifications(run)),
         ("mistakes.json", lambda: run_tables.mistakes(run, 9999)),
         ("words.csv", lambda: run_tables.words(run)),
     ):

@@ -11,7 +11,7 @@ from dlrun.reproduction.page import page
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from tests.browsing import Open, watched
-from tests.reports.told import a_classification
+from tests.reports.example_runs import a_classification
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -11,7 +11,7 @@ from dlrun.runs.settings import RunSettings
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps.planning import distinct, plan_points
 from dlrun.sweeps.search import SearchSpace
-from tests.commands.many import EXPERIMENT
+from tests.commands.run_folders import EXPERIMENT
 
 
 def faults(asked: SearchSpace, *overrides: str, runs_dir: Path | None = None) -> str:

@@ -13,7 +13,7 @@ from dlrun.sweeps.planning import plan_points
 from dlrun.sweeps.runner import SweepState
 from dlrun.sweeps.search import SearchSpace
 from dlrun.sweeps.summary import Group, best, groups
-from tests.commands.many import EXPERIMENT, a_whole_run
+from tests.commands.run_folders import EXPERIMENT, a_whole_run
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.run_folder.folder import to_json
-from dlrun.system.console import Screen, format_position
+from dlrun.system.console import Screen, format_position, format_size, format_table
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 
@@ -120,3 +120,21 @@ def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
     assert [record.message for record in caplog.records] == [f"line {n}." for n in range(1, 51)]
     shown = re.findall(r"line (\d+)\.", capsys.readouterr().err)
     assert [int(n) for n in shown] == ([] if terminal else [*range(5, 51, 5)])
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0B"), (999, "999B"), (1000, "1.0K"), (9_949, "9.9K"), (9_951, "10K"),
+        (999_400, "999K"), (999_600, "1.0M"), (1_234_567_890, "1.2G"), (10**18, "1000P"),
+    ],
+)  # fmt: skip
+def test_sizes_have_five_characters_at_most(size: int, words: str) -> None:
+    assert format_size(size) == words
+
+
+def test_a_table_is_aligned_by_what_a_terminal_shows() -> None:
+    rows = [["key", "n", "text"], ["世界", "10", "a"], ["b", "5", "longer"]]
+    assert format_table(rows, left=(0, 2)) == ["key    n  text", "世界  10  a", "b      5  longer"]
+    assert format_table([["a", "b"], ["cc", ""]], gap=1) == ["a  b", "cc"]
+    assert format_table([]) == []

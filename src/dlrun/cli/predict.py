@@ -52,7 +52,20 @@ def predict(
 
     Example: dlrun predict latest "A film to fall asleep in."
     """
-    from dlrun.commands.predict import PredictRequest, predict  # needs pydantic
+    from dlrun.commands.predict import predict  # needs pydantic
 
-    wanted = PredictRequest(inputs or [], csv, column, test, words, figure, out, force, json)
-    raise typer.Exit(predict(run, wanted, runs_dir, data_dir))
+    code = predict(
+        run,
+        inputs or (),
+        csv=csv,
+        column=column,
+        test=test,
+        words=words,
+        figure=figure,
+        out=out,
+        force=force,
+        json=json,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+    )
+    raise typer.Exit(code)

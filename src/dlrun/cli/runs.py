@@ -58,10 +58,19 @@ def list_(
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
     """
-    from dlrun.commands.list_runs import ListRequest, list_runs  # needs pydantic
+    from dlrun.commands.list_runs import list_runs  # needs pydantic
 
-    wanted = ListRequest(experiment, status or (), where or (), sort, limit, columns, json, csv)
-    list_runs(wanted, runs_dir)
+    list_runs(
+        experiment,
+        status=status or (),
+        where=where or (),
+        sort=sort,
+        limit=limit,
+        columns=columns,
+        json=json,
+        csv=csv,
+        runs_dir=runs_dir,
+    )
 
 
 @app.command()
@@ -77,7 +86,7 @@ def show(
     """
     from dlrun.commands.show import show  # needs pydantic
 
-    show(run, runs_dir, as_json=json)
+    show(run, json=json, runs_dir=runs_dir)
 
 
 @app.command()
@@ -103,7 +112,7 @@ def compare(
     """
     from dlrun.commands.compare import compare  # needs pydantic
 
-    compare(runs, out, runs_dir, force=force)
+    compare(runs, out=out, force=force, runs_dir=runs_dir)
 
 
 @app.command()
@@ -140,10 +149,19 @@ def clean(
 
     Example: dlrun runs clean --status failed --older-than 30d
     """
-    from dlrun.commands.clean import CleanRequest, clean  # needs pydantic
+    from dlrun.commands.clean import clean  # needs pydantic
 
-    goes = CleanRequest(older_than, status or (), keep_best, checkpoints, experiment, dry_run, yes)
-    raise typer.Exit(clean(goes, runs_dir))
+    code = clean(
+        experiment,
+        older_than=older_than,
+        status=status or (),
+        keep_best=keep_best,
+        checkpoints=checkpoints,
+        dry_run=dry_run,
+        yes=yes,
+        runs_dir=runs_dir,
+    )
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -163,4 +181,4 @@ def check(
     """
     from dlrun.commands.check import check  # needs pydantic
 
-    raise typer.Exit(check(run, runs_dir))
+    raise typer.Exit(check(run, runs_dir=runs_dir))

@@ -1,11 +1,9 @@
-"""What accelerators this machine has, and how long an epoch takes on each (ISLP, lab 10.9.3)."""
+"""`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from dlrun import run_context
@@ -19,27 +17,31 @@ from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, format_table
 
 EPOCHS = 3  # the first warms up; the fastest of the others counts
 DEVICES = ("cpu", *ACCELERATORS)
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
-FIGURE = "accelerators.png"
+TABLE, FIGURE = "accelerators.csv", "accelerators.png"
+
+Row = tuple[str, bool, float | None, float | None, str | None]  # the values of COLUMNS
 
 
-def accelerators(experiment: str | None, options: RunSettings) -> None:
-    """List the devices; time the experiment on those that are there; write CSV and figure."""
-    screen = Screen(quiet=options.quiet)
+def accelerators(experiment: str | None, settings: RunSettings) -> None:
+    """List the devices; time an experiment's epochs on each, and write a table and a figure.
+
+    Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
+    """
+    screen = Screen(quiet=settings.quiet)
     if experiment is None:
-        if options.config or options.overrides:
+        if settings.config or settings.overrides:
             raise ConfigError(
-                "--config and --set are of an experiment, and none is named",
+                "--config and --set belong to an experiment, and none is named",
                 f"dlrun accelerators {registry.names()[0]} ...",
             )
-        there = _missing(screen).items()
-        screen.show(_table([[device, not why, None, None, why] for device, why in there]))
+        _show(_rows(_missing_devices(screen), {}), screen)
         return
-    config = load_config(experiment, options)
+    config = load_config(experiment, settings)
     if not isinstance(config, NetworkConfig):
         timed = [
             name
@@ -50,86 +52,74 @@ def accelerators(experiment: str | None, options: RunSettings) -> None:
             f"{experiment} trains no network, so there is no epoch to time",
             f"choose one of {', '.join(timed)}",
         )
-    reasons = _missing(screen)
-    record = RunFolder.claim(run_context.runs_dir(options.runs_dir), "accelerators", experiment)
+    missing = _missing_devices(screen)
+    folder = RunFolder.claim(run_context.runs_dir(settings.runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
-    for device in [device for device, why in reasons.items() if why is None]:
+    for device in [device for device, why in missing.items() if why is None]:
         screen.note(f"timing {EPOCHS} epochs of {experiment} on {device}")
         try:
-            run = _timed(experiment, device, options, record.path)
+            run = _run(experiment, device, settings, folder.path)
         except DlrunError as error:
             if device == "cpu":
                 raise
-            reasons[device] = error.message
+            missing[device] = error.message
             continue
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    rows: list[list[Any]] = [
-        [
-            device,
-            device in seconds,
-            seconds.get(device),
-            seconds[device] / seconds["cpu"] if device in seconds else None,
-            reasons[device],
-        ]
-        for device in DEVICES
-    ]
-    record.write_csv("accelerators.csv", COLUMNS, rows)
-    record.write_json(
-        "environment.json", environment.describe_environment(registry.entry(experiment).package)
-    )
-    _draw(record, f"{experiment}, seed {config.seed}, run {record.path.name}\n{data}", seconds)
-    screen.show(_table(rows))
-    screen.show(Text(f"{experiment}: {data}"))
-    for name in ("accelerators.csv", FIGURE):
-        screen.show(Text(str(record.path / name)))
+    rows = _rows(missing, seconds)
+    folder.write_csv(TABLE, COLUMNS, list(map(list, rows)))
+    package = registry.entry(experiment).package
+    folder.write_json("environment.json", environment.describe_environment(package))
+    title = f"{experiment}, seed {config.seed}, run {folder.path.name}\n{data}"
+    folder.write(FIGURE, _draw(title, seconds))
+    _show(rows, screen)
+    for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
+        screen.show(Text(str(text)))
 
 
-def _missing(screen: Screen) -> dict[str, str | None]:
-    """Why each device is not there; None for those that are."""
-    with announce_imports(screen):  # needs torch
+def _missing_devices(screen: Screen) -> dict[str, str | None]:
+    """Return why each device is missing; None for those that are there."""
+    with announce_imports(screen):  # imports torch
         return {device: why_unavailable(device) for device in DEVICES}
 
 
-def _timed(experiment: str, device: str, options: RunSettings, into: Path) -> Run:
-    """A run of some epochs, in a place where `latest` does not find it."""
-    sets: Sequence[str] = (
-        f"accelerator={device}",
-        "fallback=false",
-        f"trainer.max_epochs={EPOCHS}",
-    )
+def _run(experiment: str, device: str, settings: RunSettings, folder: Path) -> Run:
+    """Run a few epochs, in a folder where `latest` does not find them."""
+    overrides = [f"accelerator={device}", "fallback=false", f"trainer.max_epochs={EPOCHS}"]
     timed = replace(
-        options,
-        overrides=[*options.overrides, *sets],
-        runs_dir=into,
+        settings,
+        overrides=[*settings.overrides, *overrides],
+        runs_dir=folder,
         name=device,
         quiet=True,
         results=False,
     )
-    _, folder = run_experiment(experiment, timed)
-    assert folder is not None  # no dry run
-    return Run.open(folder)
+    _, run = run_experiment(experiment, timed)
+    assert run is not None  # not a dry run
+    return Run.open(run)
 
 
-def _draw(record: RunFolder, title: str, seconds: dict[str, float]) -> None:
-    from dlrun.plots.accelerator_times import epoch_times
-    from dlrun.plots.style import to_png
+def _draw(title: str, seconds: dict[str, float]) -> bytes:
+    from dlrun.plots import curves, style  # slow: matplotlib
 
-    record.write(FIGURE, to_png(epoch_times(list(seconds), list(seconds.values()), title=title)))
+    return style.to_png(curves.epoch_times(list(seconds), list(seconds.values()), title=title))
 
 
-def _table(rows: list[list[Any]]) -> Table:
-    timed = any(row[2] is not None for row in rows)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("device")
-    if timed:
-        table.add_column("s / epoch", justify="right")
-        table.add_column("ratio to CPU", justify="right")
-    table.add_column("state", overflow="fold")
-    for device, _, seconds, ratio, why in rows:
-        times = [f"{value:.2f}" if value is not None else "" for value in (seconds, ratio)]
-        table.add_row(
-            str(device), *(times if timed else []), f"missing: {why}" if why else "available"
-        )
-    return table
+def _rows(missing: Mapping[str, str | None], seconds: Mapping[str, float]) -> list[Row]:
+    rows: list[Row] = []
+    for name, why in missing.items():
+        time = seconds.get(name)
+        rows.append((name, why is None, time, time and time / seconds["cpu"], why))
+    return rows
+
+
+def _show(rows: Sequence[Row], screen: Screen) -> None:
+    cells = [["device", "s / epoch", "ratio to CPU", "state"]]
+    for name, _, *times, why in rows:
+        texts = ["" if one is None else f"{one:.2f}" for one in times]
+        cells.append([name, *texts, f"missing: {why}" if why else "available"])
+    if all(time is None for _, _, time, _, _ in rows):
+        cells = [[row[0], row[-1]] for row in cells]
+    for line in format_table(cells, left=(0, len(cells[0]) - 1)):
+        screen.show(Text(line))

@@ -1,4 +1,4 @@
-"""Read runs back, byte for byte, and say which are whole."""
+"""`dlrun runs check`: read runs back, byte for byte, and report which are damaged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,46 +20,42 @@ from dlrun.system import files
 from dlrun.system.console import Screen, pluralize, printable
 
 
-def check(run: str | None, runs_dir: Path | None) -> int:
-    """Check a run, or all that are there; returns the exit code: 1 if one is damaged.
+def check(run: str | None = None, runs_dir: Path | None = None) -> int:
+    """Check a run, or all runs, and return the exit code: 1 if one is damaged.
 
-    Raises ConfigError if there is none.
+    Raises ConfigError if there are no runs.
     """
     screen, folder = Screen(), run_context.runs_dir(runs_dir)
     if run is None:
-        found = sorted(scan_runs(folder), key=lambda one: one.folder)
+        found = sorted(scan_runs(folder), key=lambda info: info.folder)
     else:
         named = Path(run).expanduser()
         found = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
-    found = [one for one in found if one.state != "foreign"]
+    found = [info for info in found if info.state != "foreign"]
     if not found:
         raise ConfigError(f"{run or folder}: no runs here", "name a run's folder, or --runs-dir")
     damaged = 0
-    for one in found:
-        problems = list(_problems(one))
+    for info in found:
+        problems = list(_problems(info))
         damaged += bool(problems)
         for problem in problems:
             screen.fail(printable(problem))
         if not problems:
-            screen.show(Text(printable(f"{one.folder}: {_in_words(one)}")))
+            screen.show(Text(printable(f"{info.folder}: {_verdict(info)}")))
     screen.note(f"{pluralize(len(found), 'run')}, {damaged or 'none'} damaged")
     return 1 if damaged else 0
 
 
-def _problems(seen: RunInfo) -> Iterator[str]:
-    """Yield a sentence for each thing that is damaged in a run's folder."""
-    if seen.problem:
-        yield f"{seen.folder}: {seen.problem}"
-    if seen.run is not None:
-        yield from _damaged_files(seen.run)
-
-
-def _damaged_files(run: StoredRun) -> Iterator[str]:
-    record, folder = run.record, run.folder
+def _problems(info: RunInfo) -> Iterator[str]:
+    """Yield a sentence for each damaged file in a run's folder."""
+    if info.problem:
+        yield f"{info.folder}: {info.problem}"
+    if info.run is None:
+        return
+    run, record, folder = info.run, info.run.record, info.folder
     try:
-        values = read_file(folder / CONFIG).values
-        if record.experiment in registry.names() and (edited := edited_keys(run, values)):
-            yield f"{folder / CONFIG}: edited: {', '.join(sorted(edited))}: not as it ran"
+        if edited := _edited_keys(run):
+            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
     for name, expected in (record.files | record.written).items():
@@ -71,11 +67,19 @@ def _damaged_files(run: StoredRun) -> Iterator[str]:
     yield from damaged_checkpoints(folder, record.id)
 
 
-def _in_words(seen: RunInfo) -> str:
-    if seen.run is None:
+def _edited_keys(run: StoredRun) -> set[str]:
+    """Return the config's keys that were edited; none if the experiment is not installed."""
+    values = read_file(run.folder / CONFIG).values
+    if run.record.experiment not in registry.names():
+        return set()
+    return edited_keys(run, values)
+
+
+def _verdict(info: RunInfo) -> str:
+    if info.run is None:
         return "running: its first files are being written"
-    record = seen.run.record
+    record = info.run.record
     if record.format < 2:
         return "readable, but dlrun 0.1 kept no checksums"
     checked = pluralize(len(record.files | record.written), "checked file")
-    return f"whole ({seen.state}, {checked})"
+    return f"whole ({info.state}, {checked})"

@@ -1,10 +1,9 @@
-"""Make room: choose runs that go, say how much that frees, ask, remove them."""
+"""`dlrun runs clean`: choose runs, say how much space they take, ask, remove them."""
 
 import re
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.commands.list_runs import bytes_in_words, none_there
-from dlrun.commands.run_filter import check_states
+from dlrun.commands.list_runs import check_states, no_runs
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.find import time_from_name
 from dlrun.run_folder.removal import (
@@ -25,156 +23,145 @@ from dlrun.run_folder.removal import (
 )
 from dlrun.runs.key_metric import direction, main_metric
 from dlrun.runs.run_info import RunInfo, scan_folder, scan_runs
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
 
 ENDED = {"finished", "failed", "interrupted", "killed"}
 _AGE = re.compile(r"(\d{1,6})\s*([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
-@dataclass(frozen=True)
-class CleanRequest:
-    """What goes; one of the first four must be given.
+def clean(
+    experiment: str | None = None,
+    *,
+    older_than: str | None = None,
+    status: Sequence[str] = (),
+    keep_best: int | None = None,
+    checkpoints: bool = False,
+    dry_run: bool = False,
+    yes: bool = False,
+    runs_dir: Path | None = None,
+) -> int:
+    """Remove runs, or only their checkpoints, and return the exit code: 1 if a removal failed.
 
-    older_than: `30d`, `12h` or `2w` since it ended. states: only these. keep_best: of each
-    experiment's finished runs on the same data so many of the best stay. checkpoints: only the
-    checkpoints of finished runs go.
-    """
-
-    older_than: str | None = None
-    states: Sequence[str] = ()
-    keep_best: int | None = None
-    checkpoints: bool = False
-    experiment: str | None = None
-    dry_run: bool = False
-    yes: bool = False
-
-
-def clean(goes: CleanRequest, runs_dir: Path | None) -> int:
-    """Remove runs, or their checkpoints; the exit code: 1 where one could not be removed.
-
-    Raises ConfigError where nothing says which, or nobody answers.
+    `older_than` is an age such as `30d`, `12h` or `2w`; `keep_best` the number of each experiment's
+    best runs on the same data that are kept. Raises ConfigError if no option selects runs, or if
+    nobody answers the question.
     """
     screen, folder = Screen(), run_context.runs_dir(runs_dir)
-    oldest = _check(goes)
-    for left in () if goes.dry_run else remove_leftovers(folder):
+    if not (older_than or status or keep_best is not None or checkpoints):
+        raise ConfigError(
+            "no option says which runs to remove",
+            "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
+        )
+    _check_status(status, checkpoints=checkpoints)
+    before = _parse_age(older_than) if older_than is not None else None
+    for left in () if dry_run else remove_leftovers(folder):
         screen.warn(f"{left}: left by an earlier `runs clean`, and cannot be removed")
-    there = scan_runs(folder, goes.experiment)
-    if not there:
-        raise none_there(folder, goes.experiment)
-    chosen = choose(there, goes, oldest)
-    sizes = [size_of_checkpoints(one.folder) if goes.checkpoints else one.size for one in chosen]
-    for one, size in zip(chosen, sizes, strict=True):
-        what = "checkpoints" if goes.checkpoints else one.state
-        name = printable(f"{one.folder.parent.name}/{one.folder.name}")
-        screen.show(Text(f"{bytes_in_words(size):>5} {what:<11} {name}"))
-    living = sum(one.state == "running" for one in there)
-    rest = f"; {pluralize(living, 'living run')} left alone" if living else ""
+    runs = scan_runs(folder, experiment)
+    if not runs:
+        raise no_runs(folder, experiment)
+    kept = _best_runs(runs, keep_best) if keep_best is not None else set()
+    states = set(status) or (ENDED if older_than and not checkpoints else {"finished"})
+    started = datetime.now(UTC) - timedelta(minutes=1)
+    chosen = [
+        run
+        for run in runs
+        if run.state in states
+        and run.folder not in kept
+        and (before is None or _end_time(run) < before)
+        # A run that is being started looks damaged.
+        and (run.run is not None or _end_time(run) < started)
+        and not (checkpoints and size_of_checkpoints(run.folder) == 0)
+    ]
+    sizes = [size_of_checkpoints(run.folder) if checkpoints else run.size for run in chosen]
+    table = [
+        [
+            format_size(size),
+            "checkpoints" if checkpoints else run.state,
+            printable(f"{run.folder.parent.name}/{run.folder.name}"),
+        ]
+        for run, size in zip(chosen, sizes, strict=True)
+    ]
+    for line in format_table(table, left=(1, 2), gap=1):
+        screen.show(Text(line))
+    running = sum(run.state == "running" for run in runs)
+    rest = f"; {pluralize(running, 'running run')} left alone" if running else ""
     if not chosen:
         screen.note(f"nothing to remove in {folder}{rest}")
         return 0
-    what = (
-        f"the checkpoints of {pluralize(len(chosen), 'run')}"
-        if goes.checkpoints
-        else pluralize(len(chosen), "run")
-    )
-    screen.note(f"{what}: {bytes_in_words(sum(sizes))}{rest}")
-    if goes.checkpoints:
+    what = pluralize(len(chosen), "run")
+    what = f"the checkpoints of {what}" if checkpoints else what
+    screen.note(f"{what}: {format_size(sum(sizes))}{rest}")
+    if checkpoints:
         screen.note(
             "their results stay, but `dlrun resume --set trainer.max_epochs=N` can no longer "
             "extend them"
         )
-    if goes.dry_run:
+    if dry_run:
         return 0
-    if not goes.yes and not _agreed(screen):
+    if not yes and not _confirm(screen):
         screen.note("nothing was removed")
         return 0
-    return _remove(chosen, sizes, goes, folder, screen)
+    return _remove(chosen, sizes, folder, screen, checkpoints=checkpoints)
 
 
-def choose(there: Sequence[RunInfo], goes: CleanRequest, oldest: datetime | None) -> list[RunInfo]:
-    """The runs that go, of those that are there; never a living one, nor a folder of others.
-
-    A damaged run goes only where `states` names that, and not at once: one that is just being
-    started looks like it. What has no test metric, or one of which nobody knows whether more is
-    better, counts as good.
-    """
-    started = datetime.now(UTC) - timedelta(minutes=1)
-    states = set(goes.states) or ({"finished"} if oldest is None else ENDED)
-    if goes.checkpoints:
-        states = {"finished"}
-    kept = _best(there, goes.keep_best) if goes.keep_best is not None else set()
-    return [
-        one
-        for one in there
-        if one.state in states
-        and one.folder not in kept
-        and (oldest is None or _since(one) < oldest)
-        and (one.run is not None or _since(one) < started)
-        and not (goes.checkpoints and size_of_checkpoints(one.folder) == 0)
-    ]
-
-
-def _check(goes: CleanRequest) -> datetime | None:
-    """The time before which runs are old enough. Raises ConfigError."""
-    if not (goes.older_than or goes.states or goes.keep_best is not None or goes.checkpoints):
-        raise ConfigError(
-            "nothing says which runs go",
-            "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
-        )
-    check_states(goes.states)
-    if never := {"running", "foreign"} & set(goes.states):
+def _check_status(status: Sequence[str], *, checkpoints: bool) -> None:
+    check_states(status)
+    if never := {"running", "foreign"} & set(status):
         raise ConfigError(f"--status {min(never)}: those are never removed", "choose another state")
-    if goes.checkpoints and set(goes.states) - {"finished"}:
+    if checkpoints and set(status) - {"finished"}:
         raise ConfigError(
-            "--checkpoints: only a finished run needs them no more", "leave --status out"
+            "--checkpoints: a run needs them until it has finished", "leave out --status"
         )
-    if goes.older_than is None:
-        return None
-    age = _AGE.fullmatch(goes.older_than.strip())
+
+
+def _parse_age(text: str) -> datetime:
+    """Return the time that lies an age such as `30d` ago. Raises ConfigError."""
+    age = _AGE.fullmatch(text.strip())
+    if not age:
+        raise ConfigError(f"--older-than {text!r}: not a time", "30d: days; 12h: hours; 2w: weeks")
     try:
-        if age:
-            return datetime.now(UTC) - timedelta(hours=int(age[1]) * _HOURS[age[2]])
+        return datetime.now(UTC) - timedelta(hours=int(age[1]) * _HOURS[age[2]])
     except OverflowError:  # before the year 1
         return datetime.min.replace(tzinfo=UTC)
-    raise ConfigError(
-        f"--older-than {goes.older_than!r}: not a time", "30d: days; 12h: hours; 2w: weeks"
-    )
 
 
-def _best(there: Sequence[RunInfo], number: int) -> set[Path]:
-    """The best finished runs of each experiment on the same data; those that cannot be compared."""
+def _best_runs(runs: Sequence[RunInfo], number: int) -> set[Path]:
+    """Return the folders of the best finished runs of each experiment on the same data.
+
+    A run without a test metric, or with one of unknown direction, is kept too.
+    """
     kept, rivals = set(), defaultdict(list)
-    for one in there:
-        if one.run is None or one.state != "finished":
+    for run in runs:
+        if run.run is None or run.state != "finished":
             continue
-        metric = main_metric(one.run.record)
-        value = one.run.record.metrics[metric] if metric else None
+        metric = main_metric(run.run.record)
+        value = run.run.record.metrics[metric] if metric else None
         if metric is None or value is None or not direction(metric):
-            kept.add(one.folder)
+            kept.add(run.folder)
         else:
-            about = (one.experiment, one.run.record.data, metric)
-            rivals[about].append((direction(metric) * value, one.folder))
-    for runs in rivals.values():  # the newer of two that are as good stands first
-        runs.sort(key=lambda run: run[0], reverse=True)
-        kept |= {folder for _, folder in runs[:number]}
+            group = (run.experiment, run.run.record.data, metric)
+            rivals[group].append((direction(metric) * value, run.folder))
+    for scores in rivals.values():  # of equal runs the newer one stands first, and stays first
+        scores.sort(key=lambda one: one[0], reverse=True)
+        kept |= {folder for _, folder in scores[:number]}
     return kept
 
 
-def _since(seen: RunInfo) -> datetime:
-    """When a run ended, or was last begun; where nobody knows it is as young as can be."""
-    record = seen.run.record if seen.run else None
+def _end_time(run: RunInfo) -> datetime:
+    """Return when a run ended or was last begun; the far future if that is unknown."""
+    record = run.run.record if run.run else None
     for text in (record.ended, record.resumed, record.started) if record else ():
         try:
             found = datetime.fromisoformat(text or "")
         except ValueError:
             continue
         return found if found.tzinfo else found.replace(tzinfo=UTC)
-    return time_from_name(seen.folder) or datetime.max.replace(tzinfo=UTC)
+    return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
 
 
-def _agreed(screen: Screen) -> bool:
-    """Whether the user says yes. Raises ConfigError where nobody can be asked."""
+def _confirm(screen: Screen) -> bool:
+    """Ask the user. Raises ConfigError if nobody can answer."""
     screen.err.print(Text("remove them? [y/N] "), end="")
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:
@@ -186,32 +173,33 @@ def _agreed(screen: Screen) -> bool:
 def _remove(
     chosen: Sequence[RunInfo],
     sizes: Sequence[int],
-    goes: CleanRequest,
     runs_dir: Path,
     screen: Screen,
+    *,
+    checkpoints: bool,
 ) -> int:
-    remove = remove_checkpoints if goes.checkpoints else remove_run
+    remove = remove_checkpoints if checkpoints else remove_run
     freed, failed = 0, 0
     try:
-        for one, size in zip(chosen, sizes, strict=True):
+        for run, size in zip(chosen, sizes, strict=True):
             try:
-                remove(one.folder, partial(_check_unchanged, one))
+                remove(run.folder, partial(_check_unchanged, run))
                 freed += size
-            except DlrunError as error:
-                screen.fail(error.message, error.hint)
+            except (DlrunError, OSError) as error:
                 failed += 1
-            except OSError as error:
-                screen.fail(f"{one.folder}: cannot be removed: {error.strerror or error}")
-                failed += 1
-    finally:  # after Ctrl-C too
-        screen.note(f"freed {bytes_in_words(freed)}")
-        for experiment in {one.folder.parent.name for one in chosen}:
+                if isinstance(error, DlrunError):
+                    screen.fail(error.message, error.hint)
+                else:
+                    screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
+    finally:  # also after Ctrl-C
+        screen.note(f"freed {format_size(freed)}")
+        for experiment in {run.folder.parent.name for run in chosen}:
             repair_latest(runs_dir, experiment)
     return 1 if failed else 0
 
 
 def _check_unchanged(before: RunInfo) -> None:
-    """Raises DlrunError where a run is not what it was when it was chosen."""
+    """Raise DlrunError if a run has changed since it was chosen."""
     now = scan_folder(before.folder)
     if before.run and (now.run is None or now.run.record != before.run.record):
-        raise DlrunError(f"{before.folder}: was written meanwhile: left alone", "look at it again")
+        raise DlrunError(f"{before.folder}: changed meanwhile, so it was not removed", "look at it")

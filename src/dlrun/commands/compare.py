@@ -1,8 +1,7 @@
-"""Runs side by side: what differs between them, their metrics, their curves over each other."""
+"""`dlrun runs compare`: what differs between runs, and their metrics and curves side by side."""
 
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,58 +9,58 @@ from typing import Any
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlrun.commands.list_runs import NOTHING, bytes_in_words
+from dlrun.commands.list_runs import EMPTY
 from dlrun.config.yaml_loader import flatten
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.reports.charts import metric_names
 from dlrun.run_folder.find import run_suffix
 from dlrun.runs.console_summary import format_interval, format_metric, published_metrics
 from dlrun.runs.key_metric import ACCURACY, direction, is_plottable
 from dlrun.runs.run import Run
 from dlrun.runs.run_config import ran_with
-from dlrun.system.console import Screen, printable
+from dlrun.system.console import Screen, format_size, format_table, printable
 from dlrun.system.files import write_atomically
 from dlrun.system.output_file import check_output_path
 
-LONGEST = 20  # of a cell; a longer value has a line of its own
+MAX_CELL = 20  # columns; a longer value has a line of its own
 BEST = "*"
-SPLIT_SEED = "data.split_seed"
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
 
 def compare(
-    names: Sequence[str], out: Path | None, runs_dir: Path | None, *, force: bool = False
+    runs: Sequence[str],
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    runs_dir: Path | None = None,
 ) -> None:
-    """Show what differs between runs; `out` gets their curves as a PNG.
+    """Show what differs between runs, and their metrics side by side; draw their curves into `out`.
 
-    Raises ConfigError for fewer than two runs, one that is not there, or an `out` that is no PNG;
-    DlrunError where a run cannot be read, or none has a curve.
+    Raises ConfigError if a run is missing or named twice, or if `out` is invalid; DlrunError if a
+    run cannot be read, or if none has a curve.
     """
     screen = Screen()
-    _check(names, out, force=force)
-    runs = [Run.open(name, runs_dir) for name in names]
-    heads = _heads(runs)
-    rows = _differing([_about(run) for run in runs])
+    _check(runs, out, force=force)
+    opened = [Run.open(name, runs_dir) for name in runs]
+    heads = _headings(opened)
+    rows = _differing([_description(run) for run in opened])
     for what, values in {"config": _config, "versions": _versions}.items():
-        found = _differing([values(run) for run in runs])
+        found = _differing([values(run) for run in opened])
         if not found:
             screen.note(f"{what}: the same")
         rows += found
-    if differ := len({run.record.data for run in runs}) > 1:
-        why = ""
-        if SPLIT_SEED in _config(runs[0]) and not {
-            key for key, _ in rows if key.startswith("data.") and key != SPLIT_SEED
-        }:
-            why = f"; with one {SPLIT_SEED} all seeds have the same data"
-        screen.note(f"not on the same data: no metric is marked as the best{why}")
-    _show(rows + _measured(runs, marked=not differ), heads, screen)
+    same_data = len({run.record.data for run in opened}) == 1
+    if not same_data:
+        screen.note("not on the same data: no metric is marked as the best")
+    _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
     if out is not None:
-        write_atomically(out, _curves(runs, heads, screen))
+        write_atomically(out, _draw(opened, heads, screen))
         screen.show(Text(f"curves {out}"))
 
 
-def _check(names: Sequence[str], out: Path | None, *, force: bool) -> None:
-    if len(names) < 2:
+def _check(runs: Sequence[str], out: Path | None, *, force: bool) -> None:
+    if len(runs) < 2:
         raise ConfigError("a run is compared with another", "name two runs, or more")
     if out is None:
         return
@@ -70,130 +69,140 @@ def _check(names: Sequence[str], out: Path | None, *, force: bool) -> None:
     check_output_path("--out", out, force=force)
 
 
-def _heads(runs: Sequence[Run]) -> list[str]:
-    """The runs' suffixes; where two have the same, their whole names."""
-    suffixes = [run_suffix(run.folder) for run in runs]
-    names = [run.name for run in runs] if len(set(suffixes)) < len(runs) else suffixes
-    for folder, times in Counter(run.folder for run in runs).items():
-        if times > 1:
-            raise ConfigError(f"{folder}: named {times} times", "compare it with another")
+def _headings(runs: Sequence[Run]) -> list[str]:
+    """Return the runs' suffixes, or their whole names if two suffixes are equal."""
+    folders = [run.folder for run in runs]
+    for folder in folders:
+        if folders.count(folder) > 1:
+            raise ConfigError(f"{folder}: named {folders.count(folder)} times", "name another run")
+    suffixes = [run_suffix(folder) for folder in folders]
+    names = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in runs]
     return [printable(name) for name in names]
 
 
-def _about(run: Run) -> dict[str, Any]:
+def _description(run: Run) -> dict[str, Any]:
     return {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}
 
 
 def _config(run: Run) -> dict[str, Any]:
-    return {k: v for k, v in flatten(ran_with(run)).items() if not k.startswith("reference.")}
+    values = flatten(ran_with(run))
+    return {key: value for key, value in values.items() if not key.startswith("reference.")}
 
 
-def _versions(run: Run) -> dict[str, Any]:
-    begun = run.environment
-    used = run.record.accelerator.used if run.record.accelerator else None
+def run_causes(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what a run's numbers may depend on, by kind; None for what it did not write down."""
+    environment, record = run.environment, run.record
+    more = environment.model_extra or {}
     return {
-        "dlrun": begun.dlrun,
-        "code": begun.code,
-        "python": (begun.model_extra or {}).get("python"),
-        **begun.packages,
-        "ran on": used,
-        "its threads": run.record.threads,
+        "code": {
+            "dlrun": environment.dlrun,
+            "digest": environment.code,
+            "git commit": more.get("git_commit"),
+        },
+        "packages": {"python": more.get("python"), **environment.packages},
+        "machine": {
+            "system": more.get("platform"),
+            "processor": more.get("processor"),
+            "cores": environment.threads,
+            "threads": record.threads,
+            "accelerator": record.accelerator.used if record.accelerator else None,
+        },
+        "data": {"origin": record.data, "digest": record.data_digest},
     }
 
 
+def _versions(run: Run) -> dict[str, Any]:
+    causes = run_causes(run)
+    machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
+    return {**causes["code"], **causes["packages"], **machine}
+
+
 def _differing(values: Sequence[dict[str, Any]]) -> Rows:
-    """The keys of which not all have the same value."""
+    """Return the keys whose values are not the same in all runs."""
     keys = dict.fromkeys(key for one in values for key in one)
-    cells = {key: [_cell(one[key]) if key in one else NOTHING for one in values] for key in keys}
-    return [(key, row) for key, row in cells.items() if len(set(row)) > 1]
+    rows = [(key, [_cell(one[key]) if key in one else EMPTY for one in values]) for key in keys]
+    return [(key, row) for key, row in rows if len(set(row)) > 1]
 
 
-def _cell(value: Any) -> str:
-    """A value to the last digit, for two that differ must look so."""
+def _cell(value: object) -> str:
+    """Return a value to its last digit, so that two different ones look different."""
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _measured(runs: Sequence[Run], *, marked: bool) -> Rows:
-    """The metrics, the best of each marked, and what is beside them."""
+def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
+    """Return the metrics, with the best of each marked, and seconds and sizes."""
     rows: Rows = []
     metrics = [run.newest for run in runs]
     for name in dict.fromkeys(name for one in metrics for name in one):
         values = [one.get(name) for one in metrics]
-        best = _best(name, values) if marked else set()
-        marks = [BEST if place in best else " " if marked else "" for place in range(len(runs))]
-        rows.append((name, [_metric(one) + mark for one, mark in zip(values, marks, strict=True)]))
+        cells = [format_metric(value) or EMPTY for value in values]
+        if mark_best:
+            best = _best(name, values)
+            cells = [cell + (BEST if n in best else " ") for n, cell in enumerate(cells)]
+        rows.append((name, cells))
         if name == ACCURACY:
             ends = [run.record.interval for run in runs]
-            rows.append(
-                ("95 % interval", [format_interval(one) if one else NOTHING for one in ends])
-            )
+            intervals = [format_interval(one) if one else EMPTY for one in ends]
             books = [published_metrics(run.record).get("book", {}).get(name) for run in runs]
-            rows.append(("book", [_metric(book) for book in books]))
+            rows.append(("95 % interval", intervals))
+            rows.append(("book", [format_metric(book) or EMPTY for book in books]))
     totals = [run.record.seconds.get("total") for run in runs]
-    rows.append(("seconds", [NOTHING if one is None else f"{one:.1f}" for one in totals]))
-    rows.append(("size", [bytes_in_words(sum(run.sizes.values())) for run in runs]))
+    rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
+    rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
     return rows
 
 
-def _metric(value: float | None) -> str:
-    return format_metric(value) or NOTHING
-
-
 def _best(metric: str, values: Sequence[float | None]) -> set[int]:
-    """The places of the best values; none where all are the same, or nobody knows which is."""
-    known = {place: direction(metric) * one for place, one in enumerate(values) if one is not None}
+    """Return the places of the best values; none if all are equal or no direction is known."""
+    known = {n: direction(metric) * one for n, one in enumerate(values) if one is not None}
     if direction(metric) == 0 or len(set(known.values())) < 2:
         return set()
-    return {place for place, value in known.items() if value == max(known.values())}
+    return {n for n, value in known.items() if value == max(known.values())}
 
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
-    """A column for each run, as many side by side as fit; long values below, a line for each."""
-    short = [(key, row) for key, row in rows if max(map(cell_len, row)) <= LONGEST]
+    """Print as many columns side by side as fit, then the long values, a line for each run."""
+    short = [(key, row) for key, row in rows if max(map(cell_len, row)) <= MAX_CELL]
     keys = max(cell_len(key) for key, _ in short)
     width = 2 + max(cell_len(cell) for row in [heads, *(row for _, row in short)] for cell in row)
-    beside = max(1, (screen.out.width - keys) // width)
-    for first in range(0, len(heads), beside):
-        for key, row in [("run", list(heads)), *short]:
-            cells = row[first : first + beside]
-            if any(cell.strip() != NOTHING for cell in cells):
-                line = key + " " * (keys - cell_len(key)) + "".join(_right(c, width) for c in cells)
-                screen.show(Text(line.rstrip()))
-    names = max(map(cell_len, heads))
+    columns = max(1, (screen.out.width - keys) // width)
+    for first in range(0, len(heads), columns):
+        block = [(key, row[first : first + columns]) for key, row in [("run", heads), *short]]
+        table = [[key, *row] for key, row in block if any(one.strip() != EMPTY for one in row)]
+        for line in format_table(table):
+            screen.show(Text(line))
     for key, row in rows:
-        if max(map(cell_len, row)) > LONGEST:
+        if max(map(cell_len, row)) > MAX_CELL:
             screen.show(Text(printable(key)))
-            for head, cell in zip(heads, row, strict=True):
-                screen.show(Text(f"  {head}{' ' * (names - cell_len(head))}  {cell}"))
+            for line in format_table(
+                [["  " + head, *cell] for head, *cell in zip(heads, row, strict=True)], left=(0, 1)
+            ):
+                screen.show(Text(line))
 
 
-def _right(cell: str, width: int) -> str:
-    return " " * (width - cell_len(cell)) + cell
+def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
+    """Return the runs' curves as a PNG; a run without curves is left out with a note."""
+    from dlrun.plots import curves, style  # slow: matplotlib
 
-
-def _curves(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
-    """The figure as a PNG; a run without a curve is left out with a note."""
-    from dlrun.plots.comparison import Curve, compared_curves  # slow: matplotlib
-    from dlrun.plots.style import to_png
-
-    curves = []
+    tables = {}
     for run, head in zip(runs, heads, strict=True):
         try:
-            curve = Curve(f"{run.record.experiment} {head}", _drawable(run.table))
+            table = run.table
         except DlrunError as error:
             screen.note(f"no curve: {error.message}")
             continue
-        if curve.metrics and all(curve.table.values()):
-            curves.append(curve)
+        if metric_names(table) and all(table.values()):
+            tables[f"{run.record.experiment} {head}"] = _without_huge_values(table)
         else:
             screen.note(f"no curve: {run.folder} has no metric for each step")
-    if not curves:
-        raise DlrunError("none of these runs has a curve", "leave --out away")
-    return to_png(compared_curves(curves))
+    if not tables:
+        raise DlrunError("none of these runs has a curve", "leave out --out")
+    panels = [(next(iter(one)), name) for one in tables.values() for name in metric_names(one)]
+    return style.to_png(curves.compared_curves(tables, list(dict.fromkeys(panels))))
 
 
-def _drawable(table: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Without the values that no axis can hold, such as those of a run that diverged."""
+def _without_huge_values(table: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Replace values that no axis can hold, as a diverged run has them, by NaN."""
     return {
         name: [value if is_plottable(value) else math.nan for value in values]
         for name, values in table.items()

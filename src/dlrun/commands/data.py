@@ -1,4 +1,4 @@
-"""Fetch, verify and show the data sets that the experiments need, as their configs name them."""
+"""`dlrun data`: fetch, verify and show the data sets that the experiments need."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from dlrun.system.console import Screen
 
 
 def fetch(name: str, overrides: Sequence[str], data_dir: Path | None) -> None:
-    """Download what is missing and prepare it."""
+    """Download the files that are missing, and prepare them."""
     screen, folder = Screen(), run_context.data_dir(data_dir)
     dataset, config = _find(name, overrides, screen)
     screen.show(Text(f"ready: {dataset.load(config, folder, screen)}"))
@@ -27,10 +27,10 @@ def fetch(name: str, overrides: Sequence[str], data_dir: Path | None) -> None:
 
 
 def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
-    """Compare the files with their published checksums, what was made of them with its own.
+    """Check files by their published checksums, and prepared data by their own.
 
-    Returns the exit code: 1 where a file is not the published one, or was damaged. Raises DataError
-    where the contents are not what the experiments need.
+    Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
+    the contents are not what the experiments need.
     """
     screen, folder = Screen(), run_context.data_dir(data_dir)
     dataset, config = _find(name, overrides, screen)
@@ -40,11 +40,17 @@ def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
             raise DataError(f"{path}: not there", f"`dlrun data fetch {dataset.name}` downloads it")
         if path.is_file():
             found = digest(path, published.algorithm)
-            same = found == published.digest
-            verdict = "the published one" if same else f"NOT the published {published.digest}"
+            is_same = found == published.digest
+            verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {found} is {verdict}"))
-            others += [] if same else [path.name]
-    damaged = _check_made(folder / dataset.name, screen)
+            others += [] if is_same else [path.name]
+    damaged = False
+    for cache in cached_folders(folder / dataset.name):
+        if problem := find_damage(cache):
+            damaged = True
+            screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
+        else:
+            screen.show(Text(f"{cache}: whole"))
     screen.show(Text(f"contents are complete: {dataset.load(config, folder, screen)}"))
     if others:
         screen.fail(
@@ -54,21 +60,10 @@ def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
     return 1 if others or damaged else 0
 
 
-def _check_made(folder: Path, screen: Screen) -> bool:
-    """Read back what was prepared of the files; whether any of it is damaged."""
-    problems = {made: find_damage(made) for made in cached_folders(folder)}
-    for made, problem in problems.items():
-        if problem is None:
-            screen.show(Text(f"{made}: whole"))
-        else:
-            screen.fail(f"{made}: damaged: {problem}", "it is made again when it is needed")
-    return any(problems.values())
-
-
 def show(
     name: str, part: str, first: int, count: int, overrides: Sequence[str], data_dir: Path | None
 ) -> None:
-    """Print some examples."""
+    """Print some examples. Raises ConfigError if the data are not texts."""
     screen = Screen()
     dataset, config = _find(name, overrides, screen)
     if dataset.show is None:
@@ -77,18 +72,18 @@ def show(
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
-    """A data set by its name, or that of an experiment, and the config that names its source."""
+    """Return a data set by its name or an experiment's, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment, found in registry.config_classes():
         if isinstance(found, DlrunError):
             screen.warn(found.message)
         elif (dataset := registry.dataset(experiment)) is not None:
-            datasets.setdefault(dataset.name, (dataset, experiment))
-            datasets.setdefault(experiment, (dataset, experiment))
+            for key in (dataset.name, experiment):
+                datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:
         names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
         raise ConfigError(
-            f"no data {name!r}{did_you_mean(name, datasets)}", f"there is {', '.join(names)}"
+            f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {', '.join(names)}"
         )
-    chosen, experiment = datasets[name]
-    return chosen, load_config(experiment, RunSettings(overrides=overrides))
+    dataset, experiment_name = datasets[name]
+    return dataset, load_config(experiment_name, RunSettings(overrides=overrides))

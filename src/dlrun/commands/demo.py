@@ -1,4 +1,4 @@
-"""Every experiment at its full network size on small generated or shipped data."""
+"""`dlrun demo`: run every experiment at its full network size on small data."""
 
 import shlex
 import shutil
@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError
@@ -14,53 +13,53 @@ from dlrun.experiments import registry
 from dlrun.runs.run import Run
 from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, format_table
 
 
 def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> int:
-    """Run them on their overlays `smoke` and `demo`, and show what came out; no names: all.
+    """Run experiments, or all, on their overlays `smoke` and `demo`, and show the results.
 
-    An experiment that cannot run here is named, and the others go on. Returns the exit code.
+    Returns the exit code: 1 if an experiment could not be run; the others are run all the same.
     """
     screen = Screen()
     chosen = [registry.entry(name) for name in names] or registry.entries()
     entries = [entry for entry in chosen if entry.overlays("smoke")]
-    runs, skipped = [], []
+    runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):
         screen.show(Text(f"\n[{number}/{len(entries)}] {entry.name}", style="bold"))
-        options = RunSettings(
+        settings = RunSettings(
             config=entry.overlays("smoke", "demo"), runs_dir=runs_dir, data_dir=data_dir
         )
         try:
-            _, folder = run_experiment(entry.name, options)
+            _, folder = run_experiment(entry.name, settings)
         except DlrunError as error:
             screen.fail(error.message, error.hint)
-            skipped.append((entry.name, error.message))
+            skipped.append(f"not run: {entry.name}: {error.message}")
             continue
-        assert folder is not None  # no dry run
+        assert folder is not None  # not a dry run
         runs.append(Run.open(folder))
     if not runs:
         raise ConfigError("no experiment could be run")
-    screen.show(_summary(runs))
+    screen.show("\nWhat was run")
+    rows = [["experiment", "result", "seconds", "on"], *map(_cells, runs)]
+    for line in format_table(rows, left=(0, 1, 3)):
+        screen.show(Text(line))
     screen.show("\nFigures")
-    for run in runs:
-        for figure in run.figures:
-            screen.show(Text(str(figure)))
-    for name, reason in skipped:
-        screen.show(Text(f"not run: {name}: {reason}"))
+    for text in [*(str(figure) for run in runs for figure in run.figures), *skipped]:
+        screen.show(Text(text))
     dlrun = _command()
-    there = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
     screen.show(
         "\nResults on generated data show that everything works; they say nothing about the "
         f"book's.\nThe experiments' own commands run on the real data (`{dlrun} --help`). Now try"
     )
+    option = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
     for words in ("runs list", "report", f"runs show {runs[-1].name}"):
-        screen.show(Text(f"  {dlrun} {words}{there}"))
+        screen.show(Text(f"  {dlrun} {words}{option}"))
     return 1 if skipped else 0
 
 
 def _command() -> str:
-    """What starts dlrun in the user's shell: its name, where PATH leads to it."""
+    """Return what starts dlrun in the user's shell: its name if PATH leads to it."""
     if shutil.which("dlrun"):
         return "dlrun"
     started = Path(sys.argv[0])
@@ -69,20 +68,12 @@ def _command() -> str:
     return shlex.quote(str(started))
 
 
-def _summary(runs: list[Run]) -> Table:
-    table = Table(title="\nWhat was run", title_justify="left", box=None, pad_edge=False)
-    for column in ("experiment", "result", "on"):
-        table.add_column(column, overflow="fold")
-    table.add_column("seconds", justify="right")
-    for run in runs:
-        record = run.record
-        tested = {
-            k.replace("_", " "): v for k, v in record.metrics.items() if k.startswith("test_")
-        }
-        name, value = list((tested or record.metrics).items())[0 if not tested else -1]
-        result = f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}"
-        if found := record.classes:
-            chance = f"chance {1 / found.number:.3g}, largest {found.share:.3g}"
-            result += f"\n{found.number:,} classes, {chance}"
-        table.add_row(record.experiment, result, record.data, f"{record.seconds['total']:.1f}")
-    return table
+def _cells(run: Run) -> list[str]:
+    record = run.record
+    tested = [(k.replace("_", " "), v) for k, v in record.metrics.items() if k.startswith("test_")]
+    name, value = tested[-1] if tested else next(iter(record.metrics.items()))
+    result = f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}"
+    if classes := record.classes:
+        chance = f"chance {1 / classes.number:.3g}, largest {classes.share:.3g}"
+        result += f" ({classes.number:,} classes, {chance})"
+    return [record.experiment, result, f"{record.seconds['total']:.1f}", record.data]

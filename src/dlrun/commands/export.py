@@ -1,10 +1,11 @@
-"""Write a run's network as one file for other programs, checked before it gets its name."""
+"""`dlrun export`: write a run's network as a checked file for other programs."""
 
 import importlib.util
 import json
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.text import Text
 
@@ -16,10 +17,13 @@ from dlrun.system.files import replace_atomically
 from dlrun.system.output_file import check_output_path
 from dlrun.system.signals import Stop
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Format = Literal["onnx", "torch"]
 
-BATCHES = (1, 7, 300)  # that the file is checked on
-TRACED = 2  # rows
+BATCH_SIZES = (1, 7, 300)  # with which the file is checked
+TRACED_ROWS = 2
 
 
 def export(
@@ -28,66 +32,64 @@ def export(
     format_: Format,
     out: Path,
     tolerance: float,
-    force: bool,
-    runs_dir: Path | None,
-    quiet: bool,
+    force: bool = False,
+    runs_dir: Path | None = None,
+    quiet: bool = False,
 ) -> None:
-    """Write a run's network into a file.
+    """Write a run's network into a file, if the file's outputs are the network's.
 
-    Args:
-        run: which one.
-        format_: of the file.
-        out: the file.
-        tolerance: largest accepted difference between the file's outputs and the network's,
-            relative to the largest output.
-        force: replace an existing file.
-        runs_dir: folder of the runs.
-        quiet: print no progress.
-
-    Raises ConfigError: no such run, a file that is there (but for `force`), a package that is
-    missing. DlrunError: the run has no network yet, or the file's outputs differ too much.
+    They may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
+    package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
+    or if the outputs differ too much.
     """
     screen = Screen(quiet=quiet)
-    _check(format_, out, force=force)
+    for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
+        if importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"--format onnx needs the package {package}",
+                "`pip install 'dlrun[export]'` installs it",
+            )
+    check_output_path("--out", out, force=force)
     opened = Run.open(run, runs_dir)
     with Stop().listening():
         screen.note(f"reading the network of {opened.folder}")
         exported = opened.exported()
-        about = _about(opened, exported)
-        content = _content(opened, exported, format_, about)
+        about = _metadata(opened, exported)
+        content, read = _serialize(opened, exported, format_, about)
         with replace_atomically(out) as file:
             file.write_bytes(content)
-            difference, largest = _compared(opened, exported, format_, file, screen)
-            if not difference <= tolerance * largest:  # also NaN
+            difference, largest = _compare(opened, exported, read(file), screen)
+            if not difference <= tolerance * largest:  # also if it is NaN
                 raise DlrunError(
                     f"{opened.folder}: outputs of the {format_} file differ from the network's by "
                     f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
                     f"{tolerance:g} allows {tolerance * largest:.2g}",
                     "nothing was written; a larger --tolerance accepts the file",
                 )
-            check_output_path("--out", out, force=force)  # somebody may have written it meanwhile
-    _show(out, len(content), format_, about, difference, largest, screen)
+            check_output_path("--out", out, force=force)  # it may have appeared meanwhile
+    shape = " x ".join(map(str, about["input"]["shape"]))
+    for label, text in (
+        ("input", f"{exported.input}: {about['input']['dtype']}, {shape}"),
+        ("output", about["output"]["name"]),
+        (
+            "check",
+            f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
+            f"batches of {', '.join(map(str, BATCH_SIZES))}",
+        ),
+        ("file", f"{out} ({format_}, {len(content) / 1e6:.1f} MB)"),
+    ):
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
 
-def _check(format_: Format, out: Path, *, force: bool) -> None:
-    """Raises ConfigError where the file could not be written."""
-    for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"--format onnx needs the package {package}",
-                "pip install 'dlrun[export]' brings it",
-            )
-    check_output_path("--out", out, force=force)
-
-
-def _about(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
-    """The file's metadata: what a program needs to use the network, and whose it is."""
-    example, labels = exported.inputs(TRACED), exported.about.get("labels")
-    free = _free(exported)
+def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
+    """Return the file's metadata: what a program needs to use the network, and its origin."""
+    example, labels = exported.inputs(TRACED_ROWS), exported.about.get("labels")
+    free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
     if labels:
-        two = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
-        output["meaning"] = two if len(labels) == 2 else "one per row and label, in their order"
+        binary = f"one per row, of {labels[-1]!r}: above 0 it is that, else {labels[0]!r}"
+        many = "one per row and label, in the order of the labels"
+        output["meaning"] = binary if len(labels) == 2 else many
     return {
         "dlrun": metadata.version("dlrun"),
         "experiment": run.record.experiment,
@@ -102,80 +104,59 @@ def _about(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     }
 
 
-def _free(exported: ExportedNetwork) -> list[str]:
-    """The names of the dimensions that may be of any size."""
-    return ["batch", "length"] if exported.any_length else ["batch"]
+def _serialize(
+    run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]
+) -> tuple[bytes, Callable[[Path], Callable[["Tensor"], "Tensor"]]]:
+    """Return the file's bytes, and the function that reads the network in such a file.
 
-
-def _content(run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]) -> bytes:
+    Raises DlrunError if the format cannot hold the network.
+    """
     from dlrun.networks import export_formats  # slow: torch
 
-    example, text = exported.inputs(TRACED), json.dumps(about, ensure_ascii=False)
+    example, text = exported.inputs(TRACED_ROWS), json.dumps(about, ensure_ascii=False)
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            return export_formats.to_torch(exported.network, example, text)
-        return export_formats.to_onnx(exported.network, example, names, _free(exported), text)
-    except Exception as error:  # somebody's network may do what no file can hold
+            content = export_formats.to_torch(exported.network, example, text)
+            return content, export_formats.from_torch
+        free = [one for one in about["input"]["shape"] if isinstance(one, str)]
+        content = export_formats.to_onnx(exported.network, example, names, free, text)
+        return content, export_formats.from_onnx
+    except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "
             f"{type(error).__name__}: {first_line(error)}"
         ) from error
 
 
-def _compared(
-    run: Run, exported: ExportedNetwork, format_: Format, file: Path, screen: Screen
+def _compare(
+    run: Run,
+    exported: ExportedNetwork,
+    network_in_file: Callable[["Tensor"], "Tensor"],
+    screen: Screen,
 ) -> tuple[float, float]:
-    """Return the largest difference between the file's and the network's outputs, and the largest
-    output, over all batches. Raises DlrunError if the shapes differ.
-    """
-    import torch
+    """Return the largest difference between the file's outputs and the network's, and the largest.
 
-    from dlrun.networks import export_formats
+    Raises DlrunError if the shapes differ.
+    """
+    import torch  # slow
 
     network = run.network()
-    from_file = (export_formats.from_torch if format_ == "torch" else export_formats.from_onnx)(
-        file
-    )
     differences, sizes = [], []
-    with torch.inference_mode():
-        for rows in BATCHES:
-            screen.note(f"comparing the file with the network: {rows} of a batch")
-            inputs = exported.inputs(rows)
-            given = (
-                [inputs, inputs[:, -(inputs.shape[1] // 2 + 1) :]]
-                if exported.any_length
-                else [inputs]
-            )
-            for one in given:
-                expected, got = network(one), from_file(one)
-                if expected.shape != got.shape:
-                    raise DlrunError(
-                        f"{run.folder}: outputs of the {format_} file have the shape "
-                        f"{list(got.shape)}, the network's {list(expected.shape)}",
-                        "nothing was written",
-                    )
-                differences.append((got - expected).abs().max())
-                sizes.append(expected.abs().max())
+    for rows in BATCH_SIZES:
+        screen.note(f"comparing the file with the network: {rows} of a batch")
+        batches = [exported.inputs(rows)]
+        if exported.any_length:
+            batches.append(batches[0][:, -(batches[0].shape[1] // 2 + 1) :])
+        for inputs in batches:
+            with torch.inference_mode():
+                expected, found = network(inputs), network_in_file(inputs)
+            if expected.shape != found.shape:
+                raise DlrunError(
+                    f"{run.folder}: outputs in the file have the shape {list(found.shape)}, "
+                    f"the network's {list(expected.shape)}",
+                    "nothing was written",
+                )
+            differences.append((found - expected).abs().max())
+            sizes.append(expected.abs().max())
     return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
-
-
-def _show(
-    out: Path,
-    size: int,
-    format_: Format,
-    about: dict[str, Any],
-    difference: float,
-    largest: float,
-    screen: Screen,
-) -> None:
-    given, batches = about["input"], ", ".join(map(str, BATCHES))
-    shape = " x ".join(map(str, given["shape"]))
-    check = f"at most {difference:.1e} from the network's outputs (up to {largest:.3g})"
-    for label, text in (
-        ("input", f"{given['name']}: {given['dtype']}, {shape}"),
-        ("output", about["output"]["name"]),
-        ("check", f"{check} for batches of {batches}"),
-        ("file", f"{out} ({format_}, {size / 1e6:.1f} MB)"),
-    ):
-        screen.show(Text(f"{label:<7}", style="bold") + Text(text))

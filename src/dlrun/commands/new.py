@@ -1,4 +1,4 @@
-"""`dlrun new`: a package with an experiment, ready to be installed and changed."""
+"""`dlrun new`: write a package with an experiment, ready to be installed and changed."""
 
 import importlib.util
 import keyword
@@ -12,14 +12,19 @@ from rich.text import Text
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
 
-TEMPLATE = Path(__file__).parent / "template"  # a working package by this name:
+TEMPLATE = Path(__file__).parent / "template"  # a working package of this name:
 NAME = "my-experiment"
 
 
 def new(name: str, into: Path, taken: Sequence[str]) -> None:
     """Write the package into a folder of its name.
 
-    `taken` are names that dlrun has. Raises ConfigError.
+    Args:
+        name: of the experiment.
+        into: the folder in which the package's folder is made.
+        taken: names that dlrun uses.
+
+    Raises ConfigError if the name is invalid or taken, or if the folder cannot be written.
     """
     _check(name, taken)
     folder, whole = into / f".{name}.new", into / name
@@ -37,18 +42,18 @@ def new(name: str, into: Path, taken: Sequence[str]) -> None:
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ConfigError(f"{whole}: {error.strerror}", "choose another folder: --into") from None
-    folder = whole
     screen = Screen()
     for file in files:
-        screen.show(Text(str(folder / _renamed(str(file.relative_to(TEMPLATE)), name))))
+        screen.show(Text(str(whole / _renamed(str(file.relative_to(TEMPLATE)), name))))
     screen.note(
-        f"Now:\n  pip install --editable '{folder}[test]'\n  dlrun {name}\n"
-        f"  python -m pytest {folder}\n"
-        f"{folder / 'README.md'} says which file holds what."
+        f"Now:\n  pip install --editable '{whole}[test]'\n  dlrun {name}\n"
+        f"  python -m pytest {whole}\n"
+        f"{whole / 'README.md'} describes the files."
     )
 
 
 def _renamed(text: str, name: str) -> str:
+    """Replace the template's names by the package's."""
     words = name.split("-")
     text = text.replace(NAME, name).replace(_module(NAME), _module(name))
     camel = "".join(word.capitalize() for word in words).removesuffix("Experiment")
@@ -60,14 +65,15 @@ def _module(name: str) -> str:
 
 
 def _check(name: str, taken: Sequence[str]) -> None:
+    """Raise ConfigError if the name is invalid, or used by dlrun or Python."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(
             f"{name!r}: not a name for an experiment",
-            "small letters, digits and hyphens: my-experiment",
+            "small letters, digits and hyphens only: my-experiment",
         )
     module = _module(name)
     if name in taken:
-        raise ConfigError(f"dlrun has a {name!r} already", "choose another name")
-    spec = importlib.util.find_spec(module)  # without an origin it is any folder of that name
+        raise ConfigError(f"dlrun has {name!r} already", "choose another name")
+    spec = importlib.util.find_spec(module)  # a folder that happens to have the name has no origin
     if keyword.iskeyword(module) or (spec and spec.origin):
         raise ConfigError(f"{module!r} means something else in Python", "choose another name")

@@ -1,4 +1,4 @@
-"""Everything about one run."""
+"""`dlrun runs show`: everything about one run."""
 
 import textwrap
 from collections.abc import Iterator
@@ -7,42 +7,45 @@ from typing import Any
 
 from rich.text import Text
 
-from dlrun.commands.list_runs import bytes_in_words, word
+from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
 from dlrun.run_folder.folder import to_json
 from dlrun.runs import console_summary
 from dlrun.runs.command_lines import repeat_command, resume_command
 from dlrun.runs.config_diff import changed_settings
 from dlrun.runs.run import Run
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen, format_size, pluralize
 
-WIDTH = 9  # of the labels
+LABEL_WIDTH = 9
 
 
-def show(run: str, runs_dir: Path | None, *, as_json: bool) -> None:
-    """Show a run. Raises ConfigError where there is none, DlrunError where it cannot be read."""
+def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = None) -> None:
+    """Show a run's state, result, versions, files, and the commands that resume and repeat it.
+
+    Raises ConfigError if there is no such run, DlrunError if it cannot be read.
+    """
     screen, opened = Screen(), Run.open(run, runs_dir)
-    if as_json:
-        screen.out.file.write(to_json(about(opened)))
+    if json:
+        screen.out.file.write(to_json(describe_run(opened)))
         return
-    for label, text in _head(opened):
-        _line(screen, label, text)
+    for label, text in _lines_before_metrics(opened):
+        _print(screen, label, text)
     if opened.newest:
         record = opened.record.model_copy(update={"metrics": opened.newest})
         screen.show(console_summary.metrics_table(record))
-    for label, text in _rest(opened):
-        _line(screen, label, text)
+    for label, text in _lines_after_metrics(opened):
+        _print(screen, label, text)
 
 
-def about(run: Run) -> dict[str, Any]:
-    """The same by the names that scripts use."""
+def describe_run(run: Run) -> dict[str, Any]:
+    """Return everything about a run under the names that scripts use."""
     sizes = run.sizes
     return {
         "name": run.name,
         "folder": str(run.folder),
         "experiment": run.record.experiment,
         "state": run.state,
-        "differs": _differing(run),
+        "differs": _changed_settings(run),
         "metrics": run.newest,
         "interval": run.record.interval,
         "published": console_summary.published_metrics(run.record),
@@ -56,42 +59,46 @@ def about(run: Run) -> dict[str, Any]:
     }
 
 
-def _line(screen: Screen, label: str, text: str) -> None:
+def _print(screen: Screen, label: str, text: str) -> None:
     lines = [text]
-    if ", " in text:  # an enumeration; a path or a command stays whole, to be copied
-        width = max(20, screen.out.width - WIDTH)
+    if ", " in text:  # only lists are wrapped: a path or command must stay whole to be copied
+        width = max(20, screen.out.width - LABEL_WIDTH)
         lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
     for place, line in enumerate(lines):
-        screen.show(Text(f"{'' if place else label:<{WIDTH}}", style="bold") + Text(line))
+        head = "" if place else label
+        screen.show(Text(f"{head:<{LABEL_WIDTH}}", style="bold") + Text(line))
 
 
-def _differing(run: Run) -> dict[str, Any] | None:
-    """None where the experiment is not installed: nobody knows what it was shipped with."""
+def _changed_settings(run: Run) -> dict[str, Any] | None:
+    """Return what differs from the shipped config; None if the experiment is not installed."""
     try:
         return changed_settings(run)
     except ConfigError:
         return None
 
 
-def _head(run: Run) -> Iterator[tuple[str, str]]:
-    record, differs = run.record, _differing(run)
+def _lines_before_metrics(run: Run) -> Iterator[tuple[str, str]]:
+    record, differs = run.record, _changed_settings(run)
     yield "run", f"{record.experiment} {run.name}"
-    done = f", {pluralize(record.steps, 'step')}" if record.steps else ""
-    times = [(word, getattr(record, word)) for word in ("started", "resumed", "ended")]
-    when = "".join(f", {word} {_time(value)}" for word, value in times if value)
-    yield "state", f"{run.state}{done}{when}"
+    parts = [str(run.state)]
+    if record.steps:
+        parts.append(pluralize(record.steps, "step"))
+    for event in ("started", "resumed", "ended"):
+        if stamp := getattr(record, event):
+            parts.append(f"{event} {stamp.replace('T', ' ').replace('+00:00', ' UTC')}")
+    yield "state", ", ".join(parts)
     if record.error:
         yield "error", record.error
     if record.data:
         yield "data", record.data
     if differs is None:
-        yield "differs", f"{record.experiment} is not installed: nobody knows its defaults"
+        yield "differs", f"unknown, because {record.experiment} is not installed"
     else:
-        values = ", ".join(f"{key}={word(value)}" for key, value in differs.items())
+        values = ", ".join(f"{key}={format_value(value)}" for key, value in differs.items())
         yield "differs", values or "in nothing from the shipped config"
 
 
-def _rest(run: Run) -> Iterator[tuple[str, str]]:
+def _lines_after_metrics(run: Run) -> Iterator[tuple[str, str]]:
     record, environment = run.record, run.environment
     yield from console_summary.notes(record)
     if record.seconds:
@@ -99,22 +106,16 @@ def _rest(run: Run) -> Iterator[tuple[str, str]]:
         yield "time", f"{parts}{console_summary.computed_on(record)}"
     more = environment.model_extra or {}
     versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
-    known = {name: one for name, one in (versions | environment.packages).items() if one}
-    yield "versions", ", ".join(f"{name} {version}" for name, version in known.items())
-    machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
-    if machine:
+    known = [f"{name} {one}" for name, one in (versions | environment.packages).items() if one]
+    yield "versions", ", ".join(known)
+    if machine := [str(more[name]) for name in ("platform", "processor") if more.get(name)]:
         yield "machine", ", ".join(machine)
     sizes = run.sizes
-    files = ", ".join(f"{name} {bytes_in_words(size)}" for name, size in sizes.items())
-    yield "size", f"{bytes_in_words(sum(sizes.values()))}: {files}"
+    files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
+    yield "size", f"{format_size(sum(sizes.values()))}: {files}"
     for figure in run.figures:
         yield "figure", str(figure)
     yield "folder", str(run.folder)
     if command := resume_command(run):
         yield "resume", command
     yield "repeat", repeat_command(run)
-
-
-def _time(text: str) -> str:
-    """`2026-11-25 12:57:56 UTC` of `2026-11-25T12:57:56+00:00`."""
-    return text.replace("T", " ").replace("+00:00", " UTC")

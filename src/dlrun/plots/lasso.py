@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 
-from dlrun.plots.curves import Table, curves
-from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
+from dlrun.plots.curves import Table, draw_metric
+from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, plain, styled
 
 
 @dataclass(frozen=True)
 class BaselineCurve:
-    """Another run: its name, its metrics.csv, its test accuracy."""
+    """A run to compare with: its name, its metrics.csv, its test accuracy."""
 
     name: str
     table: Table
@@ -20,30 +20,23 @@ class BaselineCurve:
 def lasso_path(
     table: Table, rows: int, chosen: int, compared: BaselineCurve | None, *, title: str
 ) -> Figure:
-    """Two panels: accuracy along the path, and another run's by epoch.
+    """Draw the accuracy along the path, and beside it another run's by epoch.
 
     Args:
         table: metrics.csv of the lasso.
         rows: of the training data, the n in the first panel's axis.
-        chosen: index of the lambda that the validation chose.
-        compared: the run in the second panel; None leaves it empty.
+        chosen: index of the lambda that validation chose.
+        compared: the run in the second panel; None leaves that empty.
         title: of the figure.
     """
     figure = Figure(figsize=(11, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    for part in ("train", "valid", "test"):
-        left.plot(
-            x,
-            table[f"{part}_accuracy"],
-            marker="o",
-            markersize=3,
-            color=COLOURS[part],
-            label=NAMES[part],
-        )
+    for part, name in NAMES.items():
+        values = table[f"{part}_accuracy"]
+        left.plot(x, values, marker="o", markersize=3, color=COLOURS[part], label=name)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
-    left.set_xlabel(r"$-\log(\lambda / n)$")
-    left.set_ylabel("accuracy")
+    left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     left.set_title("lasso", fontsize=11)
     left.grid(alpha=0.3)
     left.legend()
@@ -52,7 +45,7 @@ def lasso_path(
         right.axis("off")
     else:
         right.set_title(plain(compared.name, 60), fontsize=11)
-        curves(right, compared.table, "accuracy", compared.test_accuracy)
+        draw_metric(right, compared.table, "accuracy", compared.test_accuracy)
         right.tick_params(labelleft=True)
-    name(figure, title)
+    add_title(figure, title)
     return figure

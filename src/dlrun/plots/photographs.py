@@ -1,16 +1,17 @@
-"""A sheet of photographs with their labels."""
+"""The figure of classified photographs with their labels."""
 
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
-from dlrun.plots.style import Figure, name, plain, styled
+from dlrun.plots.style import Figure, add_title, plain, styled
 
-# Inches. Everything is drawn into one pair of axes: to lay out a pair for each photograph and for
-# its labels took most of the time.
+# In inches. One pair of axes holds everything: a pair for each photograph takes far longer.
 COLUMNS = 3
 WIDTH, HEIGHT = 4.0, 2.5  # of a card, of its photograph
 NAME, LINE = 0.3, 0.26  # of a photograph's name, of a label
@@ -20,12 +21,12 @@ CARD, BAR = "#f3f3f3", "#9ecae1"
 
 @styled
 def contact_sheet(
-    thumbnails: Sequence[tuple[str, Any]],
+    thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Sequence[tuple[str, float]]],
     *,
     title: str,
 ) -> Figure:
-    """A card for each photograph: below it its labels, each on a bar as long as it is probable.
+    """Draw a card for each photograph, with its labels on bars as long as they are probable.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
@@ -38,8 +39,8 @@ def contact_sheet(
     card = NAME + HEIGHT + GAP + lines + 2 * GAP
     width, height = WIDTH * columns, card * rows + 2 * GAP
     figure = Figure(figsize=(width, height))
-    name(figure, title)
-    whole = figure.get_figheight()  # with the title's lines
+    add_title(figure, title)
+    whole = figure.get_figheight()  # now with the title's lines
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
@@ -51,28 +52,28 @@ def contact_sheet(
 
 
 def _card(
-    axes: Any,
+    axes: Axes,
     left: float,
     top: float,
     height: float,
     file: str,
-    pixels: Any,
+    pixels: NDArray[np.uint8],
     labels: Sequence[tuple[str, float]],
 ) -> None:
-    """Draw a photograph, its name above it, its labels below."""
+    """Draw a photograph with its name above and its labels below."""
     size = (WIDTH - GAP, height)
     axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD, zorder=-1))
     left, width = left + GAP, WIDTH - 2 * GAP
     bottom, middle = top + NAME + HEIGHT, left + width / 2
     scale = min(width / pixels.shape[1], HEIGHT / pixels.shape[0])
     half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
-    extent = (middle - half, middle + half, bottom, bottom - tall)  # it stands on its labels
-    axes.imshow(pixels, extent=extent, aspect="auto")
-    above = {"va": "bottom", "ha": "center", "fontsize": 10}
-    axes.text(middle, bottom - tall - GAP / 2, plain(Path(file).name, 40), **above)
+    # The lower edge of the photograph stands on its labels.
+    axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
+    name = plain(Path(file).name, 40)
+    axes.text(middle, bottom - tall - GAP / 2, name, va="bottom", ha="center", fontsize=10)
     for place, (label, probability) in enumerate(labels):
         top = bottom + GAP + LINE * place
         axes.add_patch(Rectangle((left, top), probability * width, 0.9 * LINE, color=BAR))
-        line = {"y": top + 0.45 * LINE, "va": "center", "fontsize": 9}
-        axes.text(left + 0.04, s=plain(label, 44), **line)
-        axes.text(left + width - 0.04, s=f"{probability:.3f}", ha="right", **line)
+        y, right = top + 0.45 * LINE, left + width - 0.04
+        axes.text(left + 0.04, y, plain(label, 44), va="center", fontsize=9)
+        axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)

@@ -1,4 +1,4 @@
-"""What moved the metric of a sweep: against the values of each key that varied."""
+"""The figure of a sweep: its metric against the values of each key that varied."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -8,18 +8,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, name, plain, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, plain, styled
 
 PER_ROW = 3
-LOGARITHMIC = 20.0  # times: from here on an axis is
-DECADES = 100.0  # times: over a longer axis the powers of ten are labels enough
-LETTERS = 14  # of a value below its place
-JOINED = 12  # values at most whose means a line joins: of more, drawn ones, it would be a tangle
+LOGARITHMIC = 20.0  # ratio of the largest to the least value from which on an axis is logarithmic
+DECADES = 100.0  # ratio from which on powers of ten are enough labels
+LETTERS = 14  # of a value's label
+JOINED = 12  # values at most whose means are joined by a line
 
 
 @dataclass(frozen=True)
 class RunPoint:
-    """A run: its values of what varied, and its metric by part (`valid`, `test`)."""
+    """A run of a sweep: the values of what varied, and its metric by part (`valid`, `test`)."""
 
     settings: Mapping[str, Any]
     metric: Mapping[str, float]
@@ -36,16 +36,16 @@ def sweep_figure(
     title: str,
     alike: bool = True,
 ) -> Figure:
-    """A panel for each key; a dot for each run, a line through the means, bars of one sd.
+    """Draw a panel for each key: a dot per run, a line through means, bars of one deviation.
 
     Args:
         dots: the runs.
-        keys: what varied; of several each panel is over all values of the others.
-        metric: what the axis is called.
-        chosen: the best config's settings, marked.
-        book: the published value on test data; None where it may not stand beside.
+        keys: the settings that varied; a panel of one is over all values of the others.
+        metric: name of the vertical axis.
+        chosen: the best config's settings, which are marked.
+        book: the published test value; None if it does not compare.
         title: of the figure.
-        alike: False where the runs were trained for different times: no line, and no mean.
+        alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
     wide = min(PER_ROW, len(keys))
     tall = -(-len(keys) // wide)
@@ -60,7 +60,7 @@ def sweep_figure(
     for axes in panels[::wide]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
-    name(figure, title)
+    add_title(figure, title)
     return figure
 
 
@@ -71,26 +71,19 @@ def _draw(
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
     if numbers:
         values.sort()
-        places = {repr(value): float(value) for value in values}
-        if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
-            axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())  # they would stand over each other
-            if values[-1] < DECADES * values[0]:
-                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-                axes.xaxis.set_major_formatter("{x:g}")
-        if len(values) <= JOINED and axes.get_xscale() != "log":
-            axes.set_xticks(list(places.values()), [f"{value:g}" for value in values])
+        _scale(axes, values)
     else:
-        places = {repr(value): float(place) for place, value in enumerate(values)}
         names = [plain(str(value), LETTERS) for value in values]
-        axes.set_xticks(list(places.values()), names, rotation=20 if len(names) > 4 else 0)
+        axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
+    places = {repr(one): float(one if numbers else place) for place, one in enumerate(values)}
+    joined = alike and numbers and key != "seed" and len(values) <= JOINED
     for part in ("valid", "test"):
         by_place: dict[float, list[float]] = {}
         for dot in dots:
             if part in dot.metric:
                 by_place.setdefault(places[repr(dot.settings[key])], []).append(dot.metric[part])
-        joined = alike and numbers and key != "seed" and len(values) <= JOINED
-        _part(axes, by_place, part, joined=joined, bars=alike)
+        if by_place:
+            _draw_part(axes, by_place, part, joined=joined, bars=alike)
     if key in chosen and repr(chosen[key]) in places:
         place = places[repr(chosen[key])]
         axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
@@ -98,23 +91,32 @@ def _draw(
     axes.grid(alpha=0.3)
 
 
-def _part(
+def _scale(axes: Axes, values: Sequence[float]) -> None:
+    """Make an axis of sorted numbers logarithmic if they span a wide range."""
+    if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
+        if values[-1] < DECADES * values[0]:
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+    elif len(values) <= JOINED:
+        axes.set_xticks(values, [f"{value:g}" for value in values])
+
+
+def _draw_part(
     axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
 ) -> None:
-    """The dots of validation or test, their means and standard deviations."""
-    if not by_place:
-        return
-    colour = COLOURS[part]
-    places = sorted(by_place)
-    xs = [place for place in places for _ in by_place[place]]
-    ys = [value for place in places for value in by_place[place]]
+    """Draw the dots of validation or test, with their means and standard deviations."""
+    colour, points = COLOURS[part], sorted(by_place.items())
+    xs = [place for place, values in points for _ in values]
+    ys = [value for _, values in points for value in values]
     axes.scatter(xs, ys, s=12, color=colour, alpha=0.5, linewidths=0, label=NAMES[part])
-    several = [place for place in places if len(by_place[place]) > 1]
+    several = [(place, values) for place, values in points if len(values) > 1]
     if several and bars:
         axes.errorbar(
-            several,
-            [statistics.fmean(by_place[place]) for place in several],
-            [statistics.stdev(by_place[place]) for place in several],
+            [place for place, _ in several],
+            [statistics.fmean(values) for _, values in several],
+            [statistics.stdev(values) for _, values in several],
             color=colour,
             capsize=3,
             marker="_",

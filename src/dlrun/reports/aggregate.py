@@ -1,4 +1,4 @@
-"""Runs whose configs are equal but for what is chance: grouped, with their mean and spread."""
+"""Groups of runs whose configs are equal but for chance, with mean and spread of their metrics."""
 
 import json
 import statistics
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MetricSpread:
-    """A metric of one finished run, or several, of one config."""
+    """A metric's values over the finished runs of one config."""
 
     metric: str
     values: list[float]
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """Return the mean of the values."""
         return statistics.fmean(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """Their sample standard deviation; None for a single one."""
+        """Return the sample standard deviation; None for a single run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the mean over seeds; None for a single one."""
+        """Return the 95 % interval of the mean over seeds; None for a single run."""
         return stats.mean_interval(self.values)
 
 
@@ -43,19 +43,19 @@ def group_by_config(
     *,
     chance: Iterable[str] = CHANCE,
 ) -> list[list[T]]:
-    """The runs by experiment and config, in their order.
+    """Group runs by experiment and config, in their order.
 
     Args:
         runs: to group.
-        values: a run's config, by dotted keys.
-        experiment: a run's.
-        chance: keys that do not count.
+        values: returns a run's config by dotted keys.
+        experiment: returns a run's experiment.
+        chance: keys that do not count, such as the seed.
     """
     left_out = set(chance)
     groups: dict[str, list[T]] = {}
     for run in runs:
-        own = {key: value for key, value in values(run).items() if key not in left_out}
-        key = json.dumps([experiment(run), own], sort_keys=True, default=str)
+        config = {key: value for key, value in values(run).items() if key not in left_out}
+        key = json.dumps([experiment(run), config], sort_keys=True, default=str)
         groups.setdefault(key, []).append(run)
     return list(groups.values())
 
@@ -63,7 +63,7 @@ def group_by_config(
 def metric_spread(
     metric: str, metrics: Iterable[Mapping[str, float | None]]
 ) -> MetricSpread | None:
-    """A metric over runs; None where one of them has it not."""
+    """Return a metric's spread over runs; None if any run lacks the metric."""
     values = [one.get(metric) for one in metrics]
-    there = [float(value) for value in values if value is not None and is_plottable(value)]
-    return MetricSpread(metric, there) if there and len(there) == len(values) else None
+    known = [float(value) for value in values if value is not None and is_plottable(value)]
+    return MetricSpread(metric, known) if known and len(known) == len(values) else None

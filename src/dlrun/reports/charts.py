@@ -1,28 +1,34 @@
-"""Charts as SVG: the geometry here, the drawing in parts.html, pointer and keys in curves.js."""
+"""Charts of the HTML page: which curves a run has, and where everything stands in its SVG.
+
+parts.html writes the SVG; curves.js shows the values under the pointer.
+"""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dlrun.run_folder.record import FORMAT, Record
+from dlrun.runs.console_summary import published_metrics
 from dlrun.runs.key_metric import is_plottable
 
 WIDTH, HEIGHT = 420, 250
-LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in the picture's units
-COLOURS, DASHES = 8, 3  # in report.css
-APART = 11  # between the labels at the curves' ends
+LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
+COLOURS, DASHES = 8, 3  # numbers of classes in report.css
+LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-NARROWEST = 1e-6  # margin, as a share of an axis' values: in a narrower one ticks look the same
-LOG_FROM = 100  # an axis of fractions over this ratio and more is logarithmic
+LOG_RATIO = 100  # of the largest to the least fraction from which on an axis is logarithmic
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+PART_OF_A_RUN = ("valid", "test", "train")  # the first that a run has stands for it among others
+
+Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its name, x and y of equal length, its class in report.css.
+    """A curve: its name, its points, its class in report.css and a label at its end.
 
-    Values of y that have no place on an axis are gaps.
-
-    end: what stands at its end.
+    Values of y that no axis can hold are gaps.
     """
 
     name: str
@@ -31,10 +37,15 @@ class Line:
     look: str
     end: str = ""
 
+    @property
+    def is_drawable(self) -> bool:
+        """Return whether the curve has a point and every x is a number."""
+        return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
+
 
 @dataclass(frozen=True)
 class Level:
-    """A published or a final value: a level line."""
+    """A straight line at a value, such as a published metric or the lambda that was chosen."""
 
     name: str
     value: float
@@ -42,99 +53,65 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """An x that is set off, such as the lambda that was chosen."""
-
-    name: str
-    x: float
-
-
-@dataclass(frozen=True)
-class Tick:
-    """A place on an axis, in the picture's units, with its label."""
-
-    at: float
-    text: str
-
-
-@dataclass(frozen=True)
-class End:
-    """A label at a curve's end, in the picture's units."""
-
-    x: float
-    y: float
-    text: str
-    look: str
-
-
-@dataclass(frozen=True)
 class Axis:
-    """From values to places: `start` lies at `first`, `end` at `last`.
-
-    whole: of whole numbers.
-    """
+    """An axis that maps the values `start` to `end` to the places `first` to `last`."""
 
     start: float
     end: float
     first: float
     last: float
     logarithmic: bool = False
-    whole: bool = False
+    whole: bool = False  # ticks are whole numbers
 
     def at(self, value: float) -> float:
-        """The place of a value, to a tenth of a unit."""
-        start, end = self._scaled(self.start), self._scaled(self.end)
-        share = (self._scaled(value) - start) / (end - start)
+        """Return the place of a value, to a tenth of a unit."""
+        scale = math.log if self.logarithmic else float
+        start, end = scale(self.start), scale(self.end)
+        share = (scale(value) - start) / (end - start)
         return round(self.first + share * (self.last - self.first), 1)
 
     @property
-    def ticks(self) -> list[Tick]:
-        """The labelled places."""
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return the places and texts of the labels."""
         low, high = sorted((self.start, self.end))
-        texts = _powers(low, high) if self.logarithmic else _steps(low, high, self.whole)
-        return [Tick(self.at(float(text)), text) for text in dict.fromkeys(texts)]
-
-    def _scaled(self, value: float) -> float:
-        return math.log(value) if self.logarithmic else value
+        texts = _powers(low, high) if self.logarithmic else _multiples(low, high, self.whole)
+        return [(self.at(float(text)), text) for text in dict.fromkeys(texts)]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over one x; levels and a mark where there are any."""
+    """Curves over a common x axis, with horizontal levels and a vertical mark."""
 
     title: str
     x_name: str
     y_name: str
     lines: Sequence[Line]
     levels: Sequence[Level] = ()
-    mark: Mark | None = None
+    mark: Level | None = None  # at an x
 
     @cached_property
     def x(self) -> Axis:
-        """Of fractions over many powers of ten logarithmic; it descends where the values do."""
-        longest = max(self.lines, key=lambda line: len(line.x)).x
+        """Return the x axis, logarithmic for fractions of many magnitudes; it may descend."""
+        longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
         low, high = min(values), max(values)
         whole = all(float(value).is_integer() for value in values)
-        logarithmic = not whole and low > 0 and high / low >= LOG_FROM
+        logarithmic = not whole and low > 0 and high / low >= LOG_RATIO
         if not logarithmic:
-            margin = max(0.5 if low == high else 0.02 * (high - low), _least(low, high))
-            low, high = low - margin, high + margin
+            low, high = _widened(low, high, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)
 
     @cached_property
     def y(self) -> Axis:
-        """It holds every value, with a little room."""
+        """Return the y axis, which holds all values with a little room."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
         values += [level.value for level in self.levels]
-        low, high = min(values), max(values)
-        margin = max(0.05 * (high - low) or 0.05 * abs(high) or 0.5, _least(low, high))
-        return Axis(low - margin, high + margin, BOTTOM, TOP)
+        return Axis(*_widened(min(values), max(values), 0.05), BOTTOM, TOP)
 
     def points(self, line: Line) -> list[str]:
-        """The line's pieces between its gaps, each as the points of a polyline."""
+        """Return the pieces of a line between its gaps, each as the points of a polyline."""
         pieces: list[list[str]] = [[]]
         for x, y in zip(line.x, line.y, strict=True):
             if is_plottable(y):
@@ -144,39 +121,141 @@ class Chart:
         return [" ".join(piece) for piece in pieces if piece]
 
     @property
-    def ends(self) -> list[End]:
-        """The labels at the curves' ends, none over another."""
-        found: list[End] = []
-        for line in sorted(self.lines, key=self._last):
-            at = self._last(line)
-            y = max(at[0], found[-1].y + APART) if found else at[0]
-            found.append(End(at[1], y, line.end, line.look))
-        return [end for end in found if end.text]
-
-    def _last(self, line: Line) -> tuple[float, float]:
-        """Where a line's label would stand: y, x."""
-        pairs = zip(line.x, line.y, strict=True)
-        x, y = [(x, y) for x, y in pairs if is_plottable(y)][-1]
-        return self.y.at(y) + 4, self.x.at(x) + 4
+    def ends(self) -> list[tuple[float, float, Line]]:
+        """Return x and y of the labels at the lines' ends, moved down until none covers another."""
+        last_points = []
+        for line in self.lines:
+            pairs = zip(line.x, line.y, strict=True)
+            x, y = [(x, y) for x, y in pairs if is_plottable(y)][-1]
+            last_points.append((self.y.at(y) + 4, self.x.at(x) + 4, line))
+        found: list[tuple[float, float, Line]] = []
+        for at, x, line in sorted(last_points, key=lambda point: point[:2]):
+            found.append((x, max(at, found[-1][1] + LABEL_HEIGHT) if found else at, line))
+        return [end for end in found if end[2].end]
 
 
-def can_be_drawn(line: Line) -> bool:
-    """Whether it has a point, and all its x are numbers."""
-    return any(map(is_plottable, line.y)) and all(map(is_plottable, line.x))
+@dataclass(frozen=True)
+class NumberedRun:
+    """A run among others: its number on the page, its name in a legend, its record, its table."""
+
+    number: int
+    name: str
+    record: Record
+    table: Table
 
 
 def look(number: int) -> str:
-    """The class of a run's curve: of 24 none is alike, and neighbours differ in both."""
+    """Return the CSS classes of a run's curve: 24 different ones, neighbours differ in both."""
     return f"run{number % COLOURS} dash{number % DASHES}"
 
 
-def _least(low: float, high: float) -> float:
-    """The margin that an axis has at least."""
-    return NARROWEST * max(abs(low), abs(high))
+def metric_names(table: Table) -> list[str]:
+    """Return the metrics of parts of the data: `loss` for `train_loss` and `valid_loss`."""
+    parts = (name.partition("_") for name in table)
+    return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 
 
-def _steps(low: float, high: float, whole: bool) -> list[str]:
-    """Multiples of 1, 2 or 5 times a power of ten, about as many as TICKS."""
+def thinned(table: Table, cells: int) -> dict[str, list[float]]:
+    """Return about so many cells of a table: evenly chosen rows, with the first and the last."""
+    length = min(map(len, table.values()), default=0)
+    every = math.ceil(length * len(table) / cells) or 1
+    kept = sorted({*range(0, length, every), *range(length)[-1:]})
+    return {name: [values[row] for row in kept] for name, values in table.items()}
+
+
+def run_charts(table: Table, record: Record) -> list[Chart]:
+    """Return a run's charts: one for each metric of the data, one for each other result."""
+    step, metrics = next(iter(table), ""), metric_names(table)
+    if not metrics or not table[step]:
+        return []
+    groups = {
+        metric: [(f"{part}_{metric}", name, part) for part, name in PARTS.items()]
+        for metric in metrics
+    }
+    in_parts = {column for group in groups.values() for column, _, _ in group}
+    for name in record.metrics:
+        if name in table and name != step and name not in in_parts:
+            groups[name] = [(name, name, "other")]
+    chosen = record.metrics.get(step)
+    near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen)]
+    mark = Level(f"chosen {step}", near[0], "mark") if near else None
+    found = []
+    for metric, columns in groups.items():
+        lines = [
+            Line(name, table[step], table[column], look)
+            for column, name, look in columns
+            if column in table
+        ]
+        if lines := [line for line in lines if line.is_drawable]:
+            levels = _published_levels(record, metric)
+            final = record.metrics.get(f"test_{metric}")
+            if final is not None and is_plottable(final) and f"test_{metric}" not in table:
+                levels.insert(0, Level("test, at the end", float(final), "test"))
+            found.append(Chart(metric, step, metric, lines, levels, mark))
+    return found
+
+
+def overlay_charts(runs: Sequence[NumberedRun]) -> list[Chart]:
+    """Return a chart for each metric that several runs have by the same kind of step."""
+    by_step: dict[str, list[NumberedRun]] = {}
+    for run in runs:
+        by_step.setdefault(next(iter(run.table), ""), []).append(run)
+    found = []
+    for step, group in by_step.items():
+        for metric in dict.fromkeys(name for run in group for name in metric_names(run.table)):
+            lines = [line for run in group if (line := _line(run, step, metric))]
+            if len(lines) > 1:
+                levels = dict.fromkeys(
+                    replace(level, name=f"{level.name} of {run.record.experiment}")
+                    for run in group
+                    for level in _published_levels(run.record, metric)
+                )
+                found.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
+    return found
+
+
+def _line(run: NumberedRun, step: str, metric: str) -> Line | None:
+    """Return a run's curve among others' curves; None if it cannot be drawn."""
+    for part in PART_OF_A_RUN:
+        if values := run.table.get(f"{part}_{metric}"):
+            name, number = f"{run.name} ({PARTS[part]})", run.number
+            line = Line(name, run.table[step], values, look(number), str(number))
+            return line if line.is_drawable else None
+    return None
+
+
+def published(record: Record) -> dict[str, dict[str, float]]:
+    """Return the published metrics by edition; none if they do not compare with the run's.
+
+    dlrun 0.1 did not note whether its run had the same data.
+    """
+    editions = published_metrics(record) if record.format >= FORMAT else {}
+    return {
+        edition: {
+            name: float(value)
+            for name, value in values.items()
+            if isinstance(value, int | float) and is_plottable(value)
+        }
+        for edition, values in editions.items()
+    }
+
+
+def _published_levels(record: Record, metric: str) -> list[Level]:
+    return [
+        Level(f"{edition}'s test", values[f"test_{metric}"], edition)
+        for edition, values in published(record).items()
+        if f"test_{metric}" in values
+    ]
+
+
+def _widened(low: float, high: float, share: float) -> tuple[float, float]:
+    """Return the ends of an axis that holds these values with a little room."""
+    margin = share * (high - low) or 0.05 * abs(high) or 0.5
+    return low - margin, high + margin
+
+
+def _multiples(low: float, high: float, whole: bool) -> list[str]:
+    """Return multiples of 1, 2 or 5 times a power of ten, about as many as TICKS."""
     power = math.floor(math.log10((high - low) / TICKS))
     enough = (f for f in (1, 2, 5, 10) if (high - low) / (f * 10**power) <= TICKS + 2)
     step = max(next(enough) * 10**power, 1 if whole else 0)
@@ -187,6 +266,6 @@ def _steps(low: float, high: float, whole: bool) -> list[str]:
 
 
 def _powers(low: float, high: float) -> list[str]:
-    """Powers of ten, every second or third where there are many."""
+    """Return powers of ten, or every second or third if there are many."""
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     return [f"{10.0**n:g}" for n in range(first, last + 1, 1 + (last - first) // TICKS)]

@@ -1,7 +1,7 @@
-// Charts tell their values at a step; without this the page lacks nothing else.
+// Show the values of a chart at a step; without scripts the page lacks only this.
 "use strict";
 
-// Values: a slider below each chart, which keyboard, finger and screen reader know; the pointer moves it.
+// A slider below each chart works with keyboard, finger and screen reader; the pointer moves it too.
 function follow(figure) {
   const { left, right, start, end, logarithmic, step } = figure.dataset;
   const svg = figure.querySelector("svg");
@@ -55,7 +55,7 @@ function follow(figure) {
 }
 document.querySelectorAll("figure[data-step]").forEach(follow);
 
-// On paper nothing is folded away but the curves' numbers.
+// On paper everything is unfolded but the numbers of the curves.
 const folded = document.querySelectorAll("details:not([open], .numbers-of-curves)");
 addEventListener("beforeprint", () => folded.forEach((one) => (one.open = true)));
 addEventListener("afterprint", () => folded.forEach((one) => (one.open = false)));

@@ -1,28 +1,23 @@
-"""What a run's predictions for its test set say: confusion, calibration, area under the curve."""
+"""Evaluation of a run's test predictions: confusion, calibration, area under the ROC curve."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from statistics import fmean
 
 from dlrun.errors import DataError
 from dlrun.reports.charts import Chart, Level, Line
 from dlrun.reports.images import heat_map
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-COLUMNS = ["row", "label", "predicted", "probability"]
-SHOWN = 12  # classes whose counts have room on a phone, scrolled; of more a picture
-PICTURED = 200  # classes whose picture can be told apart; its matrix is quadratic
+MATRIX_CLASSES = 12  # whose counts have room on a phone, scrolled
+HEAT_MAP_CLASSES = 200  # for which the matrix is a picture; its size is quadratic
 PAIRS = 10
 BINS = 20
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of about the same probability: how many, the mean of it, the share right."""
+    """Predictions of about the same probability: how many, its mean, the share that is right."""
 
     rows: int
     probability: float
@@ -31,29 +26,22 @@ class Bin:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of a classification.
-
-    matrix: counts [label][predicted] of a few classes; of more None, and `picture`, a data URI; of
-    very many neither.
-    pairs: label, predicted, how often; the commonest mistakes. recalls: class, share of its rows
-    that were recognised, rows; the least recognised first, at most PICTURED. error: expected
-    calibration error, of the probability of what was predicted. auroc: of two classes.
-    """
+    """What the predictions of a test set say."""
 
     classes: list[str]
     rows: int
     correct: int
-    matrix: list[list[int]] | None
-    picture: str | None
-    pairs: list[tuple[str, str, int]]
-    recalls: list[tuple[str, float, int]]
+    matrix: list[list[int]] | None  # counts [label][predicted] of a few classes
+    picture: str | None  # the matrix of more classes as a data URI; None of very many
+    pairs: list[tuple[str, str, int]]  # the commonest mistakes: label, predicted class, rows
+    recalls: list[tuple[str, float, int]]  # class, share recognised, rows; lowest share first
     bins: list[Bin]
-    error: float
-    auroc: float | None
+    error: float  # expected calibration error of the predicted class's probability
+    auroc: float | None  # area under the ROC curve; None unless there are two classes
 
     @property
     def calibration(self) -> Chart:
-        """How often right, by how sure; a calibrated network's is the diagonal."""
+        """Return the chart of accuracy by predicted probability; a diagonal means calibrated."""
         x = [one.probability for one in self.bins]
         lines = [
             Line("calibrated", x, x, "ideal"),
@@ -66,88 +54,78 @@ class Evaluation:
 
 
 def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluation:
-    """Evaluate the rows of a predictions.csv.
+    """Evaluate the rows of a predictions.csv: row, label, predicted class, its probability.
 
-    Args:
-        table: rows of COLUMNS.
-        labels: the classes in their order; those that no row names are left out.
-
-    Raises DataError where the rows are not what a run writes.
+    `labels` gives the order of the classes; those that no row names are left out. Raises DataError
+    if the rows are not what a run writes. (scikit-learn has all of this, and takes a second to be
+    imported.)
     """
-    import numpy as np  # torchmetrics has all of this, and takes three seconds to be imported
-
     if not table:
         raise DataError("no row: nothing to evaluate")
-    named = {row[place] for row in table for place in (1, 2)}
+    try:
+        probabilities = [float(row[3]) for row in table]
+    except ValueError as error:
+        raise DataError(f"a probability is not a number: {error}") from None
+    if not all(0 <= one <= 1 for one in probabilities):
+        raise DataError("a probability is not between 0 and 1")
+    counts = Counter((row[1], row[2]) for row in table)
+    named = {name for pair in counts for name in pair}
     classes = [one for one in labels if one in named]
     classes += sorted(named.difference(classes))
-    ids = {name: place for place, name in enumerate(classes)}
-    label = np.array([ids[row[1]] for row in table])
-    predicted = np.array([ids[row[2]] for row in table])
-    try:
-        probability = np.array([float(row[3]) for row in table])
-    except ValueError as error:
-        raise DataError(f"a probability is no number: {error}") from None
-    if not ((probability >= 0) & (probability <= 1)).all():
-        raise DataError("a probability is not between 0 and 1")
-    right = label == predicted
-    bins = _bins(probability, right)
-    auroc = None
-    if len(classes) == 2 and 0 < label.sum() < len(table):
-        auroc = _auroc(np.where(predicted == 1, probability, 1 - probability), label == 1)
     matrix = None
-    if (number := len(classes)) <= PICTURED:
-        counts = np.bincount(label * number + predicted, minlength=number * number)
-        matrix = counts.reshape(number, number).tolist()
-    few = len(classes) <= SHOWN
+    if len(classes) <= HEAT_MAP_CLASSES:
+        matrix = [[counts[label, predicted] for predicted in classes] for label in classes]
+    is_small = len(classes) <= MATRIX_CLASSES
+    right = [row[1] == row[2] for row in table]
+    bins = _bins(probabilities, right)
+    wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
+    rows_of = Counter(row[1] for row in table)
+    recalls = [(name, counts[name, name] / rows, rows) for name, rows in rows_of.items()]
     return Evaluation(
         classes=classes,
         rows=len(table),
-        correct=int(right.sum()),
-        matrix=matrix if few else None,
-        picture=heat_map(matrix) if matrix and not few else None,
-        pairs=_pairs(table),
-        recalls=_recalls(table),
+        correct=sum(right),
+        matrix=matrix if is_small else None,
+        picture=heat_map(matrix) if matrix and not is_small else None,
+        pairs=[(*pair, rows) for pair, rows in wrong.most_common(PAIRS)],
+        recalls=sorted(recalls, key=lambda one: one[1])[:HEAT_MAP_CLASSES],
         bins=bins,
         error=sum(one.rows * abs(one.accuracy - one.probability) for one in bins) / len(table),
-        auroc=auroc,
+        auroc=_auroc(table, probabilities, classes[1]) if len(classes) == 2 else None,
     )
 
 
-def _pairs(table: Sequence[Sequence[str]]) -> list[tuple[str, str, int]]:
-    wrong = Counter((row[1], row[2]) for row in table if row[1] != row[2])
-    return [(label, predicted, rows) for (label, predicted), rows in wrong.most_common(PAIRS)]
+def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[Bin]:
+    """Group predictions by probability: n / BINS <= p < (n + 1) / BINS; the last one holds 1."""
+    groups = defaultdict(list)
+    for pair in zip(probabilities, right, strict=True):
+        groups[min(int(pair[0] * BINS), BINS - 1)].append(pair)
+    return [
+        Bin(len(group), fmean(one for one, _ in group), fmean(one for _, one in group))
+        for _, group in sorted(groups.items())
+    ]
 
 
-def _recalls(table: Sequence[Sequence[str]]) -> list[tuple[str, float, int]]:
-    rows = Counter(row[1] for row in table)
-    right = Counter(row[1] for row in table if row[1] == row[2])
-    found = [(name, right[name] / rows[name], rows[name]) for name in rows]
-    return sorted(found, key=lambda one: one[1])[:PICTURED]
+def _auroc(
+    table: Sequence[Sequence[str]], probabilities: Sequence[float], positive: str
+) -> float | None:
+    """Return how often a positive row has a higher score than another; a tie counts as a half.
 
-
-def _bins(probability: "NDArray[np.float64]", right: "NDArray[np.bool_]") -> list[Bin]:
-    """By the probability: n / BINS <= probability < (n + 1) / BINS; the last one holds 1 too."""
-    import numpy as np
-
-    places = np.minimum(probability * BINS, BINS - 1).astype(int)
-    found = []
-    for place in np.unique(places):
-        there = places == place
-        mean, share = float(probability[there].mean()), float(right[there].mean())
-        found.append(Bin(int(there.sum()), mean, share))
-    return found
-
-
-def _auroc(score: "NDArray[np.float64]", positive: "NDArray[np.bool_]") -> float:
-    """How often a positive row has the higher score than another one; a tie is half a time.
-
-    By the sum of the ranks, as Mann and Whitney (1947).
+    Computed from the sum of the ranks (Mann and Whitney, 1947). None if all rows are of one class.
     """
-    import numpy as np
-
-    _, places, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
-    ones = int(positive.sum())
-    least = ones * (ones + 1) / 2
-    return float((ranks[positive].sum() - least) / (ones * (len(score) - ones)))
+    scores = [
+        one if row[2] == positive else 1 - one
+        for row, one in zip(table, probabilities, strict=True)
+    ]
+    ties = Counter(scores)
+    ranks, last = {}, 0
+    for score in sorted(ties):
+        ranks[score] = last + (ties[score] + 1) / 2  # the mean rank of equal scores
+        last += ties[score]
+    ranks_of_positive = [
+        ranks[score] for row, score in zip(table, scores, strict=True) if row[1] == positive
+    ]
+    ones = len(ranks_of_positive)
+    if ones in (0, len(table)):
+        return None
+    return (sum(ranks_of_positive) - ones * (ones + 1) / 2) / (ones * (len(table) - ones))

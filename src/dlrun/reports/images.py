@@ -1,10 +1,10 @@
-"""Pictures inside the page: data URIs, small."""
+"""Small pictures inside the HTML page, as data URIs."""
 
 import base64
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dlrun.errors import DataError, first_line
 
@@ -16,8 +16,8 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def thumbnails(content: bytes) -> Iterator[str]:
-    """The photographs of a run's thumbnails.npz, made smaller, as data URIs. Raises DataError."""
-    import numpy as np
+    """Yield the photographs of a thumbnails.npz, made smaller. Raises DataError."""
+    import numpy as np  # slow, as Pillow: few runs have photographs
     from PIL import Image
 
     try:
@@ -25,40 +25,40 @@ def thumbnails(content: bytes) -> Iterator[str]:
             for jpeg in stored.values():
                 picture = Image.open(io.BytesIO(jpeg.tobytes()))
                 picture.thumbnail((SIDE, SIDE))
-                yield _uri(picture, "JPEG", quality=QUALITY)
+                yield _data_uri(picture, "JPEG", quality=QUALITY)
     except (OSError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"the photographs' thumbnails cannot be read: {first_line(error)}"
-        ) from None
+        message = f"the photographs' thumbnails cannot be read: {first_line(error)}"
+        raise DataError(message) from None
 
 
 def png(text: str) -> str:
-    """A PNG that is base64 already as a data URI. Raises DataError where it is none."""
+    """Return the data URI of a PNG in base64. Raises DataError if the text is something else."""
     try:
         content = base64.b64decode(text, validate=True)
     except ValueError:
         content = b""
     if not content.startswith(PNG):
-        raise DataError("a picture is no PNG in base64")
+        raise DataError("a picture is not a PNG in base64")
     return f"data:image/png;base64,{text}"
 
 
 def heat_map(matrix: Sequence[Sequence[int]]) -> str:
-    """A confusion matrix as a picture, a pixel for each pair of classes, as a data URI.
+    """Return a confusion matrix as a picture, with a pixel for each pair of classes.
 
-    The darker, the larger the share of the row's class; a share of a hundredth is seen.
+    A pixel is the darker the larger its share of the row; a share of a hundredth is visible.
     """
-    import numpy as np
-    from PIL import Image
+    from PIL import Image  # slow
 
-    counts = np.asarray(matrix, dtype=float)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Sixteen shades: a hundred noisy classes take 5 kB.
-    shades = (17 * np.rint(15 * (1 - np.sqrt(shares)))).astype(np.uint8)
-    return _uri(Image.fromarray(shades), "PNG", optimize=True)
+    pixels = bytearray()
+    for row in matrix:
+        total = max(1, sum(row))
+        # Sixteen shades: a hundred noisy classes take 5 kB.
+        pixels += bytes(17 * round(15 * (1 - (count / total) ** 0.5)) for count in row)
+    picture = Image.frombytes("L", (len(matrix), len(matrix)), bytes(pixels))
+    return _data_uri(picture, "PNG", optimize=True)
 
 
-def _uri(picture: "Image.Image", kind: str, **options: Any) -> str:
+def _data_uri(picture: "Image.Image", kind: str, **options: int) -> str:
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,19 +1,17 @@
-"""A run as the page tells it: what its files say, and a sentence for each that is damaged."""
+"""A run's section of the page: what its files say, and a sentence for each damaged file."""
 
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.reports import run_tables
-from dlrun.reports.charts import Chart
-from dlrun.reports.curves import Table, beside, charts, thinned
+from dlrun.reports.charts import Table, published, run_charts, thinned
 from dlrun.reports.evaluation import Evaluation, evaluate
 from dlrun.run_folder.folder import METRICS
-from dlrun.run_folder.record import FORMAT, Environment, Record, State
+from dlrun.run_folder.record import FORMAT, Environment
 from dlrun.run_folder.stored_run import ASSETS
 from dlrun.runs import command_lines, console_summary
 from dlrun.runs.config_diff import changed_settings
@@ -25,185 +23,133 @@ from dlrun.stats import wilson_interval
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class RunSection:
-    """A run and what is shown of it.
+    """What the page shows of a run. The templates read its attributes.
 
-    number: its place on the page, from 1. room: characters that its texts and pictures may take.
-    cells: of its curves' table, at most. problems: grows while the run is read.
+    Args:
+        number: place on the page, from 1.
+        run: the run.
+        room: characters that its texts and pictures may take.
+        cells: largest size of its table of curves.
     """
 
-    number: int
-    run: Run
-    room: int
-    cells: int
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def record(self) -> Record:
-        """The run's record."""
-        return self.run.record
-
-    @cached_property
-    def state(self) -> State:
-        """Read once, for a living run's may change."""
-        return self.run.state
-
-    @property
-    def title(self) -> str:
-        """Its experiment, and the seed where it has one."""
+    def __init__(self, number: int, run: Run, room: int, cells: int) -> None:
+        self.problems: list[str] = []  # a sentence for each damaged file, as files are read
+        self.number, self.run, self.record, self._room = number, run, run.record, room
+        self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
-        return self.record.experiment + ("" if seed is None else f", seed {seed}")
+        self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
+        ran: dict[str, Any] = self._read(lambda: ran_with(run), {})
+        self.values = _without_reference(flatten(ran))
+        # The settings that are not the shipped default; None if that is unknown.
+        self.differing: dict[str, Any] | None = self._read(
+            lambda: _without_reference(changed_settings(run)), None
+        )
+        self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
+        total = self.record.seconds.get("total")
+        self.seconds = "" if total is None else f"{total:.1f}"
+        self.published = published(self.record)
+        self.not_compared = self.record.reference_differs or ""
+        if self.record.reference and self.record.format < FORMAT:
+            self.not_compared = "dlrun 0.1 did not note whether it had the same data"
+        self.published_accuracies = {
+            edition: found[ACCURACY]
+            for edition, found in self.published.items()
+            if ACCURACY in found
+        }
+        self.book = self.published_accuracies.get("book")
+        self.table: Table = {}
+        if (run.folder / METRICS).exists():
+            self.table = self._read(lambda: thinned(run.table, cells), {})
+        self.charts = run_charts(self.table, self.record)
+        self.labels: list[str] = []
+        if ASSETS in self.record.files:
+            self.labels = self._read(lambda: run.labels, [])
+        self.accuracy = self.record.metrics.get(ACCURACY) if self.state == "finished" else None
 
-    @cached_property
-    def values(self) -> dict[str, Any]:
-        """Its config by dotted keys, without the published figures."""
-        values: dict[str, Any] = self._try(lambda: ran_with(self.run), {})
-        return _own(flatten(values))
-
-    @cached_property
-    def differing(self) -> dict[str, Any] | None:
-        """What of those is not the shipped default; None where that is not known."""
-        return self._try(lambda: _own(changed_settings(self.run)), None)
-
-    @cached_property
     def environment(self) -> dict[str, Any]:
-        """What it was begun with."""
-        begun = self._try(lambda: self.run.environment, Environment(dlrun=""))
+        """Return the code, packages and machine that the run began with."""
+        begun = self._read(lambda: self.run.environment, Environment(dlrun=""))
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
         if isinstance(command := about.pop("command", None), list):
             about["begun with"] = shlex.join(["dlrun", *map(str, command[1:])])
         known = {name: value for name, value in (about | begun.packages).items() if value}
         return {name.replace("_", " "): value for name, value in known.items()}
 
-    @cached_property
     def commands(self) -> dict[str, str]:
-        """What runs it again or goes on with it, by what it is for."""
+        """Return the commands that repeat or continue the run, by their purpose."""
         found = {"The same again": command_lines.repeat_command(self.run)}
         if self.differing is not None:
             settings = [format_override(key, value) for key, value in self.differing.items()]
             words = [word for setting in settings for word in ("--set", setting)]
-            found["The same where its folder is not"] = shlex.join(
-                ["dlrun", self.record.experiment, *words]
-            )
-        if go_on := command_lines.resume_command(self.run):
-            found["More epochs" if self.state == "finished" else "Going on with it"] = go_on
+            command = shlex.join(["dlrun", self.record.experiment, *words])
+            found["The same without its folder"] = command
+        if resume := command_lines.resume_command(self.run):
+            found["More epochs" if self.state == "finished" else "Resume it"] = resume
         return found
 
-    @cached_property
-    def metrics(self) -> dict[str, float | None]:
-        """Its result's metrics, or its newest step's."""
-        return self._try(lambda: self.run.newest, {})
-
-    @property
-    def with_baseline(self) -> dict[str, Any]:
-        """The metrics with what the largest class alone gives."""
+    def metrics_with_baseline(self) -> dict[str, Any]:
+        """Return the metrics, with the accuracy of always answering the largest class."""
         return console_summary.with_baseline(self.record, self.metrics)
 
-    @property
     def notes(self) -> list[str]:
-        """What a reader of the metrics should know, each without its full stop."""
+        """Return sentences about the metrics, without full stops."""
         found = console_summary.notes(self.record)
         return [text[:1].upper() + text[1:] for label, text in found if label != "book"]
 
-    @property
-    def beside(self) -> dict[str, dict[str, float]]:
-        """The published metrics by edition, where they may stand beside its own."""
-        return beside(self.record)
-
-    @property
-    def not_compared(self) -> str:
-        """Why the published figures are of something else; empty where they may stand beside."""
-        if self.record.reference and self.record.format < FORMAT:
-            return "dlrun 0.1 did not note whether it had the same data"
-        return self.record.reference_differs or ""
-
-    @property
-    def seconds(self) -> str:
-        """How long it took, since it was begun or last resumed; empty where that is not known."""
-        total = self.record.seconds.get("total")
-        return "" if total is None else f"{total:.1f}"
-
-    @property
-    def book(self) -> float | None:
-        """The book's test accuracy, where it may stand beside its own."""
-        return self.beside.get("book", {}).get(ACCURACY)
-
-    @property
-    def book_within(self) -> bool:
-        """Whether the book's lies within the interval of its own."""
-        low, high = self.interval or (0, 0)
-        return self.book is not None and low <= self.book <= high
-
-    @cached_property
-    def table(self) -> Table:
-        """metrics.csv, thinned; {} where no step was finished."""
-        if not (self.run.folder / METRICS).exists():
-            return {}
-        return self._try(lambda: thinned(self.run.table, self.cells), {})
-
-    @property
-    def steps(self) -> list[tuple[float, ...]]:
-        """The rows of that table."""
+    def rows(self) -> list[tuple[float, ...]]:
+        """Return the rows of the table of curves."""
         return list(zip(*self.table.values(), strict=True))
 
     @cached_property
-    def charts(self) -> list[Chart]:
-        """Its curves."""
-        return charts(self.table, self.record)
-
-    @cached_property
-    def labels(self) -> list[str]:
-        """The names of its classes; none where it tells none apart, or is not finished."""
-        return self._try(lambda: self.run.labels, []) if ASSETS in self.record.files else []
-
-    @cached_property
     def evaluation(self) -> Evaluation | None:
-        """Of its predictions for the test set, where it left them."""
-        return self._try(self._evaluate, None)
+        """Return the evaluation of the test predictions, if the run left them."""
 
-    @property
-    def accuracy(self) -> float | None:
-        """A finished run's test accuracy."""
-        return self.record.metrics.get(ACCURACY) if self.state == "finished" else None
+        def read() -> Evaluation | None:
+            rows = run_tables.classifications(self.run)
+            return evaluate(rows, self.labels) if rows else None
+
+        return self._read(read, None)
 
     @property
     def tested(self) -> int | None:
-        """The rows that its test metrics are of, where they are known."""
+        """Return the number of test rows, if known."""
         return self.record.test_rows or (self.evaluation.rows if self.evaluation else None)
 
     @cached_property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of its test accuracy; None where that or its rows are unknown."""
+        """Return the 95 % interval of the test accuracy; None if it or the rows are unknown."""
         if self.accuracy is None:
             return None
-        if self.record.test_rows is None and self.evaluation:  # as dlrun did not note before
+        if self.record.test_rows is None and self.evaluation:  # dlrun 0.1 did not note the rows
             return wilson_interval(self.evaluation.correct, self.evaluation.rows)
         return self.record.interval
 
+    @property
+    def book_within(self) -> bool:
+        """Return whether the book's accuracy lies within the run's interval."""
+        low, high = self.interval or (0, 0)
+        return self.book is not None and low <= self.book <= high
+
     @cached_property
     def mistakes(self) -> list[run_tables.Mistake]:
-        """Its most certain mistakes, as many as have room."""
-        return self._try(lambda: run_tables.mistakes(self.run, self.room), [])
+        """Return the most certain mistakes that fit on the page."""
+        return self._read(lambda: run_tables.mistakes(self.run, self._room), [])
 
     @cached_property
     def words(self) -> list[tuple[str, run_tables.Weights]]:
-        """The words that weigh most, by what they speak for."""
-        found: tuple[run_tables.Weights, ...] = self._try(lambda: run_tables.words(self.run), ())
+        """Return the words with the largest weights, by the class that they speak for."""
+        found: tuple[run_tables.Weights, ...] = self._read(lambda: run_tables.words(self.run), ())
         sides = self.labels if len(self.labels) == 2 else ["less", "more"]
         return [(side, weights) for side, weights in zip(sides, found, strict=False) if weights]
 
     @cached_property
     def photographs(self) -> list[run_tables.Photograph]:
-        """The first photographs that it classified."""
-        return self._try(lambda: run_tables.photographs(self.run, self.room), [])
+        """Return the first photographs that the run classified."""
+        return self._read(lambda: run_tables.photographs(self.run, self._room), [])
 
-    def _evaluate(self) -> Evaluation | None:
-        rows = run_tables.predictions(self.run, run_tables.OF_A_TEST_SET)
-        return evaluate(rows, self.labels) if rows else None
-
-    def _try(self, read: Callable[[], T], otherwise: T) -> T:
-        """What can be read; else a sentence for the page, and this instead."""
+    def _read(self, read: Callable[[], T], otherwise: T) -> T:
+        """Return what can be read; else note the problem and return `otherwise`."""
         try:
             return read()
         except DlrunError as error:
@@ -212,6 +158,6 @@ class RunSection:
             return otherwise
 
 
-def _own(values: dict[str, Any]) -> dict[str, Any]:
-    """Of a config by dotted keys what the run is about; not the published figures."""
+def _without_reference(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a config by dotted keys without the published figures."""
     return {key: value for key, value in values.items() if not key.startswith("reference.")}

@@ -1,15 +1,12 @@
-"""What a run left for its readers: tables of texts, mistakes, words, photographs."""
+"""Files that a run left for readers: predictions, mistakes, words, photographs."""
 
 import csv
 import io
-import itertools
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from dlrun.data.photograph_predictions import COLUMNS as OF_PHOTOGRAPHS
 from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.errors import DataError
 from dlrun.reports import images
@@ -17,12 +14,11 @@ from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs.console_summary import EDITIONS
 
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
-OF_A_TEST_SET = ["row", "label", "predicted", "probability"]
 WORDS_SHOWN = 12
 PHOTOGRAPHS_SHOWN = 24
-SHORTEST, LONGEST = 300, 4000  # characters that are shown of a mistake's text
-LONGEST_NAME = 200  # of a class's
-AROUND = 200  # characters of the page around a mistake
+MIN_TEXT, MAX_TEXT = 300, 4000  # characters of a mistake's text
+MAX_NAME = 200  # characters of a class's name
+MARKUP = 200  # characters of the page around a mistake
 CUT = " […]"
 
 Weights = list[tuple[str, float]]
@@ -40,7 +36,7 @@ class Mistake(BaseModel):
 
     @property
     def picture(self) -> str:
-        """The image as a data URI. Raises DataError where it is no PNG."""
+        """Return the image as a data URI. Raises DataError if it is not a PNG."""
         return images.png(self.image) if self.image else ""
 
 
@@ -50,10 +46,7 @@ class _Mistakes(BaseModel):
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph with its most probable labels, or its error.
-
-    published: the labels of each edition that has some.
-    """
+    """A photograph with its most probable labels and those of each edition; or its error."""
 
     name: str
     error: str = ""
@@ -62,17 +55,16 @@ class Photograph:
     picture: str = ""  # a data URI
 
 
-def predictions(run: StoredRun, header: Sequence[str]) -> list[list[str]]:
-    """The rows of predictions.csv where it has this header, else none."""
-    return (_table(run, PREDICTIONS, header) or [[]])[1:]
+def classifications(run: StoredRun) -> list[list[str]]:
+    """Return the rows of a test set's predictions.csv; none for photographs. Raises DataError."""
+    rows = _read_csv(run, PREDICTIONS)
+    return rows[1:] if rows and rows[0][0] == "row" else []
 
 
 def mistakes(run: StoredRun, room: int) -> list[Mistake]:
-    """The most certain mistakes, as far as they have room: characters on the page.
+    """Return the most certain mistakes that fit into so many characters of the page.
 
-    The texts are cut so that all have some.
-
-    Raises DataError where the file is damaged, as the others here.
+    Texts are cut so that each mistake has one. Raises DataError if the file is damaged.
     """
     content = run.left(MISTAKES)
     if content is None:
@@ -85,23 +77,27 @@ def mistakes(run: StoredRun, room: int) -> list[Mistake]:
         raise DataError(f"{MISTAKES}: not what a run writes: {where}: {fault['msg']}") from None
     found = [
         one.model_copy(
-            update={
-                "label": _cut(one.label, LONGEST_NAME),
-                "predicted": _cut(one.predicted, LONGEST_NAME),
-            }
+            update={"label": _cut(one.label, MAX_NAME), "predicted": _cut(one.predicted, MAX_NAME)}
         )
         for one in found
     ]
-    around = AROUND + max((len(one.label) + len(one.predicted) for one in found), default=0)
-    most = min(LONGEST, max(SHORTEST, room // max(1, len(found)) - around - len(CUT)))
-    shown = [one.model_copy(update={"text": one.text and _cut(one.text, most)}) for one in found]
-    sizes = (around + len(one.text or "") + len(one.picture) for one in shown)
-    return [one for one, size in zip(shown, sizes, strict=True) if (room := room - size) >= 0]
+    markup = MARKUP + max((len(one.label + one.predicted) for one in found), default=0)
+    most = min(MAX_TEXT, max(MIN_TEXT, room // max(1, len(found)) - markup - len(CUT)))
+    shown = []
+    for one in found:
+        text = _cut(one.text or "", most)
+        room -= markup + len(text) + len(one.picture)
+        if room >= 0:
+            shown.append(one.model_copy(update={"text": text}))
+    return shown
 
 
 def words(run: StoredRun) -> tuple[Weights, Weights]:
-    """The words that weigh most, the heaviest first: the negative, the positive."""
-    _, *rows = _table(run, WORDS) or [[]]
+    """Return the words with the largest negative and positive weights, the heaviest first.
+
+    Raises DataError if the file is damaged.
+    """
+    rows = _read_csv(run, WORDS)[1:]
     try:
         weights = sorted(((row[0], float(row[1])) for row in rows), key=lambda one: one[1])
     except (ValueError, IndexError) as error:
@@ -111,60 +107,59 @@ def words(run: StoredRun) -> tuple[Weights, Weights]:
 
 
 def photographs(run: StoredRun, room: int) -> list[Photograph]:
-    """The first photographs; a picture for as many as have room, see `mistakes`."""
+    """Return the first photographs, with pictures that fit into so many characters of the page.
+
+    Raises DataError if a file is damaged.
+    """
+    rows = _read_csv(run, PREDICTIONS)
     found: dict[str, Photograph] = {}
     try:
-        for image, _, label, probability, error in predictions(run, OF_PHOTOGRAPHS):
+        for image, _, label, probability, error in (
+            rows[1:] if rows and rows[0][0] == "image" else ()
+        ):
             if image not in found:
                 if len(found) == PHOTOGRAPHS_SHOWN:
                     break
                 name = Path(image).name
                 found[image] = Photograph(
-                    _cut(name, LONGEST_NAME), _cut(error, LONGEST_NAME), [], _published(run, name)
+                    _cut(name, MAX_NAME), _cut(error, MAX_NAME), [], _published(run, name)
                 )
             if not error:
-                found[image].labels.append((_cut(label, LONGEST_NAME), float(probability)))
+                found[image].labels.append((_cut(label, MAX_NAME), float(probability)))
     except ValueError as error:
         raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
-    shown = _pictures(run, room)
-    # The first ones that could be read have a thumbnail.
-    return [one if one.error else replace(one, picture=next(shown, "")) for one in found.values()]
+    content = run.left(THUMBNAILS)
+    pictures = []
+    for picture in images.thumbnails(content) if content else ():
+        room -= len(picture)
+        if room < 0:
+            break
+        pictures.append(picture)
+    # The first photographs that could be read have a thumbnail.
+    left = iter(pictures)
+    return [one if one.error else replace(one, picture=next(left, "")) for one in found.values()]
+
+
+def _published(run: StoredRun, name: str) -> dict[str, Weights]:
+    """Return the published labels of a photograph by edition."""
+    editions = {edition: run.record.reference.get(edition) for edition in EDITIONS}
+    labels = {key: found.get(name) for key, found in editions.items() if isinstance(found, dict)}
+    return {key: list(found.items()) for key, found in labels.items() if isinstance(found, dict)}
 
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}{CUT}"
 
 
-def _pictures(run: StoredRun, room: int) -> Iterator[str]:
-    content = run.left(THUMBNAILS)
-    for picture in images.thumbnails(content) if content else ():
-        room -= len(picture)
-        if room < 0:
-            return
-        yield picture
-
-
-def _published(run: StoredRun, name: str) -> dict[str, Weights]:
-    editions = {edition: run.record.reference.get(edition) for edition in EDITIONS}
-    labels = {key: found.get(name) for key, found in editions.items() if isinstance(found, dict)}
-    return {key: list(found.items()) for key, found in labels.items() if isinstance(found, dict)}
-
-
-def _table(
-    run: StoredRun, name: str, header: Sequence[str] | None = None
-) -> list[list[str]] | None:
-    """A CSV table, every row as long as its header; None where the run left none of this header."""
+def _read_csv(run: StoredRun, name: str) -> list[list[str]]:
+    """Return the rows of a CSV table, the header first; none if the run did not leave it."""
     content = run.left(name)
-    if content is None:
-        return None
+    if not content:
+        return []
     try:
-        reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-        rows = list(itertools.islice(reader, 1))
-        if header is not None and rows != [list(header)]:
-            return None
-        rows += reader
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
     except (ValueError, csv.Error) as error:
         raise DataError(f"{name}: cannot be read: {error}") from None
-    if any(len(row) != len(rows[0]) for row in rows):
+    if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
         raise DataError(f"{name}: a row has not as many cells as the header")
     return rows

@@ -1,4 +1,4 @@
-// The table of all runs sorts and filters; without this the page lacks nothing else.
+// Sort and filter the table of all runs; without scripts the page lacks only this.
 "use strict";
 
 const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
@@ -31,7 +31,7 @@ for (const heading of table.tHead.rows[0].cells) {
   heading.append(button);
 }
 
-// Filtering: a run is shown where its row holds every word; its part of the page goes with its row.
+// Filtering: a run is shown if its row holds every word; its section is hidden with its row.
 const form = document.getElementById("filter");
 const words = document.getElementById("words");
 

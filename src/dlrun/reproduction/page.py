@@ -10,8 +10,7 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError
 from dlrun.reports import images
-from dlrun.reports.charts import Chart
-from dlrun.reports.curves import NumberedRun, overlay_charts
+from dlrun.reports.charts import Chart, NumberedRun, overlay_charts
 from dlrun.reports.page import render_page
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.verdicts import Labels, Row, reservations, rows

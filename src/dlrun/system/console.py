@@ -6,9 +6,10 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
 from rich.segment import Segment
 from rich.text import Text
@@ -56,6 +57,41 @@ def pluralize(number: int, noun: str) -> str:
 def format_position(number: int, total: int) -> str:
     """Which one of how many, as wide as the last: ` 3/50`."""
     return f"{number:{len(str(total))}}/{total}"
+
+
+def format_table(
+    rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
+) -> list[str]:
+    """Return a line for each row, with the cells aligned in columns.
+
+    Args:
+        rows: the cells, as many in each row; the first row is the heading.
+        left: numbers of the columns that are aligned to the left; the others are to the right.
+        gap: blanks between two columns.
+    """
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            blanks = " " * (width - cell_len(cell))
+            cells.append(cell + blanks if place in left else blanks + cell)
+        lines.append((" " * gap).join(cells).rstrip())
+    return lines
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes in 5 characters at most: `0.6M`, `13M`, `1.2G`."""
+    if size < 1000:
+        return f"{size}B"
+    value = float(size)
+    for unit in "KMGTP":
+        value /= 1000
+        if value < 9.95:
+            return f"{value:.1f}{unit}"
+        if value < 999.5:
+            break
+    return f"{value:.0f}{unit}"
 
 
 class _Lenient:

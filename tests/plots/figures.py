@@ -1,4 +1,4 @@
-"""What the tests of the figures share."""
+"""A table of epochs, and a check that a figure is drawn, for the tests of figures."""
 
 import io
 

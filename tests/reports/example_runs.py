@@ -1,4 +1,4 @@
-"""Runs to be told: folders as runs write them, with whatever labels and texts a test wants."""
+"""Runs for the report: folders as runs write them, with labels and texts that a test chooses."""
 
 import base64
 import hashlib
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from dlrun.run_folder.folder import RunFolder
 from dlrun.runs.run import Run
-from tests.reports.chance import predictions
 from tests.run_folder.making import a_run
 
 METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"
@@ -75,3 +75,15 @@ def a_picture() -> str:
 
 def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def predictions(labels: Sequence[str], rows: int, seed: int) -> list[list[Any]]:
+    """Rows of predictions.csv from a seed: right more often where the probability is higher."""
+    random = np.random.default_rng(seed)
+    label = random.integers(len(labels), size=rows)
+    sure = random.uniform(1 / len(labels), 1, size=rows)
+    other = random.integers(len(labels), size=rows)
+    predicted = np.where(random.uniform(size=rows) < sure, label, other)
+    return [
+        [row, labels[label[row]], labels[predicted[row]], float(sure[row])] for row in range(rows)
+    ]

@@ -1,8 +1,7 @@
-"""Folders of runs by the thousand, as they are after a year: whole, damaged, living, killed."""
+"""Folders of runs for tests: whole, damaged, running, killed, and a thousand of them."""
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -40,71 +39,52 @@ def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any
     return folder
 
 
-def _of_0_1(folder: Path) -> None:
+def _replace(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def _remove(*names: str) -> Callable[[Path], object]:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
+    return lambda folder: ((folder / name).unlink(), make(folder / name))
+
+
+def _edit_results(folder: Path) -> None:
+    text = (folder / "results.json").read_text()
+    (folder / "results.json").write_text(text.replace("0.5", "0.9"))
+
+
+def _to_0_1(folder: Path) -> None:
     record = json.loads((folder / "results.json").read_text())
     kept = ("experiment", "status", "started", "seed", "metrics", "seconds", "data")
     (folder / "results.json").write_text(json.dumps({key: record[key] for key in kept}))
 
 
-def _results(content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "results.json").write_bytes(content) and None
-
-
-def _environment(content: bytes) -> Callable[[Path], None]:
-    return lambda folder: (folder / "environment.json").write_bytes(content) and None
-
-
-def _without(*names: str) -> Callable[[Path], None]:
-    def remove(folder: Path) -> None:
-        for name in names:
-            (folder / name).unlink()
-
-    return remove
-
-
-def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
-    def replace(folder: Path) -> None:
-        (folder / name).unlink()
-        make(folder / name)
-
-    return replace
-
-
-def _changed(folder: Path) -> None:
-    text = (folder / "results.json").read_text()
-    (folder / "results.json").write_text(text.replace("0.5", "0.9"))
-
-
-def _emptied(folder: Path) -> None:
-    shutil.rmtree(folder)
-    folder.mkdir()
-
-
-DAMAGES: list[Callable[[Path], None]] = [
-    _results(b""),
-    _results(b"{half"),
-    _results(b"\xff\xfe{}"),
-    _results(b"[" * 100_000),
-    _results(b"null"),
-    _results(b"{}"),
-    _results(b'{"experiment": "x", "status": "flying"}'),
-    _results(b'{"experiment": "x", "status": "failed", "metrics": {"a": "\x1b[2J"}}'),
-    _results(b'{"experiment": "x", "status": "failed", "format": 99}'),
-    _environment(b""),
-    _environment(b'{"dlrun": "0.2.0", "config": [1]}'),
-    _environment(b"\x00" * 1000),
-    _changed,
-    _emptied,
-    _without("results.json", "environment.json"),
-    _without("results.json", "config.yaml"),
-    _without("environment.json"),
-    _without("config.yaml"),
+STATUS = b'{"experiment": "x", "status": "failed", '
+DAMAGES: list[Callable[[Path], object]] = [
+    *(
+        _replace("results.json", content)
+        for content in (
+            b"", b"{half", b"\xff\xfe{}", b"[" * 100_000, b"null", b"{}", STATUS + b'"format": 99}',
+            STATUS + b'"metrics": {"a": "\x1b[2J"}}', b'{"experiment": "x", "status": "flying"}',
+        )
+    ),
+    *(
+        _replace("environment.json", content)
+        for content in (b"", b'{"dlrun": "0.2.0", "config": [1]}', b"\x00" * 1000)
+    ),
+    _edit_results,
+    lambda folder: [file.unlink() for file in folder.iterdir()],
+    _remove("results.json", "environment.json"),
+    _remove("results.json", "config.yaml"),
+    _remove("environment.json"),
+    _remove("config.yaml"),
     _instead("results.json", Path.mkdir),
     _instead("results.json", lambda path: path.symlink_to("/dev/zero")),
-    _instead("results.json", os.mkfifo),
     _instead("environment.json", os.mkfifo),
-    _instead("environment.json", lambda path: path.symlink_to("/dev/zero")),
-]
+]  # fmt: skip
 
 HOLD = """
 import sys
@@ -152,7 +132,7 @@ def thousand(runs_dir: Path) -> dict[str, list[Path]]:
         )
         kinds[kind].append(folder)
         if kind == "0.1":
-            _of_0_1(folder)
+            _to_0_1(folder)
         if kind == "damaged":
             DAMAGES[number % len(DAMAGES)](folder)
     return kinds

@@ -1,4 +1,4 @@
-"""`dlrun runs check`."""
+"""`dlrun runs check` finds every damage, and agrees with `dlrun runs list`."""
 
 import json
 import shutil
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.commands.check import check
-from dlrun.commands.list_runs import ListRequest, list_runs
+from dlrun.commands.list_runs import list_runs
 from tests.conftest import Dlrun, smoke
 
-RUNS, NAME = Path(__file__).parents[1] / "store" / "runs_0_2", "imdb-dense"
+RUNS, NAME = Path(__file__).parents[1] / "run_folder" / "runs_0_2", "imdb-dense"
 
 
 def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
     text = (copy / "config.yaml").read_text()
     (copy / "config.yaml").write_text(text.replace("lr: 0.001", "lr: 0.009"))
     done = forked("runs", "check", copy)
-    assert done.returncode == 1 and "edited: optimizer.lr: not as it ran" in done.stderr
+    assert done.returncode == 1 and "edited since the run: optimizer.lr" in done.stderr
     for name in ("config.yaml", "results.json", "environment.json", "summary.txt"):
         copy = shutil.copytree(run, run.with_name(f"without-{name}"))
         (copy / name).unlink()
@@ -74,7 +74,7 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) ->
     said = capsys.readouterr()
     assert all(f"{folder.name}: " in said.err for folder in bad)
     assert all(f"{folder.name}: whole" in said.out for folder in good)
-    list_runs(ListRequest(json=True), tmp_path / "runs")
+    list_runs(json=True, runs_dir=tmp_path / "runs")
     problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
     assert {folder for folder, problem in problems.items() if problem} == {
         str(folder) for folder in (*bad, runs / "notes")
