@@ -14,9 +14,9 @@ from dlrun.data import imdb
 from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.fingerprint import fingerprint, with_names
 from dlrun.data.imdb import Reviews
-from dlrun.data.user_data import shorten_list
 from dlrun.data.splits import split
 from dlrun.data.test_predictions import TestPredictions, classes, predictions_wanted
+from dlrun.data.user_data import shorten_list
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
