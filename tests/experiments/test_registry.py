@@ -178,7 +178,7 @@ def test_a_plugin_cannot_take_a_commands_name(
     plugin(folder, name, module="taker")
     done = dlrun("--help", **env)
     assert f"'{name}'" in done.stderr and done.stderr.count("warning:") == 1
-    assert "Go on with a run" in done.stdout
+    assert "Continue a run" in done.stdout
 
 
 def test_a_plugin_cannot_take_an_experiments_name(

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
 from dlrun.config.sections import Argument, ExperimentConfig, NameOrPath
-from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError
 from dlrun.networks import torchvision_names
 from dlrun.system.console import Screen
@@ -75,6 +74,7 @@ class Config(ExperimentConfig):
 
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and the model's name, weights and labels."""
+        from dlrun.data.download import is_offline  # slow: numpy
         from dlrun.networks import pretrained  # slow: torch
 
         if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
