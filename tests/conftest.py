@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 NAMES = registry.names()
-NETWORKS = [name for name in NAMES if issubclass(registry.load(name).schema, NetworkConfig)]
+NETWORKS = [name for name in NAMES if issubclass(registry.config_class(name), NetworkConfig)]
 
 # Variables that would change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")

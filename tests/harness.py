@@ -30,7 +30,7 @@ CONTEXT.set_forkserver_preload(
         for found in pkgutil.walk_packages(dlrun.__path__, "dlrun.")
         if not found.name.endswith("__main__")
     ]
-    + [entry.point.module for entry in registry.entries()]
+    + [f"{entry.point.module}.experiment" for entry in registry.entries()]
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
 TIMEOUT = 300.0  # a child that takes longer hangs

@@ -1,5 +1,6 @@
 """The examples, as their readers run them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,8 @@ def installed(package: Path, tmp_path: Path) -> dict[str, str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return {"PYTHONPATH": str(target)}
+    there = os.environ.get("PYTHONPATH")  # of a dlrun that is tested in place of the installed one
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(target), there)))}
 
 
 def test_the_notebook_runs_from_top_to_bottom(

@@ -166,7 +166,8 @@ TABLE = b"row,label\n1,a\n2,b\n"
 
 def a_run_with(folder: Path, content: bytes) -> Run:
     a_run(folder)
-    digest = RunFolder(folder).write("predictions.csv", content)
+    RunFolder(folder).write("predictions.csv", content)
+    digest = hashlib.sha256(content).hexdigest()
     return Run.open(a_run(folder, files={"predictions.csv": digest}))
 
 

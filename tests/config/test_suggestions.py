@@ -40,7 +40,7 @@ def test_all_keys_are_dotted_and_a_section_comes_before_its_keys() -> None:
     ],
 )
 def test_what_a_wrong_key_probably_means(wrong: str, right: str | None) -> None:
-    schema = registry.load("imdb-dense").schema
+    schema = registry.config_class("imdb-dense")
     assert suggest_key(wrong.split("."), schema) == right
 
 

@@ -52,7 +52,7 @@ def test_every_folder_holds_configs() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_default_is_valid_and_frozen(name: str) -> None:
     config = load_config(name, RunSettings())
-    assert isinstance(config, registry.load(name).schema)
+    assert isinstance(config, registry.config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
 
@@ -128,7 +128,7 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_default_names_the_shipped_file() -> None:
-    schema = registry.load("imdb-dense").schema
+    schema = registry.config_class("imdb-dense")
     layer = read_layers("imdb-dense", [DENSE])
     layer.values["trainer"]["max_epochs"] = 0
     with pytest.raises(ConfigError, match=r"configs/imdb-dense\.yaml:\d+: trainer\.max_epochs"):

@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
+from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.runs.run import Run
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_cifar100 import archive_of, parts
@@ -28,3 +32,8 @@ def test_another_archive_stands_beside_no_book(forked: Dlrun, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert f": {archive.name} is not the published file" in done.stdout
     assert "book" not in done.stdout.splitlines()[0]  # no column
+
+
+@pytest.mark.parametrize(("classes", "shape"), [(10, (3, 10)), (2, (3,))])
+def test_two_classes_need_one_logit(classes: int, shape: tuple[int, ...]) -> None:
+    assert ConvNet([4, 8], 16, 0, classes)(torch.zeros(3, 3, 32, 32)).shape == shape

@@ -68,7 +68,7 @@ def test_a_network_on_texts(forked: Dlrun, tmp_path: Path, name: str, names: lis
     run = Run.open(folder)
     assert run.labels == sorted(names)
     network = run.network()
-    example = run.experiment.example(run.config, run.assets)
+    example = run.experiment.example(run.config, run.experiment.assets(run))
     shape = (len(example),) if len(names) == 2 else (len(example), len(names))
     with torch.inference_mode():
         assert network(example).shape == shape

@@ -6,27 +6,28 @@ from pathlib import Path
 
 import pytest
 
+from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
 from tests.conftest import Dlrun
 
-WORKING = """
-from dlrun.config.sections import ExperimentConfig
-from dlrun.system.accelerator import AcceleratorReport
-from dlrun.experiments.base import Experiment
-from dlrun.run_context import DataOrigin, Results
+CONFIG = """
+from dlrun.experiment import ExperimentConfig
 
 class Config(ExperimentConfig):
-    words: int
-
-class Counting(Experiment[Config]):
-    name = "{name}"
-    schema = Config
     resumable = False
 
-    def run(self, config, session):
-        session.folder.write_text("words.txt", "word " * config.words)
+    words: int
+"""
+WORKING = """
+from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
+
+class Counting(Experiment):
+    name = "{name}"
+
+    def run(self, config, context):
+        context.folder.write_text("words.txt", "word " * config.words)
         report = AcceleratorReport("cpu", "cpu", None)
         return Results({{"words": float(config.words)}}, report, DataOrigin("words"))
 
@@ -49,6 +50,7 @@ def plugin(
     name: str,
     *,
     code: str = WORKING,
+    config: str = CONFIG,
     yaml: str | None = YAML,
     module: str | None = None,
     points_to: str | None = None,
@@ -58,13 +60,14 @@ def plugin(
     package = folder / module
     (package / "configs").mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
+    (package / "config.py").write_text(config)
     (package / "experiment.py").write_text(code.format(name=name))
     if yaml is not None:
         (package / "configs" / f"{name}.yaml").write_text(yaml.format(name=name))
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-    target = points_to or f"{module}.experiment:experiment"
+    target = points_to or module
     (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{name} = {target}\n")
 
 
@@ -81,7 +84,8 @@ def test_ours_are_found_with_their_yaml() -> None:
     for name in registry.names():
         entry = registry.entry(name)
         assert entry.help.strip() and entry.overlays("smoke")
-        assert isinstance(entry.load(), Experiment)
+        assert issubclass(registry.config_class(name), ExperimentConfig)
+        assert isinstance(registry.load(name), Experiment)
         assert entry.package == "dlrun"
 
 
@@ -108,7 +112,7 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
     ("broken", "reason"),
     [
         ({"yaml": None}, "broken.yaml"),
-        ({"points_to": "no_such_package:experiment"}, "no package no_such_package"),
+        ({"points_to": "no_such_package"}, "no package no_such_package"),
     ],
 )
 def test_a_plugin_without_its_files_is_one_warning(
@@ -129,7 +133,7 @@ def test_a_plugin_without_its_files_is_one_warning(
     [
         ("import no_such_module", "ModuleNotFoundError"),
         pytest.param("1 / 0", "ZeroDivisionError", marks=pytest.mark.slow),
-        ("experiment = 5", "no dlrun Experiment"),
+        ("experiment = 5", "int is no Experiment"),
         (WORKING.replace('"{name}"', '"another"'), "calls itself 'another'"),
         pytest.param("other = 1", "AttributeError", marks=pytest.mark.slow),
     ],
@@ -144,6 +148,23 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
     assert done.returncode == 1
     assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("class Config: pass", "Config is no ExperimentConfig"),
+    ],
+)
+def test_a_plugin_whose_config_cannot_be_loaded_is_named_and_the_others_work(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], config: str, reason: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "broken", config=config)
+    done = dlrun("broken", **env)
+    assert done.returncode == 1
+    assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     shown = dlrun("data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env)
     assert shown.returncode == 0
     assert shown.stderr.count("warning:") == 1 and "'broken'" in shown.stderr
@@ -157,7 +178,7 @@ def test_a_plugin_cannot_take_a_commands_name(
     plugin(folder, name, module="taker")
     done = dlrun("--help", **env)
     assert f"'{name}'" in done.stderr and done.stderr.count("warning:") == 1
-    assert "Go on with a run" in done.stdout
+    assert "Continue a run" in done.stdout
 
 
 def test_a_plugin_cannot_take_an_experiments_name(
@@ -175,8 +196,8 @@ def test_a_check_that_raises_is_one_message(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, environment = plugins
-    check = "    def check(self, config, runs_dir):\n        raise KeyError('lost')\n\nexperiment ="
-    plugin(folder, "checks-badly", code=WORKING.replace("experiment =", check))
+    check = "\n    def check(self, runs_dir):\n        raise KeyError('lost')\n"
+    plugin(folder, "checks-badly", config=CONFIG + check)
     done = dlrun("checks-badly", **environment)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr

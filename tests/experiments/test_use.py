@@ -37,7 +37,7 @@ def test_network_of_a_moved_run_tests_as_it_did(tmp_path: Path, done: Done, name
     weights = torch.load(folder / "weights.pt", weights_only=True)
     assert network.state_dict().keys() == weights.keys()
     assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
-    example = run.experiment.example(run.config, run.assets)
+    example = run.experiment.example(run.config, run.experiment.assets(run))
     assert len(network(example)) == len(example)
     assert run.labels
     accuracy = accuracy_again(run, reader(tmp_path / "again"))

@@ -85,5 +85,7 @@ def accuracy_again(run: Run, context: RunContext) -> float:
     data = experiment.load(run.config, context).data.sets["test"]
     inputs, targets = data[np.arange(len(data))]
     with torch.inference_mode():
-        predicted = experiment.objective(run.config, run.assets).predict(network(inputs))
+        predicted = experiment.objective(run.config, experiment.assets(run)).predict(
+            network(inputs)
+        )
     return float((predicted == targets).float().mean())

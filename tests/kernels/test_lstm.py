@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlrun.kernels.lstm import FEW, WIDEST, LSTMClassifier
+from dlrun.experiments.imdb_lstm.model import LSTMClassifier
+from dlrun.kernels.lstm import FEW, WIDEST
 from dlrun.kernels.lstm_rows import WIDTH, RowsLSTM
 
 WORDS = 10_003
@@ -254,14 +255,18 @@ def test_bf16_computes_the_lstm_in_float32() -> None:
 
 def test_what_goes_by_rows() -> None:
     many, few = torch.zeros(FEW + 1, 3, dtype=torch.int32), torch.zeros(FEW, 3, dtype=torch.int32)
+
+    def by_rows(model: LSTMClassifier, ids: Tensor) -> bool:
+        return model.last_state.applies(model.lstm, ids)
+
     model = LSTMClassifier(5, 4, 3)
-    assert model._by_rows(many) and model._by_rows(few)
+    assert by_rows(model, many) and by_rows(model, few)
     with torch.no_grad():
-        assert model._by_rows(many) and not model._by_rows(few)
-    assert not model._by_rows(many.to("meta"))
-    assert not LSTMClassifier(5, 4, 3, skip_padding=False)._by_rows(many)
-    assert not LSTMClassifier(5, 4, WIDEST + 1)._by_rows(many)
-    assert not LSTMClassifier(5, 4, 3).double()._by_rows(many)
+        assert by_rows(model, many) and not by_rows(model, few)
+    assert not by_rows(model, many.to("meta"))
+    assert not by_rows(LSTMClassifier(5, 4, 3, skip_padding=False), many)
+    assert not by_rows(LSTMClassifier(5, 4, WIDEST + 1), many)
+    assert not by_rows(LSTMClassifier(5, 4, 3).double(), many)
     assert LSTMClassifier(5, 4, 3).double()(many).dtype == torch.float64
 
 
@@ -269,7 +274,8 @@ def test_without_numba_the_plain_path(tmp_path: Path) -> None:
     (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 0.1 or less')")
     script = (
         "import torch\n"
-        "from dlrun.kernels.lstm import LSTMClassifier, why_unavailable\n"
+        "from dlrun.experiments.imdb_lstm.model import LSTMClassifier\n"
+        "from dlrun.kernels.lstm import why_unavailable\n"
         "assert why_unavailable() == 'Numba needs NumPy 0.1 or less', why_unavailable()\n"
         "LSTMClassifier(5, 4, 3)(torch.ones(20, 6, dtype=torch.int32)).sum().backward()\n"
     )

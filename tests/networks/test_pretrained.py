@@ -1,12 +1,16 @@
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import torchvision
+from torch import nn
 from torchvision.models import squeezenet1_1
 
 from dlrun.errors import DataError
 from dlrun.networks import pretrained
+from dlrun.networks.pretrained import fold_batch_norms, noise_image
 
 FIRST = "features.0.weight"
 
@@ -42,3 +46,81 @@ def test_tensors_that_do_not_fit(tmp_path: Path, name: str, value: torch.Tensor)
     torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")
     with pytest.raises(DataError, match="these weights do not fit the model"):
         pretrained.load(model(tmp_path / "w.pt"))
+
+
+def trained(network: nn.Module) -> nn.Module:
+    """With statistics and weights in its batch norms that are not those of a new one."""
+    numbers = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_(0, 0.1, generator=numbers)
+            module.running_var.uniform_(0.5, 1.5, generator=numbers)
+            nn.init.uniform_(module.weight, 0.5, 1.5, generator=numbers)
+            nn.init.normal_(module.bias, 0, 0.1, generator=numbers)
+    return network.eval()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "densenet121"])
+def test_the_same_probabilities(name: str) -> None:
+    torch.manual_seed(0)
+    network = trained(torchvision.models.get_model(name, weights=None))
+    before = copy.deepcopy(network)
+    found = fold_batch_norms(network, noise_image(64))
+    assert found is not network
+    inputs = torch.rand(4, 3, 96, 96)
+    with torch.inference_mode():
+        expected, probabilities = before(inputs).softmax(-1), found(inputs).softmax(-1)
+        assert torch.equal(network(inputs).softmax(-1), expected)  # it stays as it was
+    assert torch.allclose(probabilities, expected, rtol=0, atol=1e-4)
+    assert list(network.state_dict()) == list(before.state_dict())
+
+
+class Branches(nn.Module):
+    """Decides by its input: a trace cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.layers(inputs).mean((2, 3))
+        return found if inputs.mean() > 0 else -found
+
+
+class Twice(nn.Module):
+    """One convolution before two batch norms: to fold either would change the other's input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Conv2d(3, 3, 1)
+        self.first, self.last = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        found = self.first(self.shared(inputs)).relu()
+        result: torch.Tensor = self.last(self.shared(found)).mean((2, 3))
+        return result
+
+
+@pytest.mark.parametrize("kind", [Branches, Twice])
+def test_what_cannot_be_folded_stays(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    network = trained(kind())
+    assert fold_batch_norms(network, noise_image(8)) is network
+
+
+def test_nothing_to_fold() -> None:
+    network = nn.Conv2d(3, 2, 1).eval()
+    assert fold_batch_norms(network, noise_image(8)) is network
+
+
+def test_weights_that_are_no_numbers_are_left_to_who_reports_them() -> None:
+    network = trained(torchvision.models.resnet18(weights=None))
+    network.get_parameter("conv1.weight").data.fill_(float("nan"))
+    assert fold_batch_norms(network, noise_image(64)) is network
+
+
+def test_an_example_takes_none_of_the_processs_random_numbers() -> None:
+    before = torch.get_rng_state()
+    noise_image(32)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -100,7 +100,7 @@ def test_a_plan_read_back_gives_the_same_configs(
     read = plans.read_plan(folder).plan
     assert [read.values(point).values for point in read.points] == dumps
     assert [len(config) for config in read.configs] == [2, 2]
-    with pytest.raises(ConfigError, match="a sweep of that name is there"):
+    with pytest.raises(ConfigError, match="a sweep of that name exists"):
         new_sweep(tmp_path / "runs", "name")
 
 

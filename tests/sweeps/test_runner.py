@@ -21,7 +21,7 @@ GB = 1_000_000_000
 
 def share(name: str, jobs: int | None, *overrides: str) -> Share:
     config = load_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
-    return share_cores(registry.load(name), [config], jobs)
+    return share_cores([config], jobs)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def test_a_sweep(forked: Dlrun, tmp_path: Path) -> None:
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
     taken = forked(*words(*GRID, "--name", "s"))
-    assert taken.returncode == 2 and "`dlrun sweep --resume s` goes on with it" in taken.stderr
+    assert taken.returncode == 2 and "`dlrun sweep --resume s` continues it" in taken.stderr
 
 
 def test_equal_draws_are_run_once(forked: Dlrun) -> None:
@@ -94,14 +94,14 @@ def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "which experiment? none is named"),
+        ([], "missing argument EXPERIMENT"),
         ([QUICK], "nothing varies"),
         (["imdb-lasso", "--seeds", "x"], "--seeds x: 'x' is not a seed"),
         ([QUICK, "--seeds", "2", "--set", "lr=1"], "--set lr=1: lr: unknown key"),
         ([QUICK, "--seeds", "2", "--halving"], "this experiment has no epochs"),
-        ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: there is no --halving"),
+        ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: only with --halving"),
         (["--resume", "none"], "'none': no such sweep"),
-        (["--resume", "s", "--seeds", "2"], "it takes no --seeds"),
+        (["--resume", "s", "--seeds", "2"], "--seeds: --resume continues"),
         ([QUICK, "--seeds", "2", "--name", "a/b"], "not a plain name"),
         ([QUICK, "--seeds", "2", "--jobs", "0"], "--jobs"),
         (["no-such", "--seeds", "2"], "no experiment 'no-such'"),

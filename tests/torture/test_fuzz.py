@@ -113,7 +113,7 @@ def overrides(draw: st.DrawFn, name: str) -> str:
 def runs_here(name: str, folder: Path) -> bool:
     """Whether nothing that its shipped config asks for is missing on this machine."""
     try:
-        registry.load(name).check(load_config(name, RunSettings()), folder)
+        load_config(name, RunSettings()).check(folder)
     except DlrunError:
         return False
     return True

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Literal
 
@@ -8,12 +9,13 @@ import torch
 from torch import nn
 
 from dlrun.config.sections import Optimizer, Trainer
+from dlrun.experiments.imdb_dense.experiment import fast_optimizer
+from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
-from dlrun.networks.dense import DenseNet
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.network_module import OPTIMIZERS, NetworkModule, StageMetrics
-from dlrun.training.objective import classification, regression
+from dlrun.training.network_module import NetworkModule, StageMetrics
+from dlrun.training.objective import OPTIMIZERS, classification, regression
 from dlrun.training.torch_state import training_settings
 
 
@@ -61,10 +63,9 @@ def test_every_optimizer_of_the_config_can_be_made(name: str) -> None:
     assert optimizer.defaults["lr"] == 0.125
 
 
-def test_a_network_may_have_an_optimizer_of_its_own() -> None:
-    module = NetworkModule(
-        DenseNet(5, [16]), Optimizer(name="rmsprop", lr=0.125), classification(2)
-    )
+def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
+    objective = replace(classification(2), optimizer=fast_optimizer)
+    module = NetworkModule(DenseNet(5, [16]), Optimizer(name="rmsprop", lr=0.125), objective)
     assert type(module.configure_optimizers()) is OnePassRMSprop
     module.double()
     assert type(module.configure_optimizers()) is torch.optim.RMSprop

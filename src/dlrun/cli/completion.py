@@ -79,12 +79,12 @@ def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
     if not (_typed_key or equals):
         keys: Iterable[str] = registry.shipped(name)
         if "run" in ctx.params:
-            keys = sorted(registry.load(name).may_change | RUNTIME_KEYS)
+            keys = sorted(registry.config_class(name).changeable_keys | RUNTIME_KEYS)
         yield from (f"{one}=" for one in keys if not one.startswith("reference."))
         return
-    experiment = registry.load(name)
+    config = registry.config_class(name)
     key = _typed_key or key
-    values = experiment.suggested(key) or allowed_values(experiment.schema, key)
+    values = config.suggestions(key) or allowed_values(config, key)
     yield from (value if _typed_key else f"{key}={value}" for value in values)
 
 

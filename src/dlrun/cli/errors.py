@@ -160,7 +160,7 @@ def _config_key(option: str, experiment: str) -> str | None:
     from dlrun.config.suggestions import suggest_key  # needs pydantic
 
     try:
-        schema = registry.load(experiment).schema
+        schema = registry.config_class(experiment)
     except DlrunError:
         return None
     return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)

@@ -12,7 +12,7 @@ from dlrun.commands.new import new as new_package
 from dlrun.experiments import registry
 
 if TYPE_CHECKING:
-    from dlrun.experiments.base import Argument
+    from dlrun.config.sections import Argument
 
 
 def command(name: str) -> Callable[..., None]:
@@ -50,7 +50,7 @@ def command(name: str) -> Callable[..., None]:
             json=json,
             quiet=quiet,
         )
-        if items and (argument := registry.load(name).argument):
+        if items and (argument := registry.config_class(name).argument):
             values = [layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):

@@ -49,7 +49,7 @@ class Commands(TyperGroup):
             names = [name for param in self.get_params(ctx) for name in param.opts]
             raise no_such_command(name, self.commands, names)
         if name not in RESERVED:
-            experiments.set_arguments(self.commands[name], registry.load(name).argument)
+            experiments.set_arguments(self.commands[name], registry.config_class(name).argument)
         return super().resolve_command(ctx, args)
 
 

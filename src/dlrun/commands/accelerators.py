@@ -42,8 +42,11 @@ def accelerators(experiment: str | None, settings: RunSettings) -> None:
         return
     config = load_config(experiment, settings)
     if not isinstance(config, NetworkConfig):
-        found = [one for one in registry.load_all() if not isinstance(one, DlrunError)]
-        timed = [one.name for one in found if issubclass(one.schema, NetworkConfig)]
+        timed = [
+            name
+            for name, found in registry.config_classes()
+            if isinstance(found, type) and issubclass(found, NetworkConfig)
+        ]
         raise ConfigError(
             f"{experiment} trains no network, so there is no epoch to time",
             f"choose one of {', '.join(timed)}",

@@ -72,7 +72,7 @@ def _edited_keys(run: StoredRun) -> set[str]:
     values = read_file(run.folder / CONFIG).values
     if run.record.experiment not in registry.names():
         return set()
-    return set(edited_keys(run, values, registry.load(run.record.experiment)))
+    return edited_keys(run, values)
 
 
 def _verdict(info: RunInfo) -> str:

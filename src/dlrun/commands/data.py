@@ -74,12 +74,12 @@ def show(
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
     """Return a data set by its name or an experiment's, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for experiment in registry.load_all():
-        if isinstance(experiment, DlrunError):
-            screen.warn(experiment.message)
-        elif (dataset := experiment.dataset()) is not None:
-            for key in (dataset.name, experiment.name):
-                datasets.setdefault(key, (dataset, experiment.name))
+    for experiment, found in registry.config_classes():
+        if isinstance(found, DlrunError):
+            screen.warn(found.message)
+        elif (dataset := registry.dataset(experiment)) is not None:
+            for key in (dataset.name, experiment):
+                datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:
         names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
         raise ConfigError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
-from dlrun.experiments.exported_network import ExportedNetwork
+from dlrun.experiments.base import ExportedNetwork
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.system.files import replace_atomically

@@ -93,7 +93,7 @@ def _check(run: Run) -> None:
         raise DlrunError(f"{run.folder}: still running", "verify it once it has finished")
     if run.state != "finished":
         hint = "begin it anew"
-        if run.experiment.resumable:
+        if run.config.resumable:
             hint = f"`dlrun resume {run.folder}` finishes it"
         raise DlrunError(f"{run.folder}: {run.state}: only a finished run can be verified", hint)
 
@@ -117,7 +117,7 @@ def _repeat(
 ) -> Run:
     """Run the experiment once more from the run's config.yaml, with as many threads."""
     name, config = run.record.experiment, run.folder / CONFIG
-    values = {**run.experiment.alone, "threads": run.record.threads or 1, "logger": []}
+    values = {**run.config.standalone_values, "threads": run.record.threads or 1, "logger": []}
     settings = RunSettings(
         config=[config],
         values=[layer_from_values(values, "dlrun verify")],
@@ -251,7 +251,7 @@ def _causes_that_differ(run: Run, again: Run) -> Differences:
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             found[kind] = changed
     begun, values = flatten(config_as_begun(run).values), read_file(run.folder / CONFIG).values
-    if edited := edited_keys(run, values, run.experiment):
+    if edited := edited_keys(run, values):
         used = flatten(values)
         found["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return found

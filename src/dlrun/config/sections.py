@@ -1,7 +1,9 @@
 """The config sections that several experiments share: types and bounds; the values are in YAML."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -17,6 +19,7 @@ from dlrun.config.schema import (
     absolute,
 )
 from dlrun.errors import ConfigError
+from dlrun.system.accelerator import check_batch, check_devices
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 
@@ -50,8 +53,37 @@ class Reference(Section):
     measured: dict[str, Measured] = Field(default={})
 
 
+@dataclass(frozen=True)
+class Argument:
+    """The positional arguments of an experiment's command: the items of a list in its config."""
+
+    key: str
+    metavar: str
+    help: str
+
+
 class ExperimentConfig(Section):
-    """What every experiment's config has."""
+    """The keys of every experiment's config, and what dlrun must know before it loads torch.
+
+    A subclass sets the class variables and overrides the methods for its experiment:
+    argument: the command's positional arguments.
+    dataset_location: where the `Dataset` for `dlrun data` is defined, as "package.module:NAME".
+    resumable: whether a run that was stopped can continue.
+    changeable_keys: keys that `dlrun resume --set` may change.
+    neutral_keys: keys of this experiment that do not change its numbers.
+    standalone_values: values with which a run depends on no other run; they change no number.
+    max_threads: the number of CPU threads beyond which measurements showed no gain.
+    stochastic: whether the seed changes the numbers.
+    """
+
+    argument: ClassVar[Argument | None] = None
+    dataset_location: ClassVar[str | None] = None
+    resumable: ClassVar[bool] = True
+    changeable_keys: ClassVar[frozenset[str]] = frozenset()
+    neutral_keys: ClassVar[frozenset[str]] = frozenset()
+    standalone_values: ClassVar[Mapping[str, Any]] = {}
+    max_threads: ClassVar[int | None] = None
+    stochastic: ClassVar[bool] = True
 
     seed: Seed
     accelerator: Literal["auto", "cpu", "cuda", "mps"]
@@ -72,8 +104,26 @@ class ExperimentConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """Processes that share the work; None where the accelerator decides."""
+        """The number of processes that share the work; None if the accelerator decides."""
         return 1
+
+    @property
+    def total_steps(self) -> int | None:
+        """The number of steps (epochs, lambdas) of a whole run; None if it is not known."""
+        return None
+
+    @property
+    def thread_invariant(self) -> bool:
+        """Whether the number of threads changes no bit, so that parallel runs can share cores."""
+        return False
+
+    @classmethod
+    def suggestions(cls, key: str) -> Sequence[str]:
+        """Return values that a shell completes for a key whose type does not list them."""
+        return ()
+
+    def check(self, runs_dir: Path) -> None:
+        """Check what can be known before a run begins; raise ConfigError or DataError."""
 
 
 class Optimizer(Section):
@@ -118,6 +168,8 @@ Predictions = Literal["auto"] | bool
 class NetworkConfig(ExperimentConfig):
     """What the config of an experiment that trains a network has."""
 
+    changeable_keys: ClassVar[frozenset[str]] = frozenset({"trainer.max_epochs"})
+
     batch_size: BatchSize
     predictions: Predictions
     optimizer: Optimizer
@@ -125,8 +177,18 @@ class NetworkConfig(ExperimentConfig):
 
     @property
     def world(self) -> int | None:
-        """Processes that share the work; None where the accelerator decides."""
+        """The number of processes that share the work; None if the accelerator decides."""
         return self.trainer.world
+
+    @property
+    def total_steps(self) -> int:
+        """The number of epochs."""
+        return self.trainer.max_epochs
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that the devices exist on a CPU and that the processes can share a batch."""
+        check_devices(self.accelerator, self.trainer.devices)
+        check_batch(self.batch_size, self.world or 1)
 
 
 OWN = ("csv", "folder")  # sources that are the user's own data

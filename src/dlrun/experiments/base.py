@@ -1,33 +1,34 @@
-"""What an experiment declares: everything that other code must know about it."""
+"""The base class of an experiment: what it computes, and what can be done with a finished run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
-from dlrun.errors import DlrunError
+from dlrun.errors import DataError, DlrunError
+from dlrun.experiments import registry
+from dlrun.experiments.predictor import Predictor
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.stored_run import StoredRun
+from dlrun.run_folder.stored_run import ASSETS, StoredRun
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch import nn
+    from torch import Tensor, nn
 
-    from dlrun.data.download import Dataset
     from dlrun.data.test_predictions import TestPredictions
-    from dlrun.experiments.exported_network import ExportedNetwork
-    from dlrun.experiments.predictor import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
-# Keys that may differ from the shipped config beside the published figures: those of chance and of
-# rounding, what is written, and which data are read: Origin.differs judges the data themselves.
+# Keys that may differ from the shipped config beside the published figures: those of chance and
+# rounding, of output, and of where the data are (DataOrigin.differs judges the data themselves).
 NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS
 NEUTRAL |= {
     f"data.{key}"
@@ -39,111 +40,118 @@ NEUTRAL |= {
 
 
 @dataclass(frozen=True)
-class Argument:
-    """The positional arguments of an experiment's command: the items of a list in its config."""
+class LabSetup:
+    """What the reproduction of the published numbers needs.
 
-    key: str
-    metavar: str
-    help: str
-
-
-@dataclass(frozen=True)
-class Lab:
-    """What a reproduction of the published numbers takes.
-
-    files: of the data. settings: what of the shipped config must be else, by dotted keys; a path as
-    the data folder was said.
+    files: the data's files. settings: values that differ from the shipped config, by dotted keys.
     """
 
     files: Sequence[Path] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Experiment(ABC, Generic[C]):
-    """A declaration; one object of a subclass is named by the entry point.
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A trained network and what its exported file contains.
 
+    network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
+    input: the name of its input.
+    inputs: makes so many realistic rows (rows, ...), to trace the network and to check the file.
+    about: what a program needs beside the network (labels, vocabulary, preprocessing), as JSON.
+    any_length: whether the second dimension of the inputs may vary.
+    """
+
+    network: "nn.Module"
+    input: str
+    inputs: "Callable[[int], Tensor]"
+    about: dict[str, Any]
+    any_length: bool = False
+
+    @classmethod
+    def of_bags(cls, network: "nn.Module", about: dict[str, Any], width: int) -> Self:
+        """Return a network whose input says which words a text holds, (rows, width) of 0 and 1."""
+        import torch  # slow
+
+        density = min(0.5, 150 / width)  # of the words that a review has
+
+        def inputs(rows: int) -> "Tensor":
+            noise = torch.rand(rows, width, generator=torch.Generator().manual_seed(0))
+            return (noise < density).float()
+
+        return cls(network, "bags", inputs, about)
+
+
+class Assets(BaseModel, frozen=True):
+    """What a network needs beside its weights; a subclass adds its own fields.
+
+    A run saves them as assets.json and reads them again when its network is used.
+    labels: the names of the classes; None if the network does not classify.
+    """
+
+    labels: list[str] | None = None
+
+    def values(self) -> dict[str, object]:
+        """Return the fields as JSON values, without those that are None."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def of_run(cls, run: StoredRun) -> Self:
+        """Return the assets of a run; raise DataError if its assets.json has other fields."""
+        try:
+            return cls.model_validate(run.assets)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise DataError(f"{run.folder / ASSETS}: {where}: {fault['msg']}") from None
+
+
+class Experiment(ABC, Generic[C]):
+    """An experiment; the module `experiment` of its package has one object of a subclass.
+
+    Only `run` is required. The other methods serve the commands that use a finished run.
     name: of the command and the entry point.
-    schema: the Config, which holds the values of `configs/<name>.yaml`, with types and bounds.
-    argument: the command's positional arguments.
-    resumable: whether a run that was stopped can go on.
-    may_change: keys that a resume may set, beside those of HOW.
-    neutral: keys that change none of its numbers, beside those of NEUTRAL and `alone`.
-    most_threads: beyond which more made it no faster, where that was measured.
-    alone: values with which a run needs nothing but its data: what stands beside its numbers is
-        left out, and none of them is another.
-    by_chance: whether the seed changes its numbers.
     """
 
     name: ClassVar[str]
-    schema: type[C]
-    argument: ClassVar[Argument | None] = None
-    resumable: ClassVar[bool] = True
-    may_change: ClassVar[frozenset[str]] = frozenset()
-    neutral: ClassVar[frozenset[str]] = frozenset()
-    most_threads: ClassVar[int | None] = None
-    alone: ClassVar[Mapping[str, Any]] = {}
-    by_chance: ClassVar[bool] = True
 
     @abstractmethod
     def run(self, config: C, context: RunContext) -> Results:
-        """Run it; everything that it writes goes into context.folder."""
-
-    def check(self, config: C, runs_dir: Path) -> None:
-        """What can be known before a run gets its folder. Raises ConfigError or DataError."""
-
-    def dataset(self) -> "Dataset | None":
-        """The data that it needs, for `dlrun data`; None where it needs none that have a name."""
-        return None
-
-    def ready_for_lab(self, config: C, data_dir: Path, screen: Screen) -> Lab:
-        """Obtain what the published numbers are of.
-
-        Raises DlrunError with the reason where something cannot be had.
-        """
-        dataset = self.dataset()
-        if dataset is None:
-            return Lab()
-        dataset.load(config, data_dir, screen)
-        return Lab([path for _, path in dataset.files(config, data_dir)])
-
-    def total_steps(self, config: C) -> int | None:
-        """How many steps (epochs, lambdas) the config asks for; None where it does not say."""
-        return None
-
-    def any_threads(self, config: C) -> bool:
-        """Whether any number of threads gives the same bits: then runs at once share the cores."""
-        return False
-
-    def suggested(self, key: str) -> list[str]:
-        """Values that a shell may offer for a key, where its type lists none; quick, no torch."""
-        return []
-
-    def network(self, run: StoredRun, config: C) -> "nn.Module":
-        """The trained network of a run, in eval mode, on the CPU."""
-        raise DlrunError(f"{self.name} trains no network")
-
-    def predictor(self, run: StoredRun, config: C) -> "Predictor":
-        """What makes predictions of new input, as the run's own was prepared."""
-        raise DlrunError(
-            f"{self.name} does not say how it predicts new input",
-            "its declaration would need the method `predictor` (dlrun.experiments.predictor)",
-        )
-
-    def test(self, run: StoredRun, config: C, context: RunContext) -> "TestPredictions":
-        """The run's test set, classified again by its network."""
-        raise DlrunError(f"{self.name} has no test set to predict")
-
-    def exported(self, run: StoredRun, config: C) -> "ExportedNetwork":
-        """The trained network of a run, for other programs."""
-        raise DlrunError(f"{self.name} has no network that could be exported")
+        """Run the experiment and write its files into context.folder."""
 
     def title(self, run: StoredRun) -> str:
-        """What names a figure: experiment, seed and run, as its folder is called; the data."""
+        """Return a figure's title: experiment, seed, the run's folder name, and the data."""
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
     def draw(self, run: StoredRun, config: C) -> "dict[str, Figure]":
-        """The figures of a run by their file names, from its files alone."""
+        """Draw a run's figures by their file names, from the run's files alone."""
         return {}
+
+    def network(self, run: StoredRun, config: C) -> "nn.Module":
+        """Return a run's trained network, in eval mode, on the CPU."""
+        raise DlrunError(f"{self.name} trains no network")
+
+    def predictor(self, run: StoredRun, config: C) -> Predictor:
+        """Return what predicts new inputs, with the run's own preprocessing."""
+        raise DlrunError(
+            f"{self.name} does not say how it predicts new input",
+            "its class would need the method `predictor` (dlrun.experiment.Predictor)",
+        )
+
+    def test(self, run: StoredRun, config: C, context: RunContext) -> "TestPredictions":
+        """Classify the run's test set again."""
+        raise DlrunError(f"{self.name} has no test set to predict")
+
+    def exported(self, run: StoredRun, config: C) -> ExportedNetwork:
+        """Return a run's trained network for other programs."""
+        raise DlrunError(f"{self.name} has no network that could be exported")
+
+    def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
+        """Obtain the data of the published numbers; raise DlrunError if they cannot be had."""
+        dataset = registry.dataset(self.name)
+        if dataset is None:
+            return LabSetup()
+        dataset.load(config, data_dir, screen)
+        return LabSetup([path for _, path in dataset.files(config, data_dir)])
 
 
 AnyExperiment = Experiment[Any]

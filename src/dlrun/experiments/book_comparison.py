@@ -1,4 +1,4 @@
-"""Whether a run may stand beside the published figures, and beside those measured over seeds."""
+"""Whether a run may be compared with the published figures, and with those measured over seeds."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from dlrun.run_folder.record import Expected
 def why_not_compared(
     experiment: AnyExperiment, config: ExperimentConfig, results: Results
 ) -> str | None:
-    """Why the published figures are of something else; None if they are of the same.
+    """Return why the published figures of an experiment are of something else; None if not.
 
     They are of the published data, trained as the shipped config says.
     """
@@ -31,26 +31,26 @@ def why_not_compared(
 
 
 def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Expected]:
-    """Where 95 % of the runs of this config lie, by metric; empty if that was not measured."""
+    """Return where 95 % of the runs of this config lie, by metric; empty if not measured."""
     reference = getattr(config, "reference", None)
     measured: dict[str, Section] = getattr(reference, "measured", {})
     if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
         return {}
-    return {name: Expected(**one.model_dump()) for name, one in measured.items()}
-
-
-def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> bool:
-    return config.source == shipped(experiment.name).get("data.source")
+    return {metric: Expected(**one.model_dump()) for metric, one in measured.items()}
 
 
 def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Any]:
-    """The config's values, by dotted keys, that give other numbers than the shipped config."""
-    neutral = NEUTRAL | experiment.neutral | experiment.alone.keys()
+    """Return the config's values, by dotted keys, that change numbers of the shipped config."""
+    neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value
         for key, value in unlike_shipped(experiment.name, config.model_dump(mode="json")).items()
         if key not in neutral and not key.startswith("reference.")
     }
+
+
+def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> bool:
+    return config.source == shipped(experiment.name).get("data.source")
 
 
 def _word(value: Any) -> str:

@@ -1,108 +1,110 @@
-"""An experiment that trains a network: what it declares, and what all of them do alike."""
+"""The base class of an experiment that trains a network, and what such an experiment has to say."""
 
 import json
 from abc import abstractmethod
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
+from dlrun.data import test_predictions
 from dlrun.data.fingerprint import with_names
+from dlrun.data.test_predictions import DescribeRow, TestPredictions
 from dlrun.errors import DlrunError
-from dlrun.experiments.base import Experiment
-from dlrun.experiments.test_predictions import keep_predictions
+from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
+from dlrun.experiments.predictor import keep_predictions
+from dlrun.networks import tensor_file
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.stored_run import ASSETS, StoredRun
-from dlrun.system.accelerator import check_batch, check_devices
+from dlrun.training.data import ArrayData
+from dlrun.training.fit import WEIGHTS, train
+from dlrun.training.network_summary import write_summary
+from dlrun.training.objective import Objective
+from dlrun.training.test_predictions import predict_test_set
+from dlrun.training.torch_state import training_settings
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
-    from torch import Tensor, nn
 
-    from dlrun.data.test_predictions import DescribeRow, TestPredictions
-    from dlrun.experiments.exported_network import ExportedNetwork
-    from dlrun.training.data import ArrayData
-    from dlrun.training.objective import Objective
 
 N = TypeVar("N", bound=NetworkConfig)
+A = TypeVar("A", bound=Assets)
 
 
 @dataclass(frozen=True)
-class LoadedData:
+class LoadedData(Generic[A]):
     """The data of a run.
 
-    data: the batches. origin: what the data are. assets: what the network needs beside its weights
-    (vocabulary or labels, sizes, preprocessing), as JSON; a later use of the run gets them back.
-    show: what a reader sees of a row of the test set.
+    data: the batches. origin: where the data come from. assets: what the network needs beside its
+    weights. describe: returns what a reader sees of a row of the test set.
     """
 
-    data: "ArrayData"
+    data: ArrayData
     origin: DataOrigin
-    assets: dict[str, Any] = field(default_factory=dict)
-    show: "DescribeRow | None" = None
+    assets: A
+    describe: DescribeRow | None = None
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
-        return with_names(self.data.fingerprint(), self.assets)
+        return with_names(self.data.fingerprint(), self.assets.values())
 
 
-class NetworkExperiment(Experiment[N]):
-    """Trains, tests, draws the learning curves, gives the network back."""
+class NetworkExperiment(Experiment[N], Generic[N, A]):
+    """Trains and tests a network, draws its learning curves, and loads it again.
 
-    may_change = frozenset({"trainer.max_epochs"})
+    assets_class: the class of what `load` returns as `assets`.
+    """
 
-    @abstractmethod
-    def load(self, config: N, context: RunContext) -> LoadedData:
-        """The data."""
-
-    @abstractmethod
-    def build(self, config: N, assets: dict[str, Any]) -> "nn.Module":
-        """The untrained network; while it is trained, `config.threads` is a number."""
+    assets_class: type[A]
 
     @abstractmethod
-    def objective(self, config: N, assets: dict[str, Any]) -> "Objective":
-        """The network's loss and metrics."""
+    def load(self, config: N, context: RunContext) -> LoadedData[A]:
+        """Load the data."""
 
     @abstractmethod
-    def example(self, config: N, assets: dict[str, Any]) -> "Tensor":
-        """An input of the network, for the summary."""
+    def build(self, config: N, assets: A) -> nn.Module:
+        """Build the untrained network; while it is trained, `config.threads` is a number."""
 
-    def extras(self, network: "nn.Module", assets: dict[str, Any]) -> dict[str, bytes]:
-        """Files, by their names, that tell readers more of a trained network."""
+    @abstractmethod
+    def objective(self, config: N, assets: A) -> Objective:
+        """Return the loss and the metrics."""
+
+    @abstractmethod
+    def example(self, config: N, assets: A) -> Tensor:
+        """Return an input of the network, for the summary of its layers."""
+
+    def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
+        """Return further files about a trained network, by their names."""
         return {}
 
-    def check(self, config: N, runs_dir: Path) -> None:
-        """A CPU has the devices that are asked for, and these can share a batch."""
-        check_devices(config.accelerator, config.trainer.devices)
-        check_batch(config.batch_size, config.world or 1)
-
     def torch_threads(self, config: N, threads: int) -> int:
-        """How many of the threads torch's own operations share."""
+        """Return how many of the run's threads torch's own operations use."""
         return threads
-
-    def total_steps(self, config: N) -> int:
-        """A step is an epoch."""
-        return config.trainer.max_epochs
 
     def run(self, config: N, context: RunContext) -> Results:
         """Train and test the network."""
-        from dlrun.data import test_predictions  # slow imports come once a run begins
-        from dlrun.training.fit import train
-        from dlrun.training.network_summary import write_summary
-        from dlrun.training.torch_state import training_settings
-
         with context.phase("data"):
             loaded = self.load(config, context)
-            assets = loaded.assets
-            context.keep(ASSETS, _as_json(assets))
+            assets, test_set = loaded.assets, loaded.data.sets["test"]
+            context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         with training_settings(self.torch_threads(config, context.threads)):
-            network, example = self.build(config, assets), self.example(config, assets)
-            parameters = write_summary(network, example, context)
+            parameters = write_summary(
+                self.build(config, assets), self.example(config, assets), context
+            )
             objective = self.objective(config, assets)
+            labels = assets.labels if objective.probabilities is not None else None
+            wanted = bool(labels) and test_predictions.predictions_wanted(
+                config.predictions, len(test_set)
+            )
+            if config.predictions is True and not labels:
+                context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             trained = train(
                 config,
                 context,
@@ -110,25 +112,24 @@ class NetworkExperiment(Experiment[N]):
                 loaded.data,
                 objective,
                 fingerprint,
-                predictions=self._predictions_wanted(config, loaded, objective, context),
+                predictions=wanted,
             )
         with context.phase("predictions"):
-            found = None
-            if trained.tested is not None:
-                found = _classified(trained.tested, assets["labels"])
-                keep_predictions(context, found, loaded.show)
-            classes = None
-            if objective.probabilities is not None and assets.get("labels"):
-                targets = loaded.data.sets["test"].targets.numpy()
-                classes = test_predictions.classes(assets["labels"], targets, found)
-            for name, content in self.extras(trained.network, assets).items():
+            predictions = classes = None
+            if labels and trained.tested is not None:
+                predictions = _predictions(trained.tested, labels)
+                keep_predictions(context, predictions, loaded.describe)
+            if labels:
+                targets = test_set.targets.numpy()
+                classes = test_predictions.classes(labels, targets, predictions)
+            for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
             accelerator=trained.accelerator,
             origin=loaded.origin,
-            test_rows=len(loaded.data.sets["test"]),
+            test_rows=len(test_set),
             reference=reference.model_dump() if reference else {},
             more={
                 "parameters": parameters,
@@ -142,52 +143,34 @@ class NetworkExperiment(Experiment[N]):
             classes=classes,
         )
 
-    def _predictions_wanted(
-        self, config: N, loaded: LoadedData, objective: "Objective", context: RunContext
-    ) -> bool:
-        from dlrun.data.test_predictions import predictions_wanted
+    def assets(self, run: StoredRun) -> A:
+        """Return a run's assets; raise DataError if its assets.json is not of this experiment."""
+        return self.assets_class.of_run(run)
 
-        if objective.probabilities is not None and loaded.assets.get("labels"):
-            return predictions_wanted(config.predictions, len(loaded.data.sets["test"]))
-        if config.predictions is True:
-            context.screen.warn(f"predictions: {self.name} has no labels: none are written")
-        return False
-
-    def network(self, run: StoredRun, config: N) -> "nn.Module":
-        """The trained network of a run, in eval mode, on the CPU."""
-        from dlrun.networks import tensor_file
-        from dlrun.training.fit import WEIGHTS
-
-        network = self.build(config, run.assets)
+    def network(self, run: StoredRun, config: N) -> nn.Module:
+        """Return a run's trained network, in eval mode, on the CPU."""
+        network = self.build(config, self.assets(run))
         network.load_state_dict(tensor_file.parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
-    def test(self, run: StoredRun, config: N, context: RunContext) -> "TestPredictions":
+    def test(self, run: StoredRun, config: N, context: RunContext) -> TestPredictions:
         """Test the run's network again on the CPU, in the run's precision."""
-        from dlrun.training.test_predictions import predict_test_set
-        from dlrun.training.torch_state import training_settings
-
-        if not run.assets.get("labels"):
+        assets = self.assets(run)
+        if not assets.labels:
             raise DlrunError(f"{self.name} tells no classes apart: it has no predictions")
         config = config.model_copy(update={"threads": context.threads})
         with training_settings(self.torch_threads(config, context.threads)):
-            objective = self.objective(config, run.assets)
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
-            tested = predict_test_set(
-                self.network(run, config), objective, loaded.data, config.trainer.precision
-            )
-        return _classified(tested, run.assets["labels"])
+            network, objective = self.network(run, config), self.objective(config, assets)
+            tested = predict_test_set(network, objective, loaded.data, config.trainer.precision)
+        return _predictions(tested, assets.labels)
 
-    def exported(self, run: StoredRun, config: N) -> "ExportedNetwork":
-        """The trained network; it is checked on noise, or on the example where that is of ids."""
-        import torch
+    def exported(self, run: StoredRun, config: N) -> ExportedNetwork:
+        """Return the trained network; it is checked on noise, or on the example if that is ids."""
+        example = self.example(config, self.assets(run))[:1]
 
-        from dlrun.experiments.exported_network import ExportedNetwork
-
-        example = self.example(config, run.assets)[:1]
-
-        def inputs(rows: int) -> "Tensor":
+        def inputs(rows: int) -> Tensor:
             shape = rows, *example.shape[1:]
             if not example.is_floating_point():
                 return example.expand(shape)
@@ -196,25 +179,13 @@ class NetworkExperiment(Experiment[N]):
         return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: StoredRun, config: N) -> "dict[str, Figure]":
-        """The learning curves."""
-        from dlrun.plots.curves import learning_curves
+        """Draw the learning curves."""
+        from dlrun.plots.curves import learning_curves  # slow: matplotlib
 
         figure = learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 
 
-def _classified(tested: "NDArray[np.float64]", names: list[str]) -> "TestPredictions":
-    from dlrun.data.test_predictions import TestPredictions
-
-    labels, predicted, probability = tested
-    return TestPredictions(names, labels.astype(int), predicted.astype(int), probability)
-
-
-def _as_json(assets: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(assets, ensure_ascii=False).encode()
-    except TypeError as error:
-        raise DlrunError(
-            f"the experiment's assets are no JSON: {error}",
-            "lists, texts and numbers of Python's own, such as array.tolist()",
-        ) from None
+def _predictions(tested: NDArray[np.float64], labels: Sequence[str]) -> TestPredictions:
+    targets, predicted, probability = tested
+    return TestPredictions(labels, targets.astype(int), predicted.astype(int), probability)

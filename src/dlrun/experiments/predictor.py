@@ -1,4 +1,4 @@
-"""What a finished run makes of new input: what an experiment that can predict declares."""
+"""Predictions of new inputs by a finished run, and those of its test set that a run keeps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -6,21 +6,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from dlrun.data.photograph_predictions import PREDICTIONS
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import to_json
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from dlrun.data.test_predictions import DescribeRow, TestPredictions
 
 Words = list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run makes of one input; or why it makes nothing of it.
+    """The prediction for one input, or the reason why there is none.
 
-    labels: classes with their probabilities, the most probable first. words, read, unknown: how
-    many a text has, how many of them (the last) the network reads, and how many of these are not in
-    its vocabulary. moved: the words that count most, each with its effect `by`; after: each word
-    that was read, with the probability of `towards` by then.
+    labels: classes with their probabilities, the most probable first.
+    words, read, unknown: how many words a text has, how many of them (the last) the network reads,
+    and how many of these are not in its vocabulary.
+    moved: the words with the largest effect on the class `towards`, measured in `by`.
+    after: each word that was read, with the probability of `towards` after it.
     """
 
     labels: Words = field(default_factory=list)
@@ -40,7 +47,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """Its probability."""
+        """The probability of the most probable class."""
         return self.labels[0][1]
 
 
@@ -48,41 +55,45 @@ class Predictor(ABC):
     """A run's network with its own preprocessing.
 
     reads: what an input is: a text, or an image's file. labels: names of the classes.
+    shown: how many labels a prediction lists; None: all.
     """
 
     reads: ClassVar[Literal["text", "image"]]
-    shown: int | None = None  # of the labels, where there are many
+    shown: int | None = None
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = labels
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], *, words: bool = False) -> list[Prediction]:
-        """A prediction for each input; `words`: with the words that count most."""
+        """Return a prediction for each input; if `words`, with each word's effect."""
 
-    def named(self, probabilities: "NDArray[np.float64]") -> Words:
-        """Probabilities (classes,) with the classes' names, the most probable first."""
+    def ranked(self, probabilities: "NDArray[np.float64]") -> Words:
+        """Return the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
-        return [(self.labels[place], float(probabilities[place])) for place in order]
+        return [(self.labels[index], float(probabilities[index])) for index in order]
 
 
 class ImagePredictor(Predictor):
-    """Reads image files in any mode, size and orientation."""
+    """Predicts image files of any mode, size and orientation.
+
+    smallest: see `data.images.read`.
+    """
 
     reads = "image"
-    smallest: int | None = None  # see images.read
+    smallest: int | None = None
 
     @abstractmethod
     def to_input(self, image: Any) -> Any:
-        """A PIL image, upright and RGB, as the network's input."""
+        """Convert a PIL image, upright and RGB, to the network's input."""
 
     @abstractmethod
     def probabilities(self, inputs: Sequence[Any]) -> "NDArray[np.float64]":
-        """Inputs -> (n_inputs, classes)."""
+        """Return the probabilities (n_inputs, classes)."""
 
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
-        """One that cannot be read has its error."""
-        from dlrun.data import photographs
+        """Return a prediction for each file; for one that cannot be read, its error."""
+        from dlrun.data import photographs  # slow: Pillow
 
         files = [Path(file) for file in inputs]
         (batch,) = photographs.batches(
@@ -91,6 +102,16 @@ class ImagePredictor(Predictor):
         readable = [one.pixels for one in batch if one.error is None]
         found = iter(self.probabilities(readable) if readable else ())
         return [
-            Prediction(error=one.error) if one.error else Prediction(self.named(next(found)))
+            Prediction(error=one.error) if one.error else Prediction(self.ranked(next(found)))
             for one in batch
         ]
+
+
+def keep_predictions(
+    context: RunContext, predictions: "TestPredictions", describe: "DescribeRow | None"
+) -> None:
+    """Keep predictions.csv and mistakes.json; `describe` shows a row beside its mistake."""
+    from dlrun.data.test_predictions import MISTAKES  # slow: numpy, scipy
+
+    context.keep(PREDICTIONS, predictions.table())
+    context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())

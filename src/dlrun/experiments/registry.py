@@ -1,12 +1,15 @@
-"""How experiments are found: entry points of the group `dlrun.experiments`, with their YAML.
+"""The registry of experiments: entry points of the group `dlrun.experiments`, with their YAML.
 
-Names are read at the start, code when it is used: nothing slow is imported here. A package that
-offers an experiment has `configs/<name>.yaml`, which holds all its values and whose first comment
-is the command's help, and may have overlays in `configs/smoke/` and `configs/demo/`.
+An entry point names a package with two modules: `config`, which has the class `Config` and is read
+for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
+torch. The top package has `configs/<name>.yaml` with every value, whose first comment is the
+command's help, and may have overlays in `configs/smoke/` and `configs/demo/`.
 """
 
 import functools
+import importlib
 import importlib.util
+import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +22,9 @@ from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
 from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
+    from dlrun.config.sections import ExperimentConfig
     from dlrun.config.yaml_loader import Layer
+    from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
 GROUP = "dlrun.experiments"
@@ -28,7 +33,7 @@ _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class Entry:
-    """An experiment that is installed; its code is not loaded yet."""
+    """An installed experiment whose code is not loaded yet."""
 
     name: str
     point: EntryPoint
@@ -36,7 +41,7 @@ class Entry:
 
     @property
     def package(self) -> str:
-        """The package that holds its code."""
+        """The name of the top package that has the experiment's code."""
         return self.point.module.partition(".")[0]
 
     @property
@@ -46,43 +51,34 @@ class Entry:
 
     @cached_property
     def shipped(self) -> "Layer":
-        """Every value, as the YAML says it. Raises ConfigError."""
+        """Every value as the YAML file says it. Raises ConfigError."""
         from dlrun.config.yaml_loader import read_file  # needs PyYAML
 
         return read_file(self.defaults)
 
     def overlays(self, *kinds: str) -> list[Path]:
-        """The files of these kinds (smoke, demo) that it has."""
+        """Return the overlay files of these kinds (smoke, demo) that exist."""
         files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
         return [file for file in files if file.is_file()]
 
     @property
     def help(self) -> str:
-        """The comment on top of its YAML: what it is, and an example."""
+        """The first comment of the YAML file: a description and an example."""
         text = self.defaults.read_text(encoding="utf-8")
         match = re.match(r"(?:#.*\n)+", text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Example: ", "\nExample: ")
 
-    def load(self) -> "AnyExperiment":
-        """The declaration. Raises DlrunError where its code cannot be loaded."""
-        from dlrun.config.sections import ExperimentConfig  # needs pydantic
-        from dlrun.experiments.base import Experiment
-
+    def load(self, module: str) -> Any:
+        """Return the attribute of a module of the package: config's Config, or experiment's."""
+        attribute = {"config": "Config", "experiment": "experiment"}[module]
         try:
-            found = self.point.load()
+            return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
         except (Exception, SystemExit) as error:  # somebody's code can raise anything
-            raise self._unusable(f"{type(error).__name__}: {first_line(error)}") from error
-        if not isinstance(found, Experiment):
-            raise self._unusable(f"{self.point.value} is no dlrun Experiment")
-        schema = getattr(found, "schema", None)
-        if not (isinstance(schema, type) and issubclass(schema, ExperimentConfig)):
-            raise self._unusable("its schema is no ExperimentConfig")
-        if getattr(found, "name", None) != self.name:
-            raise self._unusable(f"it calls itself {getattr(found, 'name', None)!r}")
-        return found
+            raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
-    def _unusable(self, why: str) -> DlrunError:
+    def broken(self, why: str) -> DlrunError:
+        """Return the error of a package that cannot be used."""
         return DlrunError(
             f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}",
             f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}",
@@ -91,7 +87,7 @@ class Entry:
 
 @functools.cache
 def _found() -> tuple[dict[str, Entry], list[str]]:
-    """The experiments by name, sorted, and what is wrong with those that are left out."""
+    """Return the experiments by name, sorted, and why others are left out."""
     entries: dict[str, Entry] = {}
     problems = []
     ours_first = sorted(
@@ -114,9 +110,9 @@ def _found() -> tuple[dict[str, Entry], list[str]]:
 
 def _entry(point: EntryPoint) -> Entry:
     if not _NAME.fullmatch(point.name):
-        raise ValueError("a name is of small letters, digits and hyphens")
+        raise ValueError("a name consists of small letters, digits and hyphens")
     if point.name == SWEEPS:
-        raise ValueError("its runs would lie where sweeps do")
+        raise ValueError("the folder of that name is for sweeps")
     package = point.module.partition(".")[0]
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
@@ -131,22 +127,22 @@ def _entry(point: EntryPoint) -> Entry:
 
 
 def entries() -> list[Entry]:
-    """Every experiment that is installed, sorted by name."""
+    """Return every installed experiment, sorted by name."""
     return list(_found()[0].values())
 
 
 def names() -> list[str]:
-    """Every experiment's name, sorted."""
+    """Return every experiment's name, sorted."""
     return list(_found()[0])
 
 
 def problems() -> list[str]:
-    """A sentence for each experiment that is installed but cannot be offered."""
+    """Return a sentence for each installed experiment that is left out."""
     return _found()[1]
 
 
 def entry(name: str) -> Entry:
-    """An experiment by its name. Raises ConfigError where there is none."""
+    """Return an experiment by its name; raise ConfigError if there is none."""
     found = _found()[0]
     if name not in found:
         raise ConfigError(
@@ -156,21 +152,44 @@ def entry(name: str) -> Entry:
 
 
 def load(name: str) -> "AnyExperiment":
-    """An experiment's declaration. Raises ConfigError or DlrunError."""
-    return entry(name).load()
+    """Import an experiment; raise ConfigError or DlrunError."""
+    from dlrun.experiments.base import Experiment
+
+    found = entry(name).load("experiment")
+    if not isinstance(found, Experiment):
+        raise entry(name).broken(f"{type(found).__name__} is no Experiment")
+    if getattr(found, "name", None) != name:
+        raise entry(name).broken(f"it calls itself {getattr(found, 'name', None)!r}")
+    return found
 
 
-def load_all() -> "Iterator[AnyExperiment | DlrunError]":
-    """Every declaration, sorted by name; for one that cannot be loaded, the reason."""
-    for found in entries():
+def config_class(name: str) -> "type[ExperimentConfig]":
+    """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
+    from dlrun.config.sections import ExperimentConfig  # needs pydantic
+
+    found = entry(name).load("config")
+    if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
+        raise entry(name).broken("its Config is no ExperimentConfig")
+    return found
+
+
+def config_classes() -> "Iterator[tuple[str, type[ExperimentConfig] | DlrunError]]":
+    """Yield each experiment's name and config class, or the reason why it cannot be loaded."""
+    for name in names():
         try:
-            yield found.load()
+            yield name, config_class(name)
         except DlrunError as error:
-            yield error
+            yield name, error
+
+
+def dataset(name: str) -> "Dataset | None":
+    """Return the data set that an experiment needs, if it has a name for `dlrun data`."""
+    location = config_class(name).dataset_location
+    return None if location is None else pkgutil.resolve_name(location)
 
 
 def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return a config's values, by dotted keys, that are not the shipped defaults."""
+    """Return the values of a config, by dotted keys, that are not the shipped defaults."""
     from dlrun.config.yaml_loader import flatten  # needs PyYAML
 
     defaults = shipped(experiment)
@@ -183,10 +202,7 @@ def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def shipped(experiment: str) -> dict[str, Any]:
-    """Return an experiment's shipped config by dotted keys, as the YAML says it.
-
-    Validating it needs the experiment's code, which may be slow to import.
-    """
+    """Return an experiment's shipped config by dotted keys, without importing its code."""
     from dlrun.config.yaml_loader import flatten  # needs PyYAML
 
     return flatten(entry(experiment).shipped.values)

@@ -1,7 +1,4 @@
-"""The lab's LSTM review classifier, computed without repeating the leading padding.
-
-ISLP 10.9.6: embedding, LSTM, linear layer on the last state.
-"""
+"""The last state of an LSTM on ids padded in front, without repeated work on the padding."""
 
 import contextlib
 import functools
@@ -14,12 +11,12 @@ if TYPE_CHECKING:
     from dlrun.kernels.lstm_rows import RowsLSTM
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
-FEW = 16  # reviews: nn.LSTM is done with them sooner than numba would be loaded
+FEW = 16  # rows: nn.LSTM finishes them before numba is loaded
 
 
 @functools.cache
 def why_unavailable() -> str | None:
-    """Why reviews cannot be computed by rows on this machine; None where they can."""
+    """Return why this machine cannot compute an LSTM by rows; None if it can."""
     try:
         import dlrun.kernels.lstm_rows  # noqa: F401
     except ImportError as error:  # numba is not there, or not for this version of numpy
@@ -27,88 +24,63 @@ def why_unavailable() -> str | None:
     return None
 
 
-class LSTMClassifier(nn.Module):
-    """Logits of a review's class, from its word ids padded IN FRONT with id 0.
+class LastState:
+    """Computes nn.LSTM's last state on a CPU; the state after leading padding is computed once.
 
-    Id 0 is an ordinary, trained embedding row, so leading pads do move the state and do get
-    gradients. But the state after k leading pads is the same for every review: see `lstm_rows`.
-    Outputs and gradients are those of the plain path up to rounding; the parameters are nn.LSTM's.
+    Id 0 pads and has an ordinary, trained embedding vector, so leading padding changes the state
+    and gets gradients. But the state after k leading pads is the same for every row: `lstm_rows`
+    uses that. States and gradients are those of nn.LSTM up to rounding.
 
     Args:
-        words: number of embedding rows (word ids are 0 .. words - 1).
-        embedding: width of the embedding.
-        hidden: width of the LSTM state.
-        classes: that are told apart; two need one logit, that of the second.
-        skip_padding: False gives the plain reference path, every step for every row.
+        skip_padding: False computes every step of every row by nn.LSTM, the reference path.
         threads: that share the rows; None: as many as torch uses.
     """
 
-    def __init__(
-        self,
-        words: int,
-        embedding: int,
-        hidden: int,
-        classes: int = 2,
-        *,
-        skip_padding: bool = True,
-        threads: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(words, embedding)
-        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
-        self._binary = classes == 2
-        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
+    def __init__(self, *, skip_padding: bool = True, threads: int | None = None) -> None:
         self.skip_padding, self.threads = skip_padding, threads
         self._rows: RowsLSTM | None = None
 
-    def forward(self, sequences: Tensor) -> Tensor:
-        """Logits [batch], of more than two classes [batch, classes], of word ids [batch, time].
+    def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+        """Return the states (batch, hidden) after the last of ids (batch, time).
 
         Raises:
             TypeError: the ids are not int32 or int64.
-            ValueError: the ids are not a non-empty [batch, time] matrix.
+            ValueError: the ids are not a non-empty (batch, time) matrix.
             IndexError: an id has no embedding.
         """
-        if sequences.dtype not in (torch.int32, torch.int64):
-            raise TypeError(f"word ids must be int32 or int64, not {sequences.dtype}")
-        if sequences.dim() != 2 or sequences.numel() == 0:
-            raise ValueError(f"expected non-empty [batch, time], got {list(sequences.shape)}")
-        if self._by_rows(sequences):
-            from dlrun.kernels.lstm_rows import RowsLSTM
+        if ids.dtype not in (torch.int32, torch.int64):
+            raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
+        if ids.dim() != 2 or ids.numel() == 0:
+            raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
+        if not self.applies(lstm, ids):
+            return all_states(lstm, embedding, ids)[:, -1]
+        from dlrun.kernels.lstm_rows import RowsLSTM  # needs numba
 
-            self._rows = self._rows or RowsLSTM(self.threads)
-            last = self._rows(self.embedding, self.lstm, sequences)
-        else:
-            last = self._states(sequences)[:, -1]
-        logits: Tensor = self.output(last)
-        return logits.flatten() if self._binary else logits
+        self._rows = self._rows or RowsLSTM(self.threads)
+        return self._rows(embedding, lstm, ids)
 
-    def after_each(self, sequence: Tensor) -> Tensor:
-        """The logits after each of a review's ids, (time, ...), of the ids (time,)."""
-        logits: Tensor = self.output(self._states(sequence))
-        return logits.squeeze(-1)
+    def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
+        """Return whether `lstm_rows` computes these rows, rather than nn.LSTM.
 
-    def _states(self, sequences: Tensor) -> Tensor:
-        """nn.LSTM's states after each id: in full precision on a CPU, as `lstm_rows` has them.
-
-        Many a CPU has no bfloat16 kernel of an LSTM, and torch then raises an error.
-        """
-        on_cpu = sequences.device.type == "cpu"
-        with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
-            states: Tensor = self.lstm(self.embedding(sequences))[0]
-            return states
-
-    def _by_rows(self, sequences: Tensor) -> bool:
-        """Whether `lstm_rows` computes these reviews, rather than nn.LSTM.
-
-        An accelerator's own LSTM runs all steps in one kernel. Without gradients a few reviews are
-        left to nn.LSTM, whose layers torchinfo then sees; all training steps go one way.
+        An accelerator's own LSTM runs all steps in one kernel. Without gradients a few rows are
+        left to nn.LSTM, whose layers torchinfo then sees; all training steps use the same path.
         """
         return (
             self.skip_padding
-            and sequences.device.type == "cpu"
-            and self.lstm.weight_hh_l0.dtype == torch.float32
-            and self.lstm.hidden_size <= WIDEST
-            and (torch.is_grad_enabled() or len(sequences) > FEW)
+            and ids.device.type == "cpu"
+            and lstm.weight_hh_l0.dtype == torch.float32
+            and lstm.hidden_size <= WIDEST
+            and (torch.is_grad_enabled() or len(ids) > FEW)
             and why_unavailable() is None
         )
+
+
+def all_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+    """Return nn.LSTM's states after each id; on a CPU in full precision, as `lstm_rows` does.
+
+    Many CPUs lack a bfloat16 LSTM kernel, and torch then raises an error.
+    """
+    on_cpu = ids.device.type == "cpu"
+    with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
+        states: Tensor = lstm(embedding(ids))[0]
+        return states

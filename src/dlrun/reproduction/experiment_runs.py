@@ -191,14 +191,14 @@ def find_data(
     made, source = ExperimentRuns(name, options, list(seeds)), name
     try:
         experiment, config = registry.load(name), load_config(name, options)
-        if not experiment.by_chance:
+        if not config.stochastic:
             made.seeds = [config.seed]
-        if (dataset := experiment.dataset()) is not None:
+        if (dataset := registry.dataset(name)) is not None:
             source = dataset.name
         made.missing = failures.get(source, "")
         if not made.missing:
             folder = run_context.data_dir(options.data_dir)
-            lab = experiment.ready_for_lab(config, folder, screen)
+            lab = experiment.lab_setup(config, folder, screen)
             made.settings = lab.settings
             made.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
     except OSError as error:

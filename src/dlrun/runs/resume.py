@@ -63,24 +63,24 @@ def _prepare(
 ) -> Runner | None:
     """Return the runner of a run, read while it is locked; None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
-    experiment, record, config = run.experiment, run.record, _config(run, overrides)
+    record, config = run.record, _config(run, overrides)
     loggers.check(config)
     if record.status == "waiting":
         kept = {"id": record.id, "sweep": record.sweep}
-        record = new_record(experiment, config, folder, settings).model_copy(update=kept)
-        return Runner(experiment, config, folder, screen, settings, record)
+        record = new_record(record.experiment, config, folder, settings).model_copy(update=kept)
+        return Runner(run.experiment, config, folder, screen, settings, record)
     if problem := _changed_causes(run, config):
         problem = f"{path}: a resumed run would get other numbers: {problem}"
         if not settings.force:
             raise DlrunError(problem, f"{_start_again(run)}, or resume all the same with --force")
         if folder.writes:
             screen.warn(problem)
-    total, done = experiment.total_steps(config), record.steps or 0
+    total, done = config.total_steps, record.steps or 0
     if total is not None and done > total:
         raise ConfigError(f"{total} steps are requested, but {done} are finished")
     complete = record.status == "finished" and total in (None, done)
     if complete and all((path / name).exists() for name in record.files):
-        extends = EXTENDS in experiment.may_change and has_checkpoint(path)
+        extends = EXTENDS in config.changeable_keys and has_checkpoint(path)
         hint = f"; --set {EXTENDS}=N extends it" if extends else ""
         screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
@@ -88,7 +88,7 @@ def _prepare(
         raise DlrunError(
             f"{path}: its checkpoints are missing, so it cannot continue", _start_again(run)
         )
-    return Runner(experiment, config, folder, screen, settings, record, resumes=True)
+    return Runner(run.experiment, config, folder, screen, settings, record, resumes=True)
 
 
 def _start_again(run: Run) -> str:
@@ -121,21 +121,22 @@ def _config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
 
     The processes may, see _changed_causes. Raises DlrunError if the run cannot be resumed at all.
     """
-    experiment, path = run.experiment, run.folder
-    if not experiment.resumable:
-        raise DlrunError(f"{path}: {experiment.name} has nothing to resume", _start_again(run))
+    name, path = run.record.experiment, run.folder
+    schema = registry.config_class(name)
+    if not schema.resumable:
+        raise DlrunError(f"{path}: {name} has nothing to resume", _start_again(run))
     if run.record.format < FORMAT:
         raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _start_again(run))
     # A key that was deleted by hand has its value from when the run began.
     layers = [config_as_begun(run), read_file(path / CONFIG), *map(read_override, overrides)]
-    config: ExperimentConfig = validate(experiment.schema, merge_layers(layers), experiment.name)
+    config: ExperimentConfig = validate(schema, merge_layers(layers), name)
     config = as_started(config, whatever_it_says=True)
-    changed = edited_keys(run, config.model_dump(mode="json"), experiment) - PROCESSES
+    changed = edited_keys(run, config.model_dump(mode="json")) - PROCESSES
     if changed:
-        may_change = ", ".join(sorted(experiment.may_change | RUNTIME_KEYS))
+        may_change = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(
             f"{', '.join(sorted(changed))}: changed since the run began; a resume can only change "
             f"{may_change}",
-            f"start another run with `dlrun {experiment.name} --config {path / CONFIG}`",
+            f"start another run with `dlrun {name} --config {path / CONFIG}`",
         )
     return config

@@ -16,7 +16,7 @@ from dlrun.config.validation import validate
 from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.base import AnyExperiment, ExportedNetwork
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, METRICS, RunFolder
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.data.test_predictions import TestPredictions
-    from dlrun.experiments.exported_network import ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
 
 EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
@@ -65,9 +64,8 @@ class Run(StoredRun):
     @cached_property
     def config(self) -> ExperimentConfig:
         """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
-        schema, name = self.experiment.schema, self.record.experiment
-        config: ExperimentConfig = validate(schema, read_run_config(self), name)
-        return config
+        name = self.record.experiment
+        return validate(registry.config_class(name), read_run_config(self), name)
 
     @property
     def vocabulary(self) -> list[str]:
@@ -101,10 +99,10 @@ class Run(StoredRun):
     def resume_command(self) -> str | None:
         """The command that continues the run, or extends a finished one; None if it cannot."""
         try:
-            experiment = self.experiment
+            config = registry.config_class(self.record.experiment)
         except DlrunError:  # not installed
             return None
-        if not experiment.resumable or self.record.format < FORMAT or self.state == "running":
+        if not config.resumable or self.record.format < FORMAT or self.state == "running":
             return None
         command, there = (
             f"dlrun resume {shlex.quote(str(self.folder))}",
@@ -113,7 +111,7 @@ class Run(StoredRun):
         if self.state != "finished":
             return command if there or not self.record.steps else None
         return (
-            f"{command} --set {EXTENDS}=N" if there and EXTENDS in experiment.may_change else None
+            f"{command} --set {EXTENDS}=N" if there and EXTENDS in config.changeable_keys else None
         )
 
     def network(self) -> "nn.Module":
@@ -160,7 +158,7 @@ class Run(StoredRun):
         )
         return self.experiment.test(self, self.config, context)
 
-    def exported(self) -> "ExportedNetwork":
+    def exported(self) -> ExportedNetwork:
         """Return the trained network in a form that other programs read. Raises DlrunError."""
         with self._reading():
             return self.experiment.exported(self, self.config)

@@ -4,7 +4,7 @@ from typing import Any
 
 from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
 from dlrun.experiments import registry
-from dlrun.experiments.base import RUNTIME_KEYS, AnyExperiment
+from dlrun.experiments.base import RUNTIME_KEYS
 from dlrun.run_folder.folder import CONFIG
 from dlrun.run_folder.stored_run import StoredRun
 
@@ -39,7 +39,7 @@ def changed_settings(run: StoredRun) -> dict[str, Any]:
     return registry.unlike_shipped(run.record.experiment, ran_with(run))
 
 
-def edited_keys(run: StoredRun, values: dict[str, Any], experiment: AnyExperiment) -> set[str]:
+def edited_keys(run: StoredRun, values: dict[str, Any]) -> set[str]:
     """Return the dotted keys whose values differ from the run's first ones although they must not.
 
     A key that dlrun added since may be missing on either side, if it has its shipped default.
@@ -48,7 +48,8 @@ def edited_keys(run: StoredRun, values: dict[str, Any], experiment: AnyExperimen
     begun, there = run.environment.config, flatten(values)
     deleted = {key for key, value in flatten(begun).items() if value != {} and key not in there}
     changed = changed_keys(config_as_begun(run).values, _complete(run, Layer(values)).values)
-    return (changed | deleted) - experiment.may_change - RUNTIME_KEYS
+    changeable = registry.config_class(run.record.experiment).changeable_keys
+    return (changed | deleted) - changeable - RUNTIME_KEYS
 
 
 def changed_keys(before: Any, after: Any, key: str = "") -> set[str]:

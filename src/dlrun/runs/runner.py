@@ -90,7 +90,7 @@ class Runner:
             steps=Steps(folder, screen, stop, record.id, resume_files, self.loggers),
             data_dir=run_context.data_dir(settings.data_dir),
             runs_dir=run_context.runs_dir(settings.runs_dir),
-            threads=record.threads or _threads(experiment, config),
+            threads=record.threads or _threads(config),
             show_summary=settings.summary,
         )
 
@@ -237,7 +237,7 @@ class Runner:
                 self._save(status, **changes)
             self.folder.sync_tables()
         self._end_loggers()
-        resumable = self.experiment.resumable and not self.settings.temporary
+        resumable = self.config.resumable and not self.settings.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep says it for its runs
             before = "" if steps.rows else " before the first step was finished"
             self.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
@@ -249,18 +249,18 @@ class Runner:
 
 
 def new_record(
-    experiment: AnyExperiment, config: ExperimentConfig, folder: RunFolder, settings: RunSettings
+    name: str, config: ExperimentConfig, folder: RunFolder, settings: RunSettings
 ) -> Record:
     """Return the record of a new run, in a folder that was claimed for it."""
     return Record(
         format=FORMAT,
         id=uuid.uuid4().hex,
-        experiment=experiment.name,
+        experiment=name,
         status="running",
         run=str(folder.path),
         started=_now(),
         seed=config.seed,
-        threads=_threads(experiment, config),
+        threads=_threads(config),
         source=config.source,
         sweep=settings.sweep,
     )
@@ -312,10 +312,10 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def _threads(experiment: AnyExperiment, config: ExperimentConfig) -> int:
+def _threads(config: ExperimentConfig) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
-    return threads.resolve_threads(config.threads, experiment.most_threads, processes)
+    return threads.resolve_threads(config.threads, config.max_threads, processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

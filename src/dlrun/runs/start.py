@@ -11,7 +11,6 @@ from dlrun.config.yaml_loader import Layer
 from dlrun.data.download import is_offline, obtain
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
 from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json
 from dlrun.runs import loggers
 from dlrun.runs.console_summary import errors_as_json
@@ -37,7 +36,7 @@ def read_config_layers(name: str, settings: RunSettings) -> Layer:
 
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
     """Return the validated config. Raises ConfigError with every error."""
-    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
+    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
     return as_started(config)
 
 
@@ -49,19 +48,19 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     screen = settings.console()
     with errors_as_json(screen, wanted=settings.json):
         config = load_config(name, settings)
-        experiment = registry.load(name)
-        check(experiment, config, settings)
+        check(name, config, settings)
         runs_dir = run_context.runs_dir(settings.runs_dir)
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
+        experiment = registry.load(name)
         if is_helper(config):
             folder = RunFolder(runs_dir / name, writes=False)
             screen = Screen(quiet=True, results=False)
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
     with lock_run(folder, screen):
-        record = new_record(experiment, config, folder, settings)
+        record = new_record(name, config, folder, settings)
         runner = Runner(experiment, config, folder, screen, settings, record)
         if (processes := processes_to_start(config)) == 1:
             return runner.run(), folder.path
@@ -72,9 +71,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         return launch(processes, folder.path, settings), folder.path
 
 
-def check(
-    experiment: AnyExperiment, config: ExperimentConfig, settings: RunSettings, *, here: bool = True
-) -> None:
+def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True) -> None:
     """Check all that can be known before a run gets its folder. Raises DlrunError.
 
     `here`: the run will use this machine's memory and accelerators.
@@ -91,17 +88,16 @@ def check(
             "a higher `ulimit -v` allows more",
         )
     try:
-        experiment.check(config, runs_dir)
+        config.check(runs_dir)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        package = registry.entry(experiment.name).package
+        package = registry.entry(name).package
         raise DlrunError(
-            f"experiment {experiment.name!r}: its check raised {type(error).__name__}: "
-            f"{first_line(error)}",
+            f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
             f"a bug in the package {package}; --debug shows the traceback",
         ) from error
-    if is_offline() and (dataset := experiment.dataset()):
+    if is_offline() and (dataset := registry.dataset(name)):
         for published, path in dataset.files(config, run_context.data_dir(settings.data_dir)):
             if not path.exists():  # raises, for it cannot be downloaded
                 obtain(published, None, path.parent, (), Screen())

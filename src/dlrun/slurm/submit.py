@@ -100,7 +100,7 @@ def config_for_slurm(name: str, layer: Layer, wanted: SlurmOptions) -> Experimen
 
     Raises ConfigError.
     """
-    config: ExperimentConfig = validate(registry.load(name).schema, layer, name)
+    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
     nodes, tasks = _shape(config)
     nodes, tasks = wanted.nodes or nodes, wanted.tasks or tasks
     if nodes * tasks == 1:
@@ -122,7 +122,7 @@ def _check_run(name: str, config: ExperimentConfig, options: RunSettings) -> Non
         check_batch(config.batch_size, config.world or 1)
         one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
         config = config.model_copy(update={"trainer": one})
-    check(registry.load(name), config, options, here=False)
+    check(name, config, options, here=False)
 
 
 def write_waiting_run(
@@ -130,9 +130,8 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits for its job."""
     with lock_run(folder, screen):
-        experiment = registry.load(name)
-        record = new_record(experiment, config, folder, options)
-        runner = Runner(experiment, config, folder, screen, options, record)
+        record = new_record(name, config, folder, options)
+        runner = Runner(registry.load(name), config, folder, screen, options, record)
         runner.write_first_files("waiting")
 
 

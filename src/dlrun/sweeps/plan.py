@@ -238,7 +238,7 @@ def _check_one(
                     f"{pluralize(config.trainer.num_nodes, 'node')}: a point is one process",
                     "--set trainer.devices=1; many processes of one run are `dlrun EXPERIMENT`'s",
                 )
-            check(registry.load(experiment), config, options, here=here)
+            check(experiment, config, options, here=here)
         except DlrunError as error:
             known[key] = error
     if (error_of_key := known[key]) is not None:

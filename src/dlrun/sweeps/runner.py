@@ -12,7 +12,6 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import Layer, format_override, layer_from_values, merge_layers
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
-from dlrun.experiments.base import AnyExperiment
 from dlrun.run_folder.record import Record
 from dlrun.runs.key_metric import main_metric, selection_metric
 from dlrun.runs.settings import RunSettings
@@ -45,9 +44,7 @@ class Share:
     accelerator: str = ""
 
 
-def share_cores(
-    experiment: AnyExperiment, configs: Sequence[ExperimentConfig], jobs: int | None
-) -> Share:
+def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
     """Return `jobs` runs at once, or as many as fill the cores.
 
     Each has fewer threads than it takes alone only if that changes none of its bits.
@@ -56,8 +53,8 @@ def share_cores(
     networks = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
     devices = [one for one in networks if one != "cpu"] if jobs is None else []
     accelerator = devices[0] if devices else ""
-    alone = max(resolve_threads(one.threads, experiment.most_threads, 1) for one in configs)
-    if all(one.threads == "auto" and experiment.any_threads(one) for one in configs):
+    alone = max(resolve_threads(one.threads, one.max_threads, 1) for one in configs)
+    if all(one.threads == "auto" and one.thread_invariant for one in configs):
         at_once = jobs or cores
         return Share(at_once, max(1, cores // at_once), accelerator=accelerator)
     at_once = jobs or max(1, cores // alone)
@@ -109,7 +106,7 @@ def run_points(
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     no process can be started, or a run of a killed sweep does not end.
     """
-    share = share_cores(registry.load(sweep.plan.experiment), configs, jobs)
+    share = share_cores(configs, jobs)
     if share.note:
         screen.note(share.note)
     clear_leftovers(sweep, screen)
@@ -138,7 +135,7 @@ class _Runner:
         self._most = share.jobs  # at once; fewer if memory holds no more
         self._accelerator = share.accelerator  # until a run has said which device it stands for
         self._state = SweepState(runs_by_point(sweep))
-        self._resumable = registry.load(sweep.plan.experiment).resumable
+        self._resumable = registry.config_class(sweep.plan.experiment).resumable
         self._stop = Stop()
         self._ending = False  # no more runs are begun
         self._warnings: set[str] = set()

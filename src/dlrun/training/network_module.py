@@ -1,7 +1,7 @@
 """One LightningModule for every network, and the callback that finishes each of its epochs."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +19,6 @@ from dlrun.training.test_predictions import Tested
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Optimizer
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "rmsprop": torch.optim.RMSprop,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
 
 
 class StageMetrics(nn.Module):
@@ -139,13 +132,8 @@ class NetworkModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the optimizer that the config names, with its learning rate and torch's defaults.
-
-        A network may bring an implementation of its own: `own_optimizers` maps names to makers.
-        """
-        own = getattr(self.network, "own_optimizers", {})
-        make: Callable[..., torch.optim.Optimizer] = (OPTIMIZERS | own)[self.optimizer_config.name]
-        return make(self.parameters(), lr=self.optimizer_config.lr)
+        """Return the objective's optimizer for the config's section."""
+        return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
 def epoch_columns(objective: Objective) -> list[str]:

@@ -1,12 +1,26 @@
 """The objective of a training: the loss, the predictions, and the metrics of these."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torchmetrics
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dlrun.config.sections import Optimizer
+
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "rmsprop": torch.optim.RMSprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
+
+
+def torch_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Return torch's optimizer of a config, with torch's defaults but for the learning rate."""
+    return OPTIMIZERS[config.name](parameters, lr=config.lr)
 
 
 @dataclass(frozen=True)
@@ -19,12 +33,16 @@ class Objective:
         metrics: makes the metrics by their names, which metrics.csv shows, such as `accuracy`.
         probabilities: outputs on the CPU -> float64 (batch, classes); None if the network does not
             classify.
+        optimizer: makes the optimizer from the config's section and the network's parameters.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor]
     metrics: Callable[[], dict[str, torchmetrics.Metric]]
     probabilities: Callable[[Tensor], Tensor] | None = None
+    optimizer: Callable[[Optimizer, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
+        torch_optimizer
+    )
 
     def columns(self) -> list[str]:
         """Return the names of the loss and the metrics, the loss first."""

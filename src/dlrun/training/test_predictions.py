@@ -1,5 +1,6 @@
 """The predicted class of each row of a test set, with its probability."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from dlrun.config.sections import Precision
 
 
-def probabilities(network: nn.Module, objective: Objective, inputs: Any) -> NDArray[np.float64]:
+def probabilities(
+    network: Callable[[Any], Tensor], objective: Objective, inputs: Any
+) -> NDArray[np.float64]:
     """Return the probabilities (batch, classes) of a batch of inputs, by a network on the CPU."""
     assert objective.probabilities is not None  # the experiment classifies
     with torch.inference_mode():

@@ -3,55 +3,41 @@
 Efron et al. 2004, doi:10.1214/009053604000000067.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any
+import numpy as np
+import torch
+from sklearn.datasets import load_diabetes
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError, R2Score
 
-from pydantic import Field
-
-from dlrun.config.schema import Fraction, PositiveInt, Section
-from dlrun.config.sections import NetworkConfig
-from dlrun.experiments.network import LoadedData, NetworkExperiment
-from dlrun.run_context import DataOrigin, RunContext
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from dlrun.training.objective import Objective
-
-
-class Data(Section):
-    """How the patients are split."""
-
-    validation: Fraction
-    test: Fraction
+from diabetes_regression.config import Config
+from dlrun.experiment import (
+    ArrayData,
+    Assets,
+    DataOrigin,
+    LoadedData,
+    NetworkExperiment,
+    Objective,
+    RunContext,
+    TensorBatches,
+)
 
 
-class Model(Section):
-    """The network's size, and where the loss turns from squared to absolute."""
+class DiabetesAssets(Assets, frozen=True):
+    """How measurements are standardised, and what a standardised output means."""
 
-    hidden: PositiveInt
-    delta: Annotated[float, Field(gt=0)]
-
-
-class Config(NetworkConfig):
-    """configs/diabetes.yaml."""
-
-    data: Data
-    model: Model
+    preprocessing: dict[str, list[float]]
+    target: dict[str, float]
 
 
-class Diabetes(NetworkExperiment[Config]):
+class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
     """A regression by a network with one hidden layer."""
 
     name = "diabetes"
-    schema = Config
+    assets_class = DiabetesAssets
 
-    def load(self, config: Config, context: RunContext) -> LoadedData:
-        """The patients that scikit-learn ships, standardised on the training set."""
-        import numpy as np
-        from sklearn.datasets import load_diabetes
-
-        from dlrun.training.data import ArrayData, TensorBatches
-
+    def load(self, config: Config, context: RunContext) -> LoadedData[DiabetesAssets]:
+        """Load the patients that scikit-learn ships, standardised on the training set."""
         inputs, target = load_diabetes(return_X_y=True, scaled=False)
         order = np.random.default_rng(config.seed).permutation(len(target))
         test, valid = int(config.data.test * len(order)), int(config.data.validation * len(order))
@@ -64,41 +50,28 @@ class Diabetes(NetworkExperiment[Config]):
         return LoadedData(
             ArrayData(*parts, batch_size=config.batch_size, seed=config.seed),
             DataOrigin(f"scikit-learn's diabetes ({len(target)} patients, standardised)"),
-            assets={
-                "preprocessing": {"mean": mean.tolist(), "scale": scale.tolist()},
-                "target": {"mean": centre, "scale": spread},
-            },
+            DiabetesAssets(
+                preprocessing={"mean": mean.tolist(), "scale": scale.tolist()},
+                target={"mean": centre, "scale": spread},
+            ),
         )
 
-    def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
-        """Ten measurements -> one number."""
-        from torch import nn
+    def build(self, config: Config, assets: DiabetesAssets) -> nn.Module:
+        """Build a network from ten measurements to one number."""
+        measurements, hidden = len(assets.preprocessing["mean"]), config.model.hidden
+        return nn.Sequential(nn.Linear(measurements, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
-        measurements = len(assets["preprocessing"]["mean"])
-        return nn.Sequential(
-            nn.Linear(measurements, config.model.hidden),
-            nn.ReLU(),
-            nn.Linear(config.model.hidden, 1),
-        )
-
-    def objective(self, config: Config, assets: dict[str, Any]) -> "Objective":
-        """Huber's loss; mean absolute error and R²."""
-        from torch.nn import functional as F
-        from torchmetrics import MeanAbsoluteError, R2Score
-
-        from dlrun.training.objective import Objective
-
+    def objective(self, config: Config, assets: DiabetesAssets) -> Objective:
+        """Return Huber's loss; mean absolute error and R²."""
         return Objective(
             loss=lambda outputs, targets: F.huber_loss(outputs, targets, delta=config.model.delta),
             predict=lambda outputs: outputs,
             metrics=lambda: {"mae": MeanAbsoluteError(), "r2": R2Score()},
         )
 
-    def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
-        """An input of the network, for the summary."""
-        import torch
-
-        return torch.zeros(1, len(assets["preprocessing"]["mean"]))
+    def example(self, config: Config, assets: DiabetesAssets) -> Tensor:
+        """Return an input of the network, for the summary of its layers."""
+        return torch.zeros(1, len(assets.preprocessing["mean"]))
 
 
 experiment = Diabetes()

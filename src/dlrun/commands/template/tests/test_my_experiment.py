@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+import my_experiment
 import torch
 
 import dlrun
-from dlrun.experiments import registry
+
+SMOKE = Path(my_experiment.__file__).parent / "configs" / "smoke" / "my-experiment.yaml"
 
 
 def test_it_learns_and_can_be_used_again(tmp_path: Path) -> None:
-    """Train two epochs, then ask the network that the run kept."""
-    smoke = registry.entry("my-experiment").overlays("smoke")
-    run = dlrun.run("my-experiment", config=smoke, runs_dir=tmp_path, accelerator="cpu")
+    """Train two epochs, then use the network that the run kept."""
+    run = dlrun.run("my-experiment", config=SMOKE, runs_dir=tmp_path, accelerator="cpu")
     assert run.state == "finished"
     assert run.metrics["train_loss"].is_monotonic_decreasing
     assert run.results["metrics"]["test_accuracy"] > 0.3

@@ -1,54 +1,41 @@
 """Handwritten digits, 8 x 8 pixels, by a small network."""
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
 
-from dlrun.config.schema import Fraction, PositiveInt, Section
-from dlrun.config.sections import NetworkConfig
-from dlrun.experiments.network import LoadedData, NetworkExperiment
-from dlrun.run_context import DataOrigin, RunContext
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from dlrun.training.objective import Objective
-
-
-class Data(Section):
-    """How the images are split."""
-
-    validation: Fraction
-    test: Fraction
+from dlrun.experiment import (
+    ArrayData,
+    Assets,
+    DataOrigin,
+    LoadedData,
+    NetworkExperiment,
+    Objective,
+    RunContext,
+    TensorBatches,
+    classification,
+)
+from my_experiment.config import Config
 
 
-class Model(Section):
-    """The network's sizes."""
+class DigitAssets(Assets, frozen=True):
+    """What a later use of the network needs beside its weights."""
 
-    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
-
-
-class Config(NetworkConfig):
-    """configs/my-experiment.yaml."""
-
-    data: Data
-    model: Model
+    labels: list[str]
+    pixels: int
 
 
-class MyExperiment(NetworkExperiment[Config]):
+class MyExperiment(NetworkExperiment[Config, DigitAssets]):
     """Ten classes of digits."""
 
     name = "my-experiment"
-    schema = Config
+    assets_class = DigitAssets
 
-    def load(self, config: Config, context: RunContext) -> LoadedData:
-        """The images that scikit-learn ships, split by the seed."""
-        import numpy as np  # slow imports come once a run begins
-        from sklearn.datasets import load_digits
-
-        from dlrun.training.data import ArrayData, TensorBatches
-
+    def load(self, config: Config, context: RunContext) -> LoadedData[DigitAssets]:
+        """Load the images that scikit-learn ships; the seed splits them."""
         digits = load_digits()
         pixels = (digits.data / 16).astype(np.float32)  # (1797, 64) in [0, 1]
         labels = digits.target.astype(np.int64)
@@ -61,30 +48,23 @@ class MyExperiment(NetworkExperiment[Config]):
                 train_set, valid_set, test_set, batch_size=config.batch_size, seed=config.seed
             ),
             DataOrigin(f"scikit-learn's digits ({len(labels):,} images)"),
-            # What a later use of the network needs beside its weights; JSON.
-            assets={"labels": [str(digit) for digit in range(10)], "pixels": pixels.shape[1]},
+            DigitAssets(labels=[str(digit) for digit in range(10)], pixels=pixels.shape[1]),
         )
 
-    def build(self, config: Config, assets: dict[str, Any]) -> "nn.Module":
-        """Dense layers with a ReLU between them."""
-        from torch import nn
-
+    def build(self, config: Config, assets: DigitAssets) -> nn.Module:
+        """Build dense layers with a ReLU between them."""
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise([assets["pixels"], *config.model.hidden]):
+        for inputs, outputs in pairwise([assets.pixels, *config.model.hidden]):
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(config.model.hidden[-1], len(assets["labels"])))
+        return nn.Sequential(*layers, nn.Linear(config.model.hidden[-1], len(assets.labels)))
 
-    def objective(self, config: Config, assets: dict[str, Any]) -> "Objective":
-        """Cross-entropy and accuracy; dlrun.training.objective has regression() too."""
-        from dlrun.training.objective import classification
+    def objective(self, config: Config, assets: DigitAssets) -> Objective:
+        """Return cross-entropy and accuracy; `regression()` is for numbers."""
+        return classification(len(assets.labels))
 
-        return classification(len(assets["labels"]))
-
-    def example(self, config: Config, assets: dict[str, Any]) -> "Tensor":
-        """An input of the network, for the summary."""
-        import torch
-
-        return torch.zeros(1, assets["pixels"])
+    def example(self, config: Config, assets: DigitAssets) -> Tensor:
+        """Return an input of the network, for the summary of its layers."""
+        return torch.zeros(1, assets.pixels)
 
 
 experiment = MyExperiment()

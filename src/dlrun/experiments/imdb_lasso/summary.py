@@ -1,35 +1,28 @@
-"""What a reader sees of the lasso's chosen model: its heaviest words and a summary."""
+"""What a reader sees of the lasso's chosen model: its heaviest words, and a summary as text."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.run_context import RunContext
+from dlrun.data.encoding import FIRST_WORD
+from dlrun.data.imdb import Reviews
+from dlrun.experiments.predictor import Words
+from dlrun.lasso.path import Solution, Split
 from dlrun.system.console import printable
-
-if TYPE_CHECKING:
-    from dlrun.data.imdb import Reviews
-    from dlrun.lasso.path import Solution, Split
 
 SHOWN = 10  # words of each class
 SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 LABEL_WIDTH = 24  # columns of a word beside its weight
 
-Words = list[list[Any]]  # each with its weight
 
-
-def words_of(solution: "Solution", reviews: "Reviews") -> Words:
+def word_weights(solution: Solution, reviews: Reviews) -> Words:
     """Return each word that has a weight, the most negative first; no special ids."""
-    import numpy as np
-
-    from dlrun.data.encoding import FIRST_WORD
-
     coef = solution.coef
     return [
-        [reviews.decode([index]), float(coef[index])]
+        (reviews.decode([index]), float(coef[index]))
         for index in np.argsort(coef)
         if coef[index] and index >= FIRST_WORD
     ]
@@ -43,7 +36,7 @@ def heaviest(words: Words) -> tuple[Words, Words]:
 
 
 def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
-    """Return the words by the class that they speak for; `labels` names the negative one first."""
+    """Return a table of the words by the class they indicate; `labels` has the negative first."""
     table = Table(box=None, pad_edge=False)
     for label in reversed(labels):
         table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
@@ -51,19 +44,13 @@ def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Tabl
     for pair in zip_longest(positive, negative, fillvalue=("", None)):
         cells: list[Text | str] = []
         for word, weight in pair:
-            cells += [Text(printable(str(word))), "" if weight is None else f"{weight:+.3f}"]
+            cells += [Text(printable(word)), "" if weight is None else f"{weight:+.3f}"]
         table.add_row(*cells)
     return table
 
 
-def write_summary(
-    context: RunContext,
-    reviews: "Reviews",
-    splits: "Mapping[str, Split]",
-    solution: "Solution",
-    solver: str,
-) -> None:
-    """Write the data, the solver and the chosen model to summary.txt."""
+def summary(reviews: Reviews, splits: Mapping[str, Split], solution: Solution, solver: str) -> str:
+    """Return the data, the solver and the chosen model as text."""
     X, coef = splits["train"].bags, solution.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     lines = {
@@ -74,7 +61,4 @@ def write_summary(
         "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
         "model": f"coefficients: {nonzero}; intercept {solution.intercept:+.4f}",
     }
-    text = "\n".join(f"{name:<8}{value}" for name, value in lines.items())
-    context.folder.write_text("summary.txt", f"{text}\n")
-    if context.show_summary:
-        context.screen.show(Text(text))
+    return "\n".join(f"{name:<8}{value}" for name, value in lines.items())

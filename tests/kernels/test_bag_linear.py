@@ -1,24 +1,17 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 from scipy import sparse
 from torch import Tensor, nn
 
+from dlrun.kernels.bag_linear import BagLinear
 from dlrun.kernels.bag_of_words import BagMatrix, Bags
-from dlrun.networks.dense import BagLinear, DenseNet
 
 
 def matrix(rows: int, words: int) -> sparse.csr_matrix:
     """Bags of words, the last one empty."""
     bags = sparse.random(rows - 1, words, density=0.2, format="csr", random_state=0)
     return sparse.vstack([bags, sparse.csr_matrix((1, words))]).astype(bool).tocsr()
-
-
-def test_parameters_are_the_labs() -> None:
-    assert sum(p.numel() for p in DenseNet(10_003, [16, 16]).parameters()) == 160_353
 
 
 def test_bags_give_what_nn_linear_gives_on_the_dense_matrix() -> None:
@@ -73,21 +66,6 @@ def test_other_precisions_are_torchs(kind: torch.dtype) -> None:
     torch.testing.assert_close(out, layer(dense), atol=0.05, rtol=0.05)
 
 
-def test_without_llvm_torch_does_it() -> None:
-    script = (
-        "import sys; sys.modules['llvmlite'] = None\n"
-        "import numpy as np, torch\n"
-        "from scipy import sparse\n"
-        "from dlrun.kernels.bag_of_words import BagMatrix, Bags\n"
-        "from dlrun.networks.dense import DenseNet\n"
-        "bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(5))), np.arange(5))\n"
-        "network = DenseNet(5, [16])\n"
-        "torch.testing.assert_close(network(bags), network(torch.eye(5)))\n"
-        "assert not network.own_optimizers\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 def test_bags_of_other_words_are_refused() -> None:
     bags = Bags(BagMatrix(matrix(4, 30)), np.arange(4))
     with pytest.raises(ValueError, match="bags of 30 words, 29 weights"):
@@ -97,29 +75,3 @@ def test_bags_of_other_words_are_refused() -> None:
 def test_initial_weights_have_nn_linears_range() -> None:
     weight = BagLinear(10_000, 16).weight.detach()
     assert 0.0099 < float(weight.abs().max()) <= 0.01
-
-
-def test_one_logit_for_each_review() -> None:
-    assert DenseNet(30, [8]).forward(torch.zeros(5, 30)).shape == (5,)
-
-
-@pytest.mark.parametrize("hidden", [[], [16, 16]])
-def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
-    torch.manual_seed(0)
-    network, bags = DenseNet(50, hidden), torch.zeros(51, 50)
-    bags[:, 1] = 1
-    bags[torch.arange(50), torch.arange(50)] = 1
-    alone = network(bags)
-    effects = network.words_alone(start=1)
-    others = torch.arange(50) != 1
-    torch.testing.assert_close(effects[others], (alone[:50] - alone[50])[others])
-    ids = torch.tensor([1, 7, 30])
-    bag = torch.zeros(50).index_fill(0, ids, 1)
-    without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
-    torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))
-
-
-def test_more_than_two_classes_have_a_logit_each() -> None:
-    bags = Bags(BagMatrix(matrix(4, 9)), np.arange(4))
-    assert DenseNet(9, [3], 5)(bags).shape == (4, 5)
-    assert DenseNet(9, [3])(bags).shape == (4,)

@@ -4,9 +4,13 @@ from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Blocks that halve a 32x32 image, then two dense layers.
+    """Blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
 
-    Block: 3x3 convolution with same padding, ReLU, 2x2 max-pool. Two classes need one logit.
+    Args:
+        channels: of each block: 3x3 convolution with same padding, ReLU, 2x2 max-pool.
+        hidden: units of the first dense layer.
+        dropout: share of its inputs that is dropped.
+        classes: number of classes.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
@@ -22,7 +26,6 @@ class ConvNet(nn.Module):
             )
         )
         side = 32 >> len(channels)
-        self._binary = classes == 2
         self.output = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(dropout),
@@ -30,8 +33,9 @@ class ConvNet(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, 1 if classes == 2 else classes),
         )
+        self._binary = classes == 2
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images in [0, 1], (batch, 3, 32, 32) -> logits (batch, classes); (batch,) of two."""
+        """Return the logits (batch, classes) of images in [0, 1], (batch, 3, 32, 32)."""
         logits: Tensor = self.output(self.blocks(images))
         return logits.squeeze(-1) if self._binary else logits

@@ -1,0 +1,28 @@
+"""The config of diabetes."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dlrun.experiment import Fraction, NetworkConfig, PositiveInt, Section
+
+
+class Data(Section):
+    """How the patients are split."""
+
+    validation: Fraction
+    test: Fraction
+
+
+class Model(Section):
+    """The network's size, and where the loss turns from squared to absolute."""
+
+    hidden: PositiveInt
+    delta: Annotated[float, Field(gt=0)]
+
+
+class Config(NetworkConfig):
+    """The values of configs/diabetes.yaml."""
+
+    data: Data
+    model: Model

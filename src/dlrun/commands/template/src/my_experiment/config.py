@@ -1,0 +1,27 @@
+"""The config of my-experiment: types and bounds of what configs/my-experiment.yaml holds."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dlrun.experiment import Fraction, NetworkConfig, PositiveInt, Section
+
+
+class Data(Section):
+    """How the images are split."""
+
+    validation: Fraction
+    test: Fraction
+
+
+class Model(Section):
+    """The network's sizes."""
+
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+class Config(NetworkConfig):
+    """The values of configs/my-experiment.yaml."""
+
+    data: Data
+    model: Model

@@ -1,0 +1,88 @@
+"""All that a package with an experiment of its own imports from dlrun.
+
+`dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names a
+package with two modules:
+
+config.py
+    A class `Config` with a field for each key of `configs/NAME.yaml`: a subclass of
+    `NetworkConfig`, or of `ExperimentConfig` if no network is trained. It is read for `--help` and
+    config errors, so it must not import torch; the names that it needs are imported without it.
+
+experiment.py
+    An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
+    (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
+    of `Experiment`, which only has to `run`. What a network needs beside its weights (labels,
+    sizes, preprocessing) is a subclass of `Assets`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dlrun.config.schema import (
+    Fraction,
+    LocalPath,
+    PositiveInt,
+    Section,
+)
+from dlrun.config.sections import (
+    Argument,
+    ExperimentConfig,
+    NetworkConfig,
+    Reference,
+)
+
+if TYPE_CHECKING:
+    from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
+    from dlrun.experiments.network import LoadedData, NetworkExperiment
+    from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
+    from dlrun.run_context import DataOrigin, Results, RunContext
+    from dlrun.system.accelerator import AcceleratorReport
+    from dlrun.training.data import ArrayData, TensorBatches
+    from dlrun.training.objective import Objective, classification, regression, torch_optimizer
+
+_MODULES = {  # of the names that load slow packages, each when it is used
+    "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
+    "dlrun.experiments.network": ("LoadedData", "NetworkExperiment"),
+    "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
+    "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
+    "dlrun.system.accelerator": ("AcceleratorReport",),
+    "dlrun.training.data": ("ArrayData", "TensorBatches"),
+    "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
+}
+
+__all__ = [
+    "AcceleratorReport",
+    "Argument",
+    "ArrayData",
+    "Assets",
+    "DataOrigin",
+    "Experiment",
+    "ExperimentConfig",
+    "ExportedNetwork",
+    "Fraction",
+    "ImagePredictor",
+    "LoadedData",
+    "LocalPath",
+    "NetworkConfig",
+    "NetworkExperiment",
+    "Objective",
+    "PositiveInt",
+    "Prediction",
+    "Predictor",
+    "Reference",
+    "Results",
+    "RunContext",
+    "Section",
+    "TensorBatches",
+    "classification",
+    "regression",
+    "torch_optimizer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of `_MODULES`; `config.py` must not wait for torch."""
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module 'dlrun.experiment' has no attribute {name!r}")

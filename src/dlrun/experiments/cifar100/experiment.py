@@ -1,0 +1,106 @@
+"""cifar100: the data, the network, and the prediction of images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from pydantic import BaseModel
+from torch import Tensor, nn
+
+from dlrun.data import cifar100
+from dlrun.data.images import png
+from dlrun.data.splits import split
+from dlrun.experiments.base import Assets
+from dlrun.experiments.cifar100.config import Config
+from dlrun.experiments.cifar100.model import ConvNet
+from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.objective import Objective, classification
+from dlrun.training.test_predictions import probabilities
+
+
+class Preprocessing(BaseModel, frozen=True):
+    """How an image becomes the network's input: bytes are divided by `scale`; size: (3, 32, 32)."""
+
+    scale: int = 255
+    size: tuple[int, int, int] = (3, 32, 32)
+
+
+class ImageAssets(Assets, frozen=True):
+    """What the network needs beside its weights."""
+
+    labels: list[str]
+    preprocessing: Preprocessing = Preprocessing()
+
+
+class Cifar100(NetworkExperiment[Config, ImageAssets]):
+    """A convolutional network on small colour images."""
+
+    name = "cifar100"
+    assets_class = ImageAssets
+
+    def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
+        """Load the images; the seed chooses those that are held out for validation."""
+        images = cifar100.load_config(config, context.data_dir, context.screen)
+        train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
+        seed, screen, scale = config.split_seed, context.screen, assets.preprocessing.scale
+        fitted, held_out = split(config.data, train.labels, test.labels, seed, screen)
+        data = ArrayData(
+            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=scale),
+            TensorBatches(train.pixels[held_out], train.labels[held_out], scale=scale),
+            TensorBatches(test.pixels, test.labels, scale=scale),
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+        return LoadedData(
+            data,
+            DataOrigin(images.origin, images.differs),
+            assets,
+            lambda row: {"image": png(test.pixels[row].transpose(1, 2, 0))},
+        )
+
+    def build(self, config: Config, assets: ImageAssets) -> ConvNet:
+        """Build the untrained network."""
+        model = config.model
+        return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
+
+    def objective(self, config: Config, assets: ImageAssets) -> Objective:
+        """Return cross-entropy and accuracy."""
+        return classification(len(assets.labels))
+
+    def example(self, config: Config, assets: ImageAssets) -> Tensor:
+        """Return a batch of black images, unless that alone would fill the memory."""
+        return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
+
+    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+        """Return what predicts images of any size."""
+        assets = self.assets(run)
+        return _Predictor(self.network(run, config), self.objective(config, assets), assets)
+
+
+class _Predictor(ImagePredictor):
+    """Classifies the largest centred square of an image."""
+
+    shown = 5
+
+    def __init__(self, network: nn.Module, objective: Objective, assets: ImageAssets) -> None:
+        super().__init__(assets.labels)
+        self._network, self._objective = network, objective
+        self._scale, (_, self._side, _) = assets.preprocessing.scale, assets.preprocessing.size
+        self.smallest = 4 * self._side  # of a large JPEG; the rest is averaged away
+
+    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
+        square = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BICUBIC)
+        return np.asarray(square).transpose(2, 0, 1)
+
+    def probabilities(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        pixels = torch.from_numpy(np.stack(inputs)) / self._scale
+        return probabilities(self._network, self._objective, pixels)
+
+
+experiment = Cifar100()

@@ -1,0 +1,88 @@
+"""The config of classify-images."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
+from dlrun.config.sections import Argument, ExperimentConfig, NameOrPath
+from dlrun.errors import ConfigError
+from dlrun.networks import torchvision_names
+from dlrun.system.console import Screen
+
+MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
+
+
+class Model(Section):
+    """The network, its weights and its labels."""
+
+    name: str
+    weights: NameOrPath
+    num_classes: PositiveInt
+    labels: LocalPath | None
+
+
+class Transform(Section):
+    """How a photograph becomes the network's input."""
+
+    squash: bool
+    scaled_decoding: bool
+
+
+class Reference(Section):
+    """Published probabilities for each photograph, of which model, and where they are published."""
+
+    source: str
+    model: str
+    book: dict[str, dict[str, float]]
+    notebook: dict[str, dict[str, float]]
+
+
+class Config(ExperimentConfig):
+    """The values of configs/classify-images.yaml."""
+
+    argument = Argument(
+        "images",
+        "IMAGE_OR_FOLDER",
+        "JPEG, PNG, WebP, GIF or BMP, or folders and those in them.",
+    )
+    # The lab squashes its photographs; the published labels are shown for either resize.
+    neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})
+    stochastic = False
+
+    batch_size: BatchSize
+    precision: Literal["32-true", "bf16-mixed"]
+    images: list[LocalPath]
+    top: Annotated[int, Field(ge=1, le=100)]
+    model: Model
+    transform: Transform
+    reference: Reference
+
+    @classmethod
+    def suggestions(cls, key: str) -> Sequence[str]:
+        """Return the names of the models."""
+        return torchvision_names.classifier_names() if key == "model.name" else ()
+
+    def files(self) -> list[Path]:
+        """Return the photographs; raise ConfigError if a file does not exist."""
+        from dlrun.data import images  # slow: Pillow
+
+        return images.find_images(self.images) if self.images else images.sample_photographs()
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that the images exist, and the model's name, weights and labels."""
+        from dlrun.data.download import is_offline  # slow: numpy
+        from dlrun.networks import pretrained  # slow: torch
+
+        if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
+            raise ConfigError(
+                f"{len(self.images):,} images: too many to be named one by one",
+                "name the folder that they are in",
+            )
+        self.files()
+        pretrained.check(self.model)
+        if is_offline():
+            pretrained.obtain(self.model, Screen())

@@ -1,0 +1,238 @@
+"""classify-images: the photographs' most probable labels, as a table and as a contact sheet."""
+
+import io
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor, nn
+
+from dlrun.data.photograph_predictions import PREDICTIONS, Labelled, PhotographPrediction
+from dlrun.errors import ConfigError, DataError
+from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
+from dlrun.experiments.book_comparison import changed_numbers
+from dlrun.experiments.classify_images.config import Config
+from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.networks import pretrained
+from dlrun.networks.pretrained import Pretrained
+from dlrun.networks.torchvision_names import BUNDLED
+from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.stored_run import StoredRun
+from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.console import Screen, pluralize, printable
+from dlrun.training.inference import OVERSAMPLING, classify_photographs
+from dlrun.training.network_summary import write_summary
+from dlrun.training.torch_state import training_settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 24  # photographs on the contact sheet, and on the screen
+SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
+PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
+
+
+class ClassifyImages(Experiment[Config]):
+    """The most probable labels of each photograph."""
+
+    name = "classify-images"
+
+    def run(self, config: Config, context: RunContext) -> Results:
+        """Classify the photographs; one that cannot be read becomes a row with its error."""
+        screen, files = context.screen, config.files()
+        origin = pluralize(len(files), "file")
+        if not config.images:
+            origin = "two photographs that scikit-learn ships"
+            screen.note(f"no image given: classifying {origin}")
+        with context.phase("model"), training_settings(1):  # one input: more threads only wait
+            pretrained.obtain(config.model, screen)
+            model = pretrained.load(config.model)
+            crop = model.transform.crop_size[0]
+            example = torch.zeros(1, 3, crop, crop)
+            parameters = write_summary(model.network, example, context)
+            noise = pretrained.noise_image(crop)
+            model = replace(model, network=pretrained.fold_batch_norms(model.network, noise))
+        classify = partial(
+            classify_photographs,
+            context,
+            files,
+            model,
+            squash=config.transform.squash,
+            scaled_decoding=config.transform.scaled_decoding,
+            batch_size=config.batch_size,
+            top=config.top,
+            precision=config.precision,
+            thumbnails=SHOWN,
+        )
+        choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
+        with context.phase("classify"), training_settings(context.threads):
+            report = choice.first(
+                lambda device: pretrained.probabilities(model, example, device, config.precision)
+            )
+            try:
+                found = classify(report.used)
+            except Exception as error:
+                report = choice.after_failure(error, report)
+                found = classify(report.used)
+        errors = {str(one.file): one.error for one in found if one.error is not None}
+        predictions = {str(one.file): one.labels for one in found if one.error is None}
+        _warn(errors, screen)
+        if not predictions:
+            raise DataError("there is no file that could be read as a photograph")
+        context.keep(THUMBNAILS, _pack_thumbnails(found))
+        published = {} if changed_numbers(self, config) else config.reference.book
+        return Results(
+            metrics={"images": len(predictions), "unreadable": len(errors)},
+            accelerator=report,
+            origin=DataOrigin(origin),
+            reference=config.reference.model_dump(),
+            more={
+                "model": config.model.name,
+                "parameters": parameters,
+                "predictions": {
+                    file: [{"label": label, "probability": value} for label, value in labels]
+                    for file, labels in predictions.items()
+                },
+                "errors": errors,
+            },
+            shown=[*_labels_table(predictions, published)],
+            exit_code=1 if errors else 0,
+        )
+
+    def network(self, run: StoredRun, config: Config) -> nn.Module:
+        """Return the pretrained network; its weights are read from where the run found them."""
+        return _load_again(config).network
+
+    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+        """Return what predicts further photographs."""
+        return _Predictor(_load_again(config), config)
+
+    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+        """Return the pretrained network, on photographs that went through its transform."""
+        model = _load_again(config)
+        transform = model.transform
+        (resize,), (side,) = transform.resize_size, transform.crop_size
+        steps = {
+            "resize": [resize, resize] if config.transform.squash else resize,  # the shorter side
+            "interpolation": transform.interpolation.value,
+            "centre_crop": side,
+            "divide_by": 255,
+            "mean": transform.mean,
+            "std": transform.std,
+        }
+
+        def inputs(rows: int) -> Tensor:
+            return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+        about = {"model": model.source, "labels": model.labels, "preprocessing": steps}
+        return ExportedNetwork(model.network, "images", inputs, about)
+
+    def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
+        """Draw the first photographs with their labels."""
+        from dlrun.plots.photographs import contact_sheet  # slow: matplotlib
+
+        predictions = {
+            file: [(one["label"], one["probability"]) for one in labels]
+            for file, labels in (run.record.model_extra or {})["predictions"].items()
+        }
+        with np.load(io.BytesIO(run.read(THUMBNAILS)), allow_pickle=False) as stored:
+            photographs = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
+        # The first ones that could be read have a thumbnail.
+        sheet = list(zip(predictions, map(np.asarray, photographs), strict=False))
+        title = f"{self.name}, run {run.name}\n"
+        title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
+        if len(predictions) > len(sheet):
+            title += f" (the first {len(sheet)})"
+        return {SHEET: contact_sheet(sheet, predictions, title=title)}
+
+    def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
+        """Obtain the lab's photographs and network, or the bundled network in its place."""
+        folder = data_dir / PHOTOGRAPHS
+        if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
+            raise DataError(f"{folder}: of the lab's photographs {', '.join(missing)} missing")
+        settings: dict[str, Any] = {"images": [str(folder)], "transform.squash": True}
+        try:
+            pretrained.obtain(config.model, screen)
+        except DataError as error:
+            try:
+                pretrained.check(config.model.model_copy(update={"name": BUNDLED}))
+            except ConfigError:  # it is not installed
+                raise error from None
+            screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
+            settings["model.name"] = BUNDLED
+        return LabSetup([folder / name for name in config.reference.book], settings)
+
+
+class _Predictor(ImagePredictor):
+    def __init__(self, model: Pretrained, config: Config) -> None:
+        super().__init__(model.labels)
+        self._model, self._precision, self.shown = model, config.precision, config.top
+        resize = pretrained.squashed if config.transform.squash else pretrained.kept
+        self._transform = resize(model.transform)
+        if config.transform.scaled_decoding:
+            self.smallest = OVERSAMPLING * model.transform.resize_size[0]
+
+    def to_input(self, image: Image.Image) -> Tensor:
+        return self._transform(image)
+
+    def probabilities(self, inputs: Sequence[Tensor]) -> NDArray[np.float64]:
+        batch = torch.stack(list(inputs))
+        found = pretrained.probabilities(self._model, batch, "cpu", self._precision)
+        return found.double().numpy()
+
+
+def _load_again(config: Config) -> Pretrained:
+    pretrained.check(config.model)
+    return pretrained.load(config.model)
+
+
+def _pack_thumbnails(found: Sequence[PhotographPrediction]) -> bytes:
+    stream = io.BytesIO()
+    jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
+    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+    return stream.getvalue()
+
+
+def _warn(errors: dict[str, str], screen: Screen) -> None:
+    for file, error in list(errors.items())[:SHOWN]:
+        screen.warn(f"{printable(file)}: {error}")
+    if (more := len(errors) - SHOWN) > 0:
+        screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
+
+
+def _labels_table(
+    predictions: Mapping[str, Labelled], published: Mapping[str, Mapping[str, float]]
+) -> list[Table | Text]:
+    """Return the first photographs' labels, beside the book's if it has one of them."""
+    first = {Path(file): predictions[file] for file in itertools.islice(predictions, SHOWN)}
+    table = Table(box=None, pad_edge=False)
+    for column in ("photograph", "label", "probability"):
+        table.add_column(column, justify="right" if column == "probability" else "left")
+    names = Counter(file.name for file in first)
+    show_book = any(file.name in published for file in first)
+    if show_book:
+        table.add_column("book")
+    for file, labels in first.items():
+        book = list(published.get(file.name, {}).items())
+        shown = file.name if names[file.name] == 1 else str(file)
+        for rank, (label, probability) in enumerate(labels):
+            row = [printable(shown) if rank == 0 else "", printable(label), f"{probability:.4f}"]
+            if show_book and rank < len(book):
+                row.append(f"{book[rank][0]} {book[rank][1]:.4f}")
+            table.add_row(*map(Text, row))
+    if (more := len(predictions) - SHOWN) <= 0:
+        return [table]
+    return [table, Text(f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}")]
+
+
+experiment = ClassifyImages()

@@ -1,0 +1,22 @@
+"""The config of imdb-dense."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dlrun.config.schema import PositiveInt, Section
+from dlrun.experiments.reviews_config import ReviewsNetworkConfig
+
+
+class Model(Section):
+    """The network's sizes."""
+
+    hidden: Annotated[list[PositiveInt], Field(min_length=1)]
+
+
+class Config(ReviewsNetworkConfig):
+    """The values of configs/imdb-dense.yaml."""
+
+    max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
+
+    model: Model

@@ -1,0 +1,59 @@
+"""The lab's dense network on a binary bag of words (ISLP 10.9.5)."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from dlrun.kernels.bag_linear import BagLinear
+from dlrun.kernels.bag_of_words import Bag, Bags
+
+
+class DenseNet(nn.Module):
+    """Dense layers with a ReLU after each but the last; two classes have one logit.
+
+    Args:
+        width: ids that a bag can hold.
+        hidden: units of the layers before the last.
+        classes: number of classes.
+    """
+
+    def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
+        super().__init__()
+        sizes = [*hidden, 1 if classes == 2 else classes]
+        layers: list[nn.Module] = [BagLinear(width, sizes[0])]
+        for inputs, outputs in pairwise(sizes):
+            layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
+        self.layers = nn.Sequential(*layers)
+        self._binary = classes == 2
+
+    def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
+        """Return the logits (batch,) of bags, of more than two classes (batch, classes)."""
+        return self._logits(self.layers(bags))
+
+    @torch.no_grad()
+    def words_alone(self, start: int) -> Tensor:
+        """Return the effect of each word on the logits of a bag of `start` alone, (width, ...)."""
+        first = self._first
+        empty = first.weight[start] + first.bias
+        return self._after_first(empty + first.weight) - self._after_first(empty)
+
+    @torch.no_grad()
+    def words_left_out(self, ids: Tensor) -> Tensor:
+        """Return the effect of each id of a bag on its logits, (n_ids, ...); ids are distinct."""
+        first = self._first
+        rows = first.weight[ids]
+        sums = rows.sum(0) + first.bias
+        return self._after_first(sums) - self._after_first(sums - rows)
+
+    @property
+    def _first(self) -> BagLinear:
+        first = self.layers[0]
+        assert isinstance(first, BagLinear)  # the constructor's
+        return first
+
+    def _after_first(self, sums: Tensor) -> Tensor:
+        return self._logits(self.layers[1:](sums))
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        return outputs.squeeze(-1) if self._binary else outputs

@@ -1,0 +1,44 @@
+"""The lab's LSTM (ISLP 10.9.6): embedding, LSTM, linear layer on the last state."""
+
+from torch import Tensor, nn
+
+from dlrun.kernels.lstm import LastState, all_states
+
+
+class LSTMClassifier(nn.Module):
+    """Classifies a review by its ids, padded in front with 0; two classes have one logit.
+
+    Args:
+        words: number of ids, each with an embedding.
+        embedding: size of an embedding.
+        hidden: size of the LSTM's state.
+        classes: number of classes.
+        skip_padding, threads: see `LastState`.
+    """
+
+    def __init__(
+        self,
+        words: int,
+        embedding: int,
+        hidden: int,
+        classes: int = 2,
+        *,
+        skip_padding: bool = True,
+        threads: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
+        self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
+        self.last_state = LastState(skip_padding=skip_padding, threads=threads)
+        self._binary = classes == 2
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return the logits (batch,), of more than two classes (batch, classes)."""
+        logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
+        return logits.flatten() if self._binary else logits
+
+    def after_each(self, ids: Tensor) -> Tensor:
+        """Return the logits after each of a review's ids (time,)."""
+        logits: Tensor = self.output(all_states(self.lstm, self.embedding, ids))
+        return logits.squeeze(-1)

@@ -1,0 +1,38 @@
+"""The config of the experiments on movie reviews."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from dlrun.config.sections import (
+    OWN_DATA_KEYS,
+    ExperimentConfig,
+    NetworkConfig,
+    Reference,
+    ReviewsData,
+)
+
+DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN_DATA_KEYS
+
+
+class ReviewsConfig(ExperimentConfig):
+    """The keys of every experiment on the reviews."""
+
+    dataset_location = "dlrun.data.imdb:DATASET"
+    changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
+
+    data: ReviewsData
+
+    def check(self, runs_dir: Path) -> None:
+        """Check that the data's files exist."""
+        from dlrun.data import imdb  # slow: numpy
+
+        super().check(runs_dir)
+        imdb.check(self.data)
+
+
+class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
+    """The keys of every network on the reviews."""
+
+    changeable_keys = NetworkConfig.changeable_keys | DATA_KEYS
+
+    reference: Reference
