@@ -31,7 +31,7 @@ demo: $(VENV)/.installed ## run every experiment on generated or shipped data (u
 test: $(VENV)/.tools ## the tests that need no data (about 4 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not realdata and not slow and not browser and not slurm" $(ARGS)
 
-test-fast: $(VENV)/.tools ## ... those that start no process (under a minute): while you edit
+test-fast: $(VENV)/.tools ## ... those that start no process : while you edit
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not process and not realdata and not slow and not browser and not slurm" $(ARGS)
 
 test-slow: $(VENV)/.tools ## the examples, plugins, several processes, a share of torture
