@@ -181,7 +181,7 @@ def test_strategies_that_would_break_a_run_are_refused(forked: Dlrun, strategy: 
 
 def test_more_processes_than_cores_are_refused(forked: Dlrun) -> None:
     done = run(forked, NETWORK, *setting("trainer.devices=5000", "batch_size=5000"), code=2)
-    assert "5000 processes on a CPU" in done.stderr
+    assert "5000 cannot be used on a CPU" in done.stderr
 
 
 @pytest.mark.slow
