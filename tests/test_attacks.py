@@ -118,7 +118,7 @@ def test_a_fault_of_a_plugin_is_called_its_own(
     )
     done = dlrun("odd", PYTHONPATH=str(site))
     assert done.returncode == 1
-    assert told in done.stderr and "fault of dlrun" not in done.stderr
+    assert told in done.stderr and "bug in dlrun" not in done.stderr
     assert results(only(tmp_path, "odd"))["status"] == "failed"
     shown = dlrun("odd", "--debug", PYTHONPATH=str(site))
     assert "Traceback" in shown.stderr
@@ -145,9 +145,9 @@ def test_yaml_that_is_no_text_is_left_out(dlrun: Dlrun, tmp_path: Path) -> None:
 def test_a_schema_that_is_none_is_said(dlrun: Dlrun, tmp_path: Path) -> None:
     site = tmp_path / "site"
     site.mkdir()
-    plugin(site, "odd", code=WORKING.replace("schema = Config", "schema = dict"))
+    plugin(site, "odd", config="class Config(dict):\n    pass\n")
     done = dlrun("odd", PYTHONPATH=str(site))
-    assert done.returncode == 1 and "schema is no ExperimentConfig" in done.stderr
+    assert done.returncode == 1 and "Config is no ExperimentConfig" in done.stderr
 
 
 @pytest.mark.parametrize("ranks", [{"RANK": "1"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1"}])

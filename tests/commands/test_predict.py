@@ -110,7 +110,7 @@ def test_texts_of_every_kind(tmp_path: Path, done: Done, name: str) -> None:
     assert (empty["words"], empty["unknown"]) == (0, 0)
     assert (unknown["words"], unknown["unknown"]) == (2, 2)
     assert large["words"] == 2_100_000
-    assert binary == {"row": 3, "input": "binary.txt", "error": "not a text: it holds a zero byte"}
+    assert binary == {"row": 3, "input": "binary.txt", "error": "not a text: it has a zero byte"}
     assert "1 input could not be predicted" in ended.stderr
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_is_no_text_is_named_once(tmp_path: Path, done: Done) -> Non
     """On the screen, in a table and in Python, too, however its path is written."""
     file, named = tmp_path / "binary.txt", "./binary.txt"
     file.write_bytes(b"\x00\x01\x02")
-    why = "not a text: it holds a zero byte"
+    why = "not a text: it has a zero byte"
     words = "predict", done("imdb-lasso"), named
     assert harness.run(tmp_path, *words).is_told(1).stdout == f"error: {named}: {why}\n"
     harness.run(tmp_path, *words, "--out", "out.csv").is_told(1)
@@ -223,7 +223,7 @@ def test_other_data_are_not_its_test_set(tmp_path: Path, name: str) -> None:
     run = finished(tmp_path, [*smoke(name), *own])
     assert "row for row" in harness.run(tmp_path, "predict", run, "--test").is_told(0).stdout
     table.write_text("\n".join(["label,text", *rows]).replace("good", "great"))
-    harness.run(tmp_path, "predict", run, "--test").is_told(1, "not those that the run had")
+    harness.run(tmp_path, "predict", run, "--test").is_told(1, "data have changed since the run")
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def ended(started: Started) -> tuple[Run, str]:
     """The one run that they leave, and what dlrun said of its end, but for what torchrun adds."""
     (folder,) = (started.folder / "runs" / NAME).glob("*Z-*")
-    assert "fault of dlrun" not in started.said
+    assert "bug in dlrun" not in started.said
     said = "\n".join(line for line in started.said.splitlines() if line.startswith("error: "))
     return Run.open(folder), said
 

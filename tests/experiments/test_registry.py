@@ -201,5 +201,5 @@ def test_a_check_that_raises_is_one_message(
     done = dlrun("checks-badly", **environment)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
-    assert "fault of dlrun" not in done.stderr
+    assert "bug in dlrun" not in done.stderr
     assert "Traceback" in dlrun("checks-badly", "--debug", **environment).stderr

@@ -205,7 +205,7 @@ def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Pa
     done = forked("report", *names)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if "labels are not a list of texts" in line]
-    assert len(said) == 2 and "fault of dlrun" not in done.stderr
+    assert len(said) == 2 and "bug in dlrun" not in done.stderr
     page = (tmp_path / "report.html").read_text()
     assert page.count('class="run"') == 6
     done = forked("runs", "compare", "far", "same", "--out", "curves.png")

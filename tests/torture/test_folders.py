@@ -136,5 +136,5 @@ def told(*arguments: str) -> None:
     ):
         code = command(list(arguments))
     assert code in (0, 1, 2), arguments
-    assert "fault of dlrun" not in err.getvalue(), err.getvalue()
+    assert "bug in dlrun" not in err.getvalue(), err.getvalue()
     assert code == 0 or "error: " in err.getvalue()

@@ -141,7 +141,7 @@ def test_made_up_configs(tmp_path: Path, name: str, torture: bool, tally: Tally)
             code = run(arguments)
         stdout, stderr = out.getvalue(), err.getvalue()
         assert code in (0, 2), stderr
-        assert "Traceback" not in stderr and "fault of dlrun" not in stderr
+        assert "Traceback" not in stderr and "bug in dlrun" not in stderr
         outcomes[code] += 1
         if code == 2:
             assert stderr.startswith("error: ") and len(stderr) < 20_000
