@@ -107,6 +107,8 @@ class Plan(ChecksummedModel):
             own, seed = set(point.settings), point.settings.get(SEED, 0)
             if not own <= {*self.keys, SEED} or SEED in own ^ varied or type(seed) is not int:
                 raise ValueError(f"point {point.number} does not set the keys that vary")
+        if unset := set(self.keys).difference(*(point.settings for point in self.points)):
+            raise ValueError(f"no point sets {', '.join(sorted(unset))}")
         return self
 
     def values(self, point: Point) -> Layer:
