@@ -1,5 +1,6 @@
 """Fixtures: the real command line as a subprocess, the real data where they are."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -154,7 +155,19 @@ SLOW = (
     "test_resume.py", "test_use.py",
 )  # fmt: skip
 # Fixtures and modules that start processes: `make test-fast` leaves out the tests that use them.
-STARTERS = {"dlrun", "forked", "done", "subprocess", "multiprocessing", "tests.harness"}
+FIXTURES, MODULES = {"dlrun", "forked", "done"}, {"subprocess", "multiprocessing"}
+
+
+@functools.cache
+def starts_processes(module: str) -> bool:
+    """Return whether a module of the tests, or one that it imports from, uses MODULES."""
+    if not module.startswith("tests.") or module == __name__:
+        return module in MODULES
+    used = {
+        value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
+        for value in vars(sys.modules[module]).values()
+    }
+    return any(map(starts_processes, used - {module}))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -163,11 +176,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(part in item.path.as_posix() for part in SLOW):
             item.add_marker("slow")
         assert isinstance(item, pytest.Function)
-        imported = {
-            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-            for value in vars(item.module).values()
-        }
-        if STARTERS & {*item.fixturenames, *imported}:
+        if FIXTURES & {*item.fixturenames} or starts_processes(item.module.__name__):
             item.add_marker("process")
 
 

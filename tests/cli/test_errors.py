@@ -57,7 +57,10 @@ DENSE = "imdb-dense"
         ("accelerators imdb-lasso", "trains no network"),
         ("data fetch imbd", "'imdb'?"),
         ("data show cifar100", "cifar100"),
-        ("data show imdb --set data.source=sample --first 9999", "--first 9999"),
+        (
+            "data show imdb --set data.source=sample --set data.sample_reviews=100 --first 9999",
+            "--first 9999",
+        ),
         (f"{DENSE} --config none.yaml", "none.yaml: "),
         (f"{DENSE} --config list.yaml", "list.yaml: "),
         (f"{DENSE} --config bad.yaml", "bad.yaml:3: "),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dlrun.cli.main import COMMANDS
-from tests.conftest import NAMES, Dlrun, smoke
+from tests.conftest import NAMES, Dlrun, setting, smoke
 from tests.data.test_imdb import archive_of
 
 SUBCOMMANDS = [
@@ -82,7 +82,8 @@ def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> No
 
 
 def test_show_decodes_reviews(cli: Dlrun) -> None:
-    done = cli("data", "show", "imdb", "--count", "2", "--set", "data.source=sample")
+    words = setting("data.source=sample", "data.sample_reviews=100")
+    done = cli("data", "show", "imdb", "--count", "2", *words)
     assert done.returncode == 0
     assert done.stdout.count("<START>") == 2
 
