@@ -153,7 +153,7 @@ def test_a_pipe_in_place_of_the_workers_log(forked: Dlrun, lab: Path) -> None:
     (lab / SWEEP / "workers.txt").unlink()
     os.mkfifo(lab / SWEEP / "workers.txt")
     done = forked(*COMMAND)
-    assert done.returncode == 1 and "workers.txt: not a file that can be written" in done.stderr
+    assert done.returncode == 1 and "workers.txt: not a regular file" in done.stderr
 
 
 def test_names_that_are_no_utf8(forked: Dlrun, lab: Path) -> None:

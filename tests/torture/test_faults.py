@@ -109,9 +109,7 @@ def test_full_disk(tmp_path: Path, tally: Tally) -> None:
         running = start(disk, *words(*LONG), DLRUN_RUNS_DIR=str(disk / "runs"))
         begun = begun_with_epochs(disk, running)
         fill(disk / "ballast")
-        ended = running.end().is_told(
-            1, "No space left on device", "what was finished before is in"
-        )
+        ended = running.end().is_told(1, "No space left on device", "finished steps are in")
         results = json.loads((begun / "results.json").read_text())
         assert (results["status"], results["error"] != "") == ("failed", True)
         assert "No space left" in results["error"]

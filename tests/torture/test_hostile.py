@@ -395,7 +395,7 @@ def test_a_link_in_place_of_the_log_is_not_written_through(tmp_path: Path, tally
     (tmp_path / "precious").write_text("mine")
     (begun / "log.txt").symlink_to(tmp_path / "precious")
     run(tmp_path, "resume", begun, "--set", "trainer.max_epochs=9").is_told(
-        1, "log.txt: not a file"
+        1, "log.txt: not a regular file"
     )
     assert (tmp_path / "precious").read_text() == "mine"
     tally("links in place of files")

@@ -1,6 +1,7 @@
 """Error messages of the command line: one message, a hint and an exit code for any exception."""
 
 import contextlib
+import errno
 import json
 import re
 import shlex
@@ -81,7 +82,8 @@ def _in_words(error: BaseException) -> tuple[str, str, int]:
         return error.message, error.hint, error.exit_code
     if isinstance(error, OSError):
         what = error.filename or "the output"
-        return f"{what}: {error.strerror or error}", "is the disk full, or a pipe closed?", FAILED
+        full = error.errno == errno.ENOSPC
+        return f"{what}: {error.strerror or error}", "free some space" if full else "", FAILED
     if isinstance(error, MemoryError):
         return "out of memory", "a smaller batch_size needs less", FAILED
     problem = f"{type(error).__name__}: {first_line(error)}"
