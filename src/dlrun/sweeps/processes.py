@@ -118,7 +118,7 @@ class Processes:
         except (OSError, EOFError) as error:
             raise DlrunError(f"no process can be started for a run: {error}") from None
         theirs.close()
-        self._children.append(_Child(number, process, ours))
+        self._children.append(_Child(number, process, ours))  # type: ignore[arg-type,unused-ignore]  # Windows has a PipeConnection
 
     def receive(self, seconds: float) -> list[tuple[int, Message]]:
         """Wait for messages, at most so many seconds; return each with its point's number."""
