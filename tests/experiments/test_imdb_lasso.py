@@ -116,7 +116,7 @@ def test_passes_over_runs_without_a_curve(forked: Dlrun, tmp_path: Path) -> None
         assert compared(tmp_path) == old
     for run, why in (
         (single, "has a single epoch"),
-        (bare, "metrics.csv: not there"),
+        (bare, "metrics.csv: missing"),
         (damaged, "metrics.csv: cannot be read"),
         (latest(tmp_path), "has no accuracy for each epoch"),
         ((tmp_path / "runs" / DENSE / "latest").resolve(), "is not a finished run"),

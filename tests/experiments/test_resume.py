@@ -237,7 +237,7 @@ def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -
     again = forked("resume", run, "--json")
     assert json.loads(again.stdout) == found
     fewer = forked("resume", run, "--set", "trainer.max_epochs=1")
-    assert (fewer.returncode, "3 are done" in fewer.stderr) == (2, True)
+    assert (fewer.returncode, "3 are finished" in fewer.stderr) == (2, True)
 
 
 def test_latest_is_the_run_that_was_begun_last(forked: Dlrun, tmp_path: Path) -> None:

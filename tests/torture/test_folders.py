@@ -89,7 +89,7 @@ def harms() -> list[Harm]:
 
 USES: dict[str, Callable[[Run], object]] = {
     name: lambda run, name=name: getattr(run, name)
-    for name in ("metrics", "assets", "results", "environment", "values", "config", "vocabulary")
+    for name in ("metrics", "assets", "results", "environment", "config", "vocabulary")
 }
 USES |= {"network": Run.network, "draw": Run.draw, "html": Run._repr_html_, "repr": repr}
 

@@ -77,7 +77,10 @@ def _prepare(
             screen.warn(problem)
     total, done = config.total_steps, record.steps or 0
     if total is not None and done > total:
-        raise ConfigError(f"{total} steps are requested, but {done} are finished")
+        raise ConfigError(
+            f"{path}: {total} requested, but {done} are finished",
+            "a resumed run cannot have fewer than it has",
+        )
     complete = record.status == "finished" and total in (None, done)
     if complete and all((path / name).exists() for name in record.files):
         extends = EXTENDS in config.changeable_keys and has_checkpoint(path)
