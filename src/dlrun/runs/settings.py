@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dlrun.config.yaml_loader import Layer
-from dlrun.run_folder.record import SweepMembership
 from dlrun.system.console import Screen
+
+if TYPE_CHECKING:  # slower than `dlrun --help` may be
+    from dlrun.config.yaml_loader import Layer
+    from dlrun.run_folder.record import SweepMembership
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class RunSettings:
 
     config: Sequence[Path] = ()
     overrides: Sequence[str] = ()
-    values: Sequence[Layer] = ()
+    values: "Sequence[Layer]" = ()
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None
@@ -31,7 +34,7 @@ class RunSettings:
     quiet: bool = False
     results: bool = True  # False: the caller shows them
     screen: Screen | None = None  # instead of the terminal's
-    sweep: SweepMembership | None = None  # the sweep that the run belongs to
+    sweep: "SweepMembership | None" = None  # the sweep that the run belongs to
 
     def console(self) -> Screen:
         """Return the screen that the run writes to."""
