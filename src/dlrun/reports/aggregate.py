@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from dlrun import stats
 from dlrun.experiments.base import CHANCE
-from dlrun.runs.key_metric import is_plottable
+from dlrun.run_folder.metrics import is_plottable
 
 T = TypeVar("T")
 

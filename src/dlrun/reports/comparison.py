@@ -9,7 +9,7 @@ from dlrun.experiments.base import CHANCE
 from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
 from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts
 from dlrun.reports.run_section import RunSection
-from dlrun.runs.key_metric import ACCURACY, TESTED
+from dlrun.run_folder.metrics import ACCURACY, TESTED
 
 
 @dataclass(frozen=True)

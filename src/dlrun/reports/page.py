@@ -16,12 +16,12 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run
 from dlrun.reports import charts, comparison
 from dlrun.reports.run_section import RunSection
 from dlrun.reports.run_tables import PHOTOGRAPHS_SHOWN
 from dlrun.run_folder.find import newest_runs
-from dlrun.runs.console_summary import format_metric
-from dlrun.runs.run import Run
+from dlrun.run_folder.metrics import format_metric
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import open_regular, write_atomically
 from dlrun.system.output_file import check_output_path

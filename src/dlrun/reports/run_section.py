@@ -7,16 +7,14 @@ from typing import Any, TypeVar
 
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
+from dlrun.experiments.run import ASSETS, Run
 from dlrun.reports import run_tables
 from dlrun.reports.charts import Table, published, run_charts, thinned
 from dlrun.reports.evaluation import Evaluation, evaluate
+from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import METRICS
+from dlrun.run_folder.metrics import ACCURACY
 from dlrun.run_folder.record import FORMAT, Environment
-from dlrun.run_folder.stored_run import ASSETS
-from dlrun.runs import console_summary
-from dlrun.runs.key_metric import ACCURACY
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings, ran_with
 from dlrun.stats import wilson_interval
 
 T = TypeVar("T")
@@ -38,11 +36,11 @@ class RunSection:
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        ran: dict[str, Any] = self._read(lambda: ran_with(run), {})
+        ran: dict[str, Any] = self._read(run.effective_config, {})
         self.values = _without_reference(flatten(ran))
         # The settings that are not the shipped default; None if that is unknown.
         self.differing: dict[str, Any] | None = self._read(
-            lambda: _without_reference(changed_settings(run)), None
+            lambda: _without_reference(run.changed_settings()), None
         )
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
         total = self.record.seconds.get("total")
@@ -89,11 +87,11 @@ class RunSection:
 
     def metrics_with_baseline(self) -> dict[str, Any]:
         """Return the metrics, with the accuracy of always answering the largest class."""
-        return console_summary.with_baseline(self.record, self.metrics)
+        return metrics.with_baseline(self.record, self.metrics)
 
     def notes(self) -> list[str]:
         """Return sentences about the metrics, without full stops."""
-        found = console_summary.notes(self.record)
+        found = metrics.notes(self.record)
         return [text[:1].upper() + text[1:] for label, text in found if label != "book"]
 
     def rows(self) -> list[tuple[float, ...]]:

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ValidationError
 
 from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.errors import DataError
+from dlrun.experiments.run import Run
 from dlrun.reports import images
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.console_summary import EDITIONS
+from dlrun.run_folder.metrics import EDITIONS
 
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 WORDS_SHOWN = 12
@@ -55,13 +55,13 @@ class Photograph:
     picture: str = ""  # a data URI
 
 
-def classifications(run: StoredRun) -> list[list[str]]:
+def classifications(run: Run) -> list[list[str]]:
     """Return the rows of a test set's predictions.csv; none for photographs. Raises DataError."""
     rows = _read_csv(run, PREDICTIONS)
     return rows[1:] if rows and rows[0][0] == "row" else []
 
 
-def mistakes(run: StoredRun, room: int) -> list[Mistake]:
+def mistakes(run: Run, room: int) -> list[Mistake]:
     """Return the most certain mistakes that fit into so many characters of the page.
 
     Texts are cut so that each mistake has one. Raises DataError if the file is damaged.
@@ -92,7 +92,7 @@ def mistakes(run: StoredRun, room: int) -> list[Mistake]:
     return shown
 
 
-def words(run: StoredRun) -> tuple[Weights, Weights]:
+def words(run: Run) -> tuple[Weights, Weights]:
     """Return the words with the largest negative and positive weights, the heaviest first.
 
     Raises DataError if the file is damaged.
@@ -106,7 +106,7 @@ def words(run: StoredRun) -> tuple[Weights, Weights]:
     return negative, [one for one in reversed(weights[-WORDS_SHOWN:]) if one[1] > 0]
 
 
-def photographs(run: StoredRun, room: int) -> list[Photograph]:
+def photographs(run: Run, room: int) -> list[Photograph]:
     """Return the first photographs, with pictures that fit into so many characters of the page.
 
     Raises DataError if a file is damaged.
@@ -140,7 +140,7 @@ def photographs(run: StoredRun, room: int) -> list[Photograph]:
     return [one if one.error else replace(one, picture=next(left, "")) for one in found.values()]
 
 
-def _published(run: StoredRun, name: str) -> dict[str, Weights]:
+def _published(run: Run, name: str) -> dict[str, Weights]:
     """Return the published labels of a photograph by edition."""
     editions = {edition: run.record.reference.get(edition) for edition in EDITIONS}
     labels = {key: found.get(name) for key, found in editions.items() if isinstance(found, dict)}
@@ -151,7 +151,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}{CUT}"
 
 
-def _read_csv(run: StoredRun, name: str) -> list[list[str]]:
+def _read_csv(run: Run, name: str) -> list[list[str]]:
     """Return the rows of a CSV table, the header first; none if the run did not leave it."""
     content = run.left(name)
     if not content:
