@@ -19,8 +19,7 @@ from dlrun.runs.key_metric import ACCURACY, direction, is_plottable
 from dlrun.runs.run import Run
 from dlrun.runs.run_config import ran_with
 from dlrun.system.console import Screen, format_size, format_table, printable
-from dlrun.system.files import write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, write_atomically
 
 MAX_CELL = 20  # columns; a longer value has a line of its own
 BEST = "*"

@@ -8,8 +8,7 @@ from pathlib import Path
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.run_folder.folder import LATEST, SWEEPS, RunFolder, check_name
 from dlrun.system.console import Screen
-from dlrun.system.files import sync_folder
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock, sync_folder
 
 PLAN = "sweep.json"
 LOCK = "sweep.lock"

@@ -15,8 +15,7 @@ from dlrun.run_folder.stored_run import StoredRun, open_stored
 from dlrun.runs.console_summary import published_metrics
 from dlrun.runs.key_metric import main_metric
 from dlrun.runs.run_config import changed_settings, ran_with
-from dlrun.system.files import folder_size
-from dlrun.system.locks import is_locked
+from dlrun.system.files import folder_size, is_locked
 
 # The states of a run, and two of folders that hold none.
 STATES = (

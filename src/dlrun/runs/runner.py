@@ -44,9 +44,9 @@ from dlrun.runs.failure_messages import explained, message_of
 from dlrun.runs.key_metric import best_epoch
 from dlrun.runs.loggers import create_loggers
 from dlrun.runs.settings import RunSettings
-from dlrun.system import files, threads
+from dlrun.system import files, resources
 from dlrun.system.console import Screen
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 from dlrun.system.signals import Stop
 
 log = logging.getLogger("dlrun")
@@ -315,7 +315,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
 def _threads(config: ExperimentConfig) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
-    return threads.resolve_threads(config.threads, config.max_threads, processes)
+    return resources.resolve_threads(config.threads, config.max_threads, processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

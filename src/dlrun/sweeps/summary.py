@@ -9,7 +9,7 @@ from typing import Any
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.experiments.base import CHANCE
-from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
+from dlrun.reports.comparison import MetricSpread, group_by_config, metric_spread
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs.console_summary import published_metrics
 from dlrun.runs.key_metric import direction, main_metric, selection_metric
@@ -103,8 +103,7 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     found = group_by_config(
         finished,
         lambda number: flatten(ran_with(runs[number])),
-        lambda number: runs[number].record.experiment,
-        chance=CHANCE - set(keys),
+        ignored=CHANCE - set(keys),
     )
     planned = {
         point.number: len({one.settings.get(SEED) for one in config})
