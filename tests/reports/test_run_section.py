@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from dlrun.errors import DataError
+from dlrun.experiments.run import Run
 from dlrun.reports import run_section
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.stored_run import open_stored
 from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
@@ -67,10 +67,10 @@ def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
 def test_a_file_that_a_finished_run_does_not_know_is_not_its_own(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "e" / "r")
     (folder / "words.csv").write_text("word,weight\nplanted,1\n")
-    assert open_stored(folder).left("words.csv") is None
+    assert Run.in_folder(folder).left("words.csv") is None
     folder = a_run(tmp_path / "e" / "s", status="failed")
     (folder / "words.csv").write_text("word,weight\nits own,1\n")
-    assert run_section.read_words(open_stored(folder)) == ([], [("its own", 1.0)])
+    assert run_section.read_words(Run.in_folder(folder)) == ([], [("its own", 1.0)])
 
 
 def test_photographs(tmp_path: Path) -> None:
@@ -84,14 +84,14 @@ def test_photographs(tmp_path: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, *(_jpeg(colour) for colour in ("red", "green")))
     run.write("thumbnails.npz", stream.getvalue())
-    a, b, c = run_section.read_photographs(open_stored(folder), 100_000)
+    a, b, c = run_section.read_photographs(Run.in_folder(folder), 100_000)
     assert (a.name, a.labels) == ("a.jpg", [("hawk", 0.6), ("owl", 0.3)])
     assert a.published == {"book": [("owl", 0.5)]}
     assert (b.error, b.picture) == ("no photograph", "")
     assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
-    assert [bool(one.picture) for one in run_section.read_photographs(open_stored(folder), 10)] == [
-        False
-    ] * 3
+    assert [
+        bool(one.picture) for one in run_section.read_photographs(Run.in_folder(folder), 10)
+    ] == [False] * 3
 
 
 def _jpeg(colour: str) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload

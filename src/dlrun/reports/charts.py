@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dlrun.run_folder.metrics import is_plottable, published_metrics
 from dlrun.run_folder.record import FORMAT, Record
-from dlrun.runs.console_summary import published_metrics
-from dlrun.runs.key_metric import is_plottable
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units

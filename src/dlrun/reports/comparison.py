@@ -11,7 +11,7 @@ from dlrun.config.yaml_loader import Values
 from dlrun.experiments.base import CHANCE
 from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts, padded
 from dlrun.reports.run_section import RunSection
-from dlrun.runs.key_metric import ACCURACY, TESTED, is_plottable
+from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
 
 T = TypeVar("T")
 

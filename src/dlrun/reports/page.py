@@ -15,12 +15,12 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run
 from dlrun.reports import charts
 from dlrun.reports.comparison import compare_on_data, find_equal_configs, test_metrics
 from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import newest_runs
-from dlrun.runs.console_summary import format_metric, notes, with_baseline
-from dlrun.runs.run import Run
+from dlrun.run_folder.metrics import format_metric, notes, with_baseline
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import check_output_path, open_regular, write_atomically
 

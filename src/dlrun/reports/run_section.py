@@ -17,15 +17,12 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from dlrun.config.yaml_loader import Values, flatten, format_override
 from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.experiments.run import ASSETS, Run
 from dlrun.reports.charts import Table, published, run_charts, thinned
 from dlrun.reports.evaluation import Evaluation, data_uri, evaluate
 from dlrun.run_folder.folder import METRICS
+from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import FORMAT, Environment
-from dlrun.run_folder.stored_run import ASSETS, StoredRun
-from dlrun.runs.console_summary import EDITIONS
-from dlrun.runs.key_metric import ACCURACY
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings, ran_with
 
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
@@ -80,13 +77,13 @@ class Photograph:
     picture: str = ""  # a data URI
 
 
-def read_classifications(run: StoredRun) -> list[list[str]]:
+def read_classifications(run: Run) -> list[list[str]]:
     """Return the rows of a test set's predictions.csv; none for photographs. Raises DataError."""
     rows = _read_csv(run, PREDICTIONS)
     return rows[1:] if rows and rows[0][0] == "row" else []
 
 
-def read_mistakes(run: StoredRun, room: int) -> list[Mistake]:
+def read_mistakes(run: Run, room: int) -> list[Mistake]:
     """Return the most certain mistakes that fit into so many characters; texts are cut to fit.
 
     Raises DataError if the file is damaged.
@@ -107,7 +104,7 @@ def read_mistakes(run: StoredRun, room: int) -> list[Mistake]:
     return shown
 
 
-def read_words(run: StoredRun) -> tuple[Weights, Weights]:
+def read_words(run: Run) -> tuple[Weights, Weights]:
     """Return the words with the largest negative and positive weights, the heaviest first.
 
     Raises DataError if the file is damaged.
@@ -123,7 +120,7 @@ def read_words(run: StoredRun) -> tuple[Weights, Weights]:
     return negative, [one for one in reversed(weights[-WORDS_SHOWN:]) if one[1] > 0]
 
 
-def read_photographs(run: StoredRun, room: int) -> list[Photograph]:
+def read_photographs(run: Run, room: int) -> list[Photograph]:
     """Return the first photographs, with pictures that fit into so many characters of the page.
 
     Raises DataError if a file is damaged.
@@ -152,7 +149,7 @@ def read_photographs(run: StoredRun, room: int) -> list[Photograph]:
     return list(photographs.values())
 
 
-def _published(run: StoredRun, name: str) -> dict[str, Weights]:
+def _published(run: Run, name: str) -> dict[str, Weights]:
     """Return the published labels of a photograph by edition."""
     labels: dict[str, Weights] = {}
     for edition in EDITIONS:
@@ -177,7 +174,7 @@ def _thumbnails(content: bytes) -> Iterator[str]:
         raise DataError(f"{THUMBNAILS}: cannot be read: {first_line(error)}") from None
 
 
-def _read_csv(run: StoredRun, name: str) -> list[list[str]]:
+def _read_csv(run: Run, name: str) -> list[list[str]]:
     """Return the rows of a CSV table, the header first; none if the run did not leave it."""
     content = run.left(name)
     if not content:
@@ -207,10 +204,10 @@ class RunSection:
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        self.values = _without_reference(flatten(self._read(lambda: ran_with(run), {})))
+        self.values = _without_reference(flatten(self._read(run.effective_config, {})))
         # The settings that are not the shipped default; None if that is unknown.
         self.differing: Values | None = self._read(
-            lambda: _without_reference(changed_settings(run)), None
+            lambda: _without_reference(run.changed_settings()), None
         )
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
         self.published = published(self.record)

@@ -12,8 +12,7 @@ from pathlib import Path
 from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
 from dlrun.run_folder.find import newest_runs
-from dlrun.run_folder.folder import LATEST, point_latest
-from dlrun.run_folder.record import LOCK
+from dlrun.run_folder.folder import LATEST, LOCK, point_latest
 from dlrun.system.files import hold_lock, sync_folder
 
 _REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")

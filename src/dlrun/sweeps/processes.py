@@ -25,12 +25,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
-from dlrun.errors import DlrunError, Stopped
+from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
-from dlrun.runs.failure_messages import message_of
-from dlrun.runs.resume import resume
-from dlrun.runs.settings import RunSettings
-from dlrun.runs.start import run_experiment
+from dlrun.run_context import RunSettings
+from dlrun.runs.start import resume, run_experiment
 from dlrun.system import resources
 from dlrun.system.console import Advance, Screen
 from dlrun.system.files import check_appendable
@@ -249,7 +247,7 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Ended:
     except DlrunError as fault:
         code, error = fault.exit_code, fault.message
     except BaseException as fault:
-        code, error = 1, f"{type(fault).__name__}: {message_of(fault)}"
+        code, error = 1, f"{type(fault).__name__}: {first_line(fault)}"
     return Ended(code, error, resources.peak_memory())
 
 

@@ -12,9 +12,9 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import Layer, format_override, layer_from_values, merge_layers
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.metrics import main_metric, selection_metric
 from dlrun.run_folder.record import Record
-from dlrun.runs.key_metric import main_metric, selection_metric
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps.halving import survivors
 from dlrun.sweeps.plan import EPOCHS, Plan, Point, Sweep, nested
 from dlrun.sweeps.processes import Ended, PointTask, Processes
@@ -191,7 +191,7 @@ class _Runner:
                             self._ended(by_number[number], message.ended, epochs)
                         bar.to(done + sum(shares.values()))
                 except Stopped as again:  # a second signal
-                    self._end(again.number)
+                    self._end(again.exit_code - 128)
 
     def _announce(self) -> None:
         self._screen.note("stopping after each run's step; a second signal stops at once")
