@@ -18,8 +18,16 @@ experiment.py
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.schema import Fraction, LocalPath, PositiveInt, Section
-from dlrun.config.sections import Argument, ExperimentConfig, NetworkConfig, Reference
+from dlrun.config.sections import (
+    Argument,
+    ExperimentConfig,
+    Fraction,
+    LocalPath,
+    NetworkConfig,
+    PositiveInt,
+    Reference,
+    Section,
+)
 
 if TYPE_CHECKING:
     from dlrun.experiments.base import Assets, Experiment, ExportedNetwork

@@ -18,7 +18,7 @@ from dlrun.run_folder.record import (
     state_of,
     write_record,
 )
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 from tests.run_folder.making import a_run
 
 V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
@@ -73,7 +73,7 @@ def test_the_environment_of_0_1(tmp_path: Path, more: dict[str, Any]) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 from dlrun.run_folder.folder import RunFolder
 with hold_lock(Path(sys.argv[1]), warn=print):
     print("held", flush=True)

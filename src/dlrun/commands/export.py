@@ -13,8 +13,7 @@ from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.run import Run
 from dlrun.system.console import Screen
-from dlrun.system.files import replace_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import Stop
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from dlrun.experiments.predictor import Prediction
 from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import new_file, write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, new_file, write_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions that a reader counts without help

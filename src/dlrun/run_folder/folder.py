@@ -17,8 +17,7 @@ from typing import Any
 
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen, printable
-from dlrun.system.files import sync_file, sync_folder, write_files
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock, sync_file, sync_folder, write_files
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments

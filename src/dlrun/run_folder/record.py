@@ -11,14 +11,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from dlrun.config.schema import Count, Threads
+from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import LOCK, RunFolder, to_json
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.files import is_locked, read_regular
 
 FORMAT = 2
 RESULTS, ENVIRONMENT = "results.json", "environment.json"

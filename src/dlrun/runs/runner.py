@@ -38,7 +38,7 @@ from dlrun.run_folder.record import (
     write_record,
 )
 from dlrun.run_folder.steps import Steps
-from dlrun.system import files, threads
+from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
 
@@ -295,7 +295,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
 def _threads(config: ExperimentConfig) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
-    return threads.resolve_threads(config.threads, config.max_threads, processes)
+    return resources.resolve_threads(config.threads, config.max_threads, processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

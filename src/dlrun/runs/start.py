@@ -24,7 +24,7 @@ from dlrun.run_folder.loggers import check_loggers
 from dlrun.run_folder.record import FORMAT
 from dlrun.runs.distributed import as_started, is_helper, launch, processes_to_start
 from dlrun.runs.runner import Runner
-from dlrun.system import accelerator, memory
+from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
@@ -114,7 +114,7 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     runs_dir = run_context.runs_dir(settings.runs_dir)
     check_writable(runs_dir)
     check_loggers(config)
-    limit = memory.limit() if here and isinstance(config, NetworkConfig) else None
+    limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
     if limit is not None and limit < TORCH_MEMORY:
         raise DlrunError(
             f"memory is short: this process may use {limit // 10**6:,} MB, and torch needs "

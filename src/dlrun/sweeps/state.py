@@ -15,8 +15,7 @@ from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.files import is_locked, read_regular
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 

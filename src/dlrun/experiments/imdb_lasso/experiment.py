@@ -141,7 +141,7 @@ class ImdbLasso(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
-        from dlrun.plots.lasso import BaselineCurve, lasso_path  # slow: matplotlib
+        from dlrun.plots.curves import BaselineCurve, lasso_path  # slow: matplotlib
 
         results = run.record.model_extra or {}
         compared = None
