@@ -13,13 +13,11 @@ from pathlib import Path
 import typer
 
 from dlrun import run_context
-from dlrun.config.suggestions import allowed_values
+from dlrun.config.validation import allowed_values
 from dlrun.experiments import registry
-from dlrun.experiments.base import RUNTIME_KEYS
-from dlrun.run_folder.find import find_run, newest_runs, run_suffix
+from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.run_folder.find import newest_runs, newest_sweeps, run_suffix
 from dlrun.run_folder.folder import PLAIN_NAME
-from dlrun.run_folder.stored_run import open_stored
-from dlrun.run_folder.sweep_folder import sweeps_in
 
 Completer = Callable[[typer.Context, str], list[str]]
 
@@ -68,7 +66,7 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
 @_empty_after_error
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps, newest first."""
-    return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
+    return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
 
 
 @_empty_after_error
@@ -84,7 +82,7 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     if name not in registry.names():  # no argument is parsed while an option has no value yet
         name = str(ctx.args[0])
         if "run" in ctx.params:
-            name = open_stored(find_run(name, _runs_dir(ctx))).record.experiment
+            name = Run.open(name, _runs_dir(ctx)).record.experiment
     config = registry.config_class(name)
     key, equals, _ = incomplete.partition("=")
     if _typed_key or equals:

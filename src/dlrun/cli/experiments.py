@@ -13,7 +13,6 @@ from dlrun.cli import options as opt
 from dlrun.commands.new import new as write_package
 from dlrun.errors import UsageError
 from dlrun.experiments import registry
-from dlrun.runs.settings import RunSettings
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Argument
@@ -57,9 +56,11 @@ def command(name: str) -> Callable[..., int]:
         from dlrun.config.yaml_loader import layer_from_values  # needs PyYAML
         from dlrun.runs.start import run_experiment  # needs pydantic
 
-        settings = RunSettings(
-            config=config or [],
-            overrides=opt.all_overrides(overrides, accelerator, no_fallback),
+        settings = opt.run_settings(
+            config,
+            overrides,
+            accelerator,
+            no_fallback,
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=run_name,
@@ -106,12 +107,21 @@ def resume(
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    from dlrun.runs.resume import resume  # needs pydantic
+    from dlrun.runs.start import resume  # needs pydantic
 
-    settings = RunSettings(
-        runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
+    settings = opt.run_settings(
+        None,
+        overrides,
+        accelerator,
+        no_fallback,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        summary=summary,
+        force=force,
+        json=json,
+        quiet=quiet,
     )
-    return resume(run, opt.all_overrides(overrides, accelerator, no_fallback), settings)
+    return resume(run, settings.overrides, settings)
 
 
 def sweep(
@@ -183,9 +193,11 @@ def sweep(
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_options(slurm or [])
-    settings = RunSettings(
-        config=config or [],
-        overrides=opt.all_overrides(overrides, accelerator, no_fallback),
+    settings = opt.run_settings(
+        config,
+        overrides,
+        accelerator,
+        no_fallback,
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -240,8 +252,11 @@ def reproduce(
     """
     from dlrun.reproduction.reproduce import reproduce  # needs pydantic
 
-    settings = RunSettings(
-        overrides=opt.all_overrides(None, accelerator, no_fallback),
+    settings = opt.run_settings(
+        None,
+        None,
+        accelerator,
+        no_fallback,
         runs_dir=runs_dir,
         data_dir=data_dir,
         force=force,
@@ -300,7 +315,7 @@ def config(
     from dlrun.config.validation import to_yaml  # needs pydantic
     from dlrun.runs.start import load_config
 
-    settings = RunSettings(config=config or [], overrides=overrides or [])
+    settings = opt.run_settings(config, overrides)
     typer.echo(to_yaml(load_config(experiment, settings)), nl=False)
 
 

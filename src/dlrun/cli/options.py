@@ -4,13 +4,16 @@ import functools
 import pkgutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.system.accelerator import ACCELERATORS
+
+if TYPE_CHECKING:
+    from dlrun.run_context import RunSettings
 
 
 def calls(function: str) -> Callable[[Callable[..., None]], Callable[..., object]]:
@@ -103,9 +106,19 @@ def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
     return slurm is not None
 
 
-def all_overrides(texts: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
-    """Return the `--set` texts, with those that --accelerator and --no-fallback stand for."""
-    texts = list(texts or [])
+def run_settings(
+    config: list[Path] | None = None,
+    overrides: list[str] | None = None,
+    accelerator: str | None = None,
+    no_fallback: bool = False,
+    **settings: Any,
+) -> "RunSettings":
+    """Return the settings of a run; --accelerator and --no-fallback stand for `--set` texts."""
+    from dlrun.run_context import RunSettings  # needs pydantic
+
+    texts = list(overrides or [])
     if accelerator is not None:
         texts.append(f"accelerator={accelerator}")
-    return [*texts, "fallback=false"] if no_fallback else texts
+    if no_fallback:
+        texts.append("fallback=false")
+    return RunSettings(config=config or [], overrides=texts, **settings)

@@ -9,10 +9,10 @@ from dlrun import run_context
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
-from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
+from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table
@@ -82,7 +82,7 @@ def accelerators(
         times = time, time and time / seconds["cpu"]
         rows.append([device, why is None, *times, why])
         cells.append([device, *("" if one is None else f"{one:.2f}" for one in times), _state(why)])
-    folder.write_csv(TABLE, COLUMNS, rows)
+    folder.write(TABLE, to_csv([COLUMNS, *rows]))
     package = registry.entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"

@@ -13,11 +13,12 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run, scan_folder
 from dlrun.run_folder import removal
 from dlrun.run_folder.find import time_from_name
-from dlrun.runs.key_metric import direction, main_metric
-from dlrun.runs.run_info import RunInfo, scan_folder
+from dlrun.run_folder.metrics import direction, main_metric
 from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
+from dlrun.system.files import folder_size
 
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
@@ -64,7 +65,8 @@ def clean(
         and not _is_starting(run)
         and not (checkpoints and removal.size_of_checkpoints(run.folder) == 0)
     ]
-    sizes = [removal.size_of_checkpoints(run.folder) if checkpoints else run.size for run in chosen]
+    measure = removal.size_of_checkpoints if checkpoints else folder_size
+    sizes = [measure(run.folder) for run in chosen]
     table = [
         [
             format_size(size),
@@ -98,9 +100,7 @@ def clean(
             removal.repair_latest(folder, name)
 
 
-def _remove(
-    runs: Sequence[RunInfo], sizes: Sequence[int], screen: Screen, *, checkpoints: bool
-) -> int:
+def _remove(runs: Sequence[Run], sizes: Sequence[int], screen: Screen, *, checkpoints: bool) -> int:
     remove = removal.remove_checkpoints if checkpoints else removal.remove_run
     freed, failed = 0, False
     try:
@@ -127,44 +127,43 @@ def _parse_age(text: str) -> datetime:
     return datetime.now(UTC) - timedelta(hours=int(age[1]) * HOURS[age[2]])
 
 
-def _best_runs(runs: Sequence[RunInfo], number: int) -> set[Path]:
+def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
     """Return the folders of the best finished runs of each experiment on the same data.
 
     A run without a test metric, or with one of unknown direction, is kept too.
     """
     kept: set[Path] = set()
     rivals: dict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
-    for info in runs:
-        if info.run is None or info.state != "finished":
+    for run in runs:
+        if run.state != "finished":
             continue
-        record = info.run.record
+        record = run.record
         metric = main_metric(record)
         value = record.metrics[metric] if metric else None
         if metric is None or value is None or not direction(metric):
-            kept.add(info.folder)
+            kept.add(run.folder)
         else:
-            group = rivals[info.experiment, record.data, metric]
-            group.append((direction(metric) * value, info.folder))
+            group = rivals[record.experiment, record.data, metric]
+            group.append((direction(metric) * value, run.folder))
     for group in rivals.values():  # of equal runs the newer one stands first, and stays first
         group.sort(key=lambda one: one[0], reverse=True)
         kept |= {folder for _, folder in group[:number]}
     return kept
 
 
-def _end_time(info: RunInfo) -> datetime:
+def _end_time(run: Run) -> datetime:
     """Return when a run ended or was last begun; the far future if that is unknown."""
-    record = info.run.record if info.run else None
-    text = (record.ended or record.resumed or record.started) if record else None
+    record = run.record
     try:
-        found = datetime.fromisoformat(text or "")
+        found = datetime.fromisoformat(record.ended or record.resumed or record.started or "")
     except ValueError:
-        return time_from_name(info.folder) or datetime.max.replace(tzinfo=UTC)
+        return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _is_starting(info: RunInfo) -> bool:
+def _is_starting(run: Run) -> bool:
     """Return whether a folder is so new that its run may not have written its first files yet."""
-    return info.run is None and _end_time(info) > datetime.now(UTC) - timedelta(minutes=1)
+    return bool(run.unreadable) and _end_time(run) > datetime.now(UTC) - timedelta(minutes=1)
 
 
 def _confirm(screen: Screen) -> bool:
@@ -177,8 +176,8 @@ def _confirm(screen: Screen) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _check_unchanged(before: RunInfo) -> None:
+def _check_unchanged(before: Run) -> None:
     """Raise DlrunError if a run has changed since it was chosen."""
     now = scan_folder(before.folder)
-    if before.run and (now.run is None or now.run.record != before.run.record):
+    if (now.record, now.unreadable) != (before.record, before.unreadable):
         raise DlrunError(f"{before.folder}: changed meanwhile, so it was not removed", "look at it")

@@ -14,18 +14,20 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten, read_file, read_override
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run, scan_folder, scan_runs
 from dlrun.run_folder.checkpoint import damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json
+from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
 from dlrun.run_folder.record import RESULTS
-from dlrun.runs.console_summary import format_metric
-from dlrun.runs.key_metric import ACCURACY, TESTED
-from dlrun.runs.run_config import edited_keys
-from dlrun.runs.run_info import RunInfo, scan_folder, scan_runs
 from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
-from dlrun.system.files import file_digest
+from dlrun.system.files import file_digest, folder_size
 
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
+ABOUT = (
+    "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
+    "differs", "began", "folder", "problem",
+)  # fmt: skip
 TEXTS = {"name", "experiment", "state", "differs", "problem", "folder", "began", "metric"}
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 MAX_VALUE = 24  # characters of a value in the column `differs`
@@ -62,9 +64,7 @@ def list_runs(
     screen, folder = Screen(), run_context.runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
-    infos = scan_or_fail(folder, experiment)
-    about = list(infos[0].about())
-    runs = [_values(info) for info in infos]
+    runs = [_values(run) for run in scan_or_fail(folder, experiment)]
     keys = [key.strip() for key in columns.split(",")] if columns else []
     _check_keys([*keys, *([sort.removeprefix("-")] if sort else [])], runs)
     conditions = [_parse_condition(text, runs) for text in where]
@@ -75,11 +75,11 @@ def list_runs(
     ]
     listed = (_sort(listed, sort) if sort else listed)[:limit]
     if json:
-        keys = keys or [*about, "metrics", "config"]
+        keys = keys or [*ABOUT, "metrics", "config"]
         objects = [to_json({key: run.get(key) for key in keys}).rstrip() for run in listed]
         screen.out.file.write("[\n" + ",\n".join(objects) + "\n]\n")
     elif csv:
-        keys = keys or [key for key in about if key != "interval"]
+        keys = keys or [key for key in ABOUT if key != "interval"]
         rows = [
             [_to_text(value) if isinstance(value, dict | list) else value for value in cells]
             for cells in ([run.get(key) for key in keys] for run in listed)
@@ -91,10 +91,10 @@ def list_runs(
         screen.note(f"{len(listed)} of {pluralize(len(runs), 'run')}")
 
 
-def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[RunInfo]:
+def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
     """Return all folders among the runs, or one experiment's. Raises ConfigError for none."""
-    if infos := scan_runs(runs_dir, experiment):
-        return infos
+    if runs := scan_runs(runs_dir, experiment):
+        return runs
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
     known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {*registry.names()}
@@ -102,10 +102,30 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[RunInfo]:
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
 
-def _values(info: RunInfo) -> Values:
-    record = info.run.record.model_dump() if info.run else {}
-    more = {"metrics": record.get("metrics", {}), "config": info.config}
-    return flatten(record) | info.config | info.about() | more
+def _values(run: Run) -> Values:
+    record, metric = run.record, main_metric(run.record)
+    config, differs = {}, {}
+    if not run.unreadable:
+        config = flatten(run.effective_config())
+        with contextlib.suppress(ConfigError):  # the experiment is not installed
+            differs = run.changed_settings()
+    about = {
+        "name": run.name,
+        "experiment": record.experiment,
+        "state": run.state,
+        "metric": metric,
+        "value": record.metrics[metric] if metric else None,
+        "interval": record.interval,
+        "book": published_metrics(record).get("book", {}).get(metric) if metric else None,
+        "seconds": record.seconds.get("total"),
+        "size": folder_size(run.folder),
+        "differs": differs,
+        "began": record.started,
+        "folder": str(run.folder),
+        "problem": run.problem,
+    }
+    values = {} if run.unreadable else flatten(record.model_dump())
+    return values | config | about | {"metrics": record.metrics, "config": config}
 
 
 def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
@@ -253,33 +273,32 @@ def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
     """
     screen, folder = Screen(), run_context.runs_dir(runs_dir)
     if run is None:
-        infos = sorted(scan_or_fail(folder, None), key=lambda info: info.folder)
+        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
     else:
         named = Path(run).expanduser()
-        infos = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
-    infos = [info for info in infos if info.state != "foreign"]
+        runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
+    runs = [run for run in runs if run.state != "foreign"]
     damaged = 0
-    for info in infos:
-        problems = list(_find_damage(info))
+    for checked in runs:
+        problems = list(_find_damage(checked))
         damaged += bool(problems)
         for problem in problems:
             screen.fail(problem)
         if not problems:
-            screen.show(Text(f"{info.folder}: {_describe_undamaged(info)}"))
-    screen.note(f"{pluralize(len(infos), 'run')}, {damaged} damaged")
+            screen.show(Text(f"{checked.folder}: {_describe_undamaged(checked)}"))
+    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
 
 
-def _find_damage(info: RunInfo) -> Iterator[str]:
+def _find_damage(run: Run) -> Iterator[str]:
     """Yield a sentence for each damaged file in a run's folder."""
-    if info.problem:
-        yield f"{info.folder}: {info.problem}"
-    if info.run is None:
+    record, folder = run.record, run.folder
+    if run.problem:
+        yield f"{folder}: {run.problem}"
+    if run.unreadable:
         return
-    record, folder = info.run.record, info.folder
     try:
-        values = read_file(folder / CONFIG).values
-        if record.experiment in registry.names() and (edited := edited_keys(info.run, values)):
+        if edited := run.edited_keys(read_file(folder / CONFIG).values):
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
@@ -292,10 +311,8 @@ def _find_damage(info: RunInfo) -> Iterator[str]:
     yield from damaged_checkpoints(folder, record.id)
 
 
-def _describe_undamaged(info: RunInfo) -> str:
-    if info.run is None:
-        return "running: its first files are being written"
-    record = info.run.record
+def _describe_undamaged(run: Run) -> str:
+    record = run.record
     if record.format < 2:
         return "readable, but dlrun 0.1 kept no checksums"
-    return f"whole ({info.state}, {len(record.files | record.written)} checked files)"
+    return f"whole ({run.state}, {len(record.files | record.written)} checked files)"

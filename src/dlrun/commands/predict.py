@@ -21,11 +21,10 @@ from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction, Predictor
-from dlrun.run_folder.folder import to_csv, to_json, to_json_line
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
+from dlrun.run_folder.folder import to_csv, to_json
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import new_file, write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, new_file, write_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions that a reader counts without help
@@ -116,7 +115,8 @@ def _predict(
                 if stream is not None:
                     stream.write(_to_table(row, one.name, prediction, predictor))
                 elif json:
-                    shown.append(to_json_line(_to_object(row, one.name, prediction)))
+                    found_one = _to_object(row, one.name, prediction)
+                    shown.append(to_json(found_one, indent=None).rstrip())
                 else:
                     shown += _to_lines(one.name, prediction)
                 row += 1

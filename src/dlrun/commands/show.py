@@ -8,10 +8,9 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
+from dlrun.experiments.run import Run
+from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import to_json
-from dlrun.runs import console_summary
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
@@ -24,7 +23,7 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
     """
     screen, opened = Screen(), Run.open(run, runs_dir)
     try:
-        differs = changed_settings(opened)
+        differs = opened.changed_settings()
     except ConfigError:  # its experiment is not installed
         differs = None
     if json:
@@ -34,7 +33,7 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
         _print(screen, label, text)
     if opened.newest:
         record = opened.record.model_copy(update={"metrics": opened.newest})
-        screen.show(console_summary.metrics_table(record))
+        screen.show(metrics.metrics_table(record))
     for label, text in _files_and_versions(opened):
         _print(screen, label, text)
 
@@ -50,7 +49,7 @@ def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
         "differs": differs,
         "metrics": run.newest,
         "interval": run.record.interval,
-        "published": console_summary.published_metrics(run.record),
+        "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,
         "figures": [str(figure) for figure in run.figures],
@@ -104,8 +103,8 @@ def _files_and_versions(run: Run) -> list[tuple[str, str]]:
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
     lines = [
-        *console_summary.notes(record),
-        ("time", seconds and f"{seconds}{console_summary.computed_on(record)}"),
+        *metrics.notes(record),
+        ("time", seconds and f"{seconds}{record.computed_on}"),
         ("versions", ", ".join(known)),
         ("machine", ", ".join(machine)),
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),
