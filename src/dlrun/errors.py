@@ -1,7 +1,10 @@
 """The errors that a user sees: a message, a hint that says what to do, and an exit code."""
 
 import difflib
+import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 
@@ -45,11 +48,6 @@ class Stopped(BaseException):
     exit_code = 1
     word = "stopped"
 
-    @property
-    def number(self) -> int:
-        """Return the number of the signal."""
-        return self.exit_code - 128
-
 
 class Interrupted(Stopped):
     """The user pressed Ctrl-C (SIGINT)."""
@@ -84,13 +82,43 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
+    """Return the error that the user is shown for one that ended a run.
+
+    It is the same one if its message is clear, or if it is a bug in dlrun. `package` has the
+    experiment's code.
+    """
+    steps = f"finished steps are in {folder}"
+    if isinstance(error, DlrunError | Stopped):
+        return error
+    if isinstance(error, OSError):
+        return DlrunError(f"{error.strerror or error}: {error.filename or folder}", steps)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
+    ):
+        return DlrunError("out of memory; a smaller batch_size needs less", steps)
+    if isinstance(error, SystemExit | GeneratorExit) or (
+        isinstance(error, Exception) and package != "dlrun"
+    ):
+        while error.__cause__ is not None:
+            error = error.__cause__
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if package in Path(frame.filename).parts]
+        where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
+        return DlrunError(
+            f"{where}{type(error).__name__}: {first_line(error)}",
+            f"a bug in the package {package}; the traceback is in the run's log.txt",
+        )
+    return error
+
+
 def closest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that is most similar to an unknown one, or None if none is similar."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
-    return found[0] if found else None
+    similar = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
+    return similar[0] if similar else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` with the most similar name, or an empty string."""
-    found = closest(name, names)
-    return f"; did you mean {found!r}?" if found else ""
+    similar = closest(name, names)
+    return f"; did you mean {similar!r}?" if similar else ""
