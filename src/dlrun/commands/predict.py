@@ -15,11 +15,10 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun.commands.prediction_output import PredictionTable, to_lines, to_object
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction
-from dlrun.run_folder.folder import to_json, to_json_line
+from dlrun.run_folder.folder import PREDICTIONS, to_json, to_json_line
 from dlrun.runs.run import Run
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import new_file, write_atomically

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.errors import DataError
 from dlrun.reports import images
+from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.run_folder.stored_run import StoredRun
 from dlrun.runs.console_summary import EDITIONS
 

@@ -22,6 +22,8 @@ LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
 LOG = "log.txt"
+PREDICTIONS = "predictions.csv"
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 PLAIN_NAME = re.compile(r"[\w.,+-]*[\w,+-]")  # no character that a shell or a system interprets
 
 Row = Mapping[str, float]

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.fingerprint import same_data, with_names
 from dlrun.errors import DataError, DlrunError
+from dlrun.run_folder.checkpoint import same_data, with_names
 from dlrun.run_folder.csv_columns import read_table
 from dlrun.run_folder.folder import CONFIG, METRICS
 from dlrun.run_folder.record import (
