@@ -12,8 +12,7 @@ import numpy as np
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import file_digest, hold_lock
 
 FORMAT = "4"  # of the prepared arrays; a new one makes every cache again
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum

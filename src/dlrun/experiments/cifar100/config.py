@@ -5,8 +5,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.schema import PositiveInt, Section
-from dlrun.config.sections import OWN_DATA_KEYS, ImagesData, NetworkConfig, Reference
+from dlrun.config.sections import (
+    OWN_DATA_KEYS,
+    ImagesData,
+    NetworkConfig,
+    PositiveInt,
+    Reference,
+    Section,
+)
 from dlrun.data import user_data
 
 

@@ -7,8 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlrun.config.schema import BatchSize, LocalPath, Section
-from dlrun.config.sections import Argument, ExperimentConfig, PretrainedModel
+from dlrun.config.sections import (
+    Argument,
+    BatchSize,
+    ExperimentConfig,
+    LocalPath,
+    PretrainedModel,
+    Section,
+)
 from dlrun.errors import ConfigError
 from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
