@@ -12,7 +12,7 @@ from dlrun.data import images
 from dlrun.data.images import Labelled, Photograph, pack, table_rows, unpack
 from dlrun.networks.pretrained import Pretrained, photograph_transform, probabilities
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.system.console import pluralize
 from dlrun.system.files import fingerprint_files
 
@@ -58,7 +58,7 @@ def classify_photographs(
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable: float = sum(one.error is not None for one in done)
-    context.folder.write_csv(PREDICTIONS, IMAGE_COLUMNS, table_rows(done))
+    context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *table_rows(done)]))
     stream = images.batches(
         files[len(done) :],
         photograph_transform(model.transform, squash=squash),
@@ -77,7 +77,7 @@ def classify_photographs(
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
             steps.finish(row, line, b"", pack(predictions))
-            context.folder.add_csv(PREDICTIONS, table_rows(predictions))
+            context.folder.append(PREDICTIONS, to_csv(table_rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()
     return done
