@@ -16,13 +16,11 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.data.images import find_images
-from dlrun.data.photograph_predictions import COLUMNS as IMAGE_COLUMNS
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction, Predictor
 from dlrun.experiments.run import Run
-from dlrun.run_folder.folder import to_csv, to_json
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv, to_json
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import check_output_path, new_file, write_atomically
 
