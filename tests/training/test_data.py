@@ -37,7 +37,7 @@ def test_processes_share_the_batches() -> None:
 @pytest.mark.parametrize(("rows", "processes", "common"), [(9, 2, 2), (8, 2, 2), (1, 2, 0)])
 def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
     part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
-    data = ArrayData(part, part, part, batch_size=4, seed=0, evaluated=2)
+    data = ArrayData(part, part, part, batch_size=4, seed=0, eval_batch_size=2)
     assert data.common_batches("valid", processes) == common
     shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
     assert min(map(len, shares)) == common
@@ -106,7 +106,7 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
 
 def test_batches_come_in_groups_to_the_training_only() -> None:
     rows = TensorBatches(np.arange(9), np.arange(9))
-    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, grouped=3, evaluated=8)
+    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, group_size=3, eval_batch_size=8)
     alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).train_dataloader()
     groups = list(data.train_dataloader())
     assert [len(group) for group in groups] == [3, 2]

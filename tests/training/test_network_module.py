@@ -79,7 +79,9 @@ def test_several_batches_at_a_call_train_the_same_network(
         torch.manual_seed(0)
         random = np.random.default_rng(0)
         rows = TensorBatches(random.normal(size=(50, 3)).astype(np.float32), np.arange(50) % 2)
-        data = ArrayData(rows, rows, rows, batch_size=8, seed=0, grouped=grouped, evaluated=30)
+        data = ArrayData(
+            rows, rows, rows, batch_size=8, seed=0, group_size=grouped, eval_batch_size=30
+        )
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
         optimizer, objective = Optimizer(name="rmsprop", lr=0.01), classification(2)
         module = NetworkModule(network, optimizer, objective, grouped=grouped > 1)

@@ -24,7 +24,7 @@ def why_not_compared(
     reasons = [differs] if differs else []
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
-            f"{key} is {_word(value)} (book: {_word(defaults.get(key))})"
+            f"{key} is {_to_text(value)} (book: {_to_text(defaults.get(key))})"
             for key, value in changed_numbers(experiment, config).items()
         ]
     return ", ".join(reasons) or None
@@ -32,11 +32,10 @@ def why_not_compared(
 
 def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Expected]:
     """Return where 95 % of the runs of this config lie, by metric; empty if not measured."""
-    reference = getattr(config, "reference", None)
-    measured: dict[str, Section] = getattr(reference, "measured", {})
+    measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
         return {}
-    return {metric: Expected(**one.model_dump()) for metric, one in measured.items()}
+    return {metric: Expected(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
 def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Any]:
@@ -53,5 +52,5 @@ def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> 
     return config.source == shipped(experiment.name).get("data.source")
 
 
-def _word(value: Any) -> str:
+def _to_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
+from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
 from dlrun.networks import tensor_file
 from dlrun.run_context import RunContext
@@ -25,13 +26,9 @@ from dlrun.system.accelerator import (
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
-from dlrun.training.data import ArrayData
-from dlrun.training.network_module import EpochRecorder, NetworkModule, epoch_columns
+from dlrun.training.data import ArrayData, EpochBatches
+from dlrun.training.network_module import EpochRecorder, NetworkModule, PredictionCollector
 from dlrun.training.objective import Objective
-from dlrun.training.test_predictions import Tested
-
-if TYPE_CHECKING:
-    from dlrun.config.sections import NetworkConfig
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -46,27 +43,25 @@ class Trained:
     Args:
         metrics: of the last epoch and of the test.
         network: on the CPU.
-        tested: the test set's rows (see Tested.finish), if they were asked for.
+        predictions: of the test set, see PredictionCollector.finish; None without classes.
         processes: how many shared each batch.
         accelerator: on which it was trained.
     """
 
     metrics: dict[str, float]
     network: nn.Module
-    tested: NDArray[np.float64] | None
+    predictions: NDArray[np.float64] | None
     processes: int
     accelerator: AcceleratorReport
 
 
 def train(
-    config: "NetworkConfig",
+    config: NetworkConfig,
     context: RunContext,
     build: Callable[[], nn.Module],
     data: ArrayData,
     objective: Objective,
     fingerprint: str,
-    *,
-    predictions: bool = False,
 ) -> Trained:
     """Train and test a network; writes metrics.csv and weights.pt.
 
@@ -79,24 +74,19 @@ def train(
         data: the batches.
         objective: loss and metrics.
         fingerprint: of the data, which the checkpoints carry.
-        predictions: whether the test set's rows are wanted; then the objective has probabilities.
     """
 
-    def make_module() -> NetworkModule:
-        grouped = data.grouped > 1
-        module = NetworkModule(build(), config.optimizer, objective, grouped=grouped)
-        module.tested = Tested(objective) if predictions else None
-        return module
+    def seeded_module() -> NetworkModule:
+        pl.seed_everything(config.seed, verbose=False)
+        grouped = data.group_size > 1
+        return NetworkModule(build(), config.optimizer, objective, grouped=grouped)
 
     def probe(device: str) -> None:
         """Do one real training step in the run's own precision; raises what fails."""
-        pl.seed_everything(config.seed, verbose=False)
-        module = make_module()
-        trainer = make_trainer(config, device, [], 1, probe=True)
-        trainer.fit(module, data.first_batch_loader())
+        module = seeded_module()
+        make_trainer(config, device, probe=True).fit(module, data.first_batch_loader())
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
-    columns = epoch_columns(objective)
     choice = AcceleratorChoice(
         config.accelerator,
         config.fallback,
@@ -106,51 +96,55 @@ def train(
     )
     report = choice.first(probe)
     try:
-        return _train_on(report, config, context, make_module, data, columns, fingerprint)
+        return _train_on(report, config, context, seeded_module, data, objective, fingerprint)
     except Exception as error:
         report = choice.after_failure(error, report)
-    return _train_on(report, config, context, make_module, data, columns, fingerprint)
+    return _train_on(report, config, context, seeded_module, data, objective, fingerprint)
 
 
 def _train_on(
     accelerator: AcceleratorReport,
-    config: "NetworkConfig",
+    config: NetworkConfig,
     context: RunContext,
-    make_module: Callable[[], NetworkModule],
+    seeded_module: Callable[[], NetworkModule],
     data: ArrayData,
-    columns: list[str],
+    objective: Objective,
     fingerprint: str,
 ) -> Trained:
     """Do the whole training on a device; the first attempt continues from the checkpoint."""
     device, steps, epochs = accelerator.used, context.steps, config.trainer.max_epochs
+    columns = [f"{part}_{name}" for part in ("train", "valid") for name in objective.columns()]
     found = steps.begin(["epoch", *columns, "seconds"], fingerprint, epochs, "epoch")
     start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
-    pl.seed_everything(config.seed, verbose=False)
-    module = make_module()
+    module = seeded_module()
     if start is not None:
         module.network.load_state_dict(start["network"])
     done = data.first_epoch = len(steps.rows)
     check_devices(device, config.trainer.devices)
     with steps.progress("training", epochs, "epoch") as bar:
-        recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
+        recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
         trainer = make_trainer(config, device, [recorder], epochs - done)
         world = trainer.world_size
-        _check_shares(config.batch_size, len(data.sets["train"]), world)
-        what = f"training {pluralize(epochs - done, 'epoch')} on {device}"
-        if world > 1:
-            what += f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
-        if done:
-            what += f" after the {done} that are done"
-        context.screen.note(what)
+        check_batch(config.batch_size, world)
+        if (rows := len(data.sets["train"])) < world:
+            raise ConfigError(
+                f"{pluralize(rows, 'row')} of training data for {world} processes",
+                "fewer trainer.devices, or more rows",
+            )
+        shares = f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
+        context.screen.note(
+            f"training {pluralize(epochs - done, 'epoch')} on {device}"
+            f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
+        )
         try:
             with context.phase("fit"):
                 if done < epochs:
                     trainer.fit(module, datamodule=data)
             with context.phase("test"):
                 trainer.test(module, datamodule=data, verbose=False)
-                metrics = module.test_metrics.finish()
-                root = trainer.strategy.root_device
-                tested = module.tested.finish(root) if module.tested else None
+                metrics, predictions = module.test_metrics.finish(), None
+                if module.test_predictions is not None:
+                    predictions = module.test_predictions.finish(trainer.strategy.root_device)
         except Exception as error:
             lost = distributed.process_lost(error, world)
             if lost is None:
@@ -165,14 +159,14 @@ def _train_on(
     network = module.network.cpu()
     context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
     last = {name: steps.rows[-1][name] for name in columns}
-    return Trained(last | metrics, network, tested, world, accelerator)
+    return Trained(last | metrics, network, predictions, world, accelerator)
 
 
 def make_trainer(
-    config: "NetworkConfig",
+    config: NetworkConfig,
     device: str,
-    callbacks: list[pl.Callback],
-    epochs: int,
+    callbacks: Sequence[pl.Callback] = (),
+    epochs: int = 1,
     *,
     probe: bool = False,
 ) -> pl.Trainer:
@@ -195,7 +189,7 @@ def make_trainer(
             max_epochs=epochs,
             max_steps=1 if probe else -1,
             limit_val_batches=0 if probe else None,
-            callbacks=callbacks,
+            callbacks=[*callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -207,16 +201,6 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
 
 
-def _check_shares(batch_size: int, rows: int, processes: int) -> None:
-    """Raise ConfigError if the processes cannot share a batch, or the training data."""
-    check_batch(batch_size, processes)
-    if rows < processes:
-        raise ConfigError(
-            f"{pluralize(rows, 'row')} of training data for {processes} processes",
-            "fewer trainer.devices, or more rows",
-        )
-
-
 def diverged(losses: Sequence[float]) -> str | None:
     """Return a warning if the training losses grew instead of falling, None otherwise."""
     first, last = losses[0], losses[-1]
@@ -226,3 +210,20 @@ def diverged(losses: Sequence[float]) -> str | None:
         f"the training loss is {last:.3g} (in the first epoch {first:.3g}): the training "
         "diverged; try a smaller optimizer.lr"
     )
+
+
+def predict_test_set(
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
+) -> NDArray[np.float64]:
+    """Test a trained network again on the CPU, in the precision and the batches of its run.
+
+    Returns the same array as PredictionCollector.finish. The network is converted in place.
+    """
+    plugin = make_trainer(config, "cpu", probe=True).precision_plugin
+    network = plugin.convert_module(network)
+    collector, rows = PredictionCollector(objective), data.sets["test"]
+    with torch.inference_mode(), plugin.forward_context():
+        for batch in EpochBatches(len(rows), data.eval_batch_size, None):
+            inputs, targets = plugin.convert_input(rows[batch])
+            collector.add(network(inputs), targets)
+    return collector.finish(torch.device("cpu"))

@@ -40,15 +40,13 @@ class Config(NetworkConfig):
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist; the archive may be a folder, unpacked."""
-        from dlrun.data import user_data  # slow: numpy
-        from dlrun.data.archives import check_archive_type
-        from dlrun.data.download import check_local
+        from dlrun.data import archives, download, user_data  # slow: numpy
 
         super().check(runs_dir)
         archive = self.data.archive
         if self.data.is_own:
             user_data.check(self.data)
         if self.data.source == "torchvision" and archive is not None:
-            check_local("data.archive", archive, folder_allowed=True)
+            download.check_local("data.archive", archive, folder_allowed=True)
             if not archive.is_dir():
-                check_archive_type(archive, "tar")
+                archives.check_archive_type(archive, "tar")

@@ -18,23 +18,22 @@ def find_baseline(wanted: str, runs_dir: Path, data: str | None = None) -> Store
         data: what this run's data are (DataOrigin.text).
     """
     if Path(wanted).name != LATEST:
-        return _with_curve(find_run(wanted, runs_dir))
+        return _open_with_curve(find_run(wanted, runs_dir))
     parent = Path(wanted).parent  # empty, an experiment, or a folder of its runs
     if len(parent.parts) > 1:
         runs_dir = parent.parent
     experiment = parent.name
     for folder in newest_runs(runs_dir, experiment or None):
         try:
-            run = _with_curve(folder)
+            run = _open_with_curve(folder)
         except DlrunError:
             continue
         if run.record.data == data and experiment in ("", run.record.experiment):
             return run
-    what = f"{experiment} run" if experiment else "run"
-    raise ConfigError(f"no finished {what} of two epochs or more on {data}")
+    raise ConfigError(f"no finished {experiment} run of two epochs or more on {data}")
 
 
-def _with_curve(folder: Path) -> StoredRun:
+def _open_with_curve(folder: Path) -> StoredRun:
     """Open a run; raise DlrunError if it has no learning curve to show."""
     run = open_stored(folder)
     if run.record.status != "finished":

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from dlrun.config.schema import Fraction, PositiveInt, Section
-from dlrun.config.sections import NameOrPath, Predictions, Reference
+from dlrun.config.sections import NameOrPath, Predictions
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
 from dlrun.experiments.reviews_config import ReviewsConfig
@@ -54,7 +54,6 @@ class Config(ReviewsConfig):
     path: Penalties
     solver: Solver
     compare_with: NameOrPath | None
-    reference: Reference
 
     @property
     def total_steps(self) -> int:
@@ -62,19 +61,17 @@ class Config(ReviewsConfig):
         return self.path.values
 
     @property
-    def unavailable(self) -> AcceleratorError | None:
-        """The error of an accelerator that the solver cannot use; None on the CPU."""
+    def why_cpu(self) -> str | None:
+        """Why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
-        return AcceleratorError(
-            f"{self.accelerator}: the lasso's solver runs on the CPU only", NO_FALLBACK_HINT
-        )
+        return f"{self.accelerator}: the lasso's solver runs on the CPU only"
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files and the run to compare with exist."""
         super().check(runs_dir)
-        if self.unavailable and not self.fallback:
-            raise self.unavailable
+        if self.why_cpu and not self.fallback:
+            raise AcceleratorError(self.why_cpu, NO_FALLBACK_HINT)
         if self.compare_with is not None and Path(self.compare_with).name != LATEST:
             try:
                 find_baseline(self.compare_with, runs_dir)

@@ -18,7 +18,8 @@ from dlrun.data.photograph_predictions import (
     unpack,
 )
 from dlrun.data.photographs import Photograph
-from dlrun.networks.pretrained import Pretrained, kept, probabilities, squashed
+from dlrun.experiments.classify_images.config import Config
+from dlrun.networks.pretrained import Pretrained, Transform, kept, probabilities, squashed
 from dlrun.run_context import RunContext
 from dlrun.system.console import pluralize
 
@@ -28,58 +29,43 @@ LINES = 10  # on the screen: one for each batch would be too many
 
 
 def classify_photographs(
+    config: Config,
     context: RunContext,
     files: Sequence[Path],
     model: Pretrained,
     device: str,
-    *,
-    squash: bool,
-    scaled_decoding: bool,
-    batch_size: int,
-    top: int,
-    precision: str,
     thumbnails: int,
 ) -> list[PhotographPrediction]:
     """Return the most probable labels of each photograph; a resumed run continues.
 
-    Args:
-        context: the run's folder, steps and screen.
-        files: the photographs.
-        model: classifies them.
-        device: on which.
-        squash: resize to a square, instead of keeping the ratio of the sides.
-        scaled_decoding: decode large JPEGs at a fraction of their size.
-        batch_size: photographs of a step.
-        top: how many labels.
-        precision: 32-true or bf16-mixed.
-        thumbnails: how many of the first readable photographs get one.
+    Of the first photographs that can be read, so many get thumbnails.
     """
-    steps, starts = context.steps, range(0, len(files), batch_size)
+    steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, images.files_fingerprint(files), len(starts), "step")
     done = [
-        one
+        prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)
-        for one in unpack(part, files[start : start + batch_size])
+        for prediction in unpack(part, files[start : start + config.batch_size])
     ]
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
-    unreadable: float = sum(one.error is not None for one in done)
+    unreadable = sum(prediction.error is not None for prediction in done)
     context.folder.write_csv(PREDICTIONS, COLUMNS, rows(done))
+    transform, smallest = input_of(config, model)
     stream = photographs.batches(
         files[len(done) :],
-        (squashed if squash else kept)(model.transform),
-        size=batch_size,
-        thumbnails=thumbnails - sum(one.thumbnail is not None for one in done),
-        smallest=OVERSAMPLING * model.transform.resize_size[0] if scaled_decoding else None,
+        transform,
+        size=config.batch_size,
+        thumbnails=thumbnails - sum(prediction.thumbnail is not None for prediction in done),
+        smallest=smallest,
     )
     with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
         started = time.perf_counter()
         for batch in stream:
-            predictions = _predict(model, batch, device, precision, top)
+            predictions = _predict(config, model, batch, device)
             done += predictions
-            unreadable += sum(one.error is not None for one in predictions)
-            seconds = time.perf_counter() - started
-            counts = (len(done) - unreadable, unreadable, seconds)
+            unreadable += sum(prediction.error is not None for prediction in predictions)
+            counts = len(done) - unreadable, unreadable, time.perf_counter() - started
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
             steps.finish(row, line, b"", pack(predictions))
@@ -89,19 +75,26 @@ def classify_photographs(
     return done
 
 
+def input_of(config: Config, model: Pretrained) -> tuple[Transform, int | None]:
+    """Return the transform of a photograph, and the side down to which a JPEG may be decoded."""
+    transform = (squashed if config.transform.squash else kept)(model.transform)
+    side: int = OVERSAMPLING * model.transform.resize_size[0]
+    return transform, side if config.transform.scaled_decoding else None
+
+
 def _predict(
-    model: Pretrained, batch: Sequence[Photograph], device: str, precision: str, top: int
+    config: Config, model: Pretrained, batch: Sequence[Photograph], device: str
 ) -> list[PhotographPrediction]:
-    readable = [one for one in batch if one.error is None]
     labels: dict[Path, Labelled] = {}
-    if readable:
-        inputs = torch.stack([one.pixels for one in readable])
-        best = probabilities(model, inputs, device, precision).topk(min(top, len(model.labels)))
-        for one, values, places in zip(
+    if readable := [photograph for photograph in batch if photograph.error is None]:
+        inputs = torch.stack([photograph.pixels for photograph in readable])
+        found = probabilities(model, inputs, device, config.precision)
+        best = found.topk(min(config.top, len(model.labels)))
+        for photograph, values, indices in zip(
             readable, best.values.tolist(), best.indices.tolist(), strict=True
         ):
-            names = [model.labels[place] for place in places]
-            labels[one.file] = list(zip(names, values, strict=True))
+            names = [model.labels[index] for index in indices]
+            labels[photograph.file] = list(zip(names, values, strict=True))
     return [
         PhotographPrediction(one.file, labels.get(one.file, []), one.error, one.thumbnail)
         for one in batch
