@@ -12,8 +12,7 @@ from torchvision.transforms._presets import ImageClassification
 from dlrun.data.photograph_predictions import PhotographPrediction, pack, rows, unpack
 from dlrun.experiments.classify_images.inference import classify_photographs
 from dlrun.networks.pretrained import Pretrained
-from dlrun.runs.settings import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import RunSettings, load_config
 from tests.experiments.use import reader
 
 

@@ -12,12 +12,10 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run
 from dlrun.reports.run_section import RunSection
-from dlrun.run_folder.folder import SWEEPS, RunFolder
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.run_folder.sweep_folder import PLAN, held_sweep, new_sweep
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.runs.start import load_config
 from dlrun.sweeps.plan import (
     Plan,
@@ -76,9 +74,9 @@ class ExperimentRuns:
         runs_dir, name = run_context.runs_dir(self.options.runs_dir), f"reproduce-{self.name}"
         folder = RunFolder(runs_dir / SWEEPS / name)
         if not (folder.path / PLAN).exists():
-            folder = new_sweep(runs_dir, name)
+            folder = RunFolder.claim_sweep(runs_dir, name)
         configs, _ = self.planned
-        with held_sweep(folder.path, screen):
+        with folder.locked(screen, SWEEP_LOCK):
             plan = self._plan(folder, screen)
             write_plan(plan, folder)
             sweep = Sweep(plan, folder.path, self.options.data_dir)
@@ -122,14 +120,12 @@ class ExperimentRuns:
         ]
         return plan.model_copy(update={"points": [*plan.points, *points]})
 
-    def _take(self, plan: Plan, runs: Mapping[int, StoredRun], failed: Mapping[int, str]) -> None:
+    def _take(self, plan: Plan, runs: Mapping[int, Run], failed: Mapping[int, str]) -> None:
         """Take the finished runs and the errors of the wanted seeds."""
         seed_of = {one.number: one.settings[SEED] for one in plan.points}
         self.failed = {seed_of[number]: why for number, why in failed.items()}
         finished = {
-            seed_of[number]: Run(run.folder, run.record)
-            for number, run in runs.items()
-            if run.record.status == "finished"
+            seed_of[number]: run for number, run in runs.items() if run.record.status == "finished"
         }
         self.runs = [finished[seed] for seed in self.seeds if seed in finished]
 

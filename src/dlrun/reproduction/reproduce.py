@@ -25,10 +25,9 @@ from dlrun.reproduction.output import (
 )
 from dlrun.reproduction.output import HEAD as COLUMNS
 from dlrun.reproduction.verdicts import Metric, mark, reservations, rows
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import to_json
-from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps.processes import preload
 from dlrun.sweeps.search import MAX_POINTS, parse_seeds
 from dlrun.system.console import Screen, format_table, pluralize, printable

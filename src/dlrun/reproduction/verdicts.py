@@ -7,13 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from dlrun import stats
-from dlrun.reports.aggregate import MetricSpread, metric_spread
 from dlrun.reports.charts import Axis
-from dlrun.reports.run_tables import Photograph
+from dlrun.reports.comparison import MetricSpread, metric_spread
+from dlrun.reports.run_section import Photograph
 from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.runs.console_summary import EDITIONS, format_metric
-from dlrun.runs.console_summary import format_interval as in_words
-from dlrun.runs.key_metric import ACCURACY, is_plottable
+from dlrun.run_folder.metrics import ACCURACY, EDITIONS, format_metric, is_plottable
+from dlrun.run_folder.metrics import format_interval as in_words
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units

@@ -18,17 +18,16 @@ from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import Layer
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
-from dlrun.runs import console_summary
 from dlrun.runs.distributed import (
     ProcessGroup,
     config_for_group,
     find_process_group,
     resume_words,
 )
-from dlrun.runs.runner import Runner, lock_run, new_record
-from dlrun.runs.settings import RunSettings
+from dlrun.runs.runner import Runner
 from dlrun.runs.start import check, print_dry_run, read_config_layers
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
 from dlrun.slurm.options import SlurmOptions, parse_options
@@ -48,7 +47,7 @@ def submit_run(name: str, options: RunSettings, texts: list[str], *, wait: bool)
     Raises ConfigError before anything is submitted, or if SLURM refuses it.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
-    with console_summary.errors_as_json(screen, wanted=options.json):
+    with errors_as_json(screen, wanted=options.json):
         wanted = parse_options(texts)
         if wanted.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
@@ -129,10 +128,8 @@ def write_waiting_run(
     name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, options: RunSettings
 ) -> None:
     """Write the first files of a run that waits for its job."""
-    with lock_run(folder, screen):
-        record = new_record(name, config, folder, options)
-        runner = Runner(registry.load(name), config, folder, screen, options, record)
-        runner.write_first_files("waiting")
+    with folder.locked(screen):
+        Runner(registry.load(name), config, folder, options).write_first_files("waiting")
 
 
 def job_of(run: Path, options: RunSettings) -> Job:

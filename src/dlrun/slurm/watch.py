@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.stored_run import open_stored
-from dlrun.runs import console_summary
+from dlrun.experiments.run import Run
+from dlrun.run_context import print_results_json
 from dlrun.slurm.job import EXIT_CODE, SLURM_FOLDER, STDERR, STDOUT
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
@@ -68,7 +67,7 @@ class WatchedJob:
             return None
         code = self._written_code()  # the job may have ended just before
         if code is None:
-            state = open_stored(self.run).state
+            state = Run.in_folder(self.run).state
             raise DlrunError(
                 f"job {self.job} is gone from SLURM's queue, its run is {state}",
                 f"SLURM's messages are in {self.run / SLURM_FOLDER}; "
@@ -103,7 +102,7 @@ def wait_for(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
     for output in outputs:
         output.show()
     if as_json:
-        console_summary.print_json(RunFolder(run), screen)
+        print_results_json(run, screen)
     return code
 
 

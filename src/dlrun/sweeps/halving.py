@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.key_metric import direction, selection_metric
+from dlrun.experiments.run import Run
+from dlrun.run_folder.metrics import direction, selection_metric
 from dlrun.sweeps.plan import Plan, Point, Rung
 
 
@@ -34,7 +34,7 @@ def rungs(configs: int, epochs: int, eta: int) -> list[Rung]:
 
 
 def survivors(
-    plan: Plan, place: int, living: Sequence[Point], runs: Mapping[int, StoredRun]
+    plan: Plan, place: int, living: Sequence[Point], runs: Mapping[int, Run]
 ) -> list[Point]:
     """Return the points of the configs that are promoted to the rung at `place`.
 
@@ -52,7 +52,7 @@ def survivors(
 
 
 def _score(
-    config: Sequence[Point], runs: Mapping[int, StoredRun], epochs: int
+    config: Sequence[Point], runs: Mapping[int, Run], epochs: int
 ) -> tuple[bool, float] | None:
     """Return if all seeds have a validation metric after so many epochs, and its signed mean."""
     values = []

@@ -8,11 +8,16 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from dlrun.errors import DlrunError, first_line
+from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.console_summary import format_interval, format_metric
-from dlrun.runs.key_metric import TESTED, VALID, main_metric, selection_metric
-from dlrun.runs.run import Run
+from dlrun.run_folder.metrics import (
+    TESTED,
+    VALID,
+    format_interval,
+    format_metric,
+    main_metric,
+    selection_metric,
+)
 from dlrun.sweeps.plan import Sweep
 from dlrun.sweeps.search import SEED
 from dlrun.sweeps.state import SweepState
@@ -41,7 +46,7 @@ def write(sweep: Sweep, state: SweepState, screen: Screen) -> list[str]:
 
 def _draw(
     sweep: Sweep,
-    runs: Sequence[StoredRun],
+    runs: Sequence[Run],
     found: Sequence[Group],
     folder: RunFolder,
     screen: Screen,
@@ -85,23 +90,21 @@ def _draw(
     return True
 
 
-def _metric(runs: Sequence[StoredRun]) -> str:
+def _metric(runs: Sequence[Run]) -> str:
     """Return what the figure shows: `accuracy`."""
     record = next((run.record for run in runs if run.record.status == "finished"), runs[0].record)
     found = main_metric(record) or selection_metric(record.metrics) or ""
     return found.removeprefix(TESTED).removeprefix(VALID)
 
 
-def _write_page(
-    sweep: Sweep, runs: Sequence[StoredRun], found: Sequence[Group], screen: Screen
-) -> bool:
+def _write_page(sweep: Sweep, runs: Sequence[Run], found: Sequence[Group], screen: Screen) -> bool:
     from dlrun.reports.page import write_page  # slow: jinja2
 
     note = f"The sweep {sweep.plan.name}: {shlex.join(['dlrun', *sweep.plan.command[1:]])}."
     if best_in_words := _describe_best(found):
         note += f" Best: {best_in_words}."
     try:
-        opened = [Run(run.folder, run.record) for run in runs]
+        opened = runs
         _, problems = write_page(opened, sweep.folder / FILES["report"], note)
     except DlrunError as error:
         screen.warn(error.message)

@@ -27,17 +27,16 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
-from dlrun.run_folder.folder import PLAIN_NAME, RunFolder
+from dlrun.run_folder.folder import PLAIN_NAME, PLAN, RunFolder
 from dlrun.run_folder.record import (
     ChecksummedModel,
     SweepMembership,
     read_checksummed,
     write_checksummed,
 )
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.run_folder.sweep_folder import PLAN
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps import search
 from dlrun.sweeps.search import SEED, Settings, Varied
@@ -125,7 +124,7 @@ class Plan(ChecksummedModel):
         """Return what a point's run record says about the sweep."""
         return SweepMembership(id=self.id, name=self.name, point=point.number)
 
-    def settings(self, run: StoredRun) -> dict[str, Any]:
+    def settings(self, run: Run) -> dict[str, Any]:
         """Return the settings of the point that a run is of."""
         member = run.record.sweep
         assert member is not None  # it is one of this sweep's

@@ -12,17 +12,17 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import Layer, format_override, layer_from_values, merge_layers
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.metrics import main_metric, selection_metric
 from dlrun.run_folder.record import Record
-from dlrun.runs.key_metric import main_metric, selection_metric
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps.halving import survivors
 from dlrun.sweeps.plan import EPOCHS, Plan, Point, Sweep, nested
 from dlrun.sweeps.processes import Ended, PointTask, Processes
 from dlrun.sweeps.state import SweepState, clear_leftovers, is_done, run_of, runs_by_point
-from dlrun.system import memory
+from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
+from dlrun.system.resources import resolve_threads, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
-from dlrun.system.threads import resolve_threads, usable_cores
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -191,7 +191,7 @@ class _Runner:
                             self._ended(by_number[number], message.ended, epochs)
                         bar.to(done + sum(shares.values()))
                 except Stopped as again:  # a second signal
-                    self._end(again.number)
+                    self._end(again.exit_code - 128)
 
     def _announce(self) -> None:
         self._screen.note("stopping after each run's step; a second signal stops at once")
@@ -218,7 +218,7 @@ class _Runner:
         if self._accelerator:
             most = 1
         elif most > 1:
-            free = memory.available_memory()
+            free = resources.available_memory()
             most = fitting(most, free, self._processes.held, self._processes.peak)
             if most < self._most:
                 self._most = most

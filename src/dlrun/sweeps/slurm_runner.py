@@ -11,10 +11,10 @@ from rich.text import Text
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, DlrunError, Interrupted
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.settings import RunSettings
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
 from dlrun.slurm.options import SlurmOptions
 from dlrun.slurm.submit import check_slurm, job_of, submit_jobs, write_waiting_run
@@ -84,7 +84,7 @@ def submit(
     return {number: WatchedJob(run, job, queue) for number, (run, job) in queued.items()}
 
 
-def _job_number(run: StoredRun) -> str | None:
+def _job_number(run: Run) -> str | None:
     """Return the number of the job that the run was submitted as; None if it was not."""
     with suppress(OSError):
         return (run.folder / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()

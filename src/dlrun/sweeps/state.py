@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
-from dlrun.run_folder.folder import LOG, is_own_folder, runs_in
-from dlrun.run_folder.record import ENVIRONMENT, LOCK, MAX_BYTES, RESULTS
+from dlrun.experiments.run import Run
+from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
+from dlrun.run_folder.record import ENVIRONMENT, MAX_BYTES, RESULTS
 from dlrun.run_folder.removal import remove_run
-from dlrun.run_folder.stored_run import StoredRun, open_stored
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.files import is_locked, read_regular
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
@@ -25,23 +24,23 @@ PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 class SweepState:
     """The points' runs, and why others failed, by number; `stopped`: what ended the sweep early."""
 
-    runs: dict[int, StoredRun]
+    runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
     stopped: Stopped | None = None
 
 
-def runs_by_point(sweep: Sweep) -> dict[int, StoredRun]:
+def runs_by_point(sweep: Sweep) -> dict[int, Run]:
     """Return the runs of all points that have one, by number; a run may have been renamed."""
     return _members(sweep.plan, runs_in(sweep.runs_dir, sweep.plan.experiment))
 
 
-def run_of(sweep: Sweep, point: Point, known: StoredRun | None = None) -> StoredRun | None:
+def run_of(sweep: Sweep, point: Point, known: Run | None = None) -> Run | None:
     """Return the run of a point that has just ended; `known` is its run before, if any."""
     folders = _folders(sweep).get(point.number, []) + ([known.folder] if known else [])
     return _members(sweep.plan, folders).get(point.number)
 
 
-def is_done(run: StoredRun | None, epochs: int | None = None) -> bool:
+def is_done(run: Run | None, epochs: int | None = None) -> bool:
     """Return if a run has its result, of at least so many epochs if a number is given."""
     if run is None or run.record.result_steps is None:
         return False
@@ -92,16 +91,16 @@ def _folders(sweep: Sweep) -> dict[int, list[Path]]:
     return found
 
 
-def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, StoredRun]:
+def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, Run]:
     """Return the runs of this plan; of several of one point, as a copy, the most advanced."""
-    found: dict[int, StoredRun] = {}
+    found: dict[int, Run] = {}
     for folder in sorted(folders):
         try:
             path = folder / RESULTS
             # Most runs are of other sweeps: to search a text is faster than to read a record.
             if path.stat().st_size > MAX_BYTES or plan.id.encode() not in read_regular(path):
                 continue
-            run = open_stored(folder)
+            run = Run.in_folder(folder)
         except (OSError, DlrunError):
             continue  # damaged: the point is run again, and `dlrun runs check` names it
         member = run.record.sweep
@@ -113,5 +112,5 @@ def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, StoredRun]:
     return found
 
 
-def _progress(run: StoredRun) -> tuple[bool, int]:
+def _progress(run: Run) -> tuple[bool, int]:
     return run.record.status == "finished", run.record.result_steps or run.record.steps or 0

@@ -9,11 +9,9 @@ from typing import Any
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.experiments.base import CHANCE
-from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.console_summary import published_metrics
-from dlrun.runs.key_metric import direction, main_metric, selection_metric
-from dlrun.runs.run_config import changed_settings, ran_with
+from dlrun.experiments.run import Run
+from dlrun.reports.comparison import MetricSpread, group_by_config, metric_spread
+from dlrun.run_folder.metrics import direction, main_metric, published_metrics, selection_metric
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.search import SEED
 
@@ -28,7 +26,7 @@ class Group:
     planned: number of its seeds in the plan.
     """
 
-    runs: list[StoredRun]
+    runs: list[Run]
     settings: dict[str, Any]
     planned: int
 
@@ -79,7 +77,7 @@ class Group:
         """Return the command that repeats it: one run, or a sweep over its seeds."""
         values = {
             k: v
-            for k, v in changed_settings(self.runs[0]).items()
+            for k, v in self.runs[0].changed_settings().items()
             if not k.startswith("reference.")
         }
         if len(self.seeds) == 1:
@@ -92,7 +90,7 @@ class Group:
         return shlex.join(words)
 
 
-def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
+def groups(plan: Plan, runs: Mapping[int, Run]) -> list[Group]:
     """Return the finished runs by config, best last; a key that varies always tells two apart."""
     keys = [*plan.keys, *([EPOCHS] if plan.rungs else [])]
     finished = [
@@ -102,9 +100,8 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     ]
     found = group_by_config(
         finished,
-        lambda number: flatten(ran_with(runs[number])),
-        lambda number: runs[number].record.experiment,
-        chance=CHANCE - set(keys),
+        lambda number: flatten(runs[number].effective_config()),
+        ignored=CHANCE - set(keys),
     )
     planned = {
         point.number: len({one.settings.get(SEED) for one in config})
@@ -113,7 +110,7 @@ def groups(plan: Plan, runs: Mapping[int, StoredRun]) -> list[Group]:
     }
     made = []
     for group in found:
-        values = flatten(ran_with(runs[group[0]]))
+        values = flatten(runs[group[0]].effective_config())
         by_seed = {runs[number].record.seed: runs[number] for number in group}
         own = {key: values.get(key) for key in keys}
         made.append(Group([*by_seed.values()], own, planned[group[0]]))

@@ -9,11 +9,10 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import ConfigError, Stopped
-from dlrun.run_folder.folder import RunFolder, to_json
-from dlrun.run_folder.sweep_folder import check_new, find_sweep, held_sweep, new_sweep
-from dlrun.runs.console_summary import errors_as_json
+from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_folder.find import find_sweep
+from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, to_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import validate_config
 from dlrun.slurm.options import SlurmOptions
 from dlrun.sweeps import output, slurm_runner
@@ -97,10 +96,9 @@ def sweep(
                 place = runs_dir / experiment
                 screen.note(f"dry run: all points are valid; they would go into {place}")
                 return 0
-            folder = new_sweep(runs_dir, options.name).path
-        with held_sweep(folder, screen):
+            folder = RunFolder.claim_sweep(runs_dir, options.name).path
+        with RunFolder(folder).locked(screen, SWEEP_LOCK):
             if resume is None:
-                check_new(folder)
                 plan = plan.model_copy(update={"name": folder.name})
                 write_plan(plan, RunFolder(folder))
             there = Sweep(plan, folder, options.data_dir)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlrun.system.memory import freed_memory_kept
+from dlrun.system.resources import keep_freed_memory
 
 LOGGERS = (
     "lightning",
@@ -47,7 +47,7 @@ def training_settings(threads: int) -> Iterator[None]:
             logger.setLevel(logging.WARNING)
         torch.set_num_threads(threads)
         grad = torch.set_grad_enabled(torch.is_grad_enabled())  # restored at the end of the block
-        with torch.random.fork_rng([]), grad, freed_memory_kept():
+        with torch.random.fork_rng([]), grad, keep_freed_memory():
             yield
     finally:
         os.environ.clear()

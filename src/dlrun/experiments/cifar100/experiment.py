@@ -15,8 +15,8 @@ from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.network import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import ImagePredictor
+from dlrun.experiments.run import Run
 from dlrun.run_context import DataOrigin, RunContext
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, TensorBatches
 
 
@@ -69,7 +69,7 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
         """Return a batch of black images, unless that alone would fill the memory."""
         return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
 
-    def predictor(self, run: StoredRun, config: Config) -> ImagePredictor:
+    def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return what predicts images of any size, by their largest centred squares."""
         network, assets = self.network(run, config), self.assets(run)
         objective, scale = self.objective(config, assets), assets.preprocessing.scale

@@ -24,10 +24,10 @@ from dlrun.experiments.reviews import (
     export_bags,
     load_reviews,
 )
+from dlrun.experiments.run import Run
 from dlrun.kernels.bag_of_words import BagMatrix, Bags
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.run_folder.folder import to_csv
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 
@@ -86,13 +86,13 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
         rows = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda row: row[1])
         return {WORDS: to_csv([["word", "weight"], *map(list, rows)])}
 
-    def predictor(self, run: StoredRun, config: Config) -> ReviewsPredictor:
+    def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return what predicts texts; a word's effect is what the text would lose without it."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, DenseNet)
         return _Predictor(assets, network, self.objective(config, assets))
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the trained network, on a matrix of 0 and 1."""
         return export_bags(self.network(run, config), self.assets(run))
 

@@ -20,9 +20,9 @@ from dlrun.experiments.reviews import (
     describe_review,
     load_reviews,
 )
+from dlrun.experiments.run import Run
 from dlrun.kernels.lstm import why_unavailable
 from dlrun.run_context import DataOrigin, RunContext
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
 
@@ -69,13 +69,13 @@ class ImdbLstm(NetworkExperiment[Config, ReviewAssets]):
         """Return ten reviews that are all padding, as in the lab's summary."""
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
 
-    def predictor(self, run: StoredRun, config: Config) -> ReviewsPredictor:
+    def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return what predicts texts; a word's effect is the change when it is read."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         return _Predictor(assets, network, self.objective(config, assets), config.data.max_length)
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the trained network computed by nn.LSTM, on ids padded in front."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
