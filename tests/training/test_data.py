@@ -22,10 +22,7 @@ def test_every_row_once_an_epoch_in_an_order_of_its_own() -> None:
     assert first != second
     assert first == epoch(EpochBatches(10, 4, seed=0), 0)
     assert first != epoch(EpochBatches(10, 4, seed=1), 0)
-
-
-def test_without_seed_in_order() -> None:
-    assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]
+    assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]  # in order
 
 
 def test_processes_share_the_batches() -> None:
@@ -65,14 +62,10 @@ def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_bytes_become_numbers_up_to_one() -> None:
-    inputs, _ = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)[
-        np.array([0, 1])
-    ]
+def test_bytes_become_numbers_up_to_one_and_ids_in_16_bits_become_32() -> None:
+    rows = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)
+    inputs, _ = rows[np.array([0, 1])]
     assert inputs.tolist() == [[0.0], [1.0]]
-
-
-def test_ids_in_16_bits_become_32() -> None:
     inputs, _ = TensorBatches(np.array([[7, 2**15 - 1]], np.int16), np.zeros(1))[np.array([0])]
     assert (inputs.dtype, inputs.tolist()) == (torch.int32, [[7, 2**15 - 1]])
 

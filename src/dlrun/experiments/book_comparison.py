@@ -1,9 +1,9 @@
 """Whether a run may be compared with the published figures, and with those measured over seeds."""
 
 import json
-from typing import Any
 
 from dlrun.config.sections import ExperimentConfig, Section
+from dlrun.config.yaml_loader import flatten
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import shipped, unlike_shipped
 from dlrun.run_context import Results
@@ -37,12 +37,13 @@ def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, E
     return {metric: Expected(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
-def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Any]:
+def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
     """Return the config's values, by dotted keys, that change numbers of the shipped config."""
+    values = flatten(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value
-        for key, value in unlike_shipped(experiment.name, config.model_dump(mode="json")).items()
+        for key, value in unlike_shipped(experiment.name, values).items()
         if key not in neutral and not key.startswith("reference.")
     }
 

@@ -21,7 +21,7 @@ from dlrun.experiments.run import ASSETS, Run
 from dlrun.networks import tensor_file
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, predict_test_set, train
+from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.torch_state import training_settings
@@ -98,14 +98,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            trained = train(
+            trained = Training(
                 config,
                 context,
                 lambda: self.build(config, assets),
                 loaded.data,
                 self.objective(config, assets),
                 fingerprint,
-            )
+            ).run()
         classes = None
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:

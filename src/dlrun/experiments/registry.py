@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -190,10 +190,7 @@ def shipped(name: str) -> dict[str, Any]:
     return flatten(entry(name).shipped.values)
 
 
-def unlike_shipped(name: str, values: dict[str, Any]) -> dict[str, Any]:
+def unlike_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
     """Return the values of a config, by dotted keys, that are not the shipped defaults."""
-    from dlrun.config.yaml_loader import flatten  # needs PyYAML
-
     defaults, missing = shipped(name), object()
-    items = flatten(values).items()
-    return {key: value for key, value in items if defaults.get(key, missing) != value}
+    return {key: value for key, value in values.items() if defaults.get(key, missing) != value}

@@ -255,7 +255,7 @@ class Run:
 
         Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
         """
-        return registry.unlike_shipped(self.record.experiment, self.effective_config())
+        return registry.unlike_shipped(self.record.experiment, flatten(self.effective_config()))
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
         """Return the dotted keys in which a config must equal the run's first one, but does not.

@@ -17,6 +17,7 @@ from dlrun.kernels.bag_of_words import BagMatrix, Bags
 
 Rows = NDArray[np.int64]
 Array = NDArray[Any]
+Loader = DataLoader[Any]
 
 
 class BatchDataset(Protocol):
@@ -163,25 +164,25 @@ class ArrayData(pl.LightningDataModule):
         """Return a hash of all the data."""
         return fingerprint(array for part in self.sets.values() for array in part.arrays())
 
-    def first_batch_loader(self) -> DataLoader[Any]:
+    def first_batch_loader(self) -> Loader:
         """Return a loader of one batch, the first rows of the training set, for a probe."""
         rows = self.sets["train"]
         size = min(self.batch_size, len(rows))
         return _loader(rows, EpochBatches(size, size, None), self.group_size)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> Loader:
         """Return the training batches, shuffled anew every epoch."""
         return self._share("train", self.seed)
 
-    def val_dataloader(self) -> DataLoader[Any]:
+    def val_dataloader(self) -> Loader:
         """Return the validation batches, in order."""
         return self._share("valid")
 
-    def test_dataloader(self) -> DataLoader[Any]:
+    def test_dataloader(self) -> Loader:
         """Return the test batches, in order."""
         return self._share("test")
 
-    def _share(self, part: str, seed: int | None = None) -> DataLoader[Any]:
+    def _share(self, part: str, seed: int | None = None) -> Loader:
         """Return this process's share of a part, shuffled if there is a seed."""
         trainer, rank, world = self.trainer, 0, 1
         if trainer is not None:
@@ -192,7 +193,7 @@ class ArrayData(pl.LightningDataModule):
         return _loader(rows, batches, self.group_size if trains else 1)
 
 
-def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int) -> DataLoader[Any]:
+def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int) -> Loader:
     """Return a loader of batches, or of lists of so many batches."""
     return DataLoader(
         cast(Dataset[Any], rows),

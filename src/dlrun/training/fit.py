@@ -55,15 +55,9 @@ class Trained:
     accelerator: AcceleratorReport
 
 
-def train(
-    config: NetworkConfig,
-    context: RunContext,
-    build: Callable[[], nn.Module],
-    data: ArrayData,
-    objective: Objective,
-    fingerprint: str,
-) -> Trained:
-    """Train and test a network; writes metrics.csv and weights.pt.
+@dataclass(frozen=True)
+class Training:
+    """The training and the test of a network; writes metrics.csv and weights.pt.
 
     It changes settings of the process, see torch_state.training_settings.
 
@@ -76,90 +70,97 @@ def train(
         fingerprint: of the data, which the checkpoints carry.
     """
 
-    def seeded_module() -> NetworkModule:
-        pl.seed_everything(config.seed, verbose=False)
-        grouped = data.group_size > 1
-        return NetworkModule(build(), config.optimizer, objective, grouped=grouped)
+    config: NetworkConfig
+    context: RunContext
+    build: Callable[[], nn.Module]
+    data: ArrayData
+    objective: Objective
+    fingerprint: str
 
-    def probe(device: str) -> None:
+    def run(self) -> Trained:
+        """Train on the accelerator that works, and again on the CPU if it fails."""
+        config = self.config
+        choice = AcceleratorChoice(
+            config.accelerator,
+            config.fallback,
+            self.context.screen.warn,
+            config.world or 1,
+            config.trainer.num_nodes,
+        )
+        report = choice.first(self._probe)
+        try:
+            return self._train_on(report)
+        except Exception as error:
+            report = choice.after_failure(error, report)
+        return self._train_on(report)
+
+    def _probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raises what fails."""
-        module = seeded_module()
-        make_trainer(config, device, probe=True).fit(module, data.first_batch_loader())
+        module = self._seeded_module()
+        trainer = make_trainer(self.config, device, probe=True)
+        trainer.fit(module, self.data.first_batch_loader())
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
-    choice = AcceleratorChoice(
-        config.accelerator,
-        config.fallback,
-        context.screen.warn,
-        config.world or 1,
-        config.trainer.num_nodes,
-    )
-    report = choice.first(probe)
-    try:
-        return _train_on(report, config, context, seeded_module, data, objective, fingerprint)
-    except Exception as error:
-        report = choice.after_failure(error, report)
-    return _train_on(report, config, context, seeded_module, data, objective, fingerprint)
+    def _seeded_module(self) -> NetworkModule:
+        pl.seed_everything(self.config.seed, verbose=False)
+        grouped = self.data.group_size > 1
+        return NetworkModule(self.build(), self.config.optimizer, self.objective, grouped=grouped)
 
-
-def _train_on(
-    accelerator: AcceleratorReport,
-    config: NetworkConfig,
-    context: RunContext,
-    seeded_module: Callable[[], NetworkModule],
-    data: ArrayData,
-    objective: Objective,
-    fingerprint: str,
-) -> Trained:
-    """Do the whole training on a device; the first attempt continues from the checkpoint."""
-    device, steps, epochs = accelerator.used, context.steps, config.trainer.max_epochs
-    columns = [f"{part}_{name}" for part in ("train", "valid") for name in objective.columns()]
-    found = steps.begin(["epoch", *columns, "seconds"], fingerprint, epochs, "epoch")
-    start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
-    module = seeded_module()
-    if start is not None:
-        module.network.load_state_dict(start["network"])
-    done = data.first_epoch = len(steps.rows)
-    check_devices(device, config.trainer.devices)
-    with steps.progress("training", epochs, "epoch") as bar:
-        recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
-        trainer = make_trainer(config, device, [recorder], epochs - done)
-        world = trainer.world_size
-        check_batch(config.batch_size, world)
-        if (rows := len(data.sets["train"])) < world:
-            raise ConfigError(
-                f"{pluralize(rows, 'row')} of training data for {world} processes",
-                "fewer trainer.devices, or more rows",
+    def _train_on(self, accelerator: AcceleratorReport) -> Trained:
+        """Do the whole training on a device; the first attempt continues from the checkpoint."""
+        config, context, data, steps = self.config, self.context, self.data, self.context.steps
+        device, epochs = accelerator.used, config.trainer.max_epochs
+        columns = [
+            f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
+        ]
+        found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
+        start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
+        module = self._seeded_module()
+        if start is not None:
+            module.network.load_state_dict(start["network"])
+        done = data.first_epoch = len(steps.rows)
+        check_devices(device, config.trainer.devices)
+        with steps.progress("training", epochs, "epoch") as bar:
+            recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
+            trainer = make_trainer(config, device, [recorder], epochs - done)
+            world = trainer.world_size
+            check_batch(config.batch_size, world)
+            if (rows := len(data.sets["train"])) < world:
+                raise ConfigError(
+                    f"{pluralize(rows, 'row')} of training data for {world} processes",
+                    "fewer trainer.devices, or more rows",
+                )
+            shares = (
+                f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
             )
-        shares = f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
-        context.screen.note(
-            f"training {pluralize(epochs - done, 'epoch')} on {device}"
-            f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
-        )
-        try:
-            with context.phase("fit"):
-                if done < epochs:
-                    trainer.fit(module, datamodule=data)
-            with context.phase("test"):
-                trainer.test(module, datamodule=data, verbose=False)
-                metrics, predictions = module.test_metrics.finish(), None
-                if module.test_predictions is not None:
-                    predictions = module.test_predictions.finish(trainer.strategy.root_device)
-        except Exception as error:
-            lost = distributed.process_lost(error, world)
-            if lost is None:
-                raise
-            if not context.folder.writes:  # the process that writes the run reports it
-                time.sleep(MOMENT)
-                context.stop.after_step()
-            raise lost from error
-    check_finite(metrics, "test")
-    if problem := diverged([row["train_loss"] for row in steps.rows]):
-        context.screen.warn(problem)
-    network = module.network.cpu()
-    context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
-    last = {name: steps.rows[-1][name] for name in columns}
-    return Trained(last | metrics, network, predictions, world, accelerator)
+            context.screen.note(
+                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
+            )
+            try:
+                with context.phase("fit"):
+                    if done < epochs:
+                        trainer.fit(module, datamodule=data)
+                with context.phase("test"):
+                    trainer.test(module, datamodule=data, verbose=False)
+                    metrics, predictions = module.test_metrics.finish(), None
+                    if module.test_predictions is not None:
+                        predictions = module.test_predictions.finish(trainer.strategy.root_device)
+            except Exception as error:
+                lost = distributed.process_lost(error, world)
+                if lost is None:
+                    raise
+                if not context.folder.writes:  # the process that writes the run reports it
+                    time.sleep(MOMENT)
+                    context.stop.after_step()
+                raise lost from error
+        check_finite(metrics, "test")
+        if problem := diverged([row["train_loss"] for row in steps.rows]):
+            context.screen.warn(problem)
+        network = module.network.cpu()
+        context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
+        last = {name: steps.rows[-1][name] for name in columns}
+        return Trained(last | metrics, network, predictions, world, accelerator)
 
 
 def make_trainer(

@@ -20,7 +20,11 @@ from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
 from dlrun.experiments.book_comparison import changed_numbers
 from dlrun.experiments.classify_images.config import Config
-from dlrun.experiments.classify_images.inference import classify_photographs, input_of
+from dlrun.experiments.classify_images.inference import (
+    classify_photographs,
+    find_photographs,
+    input_of,
+)
 from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.run import Run
 from dlrun.networks import pretrained
@@ -47,7 +51,7 @@ class ClassifyImages(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
-        screen, files = context.screen, config.files()
+        screen, files = context.screen, find_photographs(config)
         origin = pluralize(len(files), "file")
         if not config.images:
             origin = "two photographs that scikit-learn ships"

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from dlrun.data import images, photographs
+from dlrun.data.download import is_offline
 from dlrun.data.photograph_predictions import (
     COLUMNS,
     PREDICTIONS,
@@ -19,13 +20,27 @@ from dlrun.data.photograph_predictions import (
 )
 from dlrun.data.photographs import Photograph
 from dlrun.experiments.classify_images.config import Config
-from dlrun.networks.pretrained import Pretrained, Transform, kept, probabilities, squashed
+from dlrun.networks import pretrained
+from dlrun.networks.pretrained import Pretrained, Transform, kept, squashed
 from dlrun.run_context import RunContext
-from dlrun.system.console import pluralize
+from dlrun.system.console import Screen, pluralize
 
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
 LINES = 10  # on the screen: one for each batch would be too many
+
+
+def find_photographs(config: Config) -> list[Path]:
+    """Return the photographs to classify; raise ConfigError if a file does not exist."""
+    return images.find_images(config.images) if config.images else images.sample_photographs()
+
+
+def check(config: Config) -> None:
+    """Check photographs, weights and labels; raise ConfigError, or DataError without a network."""
+    find_photographs(config)
+    pretrained.check(config.model)
+    if is_offline():
+        pretrained.obtain(config.model, Screen())
 
 
 def classify_photographs(
@@ -88,7 +103,7 @@ def _predict(
     labels: dict[Path, Labelled] = {}
     if readable := [photograph for photograph in batch if photograph.error is None]:
         inputs = torch.stack([photograph.pixels for photograph in readable])
-        found = probabilities(model, inputs, device, config.precision)
+        found = pretrained.probabilities(model, inputs, device, config.precision)
         best = found.topk(min(config.top, len(model.labels)))
         for photograph, values, indices in zip(
             readable, best.values.tolist(), best.indices.tolist(), strict=True

@@ -18,8 +18,7 @@ from dlrun.data.test_predictions import TestPredictions, classes, predictions_wa
 from dlrun.data.user_data import shorten_list
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
-from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
-from dlrun.experiments.imdb_lasso.config import Config
+from dlrun.experiments.imdb_lasso.config import Config, find_baseline
 from dlrun.experiments.imdb_lasso.summary import heaviest, summary, word_weights, words_table
 from dlrun.experiments.predictor import Words, keep_predictions
 from dlrun.experiments.reviews import (
