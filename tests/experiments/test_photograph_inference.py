@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.data.photograph_predictions import PhotographPrediction, pack, rows, unpack
+from dlrun.data.images import Photograph, pack, table_rows, unpack
 from dlrun.experiments.classify_images.inference import classify_photographs
 from dlrun.networks.pretrained import Pretrained
 from dlrun.runs.start import RunSettings, load_config
@@ -44,7 +44,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
     settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
     config: Any = load_config("classify-images", RunSettings(overrides=settings))
 
-    def classify() -> list[PhotographPrediction]:
+    def classify() -> list[Photograph]:
         return classify_photographs(config, context, files, model, "cpu", thumbnails=3)
 
     with pytest.raises(RuntimeError, match="lost"):
@@ -63,10 +63,10 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
 def test_a_batch_comes_back_to_the_bit() -> None:
     files = [Path("a.png"), Path("b\udcff.png")]
     batch = [
-        PhotographPrediction(files[0], [("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
-        PhotographPrediction(files[1], [], "damaged: \N{PILE OF POO} \udcff"),
+        Photograph(files[0], labels=[("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
+        Photograph(files[1], error="damaged: \N{PILE OF POO} \udcff"),
     ]
     assert unpack(pack(batch), files) == batch
-    assert len(rows(batch)) == 3
+    assert len(table_rows(batch)) == 3
     with pytest.raises(ValueError, match="zip"):
         unpack(pack(batch), files[:1])

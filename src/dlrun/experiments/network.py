@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.data import test_predictions
-from dlrun.data.fingerprint import with_names
-from dlrun.data.test_predictions import DescribeRow, TestPredictions
+from dlrun.data.test_predictions import (
+    DescribeRow,
+    TestPredictions,
+    describe_classes,
+    predictions_wanted,
+)
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_predictions
 from dlrun.experiments.run import ASSETS, Run
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.checkpoint import with_names
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_summary
@@ -110,10 +114,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
                 predictions = _test_predictions(trained.predictions, assets.labels)
-                classes = test_predictions.classes(
-                    assets.labels, sets["test"].targets.numpy(), predictions
-                )
-                if test_predictions.predictions_wanted(config.predictions, len(sets["test"])):
+                classes = describe_classes(assets.labels, sets["test"].targets.numpy(), predictions)
+                if predictions_wanted(config.predictions, len(sets["test"])):
                     keep_predictions(context, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
@@ -145,7 +147,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's trained network, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
-        network.load_state_dict(tensor_file.parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
+        network.load_state_dict(parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
     def test(self, run: Run, config: N, context: RunContext) -> TestPredictions:

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlrun.data import photographs
-from dlrun.data.photograph_predictions import PREDICTIONS
+from dlrun.data import images
 from dlrun.data.test_predictions import MISTAKES, DescribeRow, TestPredictions
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import to_json
+from dlrun.run_folder.folder import PREDICTIONS, to_json
 
 Words = list[tuple[str, float]]
 
@@ -91,9 +90,7 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each file; for one that cannot be read, its error."""
         files = [Path(file) for file in inputs]
-        (batch,) = photographs.batches(
-            files, self.to_input, size=len(files), thumbnails=0, smallest=self.smallest
-        )
+        (batch,) = images.batches(files, self.to_input, size=len(files), smallest=self.smallest)
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [

@@ -15,7 +15,7 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import parse_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.steps import check_finite
 from dlrun.system.accelerator import (
@@ -114,7 +114,7 @@ class Training:
             f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
         ]
         found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
-        start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
+        start = parse_tensors(found.state, context.folder.path) if found else None
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])
@@ -158,7 +158,7 @@ class Training:
         if problem := diverged([row["train_loss"] for row in steps.rows]):
             context.screen.warn(problem)
         network = module.network.cpu()
-        context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
+        context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
         return Trained(last | metrics, network, predictions, world, accelerator)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel
 from torch import Tensor
 
@@ -42,7 +42,7 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed chooses those that are held out for validation."""
-        images = cifar100.load_config(config, context.data_dir, context.screen)
+        images = cifar100.load(config.data, context.data_dir, config.split_seed, context.screen)
         train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
         seed, screen, scale = config.split_seed, context.screen, assets.preprocessing.scale
         fitted, held_out = split(config.data, train.labels, test.labels, seed, screen)
@@ -73,17 +73,16 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
         """Return what predicts images of any size, by their largest centred squares."""
         network, assets = self.network(run, config), self.assets(run)
         objective, scale = self.objective(config, assets), assets.preprocessing.scale
-        _, height, width = assets.preprocessing.size
+        side = assets.preprocessing.size[-1]
 
         def to_input(image: Image.Image) -> NDArray[np.uint8]:
-            square = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-            return np.asarray(square).transpose(2, 0, 1)
+            return cifar100.to_square(image, side)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
             return objective.classify(network, torch.from_numpy(np.stack(inputs)) / scale)
 
         # Of a large JPEG four times the network's pixels are decoded; the rest is averaged away.
-        return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * height)
+        return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)
 
 
 experiment = Cifar100()

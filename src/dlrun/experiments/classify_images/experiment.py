@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from dlrun.data.photograph_predictions import PREDICTIONS, Labelled, PhotographPrediction
+from dlrun.data.images import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
 from dlrun.experiments.book_comparison import changed_numbers
@@ -27,10 +27,10 @@ from dlrun.experiments.classify_images.inference import (
 )
 from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.run import Run
-from dlrun.networks import pretrained
+from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import Pretrained
-from dlrun.networks.torchvision_names import BUNDLED
 from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.training.network_summary import write_summary
@@ -65,7 +65,7 @@ class ClassifyImages(Experiment[Config]):
             network = pretrained.fold_batch_norms(model.network, pretrained.noise_image(side))
             model = replace(model, network=network)
 
-        def classify(device: str) -> list[PhotographPrediction]:
+        def classify(device: str) -> list[Photograph]:
             return classify_photographs(config, context, files, model, device, SHOWN)
 
         choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
@@ -182,7 +182,7 @@ def _load_again(config: Config) -> Pretrained:
     return pretrained.load(config.model)
 
 
-def _pack_thumbnails(found: Sequence[PhotographPrediction]) -> bytes:
+def _pack_thumbnails(found: Sequence[Photograph]) -> bytes:
     stream = io.BytesIO()
     jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
     np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))

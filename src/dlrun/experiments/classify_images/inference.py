@@ -3,27 +3,21 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from dlrun.data import images, photographs
+from dlrun.data import images
 from dlrun.data.download import is_offline
-from dlrun.data.photograph_predictions import (
-    COLUMNS,
-    PREDICTIONS,
-    Labelled,
-    PhotographPrediction,
-    pack,
-    rows,
-    unpack,
-)
-from dlrun.data.photographs import Photograph
+from dlrun.data.images import Labelled, Photograph, pack, table_rows, unpack
 from dlrun.experiments.classify_images.config import Config
 from dlrun.networks import pretrained
-from dlrun.networks.pretrained import Pretrained, Transform, kept, squashed
+from dlrun.networks.pretrained import Pretrained, Transform, photograph_transform
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.system.console import Screen, pluralize
+from dlrun.system.files import fingerprint_files
 
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
@@ -50,13 +44,13 @@ def classify_photographs(
     model: Pretrained,
     device: str,
     thumbnails: int,
-) -> list[PhotographPrediction]:
+) -> list[Photograph]:
     """Return the most probable labels of each photograph; a resumed run continues.
 
     Of the first photographs that can be read, so many get thumbnails.
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
-    found = steps.begin(STEP_COLUMNS, images.files_fingerprint(files), len(starts), "step")
+    found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
     done = [
         prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)
@@ -65,9 +59,9 @@ def classify_photographs(
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable = sum(prediction.error is not None for prediction in done)
-    context.folder.write_csv(PREDICTIONS, COLUMNS, rows(done))
+    context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *table_rows(done)]))
     transform, smallest = input_of(config, model)
-    stream = photographs.batches(
+    stream = images.batches(
         files[len(done) :],
         transform,
         size=config.batch_size,
@@ -84,7 +78,7 @@ def classify_photographs(
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
             steps.finish(row, line, b"", pack(predictions))
-            context.folder.add_csv(PREDICTIONS, rows(predictions))
+            context.folder.append(PREDICTIONS, to_csv(table_rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()
     return done
@@ -92,14 +86,14 @@ def classify_photographs(
 
 def input_of(config: Config, model: Pretrained) -> tuple[Transform, int | None]:
     """Return the transform of a photograph, and the side down to which a JPEG may be decoded."""
-    transform = (squashed if config.transform.squash else kept)(model.transform)
+    transform = photograph_transform(model.transform, squash=config.transform.squash)
     side: int = OVERSAMPLING * model.transform.resize_size[0]
     return transform, side if config.transform.scaled_decoding else None
 
 
 def _predict(
     config: Config, model: Pretrained, batch: Sequence[Photograph], device: str
-) -> list[PhotographPrediction]:
+) -> list[Photograph]:
     labels: dict[Path, Labelled] = {}
     if readable := [photograph for photograph in batch if photograph.error is None]:
         inputs = torch.stack([photograph.pixels for photograph in readable])
@@ -110,7 +104,4 @@ def _predict(
         ):
             names = [model.labels[index] for index in indices]
             labels[photograph.file] = list(zip(names, values, strict=True))
-    return [
-        PhotographPrediction(one.file, labels.get(one.file, []), one.error, one.thumbnail)
-        for one in batch
-    ]
+    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in batch]
