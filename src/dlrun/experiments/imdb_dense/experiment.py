@@ -1,7 +1,6 @@
 """imdb-dense: the data, the network, and the prediction of texts."""
 
-import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,17 +24,12 @@ from dlrun.experiments.reviews import (
     load_reviews,
 )
 from dlrun.experiments.run import Run
-from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.rmsprop import rmsprop
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.run_folder.folder import to_csv
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
-
-fast_rmsprop: Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer] = torch.optim.RMSprop
-with contextlib.suppress(ImportError, OSError):  # no LLVM here: torch does the same, slower
-    from dlrun.kernels import rmsprop
-
-    fast_rmsprop = rmsprop.rmsprop
 
 # Neither changes a number of the training.
 GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
@@ -51,11 +45,11 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as bags of words."""
         reviews, fitted, held_out = load_reviews(config, context)
-        bags, labels = BagMatrix(reviews.train.bags), reviews.train.labels
+        bags, labels = reviews.train.bags, reviews.train.labels
         data = ArrayData(
             BagBatches(bags, labels, fitted),
             BagBatches(bags, labels, held_out),
-            BagBatches(BagMatrix(reviews.test.bags), reviews.test.labels),
+            BagBatches(reviews.test.bags, reviews.test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=GROUP_SIZE,
@@ -100,7 +94,7 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
 def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return torch's optimizer, but RMSprop in one pass over each parameter."""
     if config.name == "rmsprop":
-        return fast_rmsprop(parameters, config.lr)
+        return rmsprop(parameters, config.lr)
     return torch_optimizer(config, parameters)
 
 
@@ -110,8 +104,8 @@ class _Predictor(ReviewsPredictor):
     objective: Objective
 
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
-        matrix = BagMatrix(reviews.bag_of_words(self.assets.width))
-        return self.objective.classify(self.network, Bags(matrix, np.arange(len(reviews))))
+        bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
+        return self.objective.classify(self.network, bags)
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
