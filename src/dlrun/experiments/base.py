@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.data.test_predictions import TestPredictions
+    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.predictor import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
@@ -123,7 +123,7 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "TestPredictions":
+    def test(self, run: Run, config: C, context: RunContext) -> "ClassPredictions":
         """Classify the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.data.test_predictions import (
+    ClassPredictions,
     DescribeRow,
-    TestPredictions,
     describe_classes,
     predictions_wanted,
 )
@@ -113,7 +113,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         classes = None
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
-                predictions = _test_predictions(trained.predictions, assets.labels)
+                predictions = _class_predictions(trained.predictions, assets.labels)
                 classes = describe_classes(assets.labels, sets["test"].targets.numpy(), predictions)
                 if predictions_wanted(config.predictions, len(sets["test"])):
                     keep_predictions(context, predictions, loaded.describe)
@@ -150,7 +150,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         network.load_state_dict(parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
-    def test(self, run: Run, config: N, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: N, context: RunContext) -> ClassPredictions:
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
         if not assets.labels:
@@ -161,7 +161,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             run.check_data(loaded.fingerprint())
             network, objective = self.network(run, config), self.objective(config, assets)
             rows = predict_test_set(network, objective, loaded.data, config)
-        return _test_predictions(rows, assets.labels)
+        return _class_predictions(rows, assets.labels)
 
     def exported(self, run: Run, config: N) -> ExportedNetwork:
         """Return the trained network; it is checked on noise, or on the example if that is ids."""
@@ -183,7 +183,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _test_predictions(rows: NDArray[np.float64], labels: list[str]) -> TestPredictions:
+def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> ClassPredictions:
     """Return the collected rows (see PredictionCollector.finish) with the names of the classes."""
     targets, predicted, probability = rows
-    return TestPredictions(labels, targets.astype(int), predicted.astype(int), probability)
+    return ClassPredictions(labels, targets.astype(int), predicted.astype(int), probability)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.data import images
-from dlrun.data.test_predictions import MISTAKES, DescribeRow, TestPredictions
+from dlrun.data.test_predictions import MISTAKES, ClassPredictions, DescribeRow
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS, to_json
 
@@ -100,7 +100,7 @@ class ImagePredictor(Predictor):
 
 
 def keep_predictions(
-    context: RunContext, predictions: TestPredictions, describe: DescribeRow | None
+    context: RunContext, predictions: ClassPredictions, describe: DescribeRow | None
 ) -> None:
     """Keep predictions.csv and mistakes.json; `describe` shows a row beside its mistake."""
     context.keep(PREDICTIONS, predictions.table())

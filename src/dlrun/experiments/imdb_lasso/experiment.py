@@ -16,7 +16,7 @@ from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.test_predictions import TestPredictions, describe_classes, predictions_wanted
+from dlrun.data.test_predictions import ClassPredictions, describe_classes, predictions_wanted
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline
@@ -84,7 +84,9 @@ class ImdbLasso(Experiment[Config]):
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = solutions[best], rows[best]
         words = word_weights(chosen, reviews)
-        predictions = TestPredictions.of_two(chosen.decision(test.bags), test.labels, assets.labels)
+        predictions = ClassPredictions.of_two(
+            chosen.decision(test.bags), test.labels, assets.labels
+        )
         context.keep(COEFFICIENTS, pack_path(solutions))
         context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
         if predictions_wanted(config.predictions, len(test.labels)):
@@ -131,12 +133,12 @@ class ImdbLasso(Experiment[Config]):
             linear.bias.fill_(model.intercept)
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
-    def test(self, run: Run, config: Config, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
         reviews, splits = _load(config, context)
         run.check_data(_digest(splits, ReviewAssets.of(reviews)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
-        return TestPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
+        return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return what predicts texts; a word's effect is its coefficient."""
