@@ -108,17 +108,17 @@ class EpochBatches(Sampler[Rows]):
     def __post_init__(self) -> None:
         self.set_epoch(0)
         shared = self.size if self.seed is None else self.size - self.size % self.world_size
-        self._own = np.arange(self.rank, shared, self.world_size)
+        self._indices = np.arange(self.rank, shared, self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch; Lightning calls this before each one."""
         self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self._own) / self.batch_size)
+        return math.ceil(len(self._indices) / self.batch_size)
 
     def __iter__(self) -> Iterator[Rows]:
-        rows = self._own
+        rows = self._indices
         if self.seed is not None:
             random = np.random.default_rng([self.seed, self.epoch])
             rows = random.permutation(self.size)[rows]

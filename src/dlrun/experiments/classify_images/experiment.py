@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.classify_images.inference import (
     classify_photographs,
     find_photographs,
-    input_of,
+    input_transform,
 )
 from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.run import Run
@@ -86,7 +86,10 @@ class ClassifyImages(Experiment[Config]):
             screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
             raise DataError("there is no file that could be read as a photograph")
-        context.keep(THUMBNAILS, _pack_thumbnails(found))
+        jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
+        stream = io.BytesIO()
+        np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+        context.keep(THUMBNAILS, stream.getvalue())
         published = {} if changed_numbers(self, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
@@ -113,7 +116,7 @@ class ClassifyImages(Experiment[Config]):
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return what predicts further photographs."""
         model = _load_again(config)
-        transform, smallest = input_of(config, model)
+        transform, smallest = input_transform(config, model)
 
         def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
             found = pretrained.probabilities(model, torch.stack(inputs), "cpu", config.precision)
@@ -180,13 +183,6 @@ class ClassifyImages(Experiment[Config]):
 def _load_again(config: Config) -> Pretrained:
     pretrained.check(config.model)
     return pretrained.load(config.model)
-
-
-def _pack_thumbnails(found: Sequence[Photograph]) -> bytes:
-    stream = io.BytesIO()
-    jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
-    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
-    return stream.getvalue()
 
 
 def _labels_table(

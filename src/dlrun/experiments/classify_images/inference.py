@@ -60,7 +60,7 @@ def classify_photographs(
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable = sum(prediction.error is not None for prediction in done)
     context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *table_rows(done)]))
-    transform, smallest = input_of(config, model)
+    transform, smallest = input_transform(config, model)
     stream = images.batches(
         files[len(done) :],
         transform,
@@ -84,7 +84,7 @@ def classify_photographs(
     return done
 
 
-def input_of(config: Config, model: Pretrained) -> tuple[Transform, int | None]:
+def input_transform(config: Config, model: Pretrained) -> tuple[Transform, int | None]:
     """Return the transform of a photograph, and the side down to which a JPEG may be decoded."""
     transform = photograph_transform(model.transform, squash=config.transform.squash)
     side: int = OVERSAMPLING * model.transform.resize_size[0]

@@ -61,7 +61,7 @@ class Config(ReviewsConfig):
         return self.path.values
 
     @property
-    def why_cpu(self) -> str | None:
+    def why_on_cpu(self) -> str | None:
         """Why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
@@ -70,8 +70,8 @@ class Config(ReviewsConfig):
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files and the run to compare with exist."""
         super().check(runs_dir)
-        if self.why_cpu and not self.fallback:
-            raise AcceleratorError(self.why_cpu, NO_FALLBACK_HINT)
+        if self.why_on_cpu and not self.fallback:
+            raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
         if self.compare_with is not None and Path(self.compare_with).name != LATEST:
             try:
                 find_baseline(self.compare_with, runs_dir)
@@ -79,18 +79,18 @@ class Config(ReviewsConfig):
                 raise ConfigError(f"compare_with: {error.message}") from None
 
 
-def find_baseline(wanted: str, runs_dir: Path, data: str | None = None) -> Run:
+def find_baseline(name: str, runs_dir: Path, data: str | None = None) -> Run:
     """Return the run to compare with; raise DlrunError if it does not exist or has no curve.
 
     Args:
-        wanted: a run, see `find_run`; for `latest` and `EXPERIMENT/latest`, the newest finished run
+        name: a run, see `find_run`; for `latest` and `EXPERIMENT/latest`, the newest finished run
             that has a curve and the same data.
         runs_dir: where it is searched.
         data: what this run's data are (DataOrigin.text).
     """
-    if Path(wanted).name != LATEST:
-        return _open_with_curve(find_run(wanted, runs_dir))
-    parent = Path(wanted).parent  # empty, an experiment, or a folder of its runs
+    if Path(name).name != LATEST:
+        return _open_with_curve(find_run(name, runs_dir))
+    parent = Path(name).parent  # empty, an experiment, or a folder of its runs
     if len(parent.parts) > 1:
         runs_dir = parent.parent
     experiment = parent.name

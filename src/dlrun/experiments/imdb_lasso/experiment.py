@@ -71,8 +71,8 @@ class ImdbLasso(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Solve the path, choose lambda, show the words that weigh most."""
-        if config.why_cpu:
-            context.screen.warn(f"{config.why_cpu}; running on the CPU")
+        if config.why_on_cpu:
+            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
             reviews, splits = _load(config, context)
             assets, test = ReviewAssets.of(reviews), splits["test"]
@@ -100,7 +100,7 @@ class ImdbLasso(Experiment[Config]):
         compared = baseline.record if baseline else None
         return Results(
             metrics={name: value for name, value in row.items() if name not in NO_RESULT},
-            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_cpu),
+            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(reviews.origin, reviews.differs),
             test_rows=len(test.labels),
             classes=describe_classes(reviews.labels, test.labels, predictions),
