@@ -51,8 +51,6 @@ def clean(
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
-    for leftover in () if dry_run else removal.remove_leftovers(folder):
-        screen.warn(f"{leftover}: left by an earlier `runs clean`, and cannot be removed")
     runs = scan_or_fail(folder, experiment)
     kept = _best_runs(runs, keep_best) if keep_best is not None else set()
     states = set(status) or (ENDED if older_than and not checkpoints else {"finished"})
