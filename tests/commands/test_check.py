@@ -94,9 +94,3 @@ def test_a_run_of_version_0_1_is_readable(forked: Dlrun, tmp_path: Path) -> None
         0,
         f"{run}: readable, but dlrun 0.1 kept no checksums\n",
     )
-
-
-def test_no_runs(forked: Dlrun) -> None:
-    done = forked("runs", "check")
-    assert done.returncode == 2
-    assert "no runs here" in done.stderr

@@ -3,11 +3,9 @@
 options.completer() imports this module only if a shell asks: it needs pydantic.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -18,8 +16,6 @@ from dlrun.experiments import registry
 from dlrun.experiments.run import RUNTIME_KEYS, Run
 from dlrun.run_folder.find import newest_runs, newest_sweeps, run_suffix
 from dlrun.run_folder.folder import PLAIN_NAME
-
-Completer = Callable[[typer.Context, str], list[str]]
 
 NEWEST = 100  # runs that are offered
 # bash splits `--set KEY=VALUE` at the `=` into words, here lines.
@@ -42,19 +38,6 @@ def join_bash_words() -> None:
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
-def _empty_after_error(complete: Completer) -> Completer:
-    """Offer nothing if the words typed so far are invalid: the command itself says why."""
-
-    @wraps(complete)
-    def safe(ctx: typer.Context, incomplete: str) -> list[str]:
-        with contextlib.suppress(Exception):
-            return complete(ctx, incomplete)
-        return []
-
-    return safe
-
-
-@_empty_after_error
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return `latest`, then runs by suffix and by name, newest first."""
     folders = _run_folders(ctx)
@@ -63,19 +46,16 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [*latest, *map(run_suffix, newest), *(folder.name for folder in newest)]
 
 
-@_empty_after_error
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps, newest first."""
     return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
 
 
-@_empty_after_error
 def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the experiments that have runs."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
-@_empty_after_error
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of an experiment's config, each with `=`, or the values of the typed key."""
     name = str(ctx.info_name)

@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, and the call of a command's function."""
 
+import contextlib
 import functools
 import pkgutil
 from collections.abc import Callable
@@ -45,11 +46,15 @@ def flag(help: str, *names: str, **settings: Any) -> Any:
 
 
 def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
-    """Return the function of `cli/completion.py` with this name, imported only if a shell asks."""
+    """Return the function of `cli/completion.py` with this name, imported only if a shell asks.
+
+    It offers nothing if the words typed so far are invalid: the command itself says why.
+    """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        values: list[str] = pkgutil.resolve_name(f"dlrun.cli.completion:{name}")(ctx, incomplete)
-        return values
+        with contextlib.suppress(Exception):
+            return list(pkgutil.resolve_name(f"dlrun.cli.completion:{name}")(ctx, incomplete))
+        return []
 
     return complete
 

@@ -54,13 +54,15 @@ def clean(
     runs = scan_or_fail(folder, experiment)
     kept = _best_runs(runs, keep_best) if keep_best is not None else set()
     states = set(status) or (ENDED if older_than and not checkpoints else {"finished"})
+    a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     chosen = [
         run
         for run in runs
         if run.state in states
         and run.folder not in kept
         and (before is None or _end_time(run) < before)
-        and not _is_starting(run)
+        # A run that is being started looks damaged.
+        and not (run.unreadable and _end_time(run) > a_minute_ago)
         and not (checkpoints and removal.size_of_checkpoints(run.folder) == 0)
     ]
     measure = removal.size_of_checkpoints if checkpoints else folder_size
@@ -157,11 +159,6 @@ def _end_time(run: Run) -> datetime:
     except ValueError:
         return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _is_starting(run: Run) -> bool:
-    """Return whether a folder is so new that its run may not have written its first files yet."""
-    return bool(run.unreadable) and _end_time(run) > datetime.now(UTC) - timedelta(minutes=1)
 
 
 def _confirm(screen: Screen) -> bool:

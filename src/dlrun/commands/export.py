@@ -55,9 +55,10 @@ def export(
         exported = opened.exported()
         about = _metadata(opened, exported)
         content, read = _serialize(opened, exported, format_, about)
+        screen.note("comparing the file with the network")
         with replace_atomically(out) as file:
             file.write_bytes(content)
-            difference, largest = _compare(opened, exported, read(file), screen)
+            difference, largest = _compare(opened, exported, read(file))
             if not difference <= tolerance * largest:  # also if it is NaN
                 raise DlrunError(
                     f"{opened.folder}: outputs of the {format_} file differ from the network's by "
@@ -65,18 +66,16 @@ def export(
                     f"{tolerance:g} allows {tolerance * largest:.2g}",
                     "nothing was written; a larger --tolerance accepts the file",
                 )
-            check_output_path("--out", out, force=force)  # it may have appeared meanwhile
-    shape = " x ".join(map(str, about["input"]["shape"]))
-    for label, text in (
-        ("input", f"{exported.input}: {about['input']['dtype']}, {shape}"),
-        ("output", about["output"]["name"]),
-        (
-            "check",
-            f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
-            f"batches of {', '.join(map(str, BATCH_SIZES))}",
-        ),
-        ("file", f"{out} ({format_}, {len(content) / 1e6:.1f} MB)"),
-    ):
+    about_input = about["input"]
+    lines = {
+        "input": f"{exported.input}: {about_input['dtype']}, "
+        + " x ".join(map(str, about_input["shape"])),
+        "output": about["output"]["name"],
+        "check": f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
+        f"batches of {', '.join(map(str, BATCH_SIZES))}",
+        "file": f"{out} ({format_}, {len(content) / 1e6:.1f} MB)",
+    }
+    for label, text in lines.items():
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
 
@@ -129,10 +128,7 @@ def _serialize(
 
 
 def _compare(
-    run: Run,
-    exported: ExportedNetwork,
-    network_in_file: Callable[["Tensor"], "Tensor"],
-    screen: Screen,
+    run: Run, exported: ExportedNetwork, network_in_file: Callable[["Tensor"], "Tensor"]
 ) -> tuple[float, float]:
     """Return the largest difference between the file's outputs and the network's, and the largest.
 
@@ -140,14 +136,11 @@ def _compare(
     """
     import torch  # slow
 
-    network = run.network()
-    differences, sizes = [], []
+    network, differences, sizes = run.network(), [], []
     for rows in BATCH_SIZES:
-        screen.note(f"comparing the file with the network: {rows} of a batch")
-        batches = [exported.inputs(rows)]
-        if exported.any_length:
-            batches.append(batches[0][:, -(batches[0].shape[1] // 2 + 1) :])
-        for inputs in batches:
+        batch = exported.inputs(rows)
+        shorter = [batch[:, -(batch.shape[1] // 2 + 1) :]] if exported.any_length else []
+        for inputs in (batch, *shorter):
             with torch.inference_mode():
                 expected, found = network(inputs), network_in_file(inputs)
             if expected.shape != found.shape:

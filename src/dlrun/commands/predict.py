@@ -224,7 +224,7 @@ def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
 def _to_lines(name: str, prediction: Prediction) -> list[str]:
     """Return a prediction for a reader: the class, and the words that count most."""
     if prediction.error is not None:
-        return [f"error: {_name_error(name, prediction.error)}"]
+        return [f"error: {name}: {prediction.error}" if name else f"error: {prediction.error}"]
     if prediction.words is None:  # an image
         return [name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
     head = f"{prediction.label}  {prediction.probability:.4f}"
@@ -287,16 +287,11 @@ def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor)
         return to_csv([[name, "", "", "", error]] if error is not None else ranked)
     if error is not None:
         blanks = [""] * (len(_columns(predictor)) - 2)
-        return _to_plain_csv([[row, *blanks, _name_error(name, error)]])
+        return _to_plain_csv([[row, *blanks, f"{name}: {error}" if name else error]])
     is_binary = len(predictor.labels) == 2
     second = [f"{dict(labels)[predictor.labels[1]]:.9g}"] if is_binary else []
     cells = [row, prediction.label, f"{prediction.probability:.9g}", *second]
     return _to_plain_csv([[*cells, prediction.words, prediction.unknown, ""]])
-
-
-def _name_error(name: str, error: str) -> str:
-    """Put an input's name before its error; an error in a table or pipe names its row itself."""
-    return f"{name}: {error}" if name else error
 
 
 def _shorten(text: str, length: int) -> str:
