@@ -25,7 +25,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks import tensor_file
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import NAME, Bound, CheckpointFile
+from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
 from dlrun.runs.start import load_config
@@ -179,11 +179,11 @@ def saved(value: Any) -> bytes:
     return stream.getvalue()
 
 
-BOUND = Bound("run", "data")
+BOUND = "run", "data"
 
 
 def checkpoint_bytes(folder: Path) -> bytes:
-    file = CheckpointFile(RunFolder(folder), BOUND)
+    file = CheckpointFile(RunFolder(folder), *BOUND)
     file.save([{"epoch": 1.0}], saved({"weight": torch.zeros(3, 4)}), b"part")
     return (folder / NAME).read_bytes()
 
@@ -206,7 +206,7 @@ def read_pickle(path: Path) -> None:
 
 def read_checkpoint(path: Path) -> None:
     path.rename(path.with_name(NAME))
-    found = CheckpointFile(RunFolder(path.parent), BOUND).load(Screen(quiet=True))
+    found = CheckpointFile(RunFolder(path.parent), *BOUND).load(Screen(quiet=True))
     assert found is None or found.rows == [{"epoch": 1.0}]  # whole, or left out
 
 

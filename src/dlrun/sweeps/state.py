@@ -11,7 +11,7 @@ from pathlib import Path
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
-from dlrun.run_folder.record import ENVIRONMENT, MAX_BYTES, RESULTS
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen, pluralize
@@ -98,7 +98,7 @@ def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, Run]:
         try:
             path = folder / RESULTS
             # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if path.stat().st_size > MAX_BYTES or plan.id.encode() not in read_regular(path):
+            if plan.id.encode() not in read_regular(path):
                 continue
             run = Run.in_folder(folder)
         except (OSError, DlrunError):

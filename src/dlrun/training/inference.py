@@ -20,6 +20,7 @@ from dlrun.data.photograph_predictions import (
 from dlrun.data.photographs import Photograph
 from dlrun.networks.pretrained import Pretrained, kept, probabilities, squashed
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import to_csv
 from dlrun.system.console import pluralize
 
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
@@ -64,7 +65,7 @@ def classify_photographs(
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable: float = sum(one.error is not None for one in done)
-    context.folder.write_csv(PREDICTIONS, COLUMNS, rows(done))
+    context.folder.write(PREDICTIONS, to_csv([COLUMNS, *rows(done)]))
     stream = photographs.batches(
         files[len(done) :],
         (squashed if squash else kept)(model.transform),
@@ -83,7 +84,7 @@ def classify_photographs(
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
             steps.finish(row, line, b"", pack(predictions))
-            context.folder.add_csv(PREDICTIONS, rows(predictions))
+            context.folder.append(PREDICTIONS, to_csv(rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()
     return done
