@@ -15,12 +15,11 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun.commands.prediction_output import PredictionTable, to_lines, to_object
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction
 from dlrun.experiments.run import Run
-from dlrun.run_folder.folder import to_json
+from dlrun.run_folder.folder import PREDICTIONS, to_json
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import check_output_path, new_file, write_atomically
 

@@ -16,12 +16,11 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
-from dlrun.data.fingerprint import same_data, with_names
 from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.checkpoint import has_checkpoint, same_data, with_names
 from dlrun.run_folder.find import candidate_folders, find_run, time_from_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (

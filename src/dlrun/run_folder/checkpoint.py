@@ -7,12 +7,11 @@ checkpoint counts; the one before stays until there is a newer one.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlrun.data.fingerprint import same_data
 from dlrun.errors import DataError
 from dlrun.run_folder.folder import CONFIG, Row, RunFolder
 from dlrun.system.console import Screen
@@ -21,6 +20,17 @@ from dlrun.system.files import open_regular, replace_atomically, sync_file
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 MAGIC = b"dlrun checkpoint 2 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
+
+
+def with_names(digest: str, assets: Mapping[str, object]) -> str:
+    """Return a digest of arrays joined with one of the vocabulary and labels in a run's assets."""
+    names = [assets.get(key) for key in ("vocabulary", "labels")]
+    return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
+
+
+def same_data(then: str | None, now: str) -> bool:
+    """Return whether two digests are of the same data; dlrun 0.2 wrote that of the arrays alone."""
+    return then in (now, now.partition("-")[0])
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from dlrun.system.files import hold_lock, sync_file, sync_folder, write_files
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
+PREDICTIONS = "predictions.csv"
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 

@@ -1,22 +1,22 @@
 """imdb-lasso: the path of penalties, the lambda that validation chooses, and its words."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from dlrun.data import imdb
+from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.encoding import UNKNOWN, RaggedIds
-from dlrun.data.fingerprint import fingerprint, with_names
 from dlrun.data.imdb import Reviews
-from dlrun.data.splits import split
-from dlrun.data.test_predictions import TestPredictions, classes, predictions_wanted
-from dlrun.data.user_data import shorten_list
+from dlrun.data.splits import shorten_list, split
+from dlrun.data.test_predictions import TestPredictions, describe_classes, predictions_wanted
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
@@ -31,9 +31,22 @@ from dlrun.experiments.reviews import (
     origin,
 )
 from dlrun.experiments.run import ASSETS, Run
-from dlrun.lasso.path import Liblinear, PathSolver, Solution, Split, metrics_row, penalty_path
-from dlrun.lasso.storage import ChosenModel, pack, pack_path, unpack, unpack_chosen
+from dlrun.lasso.path import (
+    Labels,
+    LinearModel,
+    Solution,
+    Split,
+    Vector,
+    liblinear_path,
+    metrics_row,
+    pack,
+    pack_path,
+    penalty_path,
+    unpack,
+    unpack_model,
+)
 from dlrun.run_context import Results, RunContext
+from dlrun.run_folder.checkpoint import with_names
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
@@ -91,7 +104,7 @@ class ImdbLasso(Experiment[Config]):
             ),
             origin=origin(reviews),
             test_rows=len(test.labels),
-            classes=classes(reviews.labels, test.labels, predictions),
+            classes=describe_classes(reviews.labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,
@@ -164,7 +177,7 @@ class ImdbLasso(Experiment[Config]):
 class _Predictor(ReviewsPredictor):
     """Predicts by the coefficients; it needs no torch."""
 
-    def __init__(self, model: ChosenModel, assets: ReviewAssets) -> None:
+    def __init__(self, model: LinearModel, assets: ReviewAssets) -> None:
         super().__init__(assets)
         self._model = model
 
@@ -202,7 +215,7 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split
 
 def _digest(splits: dict[str, Split], assets: ReviewAssets) -> str:
     arrays = (array for one in splits.values() for array in one.arrays)
-    return with_names(fingerprint(arrays), assets.values())
+    return with_names(fingerprint_arrays(arrays), assets.values())
 
 
 def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:
@@ -237,7 +250,7 @@ def _solve(
     solutions = [unpack(part) for part in found.parts] if found else []
     left = pluralize(total - len(solutions), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
-    solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    solve = _path(config, X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
@@ -252,17 +265,22 @@ def _solve(
     return solutions
 
 
-def _solver(config: Config) -> PathSolver:
-    if config.solver.name == "liblinear":
-        settings = config.solver.liblinear
-        return Liblinear(settings.tolerance, settings.max_iterations, config.seed)
-    from dlrun.lasso.solver import ProximalNewton  # needs numba
+def _path(
+    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: Solution | None
+) -> Iterator[Solution]:
+    settings, liblinear = config.solver, config.solver.liblinear
+    if settings.name == "liblinear":
+        return liblinear_path(
+            X, y, penalties, liblinear.tolerance, liblinear.max_iterations, config.seed
+        )
+    from dlrun.lasso.solver import newton_path  # needs numba
 
-    return ProximalNewton(config.solver.tolerance, config.solver.intercept)
+    free = settings.intercept == "free"
+    return newton_path(X, y, penalties, settings.tolerance, free=free, start=start)
 
 
-def _chosen_model(run: Run) -> ChosenModel:
-    return unpack_chosen(run.read(COEFFICIENTS), run.results["best_index"])
+def _chosen_model(run: Run) -> LinearModel:
+    return unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLasso()
