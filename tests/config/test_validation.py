@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.schema import Section
+from dlrun.config.sections import Section
 from dlrun.config.validation import InvalidConfigError, read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import ConfigError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dlrun.data import sample
+from dlrun.data.imdb import sample_reviews
 from dlrun.experiments.run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
@@ -22,7 +22,7 @@ THREE = ["<b>bad</b>", "=1+1", "good"]
 
 def texts(path: Path, names: list[str], count: int = 120) -> Path:
     """A CSV file of texts that tell their class at their end, `class0 a0 class0 b0 ...`."""
-    reviews, _ = sample.reviews(count, 0)
+    reviews, _ = sample_reviews(count, 0)
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["text", "label"])
@@ -200,12 +200,12 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["data.source=csv"], "source csv needs path, or train and test; none is given"),
+        (["data.source=csv"], "source csv needs path, or train and test; given: none"),
         (["data.source=csv", "data.test=a.csv"], "source csv needs path, or train"),
         (["data.path=a.csv"], "path is for data of your own, source is stanford"),
         (
             ["data.source=csv", "data.path=a.csv", "data.test=a.csv"],
-            "path and test are given: give path, or train and test",
+            "source csv needs path, or train and test; given: path, test",
         ),
         (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
         (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),

@@ -8,7 +8,7 @@ import scipy.stats
 
 from dlrun import stats
 from dlrun.experiments.run import Run
-from dlrun.reports.aggregate import MetricSpread
+from dlrun.reports.comparison import MetricSpread
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.output import HEAD, TABLE_MARK, markdown
 from dlrun.reproduction.verdicts import Metric, half_unit, rows, verdict_on

@@ -11,7 +11,7 @@ import pytest
 from dlrun.errors import DlrunError
 from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
-from dlrun.run_folder.checkpoint import Bound, Checkpoint, CheckpointFile
+from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import Record, read_record
 from dlrun.system.console import Screen
@@ -68,8 +68,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
     about = json.loads(newest.read_bytes().split(b"\n", 2)[1])
 
     def load(folder: Path) -> Checkpoint | None:
-        files, bound = RunFolder(folder, writes=False), Bound(about["run"], about["data"])
-        return CheckpointFile(files, bound).load(Screen(quiet=True))
+        files = RunFolder(folder, writes=False)
+        return CheckpointFile(files, about["run"], about["data"]).load(Screen(quiet=True))
 
     whole, hidden = load(folder), newest.rename(tmp_path / "hidden")
     previous = load(folder)

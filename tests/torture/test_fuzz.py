@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run
-from dlrun.data import images, text_sources
+from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import read_tensors
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import NAME, Bound, CheckpointFile
+from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
 from dlrun.runs.start import load_config
@@ -139,7 +139,7 @@ def saved(value: Any) -> bytes:
     return stream.getvalue()
 
 
-BOUND = Bound("run", "data")
+BOUND = "run", "data"
 QUIET = Screen(quiet=True)
 RECORD = {
     "format": 2,
@@ -153,19 +153,19 @@ ENVIRONMENT_OF_RUN = {"dlrun": "0.2", "code": "1", "packages": {"torch": "2"}, "
 
 
 def checkpoint_bytes(folder: Path) -> bytes:
-    file = CheckpointFile(RunFolder(folder), BOUND)
+    file = CheckpointFile(RunFolder(folder), *BOUND)
     file.save([{"epoch": 1.0}], saved({"weight": torch.zeros(3, 4)}), b"part")
     return (folder / NAME).read_bytes()
 
 
 def read_checkpoint(path: Path) -> None:
-    found = CheckpointFile(RunFolder(path.parent), BOUND).load(QUIET)
+    found = CheckpointFile(RunFolder(path.parent), *BOUND).load(QUIET)
     assert found is None or found.rows == [{"epoch": 1.0}]  # whole, or left out
 
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in text_sources.read_keras(path, index, QUIET)[0]:
+    for part in imdb.read_keras(path, index, QUIET)[0]:
         list(part.rows())
 
 
@@ -179,7 +179,7 @@ EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
     "tar": (
         lambda folder: archive_of(folder, mode="w").read_bytes(),
-        lambda path: text_sources.read_stanford(path, QUIET),
+        lambda path: imdb.read_stanford(path, QUIET),
         "reviews.tar",
     ),
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),
@@ -190,7 +190,7 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
     "WebP": (lambda _: picture("WEBP"), images.read, "a.webp"),
     "GIF": (lambda _: picture("GIF"), images.read, "a.gif"),
     "BMP": (lambda _: picture("BMP"), images.read, "a.bmp"),
-    "weights": (lambda _: saved({"weight": torch.zeros(3)}), tensor_file.read, "a.pt"),
+    "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),
     "checkpoint": (checkpoint_bytes, read_checkpoint, NAME),
     "results.json": (
         lambda _: json.dumps(RECORD).encode(),

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from dlrun import run_context
-from dlrun.config.suggestions import allowed_values
+from dlrun.config.validation import allowed_values
 from dlrun.experiments import registry
 from dlrun.experiments.run import RUNTIME_KEYS, Run
 from dlrun.run_folder.find import find_run, newest_runs, newest_sweeps, run_suffix

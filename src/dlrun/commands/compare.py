@@ -24,8 +24,7 @@ from dlrun.run_folder.metrics import (
     published_metrics,
 )
 from dlrun.system.console import Screen, format_size, format_table, printable
-from dlrun.system.files import write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, write_atomically
 
 MAX_CELL = 20  # columns; a longer value has a line of its own
 BEST = "*"

@@ -13,8 +13,7 @@ from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.run import Run
 from dlrun.system.console import Screen
-from dlrun.system.files import replace_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import Stop
 
 if TYPE_CHECKING:
@@ -111,17 +110,17 @@ def _serialize(
 
     Raises DlrunError if the format cannot hold the network.
     """
-    from dlrun.networks import export_formats  # slow: torch
+    from dlrun.networks import network_files  # slow: torch
 
     example, text = exported.inputs(TRACED_ROWS), json.dumps(about, ensure_ascii=False)
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            content = export_formats.to_torch(exported.network, example, text)
-            return content, export_formats.from_torch
+            content = network_files.to_torch(exported.network, example, text)
+            return content, network_files.from_torch
         free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        content = export_formats.to_onnx(exported.network, example, names, free, text)
-        return content, export_formats.from_onnx
+        content = network_files.to_onnx(exported.network, example, names, free, text)
+        return content, network_files.from_onnx
     except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "

@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.reports import images
 from dlrun.reports.charts import Chart, NumberedRun, overlay_charts
 from dlrun.reports.page import render_page
+from dlrun.reports.run_section import png_uri
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.verdicts import Labels, Row, mark, reservations, rows
 from dlrun.system.console import printable
@@ -81,7 +81,7 @@ class Section:
         for path in first.figures:
             try:
                 content = base64.b64encode(first.read(path.name)).decode()
-                found.append((path.name, images.png(content)))
+                found.append((path.name, png_uri(content)))
             except DlrunError:  # it was removed, or changed
                 continue
         return found

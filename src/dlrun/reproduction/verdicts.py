@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from dlrun import stats
-from dlrun.reports.aggregate import MetricSpread, metric_spread
 from dlrun.reports.charts import Axis
-from dlrun.reports.run_tables import Photograph
+from dlrun.reports.comparison import MetricSpread, metric_spread
+from dlrun.reports.run_section import Photograph
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS, format_metric, is_plottable
 from dlrun.run_folder.metrics import format_interval as in_words

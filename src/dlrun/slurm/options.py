@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from dlrun.config.schema import PositiveInt, Section
+from dlrun.config.sections import PositiveInt, Section
 from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import KeyPath, Layer
 from dlrun.errors import ConfigError

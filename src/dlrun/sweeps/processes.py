@@ -29,7 +29,7 @@ from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import resume, run_experiment
-from dlrun.system import memory
+from dlrun.system import resources
 from dlrun.system.console import Advance, Screen
 from dlrun.system.files import check_appendable
 from dlrun.system.signals import SIGNALS, stopped_by
@@ -102,7 +102,7 @@ class Processes:
     @property
     def held(self) -> int:
         """The bytes that all processes hold now."""
-        return sum(memory.held(one.process.pid or 0) for one in self._children)
+        return sum(resources.private_memory(one.process.pid or 0) for one in self._children)
 
     def start(self, number: int, task: PointTask) -> None:
         """Start a process for a point. Raises DlrunError."""
@@ -189,7 +189,7 @@ def preload(configs: Mapping[str, ExperimentConfig]) -> None:
 
     It has no effect once the server was started.
     """
-    if memory.limit():  # a run says so; in the server torch would abort
+    if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
     packages = {
         "dlrun.data",
@@ -248,7 +248,7 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Ended:
         code, error = fault.exit_code, fault.message
     except BaseException as fault:
         code, error = 1, f"{type(fault).__name__}: {first_line(fault)}"
-    return Ended(code, error, memory.peak_memory())
+    return Ended(code, error, resources.peak_memory())
 
 
 def _listen(connection: "Connection[Message, int]") -> None:

@@ -19,10 +19,10 @@ from dlrun.sweeps.halving import survivors
 from dlrun.sweeps.plan import EPOCHS, Plan, Point, Sweep, nested
 from dlrun.sweeps.processes import Ended, PointTask, Processes
 from dlrun.sweeps.state import SweepState, clear_leftovers, is_done, run_of, runs_by_point
-from dlrun.system import memory
+from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
+from dlrun.system.resources import resolve_threads, usable_cores
 from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
-from dlrun.system.threads import resolve_threads, usable_cores
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -218,7 +218,7 @@ class _Runner:
         if self._accelerator:
             most = 1
         elif most > 1:
-            free = memory.available_memory()
+            free = resources.available_memory()
             most = fitting(most, free, self._processes.held, self._processes.peak)
             if most < self._most:
                 self._most = most

@@ -11,12 +11,11 @@ from pathlib import Path
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
-from dlrun.run_folder.record import ENVIRONMENT, MAX_BYTES, RESULTS
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.files import is_locked, read_regular
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
@@ -99,7 +98,7 @@ def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, Run]:
         try:
             path = folder / RESULTS
             # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if path.stat().st_size > MAX_BYTES or plan.id.encode() not in read_regular(path):
+            if plan.id.encode() not in read_regular(path):
                 continue
             run = Run.in_folder(folder)
         except (OSError, DlrunError):

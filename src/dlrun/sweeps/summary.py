@@ -10,7 +10,7 @@ from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.experiments.base import CHANCE
 from dlrun.experiments.run import Run
-from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
+from dlrun.reports.comparison import MetricSpread, group_by_config, metric_spread
 from dlrun.run_folder.metrics import direction, main_metric, published_metrics, selection_metric
 from dlrun.sweeps.plan import EPOCHS, Plan
 from dlrun.sweeps.search import SEED
@@ -101,8 +101,7 @@ def groups(plan: Plan, runs: Mapping[int, Run]) -> list[Group]:
     found = group_by_config(
         finished,
         lambda number: flatten(runs[number].effective_config()),
-        lambda number: runs[number].record.experiment,
-        chance=CHANCE - set(keys),
+        ignored=CHANCE - set(keys),
     )
     planned = {
         point.number: len({one.settings.get(SEED) for one in config})
