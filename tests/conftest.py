@@ -123,8 +123,8 @@ def clean_environment(**more: str) -> dict[str, str]:
     """Return the environment of a process without SETTINGS, which imports this tree's dlrun."""
     environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     paths = [more.get("PYTHONPATH"), str(ROOT / "src"), environment.get("PYTHONPATH")]
-    own = {"COLUMNS": "100", "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    return environment | more | own
+    path = os.pathsep.join(filter(None, paths))
+    return environment | {"COLUMNS": "100"} | more | {"PYTHONPATH": path}
 
 
 def missing(what: str, required: str) -> NoReturn:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import dlrun
 from dlrun.experiments import registry
@@ -103,15 +104,9 @@ def start(
     return Child(folder, process)
 
 
-def run(
-    folder: Path,
-    *arguments: object,
-    fault: Fault | None = None,
-    limits: dict[str, int] | None = None,
-    **environment: str,
-) -> Ended:
-    """Run `dlrun ARGUMENTS` in a folder to its end."""
-    return start(folder, *arguments, fault=fault, limits=limits, **environment).end()
+def run(folder: Path, *arguments: object, **options: Any) -> Ended:
+    """Run `dlrun ARGUMENTS` in a folder to its end; the options are those of `start`."""
+    return start(folder, *arguments, **options).end()
 
 
 def words(experiment: str, *settings: str) -> list[str]:

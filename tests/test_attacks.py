@@ -86,10 +86,8 @@ def test_a_plugin_with_an_odd_entry_point_or_yaml_is_left_out_with_a_warning(
     assert done.stderr.count("warning:") == 1 and "'odd'" in done.stderr
 
 
-@pytest.mark.parametrize("ranks", [{"RANK": "1"}, {"LOCAL_RANK": "1"}, {"SLURM_PROCID": "1"}])
-def test_a_rank_in_the_environment_alone_changes_no_run(
-    forked: Dlrun, tmp_path: Path, ranks: dict[str, str]
-) -> None:
+def test_ranks_that_a_scheduler_left_behind_change_no_run(forked: Dlrun, tmp_path: Path) -> None:
+    ranks = {"RANK": "1", "LOCAL_RANK": "1", "SLURM_PROCID": "1"}
     done = forked(*smoke(NAME), *setting("trainer.devices=auto"), **ranks)
     assert done.returncode == 0, done.stderr
     assert results(only(tmp_path, NAME))["status"] == "finished"

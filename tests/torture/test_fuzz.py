@@ -33,6 +33,7 @@ from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
 from tests.data.test_imdb import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
+from tests.torture.test_hostile import saved
 
 TEXTS = {name: registry.entry(name).defaults.read_text() for name in NAMES}
 
@@ -133,12 +134,6 @@ def picture(kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def saved(value: Any) -> bytes:
-    stream = io.BytesIO()
-    torch.save(value, stream)
-    return stream.getvalue()
-
-
 BOUND = "run", "data"
 QUIET = Screen(quiet=True)
 RECORD = {
@@ -186,10 +181,10 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle, "train"),
     "pickle": (lambda _: pickle.dumps({"a": np.arange(5), "b": [1, "x"]}), read_pickle, "a"),
     "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read, "a.jpg"),
-    "PNG": (lambda _: picture("PNG"), images.read, "a.png"),
-    "WebP": (lambda _: picture("WEBP"), images.read, "a.webp"),
-    "GIF": (lambda _: picture("GIF"), images.read, "a.gif"),
-    "BMP": (lambda _: picture("BMP"), images.read, "a.bmp"),
+    **{
+        kind: (lambda _, kind=kind: picture(kind), images.read, "a")
+        for kind in ("PNG", "WebP", "GIF", "BMP")
+    },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),
     "checkpoint": (checkpoint_bytes, read_checkpoint, NAME),
     "results.json": (
@@ -209,18 +204,9 @@ def damaged(raw: bytes, chance: random.Random) -> bytes:
     """Bytes changed, cut, repeated or inserted, in a few places."""
     found = bytearray(raw)
     for _ in range(chance.choice([1, 1, 2, 5, 20])):
-        at = chance.randrange(len(found) + 1)
-        match chance.randrange(5):
-            case 0:
-                found[at : at + 1] = chance.randbytes(1)
-            case 1:
-                del found[at : at + chance.randrange(1, 50)]
-            case 2:
-                found[at:at] = chance.randbytes(chance.randrange(1, 20))
-            case 3:
-                found[at : at + 4] = chance.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
-            case 4:
-                found[at:at] = found[at : at + chance.randrange(1, 200)]
+        at, length = chance.randrange(len(found) + 1), chance.choice([0, 1, 4, 50, 200])
+        part, noise = found[at : at + length], chance.randbytes(chance.choice([1, 4, 20]))
+        found[at : at + length] = chance.choice([b"", part * 2, noise, bytes(4), b"\xff" * 4])
     return bytes(found)
 
 
