@@ -107,7 +107,7 @@ def make_small(folder: Path) -> None:
     (folder / "empty.jpg").write_bytes(b"")
     (folder / "zeros.png").write_bytes(bytes(1000))
     (folder / "text.gif").write_bytes(b"GIF89a and no more")
-    os.mkfifo(folder / "pipe.jpg")  # not looked at: it is not a file
+    os.mkfifo(folder / "pipe.jpg")
     (folder / "device.jpg").symlink_to("/dev/zero")
     (folder / "nowhere.jpg").symlink_to(folder / "none.jpg")
 
@@ -147,9 +147,10 @@ def test_each_hostile_photograph_is_classified_or_a_row_with_its_reason(
 
     bad = {path.name for path in kinds} - LARGE
     bad |= {"truncated.jpg", "empty.jpg", "zeros.png", "text.gif", "zero"}
+    bad |= {"pipe.jpg", "device.jpg", "nowhere.jpg"}
     assert (names("predictions"), names("errors")) == (LARGE | SMALL, bad)
     assert all(len(error) < 200 for error in results["errors"].values())
     predictions, errors = len(results["predictions"]), len(results["errors"])
     assert predictions + errors == copies + len(LARGE | SMALL | bad)
     assert table.count(b"\n") == 1 + 3 * predictions + errors
-    tally("hostile photographs and names, in one run of 2 GB", predictions + errors + 3)
+    tally("hostile photographs and names, in one run of 2 GB", predictions + errors)
