@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.commands.check import check
+from dlrun.cli import main
 from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done
@@ -116,7 +116,7 @@ def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool =
     folder = only_run(lab, whole.experiment)
     if folder is None:  # nothing was begun
         return
-    assert check(str(folder)) == 0
+    assert main.run(["runs", "check", str(folder)]) == 0
     assert Run.open(folder).state in ("killed", "failed", "interrupted", "finished")
     done = checkpoint_steps(folder)
     if not (folder / "metrics.csv").exists():
