@@ -13,7 +13,7 @@ from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
 from dlrun.experiments.run import scan_runs
 from dlrun.run_folder.find import candidate_folders
-from tests import harness
+from tests import child, harness
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
@@ -106,11 +106,11 @@ def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
     folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
     words = [line.split() for line in said.out.splitlines()]
-    assert [line[1:] for line in words] == [
+    assert [line[2:] for line in words] == [
         ["killed", f"{EXPERIMENT}/20260107T000000Z-i"],
         ["failed", f"{EXPERIMENT}/20260107T000000Z-g"],
     ]
-    assert words[0][0] == f"{sizes[0] / 1000:.1f}K"
+    assert " ".join(words[0][:2]) == f"{sizes[0] / 1000:.1f} kB"
     assert f"2 runs: {sum(sizes) / 1000:.1f}K" in said.err
     assert left(runs) == "abcdefghij"
 
@@ -210,7 +210,7 @@ def test_killed_at_any_moment_it_leaves_whole_and_damaged_runs(tmp_path: Path) -
             status = "finished" if name == "a" else "failed"
             a_whole_run(runs / EXPERIMENT / f"20260101T000000Z-{name}", status=status)
         names = {file.name for file in (runs / EXPERIMENT / "20260101T000000Z-b").iterdir()}
-        code = harness.run(tmp_path / str(at), *words, harm={"at": at, "kill": True}).code
+        code = harness.run(tmp_path / str(at), *words, fault=child.Fault(at)).code
         for run in scan_runs(runs):
             left = {file.name for file in run.folder.iterdir()} - {"run.lock"}
             assert left == names or run.state == "damaged"

@@ -256,7 +256,7 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
         case "differs":
             text = run["problem"] or format_differences(value or {})
         case "size":
-            text = format_size(value or 0)
+            text = format_size(value or 0).replace(" ", "")
         case "seconds" if value is not None:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if name_metric and run["metric"] not in (None, ACCURACY):
