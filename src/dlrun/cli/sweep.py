@@ -73,8 +73,9 @@ def sweep(
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """  # fmt: skip
     from dlrun.runs.settings import RunSettings  # needs pydantic
-    from dlrun.slurm.options import parse_options
+    from dlrun.slurm.submit import parse_slurm_options
     from dlrun.sweeps import sweep as sweeps
+    from dlrun.sweeps.search import Search
 
     given = {
         param.opts[0]
@@ -90,7 +91,7 @@ def sweep(
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
-        on_slurm = parse_options(slurm or [])
+        on_slurm = parse_slurm_options(slurm or [])
     settings = RunSettings(
         config=config or [],
         overrides=opt.overrides(set_, accelerator, no_fallback),
@@ -103,14 +104,10 @@ def sweep(
         quiet=quiet,
     )
     code = sweeps.sweep(
-        experiment,
+        experiment or "",
         settings,
+        Search(seeds, grid or (), space or (), random, space_seed),
         resume=resume,
-        seeds=seeds,
-        grid=grid or (),
-        spaces=space or (),
-        draws=random,
-        space_seed=space_seed,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,
         fail_fast=fail_fast,
