@@ -30,7 +30,7 @@ def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
     from dlrun.data import imdb
     from dlrun.data.splits import split
-    from dlrun.runs.settings import RunSettings
+    from dlrun.run_context import RunSettings
     from dlrun.runs.start import load_config
     from dlrun.system.console import Screen
 

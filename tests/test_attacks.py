@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests import harness
 from tests.conftest import Dlrun, clean_environment
 from tests.experiments.test_registry import WORKING, plugin

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, smoke
 from tests.data.test_imdb import config

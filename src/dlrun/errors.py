@@ -1,7 +1,11 @@
 """The errors that a user sees: a message, a hint that says what to do, and an exit code."""
 
 import difflib
+import importlib.util
+import re
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.67
 
@@ -45,11 +49,6 @@ class Stopped(BaseException):
     exit_code = 1
     word = "stopped"
 
-    @property
-    def number(self) -> int:
-        """Return the number of the signal."""
-        return self.exit_code - 128
-
 
 class Interrupted(Stopped):
     """The user pressed Ctrl-C (SIGINT)."""
@@ -84,13 +83,51 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
+    """Return the error that the user is shown for one that ended a run.
+
+    It is the same one if its message is clear, or if it is a bug in dlrun. `package` has the
+    experiment's code.
+    """
+    steps = f"finished steps are in {folder}"
+    if isinstance(error, DlrunError | Stopped):
+        return error
+    if isinstance(error, OSError):
+        return DlrunError(f"{error.strerror or error}: {error.filename or folder}", steps)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and re.search("(not enough|t allocate) memory", str(error))
+    ):
+        return DlrunError("out of memory; a smaller batch_size needs less", steps)
+    if isinstance(error, SystemExit | GeneratorExit) or (
+        isinstance(error, Exception) and package != "dlrun"
+    ):
+        while error.__cause__ is not None:
+            error = error.__cause__
+        return DlrunError(
+            f"{_last_line_in(package, error)}{type(error).__name__}: {first_line(error)}",
+            f"a bug in the package {package}; the traceback is in the run's log.txt",
+        )
+    return error
+
+
+def _last_line_in(package: str, error: BaseException) -> str:
+    """Return the last line of a package that an error passed: `file, line 5, in f: `."""
+    spec = importlib.util.find_spec(package)
+    folders = tuple(spec.submodule_search_locations or ()) if spec else ()
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if folders and frame.filename.startswith(folders)]
+    if not inside:
+        return ""
+    return f"{inside[-1].filename}, line {inside[-1].lineno}, in {inside[-1].name}: "
+
+
 def closest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that is most similar to an unknown one, or None if none is similar."""
-    found = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
-    return found[0] if found else None
+    similar = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
+    return similar[0] if similar else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` with the most similar name, or an empty string."""
-    found = closest(name, names)
-    return f"; did you mean {found!r}?" if found else ""
+    similar = closest(name, names)
+    return f"; did you mean {similar!r}?" if similar else ""

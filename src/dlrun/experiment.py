@@ -18,17 +18,15 @@ experiment.py
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.schema import (
-    Fraction,
-    LocalPath,
-    PositiveInt,
-    Section,
-)
 from dlrun.config.sections import (
     Argument,
     ExperimentConfig,
+    Fraction,
+    LocalPath,
     NetworkConfig,
+    PositiveInt,
     Reference,
+    Section,
 )
 
 if TYPE_CHECKING:

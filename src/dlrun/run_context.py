@@ -1,21 +1,54 @@
-"""The context of a run: its folder, steps, screen and clock, handed to the experiment."""
+"""What a run is given: the settings of a command, and the context that its experiment runs in."""
 
 import contextlib
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
 
-from dlrun.run_folder.folder import RunFolder
+from dlrun.config.yaml_loader import Layer
+from dlrun.errors import DlrunError
+from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.record import RESULTS, SweepMembership
 from dlrun.run_folder.steps import Steps
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The options of a command, or the arguments of `dlrun.run`.
+
+    config: YAML files over the defaults. overrides: `--set` texts. values: those from Python or of
+    the command's positional arguments, over all others.
+    """
+
+    config: Sequence[Path] = ()
+    overrides: Sequence[str] = ()
+    values: Sequence[Layer] = ()
+    runs_dir: Path | None = None
+    data_dir: Path | None = None
+    name: str | None = None
+    summary: bool = False
+    dry_run: bool = False
+    force: bool = False  # resume even if code or packages have changed
+    temporary: bool = False  # the folder is removed afterwards, however the run ends
+    max_threads: int | None = None  # of the CPU; None: as many as help
+    json: bool = False
+    quiet: bool = False
+    results: bool = True  # False: the caller shows them
+    screen: Screen | None = None  # instead of the terminal's
+    sweep: SweepMembership | None = None  # the sweep that the run belongs to
+
+    def console(self) -> Screen:
+        """Return the screen that the run writes to."""
+        return self.screen or Screen(quiet=self.quiet, results=self.results and not self.json)
 
 
 @dataclass(frozen=True)
@@ -91,3 +124,22 @@ def data_dir(option: Path | None = None) -> Path:
 def runs_dir(option: Path | None = None) -> Path:
     """Return the runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")
+
+
+def print_results_json(folder: Path, screen: Screen) -> None:
+    """Print a run's results.json on stdout. Raises OSError if stdout was closed."""
+    with contextlib.suppress(FileNotFoundError):  # an error message says why it is missing
+        screen.out.file.write((folder / RESULTS).read_text(encoding="utf-8"))
+        screen.out.file.flush()
+
+
+@contextlib.contextmanager
+def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
+    """Print an error of the block as a JSON object on stdout too, if wanted."""
+    try:
+        yield
+    except DlrunError as error:
+        if wanted:
+            about = {"status": "failed", "error": error.message, "hint": error.hint}
+            screen.out.file.write(to_json(about))
+        raise

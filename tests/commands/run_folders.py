@@ -90,7 +90,7 @@ HOLD = """
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 with ExitStack() as stack:
     for folder in sys.argv[1:]:
         stack.enter_context(hold_lock(Path(folder) / "run.lock", warn=print))

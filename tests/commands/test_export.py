@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 import torch
 
+from dlrun.experiments.run import Run
 from dlrun.networks import tensor_file
-from dlrun.runs.run import Run
 from dlrun.training.fit import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Done, setting, smoke

@@ -13,8 +13,8 @@ import torch
 
 from dlrun.commands.verify import first_difference
 from dlrun.errors import DataError
+from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.run import Run
 from tests import harness
 from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke
 from tests.experiments.use import flip, moved

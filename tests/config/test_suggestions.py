@@ -1,8 +1,7 @@
 import pytest
 
-from dlrun.config.schema import Section
-from dlrun.config.sections import NetworkConfig
-from dlrun.config.suggestions import all_keys, allowed_values, suggest_key
+from dlrun.config.sections import NetworkConfig, Section
+from dlrun.config.validation import all_keys, allowed_values, suggest_key
 from dlrun.experiments import registry
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.schema import Section
+from dlrun.config.sections import Section
 from dlrun.config.validation import InvalidConfigError, read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config
 from tests.conftest import ROOT
 

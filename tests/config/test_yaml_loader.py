@@ -126,8 +126,8 @@ def test_a_fault_has_file_and_line(tmp_path: Path, text: str, line: int, problem
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"- a\n- b\n", "expected 'key: value' lines, found a list"),
-        (b"only words\n", "expected 'key: value' lines, found only the value 'only words'"),
+        (b"- a\n- b\n", "expected 'key: value' lines"),
+        (b"only words\n", "expected 'key: value' lines"),
         (b"a: \x00\n", "not valid YAML"),
         (b"a: \xff\n", "not UTF-8 text (byte 3)"),
         ("a: 1\n".encode("utf-16"), "not UTF-8 text (byte 0)"),

@@ -7,9 +7,8 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.experiments.book_comparison import changed_numbers, expected, why_not_compared
-from dlrun.run_context import DataOrigin, Results
+from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import Expected
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.system.accelerator import AcceleratorReport
 from tests.conftest import NAMES, ROOT

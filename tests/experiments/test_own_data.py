@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dlrun.data import sample
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import accuracy_again, reader, results
@@ -200,12 +200,12 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["data.source=csv"], "source csv needs path, or train and test; none is given"),
+        (["data.source=csv"], "source csv needs path, or train and test; given: none"),
         (["data.source=csv", "data.test=a.csv"], "source csv needs path, or train"),
         (["data.path=a.csv"], "path is for data of your own, source is stanford"),
         (
             ["data.source=csv", "data.path=a.csv", "data.test=a.csv"],
-            "path and test are given: give path, or train and test",
+            "source csv needs path, or train and test; given: path, test",
         ),
         (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
         (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),

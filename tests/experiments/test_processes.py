@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data import imdb
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.processes import DDP, NAME, SMOKE, Started
 from tests.experiments.use import reader

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, overlaid, setting
 from tests.experiments.processes import NAME, SMOKE, Started

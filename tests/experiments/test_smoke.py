@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.stats import wilson_interval
 from tests.conftest import NAMES, NETWORKS, ROOT, Dlrun, setting, smoke

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dlrun.experiments.run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.steps import Steps
-from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
 from tests import harness

@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from dlrun.plots.lasso import BaselineCurve, lasso_path
+from dlrun.plots.curves import BaselineCurve, lasso_path
 from tests.plots.figures import EPOCHS, is_drawn
 
 PATH = pd.DataFrame(

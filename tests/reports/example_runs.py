@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.run import Run
 from tests.run_folder.making import a_run
 
 METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"

@@ -62,7 +62,7 @@ def test_every_value_lies_within_the_panel() -> None:
 def test_a_value_that_is_no_number_or_beyond_all_measure_is_a_gap() -> None:
     for far in (math.inf, 1e308, -1.797e308, 10**200):
         found = line([1, 2, 3, 4, 5], [math.nan, 0.1, 0.2, far, 0.3])
-        assert [len(piece.split()) for piece in chart(found).points(found)] == [2, 1]
+        assert [len(piece) for piece in chart(found).points(found)] == [2, 1]
         assert all(TOP <= chart(found).y.at(value) <= BOTTOM for value in (0.1, 0.3))
         assert not line([1, 2], [far, math.nan]).is_drawable
         assert not line([1, far], [0.1, 0.2]).is_drawable

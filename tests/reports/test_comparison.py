@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from dlrun.experiments.run import Run
 from dlrun.reports.comparison import compare_on_data, find_equal_configs
 from dlrun.reports.run_section import RunSection
-from dlrun.runs.run import Run
 from tests.reports.example_runs import a_classification
 
 

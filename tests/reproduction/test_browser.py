@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dlrun.experiments.run import Run
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.output import page
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from tests.browsing import Open, watched
 from tests.reports.example_runs import a_classification
 

@@ -7,12 +7,12 @@ import pytest
 import scipy.stats
 
 from dlrun import stats
-from dlrun.reports.aggregate import MetricSpread
+from dlrun.experiments.run import Run
+from dlrun.reports.comparison import MetricSpread
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.output import HEAD, TABLE_MARK, markdown
 from dlrun.reproduction.verdicts import Metric, half_unit, rows, verdict_on
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
 from tests.run_folder.making import a_run

@@ -8,7 +8,7 @@ from dlrun import __version__
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_environment
-from dlrun.system.threads import usable_cores
+from dlrun.system.resources import usable_cores
 
 
 def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:

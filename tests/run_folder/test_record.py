@@ -21,7 +21,7 @@ from dlrun.run_folder.record import (
     state_of,
     write_record,
 )
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 from tests.run_folder.making import a_run
 
 V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
@@ -93,7 +93,7 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import hold_lock
 from dlrun.run_folder.folder import RunFolder
 with hold_lock(Path(sys.argv[1]), warn=print):
     print("held", flush=True)

@@ -3,9 +3,9 @@
 import pytest
 
 from dlrun.errors import ConfigError
+from dlrun.run_context import RunSettings
 from dlrun.runs import distributed
 from dlrun.runs.distributed import as_started, is_helper
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 
 TWO = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import read_config_layers
 from dlrun.slurm.job import Job
 from dlrun.slurm.options import SlurmOptions

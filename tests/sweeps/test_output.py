@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from dlrun.experiments.run import Run
 from dlrun.run_folder.record import Record
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.sweeps.output import config_table
 from dlrun.sweeps.summary import Group
 
@@ -22,7 +22,7 @@ def group(
         record = Record(
             experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
         )
-        runs.append(StoredRun(Path(), record))
+        runs.append(Run(Path(), record))
     return Group(runs, settings, planned or len(runs))
 
 

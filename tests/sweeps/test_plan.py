@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.sweep_folder import new_sweep
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps.plan import distinct, plan_points
 from tests.commands.run_folders import EXPERIMENT
@@ -101,7 +100,7 @@ def test_a_plan_read_back_gives_the_same_configs(
     assert [read.values(point).values for point in read.points] == dumps
     assert [len(config) for config in read.configs] == [2, 2]
     with pytest.raises(ConfigError, match="a sweep of that name exists"):
-        new_sweep(tmp_path / "runs", "name")
+        RunFolder.claim_sweep(tmp_path / "runs", "name")
 
 
 def made(**varied: Any) -> plans.Plan:

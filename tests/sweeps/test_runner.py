@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload
 from dlrun.sweeps.runner import ASSUMED_PEAK, Share, fitting, share_cores
-from dlrun.system import memory
+from dlrun.system import resources
 
 GB = 1_000_000_000
 
@@ -28,7 +28,7 @@ def share(name: str, jobs: int | None, *overrides: str) -> Share:
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(runner, "usable_cores", lambda: 4)
-    monkeypatch.setattr("dlrun.system.threads.usable_cores", lambda: 4)
+    monkeypatch.setattr("dlrun.system.resources.usable_cores", lambda: 4)
 
 
 @pytest.mark.usefixtures("cores")
@@ -67,22 +67,22 @@ def test_not_more_runs_than_memory_holds() -> None:
 def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = tmp_path / "meminfo"
     said.write_text("MemTotal: 9 kB\nMemAvailable:    5000 kB\n")
-    monkeypatch.setattr(memory, "MEMINFO", said)
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
-    assert memory.available_memory() == 5_120_000
+    monkeypatch.setattr(resources, "MEMINFO", said)
+    monkeypatch.setattr(resources, "CGROUP", tmp_path)
+    assert resources.available_memory() == 5_120_000
     (tmp_path / "memory.max").write_text("4000000\n")
     (tmp_path / "memory.current").write_text("3000000\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 500000\n")
-    assert memory.available_memory() == 1_500_000
+    assert resources.available_memory() == 1_500_000
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory.available_memory() == 5_120_000
+    assert resources.available_memory() == 5_120_000
 
 
 def test_a_process_knows_its_peak() -> None:
-    before = memory.peak_memory()
+    before = resources.peak_memory()
     block = bytearray(300_000_000)
     block[::4096] = b"x" * len(block[::4096])
-    after = memory.peak_memory()
+    after = resources.peak_memory()
     assert before is not None and after is not None
     assert after >= 300_000_000
 
@@ -96,13 +96,13 @@ def test_memory_that_a_process_gave_back_is_not_counted() -> None:
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdout.readline()
-        assert memory.held(process.pid) >= 300_000_000
+        assert resources.private_memory(process.pid) >= 300_000_000
         print(file=process.stdin, flush=True)
         process.stdout.readline()
-        assert memory.held(process.pid) < 100_000_000
+        assert resources.private_memory(process.pid) < 100_000_000
         process.stdin.close()
         process.wait()
-        assert memory.held(process.pid) == 0
+        assert resources.private_memory(process.pid) == 0
 
 
 def imported(connection: "Connection[set[str], None]", name: str, settings: RunSettings) -> None:

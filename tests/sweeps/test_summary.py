@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.run_folder.stored_run import StoredRun, open_stored
-from dlrun.runs.settings import RunSettings
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.sweeps import plan as plans
 from dlrun.sweeps.halving import survivors
 from dlrun.sweeps.plan import Plan, Rung, plan_points
@@ -26,7 +26,7 @@ def plan() -> Plan:
     return plans.make_plan("s", EXPERIMENT, *planned, rungs)
 
 
-def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, StoredRun]:
+def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, Run]:
     """The finished runs of the points with a score."""
     found = {}
     for point in plan.points:
@@ -37,7 +37,7 @@ def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> d
             metrics = {"valid_accuracy": score, "test_accuracy": score}
             a_whole_run(place, seed=seed, lr=rate, metrics=metrics, sweep=member)
             (place / "metrics.csv").write_text(f"epoch,valid_accuracy,seconds\n1,{score},1\n")
-            found[point.number] = open_stored(place)
+            found[point.number] = Run.in_folder(place)
     return found
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.system.locks import LockedError, hold_lock, is_locked
+from dlrun.system.files import LockedError, hold_lock, is_locked
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from dlrun.system.locks import LockedError, hold_lock
+from dlrun.system.files import LockedError, hold_lock
 wait = (lambda: print("waiting", flush=True)) if sys.argv[2] == "wait" else None
 try:
     with hold_lock(Path(sys.argv[1]), on_wait=wait, warn=print):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.system.memory import freed_memory_kept
+from dlrun.system.resources import keep_freed_memory
 from dlrun.training.torch_state import training_settings
 
 BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block
@@ -42,7 +42,7 @@ def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
 @glibc
 def test_the_largest_blocks_are_returned_at_once() -> None:
     before = held()
-    with freed_memory_kept():
+    with keep_freed_memory():
         torch.ones(10 * BLOCK, dtype=torch.uint8)
         assert held() - before < BLOCK
 
@@ -55,5 +55,5 @@ def test_numbers_are_the_same() -> None:
         return network.weight.grad
 
     plain = computed()
-    with freed_memory_kept():
+    with keep_freed_memory():
         assert torch.equal(computed(), plain)

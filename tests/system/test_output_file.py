@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.system.files import write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, write_atomically
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", "folder", "no/where", "pipe", "link", "x" * 300])

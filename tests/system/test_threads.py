@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.system.threads import resolve_threads, usable_cores
+from dlrun.system.resources import resolve_threads, usable_cores
 from tests.conftest import Dlrun, setting, smoke
 
 

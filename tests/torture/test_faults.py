@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests.child import FROM_THEN_ON, ONCE
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES

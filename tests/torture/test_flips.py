@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
 from dlrun.run_folder.checkpoint import Bound, Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import Record, read_record
-from dlrun.runs.run import Run
 from dlrun.system.console import Screen
 from tests.conftest import NETWORKS, Tally
 from tests.experiments.test_resume import ENDLESS, NETWORK

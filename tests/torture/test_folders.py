@@ -15,7 +15,7 @@ import pytest
 
 from dlrun.cli.main import run as command
 from dlrun.errors import DlrunError
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.harness import only_run, run, words

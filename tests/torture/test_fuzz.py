@@ -24,10 +24,10 @@ from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks import tensor_file
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import NAME, Bound, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally

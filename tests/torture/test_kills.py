@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
-from dlrun.runs.run import Run
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK, outcome

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from tests.conftest import Tally, clean_environment, setting, smoke
 from tests.harness import Child, only_run, run, start
 from tests.torture.hostile_photographs import ORIENTATION, READABLE, make

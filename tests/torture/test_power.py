@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import dlrun
+from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
-from dlrun.runs.run import Run
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK

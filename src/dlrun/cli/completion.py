@@ -12,13 +12,11 @@ from pathlib import Path
 import typer
 
 from dlrun import run_context
-from dlrun.config.suggestions import allowed_values
+from dlrun.config.validation import allowed_values
 from dlrun.experiments import registry
-from dlrun.experiments.base import RUNTIME_KEYS
-from dlrun.run_folder.find import find_run, newest_runs, run_suffix
+from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.run_folder.find import find_run, newest_runs, newest_sweeps, run_suffix
 from dlrun.run_folder.folder import PLAIN_NAME
-from dlrun.run_folder.stored_run import open_stored
-from dlrun.run_folder.sweep_folder import sweeps_in
 
 NEWEST = 100  # runs that are offered
 # bash splits `--set KEY=VALUE` at the `=` into words, here lines.
@@ -57,7 +55,7 @@ def runs(ctx: typer.Context, incomplete: str) -> list[str]:
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps, newest first."""
     with contextlib.suppress(Exception):
-        return [folder.name for folder in sweeps_in(_runs_dir(ctx))[:NEWEST]]
+        return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
     return []
 
 
@@ -95,7 +93,7 @@ def _experiment(ctx: typer.Context) -> str:
     word = str(ctx.args[0])  # no argument is parsed while an option has no value yet
     if "run" not in ctx.params:
         return word
-    return open_stored(find_run(word, _runs_dir(ctx))).record.experiment
+    return Run.in_folder(find_run(word, _runs_dir(ctx))).record.experiment
 
 
 def _folders(ctx: typer.Context) -> list[Path]:

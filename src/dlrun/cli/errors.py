@@ -21,7 +21,7 @@ from dlrun.errors import (
     first_line,
 )
 from dlrun.experiments import registry
-from dlrun.system import memory
+from dlrun.system import resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, came
 
@@ -87,7 +87,9 @@ def _in_words(error: BaseException) -> tuple[str, str, int]:
     if isinstance(error, MemoryError):
         return "out of memory", "a smaller batch_size needs less", FAILED
     problem = f"{type(error).__name__}: {first_line(error)}"
-    if limit := memory.limit():  # a library may raise anything if it gets no memory
+    if (
+        limit := resources.address_space_limit()
+    ):  # a library may raise anything if it gets no memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"
         return f"{problem}; {short}", "a higher `ulimit -v` allows more", FAILED
     hint = "This is a bug in dlrun; run again with --debug for the traceback."
@@ -159,7 +161,7 @@ def _config_key(option: str, experiment: str) -> str | None:
     """Return the config key that an option probably stands for, as optimizer.lr for --lr."""
     if experiment not in registry.names():
         return None
-    from dlrun.config.suggestions import suggest_key  # needs pydantic
+    from dlrun.config.validation import suggest_key  # needs pydantic
 
     try:
         schema = registry.config_class(experiment)

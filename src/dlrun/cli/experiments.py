@@ -36,7 +36,7 @@ def command(name: str) -> Callable[..., None]:
         debug: opt.Debug = False,
     ) -> None:
         from dlrun.config.yaml_loader import layer_from_values  # needs pydantic
-        from dlrun.runs.settings import RunSettings
+        from dlrun.run_context import RunSettings
         from dlrun.runs.start import run_experiment
 
         settings = RunSettings(
@@ -83,7 +83,7 @@ def config(
     Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
     """
     from dlrun.config.validation import to_yaml  # needs pydantic
-    from dlrun.runs.settings import RunSettings
+    from dlrun.run_context import RunSettings
     from dlrun.runs.start import load_config
 
     settings = RunSettings(config=config or [], overrides=set_ or [])
@@ -111,7 +111,7 @@ def accelerators(
     Example: dlrun accelerators cifar100 --set data.source=sample
     """
     from dlrun.commands import accelerators  # needs torch
-    from dlrun.runs.settings import RunSettings
+    from dlrun.run_context import RunSettings
 
     settings = RunSettings(
         config=config or [], overrides=set_ or [], runs_dir=runs_dir, data_dir=data_dir, quiet=quiet

@@ -39,8 +39,8 @@ def resume(
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    from dlrun.runs.resume import resume  # needs pydantic
-    from dlrun.runs.settings import RunSettings
+    from dlrun.run_context import RunSettings  # needs pydantic
+    from dlrun.runs.start import resume
 
     settings = RunSettings(
         runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet

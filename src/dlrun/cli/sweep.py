@@ -72,7 +72,7 @@ def sweep(
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """  # fmt: skip
-    from dlrun.runs.settings import RunSettings  # needs pydantic
+    from dlrun.run_context import RunSettings  # needs pydantic
     from dlrun.slurm.submit import parse_slurm_options
     from dlrun.sweeps import sweep as sweeps
     from dlrun.sweeps.search import Search
@@ -145,7 +145,7 @@ def reproduce(
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
     from dlrun.reproduction.reproduce import reproduce  # needs pydantic
-    from dlrun.runs.settings import RunSettings
+    from dlrun.run_context import RunSettings
 
     settings = RunSettings(
         overrides=opt.overrides(None, accelerator, no_fallback),

@@ -10,10 +10,10 @@ from dlrun import run_context
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table

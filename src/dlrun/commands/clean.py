@@ -13,7 +13,9 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands.list_runs import check_states, no_runs
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run, scan_folder, scan_runs
 from dlrun.run_folder.find import time_from_name
+from dlrun.run_folder.metrics import direction, main_metric
 from dlrun.run_folder.removal import (
     remove_checkpoints,
     remove_leftovers,
@@ -21,9 +23,8 @@ from dlrun.run_folder.removal import (
     repair_latest,
     size_of_checkpoints,
 )
-from dlrun.runs.key_metric import direction, main_metric
-from dlrun.runs.run_info import RunInfo, scan_folder, scan_runs
 from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
+from dlrun.system.files import folder_size
 
 ENDED = {"finished", "failed", "interrupted", "killed"}
 _AGE = re.compile(r"(\d{1,6})\s*([hdw])")
@@ -70,10 +71,13 @@ def clean(
         and run.folder not in kept
         and (before is None or _end_time(run) < before)
         # A run that is being started looks damaged.
-        and (run.run is not None or _end_time(run) < started)
+        and (not run.unreadable or _end_time(run) < started)
         and not (checkpoints and size_of_checkpoints(run.folder) == 0)
     ]
-    sizes = [size_of_checkpoints(run.folder) if checkpoints else run.size for run in chosen]
+    sizes = [
+        size_of_checkpoints(run.folder) if checkpoints else folder_size(run.folder)
+        for run in chosen
+    ]
     table = [
         [
             format_size(size),
@@ -126,21 +130,21 @@ def _parse_age(text: str) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def _best_runs(runs: Sequence[RunInfo], number: int) -> set[Path]:
+def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
     """Return the folders of the best finished runs of each experiment on the same data.
 
     A run without a test metric, or with one of unknown direction, is kept too.
     """
     kept, rivals = set(), defaultdict(list)
     for run in runs:
-        if run.run is None or run.state != "finished":
+        if run.state != "finished":
             continue
-        metric = main_metric(run.run.record)
-        value = run.run.record.metrics[metric] if metric else None
+        metric = main_metric(run.record)
+        value = run.record.metrics[metric] if metric else None
         if metric is None or value is None or not direction(metric):
             kept.add(run.folder)
         else:
-            group = (run.experiment, run.run.record.data, metric)
+            group = (run.record.experiment, run.record.data, metric)
             rivals[group].append((direction(metric) * value, run.folder))
     for scores in rivals.values():  # of equal runs the newer one stands first, and stays first
         scores.sort(key=lambda one: one[0], reverse=True)
@@ -148,10 +152,10 @@ def _best_runs(runs: Sequence[RunInfo], number: int) -> set[Path]:
     return kept
 
 
-def _end_time(run: RunInfo) -> datetime:
+def _end_time(run: Run) -> datetime:
     """Return when a run ended or was last begun; the far future if that is unknown."""
-    record = run.run.record if run.run else None
-    for text in (record.ended, record.resumed, record.started) if record else ():
+    record = run.record
+    for text in (record.ended, record.resumed, record.started):
         try:
             found = datetime.fromisoformat(text or "")
         except ValueError:
@@ -171,7 +175,7 @@ def _confirm(screen: Screen) -> bool:
 
 
 def _remove(
-    chosen: Sequence[RunInfo],
+    chosen: Sequence[Run],
     sizes: Sequence[int],
     runs_dir: Path,
     screen: Screen,
@@ -198,8 +202,8 @@ def _remove(
     return 1 if failed else 0
 
 
-def _check_unchanged(before: RunInfo) -> None:
+def _check_unchanged(before: Run) -> None:
     """Raise DlrunError if a run has changed since it was chosen."""
     now = scan_folder(before.folder)
-    if before.run and (now.run is None or now.run.record != before.run.record):
+    if (now.record, now.unreadable) != (before.record, before.unreadable):
         raise DlrunError(f"{before.folder}: changed meanwhile, so it was not removed", "look at it")

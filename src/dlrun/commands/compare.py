@@ -12,15 +12,19 @@ from rich.text import Text
 from dlrun.commands.list_runs import EMPTY
 from dlrun.config.yaml_loader import flatten
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run
 from dlrun.reports.charts import metric_names
 from dlrun.run_folder.find import run_suffix
-from dlrun.runs.console_summary import format_interval, format_metric, published_metrics
-from dlrun.runs.key_metric import ACCURACY, direction, is_plottable
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import ran_with
+from dlrun.run_folder.metrics import (
+    ACCURACY,
+    direction,
+    format_interval,
+    format_metric,
+    is_plottable,
+    published_metrics,
+)
 from dlrun.system.console import Screen, format_size, format_table, printable
-from dlrun.system.files import write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, write_atomically
 
 MAX_CELL = 20  # columns; a longer value has a line of its own
 BEST = "*"
@@ -90,7 +94,7 @@ def _description(run: Run) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    values = flatten(ran_with(run))
+    values = flatten(run.effective_config())
     return {key: value for key, value in values.items() if not key.startswith("reference.")}
 
 

@@ -11,7 +11,7 @@ from dlrun.data.cache import cached_folders, find_damage
 from dlrun.data.download import Dataset, digest
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.runs.settings import RunSettings
+from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.system.console import Screen
 

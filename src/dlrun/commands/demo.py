@@ -10,8 +10,8 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_table
 

@@ -11,10 +11,9 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
-from dlrun.runs.run import Run
+from dlrun.experiments.run import Run
 from dlrun.system.console import Screen
-from dlrun.system.files import replace_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import Stop
 
 if TYPE_CHECKING:

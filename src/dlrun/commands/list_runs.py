@@ -15,11 +15,11 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten, read_override
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
+from dlrun.experiments.run import STATES, Run, scan_runs
 from dlrun.run_folder.folder import to_csv, to_json
-from dlrun.runs.console_summary import format_metric
-from dlrun.runs.key_metric import ACCURACY, TESTED
-from dlrun.runs.run_info import STATES, RunInfo, scan_runs
+from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
 from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
+from dlrun.system.files import folder_size
 
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
 TEXTS = {"name", "experiment", "state", "differs", "problem", "folder", "began", "metric"}
@@ -41,18 +41,38 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 class ListedRun:
     """A run with its values by key: those of the list, its config, its record, `metrics.NAME`."""
 
-    def __init__(self, info: RunInfo) -> None:
-        self.info = info
-        self.about = info.about()
-        record = info.run.record.model_dump() if info.run else {}
-        self.values = flatten(record) | info.config | self.about
+    def __init__(self, run: Run) -> None:
+        self.run, record, metric = run, run.record, main_metric(run.record)
+        self.config = {} if run.unreadable else flatten(run.effective_config())
+        self.about: dict[str, Any] = {
+            "name": run.name,
+            "experiment": record.experiment,
+            "state": run.state,
+            "metric": metric,
+            "value": record.metrics[metric] if metric else None,
+            "interval": record.interval,
+            "book": published_metrics(record).get("book", {}).get(metric) if metric else None,
+            "seconds": record.seconds.get("total"),
+            "size": folder_size(run.folder),
+            "differs": self._changed_settings(),
+            "began": record.started,
+            "folder": str(run.folder),
+            "problem": run.problem,
+        }
+        values = {} if run.unreadable else flatten(record.model_dump())
+        self.values = values | self.config | self.about
+
+    def _changed_settings(self) -> dict[str, Any]:
+        """Return the keys that are not as shipped; empty if the experiment is not installed."""
+        with contextlib.suppress(ConfigError):
+            return {} if self.run.unreadable else self.run.changed_settings()
+        return {}
 
     def as_object(self, keys: Sequence[str]) -> dict[str, Any]:
         """Return the values of some keys, or everything that the list's JSON holds of a run."""
         if keys:
             return {key: self.values.get(key) for key in keys}
-        metrics = self.info.run.record.metrics if self.info.run else {}
-        return self.about | {"metrics": metrics, "config": self.info.config}
+        return self.about | {"metrics": self.run.record.metrics, "config": self.config}
 
 
 @dataclass(frozen=True)
@@ -106,7 +126,7 @@ def list_runs(
         raise ConfigError("--json and --csv: only one of them", "choose one")
     check_states(status)
     folder = run_context.runs_dir(runs_dir)
-    runs = [ListedRun(info) for info in scan_runs(folder, experiment)]
+    runs = [ListedRun(run) for run in scan_runs(folder, experiment)]
     if not runs:
         raise no_runs(folder, experiment)
     conditions = [parse_condition(text) for text in where]
@@ -117,7 +137,7 @@ def list_runs(
     found = [
         run
         for run in runs
-        if (not status or run.info.state in status) and all(one.selects(run) for one in conditions)
+        if (not status or run.run.state in status) and all(one.selects(run) for one in conditions)
     ]
     if sort:
         found = sort_runs(found, sort)
@@ -271,7 +291,7 @@ def _cell(run: ListedRun, key: str, *, name_metric: bool) -> str:
     value: Any = run.values.get(key)
     match key:
         case "differs":
-            text = run.info.problem or format_differences(value)
+            text = run.run.problem or format_differences(value)
         case "size":
             text = format_size(value)
         case "seconds":

@@ -9,10 +9,9 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
+from dlrun.experiments.run import Run
+from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import to_json
-from dlrun.runs import console_summary
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
@@ -31,7 +30,7 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
         _print(screen, label, text)
     if opened.newest:
         record = opened.record.model_copy(update={"metrics": opened.newest})
-        screen.show(console_summary.metrics_table(record))
+        screen.show(metrics.metrics_table(record))
     for label, text in _lines_after_metrics(opened):
         _print(screen, label, text)
 
@@ -47,7 +46,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "differs": _changed_settings(run),
         "metrics": run.newest,
         "interval": run.record.interval,
-        "published": console_summary.published_metrics(run.record),
+        "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),
         "files": sizes,
         "figures": [str(figure) for figure in run.figures],
@@ -71,7 +70,7 @@ def _print(screen: Screen, label: str, text: str) -> None:
 def _changed_settings(run: Run) -> dict[str, Any] | None:
     """Return what differs from the shipped config; None if the experiment is not installed."""
     try:
-        return changed_settings(run)
+        return run.changed_settings()
     except ConfigError:
         return None
 
@@ -99,10 +98,10 @@ def _lines_before_metrics(run: Run) -> Iterator[tuple[str, str]]:
 
 def _lines_after_metrics(run: Run) -> Iterator[tuple[str, str]]:
     record, environment = run.record, run.environment
-    yield from console_summary.notes(record)
+    yield from metrics.notes(record)
     if record.seconds:
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
-        yield "time", f"{parts}{console_summary.computed_on(record)}"
+        yield "time", f"{parts}{record.computed_on}"
     more = environment.model_extra or {}
     versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
     known = [f"{name} {one}" for name, one in (versions | environment.packages).items() if one]

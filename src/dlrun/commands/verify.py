@@ -19,13 +19,11 @@ from dlrun import run_context
 from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import flatten, layer_from_values, read_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
-from dlrun.run_folder.csv_columns import SECONDS
+from dlrun.experiments.run import Run
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import CONFIG, METRICS, to_json
+from dlrun.run_folder.metrics import SECONDS
 from dlrun.run_folder.record import RESULTS
-from dlrun.runs import console_summary
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import config_as_begun, edited_keys
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import Stop
@@ -60,7 +58,7 @@ def verify(
     Raises ConfigError if there is no such run, DlrunError if it cannot be repeated.
     """
     screen = Screen(quiet=quiet, results=not json)
-    with console_summary.errors_as_json(screen, wanted=json):
+    with errors_as_json(screen, wanted=json):
         opened = Run.open(run, runs_dir)
         _check(opened)
         kept_in = run_context.runs_dir(runs_dir).absolute() if keep else None
@@ -250,8 +248,8 @@ def _causes_that_differ(run: Run, again: Run) -> Differences:
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             found[kind] = changed
-    begun, values = flatten(config_as_begun(run).values), read_file(run.folder / CONFIG).values
-    if edited := edited_keys(run, values):
+    begun, values = flatten(run.initial_config().values), read_file(run.folder / CONFIG).values
+    if edited := run.edited_keys(values):
         used = flatten(values)
         found["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return found

@@ -1,39 +1,57 @@
 """The config sections that several experiments share: types and bounds; the values are in YAML."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
-from dlrun.config.schema import (
-    BatchSize,
-    Count,
-    Fraction,
-    LocalPath,
-    PositiveInt,
-    Section,
-    Seed,
-    Threads,
-    absolute,
-)
 from dlrun.errors import ConfigError
 from dlrun.system.accelerator import check_batch, check_devices
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
+OWN = ("csv", "folder")  # sources that are the user's own data
+OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
-def _absolute_where_it_is(text: str) -> str:
-    path = Path(text).expanduser()
+def _absolute(path: Path) -> Path:
     try:
-        return str(absolute(path)) if path.exists() else text
+        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+    except RuntimeError:
+        raise ValueError(f"there is no home folder for {path}") from None
+
+
+def _absolute_if_it_exists(text: str) -> str:
+    path = _absolute(Path(text))
+    try:
+        return str(path) if path.exists() else text
     except OSError:  # too long for a path: then it is a name
         return text
 
 
-# A name of something known, or a path; a path that is there is made absolute, as LocalPath is.
-NameOrPath = Annotated[str, AfterValidator(_absolute_where_it_is)]
+# A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
+LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
+# A name of something known, or a path; a path that is there is made absolute.
+NameOrPath = Annotated[str, AfterValidator(_absolute_if_it_exists)]
+PositiveInt = Annotated[int, Field(ge=1)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Threads = Annotated[int, Field(ge=1, le=1024)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
+Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test set is very large
+
+
+class Section(BaseModel):
+    """A mapping in a config: unknown keys and silent conversions are errors, and it is frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
 
 
 class Measured(Section):
@@ -133,9 +151,6 @@ class Optimizer(Section):
     lr: Annotated[float, Field(gt=0)]
 
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"]
-
-
 class Trainer(Section):
     """Arguments of lightning.pytorch.Trainer."""
 
@@ -154,15 +169,12 @@ class Trainer(Section):
 
     @property
     def world(self) -> int | None:
-        """Processes that share the work; None where the accelerator decides."""
+        """The number of processes that share the work; None if the accelerator decides."""
         if self.devices == "auto":
             return None
-        devices = self.devices if isinstance(self.devices, int) else len(self.devices)
-        return devices * self.num_nodes
-
-
-# Whether predictions.csv is written; auto: unless the test set is very large.
-Predictions = Literal["auto"] | bool
+        return self.num_nodes * (
+            self.devices if isinstance(self.devices, int) else len(self.devices)
+        )
 
 
 class NetworkConfig(ExperimentConfig):
@@ -189,10 +201,6 @@ class NetworkConfig(ExperimentConfig):
         """Check that the devices exist on a CPU and that the processes can share a batch."""
         check_devices(self.accelerator, self.trainer.devices)
         check_batch(self.batch_size, self.world or 1)
-
-
-OWN = ("csv", "folder")  # sources that are the user's own data
-OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
 class OwnData(Section):
@@ -232,13 +240,11 @@ class OwnData(Section):
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnData":
         given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
-        if not self.is_own:
-            if given:
-                raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
-        elif "path" in given and len(given) > 1:
-            raise ValueError(f"path and {given[1]} are given: give path, or train and test")
-        elif "path" not in given and "train" not in given:
-            raise ValueError(f"source {self.source} needs path, or train and test; none is given")
+        if not self.is_own and given:
+            raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
+        if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
+            names = ", ".join(given) or "none"
+            raise ValueError(f"source {self.source} needs path, or train and test; given: {names}")
         return self
 
 

@@ -1,16 +1,16 @@
 """Validation of a config: layers of values become one frozen config, or a list of all errors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from dlrun.config.schema import S, Section
-from dlrun.config.suggestions import suggest_key
+from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import KeyPath, Layer, dump, merge_layers, read_file, read_override
-from dlrun.errors import ConfigError, did_you_mean
+from dlrun.errors import ConfigError, closest, did_you_mean
 
 # The types of pydantic's errors; the braces are filled with the bounds in its context.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -35,9 +35,9 @@ EXPECTED = {
     "too_short": "a list with at least {min_length} item(s)",
     "too_long": "a list with at most {max_length} item(s)",
     "string_too_short": "a text of at least {min_length} character(s)",
-    "string_too_long": "a text of at most {max_length} character(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
+OTHER_NAMES = {"device": "accelerator"}  # names in other programs
 
 
 class InvalidConfigError(ConfigError):
@@ -81,8 +81,12 @@ def validate(schema: type[S], layer: Layer, experiment: str) -> S:
     try:
         return schema.model_validate(layer.values)
     except ValidationError as invalid:
-        details = invalid.errors(include_url=False)
-        raise InvalidConfigError(experiment, _in_words(details, layer, schema)) from None
+        # A union type has an error for each of its members: one line names what all expect.
+        by_key: dict[str, list[ErrorDetails]] = {}
+        for error in invalid.errors(include_url=False):
+            by_key.setdefault(_position(error, layer), []).append(error)
+    problems = [f"{where}: {_describe(errors, schema)}" for where, errors in by_key.items()]
+    raise InvalidConfigError(experiment, problems)
 
 
 def to_yaml(config: Section) -> str:
@@ -90,15 +94,7 @@ def to_yaml(config: Section) -> str:
     return dump(config.model_dump(mode="json"))
 
 
-def _in_words(errors: list[ErrorDetails], layer: Layer, schema: type[Section]) -> list[str]:
-    """Return one line for each key, with what every member of a union type expected."""
-    by_key: dict[str, list[ErrorDetails]] = {}
-    for error in errors:
-        by_key.setdefault(_where(error, layer), []).append(error)
-    return [f"{where}: {_problem(found, schema)}" for where, found in by_key.items()]
-
-
-def _where(error: ErrorDetails, layer: Layer) -> str:
+def _position(error: ErrorDetails, layer: Layer) -> str:
     """Return the file, line and dotted key of an error."""
     path: KeyPath = ()
     for part in error["loc"]:  # a union puts its members' names between the keys
@@ -111,20 +107,24 @@ def _where(error: ErrorDetails, layer: Layer) -> str:
     return f"{origin}: {'.'.join(str(part) for part in path)}"
 
 
-def _problem(errors: list[ErrorDetails], schema: type[Section]) -> str:
+def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
+    """Return a sentence about the errors of one key."""
     error = errors[0]
-    if error["type"] == "extra_forbidden":
-        return f"unknown key{_right_key([str(part) for part in error['loc']], schema)}"
-    if error["type"] == "missing":
-        return "this key must be given"
-    if error["type"] == "value_error":  # raised by one of our validators
-        return str(error["ctx"]["error"])
-    expected = dict.fromkeys(map(_expected, errors))  # without duplicates
-    text = f"expected {' or '.join(expected)}, got {_short(error['input'])}"
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key; {_hint([str(part) for part in error['loc']], schema)}"
+        case "missing":
+            return "this key must be given"
+        case "value_error":  # raised by one of our validators
+            return str(error["ctx"]["error"])
+    expected = " or ".join(dict.fromkeys(map(_expected, errors)))  # without duplicates
+    value = "nothing" if error["input"] is None else repr(error["input"])
+    value = value if len(value) <= 60 else value[:57] + "..."
+    suggestion = ""
     if error["type"] == "literal_error":
         choices = error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-        text += did_you_mean(str(error["input"]), [choice.strip("'") for choice in choices])
-    return text
+        suggestion = did_you_mean(str(error["input"]), [one.strip("'") for one in choices])
+    return f"expected {expected}, got {value}{suggestion}"
 
 
 def _expected(error: ErrorDetails) -> str:
@@ -137,21 +137,62 @@ def _expected(error: ErrorDetails) -> str:
     return template.format_map(bounds) if template else error["msg"]
 
 
-def _right_key(path: list[str], schema: type[Section]) -> str:
+def _hint(path: list[str], schema: type[Section]) -> str:
     """Return what to write instead of an unknown key."""
-    if "." in path[-1]:
-        *sections, key = path[-1].split(".")
-        return f"; write {': {'.join([*sections, key])}: ...{'}' * len(sections)}"
-    if found := suggest_key(path, schema):
-        section_path, _, leaf = found.rpartition(".")
-        shown = leaf if section_path == ".".join(path[:-1]) else found
-        return f"; did you mean {shown!r}?"
-    section: Any = schema
-    for part in path[:-1]:
-        section = section.model_fields[part].annotation
-    return f"; {'.'.join(path[:-1]) or 'a config'} has {', '.join(section.model_fields)}"
+    section, name = ".".join(path[:-1]), path[-1]
+    if "." in name:
+        *parents, key = name.split(".")
+        return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"
+    if suggested := suggest_key(path, schema):
+        parent, _, leaf = suggested.rpartition(".")
+        return f"did you mean {(leaf if parent == section else suggested)!r}?"
+    keys = [key.rpartition(".") for key in all_keys(schema)]
+    siblings = [leaf for parent, _, leaf in keys if parent == section]
+    return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
-def _short(value: object) -> str:
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def all_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
+    """Return the type of every key of a schema, by dotted key: `optimizer`, `optimizer.lr`, ..."""
+    keys: dict[str, object] = {}
+    for name, field in schema.model_fields.items():
+        keys[prefix + name] = kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            keys |= all_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def allowed_values(schema: type[Section], key: str) -> list[str]:
+    """Return the values that a key's type lists, as YAML spells them; empty if it lists none."""
+    return list(_listed_values(all_keys(schema).get(key)))
+
+
+def _listed_values(kind: object) -> Iterator[str]:
+    if kind is bool:
+        yield from ("true", "false")
+    elif kind is NoneType:
+        yield "null"
+    elif get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    elif get_origin(kind) in (Union, UnionType):
+        for part in get_args(kind):
+            yield from _listed_values(part)
+
+
+def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
+    """Return the dotted key that an unknown one probably stands for, or None if none is similar.
+
+    A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
+    another section (`lr` -> `optimizer.lr`), then one with that ending (`epochs` ->
+    `trainer.max_epochs`), then any of a similar name.
+    """
+    *parent, name = path
+    name = OTHER_NAMES.get(name, name)
+    keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
+    by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
+    siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
+    if sibling := closest(name, siblings):  # the name itself is the closest
+        return siblings[sibling]
+    endings = [key for key in keys if key.endswith(f"_{name}")]
+    if name not in by_leaf and endings:
+        return endings[0]
+    return by_leaf.get(closest(name, by_leaf) or "")

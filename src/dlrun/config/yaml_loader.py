@@ -8,7 +8,7 @@ YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,17 @@ from dlrun.system.files import open_regular
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 SET = "--set "
+BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
+INT = re.compile(r"^[-+]?[0-9]+$")
+FLOAT = re.compile(
+    r"""^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
+           |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
+    re.X,
+)
 # Halves of a surrogate pair, but for those that stand for the bytes of a file's name (PEP 383).
-_NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
+Values = dict[str, Any]  # of a config: nested mappings, lists and plain values
 KeyPath = tuple[str | int, ...]
 
 
@@ -31,7 +39,7 @@ KeyPath = tuple[str | int, ...]
 class Layer:
     """Values of one source; `origins` maps the path of every key to its file and line."""
 
-    values: dict[str, Any]
+    values: Values
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
 
@@ -49,9 +57,9 @@ class _Loader(yaml.SafeLoader):
         self.origins: dict[KeyPath, str] = {}
         self.depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Return the next node. Raises MarkedYAMLError for an alias, a tag or too deep nesting."""
-        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         self.depth += 1
         if isinstance(event, yaml.AliasEvent):
             raise _invalid("aliases (*name) are not allowed", event)
@@ -63,55 +71,52 @@ class _Loader(yaml.SafeLoader):
         self.depth -= 1
         return node
 
-    def read(self, node: Any, path: KeyPath) -> Any:
+    def read(self, node: yaml.Node, path: KeyPath) -> object:
         """Return the value of a node, and record the origin of every key and item in it."""
-        if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
-            mapping: dict[str, Any] = {}
+        if isinstance(node, yaml.MappingNode):
+            mapping: Values = {}
             for key_node, value_node in node.value:
-                key = key_node.value
                 if not isinstance(key_node, yaml.ScalarNode):
                     raise _invalid("a key must be a word", key_node)
+                key = _text(key_node)
                 if key in mapping:
                     raise _invalid(f"duplicate key {key!r}", key_node)
-                if _NOT_UNICODE.search(key):
-                    raise _invalid("a key that is not valid Unicode", key_node)
-                self.origins[*path, key] = _where(self.source, key_node.start_mark)
+                self.origins[*path, key] = _position(self.source, key_node.start_mark)
                 mapping[key] = self.read(value_node, (*path, key))
             return mapping
-        if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":
+        if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
-                self.origins[*path, index] = _where(self.source, item.start_mark)
+                self.origins[*path, index] = _position(self.source, item.start_mark)
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        if _NOT_UNICODE.search(node.value):
-            raise _invalid("not valid Unicode", node)
-        return self.construct_object(node, deep=True)
-
-
-def _where(source: str, mark: yaml.Mark | None) -> str:
-    """Return the file and line of a mark, or the text of `--set`."""
-    return source if mark is None or source.startswith(SET) else f"{source}:{mark.line + 1}"
-
-
-def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+        _text(node)
+        return self.construct_object(node)
 
 
 class _Dumper(yaml.SafeDumper):
     """A dumper that quotes the words which YAML 1.1 or 1.2 would read as another type."""
 
 
-_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
-_INT = re.compile(r"^[-+]?[0-9]+$")
-_FLOAT = re.compile(
-    r"""^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
-           |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
-    re.X,
-)
 for _yaml in (_Loader, _Dumper):
-    _yaml.add_implicit_resolver("tag:yaml.org,2002:bool", _BOOL, list("tTfF"))
-    _yaml.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
-    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:bool", BOOL, list("tTfF"))
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
+    _yaml.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
+
+
+def _text(node: yaml.Node) -> str:
+    text: str = node.value
+    if NOT_UNICODE.search(text):
+        raise _invalid("not valid Unicode", node)
+    return text
+
+
+def _position(source: str, mark: yaml.Mark | None) -> str:
+    """Return the file and line of a mark, or the text of `--set`."""
+    return source if mark is None or source.startswith(SET) else f"{source}:{mark.line + 1}"
+
+
+def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
 def read_file(path: Path) -> Layer:
@@ -121,23 +126,19 @@ def read_file(path: Path) -> Layer:
         given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular(path)
         with given as stream:
             raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB: not a config")
+        text = raw.decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB: not a config")
-    try:
-        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
     value, origins = _parse(text, str(path))
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        found = "a list" if isinstance(value, list) else f"only the value {value!r}"
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {found}")
-    return Layer(value, origins)
+    if not isinstance(value, dict | None):
+        raise ConfigError(f"{path}: expected 'key: value' lines")
+    return Layer(value or {}, origins)
 
 
 def read_override(text: str) -> Layer:
@@ -147,13 +148,14 @@ def read_override(text: str) -> Layer:
     path = key.strip().split(".")
     if not equals or not all(path) or len(path) > MAX_DEPTH:
         raise ConfigError(f"{origin}: expected KEY=VALUE, such as seed=3")
-    value, _ = _parse(value_text, origin)
-    for part in reversed(path):
-        value = {part: value}
-    return layer_from_values(value, origin)
+    *parents, name = path
+    values: Values = {name: _parse(value_text, origin)[0]}
+    for parent in reversed(parents):
+        values = {parent: values}
+    return layer_from_values(values, origin)
 
 
-def format_override(key: str, value: Any) -> str:
+def format_override(key: str, value: object) -> str:
     """Return the `--set` text for a value, quoted as JSON if YAML would read something else."""
     plain = f"{key}={value}"
     if isinstance(value, str):
@@ -163,22 +165,23 @@ def format_override(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
-def layer_from_values(values: Mapping[str, Any], origin: str) -> Layer:
+def layer_from_values(values: Mapping[str, object], origin: str) -> Layer:
     """Return a layer of values that are from no file; errors in them name the origin."""
-    return Layer(dict(values), dict.fromkeys(_key_paths(values, ()), origin))
+    return Layer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
-def _key_paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+def _key_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    items: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Mapping):
-        keys: Sequence[str | int] = list(value)
-    else:
-        keys = range(len(value)) if isinstance(value, list) else ()
-    for key in keys:
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, item in items:
         yield (*path, key)
-        yield from _key_paths(value[key], (*path, key))
+        yield from _key_paths(item, (*path, key))
 
 
-def dump(values: Mapping[str, Any]) -> str:
+def dump(values: Mapping[str, object]) -> str:
     """Return YAML that `read_file` reads back to the same values, without control characters."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
@@ -186,22 +189,20 @@ def dump(values: Mapping[str, Any]) -> str:
     return text
 
 
-def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> Values:
     """Return nested mappings as one, by dotted keys; lists and empty mappings are values."""
-    return dict(_leaves(values, ""))
-
-
-def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    flat: Values = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", value
+            flat[f"{prefix}{key}"] = value
+    return flat
 
 
 def merge_layers(layers: Sequence[Layer]) -> Layer:
     """Merge mappings key by key and replace anything else; later layers win."""
-    values: dict[str, Any] = {}
+    values: Values = {}
     origins: dict[KeyPath, str] = {}
     for layer in layers:
         values = _merged(values, layer.values)
@@ -209,24 +210,22 @@ def merge_layers(layers: Sequence[Layer]) -> Layer:
     return Layer(values, origins)
 
 
-def _merged(base: Any, top: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(base: object, top: Values) -> Values:
     merged = dict(base) if isinstance(base, dict) else {}
     for key, value in top.items():
         merged[key] = _merged(merged.get(key), value) if isinstance(value, dict) else value
     return merged
 
 
-def _parse(text: str, source: str) -> tuple[Any, dict[KeyPath, str]]:
+def _parse(text: str, source: str) -> tuple[object, dict[KeyPath, str]]:
     """Return the value of a YAML text, and the origin of every key in it. Raises ConfigError."""
     try:
         loader = _Loader(text, source)
         node = loader.get_single_node()
         return None if node is None else loader.read(node, ()), loader.origins
     except yaml.MarkedYAMLError as error:
-        where = _where(source, error.problem_mark or error.context_mark)
+        where = _position(source, error.problem_mark or error.context_mark)
         problem = str(error.problem or error.context)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # or too large a number
         where, problem = source, first_line(error)
-    except (ValueError, OverflowError) as error:  # a number that Python cannot hold
-        where, problem = source, str(error)
     raise ConfigError(f"{where}: not valid YAML: {problem}")

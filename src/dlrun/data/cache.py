@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, sync_file, sync_folder
-from dlrun.system.locks import hold_lock
+from dlrun.system.files import file_digest, hold_lock, sync_file, sync_folder
 
 FORMAT = "3"  # of the prepared arrays; a new one makes every cache again
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum

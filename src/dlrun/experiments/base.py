@@ -12,8 +12,8 @@ from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.predictor import Predictor
+from dlrun.experiments.run import ASSETS, RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.stored_run import ASSETS, StoredRun
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=ExperimentConfig)
 
-RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
 # Keys that may differ from the shipped config beside the published figures: those of chance and
@@ -95,7 +94,7 @@ class Assets(BaseModel, frozen=True):
         return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
-    def of_run(cls, run: StoredRun) -> Self:
+    def of_run(cls, run: Run) -> Self:
         """Return the assets of a run; raise DataError if its assets.json has other fields."""
         try:
             return cls.model_validate(run.assets)
@@ -118,30 +117,30 @@ class Experiment(ABC, Generic[C]):
     def run(self, config: C, context: RunContext) -> Results:
         """Run the experiment and write its files into context.folder."""
 
-    def title(self, run: StoredRun) -> str:
+    def title(self, run: Run) -> str:
         """Return a figure's title: experiment, seed, the run's folder name, and the data."""
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
-    def draw(self, run: StoredRun, config: C) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: C) -> "dict[str, Figure]":
         """Draw a run's figures by their file names, from the run's files alone."""
         return {}
 
-    def network(self, run: StoredRun, config: C) -> "nn.Module":
+    def network(self, run: Run, config: C) -> "nn.Module":
         """Return a run's trained network, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
 
-    def predictor(self, run: StoredRun, config: C) -> Predictor:
+    def predictor(self, run: Run, config: C) -> Predictor:
         """Return what predicts new inputs, with the run's own preprocessing."""
         raise DlrunError(
             f"{self.name} does not say how it predicts new input",
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: StoredRun, config: C, context: RunContext) -> "TestPredictions":
+    def test(self, run: Run, config: C, context: RunContext) -> "TestPredictions":
         """Classify the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 
-    def exported(self, run: StoredRun, config: C) -> ExportedNetwork:
+    def exported(self, run: Run, config: C) -> ExportedNetwork:
         """Return a run's trained network for other programs."""
         raise DlrunError(f"{self.name} has no network that could be exported")
 

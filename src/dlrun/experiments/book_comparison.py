@@ -3,8 +3,7 @@
 import json
 from typing import Any
 
-from dlrun.config.schema import Section
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import ExperimentConfig, Section
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import shipped, unlike_shipped
 from dlrun.run_context import Results

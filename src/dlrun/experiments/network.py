@@ -18,9 +18,9 @@ from dlrun.data.test_predictions import DescribeRow, TestPredictions
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_predictions
+from dlrun.experiments.run import ASSETS, Run
 from dlrun.networks import tensor_file
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.stored_run import ASSETS, StoredRun
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, train
 from dlrun.training.network_summary import write_summary
@@ -143,17 +143,17 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             classes=classes,
         )
 
-    def assets(self, run: StoredRun) -> A:
+    def assets(self, run: Run) -> A:
         """Return a run's assets; raise DataError if its assets.json is not of this experiment."""
         return self.assets_class.of_run(run)
 
-    def network(self, run: StoredRun, config: N) -> nn.Module:
+    def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's trained network, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
         network.load_state_dict(tensor_file.parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
-    def test(self, run: StoredRun, config: N, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: N, context: RunContext) -> TestPredictions:
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
         if not assets.labels:
@@ -166,7 +166,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             tested = predict_test_set(network, objective, loaded.data, config.trainer.precision)
         return _predictions(tested, assets.labels)
 
-    def exported(self, run: StoredRun, config: N) -> ExportedNetwork:
+    def exported(self, run: Run, config: N) -> ExportedNetwork:
         """Return the trained network; it is checked on noise, or on the example if that is ids."""
         example = self.example(config, self.assets(run))[:1]
 
@@ -178,7 +178,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: StoredRun, config: N) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: N) -> "dict[str, Figure]":
         """Draw the learning curves."""
         from dlrun.plots.curves import learning_curves  # slow: matplotlib
 

@@ -1,6 +1,8 @@
-"""Figures with a value on each axis: learning curves, several runs, words read, devices."""
+"""Figures of curves: learning curves, several runs, the lasso's path, words read, devices."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -8,18 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, plain, styled
+from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, default_style, panel_grid, plain
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Panel = tuple[str, str, str, Sequence[tuple[str, float]]]
 """A text, its label, the class that is drawn, and after each word that class's probability."""
 
-PANELS_PER_ROW = 3
 LINES = {"train": ("--", "x"), "valid": ("-", "o"), "test": (":", "+")}  # style; mark of one step
 MARKED_WORDS = 8  # words at which the probability changes most
 
 
-@styled
+@default_style()
 def learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
     """Draw the loss and each metric by epoch, in a panel each, as in the lab's section 10.9.
 
@@ -35,22 +36,15 @@ def learning_curves(table: Table, test: Mapping[str, float | None], *, title: st
     figure = Figure(figsize=(5.5 * len(metrics), 3.9), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
     add_title(figure, title)
     return figure
 
 
-def draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
+def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
     for part in ("train", "valid"):
-        axes.plot(
-            table["epoch"],
-            table[f"{part}_{metric}"],
-            marker="o",
-            markersize=3,
-            color=COLOURS[part],
-            label=NAMES[part],
-        )
+        _draw_part(axes, table["epoch"], table[f"{part}_{metric}"], part)
     if test is not None:
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
     _label_axes(axes, "epoch", metric)
@@ -58,7 +52,11 @@ def draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> No
     axes.legend()
 
 
-@styled
+def _draw_part(axes: Axes, x: Sequence[float], y: Sequence[float], part: str) -> None:
+    axes.plot(x, y, marker="o", markersize=3, color=COLOURS[part], label=NAMES[part])
+
+
+@default_style()
 def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str]]) -> Figure:
     """Draw the curves of several runs over each other, each run in a colour of its own.
 
@@ -67,14 +65,11 @@ def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str
         panels: name of the steps (`epoch`, `lambda`) and metric of each panel. A lambda's axis
             is logarithmic and descends, as the path does.
     """
-    wide = min(PANELS_PER_ROW, len(panels))
-    tall = -(-len(panels) // wide)
-    size = (max(6.5, 5.5 * wide), 3.6 * tall + 0.9 + 0.2 * (len(tables) // 4))
-    figure = Figure(figsize=size, layout="constrained")
-    grid = figure.subplots(tall, wide, squeeze=False).ravel()
+    figure, grid = panel_grid(len(panels), 5.5, 3.6)
+    figure.set_figheight(figure.get_figheight() + 0.9 + 0.2 * (len(tables) // 4))  # the legend
     palette = matplotlib.colormaps["tab10" if len(tables) <= 10 else "tab20"]
     colours = {name: palette(place % palette.N) for place, name in enumerate(tables)}
-    for axes, (steps, metric) in zip(grid, panels, strict=False):
+    for axes, (steps, metric) in zip(grid, panels, strict=True):
         for name, table in tables.items():
             for part, (style, mark) in LINES.items():
                 values = table.get(f"{part}_{metric}")
@@ -88,8 +83,6 @@ def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str
                         color=colours[name],
                     )
         _label_axes(axes, steps, metric)
-    for axes in grid[len(panels) :]:
-        axes.axis("off")
     legend = [Line2D([], [], color=colours[name], label=plain(name, 40)) for name in tables]
     columns = min(4, len(legend))
     figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize=9)
@@ -97,7 +90,50 @@ def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str
     return figure
 
 
-@styled
+@dataclass(frozen=True)
+class BaselineCurve:
+    """A run to compare with: its name, its metrics.csv, its test accuracy."""
+
+    name: str
+    table: Table
+    test_accuracy: float
+
+
+@default_style()
+def lasso_path(
+    table: Table, rows: int, chosen: int, compared: BaselineCurve | None, *, title: str
+) -> Figure:
+    """Draw the accuracy along the lasso's path, and beside it another run's by epoch (ISLP 10.9.5).
+
+    Args:
+        table: metrics.csv of the lasso.
+        rows: of the training data, the n in the first panel's axis.
+        chosen: index of the lambda that validation chose.
+        compared: the run in the second panel; None leaves that empty.
+        title: of the figure.
+    """
+    figure = Figure(figsize=(11, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    x = [-math.log(value / rows) for value in table["lambda"]]
+    for part in NAMES:
+        _draw_part(left, x, table[f"{part}_accuracy"], part)
+    left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
+    left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
+    left.set_title("lasso", fontsize=11)
+    left.grid(alpha=0.3)
+    left.legend()
+    if compared is None:
+        right.set_title("no run to compare with (compare_with)", fontsize=11)
+        right.axis("off")
+    else:
+        right.set_title(plain(compared.name, 60), fontsize=11)
+        _draw_metric(right, compared.table, "accuracy", compared.test_accuracy)
+        right.tick_params(labelleft=True)
+    add_title(figure, title)
+    return figure
+
+
+@default_style()
 def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
     """Draw the probability of a class after each word of a text, in a panel for each text."""
     figure = Figure(figsize=(8, 0.7 + 2.6 * len(panels)), layout="constrained")
@@ -121,8 +157,7 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
                 fontsize=7,
             )
         _label_axes(axes, "", f"p({plain(towards, 20)})")
-        axes.set_ylim(0, 1)
-        axes.set_xlim(0.5, len(values) + 0.5)
+        axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, 1))
         shown = plain(" ".join(text.split()), 70)
         axes.set_title(f"{plain(label, 20)}: {shown}", fontsize=9, loc="left")
     rows[-1].set_xlabel("words read")
@@ -130,7 +165,7 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
     return figure
 
 
-@styled
+@default_style()
 def epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title: str) -> Figure:
     """Draw the seconds per epoch on each device as bars."""
     figure = Figure(figsize=(6, 0.7 + 0.6 * len(devices)), layout="constrained")
@@ -138,16 +173,14 @@ def epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title: str)
     bars = axes.barh(list(devices), list(seconds), color=COLOURS["train"])
     axes.bar_label(bars, [f" {value:.2f} s" for value in seconds])
     axes.invert_yaxis()
-    axes.set_xlim(0, 1.2 * max(seconds))
-    axes.set_xlabel("seconds per epoch")
+    axes.set(xlim=(0, 1.2 * max(seconds)), xlabel="seconds per epoch")
     add_title(figure, title)
     return figure
 
 
 def _label_axes(axes: Axes, steps: str, metric: str) -> None:
     """Name the axes; steps are whole numbers, but for lambdas, which are logarithmic."""
-    axes.set_xlabel(plain(steps, 40))
-    axes.set_ylabel(plain(metric, 40))
+    axes.set(xlabel=plain(steps, 40), ylabel=plain(metric, 40))
     axes.grid(alpha=0.3)
     if steps == "lambda":
         axes.set_xscale("log")

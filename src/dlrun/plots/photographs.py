@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dlrun.plots.style import Figure, add_title, plain, styled
+from dlrun.plots.style import Figure, add_title, default_style, plain
 
 # In inches. One pair of axes holds everything: a pair for each photograph takes far longer.
 COLUMNS = 3
@@ -18,11 +18,13 @@ NAME, LINE = 0.3, 0.26  # of a photograph's name, of a label
 GAP = 0.08
 CARD, BAR = "#f3f3f3", "#9ecae1"
 
+Labels = Sequence[tuple[str, float]]  # with their probabilities, the most probable first
 
-@styled
+
+@default_style()
 def contact_sheet(
     thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
-    predictions: Mapping[str, Sequence[tuple[str, float]]],
+    predictions: Mapping[str, Labels],
     *,
     title: str,
 ) -> Figure:
@@ -30,7 +32,7 @@ def contact_sheet(
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
-        predictions: for each name its labels and probabilities, the most probable first.
+        predictions: the labels of each photograph, by name.
         title: of the figure.
     """
     columns = max(1, min(COLUMNS, len(thumbnails)))
@@ -45,32 +47,27 @@ def contact_sheet(
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
         row, column = divmod(place, columns)
-        _card(axes, WIDTH * column, card * row + GAP, card - GAP, file, pixels, predictions[file])
+        left, top = WIDTH * column, card * row + GAP
+        size = (WIDTH - GAP, card - GAP)
+        axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD, zorder=-1))
+        _draw_card(axes, left + GAP, top, Path(file).name, pixels, predictions[file])
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return figure
 
 
-def _card(
-    axes: Axes,
-    left: float,
-    top: float,
-    height: float,
-    file: str,
-    pixels: NDArray[np.uint8],
-    labels: Sequence[tuple[str, float]],
+def _draw_card(
+    axes: Axes, left: float, top: float, name: str, pixels: NDArray[np.uint8], labels: Labels
 ) -> None:
     """Draw a photograph with its name above and its labels below."""
-    size = (WIDTH - GAP, height)
-    axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD, zorder=-1))
-    left, width = left + GAP, WIDTH - 2 * GAP
+    width = WIDTH - 2 * GAP
     bottom, middle = top + NAME + HEIGHT, left + width / 2
     scale = min(width / pixels.shape[1], HEIGHT / pixels.shape[0])
     half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
     # The lower edge of the photograph stands on its labels.
     axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
-    name = plain(Path(file).name, 40)
-    axes.text(middle, bottom - tall - GAP / 2, name, va="bottom", ha="center", fontsize=10)
+    above = bottom - tall - GAP / 2
+    axes.text(middle, above, plain(name, 40), va="bottom", ha="center", fontsize=10)
     for place, (label, probability) in enumerate(labels):
         top = bottom + GAP + LINE * place
         axes.add_patch(Rectangle((left, top), probability * width, 0.9 * LINE, color=BAR))

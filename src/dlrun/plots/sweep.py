@@ -3,14 +3,21 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, plain, styled
+from dlrun.plots.style import (
+    COLOURS,
+    NAMES,
+    PANELS_PER_ROW,
+    Figure,
+    add_title,
+    default_style,
+    panel_grid,
+    plain,
+)
 
-PER_ROW = 3
 LOGARITHMIC = 20.0  # ratio of the largest to the least value from which on an axis is logarithmic
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
 LETTERS = 14  # of a value's label
@@ -21,17 +28,17 @@ JOINED = 12  # values at most whose means are joined by a line
 class RunPoint:
     """A run of a sweep: the values of what varied, and its metric by part (`valid`, `test`)."""
 
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     metric: Mapping[str, float]
 
 
-@styled
+@default_style()
 def sweep_figure(
     dots: Sequence[RunPoint],
     keys: Sequence[str],
     metric: str,
     *,
-    chosen: Mapping[str, Any],
+    chosen: Mapping[str, object],
     book: float | None,
     title: str,
     alike: bool = True,
@@ -47,36 +54,33 @@ def sweep_figure(
         title: of the figure.
         alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
-    wide = min(PER_ROW, len(keys))
-    tall = -(-len(keys) // wide)
-    figure = Figure(figsize=(max(6.0, 4.4 * wide), 3.6 * tall), layout="constrained")
-    panels = figure.subplots(tall, wide, squeeze=False, sharey=True).ravel()
-    for axes, key in zip(panels, keys, strict=False):
-        _draw(axes, dots, key, chosen, alike=alike)
+    figure, panels = panel_grid(len(keys), 4.4, 3.6, share_y=True)
+    for axes, key in zip(panels, keys, strict=True):
+        _draw_key(axes, dots, key, chosen, alike=alike)
         if book is not None:
             axes.axhline(book, color="#888888", linewidth=1, linestyle=":", label="the book")
-    for axes in panels[len(keys) :]:
-        axes.axis("off")
-    for axes in panels[::wide]:
+    for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
     add_title(figure, title)
     return figure
 
 
-def _draw(
-    axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, Any], *, alike: bool
+def _draw_key(
+    axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, object], *, alike: bool
 ) -> None:
+    """Draw the runs by the values of one key."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
-    if numbers:
-        values.sort()
-        _scale(axes, values)
+    numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
+    is_numeric = len(numbers) == len(values)
+    if is_numeric:
+        _scale(axes, sorted(numbers))
+        places = {repr(one): float(one) for one in numbers}
     else:
         names = [plain(str(value), LETTERS) for value in values]
         axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
-    places = {repr(one): float(one if numbers else place) for place, one in enumerate(values)}
-    joined = alike and numbers and key != "seed" and len(values) <= JOINED
+        places = {repr(one): float(place) for place, one in enumerate(values)}
+    joined = alike and is_numeric and key != "seed" and len(values) <= JOINED
     for part in ("valid", "test"):
         by_place: dict[float, list[float]] = {}
         for dot in dots:
@@ -111,12 +115,12 @@ def _draw_part(
     xs = [place for place, values in points for _ in values]
     ys = [value for _, values in points for value in values]
     axes.scatter(xs, ys, s=12, color=colour, alpha=0.5, linewidths=0, label=NAMES[part])
-    several = [(place, values) for place, values in points if len(values) > 1]
+    several = {place: values for place, values in points if len(values) > 1}
     if several and bars:
         axes.errorbar(
-            [place for place, _ in several],
-            [statistics.fmean(values) for _, values in several],
-            [statistics.stdev(values) for _, values in several],
+            list(several),
+            [statistics.fmean(values) for values in several.values()],
+            [statistics.stdev(values) for values in several.values()],
             color=colour,
             capsize=3,
             marker="_",

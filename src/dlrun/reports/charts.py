@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from dlrun.run_folder.metrics import is_plottable, published_metrics
 from dlrun.run_folder.record import FORMAT, Record
-from dlrun.runs.console_summary import published_metrics
-from dlrun.runs.key_metric import is_plottable
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
@@ -94,11 +93,9 @@ class Chart:
         """Return the x axis, logarithmic for fractions of many magnitudes; it may descend."""
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
-        low, high = min(values), max(values)
         whole = all(float(value).is_integer() for value in values)
-        logarithmic = not whole and low > 0 and high / low >= LOG_RATIO
-        if not logarithmic:
-            low, high = _widened(low, high, 0.02)
+        logarithmic = not whole and min(values) > 0 and max(values) / min(values) >= LOG_RATIO
+        low, high = (min(values), max(values)) if logarithmic else padded(values, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)
@@ -107,31 +104,27 @@ class Chart:
     def y(self) -> Axis:
         """Return the y axis, which holds all values with a little room."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
-        values += [level.value for level in self.levels]
-        return Axis(*_widened(min(values), max(values), 0.05), BOTTOM, TOP)
+        return Axis(*padded(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
-    def points(self, line: Line) -> list[str]:
-        """Return the pieces of a line between its gaps, each as the points of a polyline."""
-        pieces: list[list[str]] = [[]]
+    def points(self, line: Line) -> list[list[tuple[float, float]]]:
+        """Return the places of a line's points, in a list for each piece between its gaps."""
+        pieces: list[list[tuple[float, float]]] = [[]]
         for x, y in zip(line.x, line.y, strict=True):
             if is_plottable(y):
-                pieces[-1].append(f"{self.x.at(x):g},{self.y.at(y):g}")
+                pieces[-1].append((self.x.at(x), self.y.at(y)))
             elif pieces[-1]:
                 pieces.append([])
-        return [" ".join(piece) for piece in pieces if piece]
+        return [piece for piece in pieces if piece]
 
     @property
     def ends(self) -> list[tuple[float, float, Line]]:
         """Return x and y of the labels at the lines' ends, moved down until none covers another."""
-        last_points = []
-        for line in self.lines:
-            pairs = zip(line.x, line.y, strict=True)
-            x, y = [(x, y) for x, y in pairs if is_plottable(y)][-1]
-            last_points.append((self.y.at(y) + 4, self.x.at(x) + 4, line))
-        found: list[tuple[float, float, Line]] = []
-        for at, x, line in sorted(last_points, key=lambda point: point[:2]):
-            found.append((x, max(at, found[-1][1] + LABEL_HEIGHT) if found else at, line))
-        return [end for end in found if end[2].end]
+        last_points = [(self.points(line)[-1][-1], line) for line in self.lines if line.end]
+        ends: list[tuple[float, float, Line]] = []
+        for (x, y), line in sorted(last_points, key=lambda one: one[0][1]):
+            lowest = ends[-1][1] + LABEL_HEIGHT if ends else 0.0
+            ends.append((x + 4, max(y + 4, lowest), line))
+        return ends
 
 
 @dataclass(frozen=True)
@@ -168,53 +161,49 @@ def run_charts(table: Table, record: Record) -> list[Chart]:
     step, metrics = next(iter(table), ""), metric_names(table)
     if not metrics or not table[step]:
         return []
-    groups = {
-        metric: [(f"{part}_{metric}", name, part) for part, name in PARTS.items()]
-        for metric in metrics
-    }
-    in_parts = {column for group in groups.values() for column, _, _ in group}
-    for name in record.metrics:
-        if name in table and name != step and name not in in_parts:
-            groups[name] = [(name, name, "other")]
+    columns = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}
+    in_parts = {name for group in columns.values() for name in group}
+    others = [one for one in record.metrics if one in table and one not in {step, *in_parts}]
+    columns |= {name: {name: "other"} for name in others}
     chosen = record.metrics.get(step)
     near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen)]
     mark = Level(f"chosen {step}", near[0], "mark") if near else None
-    found = []
-    for metric, columns in groups.items():
+    charts = []
+    for metric, group in columns.items():
         lines = [
-            Line(name, table[step], table[column], look)
-            for column, name, look in columns
-            if column in table
+            Line(PARTS.get(part, name), table[step], table[name], part)
+            for name, part in group.items()
+            if name in table
         ]
+        levels = _published_levels(record, metric)
+        final = record.metrics.get(f"test_{metric}")
+        if final is not None and is_plottable(final) and f"test_{metric}" not in table:
+            levels.insert(0, Level("test, at the end", float(final), "test"))
         if lines := [line for line in lines if line.is_drawable]:
-            levels = _published_levels(record, metric)
-            final = record.metrics.get(f"test_{metric}")
-            if final is not None and is_plottable(final) and f"test_{metric}" not in table:
-                levels.insert(0, Level("test, at the end", float(final), "test"))
-            found.append(Chart(metric, step, metric, lines, levels, mark))
-    return found
+            charts.append(Chart(metric, step, metric, lines, levels, mark))
+    return charts
 
 
 def overlay_charts(runs: Sequence[NumberedRun]) -> list[Chart]:
     """Return a chart for each metric that several runs have by the same kind of step."""
-    by_step: dict[str, list[NumberedRun]] = {}
-    for run in runs:
-        by_step.setdefault(next(iter(run.table), ""), []).append(run)
-    found = []
-    for step, group in by_step.items():
-        for metric in dict.fromkeys(name for run in group for name in metric_names(run.table)):
-            lines = [line for run in group if (line := _line(run, step, metric))]
-            if len(lines) > 1:
-                levels = dict.fromkeys(
-                    replace(level, name=f"{level.name} of {run.record.experiment}")
-                    for run in group
-                    for level in _published_levels(run.record, metric)
-                )
-                found.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
-    return found
+    panels = dict.fromkeys(
+        (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)
+    )
+    charts = []
+    for step, metric in panels:
+        group = [run for run in runs if next(iter(run.table), "") == step]
+        lines = [line for run in group if (line := _run_line(run, step, metric))]
+        levels = dict.fromkeys(
+            replace(level, name=f"{level.name} of {run.record.experiment}")
+            for run in group
+            for level in _published_levels(run.record, metric)
+        )
+        if len(lines) > 1:
+            charts.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
+    return charts
 
 
-def _line(run: NumberedRun, step: str, metric: str) -> Line | None:
+def _run_line(run: NumberedRun, step: str, metric: str) -> Line | None:
     """Return a run's curve among others' curves; None if it cannot be drawn."""
     for part in PART_OF_A_RUN:
         if values := run.table.get(f"{part}_{metric}"):
@@ -248,8 +237,9 @@ def _published_levels(record: Record, metric: str) -> list[Level]:
     ]
 
 
-def _widened(low: float, high: float, share: float) -> tuple[float, float]:
-    """Return the ends of an axis that holds these values with a little room."""
+def padded(values: Sequence[float], share: float) -> tuple[float, float]:
+    """Return the ends of an axis that holds the values with a share of room on either side."""
+    low, high = min(values), max(values)
     margin = share * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 

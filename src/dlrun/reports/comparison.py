@@ -1,63 +1,99 @@
-"""Runs side by side on the page: mean and spread over seeds, accuracies, curves."""
+"""Runs side by side: equal configs with mean and spread of their metrics, runs on the same data."""
 
-from collections.abc import Sequence
+import json
+import statistics
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
+from dlrun import stats
+from dlrun.config.yaml_loader import Values
 from dlrun.experiments.base import CHANCE
-from dlrun.reports.aggregate import MetricSpread, group_by_config, metric_spread
-from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts
+from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts, padded
 from dlrun.reports.run_section import RunSection
-from dlrun.runs.key_metric import ACCURACY, TESTED
+from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MetricSpread:
+    """A metric's values over the finished runs of one config."""
+
+    metric: str
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the values."""
+        return statistics.fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Return the sample standard deviation; None for a single run."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Return the 95 % interval of the mean over seeds; None for a single run."""
+        return stats.mean_interval(self.values)
+
+
+def metric_spread(
+    metric: str, metrics: Iterable[Mapping[str, float | None]]
+) -> MetricSpread | None:
+    """Return a metric's spread over runs; None if any run lacks the metric."""
+    values = [one.get(metric) for one in metrics]
+    known = [float(value) for value in values if value is not None and is_plottable(value)]
+    return MetricSpread(metric, known) if known and len(known) == len(values) else None
+
+
+def group_by_config(
+    runs: Iterable[T],
+    config: Callable[[T], Mapping[str, object]],
+    *,
+    ignored: Collection[str] = CHANCE,
+) -> list[list[T]]:
+    """Group runs by config, in their order.
+
+    Args:
+        runs: to group.
+        config: returns a run's config by dotted keys.
+        ignored: keys that do not count, such as the seed.
+    """
+    groups: dict[str, list[T]] = {}
+    for run in runs:
+        compared = {key: value for key, value in config(run).items() if key not in ignored}
+        groups.setdefault(json.dumps(compared, sort_keys=True, default=str), []).append(run)
+    return list(groups.values())
 
 
 @dataclass(frozen=True)
 class EqualConfigs:
-    """Several finished runs of one experiment whose configs differ by the seed at most."""
+    """Several finished runs of one experiment whose configs differ by the seed at most.
+
+    sections: the runs; the first stands for what all have in common.
+    settings: those of the common config that are not the default.
+    spreads: of each test metric that all runs have.
+    """
 
     sections: list[RunSection]
-
-    @property
-    def first(self) -> RunSection:
-        """Return the run that stands for what all runs have in common."""
-        return self.sections[0]
-
-    @property
-    def differing(self) -> dict[str, Any]:
-        """Return the settings of the common config that are not the default."""
-        found = self.first.differing or {}
-        return {key: value for key, value in found.items() if key not in CHANCE}
-
-    @property
-    def spreads(self) -> list[MetricSpread]:
-        """Return mean and spread of each test metric that all runs have."""
-        metrics = [section.record.metrics for section in self.sections]
-        found = (metric_spread(metric, metrics) for metric in test_metrics([self.first]))
-        return [spread for spread in found if spread is not None]
+    settings: Values
+    spreads: list[MetricSpread]
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Several runs on the same data: their curves, and a chart of their 95 % intervals."""
+class SameData:
+    """Several runs on the same data: their curves, and a chart of their 95 % intervals.
+
+    measured: the runs with an interval, if there are several.
+    axis: of the intervals and the published accuracies.
+    """
 
     data: str
     charts: list[Chart]
-    measured: list[RunSection]  # the runs with an interval; none if there is only one
-
-    @cached_property
-    def axis(self) -> Axis:
-        """Return the axis of the intervals, which holds the published values too."""
-        ends = [end for one in self.measured for end in one.interval or ()]
-        ends += [value for one in self.measured for value in one.published_accuracies.values()]
-        margin = 0.04 * (max(ends) - min(ends)) or 0.01
-        return Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT)
-
-    @property
-    def editions(self) -> list[str]:
-        """Return the editions whose published accuracies are drawn."""
-        names = (name for one in self.measured for name in one.published_accuracies)
-        return list(dict.fromkeys(names))
+    measured: list[RunSection]
+    axis: Axis | None
 
 
 def test_metrics(sections: Sequence[RunSection]) -> list[str]:
@@ -69,25 +105,31 @@ def test_metrics(sections: Sequence[RunSection]) -> list[str]:
 def find_equal_configs(sections: Sequence[RunSection]) -> list[EqualConfigs]:
     """Group the finished runs whose configs are equal but for chance; each seed counts once."""
     finished = [one for one in sections if one.state == "finished" and one.values]
-    groups = group_by_config(finished, lambda one: one.values, lambda one: one.record.experiment)
-    found = []
-    for group in groups:
+    equal = []
+    for group in group_by_config(
+        finished, lambda one: {"experiment": one.record.experiment, **one.values}
+    ):
         # A run that was repeated says nothing about the spread over seeds.
         by_seed = {
             one.run.name if one.record.seed is None else one.record.seed: one for one in group
         }
-        found.append(EqualConfigs(list(by_seed.values())))
-    return [group for group in found if len(group.sections) > 1]
+        runs = list(by_seed.values())
+        if len(runs) > 1:
+            changed = runs[0].differing or {}
+            settings = {key: value for key, value in changed.items() if key not in CHANCE}
+            metrics = [one.record.metrics for one in runs]
+            spreads = [metric_spread(name, metrics) for name in test_metrics(runs[:1])]
+            equal.append(EqualConfigs(runs, settings, [one for one in spreads if one]))
+    return equal
 
 
-def compare_on_data(sections: Sequence[RunSection]) -> list[Comparison]:
+def compare_on_data(sections: Sequence[RunSection]) -> list[SameData]:
     """Compare the runs that are on the same data, if there are several."""
     groups: dict[str, list[RunSection]] = {}
     for one in sections:
-        groups.setdefault(_data(one, sections), []).append(one)
-    found = []
+        groups.setdefault(_data_name(one, sections), []).append(one)
+    compared = []
     for data, group in groups.items():
-        measured = [one for one in group if one.interval]
         charts = overlay_charts(
             [
                 NumberedRun(one.number, f"No. {one.number} {one.title}", one.record, one.table)
@@ -95,25 +137,30 @@ def compare_on_data(sections: Sequence[RunSection]) -> list[Comparison]:
                 if one.table
             ]
         )
-        if len(measured) > 1 or charts:
-            found.append(Comparison(data, charts, measured if len(measured) > 1 else []))
-    return found
+        measured = [one for one in group if one.interval]
+        if len(measured) > 1:
+            values = [end for one in measured for end in one.interval or ()]
+            values += [value for one in measured for value in one.published_accuracies.values()]
+            axis = Axis(*padded(values, 0.04), LEFT, RIGHT)
+            compared.append(SameData(data, charts, measured, axis))
+        elif charts:
+            compared.append(SameData(data, charts, [], None))
+    return compared
 
 
-def _data(section: RunSection, others: Sequence[RunSection]) -> str:
+def _data_name(section: RunSection, others: Sequence[RunSection]) -> str:
     """Return the name of a run's data, without the seed by which runs of one config differ.
 
     A run that is not finished has no name of its data; it takes that of a run with its config.
     """
+
+    def config(one: RunSection) -> Values:
+        return {key: value for key, value in one.values.items() if key.startswith("data.")}
+
+    experiment = section.record.experiment
     for one in (section, *others):
-        same = one.record.experiment == section.record.experiment and (
-            _data_config(one) == _data_config(section)
-        )
-        if same and one.record.data:
+        is_same = one.record.experiment == experiment and config(one) == config(section)
+        if is_same and one.record.data:
             seeded = one.values.get("data.split_seed") is None
             return one.record.data.replace(f", seed {one.record.seed}" if seeded else "", "")
-    return f"{section.record.experiment}, {section.record.source or 'its data'}"
-
-
-def _data_config(section: RunSection) -> dict[str, Any]:
-    return {key: value for key, value in section.values.items() if key.startswith("data.")}
+    return f"{experiment}, {section.record.source or 'its data'}"

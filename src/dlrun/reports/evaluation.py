@@ -1,13 +1,18 @@
 """Evaluation of a run's test predictions: confusion, calibration, area under the ROC curve."""
 
+import base64
+import io
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
+
+from PIL import Image
 
 from dlrun.errors import DataError
 from dlrun.reports.charts import Chart, Level, Line
-from dlrun.reports.images import heat_map
 
 MATRIX_CLASSES = 12  # whose counts have room on a phone, scrolled
 HEAT_MAP_CLASSES = 200  # for which the matrix is a picture; its size is quadratic
@@ -15,8 +20,7 @@ PAIRS = 10
 BINS = 20
 
 
-@dataclass(frozen=True)
-class Bin:
+class Bin(NamedTuple):
     """Predictions of about the same probability: how many, its mean, the share that is right."""
 
     rows: int
@@ -43,13 +47,15 @@ class Evaluation:
     def calibration(self) -> Chart:
         """Return the chart of accuracy by predicted probability; a diagonal means calibrated."""
         x = [one.probability for one in self.bins]
-        lines = [
-            Line("calibrated", x, x, "ideal"),
-            Line("this run", x, [one.accuracy for one in self.bins], "other"),
-        ]
-        mean = Level("all rows", self.correct / self.rows, "test")
         return Chart(
-            "calibration", "probability of the predicted class", "share right", lines, [mean]
+            "calibration",
+            "probability of the predicted class",
+            "share right",
+            [
+                Line("calibrated", x, x, "ideal"),
+                Line("this run", x, [one.accuracy for one in self.bins], "other"),
+            ],
+            [Level("all rows", self.correct / self.rows, "test")],
         )
 
 
@@ -60,8 +66,6 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
     if the rows are not what a run writes. (scikit-learn has all of this, and takes a second to be
     imported.)
     """
-    if not table:
-        raise DataError("no row: nothing to evaluate")
     try:
         probabilities = [float(row[3]) for row in table]
     except ValueError as error:
@@ -86,7 +90,7 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
         rows=len(table),
         correct=sum(right),
         matrix=matrix if is_small else None,
-        picture=heat_map(matrix) if matrix and not is_small else None,
+        picture=_heat_map(matrix) if matrix and not is_small else None,
         pairs=[(*pair, rows) for pair, rows in wrong.most_common(PAIRS)],
         recalls=sorted(recalls, key=lambda one: one[1])[:HEAT_MAP_CLASSES],
         bins=bins,
@@ -111,21 +115,34 @@ def _auroc(
 ) -> float | None:
     """Return how often a positive row has a higher score than another; a tie counts as a half.
 
-    Computed from the sum of the ranks (Mann and Whitney, 1947). None if all rows are of one class.
+    None if all rows are of one class.
     """
-    scores = [
-        one if row[2] == positive else 1 - one
-        for row, one in zip(table, probabilities, strict=True)
-    ]
-    ties = Counter(scores)
-    ranks, last = {}, 0
-    for score in sorted(ties):
-        ranks[score] = last + (ties[score] + 1) / 2  # the mean rank of equal scores
-        last += ties[score]
-    ranks_of_positive = [
-        ranks[score] for row, score in zip(table, scores, strict=True) if row[1] == positive
-    ]
-    ones = len(ranks_of_positive)
-    if ones in (0, len(table)):
-        return None
-    return (sum(ranks_of_positive) - ones * (ones + 1) / 2) / (ones * (len(table) - ones))
+    scores: dict[bool, list[float]] = {True: [], False: []}
+    for row, probability in zip(table, probabilities, strict=True):
+        score = probability if row[2] == positive else 1 - probability
+        scores[row[1] == positive].append(score)
+    others = sorted(scores[False])
+    wins = sum(bisect_left(others, one) + bisect_right(others, one) for one in scores[True]) / 2
+    pairs = len(others) * len(scores[True])
+    return wins / pairs if pairs else None
+
+
+def _heat_map(matrix: Sequence[Sequence[int]]) -> str:
+    """Return a confusion matrix as a picture, with a pixel for each pair of classes.
+
+    A pixel is the darker the larger its share of the row; a share of a hundredth is visible.
+    """
+    pixels = bytearray()
+    for row in matrix:
+        total = max(1, sum(row))
+        # Sixteen shades: a hundred noisy classes take 5 kB.
+        pixels += bytes(17 * round(15 * (1 - (count / total) ** 0.5)) for count in row)
+    picture = Image.frombytes("L", (len(matrix), len(matrix)), bytes(pixels))
+    return data_uri(picture, "PNG", optimize=True)
+
+
+def data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+    """Return a picture as a data URI of a kind, PNG or JPEG."""
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
@@ -16,15 +15,14 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.reports import charts, comparison
-from dlrun.reports.run_section import RunSection
-from dlrun.reports.run_tables import PHOTOGRAPHS_SHOWN
+from dlrun.experiments.run import Run
+from dlrun.reports import charts
+from dlrun.reports.comparison import compare_on_data, find_equal_configs, test_metrics
+from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import newest_runs
-from dlrun.runs.console_summary import format_metric
-from dlrun.runs.run import Run
+from dlrun.run_folder.metrics import format_metric, notes, with_baseline
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.system.files import open_regular, write_atomically
-from dlrun.system.output_file import check_output_path
+from dlrun.system.files import check_output_path, open_regular, write_atomically
 
 NEWEST = 20  # runs on the page if none is named
 ROOM, ROOM_OF_ONE = 250_000, 200_000  # characters of texts and pictures, of all runs and of one
@@ -42,11 +40,11 @@ def report(
     """
     screen = Screen()
     check_page(out, force=force)
+    note = ""
     if runs:
         opened = list(
             {run.folder: run for run in (Run.open(one, runs_dir) for one in runs)}.values()
         )
-        note = ""
     else:
         opened, note = _newest_finished(run_context.runs_dir(runs_dir), screen)
     if note:
@@ -66,7 +64,7 @@ def check_page(out: Path, *, force: bool, ours: bytes = OURS) -> None:
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
     """Return the newest finished runs, and a sentence if there are more."""
-    folders, found = newest_runs(runs_dir), list[Run]()
+    folders, finished = newest_runs(runs_dir), list[Run]()
     for place, folder in enumerate(folders, start=1):
         try:
             run = Run.open(folder)
@@ -74,12 +72,15 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
             screen.warn(printable(f"left out: {error.message}"))
             continue
         if run.state == "finished":
-            found.append(run)
-        if len(found) == NEWEST and place < len(folders):
-            return found, f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
-    if not found:
+            finished.append(run)
+        if len(finished) == NEWEST and place < len(folders):
+            return (
+                finished,
+                f"The {NEWEST} newest finished runs; dlrun report RUN ... names others.",
+            )
+    if not finished:
         raise ConfigError(f"{runs_dir}: no finished run here", "name a run, or --runs-dir")
-    return found, ""
+    return finished, ""
 
 
 def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
@@ -95,9 +96,9 @@ def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, lis
         __package__,
         ["runs.js", "curves.js"],
         sections=sections,
-        equal=comparison.find_equal_configs(sections),
-        compared=comparison.compare_on_data(sections),
-        metrics=comparison.test_metrics(sections),
+        equal=find_equal_configs(sections),
+        compared=compare_on_data(sections),
+        metrics=test_metrics(sections),
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()
@@ -108,7 +109,7 @@ def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, lis
     return len(page), [problem for section in sections for problem in section.problems]
 
 
-def render_page(template: str, package: str, scripts: Sequence[str], **values: Any) -> str:
+def render_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:
     """Return a page made from a package's template and this package's scripts.
 
     Every value is escaped, and loses its control characters.
@@ -126,21 +127,19 @@ def render_page(template: str, package: str, scripts: Sequence[str], **values: A
         lstrip_blocks=True,
     )
     environment.filters.update(
-        brief=format_brief,
-        certainty="{:.6g}".format,
-        config=format_setting,
-        moment=format_time,
-        number=format_metric,
-        short=format_number,
+        brief=format_brief, config=format_setting, number=format_metric, short=format_number
     )
     return environment.get_template(template).render(
         **values,
         geometry=charts,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=metadata.version("dlrun"),
-        style=Markup(style),  # noqa: S704 (our own file)
-        script=Markup(script),  # noqa: S704
         hashes={"style": _sha256(style), "script": _sha256(script)},
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        notes=notes,
+        script=Markup(script),  # noqa: S704 (our own file)
+        style=Markup(style),  # noqa: S704
+        version=metadata.version("dlrun"),
+        with_baseline=with_baseline,
+        zip=zip,
     )
 
 
@@ -160,11 +159,6 @@ def format_number(value: float) -> str:
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
-
-
-def format_time(stamp: str) -> str:
-    """Return a record's time, to the minute."""
-    return f"{stamp[:16].replace('T', ' ')} UTC"
 
 
 def _visible(value: object) -> object:

@@ -1,25 +1,191 @@
 """A run's section of the page: what its files say, and a sentence for each damaged file."""
 
+import base64
+import csv
+import io
 import shlex
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, TypeVar
 
-from dlrun.config.yaml_loader import flatten, format_override
-from dlrun.errors import DlrunError
-from dlrun.reports import run_tables
+from PIL import Image
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+from dlrun.config.yaml_loader import Values, flatten, format_override
+from dlrun.data.photograph_predictions import PREDICTIONS
+from dlrun.errors import DataError, DlrunError, first_line
+from dlrun.experiments.run import ASSETS, Run
 from dlrun.reports.charts import Table, published, run_charts, thinned
-from dlrun.reports.evaluation import Evaluation, evaluate
+from dlrun.reports.evaluation import Evaluation, data_uri, evaluate
 from dlrun.run_folder.folder import METRICS
+from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import FORMAT, Environment
-from dlrun.run_folder.stored_run import ASSETS
-from dlrun.runs import console_summary
-from dlrun.runs.key_metric import ACCURACY
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings, ran_with
-from dlrun.stats import wilson_interval
+
+MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
+MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
+MAX_TEXT, MAX_NAME = 4000, 200  # characters of a mistake's text, of a class's name
+CUT = " […]"
+SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
+PNG = b"\x89PNG\r\n\x1a\n"
 
 T = TypeVar("T")
+Weights = list[tuple[str, float]]
+
+
+def cut(text: str, length: int = MAX_NAME) -> str:
+    """Return a text, cut with a mark if it is longer."""
+    return text if len(text) <= length else f"{text[:length]}{CUT}"
+
+
+def png_uri(text: str) -> str:
+    """Return the data URI of a PNG in base64. Raises DataError if the text is something else."""
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:
+        content = b""
+    if not content.startswith(PNG):
+        raise DataError("a picture is not a PNG in base64")
+    return f"data:image/png;base64,{text}"
+
+
+class Mistake(BaseModel):
+    """A row of the test set that the network got wrong, with its text or its picture."""
+
+    row: int
+    label: Annotated[str, AfterValidator(cut)]
+    predicted: Annotated[str, AfterValidator(cut)]
+    probability: float
+    text: str | None = None
+    image: Annotated[str, AfterValidator(png_uri)] | None = None
+
+
+class _Mistakes(BaseModel):
+    mistakes: list[Mistake]
+
+
+@dataclass
+class Photograph:
+    """A photograph with its most probable labels and those of each edition; or its error."""
+
+    name: str
+    error: str
+    published: dict[str, Weights]
+    labels: Weights = field(default_factory=list)
+    picture: str = ""  # a data URI
+
+
+def read_classifications(run: Run) -> list[list[str]]:
+    """Return the rows of a test set's predictions.csv; none for photographs. Raises DataError."""
+    rows = _read_csv(run, PREDICTIONS)
+    return rows[1:] if rows and rows[0][0] == "row" else []
+
+
+def read_mistakes(run: Run, room: int) -> list[Mistake]:
+    """Return the most certain mistakes that fit into so many characters; texts are cut to fit.
+
+    Raises DataError if the file is damaged.
+    """
+    content = run.left(MISTAKES)
+    if content is None:
+        return []
+    try:
+        mistakes = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+    except ValidationError as error:
+        raise DataError(f"{MISTAKES}: not what a run writes: {first_line(error)}") from None
+    longest = min(MAX_TEXT, room // MISTAKES_SHOWN)
+    shown = []
+    for one in mistakes:
+        room -= min(longest, len(one.text or "")) + len(one.image or "")
+        if room >= 0:
+            shown.append(one.model_copy(update={"text": cut(one.text or "", longest)}))
+    return shown
+
+
+def read_words(run: Run) -> tuple[Weights, Weights]:
+    """Return the words with the largest negative and positive weights, the heaviest first.
+
+    Raises DataError if the file is damaged.
+    """
+    try:
+        weights = sorted(
+            ((word, float(weight)) for word, weight, *_ in _read_csv(run, WORDS)[1:]),
+            key=lambda one: one[1],
+        )
+    except ValueError as error:
+        raise DataError(f"{WORDS}: not what a run writes: {error}") from None
+    negative = [one for one in weights[:WORDS_SHOWN] if one[1] < 0]
+    return negative, [one for one in reversed(weights[-WORDS_SHOWN:]) if one[1] > 0]
+
+
+def read_photographs(run: Run, room: int) -> list[Photograph]:
+    """Return the first photographs, with pictures that fit into so many characters of the page.
+
+    Raises DataError if a file is damaged.
+    """
+    rows = _read_csv(run, PREDICTIONS)
+    if not rows or rows[0][0] != "image":
+        return []
+    photographs: dict[str, Photograph] = {}
+    try:
+        for image, _, label, probability, error in rows[1:]:
+            name = Path(image).name
+            if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
+                photographs[image] = Photograph(cut(name), cut(error), _published(run, name))
+            if image in photographs and not error:
+                photographs[image].labels.append((cut(label), float(probability)))
+    except ValueError as error:
+        raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
+    content = run.left(THUMBNAILS)
+    # The first photographs that could be read have a thumbnail.
+    readable = [one for one in photographs.values() if not one.error]
+    for one, picture in zip(readable, _thumbnails(content) if content else (), strict=False):
+        room -= len(picture)
+        if room < 0:
+            break
+        one.picture = picture
+    return list(photographs.values())
+
+
+def _published(run: Run, name: str) -> dict[str, Weights]:
+    """Return the published labels of a photograph by edition."""
+    labels: dict[str, Weights] = {}
+    for edition in EDITIONS:
+        photographs = run.record.reference.get(edition)
+        known = photographs.get(name) if isinstance(photographs, dict) else None
+        if isinstance(known, dict):
+            labels[edition] = list(known.items())
+    return labels
+
+
+def _thumbnails(content: bytes) -> Iterator[str]:
+    """Yield the photographs of a thumbnails.npz, made smaller. Raises DataError."""
+    import numpy as np  # slow: few runs have photographs
+
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            for jpeg in stored.values():
+                picture = Image.open(io.BytesIO(jpeg.tobytes()))
+                picture.thumbnail((SIDE, SIDE))
+                yield data_uri(picture, "JPEG", quality=QUALITY)
+    except (OSError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
+        raise DataError(f"{THUMBNAILS}: cannot be read: {first_line(error)}") from None
+
+
+def _read_csv(run: Run, name: str) -> list[list[str]]:
+    """Return the rows of a CSV table, the header first; none if the run did not leave it."""
+    content = run.left(name)
+    if not content:
+        return []
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode(), newline=""), strict=True))
+    except (ValueError, csv.Error) as error:
+        raise DataError(f"{name}: cannot be read: {error}") from None
+    if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
+        raise DataError(f"{name}: a row has not as many cells as the header")
+    return rows
 
 
 class RunSection:
@@ -38,25 +204,22 @@ class RunSection:
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        ran: dict[str, Any] = self._read(lambda: ran_with(run), {})
-        self.values = _without_reference(flatten(ran))
+        self.values = _without_reference(flatten(self._read(run.effective_config, {})))
         # The settings that are not the shipped default; None if that is unknown.
-        self.differing: dict[str, Any] | None = self._read(
-            lambda: _without_reference(changed_settings(run)), None
+        self.differing: Values | None = self._read(
+            lambda: _without_reference(run.changed_settings()), None
         )
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
-        total = self.record.seconds.get("total")
-        self.seconds = "" if total is None else f"{total:.1f}"
         self.published = published(self.record)
+        self.published_accuracies = {
+            edition: metrics[ACCURACY]
+            for edition, metrics in self.published.items()
+            if ACCURACY in metrics
+        }
+        self.book = self.published_accuracies.get("book")
         self.not_compared = self.record.reference_differs or ""
         if self.record.reference and self.record.format < FORMAT:
             self.not_compared = "dlrun 0.1 did not note whether it had the same data"
-        self.published_accuracies = {
-            edition: found[ACCURACY]
-            for edition, found in self.published.items()
-            if ACCURACY in found
-        }
-        self.book = self.published_accuracies.get("book")
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thinned(run.table, cells), {})
@@ -64,9 +227,11 @@ class RunSection:
         self.labels: list[str] = []
         if ASSETS in self.record.files:
             self.labels = self._read(lambda: run.labels, [])
-        self.accuracy = self.record.metrics.get(ACCURACY) if self.state == "finished" else None
+        is_finished = self.state == "finished"
+        self.accuracy = self.record.metrics.get(ACCURACY) if is_finished else None
+        self.interval = None if self.accuracy is None else self.record.interval
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Values:
         """Return the code, packages and machine that the run began with."""
         begun = self._read(lambda: self.run.environment, Environment(dlrun=""))
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
@@ -77,52 +242,15 @@ class RunSection:
 
     def commands(self) -> dict[str, str]:
         """Return the commands that repeat or continue the run, by their purpose."""
-        found = {"The same again": self.run.repeat_command}
+        commands = {"The same again": self.run.repeat_command}
         if self.differing is not None:
-            settings = [format_override(key, value) for key, value in self.differing.items()]
-            words = [word for setting in settings for word in ("--set", setting)]
-            command = shlex.join(["dlrun", self.record.experiment, *words])
-            found["The same without its folder"] = command
+            words = ["dlrun", self.record.experiment]
+            for key, value in self.differing.items():
+                words += ["--set", format_override(key, value)]
+            commands["The same without its folder"] = shlex.join(words)
         if resume := self.run.resume_command:
-            found["More epochs" if self.state == "finished" else "Resume it"] = resume
-        return found
-
-    def metrics_with_baseline(self) -> dict[str, Any]:
-        """Return the metrics, with the accuracy of always answering the largest class."""
-        return console_summary.with_baseline(self.record, self.metrics)
-
-    def notes(self) -> list[str]:
-        """Return sentences about the metrics, without full stops."""
-        found = console_summary.notes(self.record)
-        return [text[:1].upper() + text[1:] for label, text in found if label != "book"]
-
-    def rows(self) -> list[tuple[float, ...]]:
-        """Return the rows of the table of curves."""
-        return list(zip(*self.table.values(), strict=True))
-
-    @cached_property
-    def evaluation(self) -> Evaluation | None:
-        """Return the evaluation of the test predictions, if the run left them."""
-
-        def read() -> Evaluation | None:
-            rows = run_tables.classifications(self.run)
-            return evaluate(rows, self.labels) if rows else None
-
-        return self._read(read, None)
-
-    @property
-    def tested(self) -> int | None:
-        """Return the number of test rows, if known."""
-        return self.record.test_rows or (self.evaluation.rows if self.evaluation else None)
-
-    @cached_property
-    def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the test accuracy; None if it or the rows are unknown."""
-        if self.accuracy is None:
-            return None
-        if self.record.test_rows is None and self.evaluation:  # dlrun 0.1 did not note the rows
-            return wilson_interval(self.evaluation.correct, self.evaluation.rows)
-        return self.record.interval
+            commands["More epochs" if self.state == "finished" else "Resume it"] = resume
+        return commands
 
     @property
     def book_within(self) -> bool:
@@ -131,21 +259,31 @@ class RunSection:
         return self.book is not None and low <= self.book <= high
 
     @cached_property
-    def mistakes(self) -> list[run_tables.Mistake]:
+    def evaluation(self) -> Evaluation | None:
+        """Return the evaluation of the test predictions, if the run left them."""
+
+        def read() -> Evaluation | None:
+            rows = read_classifications(self.run)
+            return evaluate(rows, self.labels) if rows else None
+
+        return self._read(read, None)
+
+    @cached_property
+    def mistakes(self) -> list[Mistake]:
         """Return the most certain mistakes that fit on the page."""
-        return self._read(lambda: run_tables.mistakes(self.run, self._room), [])
+        return self._read(lambda: read_mistakes(self.run, self._room), [])
 
     @cached_property
-    def words(self) -> list[tuple[str, run_tables.Weights]]:
+    def words(self) -> list[tuple[str, Weights]]:
         """Return the words with the largest weights, by the class that they speak for."""
-        found: tuple[run_tables.Weights, ...] = self._read(lambda: run_tables.words(self.run), ())
-        sides = self.labels if len(self.labels) == 2 else ["less", "more"]
-        return [(side, weights) for side, weights in zip(sides, found, strict=False) if weights]
+        classes = self.labels if len(self.labels) == 2 else ["less", "more"]
+        weights: tuple[Weights, ...] = self._read(lambda: read_words(self.run), ())
+        return [(name, some) for name, some in zip(classes, weights, strict=False) if some]
 
     @cached_property
-    def photographs(self) -> list[run_tables.Photograph]:
+    def photographs(self) -> list[Photograph]:
         """Return the first photographs that the run classified."""
-        return self._read(lambda: run_tables.photographs(self.run, self._room), [])
+        return self._read(lambda: read_photographs(self.run, self._room), [])
 
     def _read(self, read: Callable[[], T], otherwise: T) -> T:
         """Return what can be read; else note the problem and return `otherwise`."""
@@ -157,6 +295,6 @@ class RunSection:
             return otherwise
 
 
-def _without_reference(values: dict[str, Any]) -> dict[str, Any]:
+def _without_reference(values: Values) -> Values:
     """Return a config by dotted keys without the published figures."""
     return {key: value for key, value in values.items() if not key.startswith("reference.")}

@@ -13,16 +13,13 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.reports import images
+from dlrun.experiments.run import Run
 from dlrun.reports.charts import Chart, NumberedRun, overlay_charts
-from dlrun.reports.run_section import RunSection
-from dlrun.reports.run_tables import Photograph
+from dlrun.reports.run_section import Photograph, RunSection, png_uri
 from dlrun.reproduction.verdicts import Row, published_rows
-from dlrun.run_folder.folder import SWEEPS, RunFolder
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import write_checksummed
-from dlrun.run_folder.sweep_folder import PLAN, held_sweep, new_sweep
-from dlrun.runs.run import Run
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import load_config
 from dlrun.sweeps.plan import Plan, Point, Sweep, check_unchanged, make_plan, read_plan
 from dlrun.sweeps.runner import run_points
@@ -76,8 +73,8 @@ class ExperimentRuns:
         runs_dir = run_context.runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
-            new_sweep(runs_dir, plan.name)
-        with held_sweep(folder, screen):
+            RunFolder.claim_sweep(runs_dir, plan.name)
+        with RunFolder(folder).locked(screen, SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
             write_checksummed(RunFolder(folder), PLAN, plan)
             sweep = Sweep(plan, folder, self.options.data_dir)
@@ -89,7 +86,7 @@ class ExperimentRuns:
             finally:  # the other seeds are there too
                 self.failed = {seed_of[number]: why for number, why in state.failed.items()}
                 finished = {
-                    seed_of[number]: Run(run.folder, run.record)
+                    seed_of[number]: run
                     for number, run in runs_by_point(sweep).items()
                     if run.record.status == "finished"
                 }
@@ -158,7 +155,7 @@ class ExperimentRuns:
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
                 content = base64.b64encode(self.runs[0].read(path.name)).decode()
-                figures.append((path.name, images.png(content)))
+                figures.append((path.name, png_uri(content)))
         return figures
 
     @property

@@ -14,10 +14,9 @@ from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page, render_page
 from dlrun.reproduction.experiment_runs import ExperimentRuns, prepare_experiments
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import to_json
-from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps.processes import preload
 from dlrun.sweeps.search import MAX_POINTS, parse_seeds
 from dlrun.system.console import Screen, format_table, pluralize, printable

@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from dlrun import stats
-from dlrun.reports.aggregate import MetricSpread, metric_spread
+from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.charts import Axis
-from dlrun.reports.run_section import RunSection
-from dlrun.reports.run_tables import Photograph
-from dlrun.runs.console_summary import EDITIONS, format_interval, format_metric
-from dlrun.runs.key_metric import ACCURACY, is_plottable
+from dlrun.reports.run_section import Photograph, RunSection
+from dlrun.run_folder.metrics import (
+    ACCURACY,
+    EDITIONS,
+    format_interval,
+    format_metric,
+    is_plottable,
+)
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units

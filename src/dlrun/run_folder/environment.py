@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from dlrun.system.threads import usable_cores
+from dlrun.system.resources import usable_cores
 
 # Packages of which another version may compute other numbers.
 PACKAGES = (

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, LATEST, SWEEPS, is_own_folder, runs_in
+from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, SWEEPS, is_own_folder, runs_in
 from dlrun.run_folder.record import ENVIRONMENT, read_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
@@ -72,6 +72,26 @@ def _find(run: str, runs_dir: Path) -> Path:
             f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
         )
     return named[0]
+
+
+def newest_sweeps(runs_dir: Path) -> list[Path]:
+    """Return the folders of all sweeps, the newest first."""
+    plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
+    return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
+
+
+def find_sweep(name: str, runs_dir: Path) -> Path:
+    """Return the folder of a sweep by its name, its folder, or `latest`. Raises ConfigError."""
+    sweeps = newest_sweeps(runs_dir)
+    if name == LATEST and sweeps:
+        return sweeps[0]
+    for folder in (runs_dir / SWEEPS / name, Path(name).expanduser().absolute()):
+        with contextlib.suppress(OSError):  # too long a name
+            if name and (folder / PLAN).is_file():
+                return folder
+    names = [path.name for path in sweeps]
+    hint = f"there are {', '.join(names[:5])}" if names else f"there are no sweeps in {runs_dir}"
+    raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
 def run_suffix(folder: Path) -> str:

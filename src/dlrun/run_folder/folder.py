@@ -10,16 +10,19 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dlrun.errors import ConfigError
-from dlrun.system.console import printable
-from dlrun.system.files import sync_file, sync_folder, write_files
+from dlrun.system.console import Screen, printable
+from dlrun.system.files import hold_lock, sync_file, sync_folder, write_files
 
 LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
+LOCK = "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
+PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
 LOG = "log.txt"
 PLAIN_NAME = re.compile(r"[\w.,+-]*[\w,+-]")  # no character that a shell or a system interprets
@@ -55,22 +58,48 @@ class RunFolder:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             path = parent / f"{stamp}-{name or suffix}"
             try:
-                made = [one for one in (parent, *parent.parents) if not one.exists()]
-                parent.mkdir(parents=True, exist_ok=True)
+                _make_folder(parent)
                 path.mkdir()
                 point_latest(parent, path.name)
-                for one in (path, *made):
-                    sync_folder(one.parent)
+                sync_folder(parent)
             except FileExistsError:
-                if parent.is_dir():
-                    name = f"{name}-{suffix}" if name else None
-                    continue
-                raise ConfigError(
-                    f"{parent} is not a folder", "choose another --runs-dir"
-                ) from None
+                if not parent.is_dir():
+                    raise _unusable(runs_dir, f"{parent} is not a folder") from None
+                name = f"{name}-{suffix}" if name else None
             except OSError as error:
-                raise _unusable(runs_dir, error) from None
-            return cls(path)
+                raise _unusable(runs_dir, error.strerror) from None
+            else:
+                return cls(path)
+
+    @classmethod
+    def claim_sweep(cls, runs_dir: Path, name: str | None = None) -> "RunFolder":
+        """Make the folder of a sweep that has no plan yet, with a random name if none is given.
+
+        Raises ConfigError if a sweep of that name exists, or the folder cannot be made.
+        """
+        check_name(name)
+        if name == LATEST:
+            raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
+        path = runs_dir / SWEEPS / (name or secrets.token_hex(4))
+        if (path / PLAN).exists():
+            raise ConfigError(
+                f"{path}: a sweep of that name exists",
+                f"`dlrun sweep --resume {name}` continues it; or choose another --name",
+            )
+        try:
+            _make_folder(path)
+        except OSError as error:
+            raise _unusable(runs_dir, error.strerror) from None
+        return cls(path)
+
+    def locked(self, screen: Screen, name: str = LOCK) -> AbstractContextManager[None]:
+        """Lock the folder for a block, so that no other process writes to it.
+
+        Raises LockedError if another process has it.
+        """
+        if not self.writes:
+            return contextlib.nullcontext()
+        return hold_lock(self.path / name, warn=screen.warn)
 
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write a whole file atomically."""
@@ -131,6 +160,14 @@ class RunFolder:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
 
+def _make_folder(path: Path) -> None:
+    """Make a folder with its parents, on disk when this returns."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync_folder(folder.parent)
+
+
 def append(path: Path, content: bytes, *, on_disk: bool = False) -> None:
     """Append to an existing file, all or nothing; `on_disk` flushes it before this returns."""
     with path.open("r+b") as stream:
@@ -162,14 +199,14 @@ def check_writable(runs_dir: Path) -> None:
     """Raise ConfigError if no run could be written there; nothing is made."""
     existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise ConfigError(f"{existing} is not a folder", "choose another --runs-dir")
+        raise _unusable(runs_dir, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise _unusable(runs_dir, PermissionError(0, "not writable"))
+        raise _unusable(runs_dir, "not writable")
 
 
-def _unusable(runs_dir: Path, error: OSError) -> ConfigError:
+def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
     hint = "choose another with --runs-dir or DLRUN_RUNS_DIR"
-    return ConfigError(f"runs folder {runs_dir}: {error.strerror}", hint)
+    return ConfigError(f"runs folder {runs_dir}: {why}", hint)
 
 
 def point_latest(parent: Path, name: str) -> None:

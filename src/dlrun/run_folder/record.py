@@ -13,15 +13,15 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from dlrun.config.schema import Count, Threads
+from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.folder import LOCK, RunFolder, to_json
 from dlrun.stats import wilson_interval
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.console import pluralize
+from dlrun.system.files import is_locked, read_regular
 
 FORMAT = 2
-RESULTS, ENVIRONMENT, LOCK = "results.json", "environment.json", "run.lock"
+RESULTS, ENVIRONMENT = "results.json", "environment.json"
 SHA256 = "sha256"  # of all else in results.json; dlrun 0.1 wrote none
 SINGLE = 1e-6  # metrics are of single precision
 DEEPEST = 100  # lists and objects in each other; pydantic gives up at 255
@@ -148,6 +148,16 @@ class Record(ChecksummedModel):
     files: dict[FileName, str] = {}  # SHA-256 of the files that a later use of the run reads
     written: dict[FileName, str] = {}  # of its other files; empty while it is extended
     error: str | None = None
+
+    @property
+    def computed_on(self) -> str:
+        """What the run computed on: ` on cpu, 2 processes of 1 thread`; empty if unknown."""
+        if self.accelerator is None:
+            return ""
+        threads = pluralize(self.threads, "thread") if isinstance(self.threads, int) else ""
+        processes = f"{self.processes} processes" if (self.processes or 1) > 1 else ""
+        parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
+        return " on " + ", ".join(filter(None, parts))
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -12,10 +12,8 @@ from pathlib import Path
 from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
 from dlrun.run_folder.find import newest_runs
-from dlrun.run_folder.folder import LATEST, point_latest
-from dlrun.run_folder.record import LOCK
-from dlrun.system.files import sync_folder
-from dlrun.system.locks import hold_lock
+from dlrun.run_folder.folder import LATEST, LOCK, point_latest
+from dlrun.system.files import hold_lock, sync_folder
 
 _REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")
 # Removed in this order, so that what is left after each is still a checkpoint, or none.

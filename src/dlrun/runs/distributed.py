@@ -15,9 +15,9 @@ from typing import TypeVar
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_record, write_record
-from dlrun.runs.settings import RunSettings
 from dlrun.system.accelerator import device_count
 from dlrun.system.console import pluralize
 
@@ -154,6 +154,17 @@ def processes_to_start(config: ExperimentConfig) -> int:
     if not isinstance(config, NetworkConfig) or find_process_group() is not None:
         return 1
     return config.world or device_count(config.accelerator)
+
+
+def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> int:
+    """Do a waiting or resumed run in several processes of this machine; return its exit code.
+
+    Raises DlrunError if the process that writes the run was lost.
+    """
+    from dlrun.runs import launcher  # slow: torch
+
+    with errors_as_json(settings.console(), wanted=settings.json):
+        return launcher.launch(processes, run, settings, resume_words(run, settings, overrides))
 
 
 def resume_words(run: Path, options: RunSettings, overrides: Sequence[str] = ()) -> list[str]:

@@ -15,27 +15,21 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from dlrun.errors import DlrunError
+from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import read_record
-from dlrun.runs.distributed import fail_waiting_run, resume_words
-from dlrun.runs.settings import RunSettings
+from dlrun.runs.distributed import fail_waiting_run
 from dlrun.system.signals import handled_signals
 
 
-def launch(processes: int, run: Path, options: RunSettings, overrides: Sequence[str] = ()) -> int:
+def launch(processes: int, run: Path, settings: RunSettings, words: Sequence[str]) -> int:
     """Do a run in several processes of this machine, and return its exit code.
 
-    Each of them executes `dlrun resume RUN`, and the first writes the run and all messages. This
-    process forwards signals and waits. If one of them is lost, torch ends the others.
-
-    Args:
-        processes: how many.
-        run: its folder; the run waits to begin, or is resumed.
-        options: where the data are, what to print.
-        overrides: `--set` texts for a resumed run.
+    Each of them executes `dlrun WORDS`, and the first writes the run and all messages. This process
+    forwards signals and waits. If one of them is lost, torch ends the others.
 
     Raises DlrunError if the process that writes the run was lost.
     """
-    shown = options.results and options.screen is None
+    shown = settings.results and settings.screen is None
     redirects = {rank: Std.NONE if shown and rank == 0 else Std.OUT for rank in range(processes)}
     with _settings_restored(), tempfile.TemporaryDirectory(prefix="dlrun-") as logs:
         config = LaunchConfig(
@@ -52,7 +46,6 @@ def launch(processes: int, run: Path, options: RunSettings, overrides: Sequence[
         )
         # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
         config.signals_to_handle = ",".join(signal.Signals(one).name for one in handled_signals())
-        words = resume_words(run, options, overrides)
         try:
             elastic_launch(config, sys.executable)("-m", "dlrun", *words)
         except SignalException as stopped:

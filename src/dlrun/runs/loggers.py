@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump, flatten
 from dlrun.errors import ConfigError, first_line
-from dlrun.run_folder.csv_columns import metrics_of
 from dlrun.run_folder.folder import Row, RunFolder
+from dlrun.run_folder.metrics import STEP
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
@@ -58,13 +58,13 @@ class GuardedLogger:
         if not self._failed:
             with self._guard():
                 self._backend = self._backend or self._make()
-                self._backend.begin([metrics_of(row, times=True) for row in rows])
+                self._backend.begin([_without_number(row) for row in rows])
 
     def log(self, step: int, row: Row) -> None:
         """Log one finished step, from 1."""
         if self._backend is not None and not self._failed:
             with self._guard():
-                self._backend.log(step, metrics_of(row, times=True))
+                self._backend.log(step, _without_number(row))
 
     def end(self, metrics: Metrics, status: str) -> None:
         """Log how the run ended, with its metrics."""
@@ -217,6 +217,10 @@ class _MLflow:
         found = [Metric(name, value, now, step) for name, value, step in values]
         for start in range(0, len(found), BATCH):
             self._client.log_batch(self._run, metrics=found[start : start + BATCH])
+
+
+def _without_number(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != STEP}
 
 
 def _result(metrics: Metrics, status: str) -> Iterator[tuple[str, float]]:

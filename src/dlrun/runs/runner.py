@@ -7,27 +7,28 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.text import Text
+
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.validation import to_yaml
-from dlrun.errors import DlrunError, Stopped, first_line
+from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import RUNTIME_KEYS, AnyExperiment
+from dlrun.experiments.base import AnyExperiment
 from dlrun.experiments.book_comparison import expected, why_not_compared
-from dlrun.run_context import Results, RunContext
+from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import drop_previous
-from dlrun.run_folder.csv_columns import metrics_of
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
+from dlrun.run_folder.metrics import best_epoch, metrics_of, metrics_table, notes
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
-    LOCK,
     RESULTS,
     Accelerator,
     Classes,
@@ -38,15 +39,9 @@ from dlrun.run_folder.record import (
     write_record,
 )
 from dlrun.run_folder.steps import Steps
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs import console_summary
-from dlrun.runs.failure_messages import explained, message_of
-from dlrun.runs.key_metric import best_epoch
 from dlrun.runs.loggers import create_loggers
-from dlrun.runs.settings import RunSettings
-from dlrun.system import files, threads
+from dlrun.system import files, resources
 from dlrun.system.console import Screen
-from dlrun.system.locks import hold_lock
 from dlrun.system.signals import Stop
 
 log = logging.getLogger("dlrun")
@@ -58,10 +53,9 @@ class Runner:
     Args:
         experiment: that is run.
         config: its config.
-        folder: of the run.
-        screen: that the user sees.
+        folder: of the run; one that a helper process does not write to.
         settings: where the data are, what to print.
-        record: a new one, or that of the run that is resumed.
+        record: of the run that is resumed, or of one that waited; None for a new run.
         resumes: whether to continue from a checkpoint.
     """
 
@@ -70,63 +64,49 @@ class Runner:
         experiment: AnyExperiment,
         config: ExperimentConfig,
         folder: RunFolder,
-        screen: Screen,
         settings: RunSettings,
-        record: Record,
+        record: Record | None = None,
         *,
         resumes: bool = False,
     ) -> None:
         self.experiment, self.config, self.folder = experiment, config, folder
-        self.screen, self.settings, self.resumes = screen, settings, resumes
-        self.record = _resumed_record(record, folder) if resumes else record
+        self.settings, self.resumes = settings, resumes
+        screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
+        resume_files = None
+        if record and resumes:
+            changes = {"status": "running", "resumed": _now(), "run": str(folder.path)}
+            self.record = record.model_copy(update=changes | {"written": {}})
+            begun = read_environment(folder.path).config
+            kept = {key: begun[key] for key in RUNTIME_KEYS if key in begun}
+            text = to_yaml(config.model_copy(update=kept))
+            resume_files = {RESULTS: checksummed_text(self.record), CONFIG: text}
+        else:
+            self.record = Record(
+                format=FORMAT,
+                id=record.id if record else uuid.uuid4().hex,
+                experiment=experiment.name,
+                status="running",
+                run=str(folder.path),
+                started=_now(),
+                seed=config.seed,
+                threads=_threads(config, settings),
+                source=config.source,
+                sweep=record.sweep if record else settings.sweep,
+            )
         self.package = registry.entry(experiment.name).package
         self.loggers = create_loggers(config, experiment.name, folder, screen)
+        self.results: Results | None = None
         stop = Stop()
-        resume_files = _resume_files(self.record, config, folder) if resumes else None
         self.context = RunContext(
             folder=folder,
             screen=screen,
             stop=stop,
-            steps=Steps(folder, screen, stop, record.id, resume_files, self.loggers),
+            steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
             data_dir=run_context.data_dir(settings.data_dir),
             runs_dir=run_context.runs_dir(settings.runs_dir),
-            threads=record.threads or _threads(config, settings),
+            threads=self.record.threads or _threads(config, settings),
             show_summary=settings.summary,
         )
-
-    def run(self) -> int:
-        """Run to the end and return the exit code.
-
-        Raises what ended the run early, once the record says so.
-        """
-        started = time.perf_counter()
-        with _logging_to(self.folder), self.context.stop.listening():
-            try:
-                self._begin()
-                results = self.experiment.run(self.config, self.context)
-                if self.folder.writes:
-                    self._finish(results, started)
-            except BaseException as error:
-                shown = self._end_early(error, started)
-                if shown is error:
-                    raise
-                raise shown from error
-            finally:
-                # Also of a run that failed or was stopped.
-                if self.settings.json and self.folder.writes:
-                    console_summary.print_json(self.folder, self.screen)
-            try:
-                console_summary.show(
-                    self.record,
-                    results,
-                    self.folder.path,
-                    self.screen,
-                    summary=self.settings.summary,
-                )
-            except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
-                where = self.folder.path / RESULTS
-                self.screen.warn(f"the result cannot be shown ({error.strerror}): it is in {where}")
-        return results.exit_code
 
     def write_first_files(self, status: Status) -> None:
         """Write the first files of a run; `dlrun resume` begins one whose status is `waiting`."""
@@ -137,22 +117,41 @@ class Runner:
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, to_yaml(self.config))
 
-    def _begin(self) -> None:
+    @contextlib.contextmanager
+    def recorded(self) -> Iterator[RunContext]:
+        """Record how the block ends, in which the experiment runs and `finish` gets its results.
+
+        Raises what ended the run early, once the record says so.
+        """
+        self._started = time.perf_counter()
+        with _logging_to(self.folder), self.context.stop.listening():
+            try:
+                if self.folder.writes:
+                    self.folder.remove_temporary()
+                    self.context.screen.note(f"run folder: {self.folder.path}")
+                    if not self.resumes:
+                        self.write_first_files("running")
+                yield self.context
+            except BaseException as error:
+                shown = self._end_early(error)
+                if shown is error:
+                    raise
+                raise shown from error
+            finally:
+                # Also of a run that failed or was stopped.
+                if self.settings.json and self.folder.writes:
+                    print_results_json(self.folder.path, self.context.screen)
+            try:
+                self._show()
+            except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
+                where = self.folder.path / RESULTS
+                self.context.screen.warn(f"the result is not shown ({error.strerror}): see {where}")
+
+    def finish(self, results: Results) -> int:
+        """Write the results, and last the record; return the exit code."""
+        self.results, context = results, self.context
         if not self.folder.writes:
-            return
-        self.folder.remove_temporary()
-        self.screen.note(f"run folder: {self.folder.path}")
-        if not self.resumes:
-            self.write_first_files("running")
-
-    def _save(self, status: Status, **changes: Any) -> None:
-        record = self.record.model_copy(update={"status": status, **changes})
-        write_record(self.folder, record)
-        self.record = record
-
-    def _finish(self, results: Results, started: float) -> None:
-        """Write the results, and last the record."""
-        context, first = self.context, self.record.result_steps is None
+            return results.exit_code
         if taken := results.more.keys() & Record.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
@@ -174,13 +173,14 @@ class Runner:
             "error": None,
             **results.more,
         }
-        if first:
+        is_extended = self.record.result_steps is not None
+        if not is_extended:
             self.folder.write_all(context.kept)
-        run = StoredRun(self.folder.path, self.record.model_copy(update=changes))
+        run = Run(self.folder.path, self.record.model_copy(update=changes))
         with context.phase("figures"):
             figures = self._draw(run)
-        context.seconds["total"] = time.perf_counter() - started
-        if not first:  # the earlier result stays whole until here
+        context.seconds["total"] = time.perf_counter() - self._started
+        if is_extended:  # the earlier result stays whole until here
             self.folder.write_all(context.kept)
         names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG, *context.kept}
         changes["written"] = {
@@ -189,9 +189,17 @@ class Runner:
         self.folder.sync_tables()
         context.stop.let_end()
         self._save("finished", seconds=context.seconds, figures=figures, **changes)
-        self._end_loggers()
+        return results.exit_code
 
-    def _draw(self, run: StoredRun) -> list[str]:
+    def _save(self, status: Status, **changes: Any) -> None:
+        record = self.record.model_copy(update={"status": status, **changes})
+        write_record(self.folder, record)
+        self.record = record
+        if status in ("finished", "failed", "interrupted"):
+            for logger in self.loggers:
+                logger.end(record.metrics, status)
+
+    def _draw(self, run: Run) -> list[str]:
         """Draw the run's figures and return their names; a failure is only a warning."""
         from dlrun.plots.style import to_png  # slow: matplotlib
 
@@ -200,12 +208,30 @@ class Runner:
             contents = {name: to_png(figure) for name, figure in figures.items()}
         except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
             log.exception("the figures")
-            self.screen.warn(f"the figures could not be drawn: {first_line(error)}")
+            self.context.screen.warn(f"the figures could not be drawn: {first_line(error)}")
             return []
         self.folder.write_all(contents)
         return list(contents)
 
-    def _end_early(self, error: BaseException, started: float) -> BaseException:
+    def _show(self) -> None:
+        """Print the last lines of a run: its result, the published metrics, where its files are."""
+        record, folder, screen = self.record, self.folder.path, self.context.screen
+        for part in self.results.shown if self.results else ():
+            screen.show(part)
+        if any(isinstance(value, float) for value in record.metrics.values()):
+            screen.show(metrics_table(record))
+        else:  # photographs: their labels stand above
+            counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
+            screen.show(Text(counts))
+        if self.settings.summary and not (folder / "summary.txt").exists():
+            screen.note(f"{record.experiment} has no layers to summarise")
+        lines = [("data", record.data), *notes(record)]
+        lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
+        lines += [("figure", str(folder / figure)) for figure in record.figures]
+        for label, text in [*lines, ("run", str(folder))]:
+            screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+
+    def _end_early(self, error: BaseException) -> BaseException:
         """Write the record of a run that did not finish, and return the error for the user.
 
         A result that is being extended stays. On a full disk the older checkpoint makes room.
@@ -216,13 +242,13 @@ class Runner:
         if isinstance(error, Stopped) and not self.folder.writes:  # the run's owner says it
             return SystemExit(error.exit_code)
         log.error("%s", "".join(traceback.format_exception(error)))
-        shown = explained(error, self.folder.path, self.package)
+        shown = explain_failure(error, self.folder.path, self.package)
         if not self.folder.writes or (self.resumes and not steps.begun):
             return shown  # a resume that was refused changes nothing
-        context.seconds["total"] = time.perf_counter() - started
+        context.seconds["total"] = time.perf_counter() - self._started
         changes: dict[str, Any] = {
             "ended": _now(),
-            "error": message_of(shown),
+            "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
         }
         if self.record.result_steps is None:
@@ -236,54 +262,11 @@ class Runner:
                 drop_previous(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
-        self._end_loggers()
         resumable = self.config.resumable and not self.settings.temporary
         if stopped and resumable and not self.record.sweep:  # a sweep says it for its runs
             before = "" if steps.rows else " before the first step was finished"
-            self.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
+            context.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
         return shown
-
-    def _end_loggers(self) -> None:
-        for logger in self.loggers:
-            logger.end(self.record.metrics, self.record.status)
-
-
-def new_record(
-    name: str, config: ExperimentConfig, folder: RunFolder, settings: RunSettings
-) -> Record:
-    """Return the record of a new run, in a folder that was claimed for it."""
-    return Record(
-        format=FORMAT,
-        id=uuid.uuid4().hex,
-        experiment=name,
-        status="running",
-        run=str(folder.path),
-        started=_now(),
-        seed=config.seed,
-        threads=_threads(config, settings),
-        source=config.source,
-        sweep=settings.sweep,
-    )
-
-
-def _resumed_record(record: Record, folder: RunFolder) -> Record:
-    changes = {"status": "running", "resumed": _now(), "run": str(folder.path), "written": {}}
-    return record.model_copy(update=changes)
-
-
-def _resume_files(record: Record, config: ExperimentConfig, folder: RunFolder) -> dict[str, str]:
-    """Return the record and the config of a resumed run; keys of how it runs stay as begun."""
-    begun = read_environment(folder.path).config
-    kept = {key: begun[key] for key in RUNTIME_KEYS if key in begun}
-    config = config.model_copy(update=kept)
-    return {RESULTS: checksummed_text(record), CONFIG: to_yaml(config)}
-
-
-def lock_run(folder: RunFolder, screen: Screen) -> AbstractContextManager[None]:
-    """Lock a run for a block, so that no other process writes to it. Raises LockedError."""
-    if not folder.writes:
-        return contextlib.nullcontext()
-    return hold_lock(folder.path / LOCK, warn=screen.warn)
 
 
 @contextlib.contextmanager
@@ -316,18 +299,18 @@ def _threads(config: ExperimentConfig, settings: RunSettings) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
     limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
-    return threads.resolve_threads(config.threads, min(limits, default=None), processes)
+    return resources.resolve_threads(config.threads, min(limits, default=None), processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:
     """Return metrics as Python's own numbers. Raises DlrunError if one is not a number."""
-    found: dict[str, int | float | None] = {}
+    numbers: dict[str, int | float | None] = {}
     for name, value in metrics.items():
         plain = value.item() if hasattr(value, "item") else value
         if not (plain is None or isinstance(plain, int | float)):
             raise DlrunError(f"the metric {name!r} is not a number: {value!r}")
-        found[str(name)] = plain
-    return found
+        numbers[str(name)] = plain
+    return numbers
 
 
 def _now() -> str:

@@ -1,23 +1,30 @@
-"""Starting a run: the config is read and checked, the folder claimed, and the run done."""
+"""Start a run, or resume one: read and check its config, claim its folder, run the experiment."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
 from dlrun.config.validation import read_layers, to_yaml, validate
-from dlrun.config.yaml_loader import Layer
+from dlrun.config.yaml_loader import Layer, merge_layers, read_file, read_override
 from dlrun.data.download import is_offline, obtain
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.run_folder.folder import RunFolder, check_name, check_writable, to_json
+from dlrun.experiments.base import PROCESSES
+from dlrun.experiments.run import EXTENDS, RUNTIME_KEYS, Run
+from dlrun.run_context import RunSettings, errors_as_json, print_results_json
+from dlrun.run_folder import environment
+from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.find import find_run
+from dlrun.run_folder.folder import CONFIG, RunFolder, check_name, check_writable, to_json
+from dlrun.run_folder.record import FORMAT
 from dlrun.runs import loggers
-from dlrun.runs.console_summary import errors_as_json
-from dlrun.runs.distributed import as_started, is_helper, processes_to_start
-from dlrun.runs.runner import Runner, lock_run, new_record
-from dlrun.runs.settings import RunSettings
-from dlrun.system import accelerator, memory
+from dlrun.runs.distributed import as_started, is_helper, launch, processes_to_start
+from dlrun.runs.runner import Runner
+from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
@@ -56,19 +63,46 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         experiment = registry.load(name)
         if is_helper(config):
             folder = RunFolder(runs_dir / name, writes=False)
-            screen = Screen(quiet=True, results=False)
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
-    with lock_run(folder, screen):
-        record = new_record(name, config, folder, settings)
-        runner = Runner(experiment, config, folder, screen, settings, record)
+        runner = Runner(experiment, config, folder, settings)
+    with folder.locked(screen):
         if (processes := processes_to_start(config)) == 1:
-            return runner.run(), folder.path
+            with runner.recorded() as context:
+                code = runner.finish(experiment.run(config, context))
+            return code, folder.path
         runner.write_first_files("waiting")
-    from dlrun.runs.launcher import launch  # slow: torch
+    return launch(processes, folder.path, settings), folder.path
 
-    with errors_as_json(screen, wanted=settings.json):
-        return launch(processes, folder.path, settings), folder.path
+
+def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
+    """Continue a run in its own folder, and return the exit code.
+
+    Args:
+        run: see find_run.
+        overrides: `--set` texts, of keys that may change; with any other it were another run.
+        settings: where the runs and the data are, what to print.
+
+    Raises:
+        ConfigError: no such run, or a key has changed that must not.
+        DlrunError: the run cannot continue with this code, these packages or these data.
+    """
+    screen = settings.console()
+    with ExitStack() as stack:
+        with errors_as_json(screen, wanted=settings.json):
+            path = find_run(run, run_context.runs_dir(settings.runs_dir))
+            helps = is_helper(_resumed_config(Run.open(path), overrides))
+            folder = RunFolder(path, writes=not helps)
+            stack.enter_context(folder.locked(screen))
+            runner = _prepare_resume(folder, overrides, screen, settings)
+        if runner is None:
+            if settings.json:
+                print_results_json(path, screen)
+            return 0
+        if (processes := processes_to_start(runner.config)) == 1:
+            with runner.recorded() as context:
+                return runner.finish(runner.experiment.run(runner.config, context))
+    return launch(processes, path, settings, overrides)
 
 
 def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True) -> None:
@@ -80,7 +114,7 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     runs_dir = run_context.runs_dir(settings.runs_dir)
     check_writable(runs_dir)
     loggers.check(config)
-    limit = memory.limit() if here and isinstance(config, NetworkConfig) else None
+    limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
     if limit is not None and limit < TORCH_MEMORY:
         raise DlrunError(
             f"memory is short: this process may use {limit // 10**6:,} MB, and torch needs "
@@ -92,10 +126,9 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        package = registry.entry(name).package
         raise DlrunError(
             f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
-            f"a bug in the package {package}; --debug shows the traceback",
+            f"a bug in the package {registry.entry(name).package}; --debug shows the traceback",
         ) from error
     if is_offline() and (dataset := registry.dataset(name)):
         for published, path in dataset.files(config, run_context.data_dir(settings.data_dir)):
@@ -110,3 +143,81 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
     text = to_json(config.model_dump(mode="json")) if json else to_yaml(config)
     screen.out.print(Text(text.rstrip()))
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
+
+
+def _prepare_resume(
+    folder: RunFolder, overrides: Sequence[str], screen: Screen, settings: RunSettings
+) -> Runner | None:
+    """Return the runner of a run, read while it is locked; None if nothing is left to do."""
+    path, run = folder.path, Run.open(folder.path)
+    record, config = run.record, _resumed_config(run, overrides)
+    loggers.check(config)
+    if record.status == "waiting":
+        return Runner(run.experiment, config, folder, settings, record)
+    if problem := _changes_since(run, config):
+        problem = f"{path}: a resumed run would get other numbers: {problem}"
+        if not settings.force:
+            raise DlrunError(problem, f"{_repeat_hint(run)}, or resume all the same with --force")
+        if folder.writes:
+            screen.warn(problem)
+    total, done = config.total_steps, record.steps or 0
+    if total is not None and done > total:
+        raise ConfigError(
+            f"{path}: {total} requested, but {done} are finished",
+            "a resumed run cannot have fewer than it has",
+        )
+    complete = record.status == "finished" and total in (None, done)
+    if complete and all((path / name).exists() for name in record.files):
+        extends = EXTENDS in config.changeable_keys and has_checkpoint(path)
+        hint = f"; --set {EXTENDS}=N extends it" if extends else ""
+        screen.note(f"{path}: finished, there is nothing to resume{hint}")
+        return None
+    if record.steps and not has_checkpoint(path):
+        raise DlrunError(f"{path}: its checkpoints are missing", _repeat_hint(run))
+    return Runner(run.experiment, config, folder, settings, record, resumes=True)
+
+
+def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
+    """Return the run's config with the overrides, in which only some keys may change.
+
+    The processes may, see _changes_since. Raises DlrunError if the run cannot be resumed at all.
+    """
+    name, path = run.record.experiment, run.folder
+    schema = registry.config_class(name)
+    if not schema.resumable:
+        raise DlrunError(f"{path}: {name} has nothing to resume", _repeat_hint(run))
+    if run.record.format < FORMAT:
+        raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _repeat_hint(run))
+    # A key that was deleted by hand has its value from when the run began.
+    layers = [run.initial_config(), read_file(path / CONFIG), *map(read_override, overrides)]
+    config: ExperimentConfig = validate(schema, merge_layers(layers), name)
+    config = as_started(config, whatever_it_says=True)
+    if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
+        may_change = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
+        raise ConfigError(
+            f"{', '.join(sorted(changed))}: changed since the run began; a resume can only change "
+            f"{may_change}",
+            f"`{run.repeat_command}` starts another run",
+        )
+    return config
+
+
+def _changes_since(run: Run, config: ExperimentConfig) -> str:
+    """Return what has changed since the run began and can change its numbers; empty if nothing.
+
+    Another number of processes adds up a batch's gradients in another order, which rounds
+    differently; how they are spread over nodes makes no difference.
+    """
+    begun, changes = run.environment, list[str]()
+    if isinstance(config, NetworkConfig):
+        trainer = run.initial_config().values["trainer"]
+        then, now = Trainer.model_validate(trainer).world, config.world
+        if then != now:
+            changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
+    package = registry.entry(run.record.experiment).package
+    changes += environment.changes(begun.code, begun.packages, package)
+    return "; ".join(changes)
+
+
+def _repeat_hint(run: Run) -> str:
+    return f"`{run.repeat_command}` starts again"

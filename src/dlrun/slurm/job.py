@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted, OutOfTime
-from dlrun.run_folder.folder import RunFolder
+from dlrun.experiments.run import Run
+from dlrun.run_context import print_results_json
 from dlrun.run_folder.record import read_record
-from dlrun.run_folder.stored_run import open_stored
-from dlrun.runs import console_summary
 from dlrun.runs.distributed import fail_waiting_run
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
@@ -137,7 +136,7 @@ def exit_code(run: Path, job: str, queue: Queue) -> int | None:
     code = _written_exit_code(run)  # the job may have ended just before
     if code is None:
         raise DlrunError(
-            f"job {job} is gone from SLURM's queue, its run is {open_stored(run).state}",
+            f"job {job} is gone from SLURM's queue, its run is {Run.in_folder(run).state}",
             f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
         )
     return code
@@ -168,7 +167,7 @@ def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
         screen.note(f"job {job} goes on; `scancel {job}` ends it")
         raise
     if as_json:
-        console_summary.print_json(RunFolder(run), screen)
+        print_results_json(run, screen)
     return code
 
 

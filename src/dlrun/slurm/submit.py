@@ -16,23 +16,21 @@ from pydantic import ConfigDict, Field
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.schema import PositiveInt, Section
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig, PositiveInt, Section
 from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import KeyPath, Layer
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
+from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest
-from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import (
     ProcessGroup,
     config_for_group,
     find_process_group,
     resume_words,
 )
-from dlrun.runs.runner import Runner, lock_run, new_record
-from dlrun.runs.settings import RunSettings
+from dlrun.runs.runner import Runner
 from dlrun.runs.start import check, print_dry_run, read_config_layers
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_run
 from dlrun.system.accelerator import check_batch
@@ -238,10 +236,8 @@ def write_waiting_run(
     name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
 ) -> None:
     """Write the first files of a run that waits for its job."""
-    with lock_run(folder, screen):
-        record = new_record(name, config, folder, settings)
-        runner = Runner(registry.load(name), config, folder, screen, settings, record)
-        runner.write_first_files("waiting")
+    with folder.locked(screen):
+        Runner(registry.load(name), config, folder, settings).write_first_files("waiting")
 
 
 def resume_job(run: Path, settings: RunSettings) -> Job:

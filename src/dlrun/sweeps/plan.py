@@ -21,10 +21,9 @@ from dlrun.config.yaml_loader import Layer, flatten, layer_from_values, merge_la
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.run_folder import environment
-from dlrun.run_folder.folder import PLAIN_NAME
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed
-from dlrun.run_folder.sweep_folder import PLAN
-from dlrun.runs.settings import RunSettings
 from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps.search import SEED, Search, Settings
 from dlrun.system.console import Screen

@@ -25,13 +25,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.errors import DlrunError, Stopped
+from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
-from dlrun.runs.failure_messages import message_of
-from dlrun.runs.resume import resume
-from dlrun.runs.settings import RunSettings
-from dlrun.runs.start import run_experiment
-from dlrun.system import memory
+from dlrun.run_context import RunSettings
+from dlrun.runs.start import resume, run_experiment
+from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import Advance, Screen
 from dlrun.system.files import check_appendable
@@ -97,7 +95,7 @@ class Processes:
 
     def memory_held(self) -> int:
         """Return the bytes that all processes hold now."""
-        return sum(memory.held(process.pid or 0) for process, _ in self._children.values())
+        return sum(resources.private_memory(process.pid or 0) for process, _ in self._children.values())
 
     def start(self, number: int, task: PointTask) -> None:
         """Start a process for a point. Raises DlrunError."""
@@ -177,7 +175,7 @@ def preload(experiments: Iterable[str]) -> None:
 
     It has no effect once the server was started.
     """
-    if memory.limit():  # a run says so; in the server torch would abort
+    if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
     packages = {"dlrun.data", "dlrun.plots"}
     for name in experiments:
@@ -228,8 +226,8 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Message:
     except DlrunError as failure:
         code, error = failure.exit_code, failure.message
     except BaseException as failure:
-        code, error = 1, f"{type(failure).__name__}: {message_of(failure)}"
-    return Message(exit_code=code, error=error, peak=memory.peak_memory() or 0)
+        code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
+    return Message(exit_code=code, error=error, peak=resources.peak_memory() or 0)
 
 
 def _listen(connection: "Connection[Message, int]") -> None:

@@ -12,9 +12,9 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.run_folder.metrics import main_metric, selection_metric
 from dlrun.run_folder.record import Record
-from dlrun.runs.key_metric import main_metric, selection_metric
-from dlrun.runs.settings import RunSettings
 from dlrun.sweeps.plan import EPOCHS, Plan, Point, Sweep
 from dlrun.sweeps.processes import Message, PointTask, Processes
 from dlrun.sweeps.state import (
@@ -25,10 +25,10 @@ from dlrun.sweeps.state import (
     run_of_point,
     runs_by_point,
 )
-from dlrun.system import memory
+from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
 from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
-from dlrun.system.threads import resolve_threads, usable_cores
+from dlrun.system.resources import resolve_threads, usable_cores
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -183,7 +183,7 @@ class _Runner:
                         self._handle(by_number[number], message, epochs)
                         bar.to(done + sum(shares.values()))
                 except Stopped as again:  # a second signal
-                    self._end(again.number)
+                    self._end(again.exit_code - 128)
 
     def _announce(self) -> None:
         self.screen.note("stopping after each run's step; a second signal stops at once")
@@ -198,7 +198,7 @@ class _Runner:
         jobs = 1 if self.share.accelerator else self.share.jobs
         if jobs > 1:
             processes = self.processes
-            free, held = memory.available_memory(), processes.memory_held()
+            free, held = resources.available_memory(), processes.memory_held()
             jobs = jobs_that_fit(jobs, free, held, processes.peak)
             if jobs < self.share.jobs:
                 self.share = replace(self.share, jobs=jobs)

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
-from dlrun.run_folder.folder import LOG, is_own_folder, runs_in
-from dlrun.run_folder.record import ENVIRONMENT, LOCK, MAX_BYTES, RESULTS
+from dlrun.experiments.run import Run
+from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
+from dlrun.run_folder.metrics import direction, selection_metric
+from dlrun.run_folder.record import ENVIRONMENT, MAX_BYTES, RESULTS
 from dlrun.run_folder.removal import remove_run
-from dlrun.run_folder.stored_run import StoredRun, open_stored
-from dlrun.runs.key_metric import direction, selection_metric
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
-from dlrun.system.locks import is_locked
+from dlrun.system.files import is_locked, read_regular
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
@@ -27,25 +26,25 @@ PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 class SweepState:
     """The points' runs, and why others failed, by number; `stopped`: what ended the sweep early."""
 
-    runs: dict[int, StoredRun]
+    runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
     stopped: Stopped | None = None
 
 
-def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, StoredRun]:
+def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, Run]:
     """Return the runs of all points that have one, by number; a run may have been renamed.
 
     Of several runs of a point, such as a copy, the most advanced counts. `folders`: those in which
     runs are looked for, if only a few are to be read.
     """
-    plan, runs = sweep.plan, dict[int, StoredRun]()
+    plan, runs = sweep.plan, dict[int, Run]()
     for folder in sorted(runs_in(sweep.runs_dir, plan.experiment) if folders is None else folders):
         try:
             path = folder / RESULTS
             # Most runs are of other sweeps: to search a text is faster than to read a record.
             if path.stat().st_size > MAX_BYTES or plan.id.encode() not in read_regular(path):
                 continue
-            run = open_stored(folder)
+            run = Run.in_folder(folder)
         except (OSError, DlrunError):
             continue  # damaged: the point is run again, and `dlrun runs check` names it
         member = run.record.sweep
@@ -57,17 +56,17 @@ def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[i
     return runs
 
 
-def _progress(run: StoredRun) -> tuple[bool, int]:
+def _progress(run: Run) -> tuple[bool, int]:
     return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
 
 
-def run_of_point(sweep: Sweep, point: Point, known: StoredRun | None) -> StoredRun | None:
+def run_of_point(sweep: Sweep, point: Point, known: Run | None) -> Run | None:
     """Return the run of a point that has just ended; `known` is its run before, if any."""
     folders = _point_folders(sweep, str(point.number)) + ([known.folder] if known else [])
     return runs_by_point(sweep, folders).get(point.number)
 
 
-def is_done(run: StoredRun | None, epochs: int | None = None) -> bool:
+def is_done(run: Run | None, epochs: int | None = None) -> bool:
     """Return if a run has its result, of at least so many epochs if a number is given."""
     if run is None or run.record.result_steps is None:
         return False
@@ -113,7 +112,7 @@ def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
 
 
 def promoted_points(
-    plan: Plan, rung: int, points: Sequence[Point], runs: Mapping[int, StoredRun]
+    plan: Plan, rung: int, points: Sequence[Point], runs: Mapping[int, Run]
 ) -> list[Point]:
     """Return those of the points of one rung whose configs successive halving promotes to the next.
 
@@ -129,7 +128,7 @@ def promoted_points(
 
 
 def _score(
-    config: Sequence[Point], runs: Mapping[int, StoredRun], epochs: int
+    config: Sequence[Point], runs: Mapping[int, Run], epochs: int
 ) -> tuple[bool, float] | None:
     """Return if all seeds have a validation metric after so many epochs, and its signed mean."""
     values = []

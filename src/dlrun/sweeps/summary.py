@@ -13,14 +13,20 @@ from rich.text import Text
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError, first_line
-from dlrun.reports.aggregate import MetricSpread, metric_spread
+from dlrun.experiments.run import Run
+from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_page
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
-from dlrun.run_folder.stored_run import StoredRun
-from dlrun.runs.console_summary import format_interval, format_metric, published_metrics
-from dlrun.runs.key_metric import TESTED, VALID, direction, main_metric, selection_metric
-from dlrun.runs.run import Run
-from dlrun.runs.run_config import changed_settings, ran_with
+from dlrun.run_folder.metrics import (
+    TESTED,
+    VALID,
+    direction,
+    format_interval,
+    format_metric,
+    main_metric,
+    published_metrics,
+    selection_metric,
+)
 from dlrun.sweeps.plan import EPOCHS, Plan, Sweep
 from dlrun.sweeps.search import SEED, Settings
 from dlrun.sweeps.state import SweepState
@@ -36,7 +42,7 @@ class ConfigResult:
     settings: the keys that vary in the sweep, with their values. planned: number of its seeds.
     """
 
-    runs: list[StoredRun]
+    runs: list[Run]
     settings: Settings
     planned: int
 
@@ -115,7 +121,7 @@ class ConfigResult:
 
     def command(self, experiment: str) -> str:
         """Return the command that repeats it: one run, or a sweep over its seeds."""
-        words, settings = ["dlrun", experiment], changed_settings(self.runs[0])
+        words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
         if len(self.seeds) != 1:
             words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
             settings.pop(SEED, None)
@@ -124,15 +130,15 @@ class ConfigResult:
         return shlex.join(words)
 
 
-def results_by_config(plan: Plan, runs: Mapping[int, StoredRun]) -> list[ConfigResult]:
+def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]:
     """Return the finished runs by config and number of epochs, the best config last."""
     results = []
     for config in plan.configs:
-        by_epochs: dict[int, dict[int | None, StoredRun]] = {}
+        by_epochs: dict[int, dict[int | None, Run]] = {}
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                epochs = flatten(ran_with(run)).get(EPOCHS, 0)
+                epochs = flatten(run.effective_config()).get(EPOCHS, 0)
                 by_epochs.setdefault(epochs, {})[run.record.seed] = run
         planned = len({point.settings.get(SEED) for point in config})
         for epochs, by_seed in by_epochs.items():
@@ -177,7 +183,7 @@ def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Pa
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
     note += f" Best: {best.describe()}." if best else ""
     try:
-        runs = [Run(run.folder, run.record) for _, run in sorted(state.runs.items())]
+        runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_page(runs, folder.path / PAGE, note)
         files["report"] = folder.path / PAGE
     except DlrunError as error:
@@ -204,7 +210,7 @@ def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
     return rows
 
 
-def _draw(plan: Plan, runs: Mapping[int, StoredRun], best: ConfigResult | None) -> bytes | None:
+def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> bytes | None:
     """Return the figure as PNG; None if there is nothing to draw."""
     from dlrun.plots import style, sweep  # slow: matplotlib
 

@@ -9,12 +9,11 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
-from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_folder.find import find_sweep
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
 from dlrun.run_folder.record import write_checksummed
-from dlrun.run_folder.sweep_folder import PLAN, find_sweep, held_sweep, new_sweep
-from dlrun.runs.console_summary import errors_as_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.settings import RunSettings
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, Queue, exit_code, has_begun
 from dlrun.slurm.submit import PlannedRun, SlurmOptions, check_slurm, submit_runs
 from dlrun.sweeps import summary
@@ -79,12 +78,12 @@ def sweep(
                 place = runs_dir / experiment
                 screen.note(f"dry run: all points are valid; they would go into {place}")
                 return 0
-            folder = new_sweep(runs_dir, options.name).path
+            folder = RunFolder.claim_sweep(runs_dir, options.name).path
             plan = plan.model_copy(update={"name": folder.name})
         if slurm is not None and plan.rungs:
             raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
         there = Sweep(plan, folder, options.data_dir)
-        with held_sweep(folder, screen):
+        with RunFolder(folder).locked(screen, SWEEP_LOCK):
             if resume is None:
                 write_checksummed(RunFolder(folder), PLAN, plan)
             screen.note(f"sweep folder: {folder}")

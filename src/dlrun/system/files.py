@@ -1,14 +1,24 @@
-"""Regular files: read without waiting for pipes, and written whole or not at all."""
+"""Regular files: read without waiting for pipes, written whole or not at all, and locked."""
 
 import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dlrun.errors import DlrunError
+from dlrun.errors import ConfigError, DlrunError
+
+if sys.platform != "win32":
+    import fcntl
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases it sooner
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -24,16 +34,20 @@ def read_regular(path: Path) -> bytes:
         return stream.read()
 
 
-def check_appendable(path: Path) -> None:
-    """Raise DlrunError for a link, a pipe or a folder; a log is never written into one."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise DlrunError(f"{path}: not a regular file", "remove it")
-
-
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return a file's hash in hexadecimal. Raises OSError as `open_regular`."""
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of the files in a folder and below, as far as they can be read."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a file of a running run that was replaced
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 @contextlib.contextmanager
@@ -77,19 +91,6 @@ def write_atomically(path: Path, content: bytes) -> None:
     write_files({path: content})
 
 
-def folder_size(folder: Path) -> int:
-    """Return the bytes of the readable files in a folder and below; links count nothing."""
-    total = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                total += folder_size(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(FileNotFoundError):  # a running run's
-                    total += entry.stat(follow_symlinks=False).st_size
-    return total
-
-
 def sync_file(path: Path) -> None:
     """Flush a file's bytes to the disk."""
     with path.open("r+b") as stream:  # Windows flushes no file that was opened for reading
@@ -107,3 +108,112 @@ def sync_folder(path: Path) -> None:
                 raise
         finally:
             os.close(descriptor)
+
+
+def check_appendable(path: Path) -> None:
+    """Raise DlrunError for a link, a pipe or a folder; a log is never written into one."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise DlrunError(f"{path}: not a regular file", "remove it")
+
+
+def check_output_path(
+    option: str, out: Path, *, force: bool = False, inputs: Iterable[Path] = ()
+) -> None:
+    """Raise ConfigError if a command cannot write a file, or would replace another.
+
+    Args:
+        option: that names the file.
+        out: the file.
+        force: replace a file that exists, but never one of the inputs.
+        inputs: files that are read.
+    """
+    hint = "choose another"
+    try:
+        exists = os.path.lexists(out)
+        if out.is_dir():  # also `.` and an empty name
+            problem = "is a folder"
+        elif not out.parent.is_dir():
+            problem = f"there is no folder {out.parent}"
+        elif not os.access(out.parent, os.W_OK):
+            problem = f"no permission to write in {out.parent}"
+        elif exists and (out.is_symlink() or not out.is_file()):
+            problem = "is a link or device"
+        elif exists and any(one.exists() and one.samefile(out) for one in inputs):
+            problem = "is also an input"
+        elif exists and not force:
+            problem, hint = "is there already", "--force replaces it"
+        else:
+            return
+    except (OSError, ValueError) as error:  # a name that is too long, a zero byte
+        problem = getattr(error, "strerror", None) or str(error)
+    raise ConfigError(f"{option} {out}: {problem}", hint)
+
+
+class LockedError(DlrunError):
+    """Another process holds the lock of a folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path.parent}: another process is writing to it", "wait for it, or stop it"
+        )
+
+
+@contextlib.contextmanager
+def hold_lock(
+    path: Path, *, on_wait: Callable[[], None] | None = None, warn: Callable[[str], None]
+) -> Iterator[None]:
+    """Hold a lock while the block runs; the system releases it if the process dies.
+
+    Args:
+        path: of the lock's own file, which stays.
+        on_wait: called once before waiting for another holder; without it LockedError is raised.
+        warn: takes one sentence if the file system has no locks: the block runs without one.
+
+    Raises LockedError, or OSError if the file cannot be made or the path is not a regular file.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    lock = _file_lock(path)
+    with warnings.catch_warnings():  # without flock, filelock marks by a file, and warns
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            lock.acquire(timeout=PROBE_SECONDS)
+        except TimeoutError:
+            if on_wait is None:
+                raise LockedError(path) from None
+            on_wait()
+            lock.acquire()
+        except NotImplementedError:
+            warn(f"{path.parent}: this file system has no locks. Start no second run in it.")
+            yield
+            return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the lock; the file is neither made nor written."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    if sys.platform == "win32":
+        try:
+            with _file_lock(path).acquire(timeout=0):
+                return False
+        except TimeoutError:
+            return True
+    try:
+        with path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no right to read it, or no locks here
+        return False
+    return False
+
+
+def _file_lock(path: Path) -> "BaseFileLock":
+    from filelock import FileLock  # imports asyncio; only a run needs it
+
+    return FileLock(path, thread_local=False)

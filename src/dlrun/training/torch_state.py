@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from dlrun.system.memory import freed_memory_kept
+from dlrun.system.resources import keep_freed_memory
 
 LOGGERS = (
     "lightning",
@@ -49,7 +49,7 @@ def training_settings(threads: int) -> Iterator[None]:
             logger.setLevel(logging.WARNING)
         torch.set_num_threads(threads)
         grad = torch.set_grad_enabled(torch.is_grad_enabled())  # gives it back
-        with torch.random.fork_rng([]), grad, freed_memory_kept():
+        with torch.random.fork_rng([]), grad, keep_freed_memory():
             yield
     finally:
         os.environ.clear()

@@ -5,8 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlrun.config.schema import LocalPath, PositiveInt, Section
-from dlrun.config.sections import OWN_DATA_KEYS, NetworkConfig, OwnData, Reference
+from dlrun.config.sections import (
+    OWN_DATA_KEYS,
+    LocalPath,
+    NetworkConfig,
+    OwnData,
+    PositiveInt,
+    Reference,
+    Section,
+)
 
 
 class Data(OwnData):

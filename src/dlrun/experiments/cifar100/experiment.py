@@ -17,8 +17,8 @@ from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.network import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.experiments.run import Run
 from dlrun.run_context import DataOrigin, RunContext
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, classification
 from dlrun.training.test_predictions import probabilities
@@ -77,7 +77,7 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
         """Return a batch of black images, unless that alone would fill the memory."""
         return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
 
-    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> Predictor:
         """Return what predicts images of any size."""
         assets = self.assets(run)
         return _Predictor(self.network(run, config), self.objective(config, assets), assets)

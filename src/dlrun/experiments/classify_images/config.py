@@ -7,8 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dlrun.config.schema import BatchSize, LocalPath, PositiveInt, Section
-from dlrun.config.sections import Argument, ExperimentConfig, NameOrPath
+from dlrun.config.sections import (
+    Argument,
+    BatchSize,
+    ExperimentConfig,
+    LocalPath,
+    NameOrPath,
+    PositiveInt,
+    Section,
+)
 from dlrun.errors import ConfigError
 from dlrun.networks import torchvision_names
 from dlrun.system.console import Screen

@@ -23,11 +23,11 @@ from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
 from dlrun.experiments.book_comparison import changed_numbers
 from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.experiments.run import Run
 from dlrun.networks import pretrained
 from dlrun.networks.pretrained import Pretrained
 from dlrun.networks.torchvision_names import BUNDLED
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.training.inference import OVERSAMPLING, classify_photographs
@@ -109,15 +109,15 @@ class ClassifyImages(Experiment[Config]):
             exit_code=1 if errors else 0,
         )
 
-    def network(self, run: StoredRun, config: Config) -> nn.Module:
+    def network(self, run: Run, config: Config) -> nn.Module:
         """Return the pretrained network; its weights are read from where the run found them."""
         return _load_again(config).network
 
-    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> Predictor:
         """Return what predicts further photographs."""
         return _Predictor(_load_again(config), config)
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the pretrained network, on photographs that went through its transform."""
         model = _load_again(config)
         transform = model.transform
@@ -137,7 +137,7 @@ class ClassifyImages(Experiment[Config]):
         about = {"model": model.source, "labels": model.labels, "preprocessing": steps}
         return ExportedNetwork(model.network, "images", inputs, about)
 
-    def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the first photographs with their labels."""
         from dlrun.plots.photographs import contact_sheet  # slow: matplotlib
 

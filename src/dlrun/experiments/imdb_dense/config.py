@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from dlrun.config.schema import PositiveInt, Section
+from dlrun.config.sections import PositiveInt, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 

@@ -19,9 +19,9 @@ from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.predictor import Predictor, Words
 from dlrun.experiments.reviews import WORDS, ReviewAssets, ReviewsPredictor
 from dlrun.experiments.reviews_network import ReviewsExperiment
+from dlrun.experiments.run import Run
 from dlrun.kernels.bag_of_words import BagMatrix, Bags
 from dlrun.run_folder.folder import to_csv
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 from dlrun.training.test_predictions import probabilities
@@ -75,12 +75,12 @@ class ImdbDense(ReviewsExperiment[Config]):
         rows = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda row: row[1])
         return {WORDS: to_csv([["word", "weight"], *map(list, rows)])}
 
-    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> Predictor:
         """Return what predicts texts; a word's effect is what the text would lose without it."""
         network, assets = self.network(run, config), self.assets(run)
         return _Predictor(cast(DenseNet, network), self.objective(config, assets), assets)
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the trained network, on a matrix of 0 and 1."""
         assets = self.assets(run)
         return ExportedNetwork.of_bags(self.network(run, config), assets.for_export(), assets.width)

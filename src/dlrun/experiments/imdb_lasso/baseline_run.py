@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.run import Run
 from dlrun.run_folder.find import find_run, newest_runs
 from dlrun.run_folder.folder import LATEST
-from dlrun.run_folder.stored_run import StoredRun, open_stored
 
 
-def find_baseline(wanted: str, runs_dir: Path, data: str | None = None) -> StoredRun:
+def find_baseline(wanted: str, runs_dir: Path, data: str | None = None) -> Run:
     """Return the run to compare with; raise DlrunError if it does not exist or has no curve.
 
     Args:
@@ -34,9 +34,9 @@ def find_baseline(wanted: str, runs_dir: Path, data: str | None = None) -> Store
     raise ConfigError(f"no finished {what} of two epochs or more on {data}")
 
 
-def _with_curve(folder: Path) -> StoredRun:
+def _with_curve(folder: Path) -> Run:
     """Open a run; raise DlrunError if it has no learning curve to show."""
-    run = open_stored(folder)
+    run = Run.in_folder(folder)
     if run.record.status != "finished":
         raise DlrunError(f"{folder} is not a finished run")
     if not {"epoch", "train_accuracy", "valid_accuracy"} <= run.table.keys():

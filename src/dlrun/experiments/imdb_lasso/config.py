@@ -5,8 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dlrun.config.schema import Fraction, PositiveInt, Section
-from dlrun.config.sections import NameOrPath, Predictions, Reference
+from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Reference, Section
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
 from dlrun.experiments.reviews_config import ReviewsConfig

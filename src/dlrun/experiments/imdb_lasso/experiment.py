@@ -30,12 +30,12 @@ from dlrun.experiments.reviews import (
     describe_review,
     origin,
 )
+from dlrun.experiments.run import ASSETS, Run
 from dlrun.lasso.path import Liblinear, PathSolver, Solution, Split, metrics_row, penalty_path
 from dlrun.lasso.storage import ChosenModel, pack, pack_path, unpack, unpack_chosen
 from dlrun.run_context import Results, RunContext
-from dlrun.run_folder.csv_columns import read_table
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
-from dlrun.run_folder.stored_run import ASSETS, StoredRun
+from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize
 
@@ -112,7 +112,7 @@ class ImdbLasso(Experiment[Config]):
             shown=[words_table(positive, negative, reviews.labels)],
         )
 
-    def network(self, run: StoredRun, config: Config) -> "nn.Module":
+    def network(self, run: Run, config: Config) -> "nn.Module":
         """Return the linear model at the chosen lambda: matrix of 0 and 1 -> logits (rows,)."""
         import torch  # slow
 
@@ -123,32 +123,32 @@ class ImdbLasso(Experiment[Config]):
             linear.bias.fill_(model.intercept)
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
-    def test(self, run: StoredRun, config: Config, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: Config, context: RunContext) -> TestPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
         reviews, splits = _load(config, context)
         run.check_data(_digest(splits, ReviewAssets.of(reviews)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
         return TestPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
-    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> Predictor:
         """Return what predicts texts; a word's effect is its coefficient."""
         return _Predictor(_chosen_model(run), ReviewAssets.of_run(run))
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the linear model at the chosen lambda, on a matrix of 0 and 1."""
         assets = ReviewAssets.of_run(run)
         return ExportedNetwork.of_bags(self.network(run, config), assets.for_export(), assets.width)
 
-    def draw(self, run: StoredRun, config: Config) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
-        from dlrun.plots.lasso import BaselineCurve, lasso_path  # slow: matplotlib
+        from dlrun.plots.curves import BaselineCurve, lasso_path  # slow: matplotlib
 
         results = run.record.model_extra or {}
         compared = None
         if results["compared_with"]:
             compared = BaselineCurve(
                 f"{results['compared_experiment']}, {Path(results['compared_with']).name}",
-                read_table(run.folder / COMPARED),
+                read_metrics_csv(run.folder / COMPARED),
                 results["compared_test_accuracy"],
             )
         figure = lasso_path(
@@ -205,7 +205,7 @@ def _digest(splits: dict[str, Split], assets: ReviewAssets) -> str:
     return with_names(fingerprint(arrays), assets.values())
 
 
-def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> StoredRun | None:
+def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:
     """Copy the curve of the run to compare with; warn and return None if there is none."""
     if config.compare_with is None:
         return None
@@ -261,7 +261,7 @@ def _solver(config: Config) -> PathSolver:
     return ProximalNewton(config.solver.tolerance, config.solver.intercept)
 
 
-def _chosen_model(run: StoredRun) -> ChosenModel:
+def _chosen_model(run: Run) -> ChosenModel:
     return unpack_chosen(run.read(COEFFICIENTS), run.results["best_index"])
 
 

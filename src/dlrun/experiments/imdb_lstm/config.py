@@ -2,8 +2,7 @@
 
 import importlib.util
 
-from dlrun.config.schema import PositiveInt, Section
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import PositiveInt, ReviewsData, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 

@@ -18,9 +18,9 @@ from dlrun.experiments.network import LoadedData
 from dlrun.experiments.predictor import Predictor, Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.reviews_network import ReviewsExperiment
+from dlrun.experiments.run import Run
 from dlrun.kernels.lstm import why_unavailable
 from dlrun.run_context import RunContext
-from dlrun.run_folder.stored_run import StoredRun
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
 from dlrun.training.test_predictions import probabilities
@@ -68,12 +68,12 @@ class ImdbLstm(ReviewsExperiment[Config]):
         """Return ten reviews that are all padding, as in the lab's summary."""
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
 
-    def predictor(self, run: StoredRun, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> Predictor:
         """Return what predicts texts; a word's effect is the change when it is read."""
         network, assets = self.network(run, config), self.assets(run)
         return _Predictor(cast(LSTMClassifier, network), self.objective(config, assets), assets)
 
-    def exported(self, run: StoredRun, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the trained network computed by nn.LSTM, on ids padded in front."""
         network, assets = cast(LSTMClassifier, self.network(run, config)), self.assets(run)
         network.last_state.skip_padding = False

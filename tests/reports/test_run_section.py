@@ -8,61 +8,55 @@ import pytest
 from PIL import Image
 
 from dlrun.errors import DataError
-from dlrun.reports import run_tables
+from dlrun.experiments.run import Run
+from dlrun.reports import run_section
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.stored_run import open_stored
 from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
 MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability": 0.99}
 
 
-def test_as_many_mistakes_as_have_room(tmp_path: Path) -> None:
-    mistakes = [MISTAKE | {"row": n, "text": "word " * 100} for n in range(20)]
+def test_texts_and_labels_are_cut_so_that_all_mistakes_have_room(tmp_path: Path) -> None:
+    long = MISTAKE | {"text": "x" * 9000, "label": "l" * 5000}
+    run = a_classification(tmp_path / "e" / "r", mistakes=[long] * 3000)
+    for room, length in ((200_000, run_section.MAX_TEXT), (16_000, 800)):
+        mistakes = run_section.read_mistakes(run, room)
+        assert len(mistakes) == run_section.MISTAKES_SHOWN
+        assert {one.text for one in mistakes} == {"x" * length + run_section.CUT}
+        assert {len(one.label) for one in mistakes} == {run_section.MAX_NAME + 4}
+
+
+def test_as_many_pictures_of_mistakes_as_have_room(tmp_path: Path) -> None:
+    picture = a_picture()
+    mistakes = [MISTAKE | {"row": n, "image": picture} for n in range(20)]
     run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    assert len(run_tables.mistakes(run, 1_000_000)) == 20
-    assert [one.row for one in run_tables.mistakes(run, 1600)] == [0, 1, 2]
-
-
-def test_long_texts_are_cut_so_that_all_have_room(tmp_path: Path) -> None:
-    mistakes = [MISTAKE | {"text": "x" * 9000}] * 20
-    run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    for room, length in ((200_000, run_tables.MAX_TEXT), (16_100, 585)):
-        found = run_tables.mistakes(run, room)
-        assert {one.text for one in found} == {"x" * length + " […]"}
-        assert len(found) == 20
-
-
-def test_labels_take_room_too(tmp_path: Path) -> None:
-    long = MISTAKE | {"label": "l" * 5000, "predicted": "p" * 5000}
-    found = run_tables.mistakes(
-        a_classification(tmp_path / "e" / "r", mistakes=[long] * 3000), 200_000
-    )
-    assert {len(one.label) for one in found} == {run_tables.MAX_NAME + len(run_tables.CUT)}
-    assert 200 < len(found) < 400
+    room = 3 * (len(picture) + 30)
+    assert [one.row for one in run_section.read_mistakes(run, room)] == [0, 1, 2]
 
 
 def test_only_a_png_is_a_picture(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"image": a_picture()}])
-    assert run_tables.mistakes(run, 50_000)[0].picture.startswith("data:image/png;base64,iVBOR")
+    (mistake,) = run_section.read_mistakes(run, 50_000)
+    assert mistake.image and mistake.image.startswith("data:image/png;base64,iVBOR")
     run = a_classification(tmp_path / "e" / "s", mistakes=[MISTAKE | {"image": "PHN2Zz4="}])
     with pytest.raises(DataError, match="not a PNG"):
-        run_tables.mistakes(run, 50_000)
+        run_section.read_mistakes(run, 50_000)
 
 
 def test_words_by_weight(tmp_path: Path) -> None:
     words = [(f"w{n}", n / 10) for n in range(-20, 21)]
-    negative, positive = run_tables.words(a_classification(tmp_path / "e" / "r", words=words))
-    assert negative[0] == ("w-20", -2.0) and len(negative) == run_tables.WORDS_SHOWN
-    assert positive[0] == ("w20", 2.0) and len(positive) == run_tables.WORDS_SHOWN
+    negative, positive = run_section.read_words(a_classification(tmp_path / "e" / "r", words=words))
+    assert negative[0] == ("w-20", -2.0) and len(negative) == run_section.WORDS_SHOWN
+    assert positive[0] == ("w20", 2.0) and len(positive) == run_section.WORDS_SHOWN
 
 
 def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE])
     for name, read in (
-        ("predictions.csv", lambda: run_tables.classifications(run)),
-        ("mistakes.json", lambda: run_tables.mistakes(run, 9999)),
-        ("words.csv", lambda: run_tables.words(run)),
+        ("predictions.csv", lambda: run_section.read_classifications(run)),
+        ("mistakes.json", lambda: run_section.read_mistakes(run, 9999)),
+        ("words.csv", lambda: run_section.read_words(run)),
     ):
         content = (run.folder / name).read_bytes()
         (run.folder / name).write_bytes(content.replace(b"e", b"a", 1))
@@ -73,10 +67,10 @@ def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
 def test_a_file_that_a_finished_run_does_not_know_is_not_its_own(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "e" / "r")
     (folder / "words.csv").write_text("word,weight\nplanted,1\n")
-    assert open_stored(folder).left("words.csv") is None
+    assert Run.in_folder(folder).left("words.csv") is None
     folder = a_run(tmp_path / "e" / "s", status="failed")
     (folder / "words.csv").write_text("word,weight\nits own,1\n")
-    assert run_tables.words(open_stored(folder)) == ([], [("its own", 1.0)])
+    assert run_section.read_words(Run.in_folder(folder)) == ([], [("its own", 1.0)])
 
 
 def test_photographs(tmp_path: Path) -> None:
@@ -90,14 +84,14 @@ def test_photographs(tmp_path: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, *(_jpeg(colour) for colour in ("red", "green")))
     run.write("thumbnails.npz", stream.getvalue())
-    a, b, c = run_tables.photographs(open_stored(folder), 100_000)
+    a, b, c = run_section.read_photographs(Run.in_folder(folder), 100_000)
     assert (a.name, a.labels) == ("a.jpg", [("hawk", 0.6), ("owl", 0.3)])
     assert a.published == {"book": [("owl", 0.5)]}
     assert (b.error, b.picture) == ("no photograph", "")
     assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
-    assert [bool(one.picture) for one in run_tables.photographs(open_stored(folder), 10)] == [
-        False
-    ] * 3
+    assert [
+        bool(one.picture) for one in run_section.read_photographs(Run.in_folder(folder), 10)
+    ] == [False] * 3
 
 
 def _jpeg(colour: str) -> "np.ndarray[tuple[int], np.dtype[np.uint8]]":

@@ -1,4 +1,4 @@
-"""Measure the memory of the machine and of processes, and keep freed memory for reuse."""
+"""Memory and CPU cores: how much there is, how much is used, how many threads a run takes."""
 
 import contextlib
 import ctypes
@@ -6,18 +6,25 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-ENOUGH = 4 * 10**9  # bytes of address space: torch maps more than it uses
+if sys.platform != "win32":
+    import resource
+
+TORCH_ADDRESS_SPACE = 4 * 10**9  # bytes: torch maps more than it uses
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+# glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+MMAP_MAX = 32 << 20  # bytes
 
 
 def available_memory() -> int | None:
     """Return the bytes that the machine or container has left; None if the system does not tell."""
-    found = [one for one in (_of_machine(), _of_container()) if one is not None]
-    return min(found) if found else None
+    found = [one for one in (_machine_memory(), _container_memory()) if one is not None]
+    return min(found, default=None)
 
 
-def _of_machine() -> int | None:
+def _machine_memory() -> int | None:
     with contextlib.suppress(OSError):  # Linux
         for line in MEMINFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
@@ -28,24 +35,24 @@ def _of_machine() -> int | None:
     return None
 
 
-def _of_container() -> int | None:
+def _container_memory() -> int | None:
     """Return the bytes left of the limit of this process's control group (cgroup v2)."""
     try:
-        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
-        folder = CGROUP / own.lstrip("/")
+        group = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
+        folder = CGROUP / group.lstrip("/")
         if not (folder / "memory.max").exists():  # in a container its group is the root
             folder = CGROUP
-        limit = (folder / "memory.max").read_text(encoding="utf-8").strip()
+        limit = int((folder / "memory.max").read_text(encoding="utf-8"))  # or "max"
         used = int((folder / "memory.current").read_text(encoding="utf-8"))
         # Cached files stay in memory only as long as nothing else needs it.
         stat = (folder / "memory.stat").read_text(encoding="utf-8").split()
-        used -= int(dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", 0))
-        return None if limit == "max" else max(0, int(limit) - used)
+        cached = int(dict(zip(stat[::2], stat[1::2], strict=True)).get("inactive_file", 0))
+        return max(0, limit - used + cached)
     except (OSError, ValueError):
         return None
 
 
-def held(process: int) -> int:
+def private_memory(process: int) -> int:
     """Return the private bytes in memory of a process; 0 if the system does not tell."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):  # Linux; elsewhere there is no such file
@@ -54,33 +61,24 @@ def held(process: int) -> int:
     return 0
 
 
-def limit() -> int | None:
-    """Return the bytes of address space that `ulimit -v` allows; None if it is enough for torch."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return soft if soft != resource.RLIM_INFINITY and soft < ENOUGH else None
-
-
 def peak_memory() -> int | None:
     """Return the most bytes that this process held at once; None if the system does not tell."""
     if sys.platform == "win32":
         return None
-    import resource
-
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-# glibc's mallopt(3) parameters, and the value at which its own dynamic adjustment ends.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-MMAP_MAX = 32 << 20  # bytes; of the other twice as many
+def address_space_limit() -> int | None:
+    """Return the bytes that `ulimit -v` allows; None if they are enough for torch."""
+    if sys.platform == "win32":
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return soft if soft != resource.RLIM_INFINITY and soft < TORCH_ADDRESS_SPACE else None
 
 
 @contextlib.contextmanager
-def freed_memory_kept() -> Iterator[None]:
+def keep_freed_memory() -> Iterator[None]:
     """Have glibc reuse freed memory in this block instead of returning it to the system.
 
     A training step frees and allocates the same large tensors again, and the system would clear
@@ -100,3 +98,27 @@ def freed_memory_kept() -> Iterator[None]:
     finally:
         glibc.mallopt(M_TRIM_THRESHOLD, 2 * MMAP_MAX)
         glibc.malloc_trim(0)
+
+
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_threads(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
+    """Return the number of CPU threads of a run.
+
+    Args:
+        configured: the config's value.
+        most: the measured number beyond which more threads do not help; None if there is none.
+        processes: how many share the cores.
+    """
+    if configured != "auto":
+        return configured
+    limit = os.environ.get("OMP_NUM_THREADS", "")  # as batch systems and users set it
+    cores = usable_cores()
+    if limit.isdecimal() and len(limit) < 10:
+        cores = min(cores, int(limit))
+    return max(1, min(cores // processes, most or cores))

@@ -1,0 +1,471 @@
+"""A run that is opened again: its record and files, its config, and the use of its network."""
+
+import base64
+import hashlib
+import html
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from dlrun import run_context
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.validation import validate
+from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
+from dlrun.data.fingerprint import same_data, with_names
+from dlrun.data.text_files import NotTextError, read_text
+from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.experiments import registry
+from dlrun.run_context import RunContext
+from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.find import candidate_folders, find_run, time_from_name
+from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
+from dlrun.run_folder.metrics import (
+    TESTED,
+    format_metric,
+    notes,
+    read_metrics_csv,
+    reference_columns,
+    with_baseline,
+)
+from dlrun.run_folder.record import (
+    ENVIRONMENT,
+    FORMAT,
+    RESULTS,
+    Environment,
+    Record,
+    read_environment,
+    read_json,
+    read_record,
+    state_of,
+)
+from dlrun.run_folder.steps import Steps
+from dlrun.system.console import Screen
+from dlrun.system.files import read_regular
+from dlrun.system.signals import Stop
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from torch import nn
+
+    from dlrun.data.test_predictions import TestPredictions
+    from dlrun.experiments.base import AnyExperiment, ExportedNetwork
+    from dlrun.experiments.predictor import Prediction, Predictor
+
+ASSETS = "assets.json"
+EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
+RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
+
+# The states of a run, and two of folders that hold no run that can be read.
+STATES = (
+    "waiting", "running", "finished", "failed", "interrupted", "killed", "damaged", "foreign",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Run:
+    """A run's folder and its record.
+
+    problem: what is missing from the folder. unreadable: set by `scan_folder` for a folder without
+    a readable run, whose record is then empty.
+    """
+
+    folder: Path
+    record: Record
+    problem: str | None = None
+    unreadable: Literal["damaged", "foreign"] | None = None
+
+    @classmethod
+    def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
+        """Open a run by its folder, name or suffix, `latest` or `EXPERIMENT/latest`.
+
+        Raises ConfigError if there is none, DlrunError if its record cannot be read.
+        """
+        return cls.in_folder(find_run(str(run), run_context.runs_dir(runs_dir)))
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> "Run":
+        """Open the run in a folder. Raises DlrunError if its record is missing or damaged."""
+        return cls(folder, read_record(folder))
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def state(self) -> str:
+        """One of STATES."""
+        return self.unreadable or state_of(self.folder, self.record)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The contents of results.json."""
+        return read_json(self.folder / RESULTS)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The contents of environment.json: code, packages, machine, the config as begun."""
+        return read_environment(self.folder)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each file in the folder and below it, the largest first."""
+        files = [
+            file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
+        ]
+        sizes = {str(file.relative_to(self.folder)): file.stat().st_size for file in files}
+        return dict(sorted(sizes.items(), key=lambda item: (-item[1], item[0])))
+
+    @property
+    def figures(self) -> list[Path]:
+        """The paths of the figures that the run drew."""
+        return [self.folder / name for name in self.record.figures]
+
+    @cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """The rows of metrics.csv as a data frame, one per finished step. Raises DataError."""
+        import pandas as pd  # slow; no run needs it for itself
+
+        return pd.DataFrame(self.table)
+
+    @cached_property
+    def table(self) -> dict[str, list[float]]:
+        """The columns of metrics.csv by name. Raises DataError if it is missing or damaged."""
+        path = self.folder / METRICS
+        if not path.exists():
+            raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
+        return read_metrics_csv(path)
+
+    @property
+    def newest(self) -> dict[str, float | None]:
+        """The metrics of the result; of an unfinished run those of its newest step."""
+        if self.record.metrics or not (self.folder / METRICS).exists():
+            return dict(self.record.metrics)
+        return {name: values[-1] for name, values in self.table.items() if values}
+
+    @cached_property
+    def assets(self) -> dict[str, Any]:
+        """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
+        try:
+            assets = json.loads(self.read(ASSETS))
+        except ValueError:
+            assets = None
+        if not isinstance(assets, dict):
+            raise DataError(f"{self.folder / ASSETS}: not what a run writes")
+        return assets
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The words that the network knows, by frequency; empty if it reads no words."""
+        return self._list_of_texts("vocabulary")
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes; empty if the network has none."""
+        return self._list_of_texts("labels")
+
+    def _list_of_texts(self, key: str) -> list[str]:
+        texts = self.assets.get(key, [])
+        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
+            raise DataError(f"{self.folder / ASSETS}: {key} are not a list of texts")
+        return texts
+
+    def read(self, name: str) -> bytes:
+        """Return a file that the run wrote for good, such as its weights.
+
+        Raises DlrunError if the run kept no such file, DataError if the file has changed since.
+        """
+        record = self.record
+        if digest := record.files.get(name) or record.written.get(name):
+            return self._read_verified(name, digest)
+        if record.format < FORMAT:
+            raise DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
+        if record.result_steps is None:
+            raise DlrunError(
+                f"{self.folder}: {self.state}, so it cannot be used yet",
+                f"`dlrun resume {self.folder}` continues it",
+            )
+        raise DlrunError(f"{self.folder}: {record.experiment} keeps no {name}")
+
+    def left(self, name: str) -> bytes | None:
+        """Return a file that the run may have written, such as words.csv; None if it did not.
+
+        A finished run's record lists its files. Raises DataError if the file has changed since.
+        """
+        digests = self.record.files | self.record.written
+        listed = self.record.format >= FORMAT and self.record.status == "finished"
+        if name not in digests and (listed or not (self.folder / name).exists()):
+            return None
+        return self._read_verified(name, digests.get(name))
+
+    def _read_verified(self, name: str, digest: str | None) -> bytes:
+        path = self.folder / name
+        try:
+            content = read_regular(path)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        if digest is not None and hashlib.sha256(content).hexdigest() != digest:
+            raise DataError(f"{path}: damaged: its SHA-256 is not the one in {RESULTS}")
+        return content
+
+    def check_data(self, digest: str) -> None:
+        """Raise DataError if data are not the run's; `digest` is of their arrays and names."""
+        kept = with_names(digest.partition("-")[0], self.assets)  # 0.2's digest was without names
+        if kept != digest or not same_data(self.record.data_digest or digest, digest):
+            raise DataError(
+                f"{self.folder}: the data have changed since the run",
+                f"`{self.repeat_command}` runs it again",
+            )
+
+    @cached_property
+    def experiment(self) -> "AnyExperiment":
+        """The experiment. Raises ConfigError if it is not installed."""
+        return registry.load(self.record.experiment)
+
+    @cached_property
+    def config(self) -> ExperimentConfig:
+        """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
+        name = self.record.experiment
+        return validate(registry.config_class(name), self.current_config(), name)
+
+    def current_config(self) -> Layer:
+        """Return config.yaml as it is now, with every key. Raises ConfigError."""
+        return self._with_defaults(read_file(self.folder / CONFIG))
+
+    def initial_config(self) -> Layer:
+        """Return the config in environment.json, with every key. Raises DlrunError."""
+        return self._with_defaults(Layer(self.environment.config))
+
+    def effective_config(self) -> dict[str, Any]:
+        """Return the config of the run's numbers: what a resume may have changed counts.
+
+        It does not matter if config.yaml was edited since. Raises DlrunError.
+        """
+        config = self.current_config() if self.record.resumed else self.initial_config()
+        return config.values
+
+    def changed_settings(self) -> dict[str, Any]:
+        """Return the dotted keys that differ from the shipped config, with the run's values.
+
+        Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
+        """
+        return registry.unlike_shipped(self.record.experiment, self.effective_config())
+
+    def edited_keys(self, values: dict[str, Any]) -> set[str]:
+        """Return the dotted keys in which a config must equal the run's first one, but does not.
+
+        A key that dlrun added since may be missing on either side, if it has its shipped default.
+        Raises DlrunError if environment.json cannot be read.
+        """
+        initial, given = self.environment.config, flatten(values)
+        deleted = {
+            key for key, value in flatten(initial).items() if value != {} and key not in given
+        }
+        changed = _changed_keys(
+            self.initial_config().values, self._with_defaults(Layer(values)).values
+        )
+        if self.record.experiment not in registry.names():
+            return set()
+        changeable = registry.config_class(self.record.experiment).changeable_keys
+        return (changed | deleted) - changeable - RUNTIME_KEYS
+
+    def _with_defaults(self, layer: Layer) -> Layer:
+        """Return a config over the shipped one; unchanged if the experiment is not installed."""
+        name = self.record.experiment
+        if name not in registry.names():
+            return layer
+        return merge_layers([registry.entry(name).shipped, layer])
+
+    @property
+    def repeat_command(self) -> str:
+        """The command that does the same in a new folder."""
+        return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
+
+    @property
+    def resume_command(self) -> str | None:
+        """The command that continues the run, or extends a finished one; None if it cannot."""
+        try:
+            schema = registry.config_class(self.record.experiment)
+        except DlrunError:  # not installed
+            return None
+        if not schema.resumable or self.record.format < FORMAT or self.state == "running":
+            return None
+        resumable = has_checkpoint(self.folder)
+        command = f"dlrun resume {shlex.quote(str(self.folder))}"
+        if self.state != "finished":
+            return command if resumable or not self.record.steps else None
+        extendable = resumable and EXTENDS in schema.changeable_keys
+        return f"{command} --set {EXTENDS}=N" if extendable else None
+
+    def network(self) -> "nn.Module":
+        """Return the trained network, in eval mode, on the CPU. Raises DlrunError."""
+        with self._errors_as_data_errors():
+            return self.experiment.network(self, self.config)
+
+    @cached_property
+    def predictor(self) -> "Predictor":
+        """The predictor for new input. Raises DlrunError."""
+        with self._errors_as_data_errors():
+            return self.experiment.predictor(self, self.config)
+
+    def predict(self, inputs: Sequence[str | Path]) -> "list[Prediction]":
+        """Return predictions for texts, or for files (a Path) of texts or images.
+
+        An image that cannot be read has its error in its prediction. Raises DlrunError if the
+        experiment cannot predict or the run is not finished, DataError for a file that is not text,
+        ConfigError for an input of another type.
+        """
+        inputs = [inputs] if isinstance(inputs, str | Path) else inputs
+        for given in inputs:
+            if not isinstance(given, str | Path):
+                raise ConfigError(f"{given!r}: neither a text nor the Path of a file")
+        if self.predictor.reads == "text":
+            inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
+        return self.predictor.predict(inputs, words=True) if inputs else []
+
+    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "TestPredictions":
+        """Classify the test set again on the CPU; only prepared data are written.
+
+        Raises DlrunError as `predict`, or if the data are missing.
+        """
+        screen, stop = screen or Screen(quiet=True), Stop()
+        folder = RunFolder(self.folder, writes=False)
+        context = RunContext(
+            folder,
+            screen,
+            stop,
+            Steps(folder, screen, stop, self.record.id),
+            data_dir=run_context.data_dir(data_dir),
+            runs_dir=self.folder.parents[1],
+            threads=self.record.threads or 1,
+        )
+        return self.experiment.test(self, self.config, context)
+
+    def exported(self) -> "ExportedNetwork":
+        """Return the trained network in a form that other programs read. Raises DlrunError."""
+        with self._errors_as_data_errors():
+            return self.experiment.exported(self, self.config)
+
+    def draw(self) -> "dict[str, Figure]":
+        """Draw the figures again from the run's files, by their file names. Raises DlrunError."""
+        with self._errors_as_data_errors():
+            return self.experiment.draw(self, self.config)
+
+    @contextmanager
+    def _errors_as_data_errors(self) -> Iterator[None]:
+        """Turn any exception of the block into a DataError: the run's files are not as written."""
+        try:
+            yield
+        except DlrunError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"{self.folder}: not as {self.record.experiment} writes a run: "
+                f"{type(error).__name__}: {first_line(error)}",
+                "`dlrun runs check RUN` says which files are damaged",
+            ) from error
+
+    def __repr__(self) -> str:
+        tested = {name: v for name, v in self.record.metrics.items() if name.startswith(TESTED)}
+        metrics = "".join(f", {name} {format_metric(value)}" for name, value in tested.items())
+        return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of metrics, and the first figure."""
+        record, references = self.record, reference_columns(self.record)
+
+        def row(name: str, cells: Sequence[str], tag: str) -> str:
+            text = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
+            return f"<tr><th>{html.escape(name)}</th>{text}</tr>"
+
+        table = row("", [record.experiment, *references], "th")
+        for metric, value in with_baseline(record, self.newest).items():
+            values = [value, *(column.get(metric) for column in references.values())]
+            table += row(metric, [format_metric(one) for one in values], "td")
+        about = [self.state, record.data, *(f"{label}: {text}" for label, text in notes(record))]
+        image = ""
+        if self.figures and self.figures[0].is_file():
+            source = base64.b64encode(self.figures[0].read_bytes()).decode()
+            image = f'<img style="max-width:100%" src="data:image/png;base64,{source}">'
+        return (
+            f"<div><code>{html.escape(str(self.folder))}</code><br>"
+            f"{html.escape('; '.join(filter(None, about)))}<table>{table}</table>{image}</div>"
+        )
+
+
+def _changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
+    """Return the dotted keys of values that differ."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return set() if before == after else {key}
+    return {
+        changed
+        for name in before.keys() | after.keys()
+        for changed in _changed_keys(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
+    }
+
+
+def _read_text(file: Path) -> str:
+    try:
+        return read_text(file)
+    except NotTextError as error:
+        raise DataError(f"{file}: {error.message}") from None
+
+
+def scan_folder(folder: Path) -> Run:
+    """Return the run in a folder, or why none can be read, without reading its large files.
+
+    Raises FileNotFoundError if the folder was removed meanwhile.
+    """
+    empty = Record(format=FORMAT, experiment=folder.parent.name, status="failed")
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return Run(folder, empty, error.strerror, "damaged")
+    if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and time_from_name(folder) is None:
+        return Run(folder, empty, "not a run's folder", "foreign")
+    config = folder / CONFIG
+    try:
+        run = Run.in_folder(folder)
+        _ = run.environment
+        if not config.is_file() or config.stat().st_size == 0:
+            raise DlrunError(f"{config}: missing or empty")
+    except DlrunError as error:
+        return Run(folder, empty, error.message.removeprefix(f"{folder}/"), "damaged")
+    if _has_lost_its_checkpoint(run):
+        return Run(folder, run.record, "no checkpoint of its finished steps")
+    return run
+
+
+def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
+    """Return what is in all folders among the runs, or one experiment's, the newest first.
+
+    Raises ConfigError if the experiment's name is a path.
+    """
+    if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
+        raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
+    runs = []
+    for folder in candidate_folders(runs_dir, experiment):
+        try:
+            runs.append(scan_folder(folder))
+        except FileNotFoundError:  # removed meanwhile
+            continue
+    return runs
+
+
+def _has_lost_its_checkpoint(run: Run) -> bool:
+    """Return whether a run that was stopped has finished steps, but nothing to continue from."""
+    stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
+    if not stopped or has_checkpoint(run.folder):
+        return False
+    try:
+        return bool(run.record.steps) or any(run.table.values())
+    except DataError:  # no metrics.csv yet
+        return False

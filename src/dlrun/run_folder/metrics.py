@@ -1,0 +1,177 @@
+"""The metrics of a run: metrics.csv, the metric that a run is judged by, and how they are shown."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from dlrun.errors import DataError
+from dlrun.run_folder.record import BestEpoch, Record
+from dlrun.system.console import pluralize, printable
+from dlrun.system.files import read_regular
+
+STEP, SECONDS = "epoch", "seconds"  # the columns of metrics.csv that are no metrics
+TESTED, VALID = "test_", "valid_"
+ACCURACY = "test_accuracy"
+LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
+HIGHER = ("accuracy", "auroc", "f1", "precision", "recall", "r2", "score", "specificity")
+MAX_PLOTTABLE = 1e100  # a run that diverged may have more
+EDITIONS = ("book", "notebook")  # of the published metrics
+NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
+
+
+def metrics_of(row: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics in a row of metrics.csv, without the step's number and its seconds."""
+    return {name: value for name, value in row.items() if name not in (STEP, SECONDS)}
+
+
+def read_metrics_csv(path: Path) -> dict[str, list[float]]:
+    """Return the columns of a metrics.csv by name; whole numbers are ints.
+
+    A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
+    file cannot be read or is damaged.
+    """
+    try:
+        text, _, _ = read_regular(path).decode().rpartition("\n")
+        names, *rows = csv.reader(text.split("\n"), strict=True)
+        if not names:
+            raise ValueError("it has no header")
+        if any(len(row) != len(names) for row in rows):
+            raise ValueError("a row has more or fewer cells than the header")
+        cells = [[_number(cell) for cell in row] for row in rows]
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from None
+    return {name: [row[place] for row in cells] for place, name in enumerate(names)}
+
+
+def _number(cell: str) -> float:
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)
+
+
+def main_metric(record: Record) -> str | None:
+    """Return the test accuracy or the first test metric; None if nothing was tested."""
+    tested = [name for name in record.metrics if name.startswith(TESTED)]
+    return ACCURACY if ACCURACY in tested else next(iter(tested), None)
+
+
+def selection_metric(metrics: Iterable[str]) -> str | None:
+    """Return the validation metric by which a sweep selects a config; None if there is none.
+
+    It is the accuracy, or the first one whose name says whether more is better.
+    """
+    validated = [name for name in metrics if name.startswith(VALID) and direction(name)]
+    accuracy = f"{VALID}accuracy"
+    return accuracy if accuracy in validated else next(iter(validated), None)
+
+
+def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
+    """Return the first epoch with the best validation metric; None if the steps are no epochs."""
+    metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
+    if metric is None:
+        return None
+    best = max(rows, key=lambda row: direction(metric) * row[metric])
+    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric])
+
+
+def direction(metric: str) -> int:
+    """Return 1 if more is better, -1 if less is, 0 if the name does not say (`nonzero`)."""
+    words = metric.lower().replace("-", "_").split("_")
+    if any(word.endswith(LOWER) for word in words):
+        return -1
+    return 1 if any(word.endswith(HIGHER) for word in words) else 0
+
+
+def is_plottable(value: float) -> bool:
+    """Return whether an axis or a mean can be computed with a value: not NaN, and not too large."""
+    return abs(value) <= MAX_PLOTTABLE
+
+
+def published_metrics(
+    record: Record, *, ignoring_differences: bool = False
+) -> dict[str, dict[str, float]]:
+    """Return the published metrics by edition, if they can be compared with the run's."""
+    if record.reference_differs and not ignoring_differences:
+        return {}
+    return {
+        edition: values
+        for edition in EDITIONS
+        if isinstance(values := record.reference.get(edition), dict)
+        and any(isinstance(value, float) for value in values.values())
+    }
+
+
+def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metrics with macro-F1 and the largest class's accuracy after the test accuracy."""
+    shown: dict[str, Any] = {}
+    for name, value in metrics.items():
+        shown[name] = value
+        if name == ACCURACY and (classes := record.classes):
+            if classes.macro_f1 is not None:
+                shown["test_macro_f1"] = classes.macro_f1
+            shown["largest_class"] = classes.share
+    return shown
+
+
+def reference_columns(record: Record) -> dict[str, dict[str, Any]]:
+    """Return the columns beside a run's metrics: the interval of chance, the published metrics."""
+    columns: dict[str, dict[str, Any]] = {}
+    if record.interval:
+        columns["95 % interval"] = {ACCURACY: format_interval(record.interval)}
+    return columns | published_metrics(record)
+
+
+def metrics_table(record: Record) -> Table:
+    """Return the table of a run's metrics, their interval and the published metrics."""
+    table = Table(box=None, pad_edge=False)
+    references = reference_columns(record)
+    for column in ("metric", record.experiment, *references):
+        table.add_column(column, justify="left" if column == "metric" else "right")
+    for metric, value in with_baseline(record, record.metrics).items():
+        others = [format_metric(values.get(metric)) for values in references.values()]
+        table.add_row(Text(printable(metric)), format_metric(value), *others)
+    return table
+
+
+def notes(record: Record) -> list[tuple[str, str]]:
+    """Return what a reader of the metrics should know, each with its label."""
+    lines = []
+    best = record.best_epoch
+    last = record.metrics.get(best.metric) if best else None
+    if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
+        name = best.metric.removeprefix(VALID).replace("_", " ")
+        values = f"{format_metric(last)} at the last epoch, best {format_metric(best.value)}"
+        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
+    for metric, expected in record.expected.items():
+        name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
+        seeds = pluralize(expected.seeds, "seed")
+        lines.append(("seeds", f"95 % of runs end at a {name} of {ends} ({seeds})"))
+    editions = published_metrics(record, ignoring_differences=True)
+    if record.reference_differs and editions:
+        accuracy = editions.get("book", {}).get(ACCURACY)
+        theirs = f" (its {ACCURACY} {format_metric(accuracy)})" if accuracy else ""
+        lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
+    return lines
+
+
+def format_interval(ends: tuple[float, float]) -> str:
+    """Return an interval as text: `0.8484-0.8571`."""
+    between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
+    return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
+
+
+def format_metric(value: Any) -> str:
+    """Return a metric as text; empty for None."""
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if not isinstance(value, float):
+        return escape(printable(str(value)))
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"

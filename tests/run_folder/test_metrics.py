@@ -1,0 +1,117 @@
+"""metrics.csv, the metric that a run is judged by, and the notes beside the metrics."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlrun.errors import DataError
+from dlrun.run_folder.metrics import (
+    best_epoch,
+    direction,
+    main_metric,
+    notes,
+    read_metrics_csv,
+    with_baseline,
+)
+from dlrun.run_folder.record import Record
+
+METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}
+
+
+def a_record(**values: Any) -> Record:
+    about = {"experiment": "x", "status": "finished", "metrics": METRICS}
+    return Record.model_validate(about | values)
+
+
+def test_columns_by_name_and_whole_numbers_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,loss\n1,0.123456789\n2,1e-05\n")
+    table = read_metrics_csv(path)
+    assert table == {"epoch": [1, 2], "loss": [0.123456789, 1e-05]}
+    assert all(isinstance(epoch, int) for epoch in table["epoch"])
+
+
+@pytest.mark.parametrize("end", ["2,0.0", "2", "2,x", '"'])
+def test_a_last_row_without_its_end_is_dropped(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,loss\n1,0.5\n" + end)
+    assert read_metrics_csv(path) == {"epoch": [1], "loss": [0.5]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,2,3", b"1,x", b'1,"2', b"")),
+        b"epoch,loss\n\xff,1\n", b"epoch,loss\n\0,1\n", b"epoch,lo", b"", None,
+    ],
+)  # fmt: skip
+def test_a_damaged_table_is_a_data_error(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "metrics.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"metrics\.csv: cannot be read: "):
+        read_metrics_csv(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "main"),
+    [
+        ("train_loss test_loss test_accuracy", "test_accuracy"),
+        ("valid_mae test_mae test_r2", "test_mae"),
+        ("images unreadable", None),
+        ("", None),
+    ],
+)
+def test_the_main_metric(names: str, main: str | None) -> None:
+    assert main_metric(a_record(metrics=dict.fromkeys(names.split(), 1))) == main
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ("test_loss valid_rmse test_MeanAbsoluteError", -1),
+        ("test_accuracy test_auroc test_f1_macro r2", 1),
+        ("nonzero lambda objective images", 0),
+    ],
+)
+def test_the_direction_of_a_metric(metrics: str, expected: int) -> None:
+    assert {direction(metric) for metric in metrics.split()} == {expected}
+
+
+def test_the_best_epoch_is_the_first_of_the_best() -> None:
+    accuracies = enumerate([0.7, 0.9, 0.9, 0.8], start=1)
+    rows = [{"epoch": float(n), "valid_loss": n, "valid_accuracy": one} for n, one in accuracies]
+    found = best_epoch(rows)
+    assert found and (found.metric, found.epoch, found.value) == ("valid_accuracy", 2, 0.9)
+    found = best_epoch([{"epoch": 1.0, "valid_mae": 3.0}, {"epoch": 2.0, "valid_mae": 2.0}])
+    assert found and (found.metric, found.epoch) == ("valid_mae", 2)
+    assert best_epoch([]) is None
+    assert best_epoch([{"lambda": 1.0, "valid_accuracy": 0.5}]) is None  # no epochs
+    assert best_epoch([{"epoch": 1.0, "train_loss": 0.5}]) is None  # nothing was validated
+
+
+@pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])
+def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> None:
+    about = {"metric": "valid_accuracy", "epoch": 17, "value": best}
+    found = dict(notes(a_record(best_epoch=about)))
+    assert ("valid" in found) is noted
+    if noted:
+        assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
+
+
+def test_the_interval_of_other_seeds_is_noted() -> None:
+    (note,) = notes(a_record(expected={"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}}))
+    assert note[0] == "seeds"
+    assert all(one in note[1] for one in ("test accuracy", "0.7600", "0.9100", "10 seeds"))
+    assert notes(a_record()) == []
+
+
+def test_the_baseline_stands_after_the_accuracy() -> None:
+    classes = {"number": 2, "largest": "a", "share": 0.6, "macro_f1": 0.5}
+    found = with_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
+    assert list(found) == [*METRICS, "test_macro_f1", "largest_class", "nonzero"]
+    assert (found["test_macro_f1"], found["largest_class"]) == (0.5, 0.6)
+    del classes["macro_f1"]  # no predictions
+    assert list(with_baseline(a_record(classes=classes), METRICS)) == [*METRICS, "largest_class"]
+    assert with_baseline(a_record(), METRICS) == METRICS
