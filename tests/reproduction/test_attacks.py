@@ -98,7 +98,7 @@ def test_other_data_are_not_mixed_into_one_mean(
     labs.reviews(lab / "data" / "imdb" / "aclImdb_v1.tar.gz")
     done = forked("reproduce", LASSO, "--seeds", "3", *CPU)
     assert done.returncode == 0, done.stderr
-    assert f"all seeds are run again: {SWEEP}: its data were others" in done.stderr
+    assert f"all seeds are run again: {SWEEP}: its data or config have changed" in done.stderr
     assert table(lab)[LASSO, "test_accuracy"]["n"] == "3"
     rows = [
         json.loads(path.read_text())["test_rows"] for path in lab.glob("runs/*/*Z-*/results.json")

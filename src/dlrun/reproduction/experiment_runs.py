@@ -121,7 +121,7 @@ class ExperimentRuns:
     def notes(self) -> list[str]:
         """What a reader should know: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
-        notes = [f"* {self.name}: {self.not_comparable}"] if self.not_comparable else []
+        notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
             notes.append(f"Not run: {self.name}: {self.missing}")
         elif left:

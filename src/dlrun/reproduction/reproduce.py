@@ -53,7 +53,7 @@ Here: the mean over n seeds. 95 % of runs: where one more run here would lie
 (Student's t). Here is within if the published number, as it is rounded, lies
 there too; else the runs here lie above or below it. With few seeds that says
 little: --seeds 10 says more. First labels: photographs whose most probable
-label is the book's. Seconds: the median run's. An asterisk: see below."""
+label is the book's. Seconds: the median run's. (*): see below."""
 
 
 def reproduce(
@@ -166,7 +166,7 @@ def format_markdown(parts: Sequence[ExperimentRuns], machine: Mapping[str, str],
     lines = [f"<!-- {comment} -->", "", _line(COLUMNS.values()), _line("---" for _ in COLUMNS)]
     for part in parts:
         for row in part.rows:
-            what = f"{part.name}, {row.name}{' *' if part.not_comparable else ''}"
+            what = f"{part.name}, {row.name}{' (*)' if part.not_comparable else ''}"
             texts = row.cells | {"what": what, "seconds": f"{part.seconds:.1f}"}
             cells = {key: _escaped(text) for key, text in texts.items()}
             cells["command"] = f"<code>{_escaped(part.command())}</code>"
@@ -199,7 +199,7 @@ def _show(parts: Sequence[ExperimentRuns], out: Path, data_dir: Path, screen: Sc
     shown, last = [], None
     for (part, _), line in zip(rows, lines, strict=True):
         if part is not last:
-            mark = " *" if part.not_comparable else ""
+            mark = " (*)" if part.not_comparable else ""
             runs = pluralize(len(part.runs), "run")
             shown.append(f"{part.name}{mark}, {runs} of {part.seconds:.1f} s")
             last = part

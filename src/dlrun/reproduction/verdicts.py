@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from dlrun import stats
-from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.charts import Axis
+from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.run_section import Photograph, RunSection
 from dlrun.run_folder.metrics import (
     ACCURACY,

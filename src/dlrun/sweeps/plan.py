@@ -20,8 +20,8 @@ from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import Layer, flatten, layer_from_values, merge_layers, read_override
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.run_folder import environment
 from dlrun.run_context import RunSettings
+from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed
 from dlrun.runs.start import check, read_config_layers, validate_config

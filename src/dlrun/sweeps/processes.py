@@ -95,7 +95,9 @@ class Processes:
 
     def memory_held(self) -> int:
         """Return the bytes that all processes hold now."""
-        return sum(resources.private_memory(process.pid or 0) for process, _ in self._children.values())
+        return sum(
+            resources.private_memory(process.pid or 0) for process, _ in self._children.values()
+        )
 
     def start(self, number: int, task: PointTask) -> None:
         """Start a process for a point. Raises DlrunError."""

@@ -27,8 +27,8 @@ from dlrun.sweeps.state import (
 )
 from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
-from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
 from dlrun.system.resources import resolve_threads, usable_cores
+from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -40,13 +40,12 @@ SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 class Share:
     """How many runs at once, and the threads of each; None: as many as it would take alone.
 
-    note: what the user should know about it. accelerator: that the runs ask for if the user did not
-    say how many run at once: a device that is found is for one of them; empty: the CPU.
+    accelerator: that the runs ask for if the user did not say how many run at once: a device that
+    is found is for one of them; empty: the CPU.
     """
 
     jobs: int
     threads: int | None = None
-    note: str = ""
     accelerator: str = ""
 
 
@@ -61,16 +60,9 @@ def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
     accelerator = devices[0] if devices else ""
     if all(one.threads == "auto" and one.thread_invariant for one in configs):
         at_once = jobs or cores
-        return Share(at_once, max(1, cores // at_once), accelerator=accelerator)
+        return Share(at_once, max(1, cores // at_once), accelerator)
     alone = max(resolve_threads(one.threads, one.max_threads, 1) for one in configs)
-    at_once = jobs or max(1, cores // alone)
-    note = ""
-    if at_once > 1 and at_once * alone > cores:
-        note = (
-            f"each run keeps the {pluralize(alone, 'thread')} that it has alone, for they can "
-            f"change its bits: {at_once} at once wait for {pluralize(cores, 'core')}"
-        )
-    return Share(at_once, None, note, accelerator)
+    return Share(jobs or max(1, cores // alone), None, accelerator)
 
 
 def jobs_that_fit(jobs: int, free: int | None, held: int, peak: int) -> int:
@@ -111,8 +103,6 @@ def run_points(
     no process can be started, or a run of a killed sweep does not end.
     """
     share = share_cores(sweep.plan.validate_points(), jobs)
-    if share.note:
-        screen.note(share.note)
     clear_leftovers(sweep, screen)
     settings = RunSettings(
         runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=share.threads

@@ -277,7 +277,7 @@ def config_table(results: Sequence[ConfigResult]) -> Table:
     table = Table(box=None, pad_edge=False)
     for head in heads:
         justify: Literal["left", "right"] = "left" if head == "config" else "right"
-        table.add_column(head, justify=justify, no_wrap=True, overflow="ellipsis")
+        table.add_column(head, justify=justify, no_wrap=head != "config")
     for row in rows:
         table.add_row(*(Text(row[head]) for head in heads))
     return table
