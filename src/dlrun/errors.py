@@ -1,7 +1,6 @@
 """The errors that a user sees: a message, a hint that says what to do, and an exit code."""
 
 import difflib
-import importlib.util
 import re
 import traceback
 from collections.abc import Iterable
@@ -103,22 +102,14 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
     ):
         while error.__cause__ is not None:
             error = error.__cause__
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if package in Path(frame.filename).parts]
+        where = f"{own[-1].filename}, line {own[-1].lineno}, in {own[-1].name}: " if own else ""
         return DlrunError(
-            f"{_last_line_in(package, error)}{type(error).__name__}: {first_line(error)}",
+            f"{where}{type(error).__name__}: {first_line(error)}",
             f"a bug in the package {package}; the traceback is in the run's log.txt",
         )
     return error
-
-
-def _last_line_in(package: str, error: BaseException) -> str:
-    """Return the last line of a package that an error passed: `file, line 5, in f: `."""
-    spec = importlib.util.find_spec(package)
-    folders = tuple(spec.submodule_search_locations or ()) if spec else ()
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if folders and frame.filename.startswith(folders)]
-    if not inside:
-        return ""
-    return f"{inside[-1].filename}, line {inside[-1].lineno}, in {inside[-1].name}: "
 
 
 def closest(name: str, names: Iterable[str]) -> str | None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
     from dlrun.experiments.network import LoadedData, NetworkExperiment
     from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
+    from dlrun.experiments.run import Run
     from dlrun.run_context import DataOrigin, Results, RunContext
     from dlrun.system.accelerator import AcceleratorReport
     from dlrun.training.data import ArrayData, TensorBatches
@@ -42,6 +43,7 @@ _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
     "dlrun.experiments.network": ("LoadedData", "NetworkExperiment"),
     "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
+    "dlrun.experiments.run": ("Run",),
     "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
     "dlrun.system.accelerator": ("AcceleratorReport",),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
@@ -49,33 +51,12 @@ _MODULES = {  # of the names that load slow packages, each when it is used
 }
 
 __all__ = [
-    "AcceleratorReport",
-    "Argument",
-    "ArrayData",
-    "Assets",
-    "DataOrigin",
-    "Experiment",
-    "ExperimentConfig",
-    "ExportedNetwork",
-    "Fraction",
-    "ImagePredictor",
-    "LoadedData",
-    "LocalPath",
-    "NetworkConfig",
-    "NetworkExperiment",
-    "Objective",
-    "PositiveInt",
-    "Prediction",
-    "Predictor",
-    "Reference",
-    "Results",
-    "RunContext",
-    "Section",
-    "TensorBatches",
-    "classification",
-    "regression",
-    "torch_optimizer",
-]
+    "AcceleratorReport", "Argument", "ArrayData", "Assets", "DataOrigin", "Experiment",
+    "ExperimentConfig", "ExportedNetwork", "Fraction", "ImagePredictor", "LoadedData", "LocalPath",
+    "NetworkConfig", "NetworkExperiment", "Objective", "PositiveInt", "Prediction", "Predictor",
+    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches", "classification",
+    "regression", "torch_optimizer",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

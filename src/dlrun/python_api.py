@@ -1,6 +1,7 @@
 """The Python interface for notebooks: run an experiment, open a run."""
 
 import html
+import importlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -46,35 +47,34 @@ def run(
     interrupted, at the end of a step, from which `dlrun resume` continues.
     """
     files = [config] if isinstance(config, str | Path) else config
-    options = RunSettings(
+    settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[layer_from_values(_plain(values), "dlrun.run")] if values else [],
+        values=[layer_from_values(_to_plain(values), "dlrun.run")] if values else [],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
         quiet=quiet,
-        screen=NotebookScreen(quiet=quiet) if _in_kernel() else Screen(quiet=quiet, results=False),
+        screen=NotebookScreen(quiet) if _in_notebook() else Screen(quiet=quiet, results=False),
     )
+    if not _RUNNING.acquire(blocking=False):
+        raise DlrunError("another dlrun.run() is running in this process; wait until it ends")
     try:
-        if not _RUNNING.acquire(blocking=False):
-            raise DlrunError("another dlrun.run() is running in this process", "wait until it ends")
-        try:
-            code, folder = run_experiment(experiment, options)
-        finally:
-            _RUNNING.release()
+        code, folder = run_experiment(experiment, settings)
     except Interrupted:
         raise KeyboardInterrupt from None
     except Terminated as stop:
         raise SystemExit(stop.exit_code) from None
     except DlrunError as error:
         raise _for_notebook(error) from None
+    finally:
+        _RUNNING.release()
     assert folder is not None  # no dry run
-    found = Run.open(folder)
-    if code and found.state != "finished":  # of several processes, which have printed the error
-        if code == Interrupted.exit_code:
-            raise KeyboardInterrupt
-        raise DlrunError(found.record.error or f"the run is {found.state}")
-    return found
+    opened = Run.open(folder)
+    if code == Interrupted.exit_code:  # of several processes
+        raise KeyboardInterrupt
+    if code and opened.state != "finished":  # of several, which have printed the error
+        raise DlrunError(opened.record.error or f"the run is {opened.state}")
+    return opened
 
 
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:
@@ -88,15 +88,6 @@ def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> R
         raise _for_notebook(error) from None
 
 
-def _plain(value: Any) -> Any:
-    """Return tuples and values of numpy as Python's lists and numbers."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
 def _for_notebook(error: DlrunError) -> DlrunError:
     """Return the error with its hint as a note and without its traceback, for a notebook."""
     if error.hint:
@@ -104,25 +95,35 @@ def _for_notebook(error: DlrunError) -> DlrunError:
     return error.with_traceback(None)
 
 
-class NotebookScreen(Screen):
-    """One line in a notebook that is replaced, with a bar; warnings stay."""
+def _to_plain(value: Any) -> Any:
+    """Return tuples and values of numpy as Python's lists and numbers."""
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    return value.tolist() if hasattr(value, "tolist") else value
 
-    def __init__(self, *, quiet: bool = False) -> None:
+
+def _in_notebook() -> bool:
+    """Return whether the kernel of a notebook runs this code."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+class NotebookScreen(Screen):
+    """A line in a notebook that is replaced, with a bar; warnings go to stderr."""
+
+    def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)
-        self._line = self._bar = ""
+        self._line, self._percent = "", 0
         self._total: float | None = None
-        self._shown: Any = None
+        self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
         """Replace the line."""
         self.log(text)
         self._line = text
         self._update()
-
-    def warn(self, text: str) -> None:
-        """Show a warning above the line."""
-        self.log(text, warning=True)
-        _display(f"<pre>warning: {html.escape(text)}</pre>")
 
     @contextmanager
     def progress(
@@ -139,17 +140,14 @@ class NotebookScreen(Screen):
             self.note(what)
         self._total = total
         yield self
-        self._bar = ""
+        self._total = None
         self._update()
 
     def to(self, done: float) -> None:
         """Move the bar; each hundredth is a message to the browser."""
-        if not self._total:
-            return
-        value = int(100 * done / self._total)
-        bar = f'<progress value="{value}" max="100"></progress> '
-        if bar != self._bar:
-            self._bar = bar
+        percent = int(100 * done / self._total) if self._total else 0
+        if percent != self._percent:
+            self._percent = percent
             self._update()
 
     def step(self, done: float, line: str) -> None:
@@ -158,23 +156,12 @@ class NotebookScreen(Screen):
         self.to(done)
 
     def _update(self) -> None:
-        if not self.quiet:
-            content = f"<pre>{self._bar}{html.escape(self._line)}</pre>"
-            self._shown = _display(content, self._shown)
-
-
-def _in_kernel() -> bool:
-    """Return whether the kernel of a notebook runs this code."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return hasattr(shell, "kernel")
-
-
-def _display(content: str, shown: Any = None) -> Any:
-    """Show HTML, or replace what was shown before; return a handle to replace it."""
-    from IPython.display import HTML, display
-
-    if shown is None:
-        return display(HTML(content), display_id=True)  # type: ignore[no-untyped-call]
-    shown.update(HTML(content))  # type: ignore[no-untyped-call]
-    return shown
+        if self.quiet:
+            return
+        bar = f'<progress value="{self._percent}" max="100"></progress> ' if self._total else ""
+        ipython = importlib.import_module("IPython.display")  # notebooks have it
+        content = ipython.HTML(f"<pre>{bar}{html.escape(self._line)}</pre>")
+        if self._handle is None:
+            self._handle = ipython.display(content, display_id=True)
+        else:
+            self._handle.update(content)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from dlrun.networks.torchvision_names import BUNDLED, classifier_names
+from dlrun.networks import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import NETWORKS, Dlrun, clean_environment
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dlrun.experiments.run import Run
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import serialize_tensors
 from dlrun.training.fit import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Done, setting, smoke
@@ -124,7 +124,7 @@ def test_difference_is_relative_to_the_largest_output(tmp_path: Path, done: Done
         *_, last = network.parameters()
         last -= network(inputs).median()  # outputs on both sides of 0
         expected = network(inputs).numpy()
-    put(run, WEIGHTS, bytes(tensor_file.serialize_tensors(network.state_dict())))
+    put(run, WEIGHTS, bytes(serialize_tensors(network.state_dict())))
     out, refused = tmp_path / "network.onnx", tmp_path / "refused.onnx"
     harness.run(tmp_path, "export", run, "--out", out).is_told(0)
     words = "export", run, "--out", refused, "--tolerance"

@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from dlrun.data.test_predictions import MOST_ROWS, TestPredictions, classes, predictions_wanted
+from dlrun.data.test_predictions import (
+    MOST_ROWS,
+    TestPredictions,
+    describe_classes,
+    predictions_wanted,
+)
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
@@ -73,5 +78,5 @@ def test_the_largest_class() -> None:
     labels = np.array([1, 1, 1, 0])
     found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
     expected = {"number": 3, "largest": NAMES[1], "share": 0.75}
-    assert classes(NAMES, labels, found) == expected | {"macro_f1": found.macro_f1}
-    assert classes(NAMES, labels.astype(np.float32), None) == expected | {"macro_f1": None}
+    assert describe_classes(NAMES, labels, found) == expected | {"macro_f1": found.macro_f1}
+    assert describe_classes(NAMES, labels.astype(np.float32), None) == expected | {"macro_f1": None}

@@ -1,10 +1,24 @@
+"""Texts and CSV files as people write them, and as nobody should."""
+
+import csv
 import io
 from pathlib import Path
 
 import pytest
 
-from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
+from dlrun.data import text_files
+from dlrun.data.text_files import (
+    MAX_CELL,
+    DataWarnings,
+    NotTextError,
+    csv_column,
+    decode_bytes,
+    lines,
+    read_text,
+)
+from dlrun.data.user_data import open_texts
 from dlrun.errors import ConfigError, DataError
+from tests.data.test_imdb import config
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -14,12 +28,14 @@ def test_a_file_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     assert read_text(file) == "naïve café\n"
 
 
-def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_bytes_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotTextError, match="zero byte"):
         decode_bytes(b"\x89PNG\r\n\x00\x00")
-    for file, said in ((tmp_path, "directory"), (tmp_path / "missing", "^No such")):
-        with pytest.raises(NotTextError, match=said):
-            read_text(file)
+    (tmp_path / "large").write_bytes(b"abc")
+    monkeypatch.setattr(text_files, "MAX_BYTES", 2)
+    for name, problem in ((".", "directory"), ("missing", "^No such"), ("large", "refused")):
+        with pytest.raises(NotTextError, match=problem):
+            read_text(tmp_path / name)
 
 
 def test_lines_come_as_they_are_there() -> None:
@@ -34,45 +50,108 @@ def test_lines_come_as_they_are_there() -> None:
     assert list(found) == [[b"two", b""], [b"last"]]
 
 
+def test_a_kind_of_warning_is_one_line() -> None:
+    warnings = DataWarnings()
+    warnings.add("hidden", "a")
+    warnings.add("empty", "b")
+    warnings.add("hidden", "c", 1200)
+    assert warnings.lines() == ["a: hidden (and 1,200 more)", "b: empty"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_a_column_of_a_table(tmp_path: Path, encoding: str) -> None:
-    file = tmp_path / "reviews.csv"
-    table = 'id,text\n1,"naïve, ""in"" two\nlines"\n\n2,\n3\n4,last'
+    file, limit = tmp_path / "reviews.csv", csv.field_size_limit()
+    table = f'id,text\n1,"naïve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
-    found = list(csv_column(file, "text"))
-    assert found == [
+    assert list(csv_column(file, "text")) == [
         ('naïve, "in" two\nlines', None),
         ("", None),
         ("", f"{file}:6: no cell 'text'"),
-        ("last", None),
+        ("long " * 50_000, None),
     ]
+    assert csv.field_size_limit() == limit
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_column_as_spreadsheets_write_it(tmp_path: Path, delimiter: str) -> None:
-    file = tmp_path / "reviews.csv"
-    file.write_text(f"id{delimiter}text\n1{delimiter}good, very\n")
-    assert list(csv_column(file, "text")) == [("good, very", None)]
+Row = tuple[str, str, int]
 
 
-def test_a_long_cell_and_the_limit_of_others(tmp_path: Path) -> None:
-    import csv
+def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]]:
+    """The rows (text, label, line) of a file with these bytes, and the warnings."""
+    path, warnings = folder / "f.csv", DataWarnings()
+    path.write_bytes(raw)
+    source = open_texts(config(source="csv", path=path, **columns), path, warnings)
+    rows = [
+        (str(text), label, int(where.rpartition(":")[2])) for text, label, where, _ in source.rows()
+    ]
+    return rows, [line.removeprefix(str(folder) + "/") for line in warnings.lines()]
 
-    before, file = csv.field_size_limit(), tmp_path / "long.csv"
-    file.write_text(f"text\n{'word ' * 100_000}\n")
-    assert [len(text) for text, _ in csv_column(file, "text")] == [500_000]
-    assert csv.field_size_limit() == before
+
+def test_quotes_line_breaks_and_blank_lines(tmp_path: Path) -> None:
+    raw = b'id,label,text\n1,a,"one,\n""two"" \r\n"\n\n2,b,three\r\n3,a,\n=1,@x,-1'
+    rows = [('one,\n"two" \r\n', "a", 2), ("three", "b", 6), ("", "a", 7), ("-1", "@x", 8)]
+    assert read(tmp_path, raw) == (rows, [])
 
 
-def test_tables_that_are_none(tmp_path: Path) -> None:
-    file = tmp_path / "table.csv"
-    file.write_text("id,review\n1,good\n")
-    with pytest.raises(ConfigError, match="no column 'text'") as caught:
-        list(csv_column(file, "text"))
-    assert "id, review" in caught.value.hint
-    file.write_bytes(b"\x89PNG\0\0")
-    with pytest.raises(DataError, match="zero byte"):
-        list(csv_column(file, "text"))
-    file.write_text('text\n"never closed\n')
-    with pytest.raises(DataError, match="table.csv:2"):
-        list(csv_column(file, "text"))
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_delimiters_ends_of_lines_and_marks(
+    tmp_path: Path, delimiter: str, end: str, encoding: str
+) -> None:
+    table = [["text", "label"], ["x; y, z\t!", "1"], ["caf\u00e9 \u20ac \U0001f600", "2"]]
+    raw = end.join(delimiter.join(f'"{cell}"' for cell in line) for line in table)
+    rows = [(text, label, line) for line, (text, label) in enumerate(table, start=1)][1:]
+    assert read(tmp_path, raw.encode(encoding)) == (rows, [])
+
+
+def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
+    raw = "text,label\ncaf\u00e9,1\n".encode() + b"na\xefve \x93x\x94,\xe9t\xe9\nplain,1\n\xe9,1"
+    rows, warnings = read(tmp_path, raw)
+    assert rows == [
+        ("caf\u00e9", "1", 2),
+        ("na\u00efve \u201cx\u201d", "\u00e9t\u00e9", 3),
+        ("plain", "1", 4),
+        ("\u00e9", "1", 5),
+    ]
+    assert warnings == ["f.csv:3: not UTF-8: read as Latin-1 (and 1 more)"]
+    rows, warnings = read(tmp_path, b"text,\xe9tat\na,1\n", label_column="\u00e9tat")
+    assert rows == [("a", "1", 2)]
+    assert warnings == ["f.csv:1: not UTF-8: read as Latin-1"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"text,label\na,1\nb\n", "f.csv:3: 1 cells for 2 columns"),
+        (b'text,label\n"a\nb",1\nb,1,\n', "f.csv:4: 3 cells for 2 columns"),
+        (b'text,label\na,1\n"b,1\nc,1\n', "f.csv:3: not CSV: unexpected end of data"),
+        (b'text,label\na,1\n"b" c,1\n', "f.csv:3: not CSV: ',' expected after '\"'"),
+        (b'text,label\n"' + b"a\n" * (MAX_CELL // 2 + 2), "f.csv:2: a text of more than"),
+        (b"\x89PNG\0", "f.csv:1: not CSV: it has a zero byte"),
+        (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: not CSV: it has a zero"),
+        ("text,label\na\0b,1\n".encode("utf-16"), "f.csv:2: not CSV: it has a zero byte"),
+        (b"text,label\n" + b"a" * (2 * MAX_CELL + 9), "f.csv:2: a text of more than"),
+    ],
+)
+def test_what_is_no_row_is_refused_with_its_line(tmp_path: Path, raw: bytes, message: str) -> None:
+    limit = csv.field_size_limit()
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, raw)
+    assert message in caught.value.message
+    assert csv.field_size_limit() == limit
+
+
+def test_a_missing_or_doubled_column_is_named(tmp_path: Path) -> None:
+    raw = b"id,review,sentiment\n1,a,b\n"
+    with pytest.raises(ConfigError, match=r"data\.text_column: .*f\.csv:1: no column 'text'") as it:
+        read(tmp_path, raw)
+    assert "id, review, sentiment" in it.value.hint
+    with pytest.raises(ConfigError, match=r"data\.label_column: .* did you mean 'sentiment'\?"):
+        read(tmp_path, raw, text_column="review", label_column="sentiments")
+    for empty in (b"", b"\n", b"\xef\xbb\xbf"):
+        with pytest.raises(ConfigError, match="no column 'text'"):
+            read(tmp_path, empty)
+    for column in ("text", "label"):
+        rows = f"text,,label,, {column} \na,,b,,c\n".encode()
+        with pytest.raises(ConfigError, match=rf"data\.{column}_column: .*f.csv:1: 2 .*{column}"):
+            read(tmp_path, rows)

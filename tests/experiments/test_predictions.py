@@ -64,7 +64,7 @@ def test_images_of_mistakes_are_the_pixels(tmp_path: Path, done: Done) -> None:
     from dlrun.data import cifar100
 
     run, context = Run.open(done("cifar100")), reader(tmp_path / "again")
-    pixels = cifar100.load_config(run.config, tmp_path, context.screen).test.pixels
+    pixels = cifar100.load(run.config.data, tmp_path, run.config.seed, context.screen).test.pixels
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
         assert image.format == "PNG"

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from dlrun.experiments.run import Run
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.run_folder.making import a_run
 
 METRICS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds\n"
@@ -35,9 +35,9 @@ def a_classification(
     seed = record.setdefault("seed", 0)
     found = predictions(labels, rows, seed)
     right = sum(row[1] == row[2] for row in found)
-    run.write_csv("predictions.csv", ["row", "label", "predicted", "probability"], found)
+    run.write("predictions.csv", to_csv([["row", "label", "predicted", "probability"], *found]))
     run.write_json("mistakes.json", {"mistakes": list(mistakes)})
-    run.write_csv("words.csv", ["word", "weight"], [list(pair) for pair in words])
+    run.write("words.csv", to_csv([["word", "weight"], *words]))
     run.write_text("assets.json", json.dumps({"labels": list(labels)}))
     lines = (
         f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in count(epochs)

@@ -10,7 +10,7 @@ from PIL import Image
 from dlrun.errors import DataError
 from dlrun.experiments.run import Run
 from dlrun.reports import run_section
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
 
@@ -80,7 +80,8 @@ def test_photographs(tmp_path: Path) -> None:
     run, rows = RunFolder(folder), []
     rows += [["/x/a.jpg", 1, "hawk", 0.6, ""], ["/x/a.jpg", 2, "owl", 0.3, ""]]
     rows += [["/x/b.jpg", "", "", "", "no photograph"], ["/x/c.jpg", 1, "cat", 0.9, ""]]
-    run.write_csv("predictions.csv", ["image", "rank", "label", "probability", "error"], rows)
+    heads = ["image", "rank", "label", "probability", "error"]
+    run.write("predictions.csv", to_csv([heads, *rows]))
     stream = io.BytesIO()
     np.savez(stream, *(_jpeg(colour) for colour in ("red", "green")))
     run.write("thumbnails.npz", stream.getvalue())

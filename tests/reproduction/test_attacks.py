@@ -141,13 +141,6 @@ def test_a_run_whose_environment_is_gone_counts(forked: Dlrun, lab: Path) -> Non
     assert table(lab)[LASSO, "test_accuracy"]["n"] == "2"
 
 
-def test_a_huge_record_of_somebody_elses_is_passed_over(forked: Dlrun, lab: Path) -> None:
-    other = run_of(lab, 0).with_name("20261125T195959Z-huge")
-    shutil.copytree(run_of(lab, 0), other)
-    os.truncate(other / "results.json", 1 << 40)
-    assert forked(*COMMAND).returncode == 0
-
-
 def test_a_pipe_in_place_of_the_workers_log(forked: Dlrun, lab: Path) -> None:
     shutil.rmtree(run_of(lab, 1))
     (lab / SWEEP / "workers.txt").unlink()

@@ -1,17 +1,18 @@
-"""Which run is meant."""
+"""Finding runs and sweeps by name."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.find import find_run, newest_runs, run_suffix
+from dlrun.run_folder.find import find_run, find_sweep, newest_runs, newest_sweeps, run_suffix
 from tests.run_folder.making import a_run
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Runs of two experiments on five days, in every state; and things that are no runs."""
+    """Runs of two experiments on five days, in every state; and folders that are no runs."""
     folder = tmp_path / "runs"
     states = [("x", "1", "finished"), ("x", "3", "failed"), ("x", "5", "running")]
     states += [("y", "2", "finished"), ("y", "4", "interrupted")]
@@ -31,31 +32,23 @@ def found(run: str, runs: Path) -> str:
     return run_suffix(folder)
 
 
-def test_the_newest_come_first_whatever_became_of_them(runs: Path) -> None:
+def test_the_newest_come_first_in_any_state(runs: Path) -> None:
+    (runs / "y" / "20260104T000000Z-n4" / "results.json").write_text("{half")
     assert [run_suffix(run) for run in newest_runs(runs)] == ["n5", "n4", "n3", "n2", "n1"]
     assert [run_suffix(run) for run in newest_runs(runs, "y")] == ["n4", "n2"]
     assert newest_runs(runs, "z") == newest_runs(runs / "none") == []
 
 
-def test_a_damaged_record_hides_no_run(runs: Path) -> None:
-    (runs / "y" / "20260104T000000Z-n4" / "results.json").write_text("{half")
-    assert found("y/latest", runs) == "n4"
-
-
-def test_latest_is_the_run_that_was_begun_last(runs: Path) -> None:
-    assert found("latest", runs) == "n5"
-
-
-def test_an_experiments_latest_is_the_last_of_its_own(runs: Path) -> None:
-    assert found("y/latest", runs) == "n4"
-
-
-def test_the_link_latest_is_a_folder_like_any_other(runs: Path) -> None:
-    assert found("runs/x/latest", runs) == "n1"
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [("latest", "n5"), ("y/latest", "n4"), ("runs/x/latest", "n1")],  # the last is a folder
+)
+def test_latest_is_the_run_that_began_last(runs: Path, run: str, name: str) -> None:
+    assert found(run, runs) == name
 
 
 @pytest.mark.parametrize("absolute", [True, False])
-def test_latest_in_a_folder_of_runs_where_it_is_no_link(
+def test_latest_in_a_folder_of_runs_where_it_is_a_text_file(
     runs: Path, tmp_path: Path, absolute: bool
 ) -> None:
     (runs / "y" / "latest").write_text("20260104T000000Z-n4\n")
@@ -70,7 +63,7 @@ def test_a_run_by_its_name_suffix_or_folder(runs: Path, run: str) -> None:
     assert find_run(run, runs) == runs / "x" / "20260103T000000Z-n3"
 
 
-def test_a_run_by_its_folder_wherever_it_lies(runs: Path, tmp_path: Path) -> None:
+def test_a_run_by_its_folder_wherever_it_is(runs: Path, tmp_path: Path) -> None:
     moved = (runs / "y" / "20260102T000000Z-n2").rename(tmp_path / "moved")
     assert find_run(str(moved), runs) == find_run("moved", runs) == moved
 
@@ -83,37 +76,31 @@ def test_of_several_runs_of_one_suffix_none_is_guessed(runs: Path) -> None:
     assert find_run(newest.name, runs) == newest
 
 
-@pytest.mark.parametrize(("run", "meant"), [("latestt", "latest"), ("n33", "n3"), ("z/latest", "")])
-def test_a_run_that_is_not_there_names_the_nearest(runs: Path, run: str, meant: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        find_run(run, runs)
-    assert caught.value.hint
-    assert f"did you mean {meant!r}" in caught.value.message or not meant
-
-
 def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> None:
     for name, day in (("mine", 6), ("old", 1)):
         a_run(runs / "y" / name, started=f"2026-01-0{day}T12:00:00+00:00")
+    (runs / "y" / "lost").mkdir()
+    (runs / "y" / "lost" / "config.yaml").write_text("")  # without a record: the oldest
     assert found("latest", runs) == found("y/latest", runs) == found("mine", runs) == "mine"
-    names = ["mine", "n5", "n4", "n3", "n2", "old", "n1"]
+    names = ["mine", "n5", "n4", "n3", "n2", "old", "n1", "lost"]
     assert [run_suffix(run) for run in newest_runs(runs)] == names
 
 
-def test_a_renamed_run_without_a_record_is_the_oldest(runs: Path) -> None:
-    (runs / "y" / "lost").mkdir()
-    (runs / "y" / "lost" / "config.yaml").write_text("")
-    assert run_suffix(newest_runs(runs)[-1]) == found("lost", runs) == "lost"
-
-
-@pytest.mark.parametrize("run", ["", "n9", "x", "z/n1", "nothing/here", "20260109T000000Z-empty"])
-def test_no_such_run(runs: Path, run: str) -> None:
-    with pytest.raises(ConfigError, match=f"^'{run}': no such run, neither here nor in "):
+@pytest.mark.parametrize(("run", "close"), [("latestt", "latest"), ("n33", "n3")])
+def test_a_run_that_does_not_exist_names_the_nearest(runs: Path, run: str, close: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean {close!r}"):
         find_run(run, runs)
 
 
-@pytest.mark.parametrize("run", ["n" * 5000, "n" * 300 + "/latest", "~nobody-here/x", "a\0b"])
-def test_what_can_be_no_folder_is_no_such_run(runs: Path, run: str) -> None:
-    with pytest.raises(ConfigError, match="no such run"):
+@pytest.mark.parametrize(
+    "run",
+    [
+        "", "n9", "x", "z/n1", "nothing/here", "20260109T000000Z-empty", "n" * 5000,
+        "n" * 300 + "/latest", "~nobody-here/x", "a\0b", "runs/x",
+    ],
+)  # fmt: skip
+def test_no_such_run(runs: Path, run: str) -> None:
+    with pytest.raises(ConfigError, match="no such run|not a run's folder|no runs here"):
         find_run(run, runs)
 
 
@@ -122,11 +109,6 @@ def test_no_runs_at_all(tmp_path: Path, run: str) -> None:
     with pytest.raises(ConfigError, match="no runs here") as caught:
         find_run(run, tmp_path / "none")
     assert "--runs-dir" in caught.value.hint
-
-
-def test_a_folder_that_is_no_runs(runs: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^runs/x: not a run's folder \(no config\.yaml"):
-        find_run("runs/x", runs)
 
 
 @pytest.mark.parametrize(
@@ -140,3 +122,17 @@ def test_a_folder_that_is_no_runs(runs: Path) -> None:
 )
 def test_a_suffix_is_the_name_without_its_time(name: str, expected: str) -> None:
     assert run_suffix(Path("runs/x") / name) == expected
+
+
+def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
+    folders = [tmp_path / "sweeps" / name for name in ("a", "b")]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / "sweep.json").write_text("{}")
+        os.utime(folder / "sweep.json", (number, number))
+    assert newest_sweeps(tmp_path) == folders[::-1]
+    assert find_sweep("latest", tmp_path) == find_sweep("b", tmp_path) == folders[1]
+    assert find_sweep(str(folders[0]), tmp_path / "elsewhere") == folders[0]
+    for name in ("", "c", "n" * 5000):
+        with pytest.raises(ConfigError, match="no such sweep"):
+            find_sweep(name, tmp_path)

@@ -9,19 +9,13 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.folder import (
-    MAX_NAME_BYTES,
-    RunFolder,
-    append,
-    check_name,
-    check_writable,
-    runs_in,
-)
+from dlrun.run_folder.folder import RunFolder, check_writable, runs_in, to_csv
 
 
 def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
+    name = "n" * 200
     with ThreadPoolExecutor(20) as pool:
-        folders = list(pool.map(lambda _: RunFolder.claim(tmp_path, "x", "same").path, range(200)))
+        folders = list(pool.map(lambda _: RunFolder.claim(tmp_path, "x", name).path, range(200)))
     assert len(set(folders)) == 200
     assert all(folder.is_dir() for folder in folders)
     assert (tmp_path / "x" / "latest").resolve() in {folder.resolve() for folder in folders}
@@ -29,21 +23,39 @@ def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
 
 def test_name_is_the_suffix(tmp_path: Path) -> None:
     assert RunFolder.claim(tmp_path, "x", "mine").path.name.endswith("Z-mine")
-    assert RunFolder.claim(tmp_path, "x", "ü_1.5,+-").path.is_dir()
+    path = RunFolder.claim(tmp_path, "x", "ü_1.5,+-").path
+    assert path.is_dir() and (tmp_path / "x" / "latest").readlink() == Path(path.name)
 
 
 @pytest.mark.parametrize("name", [
     "../x", "a/b", "", ".", "a.", "a\nb", "a b", "a$(b)", "a`b`", "a\\b", "a;b", "it's", "a\u202eb",
+    "n" * 201,
 ])  # fmt: skip
 def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="--name"):
         RunFolder.claim(tmp_path, "x", name)
 
 
-def test_runs_folder_that_is_a_file(tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("")
-    with pytest.raises(ConfigError, match="runs"):
-        RunFolder.claim(tmp_path / "runs", "x")
+def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "runs")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
+        with pytest.raises(ConfigError, match=f"runs folder {runs}"):
+            check_writable(runs)
+        for claim in (lambda runs: RunFolder.claim(runs, "x"), RunFolder.claim_sweep):
+            with pytest.raises(ConfigError, match=f"runs folder {runs}"):
+                claim(runs)
+
+
+def test_a_sweeps_name_is_taken_once(tmp_path: Path) -> None:
+    folder = RunFolder.claim_sweep(tmp_path, "mine")
+    assert folder.path == tmp_path / "sweeps" / "mine"
+    folder.write("sweep.json", b"{}")
+    for name in ("mine", "latest", "a/b"):
+        with pytest.raises(ConfigError, match=name):
+            RunFolder.claim_sweep(tmp_path, name)
+    assert RunFolder.claim_sweep(tmp_path).path != RunFolder.claim_sweep(tmp_path).path
 
 
 def test_files_are_written_together_or_not_at_all(
@@ -76,70 +88,47 @@ def test_what_a_killed_process_left_half_written_is_removed(tmp_path: Path) -> N
 
 def test_the_helper_of_a_run_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("")
-    folder = RunFolder(tmp_path / "none", writes=False)
-    folder.start_metrics(["epoch"], [{"epoch": 1}])
-    folder.add_metrics({"epoch": 2})
+    folder = RunFolder(tmp_path, writes=False)
     folder.write_json("results.json", {})
-    folder.write_csv("a.csv", ["a"], [["b"]])
-    RunFolder(tmp_path, writes=False).remove("kept")
+    folder.append("kept", b"more")
+    folder.remove("kept")
     assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+    assert (tmp_path / "kept").read_bytes() == b""
 
 
-def test_text_may_hold_the_name_of_a_file_that_is_no_utf_8(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write_text("a.txt", "caf\udce9 \u00e9")
-    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9 \u00e9"
-
-
-def test_json_has_no_nan(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write_json("a.json", {"loss": float("nan"), "list": [float("inf"), 1]})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "list": [None, 1]}
-
-
-def test_metrics_rows_are_appended_and_a_new_attempt_begins_anew(tmp_path: Path) -> None:
+def test_text_and_json_and_csv(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    for _ in range(2):
-        folder.start_metrics(["epoch", "loss"])
-        folder.add_metrics({"epoch": 1, "loss": 1 / 3})
-        folder.add_metrics({"loss": 0.25, "epoch": 2})
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,0.333333333\n2,0.25\n"
+    folder.write_text("a.txt", "caf\udce9 \u00e9")  # the name of a file that is not UTF-8
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9 \u00e9"
+    folder.write_json("a.json", {"loss": float("nan"), "list": [float("inf"), 1], "large": 10**400})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "loss": None, "list": [None, 1], "large": None,
+    }  # fmt: skip
 
 
 def test_csv_cells_start_no_formula_and_break_no_row(tmp_path: Path) -> None:
-    RunFolder(tmp_path).write_csv("a.csv", ["a", "b"], [["=1+1", 'x",\ny'], ["\x1b[31m", 0.5]])
-    with (tmp_path / "a.csv").open(newline="") as stream:
+    path = tmp_path / "a.csv"
+    path.write_bytes(to_csv([["a", "b"], ["=1+1", 'x",\ny'], ["\x1b[31m", 0.5]]))
+    with path.open(newline="") as stream:
         rows = list(csv.reader(stream))
     assert rows == [["a", "b"], ["'=1+1", 'x",\N{REPLACEMENT CHARACTER}y'],
                     ["\N{REPLACEMENT CHARACTER}[31m", "0.5"]]  # fmt: skip
 
 
-def test_metrics_of_a_resumed_run_begin_with_its_rows(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text("epoch,loss\n1,0.5\n2,0.25\n3,0.1")
-    folder = RunFolder(tmp_path)
-    folder.start_metrics(["epoch", "loss"], [{"epoch": 1, "loss": 0.5}])
-    folder.add_metrics({"epoch": 2, "loss": 0.125})
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,0.5\n2,0.125\n"
-
-
 def test_what_is_appended_is_there_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "a"
-    path.write_bytes(b"one")
-    append(path, b"two")
+    folder = RunFolder(tmp_path)
+    folder.write("a", b"one")
+    folder.append("a", b"two")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        append(path, b"three", on_disk=True)
-    assert path.read_bytes() == b"onetwo"
-
-
-def test_latest_is_a_link_to_the_newest(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        path = RunFolder.claim(tmp_path, "x", name).path
-    assert (tmp_path / "x" / "latest").readlink() == Path(path.name)
+        folder.append("a", b"three", on_disk=True)
+    assert (tmp_path / "a").read_bytes() == b"onetwo"
 
 
 def test_where_links_are_refused_latest_is_a_text_file(
@@ -156,7 +145,7 @@ def test_where_links_are_refused_latest_is_a_text_file(
 
 
 @pytest.mark.parametrize("full", [True, False])
-def test_somebodys_own_folder_called_latest_is_left_as_it_is(tmp_path: Path, full: bool) -> None:
+def test_a_users_own_folder_called_latest_stays_as_it_is(tmp_path: Path, full: bool) -> None:
     latest = tmp_path / "x" / "latest"
     latest.mkdir(parents=True)
     if full:
@@ -164,22 +153,6 @@ def test_somebodys_own_folder_called_latest_is_left_as_it_is(tmp_path: Path, ful
     path = RunFolder.claim(tmp_path, "x").path
     assert sorted((tmp_path / "x").iterdir()) == sorted([latest, path])
     assert [file.name for file in latest.iterdir()] == (["mine"] if full else [])
-
-
-def test_the_longest_name_and_no_longer(tmp_path: Path) -> None:
-    folders = [RunFolder.claim(tmp_path, "x", "n" * MAX_NAME_BYTES).path for _ in range(3)]
-    assert len(set(folders)) == 3
-    for name in ("n" * (MAX_NAME_BYTES + 1), "\u00e9" * MAX_NAME_BYTES):
-        with pytest.raises(ConfigError, match="--name: longer than 200 bytes"):
-            check_name(name)
-
-
-def test_a_runs_folder_is_checked_and_not_made(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "runs")
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="file is not a folder"):
-        check_writable(tmp_path / "file" / "runs")
 
 
 def test_a_runs_folder_is_one_with_a_config_and_no_link(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from dlrun.run_folder.removal import (
 from tests.run_folder.making import a_run
 
 
-def nothing() -> None:
+def unchanged() -> None:
     """The run is as it was."""
 
 
-def refuse() -> None:
+def changed() -> None:
     raise DlrunError("not as it was")
 
 
@@ -38,7 +38,7 @@ def test_a_run_goes_with_all_that_is_in_it_and_nothing_that_links_point_at(tmp_p
     (run / "sub").mkdir()
     (run / "sub" / "link").symlink_to(treasure)
     (run / "link").symlink_to(treasure / "file")
-    remove_run(run, nothing)
+    remove_run(run, unchanged)
     assert list((tmp_path / "runs" / "x").iterdir()) == []
     assert (treasure / "file").exists()
 
@@ -50,7 +50,7 @@ def test_what_lies_behind_a_link_stays(tmp_path: Path, linked: str) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(tmp_path / "elsewhere" / linked)
     with pytest.raises(DlrunError, match="behind a link"):
-        remove_run(tmp_path / "runs" / "x" / "a", nothing)
+        remove_run(tmp_path / "runs" / "x" / "a", unchanged)
     assert there.exists()
 
 
@@ -59,7 +59,7 @@ def test_a_run_that_changed_stays(tmp_path: Path) -> None:
     (run / "checkpoint").write_bytes(b"state")
     for remove in (remove_run, remove_checkpoints):
         with pytest.raises(DlrunError, match="not as it was"):
-            remove(run, refuse)
+            remove(run, changed)
     assert (run / "checkpoint").exists()
 
 
@@ -69,7 +69,7 @@ def test_the_checkpoints_go_alone(tmp_path: Path) -> None:
     for name in CHECKPOINTS:
         (run / name).write_bytes(b"state")
     assert size_of_checkpoints(run) == 5 * len(CHECKPOINTS)
-    remove_checkpoints(run, nothing)
+    remove_checkpoints(run, unchanged)
     assert size_of_checkpoints(run) == 0
     assert {file.name for file in run.iterdir()} == before | {"run.lock"}
 
@@ -92,7 +92,7 @@ def test_a_removal_that_fails_says_where_the_rest_is_and_the_next_takes_it(tmp_p
     kept.write_text("")
     with immutable(kept.parent, kept) as undo:
         with pytest.raises(DlrunError, match=r"x/a: removed only in part: .*kept") as caught:
-            remove_run(run, nothing)
+            remove_run(run, unchanged)
         (left,) = (tmp_path / "x").glob(".removed-*")
         assert str(left) in caught.value.hint
         assert not run.exists()
@@ -143,7 +143,7 @@ def test_latest_goes_with_the_last_run_and_a_folder_of_that_name_stays(tmp_path:
     assert (tmp_path / "y" / "latest").is_dir()
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"x" * 5000, b"a\0b", b""])
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a\0b", b""])
 def test_a_damaged_latest_is_mended(tmp_path: Path, content: bytes) -> None:
     a_run(tmp_path / "x" / "20260101T000000Z-a")
     latest = tmp_path / "x" / "latest"

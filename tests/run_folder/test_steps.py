@@ -18,11 +18,11 @@ RESUME_FILES = {"results.json": "resumed"}
 
 
 class Log:
-    """Remembers what it is told, and what was on disk by then."""
+    """Remembers each step, and metrics.csv at that moment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.told: list[tuple[int, Mapping[str, float], str]] = []
+        self.steps: list[tuple[int, Mapping[str, float], str]] = []
         self.begun: list[int] = []
 
     def begin(self, rows: Sequence[Mapping[str, float]]) -> None:
@@ -30,7 +30,7 @@ class Log:
 
     def log(self, step: int, row: Mapping[str, float]) -> None:
         assert (self.folder / "checkpoint").is_file()
-        self.told.append((step, row, (self.folder / "metrics.csv").read_text()))
+        self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
 def steps_of(folder: Path, *, resuming: bool = False, run: str = "a run") -> Steps:
@@ -44,22 +44,20 @@ def do(steps: Steps, *epochs: int, total: int = 9) -> None:
             steps.finish(row, f"epoch {epoch}/{total}", b"state %d" % epoch, b"part %d" % epoch)
 
 
-def test_a_step_is_on_disk_before_anybody_is_told(
+def test_a_step_is_on_disk_before_it_is_shown_and_logged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = Log(tmp_path)
     steps = steps_of(tmp_path)
-    steps.loggers = [log]
+    steps.loggers = log
     assert steps.begin(COLUMNS, "data", 2, "epoch") is None
     do(steps, 1, 2)
     first, second = "epoch,loss\n1,1\n", "epoch,loss\n1,1\n2,0.5\n"
-    assert log.told == [
-        (1, {"epoch": 1, "loss": 1}, first),
-        (2, {"epoch": 2, "loss": 0.5}, second),
-    ]
+    rows = {"epoch": 1, "loss": 1}, {"epoch": 2, "loss": 0.5}
+    assert log.steps == [(1, rows[0], first), (2, rows[1], second)]
     assert capsys.readouterr().err == "epoch 1/9\nepoch 2/9\n"
     again = steps_of(tmp_path, resuming=True)
-    again.loggers = [log]
+    again.loggers = log
     again.begin(COLUMNS, "data", 3, "epoch")
     again.begin(COLUMNS, "data", 3, "epoch")  # another attempt, from the seed
     assert log.begun == [0, 2, 0]
@@ -82,24 +80,14 @@ def test_a_resumed_run_goes_on_after_its_newest_step(tmp_path: Path) -> None:
     assert [row["epoch"] for row in again.rows] == [1, 2, 3]
 
 
-def test_what_is_not_resumed_begins_anew(tmp_path: Path) -> None:
-    steps = steps_of(tmp_path)
-    steps.begin(COLUMNS, "data", 3, "epoch")
-    do(steps, 1)
-    again = steps_of(tmp_path)
-    assert again.begin(COLUMNS, "data", 3, "epoch") is None
-    assert again.rows == []
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n"
-
-
 def test_fewer_steps_than_are_done_and_other_data_are_refused(tmp_path: Path) -> None:
     steps = steps_of(tmp_path)
     steps.begin(COLUMNS, "data", 3, "epoch")
     do(steps, 1, 2)
     before = (tmp_path / "metrics.csv").read_text()
-    with pytest.raises(ConfigError, match="^1 epoch requested, but 2 are finished$"):
+    with pytest.raises(ConfigError, match="1 epoch requested"):
         steps_of(tmp_path, resuming=True).begin(COLUMNS, "data", 1, "epoch")
-    with pytest.raises(DataError, match="the data have changed"):
+    with pytest.raises(DataError, match="have changed"):
         steps_of(tmp_path, resuming=True).begin(COLUMNS, "other", 3, "epoch")
     with pytest.raises(DataError, match="of another run"):
         steps_of(tmp_path, resuming=True, run="other").begin(COLUMNS, "data", 3, "epoch")
@@ -109,7 +97,7 @@ def test_fewer_steps_than_are_done_and_other_data_are_refused(tmp_path: Path) ->
     assert (tmp_path / "results.json").read_text() == "resumed"
 
 
-def test_another_attempt_begins_from_nothing(tmp_path: Path) -> None:
+def test_another_attempt_or_another_run_begins_from_nothing(tmp_path: Path) -> None:
     steps = steps_of(tmp_path, resuming=True)
     steps.begin(COLUMNS, "data", 3, "epoch")
     do(steps, 1, 2)
@@ -120,9 +108,12 @@ def test_another_attempt_begins_from_nothing(tmp_path: Path) -> None:
     found = steps_of(tmp_path, resuming=True).begin(COLUMNS, "data", 3, "epoch")
     assert found is not None
     assert found.parts == [b"part 1"]
+    new = steps_of(tmp_path)
+    assert new.begin(COLUMNS, "data", 3, "epoch") is None and new.rows == []
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n"
 
 
-def test_a_step_that_could_not_be_written_is_not_done(
+def test_a_step_that_could_not_be_written_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = steps_of(tmp_path)
@@ -141,7 +132,7 @@ def test_a_step_that_could_not_be_written_is_not_done(
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
 
 
-def test_a_step_whose_row_was_not_written_any_more_is_in_the_checkpoint(tmp_path: Path) -> None:
+def test_a_step_whose_row_was_not_written_is_in_the_checkpoint(tmp_path: Path) -> None:
     steps = steps_of(tmp_path)
     steps.begin(COLUMNS, "data", 3, "epoch")
     (tmp_path / "metrics.csv").unlink()
@@ -159,10 +150,10 @@ def test_a_signal_waits_for_the_end_of_the_step(
     steps.begin(COLUMNS, "data", 3, "epoch")
     with steps.stop.listening(), steps.progress("training", 3, "epoch"):
         signal.raise_signal(signal.SIGINT)
-        said = ""
-        while "stopping after this step; a second signal stops at once" not in said:
-            time.sleep(0.01)  # another thread says it
-            said += capsys.readouterr().err
+        shown = ""
+        while "stopping after this step" not in shown:
+            time.sleep(0.01)  # another thread shows it
+            shown += capsys.readouterr().err
         steps.finish({"epoch": 1, "loss": 1.0}, "epoch 1/3", b"state 1")
         with pytest.raises(Interrupted):
             steps.stop.after_step()

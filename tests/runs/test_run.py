@@ -43,9 +43,7 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     run = opened(tmp_path / "x" / "20260101T000000Z-a", files={ASSETS: digest}, figures=["a.png"])
     folder = RunFolder(run.folder)
     folder.write_all({ASSETS: content})
-    folder.start_metrics(["epoch", "loss"])
-    for epoch in (1, 2):
-        folder.add_metrics({"epoch": epoch, "loss": 0.123456789 / epoch})
+    folder.write_text("metrics.csv", "epoch,loss\n1,0.123456789\n2,0.0617283945\n")
     assert (run.name, run.state) == ("20260101T000000Z-a", "finished")
     assert run.labels == run.assets["labels"] == ["a", "b"]
     assert run.figures == [run.folder / "a.png"]
@@ -218,13 +216,13 @@ def test_a_run_older_than_a_key_is_resumed(runs: Path, tmp_path: Path, experimen
     assert check(str(folder), runs) == 0  # its new config.yaml has the key
 
 
-def test_a_value_that_a_run_began_with_cannot_be_deleted(runs: Path, capsys: Any) -> None:
+def test_a_value_that_is_not_the_shipped_one_cannot_be_deleted(runs: Path, capsys: Any) -> None:
     folder = folder_of(runs, EXPERIMENTS[0], "finished")
     values = read_file(folder / "config.yaml").values
-    del values["optimizer"]
+    del values["data"]["source"]
     (folder / "config.yaml").write_text(dump(values))
     assert check(str(folder), runs) == 1
-    assert "optimizer.lr" in capsys.readouterr().err
+    assert "data.source" in capsys.readouterr().err
 
 
 def test_a_resume_refuses_another_value(runs: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from dlrun.errors import DlrunError
 from dlrun.experiments.run import Run
 from dlrun.run_folder import checkpoint
-from dlrun.run_folder.checkpoint import Bound, Checkpoint, CheckpointFile
+from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import Record, read_record
 from dlrun.system.console import Screen
@@ -80,7 +80,7 @@ def test_in_a_checkpoint(
     about = json.loads((folder / checkpoint.NAME).read_bytes().split(b"\n", 2)[1])
 
     def load() -> Checkpoint | None:
-        file = CheckpointFile(RunFolder(folder, writes=False), Bound(about["run"], about["data"]))
+        file = CheckpointFile(RunFolder(folder, writes=False), about["run"], about["data"])
         return file.load(Screen())
 
     newest, content = load(), (folder / checkpoint.NAME).read_bytes()

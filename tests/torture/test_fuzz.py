@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run
-from dlrun.data import images, text_sources
+from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import read_tensors
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import NAME, Bound, CheckpointFile
+from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
 from dlrun.runs.start import load_config
@@ -179,11 +179,11 @@ def saved(value: Any) -> bytes:
     return stream.getvalue()
 
 
-BOUND = Bound("run", "data")
+BOUND = "run", "data"
 
 
 def checkpoint_bytes(folder: Path) -> bytes:
-    file = CheckpointFile(RunFolder(folder), BOUND)
+    file = CheckpointFile(RunFolder(folder), *BOUND)
     file.save([{"epoch": 1.0}], saved({"weight": torch.zeros(3, 4)}), b"part")
     return (folder / NAME).read_bytes()
 
@@ -194,7 +194,7 @@ def keras_bytes(folder: Path) -> bytes:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    parts, _ = text_sources.read_keras(path, index, Screen(quiet=True))
+    parts, _ = imdb.read_keras(path, index, Screen(quiet=True))
     for part in parts:
         list(part.rows())
 
@@ -206,7 +206,7 @@ def read_pickle(path: Path) -> None:
 
 def read_checkpoint(path: Path) -> None:
     path.rename(path.with_name(NAME))
-    found = CheckpointFile(RunFolder(path.parent), BOUND).load(Screen(quiet=True))
+    found = CheckpointFile(RunFolder(path.parent), *BOUND).load(Screen(quiet=True))
     assert found is None or found.rows == [{"epoch": 1.0}]  # whole, or left out
 
 
@@ -227,7 +227,7 @@ Reader = Callable[[Path], object]
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Reader]] = {
     "tar": (
         lambda _: reviews_tar(),
-        lambda path: text_sources.read_stanford(path, Screen(quiet=True)),
+        lambda path: imdb.read_stanford(path, Screen(quiet=True)),
     ),
     "npz": (keras_bytes, read_keras),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle),
@@ -237,7 +237,7 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Reader]] = {
     "WebP": (lambda _: picture("WEBP"), images.read),
     "GIF": (lambda _: picture("GIF"), images.read),
     "BMP": (lambda _: picture("BMP"), images.read),
-    "weights": (lambda _: saved({"weight": torch.zeros(3)}), tensor_file.read),
+    "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors),
     "checkpoint": (checkpoint_bytes, read_checkpoint),
     "results.json": (record_bytes, read_as(RESULTS, read_record)),
     "environment.json": (

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.data.photograph_predictions import PhotographPrediction, pack, rows, unpack
+from dlrun.data.images import Photograph, pack, table_rows, unpack
 from dlrun.networks.pretrained import Pretrained
 from dlrun.training.inference import classify_photographs
 from tests.experiments.use import reader
@@ -42,7 +42,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
     )
     settings: dict[str, Any] = {"squash": False, "scaled_decoding": False, "precision": "32-true"}
 
-    def classify() -> list[PhotographPrediction]:
+    def classify() -> list[Photograph]:
         return classify_photographs(
             context, files, model, "cpu", batch_size=2, top=1, thumbnails=3, **settings
         )
@@ -63,10 +63,10 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
 def test_a_batch_comes_back_to_the_bit() -> None:
     files = [Path("a.png"), Path("b\udcff.png")]
     batch = [
-        PhotographPrediction(files[0], [("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
-        PhotographPrediction(files[1], [], "damaged: \N{PILE OF POO} \udcff"),
+        Photograph(files[0], labels=[("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
+        Photograph(files[1], error="damaged: \N{PILE OF POO} \udcff"),
     ]
     assert unpack(pack(batch), files) == batch
-    assert len(rows(batch)) == 3
+    assert len(table_rows(batch)) == 3
     with pytest.raises(ValueError, match="zip"):
         unpack(pack(batch), files[:1])

@@ -13,7 +13,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table
@@ -67,7 +67,7 @@ def accelerators(experiment: str | None, settings: RunSettings) -> None:
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
     rows = _rows(missing, seconds)
-    folder.write_csv(TABLE, COLUMNS, list(map(list, rows)))
+    folder.write(TABLE, to_csv([COLUMNS, *rows]))
     package = registry.entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {config.seed}, run {folder.path.name}\n{data}"

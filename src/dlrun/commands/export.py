@@ -110,17 +110,17 @@ def _serialize(
 
     Raises DlrunError if the format cannot hold the network.
     """
-    from dlrun.networks import export_formats  # slow: torch
+    from dlrun.networks import network_files  # slow: torch
 
     example, text = exported.inputs(TRACED_ROWS), json.dumps(about, ensure_ascii=False)
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            content = export_formats.to_torch(exported.network, example, text)
-            return content, export_formats.from_torch
+            content = network_files.to_torch(exported.network, example, text)
+            return content, network_files.from_torch
         free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        content = export_formats.to_onnx(exported.network, example, names, free, text)
-        return content, export_formats.from_onnx
+        content = network_files.to_onnx(exported.network, example, names, free, text)
+        return content, network_files.from_onnx
     except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "

@@ -15,12 +15,11 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun.commands.prediction_output import PredictionTable, to_lines, to_object
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction
 from dlrun.experiments.run import Run
-from dlrun.run_folder.folder import to_json, to_json_line
+from dlrun.run_folder.folder import PREDICTIONS, to_json
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import check_output_path, new_file, write_atomically
 
@@ -128,7 +127,9 @@ def _predict(
                 if stream is not None:
                     stream.write(table.rows(row, one.name, prediction))
                 elif json:
-                    texts.append(to_json_line(to_object(row, one.name, prediction)))
+                    texts.append(
+                        to_json(to_object(row, one.name, prediction), indent=None).rstrip()
+                    )
                 else:
                     texts += to_lines(one.name, prediction)
                 row += 1

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlrun.data.photograph_predictions import COLUMNS as IMAGE_COLUMNS
 from dlrun.experiments.predictor import Prediction
-from dlrun.run_folder.folder import to_csv
+from dlrun.run_folder.folder import IMAGE_COLUMNS, to_csv
 from dlrun.system.console import pluralize
 
 LINE_WIDTH = 80

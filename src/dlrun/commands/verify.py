@@ -204,9 +204,9 @@ def _read_arrays(content: bytes, path: Path) -> Arrays:
     if path.suffix == ".npz":
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    from dlrun.networks import tensor_file  # slow: torch
+    from dlrun.networks.network_files import parse_tensors  # slow: torch
 
-    found = tensor_file.parse_tensors(content, path)
+    found = parse_tensors(content, path)
     return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in found.items()}
 
 

@@ -259,3 +259,21 @@ class ReviewsData(OwnData):
     mirrors: list[str]
     num_words: Annotated[int, Field(ge=10, le=2**15)]
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
+
+
+class ImagesData(OwnData):
+    """Which small images."""
+
+    source: Literal["torchvision", "sample", "folder"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+
+class PretrainedModel(Section):
+    """A pretrained image network by name, its weights and its labels."""
+
+    name: str
+    weights: NameOrPath
+    num_classes: PositiveInt
+    labels: LocalPath | None

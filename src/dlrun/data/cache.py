@@ -4,23 +4,31 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, hold_lock, sync_file, sync_folder
+from dlrun.system.files import file_digest, hold_lock
 
-FORMAT = "3"  # of the prepared arrays; a new one makes every cache again
+FORMAT = "4"  # of the prepared arrays; a new one makes every cache again
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
 
+Names = dict[str, list[str]]  # what belongs to arrays: labels, vocabulary, warnings
+Save = Callable[[str, Array], object]  # an array by its name
+Read = Callable[[str], Array]
 
-Save = Callable[[str, NDArray[Any]], object]  # an array by its name
-Read = Callable[[str], NDArray[Any]]
+
+def fingerprint_arrays(arrays: Iterable[Array]) -> str:
+    """Return a digest of the arrays' types, shapes and contents, in their order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -44,87 +52,60 @@ def exclusive(target: Path, screen: Screen) -> Iterator[None]:
         ) from None
 
 
-def make_folder(target: Path, fill: Callable[[Path], None], screen: Screen) -> None:
-    """Have `fill` write a folder that gets its name once it is whole, unless it exists.
-
-    A damaged folder is made again. Raises DataError as `exclusive`, and what `fill` raises.
-    """
-    if target.is_dir() and find_damage(target) is None:
-        return
-    with exclusive(target, screen):
-        if target.is_dir():
-            problem = find_damage(target)
-            if problem is None:
-                return
-            screen.warn(f"{target}: damaged, made again: {problem}")
-            shutil.rmtree(target)
-        temporary = target.with_name(f".{target.name}.new")
-        shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
-        try:
-            temporary.mkdir()
-            fill(temporary)
-            _write_sums(temporary)
-            temporary.rename(target)
-            sync_folder(target.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
 def cached_arrays(
-    folder: Path, key: Sequence[object], prepare: Callable[[Save], dict[str, Any]], screen: Screen
-) -> tuple[dict[str, Any], Read]:
-    """Prepare arrays once; return what `prepare` says of them, and a function that reads them.
+    folder: Path, key: Sequence[object], prepare: Callable[[Save], Names], screen: Screen
+) -> tuple[Names, Read]:
+    """Prepare arrays once; return the names that belong to them, and a function that reads them.
 
     Args:
         folder: has a folder for each key.
         key: differs if the arrays do.
-        prepare: saves the arrays and returns what else a reader needs, as JSON.
+        prepare: saves the arrays and returns the names.
         screen: shows what is waited for or made again.
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
+    if not cache.is_dir() or find_damage(cache):
+        with exclusive(cache, screen):
+            if cache.is_dir() and (problem := find_damage(cache)):
+                screen.warn(f"{cache}: damaged, made again: {problem}")
+                shutil.rmtree(cache)
+            if not cache.is_dir():  # no other process has made it meanwhile
+                _make_folder(cache, prepare)
+    names = json.loads((cache / "names.json").read_text(encoding="utf-8"))
+    return names, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
 
-    def fill(new: Path) -> None:
-        about = prepare(lambda name, values: np.save(new / f"{name}.npy", values))
-        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
-    make_folder(cache, fill, screen)
-    about = json.loads((cache / "about.json").read_text(encoding="utf-8"))
-    return about, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
+def _make_folder(cache: Path, prepare: Callable[[Save], Names]) -> None:
+    temporary = cache.with_name(f".{cache.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
+    try:
+        temporary.mkdir()
+        names = prepare(lambda name, values: np.save(temporary / f"{name}.npy", values))
+        (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
+        lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
+        (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
+        temporary.rename(cache)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def cached_folders(parent: Path) -> list[Path]:
-    """Return the folders in a folder that `make_folder` made."""
+    """Return the folders of prepared data in a folder."""
     return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return what is damaged in a folder that `make_folder` made, or None."""
-    if not (folder / SUMS).is_file():
-        return f"no {SUMS}"
+    """Return which files of a folder of prepared data are damaged, or None."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-        sums = {name: found for found, _, name in (line.partition("  ") for line in lines)}
-        here = {str(file.relative_to(folder)): file for file in _files(folder)}
-        if here.keys() != sums.keys():
-            return f"{', '.join(sorted(here.keys() ^ sums.keys()))}: not what {SUMS} names"
-        for name, file in here.items():
-            if file_digest(file) != sums[name]:
-                return f"{name}: its SHA-256 is not the one in {SUMS}"
+        written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        different = {name for name, _ in written.items() ^ _digests(folder).items()}
     except (OSError, ValueError) as error:
         return str(error)
-    return None
+    return f"{', '.join(sorted(different))}: not as in {SUMS}" if different else None
 
 
-def _write_sums(folder: Path) -> None:
-    files = sorted(_files(folder))
-    lines = [f"{file_digest(file)}  {file.relative_to(folder)}\n" for file in files]
-    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
-    for file in (*files, folder / SUMS):
-        sync_file(file)
-    for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        sync_folder(inner)
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir() and path.name != SUMS]
+def _digests(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.iterdir()) if file.name != SUMS)
+    return {file.name: file_digest(file) for file in files}

@@ -4,7 +4,6 @@ Of each of a user's own images the largest centred square is resized (bicubic, w
 one that has the network's size is not changed.
 """
 
-import hashlib
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -17,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dlrun.config.sections import OwnData
-from dlrun.data import photographs, sample, user_data
-from dlrun.data.archives import files, load_pickle
-from dlrun.data.cache import Read, Save, cached_arrays
+from dlrun.config.sections import ImagesData
+from dlrun.data import images, splits, user_data
+from dlrun.data.archives import Array, load_pickle, read_tar
+from dlrun.data.cache import Names, Read, Save, cached_arrays
 from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
-from dlrun.data.images import SUFFIXES
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -66,192 +64,191 @@ class Cifar100:
     differs: str | None
 
 
-def generate(images: int, seed: int) -> Cifar100:
-    """Return generated images: `images` for training and a fifth as many for the test."""
-    train, test = sample.images(images, seed), sample.images(max(1, images // 5), seed + 1)
-    origin = f"generated sample images ({images:,} + {images // 5:,}, seed {seed})"
-    names = [f"generated {label}" for label in range(CLASSES)]
-    return Cifar100(_channels_first(*train), _channels_first(*test), names, origin, GENERATED)
+def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
+    """Return the images that a config names: generated, the published ones, or a user's own.
 
-
-def load(archive: Path | None, data_dir: Path, mirrors: Sequence[str], screen: Screen) -> Cifar100:
-    """Read the published archive, a local one of its layout, or a folder unpacked from one.
-
-    Raises DataError if it is missing, damaged, not CIFAR100, or would run code.
+    Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
+    classes.
     """
+    if config.source == "sample":
+        return _generate(config.sample_images, seed)
     folder = data_dir / DATASET.name
-    path = obtain(ARCHIVE, archive, folder, mirrors, screen)
-    arrays: dict[str, NDArray[Any]] = {}
+    if config.is_own:
+        return _load_own(config, folder, seed, screen)
+    path = obtain(ARCHIVE, config.archive, folder, config.mirrors, screen)
+    origin = f"CIFAR100 ({path.name})"
     if path.is_dir():
-        about, read = _read_folder(path, arrays.__setitem__), arrays.__getitem__
-        other: str | None = f"{path.name} is a folder, not the published file"
-    else:
-        other = differs([ARCHIVE], [path])
-        key = ["cifar100", digest(path, "sha256")]
-        about, read = cached_arrays(
-            folder, key, lambda save: _read_archive(path, save, screen), screen
-        )
-    return _cifar100(about, read, f"CIFAR100 ({path.name})", other)
+        arrays: dict[str, Array] = {}
+        names = _read_folder(path / FOLDER, arrays.__setitem__)
+        different = f"{path.name} is a folder, not the published file"
+        return _cifar100(names, arrays.__getitem__, origin, different)
+    key = [DATASET.name, digest(path, "sha256")]
+    names, read = cached_arrays(folder, key, lambda save: _read_archive(path, save, screen), screen)
+    return _cifar100(names, read, origin, differs([ARCHIVE], [path]))
 
 
-def _read_folder(folder: Path, save: Save) -> dict[str, Any]:
-    contents: dict[str, bytes] = {}
-    for part in PARTS:
-        file = folder / FOLDER / part
-        try:
-            contents[part] = read_regular(file)
-        except OSError as error:
-            raise DataError(f"{file}: {error.strerror}") from None
-    return _read_parts(contents, folder / FOLDER, save)
+def _cifar100(names: Names, read: Read, origin: str, differs: str | None) -> Cifar100:
+    train, test = (
+        Images(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
+        for part in ("train", "test")
+    )
+    return Cifar100(train, test, names["labels"], origin, differs)
 
 
-def _read_archive(archive: Path, save: Save, screen: Screen) -> dict[str, Any]:
+def _read_folder(folder: Path, save: Save) -> Names:
+    try:
+        contents = {part: read_regular(folder / part) for part in PARTS}
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+    return _read_parts(contents, folder, save)
+
+
+def _read_archive(archive: Path, save: Save, screen: Screen) -> Names:
     screen.note(f"reading {archive} (once)")
     with screen.progress("reading the archive", 100, "%") as bar:
-        found = files(archive, _WANTED, MAX_BYTES, bar.to)
-        contents = {name.rpartition("/")[2]: content for name, content in found}
+        members = read_tar(archive, _WANTED, MAX_BYTES, bar.to)
+        contents = {name.rpartition("/")[2]: content for name, content in members}
     if missing := [f"{FOLDER}/{part}" for part in PARTS if part not in contents]:
         raise DataError(f"{archive}: no {', '.join(missing)}")
     return _read_parts(contents, archive / FOLDER, save)
 
 
-def _read_parts(contents: Mapping[str, bytes], place: Path, save: Save) -> dict[str, Any]:
+def _read_parts(contents: Mapping[str, bytes], place: Path, save: Save) -> Names:
     """Save the arrays of pickled files by their part; return the classes' names."""
     for part in ("train", "test"):
-        entry = _entry(contents[part], place / part, "data", "fine_labels")
-        pixels, labels = entry["data"], entry["fine_labels"]
+        pixels, labels = _unpickle(contents[part], place / part, "data", "fine_labels")
         what = f"{place / part}: not CIFAR100"
         if not isinstance(labels, list) or not labels:
             raise DataError(f"{what}: no list of labels")
-        if getattr(pixels, "shape", ()) != (len(labels), 3072) or pixels.dtype != np.uint8:
+        if not isinstance(pixels, np.ndarray) or (pixels.shape, pixels.dtype) != (
+            (len(labels), 3072),
+            np.uint8,
+        ):
             raise DataError(f"{what}: pixels are not (images, 3072) bytes")
         if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
             raise DataError(f"{what}: labels are not 0 to {CLASSES - 1}")
         # A row has the red, the green and the blue pixels.
         save(f"{part}_pixels", np.array(pixels).reshape(-1, 3, SIDE, SIDE))
         save(f"{part}_labels", np.asarray(labels, dtype=np.int64))
-    names = _entry(contents["meta"], place / "meta", "fine_label_names")["fine_label_names"]
+    (names,) = _unpickle(contents["meta"], place / "meta", "fine_label_names")
     if not isinstance(names, list) or len(names) != CLASSES:
         raise DataError(f"{place / 'meta'}: not CIFAR100: no {CLASSES} names of classes")
     return {"labels": [str(name) for name in names]}
 
 
-def _entry(content: bytes, place: Path, *wanted: str) -> dict[str, Any]:
+def _unpickle(content: bytes, place: Path, *keys: str) -> list[object]:
     entry = load_pickle(io.BytesIO(content), str(place))
-    missing = [key for key in wanted if not isinstance(entry, dict) or key not in entry]
-    if missing:
-        raise DataError(f"{place}: not CIFAR100: no {', '.join(missing)}")
-    found: dict[str, Any] = entry
-    return found
+    if not isinstance(entry, dict) or not entry.keys() >= set(keys):
+        raise DataError(f"{place}: not CIFAR100: no {' or '.join(keys)}")
+    return [entry[key] for key in keys]
 
 
-def _cifar100(about: dict[str, Any], read: Read, origin: str, differs: str | None) -> Cifar100:
-    train, test = (
-        Images(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
-        for part in ("train", "test")
-    )
-    return Cifar100(train, test, about["labels"], origin, differs)
-
-
-def _channels_first(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Images:
-    return Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-
-
-def load_own(config: OwnData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
-    """Return a user's own images, in a sub-folder for each class; they are prepared once.
-
-    Raises DataError if the images do not fit together, ConfigError if there are no classes.
-    """
+def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Cifar100:
     places, warnings = user_data.places(config), DataWarnings()
-    parts = [user_data.files_by_class(place, warnings, _is_image) for place in places]
-    states = [user_data.folder_state(*one) for one in zip(parts, places, strict=True)]
-    split = "" if len(parts) > 1 else f"{config.test_share} {seed}"
-    state = "\0".join(["1", split, *states])  # the same name of the data as in 0.2
-    which = hashlib.sha256(state.encode("utf-8", "surrogateescape"))
     name = (config.path or places[0]).name
+    key = user_data.fingerprint_places(config, seed)
 
-    def prepare(save: Save) -> dict[str, Any]:
+    def prepare(save: Save) -> Names:
         screen.note(f"preparing the images of {name} (once)")
-        return _prepare(parts, save, places[0], config.test_share, seed, screen, warnings)
+        return _prepare(config, places, save, seed, screen, warnings)
 
-    key = ["own", which.hexdigest()]
-    about, read = cached_arrays(data_dir / DATASET.name, key, prepare, screen)
-    for warning in about["warnings"]:
+    names, read = cached_arrays(folder, [key], prepare, screen)
+    for warning in names["warnings"]:
         screen.warn(warning)
-    data = _cifar100(about, read, f"own images ({name}, {which.hexdigest()[:8]})", OWN)
-    images = len(data.train.labels) + len(data.test.labels)
-    names = user_data.shorten_list(data.names)
-    screen.note(f"{images:,} images of {len(data.names)} classes: {names}")
+    data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
+    count = len(data.train.labels) + len(data.test.labels)
+    screen.note(f"{count:,} images of {len(data.names)} classes: {splits.shorten_list(data.names)}")
     return data
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
-
-
 def _prepare(
-    parts: Sequence[Sequence[tuple[str, Path]]],
+    config: ImagesData,
+    places: Sequence[Path],
     save: Save,
-    place: Path,
-    share: float,
     seed: int,
     screen: Screen,
     warnings: DataWarnings,
-) -> dict[str, Any]:
+) -> Names:
     """Save the images of a training and a test part, or of one that is divided, as arrays."""
-    classes, numbers = user_data.Classes(), list[int]()
-    for part in parts:
-        known = len(classes.names) if numbers else None
-        numbers += [classes.number(label, file, known) for label, file in part]
-    all_files = [file for part in parts for _, file in part]
-    pixels, read = _decode(all_files, screen, warnings)
+    classes, numbers, files = splits.Classes(), list[int](), list[Path]()
+    first_file = None  # of the test part
+    for place in places:
+        known = None
+        if place is not places[0]:
+            known, first_file = len(classes.names), len(files)
+        for label, file in user_data.files_by_class(
+            place, warnings, lambda file: file.suffix.lower() in images.SUFFIXES
+        ):
+            numbers.append(classes.number(label, file, known))
+            files.append(file)
+    pixels, read = _decode(files, screen, warnings)
     present, labels = np.unique(np.array(numbers, np.int64)[read], return_inverse=True)
     names = [classes.names[number] for number in present]
-    first_test = int(np.searchsorted(read, len(parts[0]))) if len(parts) > 1 else None
-    is_test = user_data.divide(labels, names, first_test, share, seed, place)
-    user_data.add_class_warnings(labels, is_test, names, warnings)
-    content = np.array([hash(pixels[row].tobytes()) for row in read])
-    if len(twice := user_data.repeated_rows(content, is_test)):
-        what = "an image of the test part that is in the training part too"
-        warnings.add(what, all_files[read[twice[0]]], len(twice))
-    labels, ordered = user_data.sort_classes(labels, names)
-    for name, chosen in (("train", ~is_test), ("test", is_test)):
-        save(f"{name}_pixels", pixels[read[chosen]])
-        save(f"{name}_labels", labels[chosen])
-    return {"labels": ordered, "warnings": warnings.lines()}
+    first_test = None if first_file is None else int(np.searchsorted(read, first_file))
+    is_test = splits.divide(labels, names, first_test, config.test_share, seed, str(places[0]))
+    hashes = np.array([hash(pixels[row].tobytes()) for row in read])
+    splits.add_part_warnings(labels, names, hashes, is_test, places[-1], warnings)
+    labels, names = splits.sort_classes(labels, names)
+    for part, chosen in (("train", ~is_test), ("test", is_test)):
+        save(f"{part}_pixels", pixels[read[chosen]])
+        save(f"{part}_labels", labels[chosen])
+    return {"labels": names, "warnings": warnings.lines()}
 
 
 def _decode(
-    all_files: Sequence[Path], screen: Screen, warnings: DataWarnings
+    files: Sequence[Path], screen: Screen, warnings: DataWarnings
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return pixels (n_files, 3, SIDE, SIDE), and the indices of the files that could be read."""
-    pixels, read = np.empty((len(all_files), 3, SIDE, SIDE), np.uint8), list[int]()
-    stream = photographs.batches(all_files, _square, size=BATCH, thumbnails=0, smallest=SMALLEST)
-    progress = screen.progress("reading images", len(all_files), "images")
-    with progress as bar, closing(stream):
-        for index, one in enumerate(one for batch in stream for one in batch):
-            if one.error is None:
-                pixels[index] = one.pixels
+    pixels, read = np.empty((len(files), 3, SIDE, SIDE), np.uint8), list[int]()
+    stream = images.batches(files, to_square, size=BATCH, smallest=SMALLEST)
+    with screen.progress("reading images", len(files), "images") as bar, closing(stream):
+        for index, image in enumerate(image for batch in stream for image in batch):
+            if image.error is None:
+                pixels[index] = image.pixels
                 read.append(index)
             else:
-                warnings.add(f"{one.error}: left out", one.file)
+                warnings.add(f"{image.error}: left out", image.file)
             bar.to(index + 1)
     return pixels, np.array(read, np.int64)
 
 
-def _square(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the largest centred square at the network's size, (3, SIDE, SIDE)."""
-    square = ImageOps.fit(image, (SIDE, SIDE), Image.Resampling.BICUBIC)
+def to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
+    """Return the largest centred square of an image at the network's size, (3, side, side)."""
+    square = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def load_config(config: Any, data_dir: Path, screen: Screen) -> Cifar100:
-    """Return the images that an experiment's config names."""
-    if config.data.source == "sample":
-        return generate(config.data.sample_images, config.split_seed)
-    if config.data.is_own:
-        return load_own(config.data, data_dir, config.split_seed, screen)
-    return load(config.data.archive, data_dir, config.data.mirrors, screen)
+def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
+
+    Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
+    them say nothing about the real data, so wherever one is shown it is labelled.
+    """
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % CLASSES)
+    classes = np.random.default_rng(CLASSES)  # the same classes for training and test
+    colour = classes.uniform(60, 200, (CLASSES, 3))
+    frequency = classes.uniform(-0.9, 0.9, (CLASSES, 2))
+    y, x = np.mgrid[:SIDE, :SIDE]
+    phase = random.uniform(0, 2 * np.pi, count)[:, None, None]
+    along, across = frequency[labels].T[:, :, None, None]
+    stripes = 40 * np.sin(along * x + across * y + phase)
+    noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
+    pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
+    return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+
+
+def _generate(count: int, seed: int) -> Cifar100:
+    """Return generated images: `count` for training and a fifth as many for the test."""
+    train, test = (
+        Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+        for pixels, labels in (
+            sample_images(count, seed),
+            sample_images(max(1, count // 5), seed + 1),
+        )
+    )
+    origin = f"generated sample images ({count:,} + {count // 5:,}, seed {seed})"
+    return Cifar100(train, test, [f"generated {n}" for n in range(CLASSES)], origin, GENERATED)
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
@@ -261,9 +258,9 @@ def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
 
 
 def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    images = load_config(config, data_dir, screen)
-    counts = len(images.train.labels), len(images.test.labels)
-    return f"{counts[0]:,} training and {counts[1]:,} test images, {images.origin}"
+    data = load(config.data, data_dir, config.split_seed, screen)
+    counts = len(data.train.labels), len(data.test.labels)
+    return f"{counts[0]:,} training and {counts[1]:,} test images, {data.origin}"
 
 
-DATASET = Dataset(name="cifar100", files=_files, load=_load_all)
+DATASET = Dataset("cifar100", _files, _load_all)

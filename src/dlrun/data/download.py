@@ -8,10 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
 
 from dlrun.data.cache import exclusive
-from dlrun.errors import ConfigError, DataError, DownloadError
+from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system import files
 from dlrun.system.console import Screen
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
 CHUNK, MB = 1 << 20, 1e6
-MAX_BYTES = 8 << 30  # more than any file that we download
 TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
@@ -68,20 +66,6 @@ def digest(path: Path, algorithm: str) -> str:
 def is_offline() -> bool:
     """Return whether the user forbids downloads, by `DLRUN_OFFLINE`."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
-
-
-def check_local(key: str, path: Path | None, *, folder_allowed: bool = False) -> None:
-    """Raise ConfigError if the config names a local file that does not exist or is not a file."""
-    if path is None or (folder_allowed and path.is_dir()):
-        return
-    if not path.exists():
-        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
-    if path.is_dir():
-        raise ConfigError(
-            f"{key}: {path} is a folder", "name the file itself, not what was unpacked from it"
-        )
-    if not path.is_file():
-        raise ConfigError(f"{key}: {path}: not a regular file")
 
 
 def differs(files: Sequence[Published], local: Sequence[Path]) -> str | None:
@@ -156,7 +140,7 @@ def download(
             remedy,
         )
     for url in urls:
-        if not _is_allowed(url):
+        if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
             raise DataError(f"{url}: only https addresses are downloaded from")
     part = target.with_name(f"{target.name}.part")
     with exclusive(target, screen):
@@ -165,12 +149,18 @@ def download(
         failures = []
         for url in urls:
             try:
-                _fetch(url, part, lambda file: digest(file, algorithm).startswith(expected), screen)
+                resumed = part.exists()
+                _fetch(url, part, screen)
+                if resumed and not digest(part, algorithm).startswith(expected):
+                    part.unlink()  # its beginning may have been of another file
+                    _fetch(url, part, screen)
+                if not digest(part, algorithm).startswith(expected):
+                    part.unlink()
+                    raise _NoAnswerError("its contents do not have the published hash; removed")
             except _NoAnswerError as error:
-                failures.append(f"{urlsplit(url).hostname}: {error}")
+                failures.append(f"{url}: {error}")
                 continue
             part.replace(target)
-            files.sync_folder(target.parent)
             return
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)
 
@@ -179,96 +169,58 @@ class _NoAnswerError(Exception):
     pass
 
 
-def _fetch(url: str, part: Path, is_expected: Callable[[Path], bool], screen: Screen) -> None:
-    """Fetch what the partial file lacks. Raises _NoAnswerError, also for other contents."""
+def _fetch(url: str, part: Path, screen: Screen) -> None:
+    """Fetch what the partial file lacks, in several attempts. Raises _NoAnswerError."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
-    failed = 0
-    while True:
-        had = part.stat().st_size if part.exists() else 0
-        try:
-            _append(url, part, had, screen)
-        except urllib3.exceptions.HTTPError as error:
-            has = part.stat().st_size if part.exists() else 0
-            failed = failed + 1 if has - had < CHUNK else 1
-            if failed == ATTEMPTS or isinstance(error, urllib3.exceptions.MaxRetryError):
-                reason = getattr(error, "reason", None) or error
-                raise _NoAnswerError(_innermost(reason)) from None
-            time.sleep(BACKOFF_SECONDS * 2 ** (failed - 1))
-            continue
-        if is_expected(part):
-            return
-        part.unlink()
-        if not had:  # else its beginning may have been of another file: once more, whole
-            raise _NoAnswerError("its contents do not have the published hash; removed")
-
-
-def _append(url: str, part: Path, had: int, screen: Screen) -> None:
-    with contextlib.closing(_request(url, had)) as response:
-        if had and response.status == 416:  # nothing is left to send: the hash tells
-            return
-        if response.status not in (200, 206):
-            raise _NoAnswerError(f"HTTP {response.status}")
-        if response.status == 200:
-            had = 0  # a server without ranges sends all of it
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {had}-"):
-            raise _NoAnswerError("it sent another part than was asked for")
-        left = response.length_remaining
-        with (
-            part.open("ab" if had else "wb") as stream,
-            screen.progress(part.stem, (had + left) / MB if left else None, "MB") as bar,
-        ):
-            # Not decoded: some servers label a .gz file as if it were compressed for transport.
-            for chunk in response.stream(CHUNK, decode_content=False):
-                stream.write(chunk)
-                had += len(chunk)
-                if had > MAX_BYTES:
-                    part.unlink()
-                    raise _NoAnswerError(f"it sent more than {MAX_BYTES:,} bytes")
-                bar.to(had / MB)
-            stream.flush()
-            os.fsync(stream.fileno())
-
-
-def _request(url: str, start: int) -> "BaseHTTPResponse":
-    """Return the answer behind all redirects, each of which must be an allowed address."""
-    import urllib3
-
     retries = urllib3.Retry(
         total=ATTEMPTS - 1,
+        redirect=MAX_REDIRECTS,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),
         retry_after_max=RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    for _ in range(MAX_REDIRECTS + 1):
-        response = manager.request(
-            "GET", url, headers=headers, preload_content=False, redirect=False
-        )
-        location = response.get_redirect_location()
-        if not location:
-            return response
-        response.close()
-        url = urljoin(url, location)
-        if not _is_allowed(url):
-            raise _NoAnswerError(f"it leads to {url}, and only https is followed")
-    raise _NoAnswerError(f"more than {MAX_REDIRECTS} redirects")
+    failures = 0
+    while True:
+        size = _size(part)
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
+        try:
+            response = manager.request("GET", url, headers=headers, preload_content=False)
+            with contextlib.closing(response):
+                return _append(response, part, size, screen)
+        except urllib3.exceptions.MaxRetryError as error:
+            raise _NoAnswerError(first_line(error.reason or error)) from None
+        except urllib3.exceptions.HTTPError as error:
+            failures = 1 if _size(part) - size >= CHUNK else failures + 1
+            if failures == ATTEMPTS:
+                raise _NoAnswerError(first_line(error)) from None
+            time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
 
 
-def _is_allowed(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # such as half an IPv6 address
-        return False
-    return (parts.scheme == "https" and bool(parts.hostname)) or (
-        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
-    )
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
-def _innermost(error: Exception) -> str:
-    """Return urllib3's message without the text that surrounds it."""
-    said = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
-    return str(said).rpartition("): ")[2] or type(said).__name__
+def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> None:
+    """Append an answer to the partial file of a size that was asked to be continued."""
+    if size and response.status == 416:  # nothing is left to send: the hash tells
+        return
+    if response.status not in (200, 206):
+        raise _NoAnswerError(f"HTTP {response.status}")
+    if response.status == 200:
+        size = 0  # a server without ranges sends all of it
+    elif not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
+        raise _NoAnswerError("it sent another part than was asked for")
+    left = response.length_remaining
+    with (
+        part.open("ab" if size else "wb") as stream,
+        screen.progress(part.stem, (size + left) / MB if left else None, "MB") as bar,
+    ):
+        # Not decoded: some servers label a .gz file as if it were compressed for transport.
+        for chunk in response.stream(CHUNK, decode_content=False):
+            stream.write(chunk)
+            size += len(chunk)
+            bar.to(size / MB)

@@ -6,13 +6,13 @@ on the training texts) is r + 3.
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-if TYPE_CHECKING:
-    from scipy import sparse
+from dlrun.data.archives import Array
 
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
@@ -29,6 +29,12 @@ def split_words(text: str) -> list[str]:
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
+def decode(ids: Iterable[int], words: Sequence[str]) -> str:
+    """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
+    names = [*SPECIAL, *words]
+    return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
+
+
 class Vocabulary:
     """Maps the words of a run's vocabulary to their ids, and all others to UNKNOWN."""
 
@@ -38,6 +44,12 @@ class Vocabulary:
     def ids(self, words: Iterable[str]) -> list[int]:
         """Return an id for each word."""
         return [self._ids.get(word, UNKNOWN) for word in words]
+
+
+def binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
+    """Return the float32 CSR matrix (n_rows, width) that is 1 at each row's columns."""
+    ones = np.ones(len(columns), dtype=np.float32)
+    return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
 
 class RaggedIds:
@@ -52,8 +64,7 @@ class RaggedIds:
         """Join texts of word ids, each after START; an id at or above `num_words` is UNKNOWN."""
         parts: list[NDArray[np.uint16]] = []
         for review in reviews:
-            ids = np.empty(1 + len(review), np.int64)
-            ids[0], ids[1:] = START, review
+            ids = np.array([START, *review], np.int64)
             ids[ids >= num_words] = UNKNOWN
             parts.append(ids.astype(np.uint16))
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
@@ -66,14 +77,10 @@ class RaggedIds:
         """Return the ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
-    def bag_of_words(self, width: int) -> "sparse.csr_matrix":
+    def bag_of_words(self, width: int) -> sparse.csr_matrix:
         """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
-        from scipy import sparse  # slow: a config error need not wait for it
-
-        ones = np.ones(len(self.ids), dtype=np.float32)
-        shape = (len(self), width)
         # A copy of the offsets: sum_duplicates compresses in place.
-        matrix = sparse.csr_matrix((ones, self.ids.astype(np.int32), self.offsets.copy()), shape)
+        matrix = binary_matrix(self.ids.astype(np.int32), self.offsets.copy(), width)
         matrix.sum_duplicates()
         matrix.data[:] = 1
         return matrix
@@ -93,12 +100,6 @@ class RaggedIds:
             position = self.offsets[part + 1][:, None] - length + columns
             out[start : start + PADDED_ROWS][mask] = self.ids[position[mask]]
         return out
-
-
-def decode(ids: Iterable[int], words: Sequence[str]) -> str:
-    """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
-    names = [*SPECIAL, *words]
-    return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
 
 
 class _Numbering(dict[str, int]):
@@ -141,19 +142,18 @@ class WordNumbers:
         counts = np.zeros(len(self.words), np.int64)
         first = np.full(len(self.words), -1, np.int64)  # where a word appears first
         done = 0
-        for rows, lengths, numbers in self._chunks():
-            found = numbers[np.repeat(counted[rows], lengths)]
-            counts += np.bincount(found, minlength=len(counts))
-            (new,) = np.nonzero(first[found] < 0)
-            first[found[new[::-1]]] = done + new[::-1]  # a word's first appearance is written last
-            done += len(found)
+        for _, numbers in self._chunks(counted):
+            counts += np.bincount(numbers, minlength=len(counts))
+            (new,) = np.nonzero(first[numbers] < 0)
+            first[numbers[new[::-1]]] = done + new[::-1]  # the first appearance is written last
+            done += len(numbers)
         order = np.lexsort((first, -counts))[: np.count_nonzero(counts)]
         ranked: NDArray[np.int64] = order[: num_words - FIRST_WORD]
         return ranked
 
     def encode(
         self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
-    ) -> dict[str, NDArray[Any]]:
+    ) -> dict[str, Array]:
         """Return some texts as arrays: RaggedIds' ids and offsets, and those of their bags.
 
         Args:
@@ -168,11 +168,9 @@ class WordNumbers:
         # Memory counts once it is written, and a bag is never longer than its text.
         all_ids, bag_ids = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.int32)
         done = held = 0
-        for rows, lengths, numbers in self._chunks():
-            ours = chosen[rows]
-            sizes = lengths[ours]
-            ends = np.cumsum(sizes)
-            row_ids = np.insert(ids[numbers[np.repeat(ours, lengths)]], ends - sizes, START)
+        for lengths, numbers in self._chunks(chosen):
+            ends = np.cumsum(lengths)
+            row_ids = np.insert(ids[numbers], ends - lengths, START)
             row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
             bag = RaggedIds(row_ids, row_offsets).bag_of_words(num_words + 3)
             all_ids[done : done + len(row_ids)] = row_ids
@@ -186,10 +184,13 @@ class WordNumbers:
             "bag_offsets": np.concatenate(bag_offsets),
         }
 
-    def _chunks(self) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.int32]]]:
-        """Yield some texts after the others: which, their lengths, and their words' numbers."""
+    def _chunks(
+        self, chosen: NDArray[np.bool_]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
+        """Yield the lengths of some of the chosen texts and their words' numbers, in order."""
         self._file.seek(0)
         for start in range(0, len(self.lengths), ENCODED_ROWS):
             rows = slice(start, start + ENCODED_ROWS)
             lengths = np.array(self.lengths[rows])
-            yield rows, lengths, np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)
+            numbers = np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)
+            yield lengths[chosen[rows]], numbers[np.repeat(chosen[rows], lengths)]

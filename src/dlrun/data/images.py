@@ -1,14 +1,19 @@
-"""Photographs from files and folders, in any mode and orientation, as RGB."""
+"""Photographs from files and folders, in any mode and orientation, as RGB, with their labels."""
 
 import base64
 import importlib.util
 import io
+import json
 import os
-import stat
 import threading
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +21,6 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.Image import Transpose
 
-from dlrun.data.fingerprint import fingerprint
 from dlrun.errors import ConfigError, first_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -28,6 +32,9 @@ MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory fo
 MAX_FILE_BYTES = 200 << 20
 LARGE_PIXELS = 30_000_000  # of which two threads would take too much memory: one after the other
 ONE_LARGE = threading.Lock()
+THUMBNAIL = 360  # pixels of a side
+DECODERS = 2  # threads; Pillow decodes and resizes without Python's lock
+AHEAD = 64  # inputs that wait for the network, however large its batches are
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
@@ -41,6 +48,23 @@ ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
+
+Labelled = list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A photograph with its network input or its prediction, or the reason why it has none.
+
+    pixels: the input, (3, height, width). labels: with their probabilities, highest first.
+    thumbnail: a JPEG.
+    """
+
+    file: Path
+    pixels: Any = None
+    labels: Labelled = field(default_factory=list)
+    thumbnail: bytes | None = None
+    error: str | None = None
 
 
 class UnreadableImageError(Exception):
@@ -69,25 +93,30 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def _in_folder(folder: Path) -> list[Path]:
+    found: list[Path] = []
+
+    def on_error(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
+        found.append(Path(error.filename))
+
+    for place, folders, files in os.walk(folder, onerror=on_error):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = (Path(place, name) for name in files if not name.startswith("."))
+        found += [path for path in visible if path.suffix.lower() in SUFFIXES]
+    if not found:
+        raise ConfigError(
+            f"{folder}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
+        )
+    return sorted(found)
+
+
 def sample_photographs() -> list[Path]:
     """Return the two photographs that scikit-learn ships (china.jpg, flower.jpg)."""
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
     assert spec is not None and spec.origin is not None  # a dependency
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
-
-
-def files_fingerprint(files: Sequence[Path]) -> str:
-    """Return a hash of the files' names, sizes and times of modification, in their order."""
-
-    def of(file: Path) -> str:
-        try:
-            found = file.stat()
-        except OSError as error:
-            return f"{error.errno}"
-        return f"{found.st_size} {found.st_mtime_ns}"
-
-    texts = (os.fsencode(file) + b"\0" + of(file).encode() for file in files)
-    return fingerprint(np.frombuffer(text, np.uint8) for text in texts)
 
 
 def read(path: Path, smallest: int | None = None) -> Image.Image:
@@ -101,8 +130,11 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
 
     Raises UnreadableImageError.
     """
-    _check_file(path)
     try:
+        if path.exists() and not path.is_file():
+            raise UnreadableImageError("not a regular file, or a folder that cannot be listed")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
         with Image.open(path, formats=FORMATS) as image:
             fraction, pixels = _fraction(image, smallest), image.width * image.height
             if fraction > 1:
@@ -114,66 +146,11 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UnreadableImageError(f"not an image of a known kind ({', '.join(FORMATS)})") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"refused: {error}") from None
     except MemoryError:
         raise UnreadableImageError("not enough memory to decode it") from None
     except Exception as error:  # a damaged file can raise anything in a decoder
-        if isinstance(error, OSError) and error.strerror:
-            raise UnreadableImageError(error.strerror) from None
-        raise UnreadableImageError(f"damaged: {first_line(error)}") from None
-
-
-def png(pixels: NDArray[np.uint8]) -> str:
-    """Encode pixels (height, width, 3) as a PNG in base64."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
-    return base64.b64encode(stream.getvalue()).decode()
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found: list[Path] = []
-
-    def note(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise error
-        found.append(Path(error.filename))
-
-    for place, folders, files in os.walk(folder, onerror=note):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            path
-            for name in files
-            if not name.startswith(".")
-            and (path := Path(place, name)).suffix.lower() in SUFFIXES
-            and _is_file_or_unknown(path)
-        ]
-    if not found:
-        raise ConfigError(
-            f"{folder}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
-        )
-    return sorted(found)
-
-
-def _is_file_or_unknown(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # reading it gives the reason
-        return True
-
-
-def _check_file(path: Path) -> None:
-    """Raise UnreadableImageError if the path is not a regular file or the file is too large."""
-    try:
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            next(path.iterdir(), None)  # raises the reason why find_images could not list it
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or str(error)) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UnreadableImageError("not a regular file")
-    if found.st_size > MAX_FILE_BYTES:
-        raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise UnreadableImageError(reason or f"damaged: {first_line(error)}") from None
 
 
 def _fraction(image: Image.Image, smallest: int | None) -> int:
@@ -182,15 +159,12 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
     Raises UnreadableImageError if it is too large at every fraction.
     """
     width, height = image.size
-    if max(width, height) > MAX_SIDE:
-        raise UnreadableImageError(
-            f"refused: {width:,} x {height:,} pixels; a side may have {MAX_SIDE:,}"
-        )
     possible = JPEG_FRACTIONS if image.format in JPEG_FORMATS else (1,)
     fitting = [n for n in possible if width * height <= MAX_PIXELS * n**2]
-    if not fitting:
+    if max(width, height) > MAX_SIDE or not fitting:
         raise UnreadableImageError(
-            f"refused: {width:,} x {height:,} pixels; a {image.format} may have {MAX_PIXELS:,}"
+            f"refused: {width:,} x {height:,} pixels; a {image.format} may have {MAX_PIXELS:,}, "
+            f"and {MAX_SIDE:,} on a side"
         )
     wanted = [n for n in possible if smallest and min(width, height) >= n * smallest]
     return max(fitting[0], *wanted) if wanted else fitting[0]
@@ -210,3 +184,105 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def png(pixels: NDArray[np.uint8]) -> str:
+    """Encode pixels (height, width, 3) as a PNG in base64."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def batches(
+    files: Sequence[Path],
+    to_input: Callable[[Image.Image], Any],
+    *,
+    size: int,
+    thumbnails: int = 0,
+    smallest: int | None = None,
+) -> Generator[list[Photograph], None, None]:
+    """Yield the photographs in order, `size` at a time, decoded by threads a few batches ahead.
+
+    Args:
+        files: to read.
+        to_input: returns the network's input for a photograph.
+        size: of a batch.
+        thumbnails: how many photographs get one: the first that can be read.
+        smallest: see `read`.
+    """
+    ahead = min(2 * size, AHEAD)
+    pool = ThreadPoolExecutor(DECODERS)
+    waiting, left = iter(files), thumbnails
+    pending: deque[Future[Photograph]] = deque()
+    batch: list[Photograph] = []
+    try:
+        while True:
+            for file in islice(waiting, ahead + 1 - len(pending)):
+                pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
+            if not pending:
+                break
+            photograph = pending.popleft().result()
+            batch.append(photograph if left > 0 else replace(photograph, thumbnail=None))
+            left -= photograph.error is None
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+    finally:  # a caller that stops early does not wait for the photographs that have not begun
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(
+    file: Path, to_input: Callable[[Image.Image], Any], smallest: int | None, with_thumbnail: bool
+) -> Photograph:
+    try:
+        photograph = read(file, smallest)
+        pixels, thumbnail = to_input(photograph), None
+        if with_thumbnail:
+            photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # in place: this is its last use
+            stream = io.BytesIO()
+            photograph.save(stream, format="JPEG", quality=90)
+            thumbnail = stream.getvalue()
+        return Photograph(file, pixels, thumbnail=thumbnail)
+    except UnreadableImageError as error:
+        return Photograph(file, error=str(error))
+    except Exception as error:  # an extreme photograph must not end the batch
+        return Photograph(file, error=f"cannot be made an input: {first_line(error)}")
+
+
+def pack(batch: Iterable[Photograph]) -> bytes:
+    """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
+    rows = [
+        {
+            "labels": one.labels,
+            "error": one.error,
+            "thumbnail": base64.b64encode(one.thumbnail or b"").decode(),
+        }
+        for one in batch
+    ]
+    return json.dumps(rows).encode()
+
+
+def unpack(content: bytes, files: Sequence[Path]) -> list[Photograph]:
+    """Return the batch of these files whose predictions `pack` stored."""
+    return [
+        Photograph(
+            file,
+            labels=[(label, probability) for label, probability in row["labels"]],
+            thumbnail=base64.b64decode(row["thumbnail"] or "") or None,
+            error=row["error"],
+        )
+        for file, row in zip(files, json.loads(content), strict=True)
+    ]
+
+
+def table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
+    """Return rows of predictions.csv: one for each label of a photograph, or one for its error."""
+    rows: list[list[str | int | float]] = []
+    for one in photographs:
+        if one.error is not None:
+            rows.append([str(one.file), "", "", "", one.error])
+        for rank, (label, probability) in enumerate(one.labels, start=1):
+            rows.append([str(one.file), rank, label, probability, ""])
+    return rows

@@ -1,42 +1,62 @@
-"""Labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, or a user's own; prepared once."""
+"""Labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, generated ones, or a user's own.
 
-import hashlib
+Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011).
+Keras: keras.datasets.imdb.
+"""
+
+import json
+import re
 import tempfile
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
+from scipy import sparse
 
 from dlrun.config.sections import ReviewsData
-from dlrun.data import text_sources, user_data
-from dlrun.data.archives import check_archive_type
-from dlrun.data.cache import Read, Save, cached_arrays
-from dlrun.data.download import (
-    GENERATED,
-    OWN,
-    Dataset,
-    Published,
-    check_local,
-    differs,
-    digest,
-    obtain,
-)
-from dlrun.data.encoding import RaggedIds, WordNumbers, decode, split_words
+from dlrun.data import splits, user_data
+from dlrun.data.archives import Array, load_npz, read_tar
+from dlrun.data.cache import Names, Read, Save, cached_arrays
+from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
+from dlrun.data.encoding import RaggedIds, WordNumbers, binary_matrix, decode, split_words
 from dlrun.data.text_files import DataWarnings
-from dlrun.data.text_sources import FILES, TextSource
+from dlrun.data.user_data import TextSource
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
+from dlrun.system.files import read_regular
 
-if TYPE_CHECKING:
-    from scipy import sparse
+LABELS = ["negative", "positive"]  # of the published and the generated reviews
+STANFORD_ARCHIVE = Published(
+    "aclImdb_v1.tar.gz",
+    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+    "md5",
+    "7c2ac02c03563afcf9b574c7e56c153a",
+)
+KERAS_ARRAYS = Published(
+    "imdb.npz",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
+    "sha256",
+    "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+)
+KERAS_WORDS = Published(
+    "imdb_word_index.json",
+    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
+    "md5",
+    "bfafd718b763782e994055a2d397834f",
+    "data.word_index",
+)
+PUBLISHED = {"stanford": (STANFORD_ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
+MAX_REVIEW_BYTES = 1 << 20
 MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
 BAR_ROWS = 500  # rows after which the bar moves
+_MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
+_NO_WORD = "<UNK>"  # splitting a text gives no such word
 
 
 @dataclass(frozen=True)
@@ -48,7 +68,7 @@ class Split:
     """
 
     ids: RaggedIds
-    bags: "sparse.csr_matrix"
+    bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
 
@@ -76,23 +96,6 @@ class Reviews:
         return decode(ids, self.vocabulary)
 
 
-def check(config: ReviewsData) -> None:
-    """Raise ConfigError for what is wrong before the texts are read: files, columns, numbers."""
-    if config.is_own:
-        user_data.check(config)
-        if config.source == "csv":
-            for place in user_data.places(config):
-                text_sources.open_user_texts(config, place, DataWarnings())
-    elif config.source != "sample":
-        check_local("data.archive", config.archive)
-        if config.archive is not None:
-            check_archive_type(config.archive, "zip" if config.source == "keras" else "tar")
-    if config.source == "keras":
-        check_local("data.word_index", config.word_index)
-    if config.source == "sample":
-        config.held_out(config.sample_reviews)
-
-
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
@@ -101,197 +104,280 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
         ConfigError: a CSV file lacks a column.
     """
     if config.source == "sample":
-        arrays: dict[str, NDArray[Any]] = {}
-        parts = text_sources.generate(config.sample_reviews, seed)
-        about = _prepare(config, parts, [], arrays.__setitem__, seed, Screen(quiet=True))
+        arrays: dict[str, Array] = {}
+        sources = _generate(config.sample_reviews, seed)
+        names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
         origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        return _reviews(about, arrays.__getitem__, origin, GENERATED)
+        return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
     if config.is_own:
-        return _load_own(config, data_dir / "imdb", seed, screen)
-    return _load_published(config, data_dir / "imdb", seed, screen)
-
-
-def _published(config: ReviewsData) -> list[tuple[Published, Path | None]]:
-    """Return the published files that the source needs, and the user's own copy of each."""
-    copies = (config.archive, config.word_index)
-    return list(zip(FILES.get(config.source, ()), copies, strict=False))
+        return _load_own(config, data_dir / DATASET.name, seed, screen)
+    return _load_published(config, data_dir / DATASET.name, seed, screen)
 
 
 def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+    published = PUBLISHED[config.source]
     local = [
-        obtain(published, copy, folder, config.mirrors, screen)
-        for published, copy in _published(config)
+        obtain(file, copy, folder, config.mirrors, screen)
+        for file, copy in zip(published, (config.archive, config.word_index), strict=False)
     ]
-    hashes = [digest(file, "sha256") for file in local]
 
-    def prepare(save: Save) -> dict[str, Any]:
+    def prepare(save: Save) -> Names:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            parts, vocabulary = text_sources.read_stanford(local[0], screen), list[str]()
+            sources, vocabulary = read_stanford(local[0], screen), list[str]()
         else:
-            parts, vocabulary = text_sources.read_keras(local[0], local[1], screen)
-        return _prepare(config, parts, vocabulary, save, seed, screen, folder=folder)
+            sources, vocabulary = read_keras(local[0], local[1], screen)
+        return _prepare(config, sources, save, seed, screen, vocabulary, folder=folder)
 
-    about, read = cached_arrays(folder, [config.source, config.num_words, *hashes], prepare, screen)
+    key = [config.source, config.num_words, *(digest(file, "sha256") for file in local)]
+    names, read = cached_arrays(folder, key, prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
-    return _reviews(about, read, origin, differs(FILES[config.source], local))
+    return _reviews(config, names, read, origin, differs(published, local))
 
 
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
     places, warnings = user_data.places(config), DataWarnings()
-    parts = [text_sources.open_user_texts(config, place, warnings) for place in places]
     name = (config.path or places[0]).name
     columns = f"{config.text_column}\0{config.label_column}" if config.source == "csv" else ""
-    split = "" if len(parts) > 1 else f"{config.test_share} {seed}"
-    state = "\0".join([config.source, columns, split, *(part.state() for part in parts)])
-    which = hashlib.sha256(state.encode("utf-8", "surrogateescape")).hexdigest()
+    key = user_data.fingerprint_places(config, seed, columns)
 
-    def prepare(save: Save) -> dict[str, Any]:
+    def prepare(save: Save) -> Names:
         screen.note(f"preparing the texts of {name} (once)")
-        return _prepare(config, parts, [], save, seed, screen, warnings, folder)
+        sources = [user_data.open_texts(config, place, warnings) for place in places]
+        return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
 
-    about, read = cached_arrays(folder, [config.num_words, which], prepare, screen)
-    for warning in about["warnings"]:
+    names, read = cached_arrays(folder, [config.num_words, key], prepare, screen)
+    for warning in names["warnings"]:
         screen.warn(warning)
-    origin = f"own texts ({config.source}, {name}, {which[:8]})"
-    reviews = _reviews(about, read, origin, OWN)
-    texts = len(reviews.train.labels) + len(reviews.test.labels)
-    names = user_data.shorten_list(reviews.labels)
-    screen.note(f"{texts:,} texts of {len(reviews.labels)} classes: {names}")
+    origin = f"own texts ({config.source}, {name}, {key[:8]})"
+    reviews = _reviews(config, names, read, origin, OWN)
+    texts, labels = len(reviews.train.ids) + len(reviews.test.ids), reviews.labels
+    screen.note(f"{texts:,} texts of {len(labels)} classes: {splits.shorten_list(labels)}")
     return reviews
+
+
+def _reviews(
+    config: ReviewsData, names: Names, read: Read, origin: str, differs: str | None
+) -> Reviews:
+    def split(part: str) -> Split:
+        ids = RaggedIds(read(f"{part}_ids"), read(f"{part}_offsets"))
+        bag_ids, offsets = read(f"{part}_bag_ids"), read(f"{part}_bag_offsets")
+        bags = binary_matrix(bag_ids, offsets, config.num_words + 3)
+        return Split(ids, bags, read(f"{part}_labels"))
+
+    train, test = split("train"), split("test")
+    return Reviews(train, test, names["words"], names["labels"], origin, differs)
 
 
 def _prepare(
     config: ReviewsData,
-    parts: Sequence[TextSource],
-    vocabulary: Sequence[str],
+    sources: Sequence[TextSource],
     save: Save,
     seed: int,
     screen: Screen,
+    vocabulary: Sequence[str] = (),
     warnings: DataWarnings | None = None,
     folder: Path | None = None,
-) -> dict[str, Any]:
-    """Read texts and save their arrays; return what else a reader needs.
+) -> Names:
+    """Read texts and save their arrays; return the words, labels and warnings.
 
     Args:
         config: how many words have an id, and which share is the test if there is one part.
-        parts: the training and the test part, or one that is divided.
-        vocabulary: by frequency rank, if it is given; else it is counted on the training part.
+        sources: the training and the test part, or one that is divided.
         save: takes each array with its name.
         seed: divides the part.
         screen: shows the progress.
+        vocabulary: by frequency rank, if it is given; else it is counted on the training part.
         warnings: takes what a user should know.
         folder: for a temporary file of 4 bytes a word, as /tmp may be in memory.
     """
     warnings = warnings or DataWarnings()
+    numbers, hashes = array("q"), array("q")  # of each row
+    classes, first_test = splits.Classes(), None
     with tempfile.TemporaryFile(dir=folder) as file:
-        texts = _LabelledTexts(WordNumbers(file, vocabulary), warnings, screen)
-        for part in parts:
-            texts.read(part)
-        words, names = texts.words, texts.classes.names
-        labels = np.array(texts.labels)
-        first_test = texts.first_rows[1] if len(parts) > 1 else None
-        is_test = user_data.divide(
-            labels, names, first_test, config.test_share, seed, parts[0].place
-        )
+        words = WordNumbers(file, vocabulary)
+        for source in sources:
+            known = None
+            if source is not sources[0]:
+                known, first_test = len(classes.names), len(numbers)
+            progress = f"reading {Path(source.place).name}", source.size, source.unit
+            with screen.progress(*progress) as bar:
+                for text, label, where, done in source.rows():
+                    number = classes.number(label, where, known)
+                    if number < 0:
+                        warnings.add("no label: the row is left out", where)
+                        continue
+                    split = split_words(text) if isinstance(text, str) else text
+                    if not split:
+                        warnings.add("a text without a word", where)
+                    words.append(split)
+                    if len(words.words) > MAX_WORDS:
+                        raise DataError(
+                            f"{where}: more than {MAX_WORDS:,} different words so far",
+                            "data.text_column names the column of the texts",
+                        )
+                    # A text without a word repeats nothing.
+                    hashes.append(hash(text) if split and isinstance(text, str) else len(hashes))
+                    numbers.append(number)
+                    if len(numbers) % BAR_ROWS == 0:
+                        bar.to(done)
+        labels, names, place = np.array(numbers), classes.names, sources[0].place
+        is_test = splits.divide(labels, names, first_test, config.test_share, seed, place)
         if config.is_own:
-            user_data.add_class_warnings(labels, is_test, names, warnings)
-            twice = user_data.repeated_rows(np.array(texts.hashes), is_test)
-            twice = twice[np.array(words.lengths)[twice] > 0]
-            if len(twice):
-                repeated = "a text of the test part that is in the training part too"
-                warnings.add(repeated, texts.where(twice[0]), len(twice))
-            user_data.add_spelling_warnings("words", words.words, warnings)
-        labels, ordered = user_data.sort_classes(labels, names)
+            content = np.array(hashes)
+            splits.add_part_warnings(labels, names, content, is_test, sources[-1].place, warnings)
+            splits.add_spelling_warnings("words", words.words, warnings)
+        labels, names = splits.sort_classes(labels, names)
         if len(names) == 2:
-            labels = labels.astype(np.int8)  # as in 0.2; torch's loss for more needs int64
+            labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
         ranked = words.rank(~is_test, config.num_words)
-        for name, chosen in (("train", ~is_test), ("test", is_test)):
-            save(f"{name}_labels", labels[chosen])
+        for part, chosen in (("train", ~is_test), ("test", is_test)):
+            save(f"{part}_labels", labels[chosen])
             for kind, values in words.encode(chosen, ranked, config.num_words).items():
-                save(f"{name}_{kind}", values)
+                save(f"{part}_{kind}", values)
     all_words = list(words.words)
-    return {
-        "words": [all_words[number] for number in ranked],
-        "width": config.num_words + 3,
-        "labels": ordered,
-        "warnings": warnings.lines(),
-    }
+    vocabulary = [all_words[number] for number in ranked]
+    return {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
 
 
-class _LabelledTexts:
-    """The texts of all parts as numbers: words, class, line, and a hash of each text.
+def _in_memory(place: str, texts: Iterable[str | list[str]], labels: Sequence[str]) -> TextSource:
+    rows = (
+        (text, label, f"{place} {number}", number)
+        for number, (text, label) in enumerate(zip(texts, labels, strict=True), start=1)
+    )
+    return TextSource(place, len(labels), "reviews", lambda: rows)
 
-    first_rows: the row at which each part begins.
+
+def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
+    """Read aclImdb_v1.tar.gz, whatever its checksum, if it has labelled reviews.
+
+    Raises DataError if it is no such archive, is damaged, or lacks one of the four folders.
     """
+    folders: dict[tuple[str, str], dict[str, bytes]] = {
+        (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
+    }
+    with screen.progress("reading the archive", 100, "%", aloud=True) as bar:
+        for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, bar.to):
+            _, part, label, name = path.split("/")
+            folders[part, label][name] = content
+    if empty := ["/".join(("aclImdb", *folder)) for folder in folders if not folders[folder]]:
+        raise DataError(
+            f"{archive}: no reviews in {', '.join(empty)}",
+            "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
+        )
 
-    def __init__(self, words: WordNumbers, warnings: DataWarnings, screen: Screen) -> None:
-        self.words, self._warnings, self._screen = words, warnings, screen
-        self.classes = user_data.Classes()
-        self.labels, self._lines, self.hashes = array("q"), array("q"), array("q")
-        self.first_rows: list[int] = []
-        self._parts: list[TextSource] = []
+    def source(part: str) -> TextSource:
+        negative, positive = folders[part, "neg"], folders[part, "pos"]
+        raw = [texts[name] for texts in (negative, positive) for name in sorted(texts)]
+        labels = [LABELS[0]] * len(negative) + [LABELS[1]] * len(positive)
+        return _in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels)
 
-    def where(self, row: int) -> str:
-        """Return a row's file and line."""
-        part = int(np.searchsorted(self.first_rows, row, side="right")) - 1
-        return self._parts[part].where(self._lines[row])
-
-    def read(self, source: TextSource) -> None:
-        """Add a part's rows; a part after the first may not have a new class.
-
-        Raises DataError, with file and line.
-        """
-        known = len(self.classes.names) if self._parts else None
-        self.first_rows.append(len(self.labels))
-        self._parts.append(source)
-        what = f"reading {Path(source.place).name}"
-        with self._screen.progress(what, source.size, source.unit) as bar:
-            for text, label, line, done in source.rows():
-                number = self.classes.number(label, source.where(line), known)
-                if number < 0:
-                    self._warnings.add("no label: the row is left out", source.where(line))
-                    continue
-                words = split_words(text) if isinstance(text, str) else text
-                if not words:
-                    self._warnings.add("a text without a word", source.where(line))
-                self.words.append(words)
-                if len(self.words.words) > MAX_WORDS:
-                    raise DataError(
-                        f"{source.where(line)}: more than {MAX_WORDS:,} different words so far",
-                        "data.text_column names the column of the texts",
-                    )
-                self.labels.append(number)
-                self._lines.append(line)
-                self.hashes.append(hash(text) if isinstance(text, str) else 0)
-                if len(self.labels) % BAR_ROWS == 0:
-                    bar.to(done)
+    return [source("train"), source("test")]
 
 
-def _reviews(about: dict[str, Any], read: Read, origin: str, differs: str | None) -> Reviews:
-    from scipy import sparse  # slow: a config error need not wait for it
+def read_keras(
+    arrays: Path, word_index: Path, screen: Screen
+) -> tuple[list[TextSource], list[str]]:
+    """Read Keras's imdb.npz, and imdb_word_index.json as the words by rank.
 
-    def split(part: str) -> Split:
-        bag_ids, labels = read(f"{part}_bag_ids"), read(f"{part}_labels")
-        ones = np.ones(len(bag_ids), dtype=np.float32)
-        shape = (len(labels), about["width"])
-        bags = sparse.csr_matrix((ones, bag_ids, read(f"{part}_bag_offsets")), shape)
-        return Split(RaggedIds(read(f"{part}_ids"), read(f"{part}_offsets")), bags, labels)
+    Raises DataError if they are not that.
+    """
+    try:
+        ranks = dict(json.loads(read_regular(word_index)))
+        words = sorted(ranks, key=ranks.__getitem__)
+        if [ranks[word] for word in words] != list(range(1, len(words) + 1)):
+            raise ValueError("a rank is missing")  # all words would be shifted
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(f"{word_index}: not Keras's word index: {error}") from None
+    with screen.progress("reading the arrays", None, "", aloud=True):
+        x_train, y_train, x_test, y_test = load_npz(
+            arrays, ["x_train", "y_train", "x_test", "y_test"]
+        )
 
-    train, test = split("train"), split("test")
-    return Reviews(train, test, about["words"], about["labels"], origin, differs)
+    def to_words(ranks: Sequence[int]) -> list[str]:
+        try:
+            if min(ranks, default=1) < 1:
+                raise ValueError(f"a word of rank {min(ranks)}")
+            return [words[rank - 1] if rank <= len(words) else _NO_WORD for rank in ranks]
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
+
+    sources: list[TextSource] = []
+    for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
+        if x.ndim == 0 or x.shape[:1] != y.shape or not x.size:
+            raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
+        if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
+            raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
+        labels = [LABELS[label] for label in y.astype(int)]
+        sources.append(_in_memory(part, map(to_words, x), labels))
+    return sources, words
+
+
+_GOOD = (
+    "wonderful great superb moving brilliant delightful charming gripping funny beautiful fresh "
+    "clever honest touching excellent perfect rich warm memorable thrilling"
+).split()
+_BAD = (
+    "awful dull terrible boring weak clumsy tedious flat predictable shallow annoying lifeless "
+    "messy silly poor forgettable cheap painful cold pointless"
+).split()
+_NOUNS = (
+    "film movie story plot acting cast script music ending scene director camera dialogue hero "
+    "villain pace humour mood city family summer war train winter letter journey"
+).split()
+_FRAMES = (
+    "the {noun} was {word} and i will remember the {other}",
+    "i found the {noun} {word} but the {other} went on",
+    "it's a {word} {noun} about a {other}",
+    "the {noun} and the {other} were {word}",
+    "my friends said that this {noun} is {word}",
+    "we watched the {noun} with the {other} in mind",
+)
+_AGREE = 0.66  # share of the words of judgement that agree with the review's label
+
+
+def sample_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
+    """Return generated reviews of 2 to 40 sentences and their labels, half of them positive.
+
+    Results on them say nothing about the real data, so wherever one is shown it is labelled.
+    """
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(count) % 2).astype(np.int8)
+    return [_sample_review(bool(label), random) for label in labels], labels
+
+
+def _sample_review(positive: bool, random: np.random.Generator) -> str:
+    sentences = []
+    for _ in range(int(random.integers(2, 41))):
+        words = _GOOD if positive == (random.random() < _AGREE) else _BAD
+        frame = _FRAMES[random.integers(len(_FRAMES))]
+        noun, other = random.choice(_NOUNS, 2, replace=False)
+        # Squared: a few words are frequent and many are rare, as in a language.
+        word = words[int(len(words) * random.random() ** 2)]
+        sentences.append(frame.format(noun=noun, other=other, word=word))
+    return ". ".join(sentences) + "."
+
+
+def _generate(reviews: int, seed: int) -> list[TextSource]:
+    """Return as many generated reviews for training as for the test."""
+    sources = []
+    for part, part_seed in (("train", seed), ("test", seed + 1)):
+        texts, labels = sample_reviews(reviews, part_seed)
+        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
+    return sources
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
+    copies = config.data.archive, config.data.word_index
     return [
-        (published, copy or data_dir / "imdb" / published.name)
-        for published, copy in _published(config.data)
+        (published, copy or data_dir / DATASET.name / published.name)
+        for published, copy in zip(PUBLISHED.get(config.data.source, ()), copies, strict=False)
     ]
 
 
 def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
     reviews = load(config.data, data_dir, config.split_seed, screen)
-    counts = len(reviews.train.labels), len(reviews.test.labels)
+    counts = len(reviews.train.ids), len(reviews.test.ids)
     return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
 
 
@@ -299,10 +385,10 @@ def _show(config: Any, data_dir: Path, screen: Screen, part: str, first: int, co
     """Print reviews of a part as words, each with its label and length. Raises ConfigError."""
     reviews = load(config.data, data_dir, config.split_seed, screen)
     split = reviews.train if part == "train" else reviews.test
-    if first >= len(split.labels):
-        raise ConfigError(f"--first {first}: there are {len(split.labels):,} {part} reviews")
+    if first >= len(split.ids):
+        raise ConfigError(f"--first {first}: there are {len(split.ids):,} {part} reviews")
     screen.note(f"{reviews.origin}: {len(reviews.vocabulary):,} words have an id")
-    for index in range(first, min(first + count, len(split.labels))):
+    for index in range(first, min(first + count, len(split.ids))):
         ids = split.ids.review(index)
         label = reviews.labels[split.labels[index]]
         screen.show(Text(f"{part} {index}, {label}, {len(ids)} ids", style="bold"))

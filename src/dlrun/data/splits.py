@@ -1,14 +1,24 @@
-"""Which rows are for training, validation and test, by a seed."""
+"""Rows by their class and part: training, validation, test."""
 
-from collections.abc import Sized
+import re
+import unicodedata
+from collections.abc import Collection, Sequence, Sized
+from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import OwnData
+from dlrun.data.text_files import DataWarnings
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 
 Rows = NDArray[np.int64]
+
+MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
+MAX_NAME = 200  # characters of a class's name: a longer one is a text
+SHOWN_NAMES = 10  # in a message
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def split(
@@ -29,15 +39,139 @@ def split(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> NDArray[np.bool_]:
-    """Return which rows (n_rows,) are the test: a share of each class, but one row at least.
+class Classes:
+    """Numbers the classes in order of appearance, by their labels."""
 
-    The training part keeps at least one row of each class.
+    def __init__(self) -> None:
+        self._by_label: dict[str, int] = {}
+        self._by_name: dict[str, int] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The classes' names, by number."""
+        return list(self._by_name)
+
+    def number(self, label: str, where: object, known: int | None = None) -> int:
+        """Return the number of a label's class, or -1 if the label is blank.
+
+        Args:
+            label: of a row; its name is without surrounding and repeated spaces.
+            where: the row's place.
+            known: how many classes the training part has, for a row of the test part.
+
+        Raises DataError for a label that cannot be a name, for too many classes, and for a class of
+        the test part that the training part does not have.
+        """
+        number = self._by_label.get(label)
+        if number is None:
+            name = " ".join(label.split())
+            number = self._by_name.setdefault(name, len(self._by_name)) if name else -1
+            self._by_label[label] = number
+            if not name.isprintable() or len(name) > MAX_NAME or number == MAX_CLASSES:
+                raise DataError(
+                    f"{where}: the label {name[:40]!r} is too long, cannot be printed, or is one "
+                    f"of more than {MAX_CLASSES:,}",
+                    "data.label_column names the column of the classes, or each sub-folder is one",
+                )
+        if known is not None and number >= known:
+            raise DataError(
+                f"{where}: the label {self.names[number]!r} is in no row of the training part",
+                f"the training part has {shorten_list(self.names[:known])}",
+            )
+        return number
+
+
+def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
+    """Return the rows' classes (n_rows,) as numbers of the sorted names, and these names.
+
+    Numbers are sorted by value, words by letters.
     """
-    random = np.random.default_rng(seed)
-    test = np.zeros(len(labels), bool)
-    order = np.argsort(labels, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
-        held = min(max(1, round(share * len(rows))), len(rows) - 1)
-        test[random.permutation(rows)[:held]] = True
-    return test
+    are_numbers = all(map(_NUMBER.fullmatch, names))
+    ordered = sorted(names, key=lambda name: (float(name) if are_numbers else 0, name))
+    return np.array([ordered.index(name) for name in names])[labels], ordered
+
+
+def shorten_list(names: Sequence[str]) -> str:
+    """Return as many names as fit into a message."""
+    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
+
+
+def divide(
+    labels: Rows, names: Sequence[str], first_test: int | None, share: float, seed: int, place: str
+) -> NDArray[np.bool_]:
+    """Return which rows (n_rows,) are the test part: those from `first_test`, or a share.
+
+    A share has at least one row of each class, and leaves one for the training.
+
+    Args:
+        labels: the numbers of the rows' classes, (n_rows,).
+        names: of the classes.
+        first_test: the first row of the test part; None holds out a share of each class.
+        share: of the rows.
+        seed: chooses them.
+        place: of the data, for a message.
+
+    Raises DataError if there are too few classes or rows.
+    """
+    if len(names) < 2:
+        raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")
+    is_test = np.arange(len(labels)) >= (len(labels) if first_test is None else first_test)
+    if first_test is None:
+        random = np.random.default_rng(seed)
+        order = np.argsort(labels, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
+            held = min(max(1, round(share * len(rows))), len(rows) - 1)
+            is_test[random.permutation(rows)[:held]] = True
+    train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
+    if train < 2 or test == 0:
+        raise DataError(
+            f"{place}: {train} for the training and {test} for the test: too few",
+            "give more, or another data.test_share, or a test part of their own as data.test",
+        )
+    for number in np.setdiff1d(np.arange(len(names)), labels[~is_test]):
+        raise DataError(f"{place}: nothing to train on of the class {names[number]!r}")
+    return is_test
+
+
+def add_part_warnings(
+    labels: Rows,
+    names: Sequence[str],
+    hashes: Rows,
+    is_test: NDArray[np.bool_],
+    place: object,
+    warnings: DataWarnings,
+) -> None:
+    """Warn of classes that the test part lacks or that look alike, and of rows in both parts.
+
+    `labels` are the numbers of the rows' classes and `hashes` of their contents, (n_rows,).
+    """
+    counts = np.bincount(labels, minlength=len(names))
+    for number in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
+        warnings.add("none of this class in the test part", f"class {names[number]!r}")
+    for number in np.flatnonzero(counts <= 2).tolist():
+        larger = [names[other] for other in np.flatnonzero(counts > 10 * counts[number]).tolist()]
+        alike = {name.lower(): name for name in larger}
+        if near := get_close_matches(names[number].lower(), alike, 1):
+            warnings.add(
+                f"only {counts[number]} of {len(labels):,}: is it {alike[near[0]]!r}?",
+                f"class {names[number]!r}",
+            )
+    add_spelling_warnings("classes", names, warnings)
+    values: dict[float, str] = {}
+    for name in filter(_NUMBER.fullmatch, names):
+        if (first := values.setdefault(float(name), name)) != name:
+            warnings.add(
+                "the same number, but they count as two classes", f"{first!r} and {name!r}"
+            )
+    if repeated := np.isin(hashes[is_test], hashes[~is_test]).sum():
+        warnings.add(f"{repeated:,} of the test part are in the training part too", place)
+
+
+def add_spelling_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
+    """Warn of names that differ only by Unicode normalisation: one character, or two."""
+    for name in names:
+        composed = name if name.isascii() else unicodedata.normalize("NFC", name)
+        if composed != name and composed in names:
+            warnings.add(
+                f"they look the same, but count as two {what}", f"{composed!a} and {name!a}"
+            )

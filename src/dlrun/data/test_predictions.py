@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from dlrun.data.archives import Array
+
 COLUMNS = ["row", "label", "predicted", "probability"]
 MISTAKES = "mistakes.json"
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
@@ -38,9 +40,7 @@ class TestPredictions:
     probability: NDArray[np.float64]
 
     @classmethod
-    def of_two(
-        cls, logits: NDArray[Any], labels: NDArray[Any], names: Sequence[str]
-    ) -> "TestPredictions":
+    def of_two(cls, logits: Array, labels: Array, names: Sequence[str]) -> "TestPredictions":
         """Return the predictions for two classes; the logits (n_rows,) are of the second one."""
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
@@ -55,19 +55,18 @@ class TestPredictions:
         """The mean F1 score of the classes that are in the labels or the predictions."""
         size = len(self.names)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
-        both = np.bincount(self.labels, minlength=size) + np.bincount(
-            self.predicted, minlength=size
-        )
+        both = np.bincount(np.concatenate([self.labels, self.predicted]), minlength=size)
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
     def table(self) -> bytes:
         """Return predictions.csv; class names are unchanged, since programs compare them."""
-        names = [_cell(name) for name in self.names]
-        lines = [_cell(COLUMNS)]
+        stream = io.StringIO(newline="")
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
         columns = (part.tolist() for part in (self.labels, self.predicted, self.probability))
         for row, (label, predicted, value) in enumerate(zip(*columns, strict=True)):
-            lines.append(f"{row},{names[label]},{names[predicted]},{value:.9g}")
-        return "\n".join([*lines, ""]).encode()
+            writer.writerow([row, self.names[label], self.names[predicted], f"{value:.9g}"])
+        return stream.getvalue().encode()
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, Any]]:
         """Return the wrong predictions with the highest probabilities, highest first."""
@@ -85,8 +84,8 @@ class TestPredictions:
         ]
 
 
-def classes(
-    names: Sequence[str], labels: NDArray[Any], found: TestPredictions | None
+def describe_classes(
+    names: Sequence[str], labels: Array, predictions: TestPredictions | None
 ) -> dict[str, Any]:
     """Return what a run's record says of a test set's classes, see run_folder.record.Classes."""
     rows = np.bincount(labels.astype(np.int64))
@@ -94,12 +93,5 @@ def classes(
         "number": len(names),
         "largest": names[int(rows.argmax())],
         "share": float(rows.max() / rows.sum()),
-        "macro_f1": found.macro_f1 if found else None,
+        "macro_f1": predictions.macro_f1 if predictions else None,
     }
-
-
-def _cell(value: str | list[str]) -> str:
-    """Return one or several cells as CSV."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="").writerow([value] if isinstance(value, str) else value)
-    return stream.getvalue()

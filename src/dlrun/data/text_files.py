@@ -4,10 +4,9 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from io import BufferedReader, TextIOWrapper
+from io import TextIOWrapper
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
 from dlrun.system.files import open_regular
@@ -21,7 +20,6 @@ MB = 1_000_000  # bytes
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
-_START_BYTES = 1 << 12  # a binary file has a zero byte in its first bytes
 
 
 class NotTextError(DataError):
@@ -32,12 +30,12 @@ class DataWarnings:
     """Collects what a user should know of their data: of each kind the first place and a count."""
 
     def __init__(self) -> None:
-        self._first: dict[str, str] = {}
+        self._first: dict[str, object] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, what: str, place: object, count: int = 1) -> None:
         """Count a kind; `place` is the file, or file and line, where it was found."""
-        self._first.setdefault(what, str(place))
+        self._first.setdefault(what, place)
         self._counts[what] = self._counts.get(what, 0) + count
 
     def lines(self) -> list[str]:
@@ -52,7 +50,8 @@ class DataWarnings:
 def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) -> str:
     """Decode UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
 
-    `on_latin1` is told the first line that is not UTF-8. Raises NotTextError for binary data.
+    `on_latin1` is called with the first line that is not UTF-8. Raises NotTextError for binary
+    data.
     """
     if raw.startswith(UTF16_MARKS):
         return raw.decode("utf-16", "replace")
@@ -65,7 +64,7 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
         return raw.decode("cp1252", "replace")
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
     """Read a file as one text. Raises NotTextError, whose message does not name the file."""
     try:
         with open_regular(path) as stream:
@@ -74,7 +73,7 @@ def read_text(path: Path) -> str:
         raise NotTextError(error.strerror or str(error)) from None
     if len(raw) > MAX_BYTES:
         raise NotTextError(f"more than {MAX_BYTES >> 20} MB: refused")
-    return decode_bytes(raw)
+    return decode_bytes(raw, on_latin1)
 
 
 def lines(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -85,13 +84,9 @@ def lines(stream: BinaryIO) -> Iterator[list[bytes]]:
     read = getattr(stream, "read1", stream.read)
     rest = b""
     while block := read(BLOCK_BYTES):
-        *whole, end = block.split(b"\n")
+        *whole, rest = (rest + block).split(b"\n")
         if whole:
-            whole[0] = rest + whole[0]
-            rest = end
             yield [line.removesuffix(b"\r") for line in whole]
-        else:
-            rest += end
         if len(rest) > MAX_BYTES:
             raise DataError(f"standard input: a line of more than {MAX_BYTES >> 20} MB: refused")
     if rest:
@@ -109,7 +104,7 @@ def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
         if len(row) > place:
             yield row[place], None
         else:
-            yield "", f"{table.where(line)}: no cell {column!r}"
+            yield "", f"{path}:{line}: no cell {column!r}"
 
 
 class CsvTable:
@@ -127,87 +122,65 @@ class CsvTable:
     """
 
     def __init__(self, path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> None:
-        self.path, self._warnings = path, warnings
+        self._path, self._warnings = path, warnings
         headers = {delimiter: self._read_header(delimiter) for delimiter in DELIMITERS}
         self._delimiter, self.header = next(
             (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
             max(headers.items(), key=lambda pair: len(pair[1])),
         )
         for setting, column in columns.items():
-            if (times := self.header.count(column)) > 1:
-                raise ConfigError(
-                    f"{setting}: {path}:1: {times} columns are named {column!r}",
-                    "give each column another name",
-                )
+            if (times := self.header.count(column)) == 1:
+                continue
+            problem = f"{times} columns are named {column!r}; give each another name"
             if not times:
-                names = ", ".join(name[:40] for name in self.header[:20]) or "none"
-                raise ConfigError(
-                    f"{setting}: {path}:1: no column {column!r}{did_you_mean(column, self.header)}",
-                    f"the columns are: {names}",
-                )
-
-    def where(self, line: int) -> str:
-        """Return a row's place for a message."""
-        return f"{self.path}:{line}"
+                problem = f"no column {column!r}{did_you_mean(column, self.header)}"
+            names = ", ".join(name[:40] for name in self.header[:20]) or "none"
+            raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
 
     def rows(self) -> Iterator[tuple[list[str], int, float]]:
         """Yield each row's cells, its first line, and the MB read so far. Raises DataError."""
-        line = 1
-        with self._opened() as (file, raw_lines):
-            decoded = self._decoded(raw_lines, self._warnings)
-            reader = csv.reader(decoded, delimiter=self._delimiter, strict=True)
-            try:
-                for row in reader:
-                    first, line = line, reader.line_num + 1
-                    if first > 1 and row:
-                        yield row, first, file.tell() / MB
-            except csv.Error as error:
-                problem = f"not CSV: {first_line(error)}"
-                if "field limit" in str(error):
-                    problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
-                raise DataError(f"{self.where(line)}: {problem}", QUOTES_HINT) from None
+        records = self._records(self._delimiter, self._warnings)
+        next(records)  # the header
+        yield from (record for record in records if record[0])
 
     def _read_header(self, delimiter: str) -> list[str]:
-        with self._opened() as (_, raw_lines):
-            decoded = self._decoded(raw_lines, DataWarnings())
-            try:
-                row = next(csv.reader(decoded, delimiter=delimiter, strict=True), [])
-            except csv.Error:  # not a header with this delimiter
-                return []
+        row, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
         return [" ".join(name.split()) for name in row]
 
-    @contextmanager
-    def _opened(self) -> Iterator[tuple[BufferedReader, Iterator[str]]]:
-        before = csv.field_size_limit(MAX_CELL)
+    def _records(
+        self, delimiter: str, warnings: DataWarnings
+    ) -> Iterator[tuple[list[str], int, float]]:
+        """Yield the header and the rows; nothing if the delimiter gives no header."""
+        before, line = csv.field_size_limit(MAX_CELL), 1
         try:
-            with open_regular(self.path) as file:
-                start = file.peek(_START_BYTES)[:_START_BYTES]
-                is_utf16 = start.startswith(UTF16_MARKS)
-                if not is_utf16 and b"\0" in start:
-                    raise DataError(f"{self.path}: not CSV: it has a zero byte")
+            with open_regular(self._path) as file:
+                is_utf16 = file.peek(2).startswith(UTF16_MARKS)
                 encoding = "utf-16" if is_utf16 else "utf-8-sig"
                 errors = "replace" if is_utf16 else "surrogateescape"
                 with TextIOWrapper(file, encoding, errors, newline="") as stream:
-                    yield file, self._lines(stream)
+                    decoded = self._decoded(stream, warnings)
+                    reader = csv.reader(decoded, delimiter=delimiter, strict=True)
+                    for row in reader:
+                        yield row, line, file.tell() / MB
+                        line = reader.line_num + 1
         except OSError as error:
-            raise DataError(f"{self.path}: {error.strerror or error}") from None
+            raise DataError(f"{self._path}: {error.strerror or error}") from None
+        except csv.Error as error:
+            if line == 1:
+                return
+            problem = f"not CSV: {first_line(error)}"
+            if "field limit" in str(error):
+                problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
+            raise DataError(f"{self._path}:{line}: {problem}", QUOTES_HINT) from None
         finally:
             csv.field_size_limit(before)
 
-    def _lines(self, stream: TextIO) -> Iterator[str]:
-        while line := stream.readline(2 * MAX_CELL):
-            if len(line) == 2 * MAX_CELL:
-                raise DataError(
-                    f"{self.path}: not CSV: a line of more than {len(line):,} characters"
-                )
-            yield line
-
-    def _decoded(self, raw_lines: Iterator[str], warnings: DataWarnings) -> Iterator[str]:
-        for number, line in enumerate(raw_lines, start=1):
+    def _decoded(self, lines: Iterator[str], warnings: DataWarnings) -> Iterator[str]:
+        for number, line in enumerate(lines, start=1):
             if "\0" in line:
-                raise DataError(f"{self.where(number)}: not CSV: it has a zero byte")
+                raise DataError(f"{self._path}:{number}: not CSV: it has a zero byte")
             if line.isascii() or not _INVALID_UTF8.search(line):
                 yield line
                 continue
-            warnings.add(NOT_UTF8, self.where(number))
+            warnings.add(NOT_UTF8, f"{self._path}:{number}")
             yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")

@@ -1,87 +1,124 @@
-"""A user's own data: where they are, their classes, their parts, and what is odd about them."""
+"""Local files and folders that a config names: checked, and listed or read with their labels."""
 
+import hashlib
 import os
-import re
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dlrun.config.sections import OwnData
-from dlrun.data.splits import hold_out
-from dlrun.data.text_files import DataWarnings
+from dlrun.config.sections import ImagesData, OwnData, ReviewsData
+from dlrun.data.text_files import (
+    MB,
+    NOT_UTF8,
+    QUOTES_HINT,
+    CsvTable,
+    DataWarnings,
+    NotTextError,
+    read_text,
+)
 from dlrun.errors import ConfigError, DataError
+from dlrun.system.files import file_digest, fingerprint_files
 
-MAX_CLASSES = 1000  # more classes mean that the wrong column, or folder, was named
-MAX_NAME = 200  # characters of a class's name: a longer one is a text
-SHOWN_NAMES = 10  # in a message
-TWO_CLASSES = "at least two classes are needed"
-_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
+ARCHIVE_STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
 
 
-def places(config: OwnData) -> list[Path]:
-    """Return the place of all data, or those of the training and the test part."""
-    place = config.path or config.train
-    assert place is not None  # the config requires one
-    if config.source == "folder" and config.path is not None:
-        return folder_parts(place)
-    return [place] if config.test is None else [place, config.test]
+@dataclass(frozen=True)
+class TextSource:
+    """Labelled texts, in order.
+
+    place: their path, or a part's name. size: how many there are, in `unit`. rows: reads them: a
+    text (or its words), its label, its place, and how much was read so far.
+    """
+
+    place: str
+    size: float
+    unit: str
+    rows: Callable[[], Iterator[tuple[str | list[str], str, str, float]]]
 
 
-def check(config: OwnData) -> None:
-    """Raise ConfigError for what is wrong before the data are read."""
+def check_reviews(config: ReviewsData) -> None:
+    """Raise ConfigError for what is wrong before the texts are read: files, columns, numbers."""
+    if config.is_own:
+        _check_places(config)
+        for place in places(config) if config.source == "csv" else ():
+            open_texts(config, place, DataWarnings())
+    elif config.source == "sample":
+        config.held_out(config.sample_reviews)
+    else:
+        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
+        if config.source == "keras":
+            _check_file("data.word_index", config.word_index)
+
+
+def check_images(config: ImagesData) -> None:
+    """Raise ConfigError for what is wrong before the images are read: files and folders."""
+    if config.is_own:
+        _check_places(config)
+    elif config.source != "sample" and not (config.archive and config.archive.is_dir()):
+        _check_file("data.archive", config.archive, "tar")
+
+
+def _check_file(key: str, path: Path | None, archive: str = "") -> None:
+    if path is None:
+        return
+    if not path.is_file():
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise ConfigError(f"{key}: {path}: {problem}", f"{key}: null downloads it")
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    is_plain_tar = archive == "tar" and head[257:262] == b"ustar"
+    if archive and not is_plain_tar and not head.startswith(ARCHIVE_STARTS[archive]):
+        raise ConfigError(f"{key}: {path}: not a {archive} archive")
+
+
+def _check_places(config: OwnData) -> None:
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
         if place is None:
             continue
         if not place.exists():
             raise ConfigError(f"data.{key}: {place}: no such file or folder")
-        if config.source == "csv" and not place.is_file():
-            hint = "`data.source: folder` reads a sub-folder per class" if place.is_dir() else ""
-            raise ConfigError(f"data.{key}: {place}: not a regular file", hint)
-        if config.source == "folder" and not place.is_dir():
+        if not (place.is_dir() if config.source == "folder" else place.is_file()):
             raise ConfigError(
-                f"data.{key}: {place}: not a folder", "`data.source: csv` reads a file"
+                f"data.{key}: {place}: not a {'folder' if config.source == 'folder' else 'file'}",
+                "`data.source: csv` reads a file, `folder` a sub-folder for each class",
             )
     if config.source == "folder":
-        for number, place in enumerate(places(config)):
-            found = class_folders(place)
-            if number == 0 and len(found) < 2:
-                raise ConfigError(f"{place}: only {found[0].name!r} in it", TWO_CLASSES)
+        train, *_ = [_class_folders(place) for place in places(config)]
+        if len(train) < 2:
+            raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
 
-def folder_parts(folder: Path) -> list[Path]:
-    """Return a folder's train/ and test/, or its train/ alone, or the folder itself.
+def places(config: OwnData) -> list[Path]:
+    """Return the place of all data, or those of the training and the test part.
 
-    A folder with one of these names that has no sub-folders is a class: CIFAR100 has one, `train`.
+    A folder may have these parts as train/ and test/. A folder with one of these names that has no
+    sub-folders is a class: CIFAR100 has one, `train`.
     """
-    train, test = folder / "train", folder / "test"
+    place = config.path or config.train
+    assert place is not None  # the config requires one
+    if config.path is None or config.source != "folder":
+        return [place] if config.test is None else [place, config.test]
+    train, test = place / "train", place / "test"
     if not _sub_folders(train):
-        return [folder]
+        return [place]
     return [train, test] if _sub_folders(test) else [train]
 
 
-def class_folders(folder: Path) -> list[Path]:
-    """Return the sub-folders of a folder, sorted, without hidden ones.
+def fingerprint_places(config: OwnData, seed: int, *details: str) -> str:
+    """Return a digest of the user's own data, how they are split, and further details.
 
-    Raises ConfigError if there are none, or one has a blank name, which cannot name a class.
+    Raises DataError if they cannot be read.
     """
-    found = _sub_folders(folder)
-    if not found:
-        raise ConfigError(
-            f"{folder}: no sub-folders in it",
-            "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/",
-        )
-    for one in found:
-        if not one.name.strip():
-            raise ConfigError(
-                f"{folder}: a sub-folder has the blank name {one.name!r}",
-                "give it the name of its class",
-            )
-    return found
+    found = places(config)
+    state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
+    try:
+        for place in found:
+            is_file = place.is_file()
+            state.append(file_digest(place) if is_file else fingerprint_files(_files(place), place))
+    except OSError as error:
+        raise DataError(f"{error.filename}: {error.strerror}") from None
+    return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def files_by_class(
@@ -92,33 +129,21 @@ def files_by_class(
     Folders in a class's folder are read too; links to folders are not followed. Hidden files, files
     that are not wanted and classes without files are left out, with a warning.
 
-    Raises DataError if a folder cannot be listed, ConfigError as `class_folders`.
+    Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
     found: list[tuple[str, Path]] = []
-    for one in class_folders(folder):
+    for class_folder in _class_folders(folder):
         before = len(found)
-        for file in _files(one):
+        for file in _files(class_folder) if class_folder.name.strip() else ():
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
             elif not (file.is_file() and wanted(file)):  # nor a pipe, or a link to nothing
                 warnings.add("not of a kind that is read: left out", file)
             else:
-                found.append((one.name, file))
+                found.append((class_folder.name, file))
         if len(found) == before:
-            warnings.add("nothing to read in this class's folder: left out", one)
+            warnings.add("a folder without a name or files: left out", class_folder)
     return found
-
-
-def folder_state(files: Sequence[tuple[str, Path]], root: Path) -> str:
-    """Return names, sizes and modification times of files, which differ if a file was changed.
-
-    Their contents are not read: that would take as long as preparing them. Raises DataError.
-    """
-    try:
-        found = [(file.relative_to(root), file.stat()) for _, file in files]
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
-    return "\0".join(f"{name}\0{about.st_size}\0{about.st_mtime_ns}" for name, about in found)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -127,175 +152,59 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            yield Path(place, name)
+        yield from (Path(place, name) for name in sorted(names))
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    if not (found := _sub_folders(folder)):
+        raise ConfigError(
+            f"{folder}: no sub-folders in it",
+            "it takes one for each class, such as neg/ and pos/, perhaps in train/ and test/",
+        )
+    return found
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     try:
-        return sorted(
-            path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-        )
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise ConfigError(f"{folder}: {error.strerror}") from None
+    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-class Classes:
-    """Numbers the classes in order of appearance, by their labels."""
+def open_texts(config: ReviewsData, place: Path, warnings: DataWarnings) -> TextSource:
+    """Return the user's own texts in a CSV file or a folder; its rows raise DataError.
 
-    def __init__(self, most: int = MAX_CLASSES) -> None:
-        self._most = most
-        self._by_label: dict[str, int] = {}
-        self._by_name: dict[str, int] = {}
-
-    def number(self, label: str, where: object, known: int | None = None) -> int:
-        """Return the number of a label's class, or -1 if the label is blank.
-
-        Args:
-            label: of a row; its name is without surrounding and repeated spaces.
-            where: the row's place.
-            known: how many classes the training part has, for a row of the test part.
-
-        Raises DataError for a label that cannot be a name, for too many classes, and for a class of
-        the test part that the training part does not have.
-        """
-        found = self._by_label.get(label)
-        if found is None:
-            name = " ".join(label.split())
-            self._check(name, where)
-            found = self._by_name.setdefault(name, len(self._by_name)) if name else -1
-            self._by_label[label] = found
-        if known is not None and found >= known:
-            raise DataError(
-                f"{where}: the label {self.names[found]!r} is in no row of the training part",
-                f"the training part has {shorten_list(sort_names(self.names[:known]))}",
-            )
-        return found
-
-    def _check(self, name: str, where: object) -> None:
-        if not name.isprintable():
-            raise DataError(
-                f"{where}: the label {name!r} has characters that cannot be printed",
-                "give the class another name",
-            )
-        if len(name) > MAX_NAME:
-            raise DataError(
-                f"{where}: a label of {len(name):,} characters: {name[:40]!r}...",
-                "data.label_column names the column of the classes",
-            )
-        if name not in self._by_name and len(self._by_name) == self._most:
-            raise DataError(
-                f"{where}: more than {self._most:,} different labels, the last {name!r}",
-                "data.label_column names the column of the classes, or each sub-folder is one",
-            )
-
-    @property
-    def names(self) -> list[str]:
-        """The classes' names, by number."""
-        return list(self._by_name)
-
-
-def sort_classes(
-    labels: NDArray[np.int64], names: Sequence[str]
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Return the rows' classes (n_rows,) as numbers of the sorted names, and these names."""
-    ordered = sort_names(names)
-    return np.array([ordered.index(name) for name in names])[labels], ordered
-
-
-def sort_names(names: Sequence[str]) -> list[str]:
-    """Return names sorted: numbers by value, words by letters."""
-    if all(_NUMBER.fullmatch(name) for name in names):
-        return sorted(names, key=lambda name: (float(name), name))
-    return sorted(names)
-
-
-def shorten_list(names: Sequence[str]) -> str:
-    """Return as many names as fit into a message."""
-    return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
-
-
-def divide(
-    labels: NDArray[np.int64],
-    names: Sequence[str],
-    first_test: int | None,
-    share: float,
-    seed: int,
-    what: object,
-) -> NDArray[np.bool_]:
-    """Return which rows (n_rows,) are the test part: those from `first_test`, or a share.
-
-    Args:
-        labels: the numbers of the rows' classes, (n_rows,).
-        names: of the classes.
-        first_test: the first row of the test part; None holds out a share of each class.
-        share: of the rows.
-        seed: chooses them.
-        what: the data's place.
-
-    Raises DataError if there are too few classes or rows.
+    Raises ConfigError if a column is missing, DataError if the place cannot be read.
     """
-    if len(names) < 2:
-        of = f"only the class {names[0]!r}" if names else "nothing"
-        raise DataError(f"{what}: {of} in it", TWO_CLASSES)
-    if first_test is None:
-        is_test = hold_out(labels, share, seed)
-    else:
-        is_test = np.arange(len(labels)) >= first_test
-    train, test = np.count_nonzero(~is_test), np.count_nonzero(is_test)
-    if train < 2 or test == 0:
-        raise DataError(
-            f"{what}: {train} for the training and {test} for the test: too few",
-            "give more, or another data.test_share, or a test part of their own as data.test",
-        )
-    for number in np.setdiff1d(np.arange(len(names)), labels[~is_test]):
-        raise DataError(f"{what}: nothing to train on of the class {names[number]!r}")
-    return is_test
+    if config.source == "folder":
+        files = files_by_class(place, warnings)
+        return TextSource(str(place), len(files), "texts", lambda: _read_files(files, warnings))
+    columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
+    table = CsvTable(place, columns, warnings)
+    text, label = (table.header.index(column) for column in columns.values())
+
+    def rows() -> Iterator[tuple[str, str, str, float]]:
+        for row, line, done in table.rows():
+            where = f"{place}:{line}"
+            if len(row) != len(table.header):
+                cells = f"{len(row)} cells for {len(table.header)} columns"
+                raise DataError(f"{where}: {cells}", QUOTES_HINT)
+            yield row[text], row[label], where, done
+
+    return TextSource(str(place), place.stat().st_size / MB, "MB", rows)
 
 
-def add_class_warnings(
-    labels: NDArray[np.int64],
-    is_test: NDArray[np.bool_],
-    names: Sequence[str],
-    warnings: DataWarnings,
-) -> None:
-    """Warn of classes that the test part lacks, that look like a typo, or like another class."""
-    in_test = set(labels[is_test].tolist())
-    counts = np.bincount(labels, minlength=len(names))
-    for number, name in enumerate(names):
-        if number not in in_test:
-            warnings.add("none of this class in the test part", f"class {name!r}")
-    for number in np.flatnonzero(counts <= 2).tolist():
-        larger = [names[other] for other in np.flatnonzero(counts > 10 * counts[number]).tolist()]
-        alike = {one.lower(): one for one in larger}
-        if near := get_close_matches(names[number].lower(), alike, 1):
-            warnings.add(
-                f"only {counts[number]} of {len(labels):,}: is it {alike[near[0]]!r}?",
-                f"class {names[number]!r}",
-            )
-    add_spelling_warnings("classes", names, warnings)
-    numbers: dict[float, str] = {}
-    for name in filter(_NUMBER.fullmatch, names):
-        if (first := numbers.setdefault(float(name), name)) != name:
-            warnings.add(
-                "the same number, but they count as two classes", f"{first!r} and {name!r}"
-            )
-
-
-def add_spelling_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
-    """Warn of names that differ only by Unicode normalisation: one character, or two."""
-    for name in names:
-        composed = name if name.isascii() else unicodedata.normalize("NFC", name)
-        if composed != name and composed in names:
-            warnings.add(
-                f"they look the same, but count as two {what}", f"{composed!a} and {name!a}"
-            )
-
-
-def repeated_rows(content: NDArray[np.int64], is_test: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the test rows whose content, a hash (n_rows,), is in the training part too."""
-    rows = np.flatnonzero(is_test)
-    found: NDArray[np.int64] = rows[np.isin(content[rows], content[~is_test])]
-    return found
+def _read_files(
+    files: list[tuple[str, Path]], warnings: DataWarnings
+) -> Iterator[tuple[str, str, str, float]]:
+    for number, (label, file) in enumerate(files, start=1):
+        latin1_lines: list[int] = []
+        try:
+            text = read_text(file, latin1_lines.append)
+        except NotTextError as error:
+            warnings.add(f"{error}: left out", file)
+            continue
+        for line in latin1_lines:
+            warnings.add(NOT_UTF8, f"{file}:{line}")
+        yield text, label, str(file), number

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.data import test_predictions
-from dlrun.data.fingerprint import with_names
-from dlrun.data.test_predictions import DescribeRow, TestPredictions
+from dlrun.data.test_predictions import (
+    DescribeRow,
+    TestPredictions,
+    describe_classes,
+    predictions_wanted,
+)
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_predictions
 from dlrun.experiments.run import ASSETS, Run
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.checkpoint import with_names
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, train
 from dlrun.training.network_summary import write_summary
@@ -100,9 +104,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             )
             objective = self.objective(config, assets)
             labels = assets.labels if objective.probabilities is not None else None
-            wanted = bool(labels) and test_predictions.predictions_wanted(
-                config.predictions, len(test_set)
-            )
+            wanted = bool(labels) and predictions_wanted(config.predictions, len(test_set))
             if config.predictions is True and not labels:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             trained = train(
@@ -121,7 +123,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 keep_predictions(context, predictions, loaded.describe)
             if labels:
                 targets = test_set.targets.numpy()
-                classes = test_predictions.classes(labels, targets, predictions)
+                classes = describe_classes(labels, targets, predictions)
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         reference = getattr(config, "reference", None)
@@ -150,7 +152,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's trained network, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
-        network.load_state_dict(tensor_file.parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
+        network.load_state_dict(parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
     def test(self, run: Run, config: N, context: RunContext) -> TestPredictions:

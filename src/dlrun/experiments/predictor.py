@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import to_json
+from dlrun.run_folder.folder import PREDICTIONS, to_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,12 +92,10 @@ class ImagePredictor(Predictor):
 
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each file; for one that cannot be read, its error."""
-        from dlrun.data import photographs  # slow: Pillow
+        from dlrun.data import images  # slow: Pillow
 
         files = [Path(file) for file in inputs]
-        (batch,) = photographs.batches(
-            files, self.to_input, size=len(files), thumbnails=0, smallest=self.smallest
-        )
+        (batch,) = images.batches(files, self.to_input, size=len(files), smallest=self.smallest)
         readable = [one.pixels for one in batch if one.error is None]
         found = iter(self.probabilities(readable) if readable else ())
         return [

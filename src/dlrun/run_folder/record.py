@@ -6,17 +6,16 @@ dlrun 0.1 are read too; they have no `format`.
 
 import hashlib
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import LOCK, RunFolder, to_json
 from dlrun.stats import wilson_interval
+from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize
 from dlrun.system.files import is_locked, read_regular
 
@@ -24,37 +23,24 @@ FORMAT = 2
 RESULTS, ENVIRONMENT = "results.json", "environment.json"
 SHA256 = "sha256"  # of all else in results.json; dlrun 0.1 wrote none
 SINGLE = 1e-6  # metrics are of single precision
-DEEPEST = 100  # lists and objects in each other; pydantic gives up at 255
-MAX_BYTES = 1 << 30  # 100,000 photographs with 100 labels each give as much
 
 # A waiting run was submitted to SLURM and has not begun.
 Status = Literal["waiting", "running", "finished", "failed", "interrupted"]
-State = Literal["waiting", "running", "finished", "failed", "interrupted", "killed"]
 
 
 class _Part(BaseModel):
     """A part of a record; fields that an experiment adds stay as extra fields."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
 
 class ChecksummedModel(_Part):
-    """A JSON file that holds the SHA-256 of its content, in a numbered format."""
+    """A JSON file in a numbered format, which may hold the SHA-256 of its content."""
 
     format: int = 1
 
 
-def _file_name(name: str) -> str:
-    """Raise ValueError for what no file can be called."""
-    if b"\0" in os.fsencode(name):  # UnicodeEncodeError is a ValueError
-        raise ValueError("no file can have this name")
-    return name
-
-
-FileName = Annotated[str, AfterValidator(_file_name)]
-
-P = TypeVar("P", bound=_Part)
-W = TypeVar("W", bound=ChecksummedModel)
+M = TypeVar("M", bound=ChecksummedModel)
 
 
 class SweepMembership(_Part):
@@ -63,14 +49,6 @@ class SweepMembership(_Part):
     id: str
     name: str
     point: int
-
-
-class Accelerator(_Part):
-    """The accelerator that was used, and why it is not the requested one or why `auto` chose it."""
-
-    requested: str
-    used: str
-    reason: str | None
 
 
 class BestEpoch(_Part):
@@ -102,7 +80,7 @@ class Classes(_Part):
     macro_f1: float | None = None
 
 
-class Environment(_Part):
+class Environment(ChecksummedModel):
     """environment.json: the code, packages and config that a run began with."""
 
     dlrun: str
@@ -142,11 +120,11 @@ class Record(ChecksummedModel):
     expected: dict[str, Expected] = {}  # by metric, for runs of the shipped config
     best_epoch: BestEpoch | None = None
     classes: Classes | None = None  # of the test rows
-    accelerator: Accelerator | None = None
+    accelerator: AcceleratorReport | None = None
     seconds: dict[str, float] = {}
-    figures: list[FileName] = []
-    files: dict[FileName, str] = {}  # SHA-256 of the files that a later use of the run reads
-    written: dict[FileName, str] = {}  # of its other files; empty while it is extended
+    figures: list[str] = []
+    files: dict[str, str] = {}  # SHA-256 of the files that a later use of the run reads
+    written: dict[str, str] = {}  # of its other files; empty while it is extended
     error: str | None = None
 
     @property
@@ -154,7 +132,7 @@ class Record(ChecksummedModel):
         """What the run computed on: ` on cpu, 2 processes of 1 thread`; empty if unknown."""
         if self.accelerator is None:
             return ""
-        threads = pluralize(self.threads, "thread") if isinstance(self.threads, int) else ""
+        threads = pluralize(self.threads, "thread") if self.threads else ""
         processes = f"{self.processes} processes" if (self.processes or 1) > 1 else ""
         parts = (self.accelerator.used, " of ".join(filter(None, (processes, threads))))
         return " on " + ", ".join(filter(None, parts))
@@ -183,67 +161,22 @@ def write_record(folder: RunFolder, record: Record) -> None:
 
 def read_environment(folder: Path) -> Environment:
     """Return what a run began with. Raises DlrunError if it is missing or damaged."""
-    path = folder / ENVIRONMENT
-    return _valid(Environment, read_json(path), path)
+    return read_checksummed(Environment, folder / ENVIRONMENT, 1)
 
 
-def state_of(folder: Path, record: Record) -> State:
+def state_of(folder: Path, record: Record) -> str:
     """Return the record's status; a running one whose lock no process holds was killed."""
     if record.status == "running" and not is_locked(folder / LOCK):
         return "killed"
     return record.status
 
 
-def read_checksummed(kind: type[W], path: Path, newest: int) -> W:
-    """Read a file of write_checksummed. Raises DlrunError if it is missing, damaged or newer."""
-    value = read_json(path)
-    digest = value.pop(SHA256, None)
-    found = _valid(kind, value, path)
-    if found.format > newest:
-        raise DlrunError(f"{path}: written by a newer dlrun", "use that version")
-    if digest is not None and digest != _digest(value):
-        raise DlrunError(
-            f"{path}: damaged, or edited: its SHA-256 does not match",
-            f"if you edited it yourself, remove its {SHA256!r} too",
-        )
-    return found
-
-
-def write_checksummed(folder: RunFolder, name: str, what: ChecksummedModel) -> None:
-    """Write a JSON object with its SHA-256."""
-    folder.write_text(name, checksummed_text(what))
-
-
-def checksummed_text(what: ChecksummedModel) -> str:
-    """Return a JSON object as text, with its SHA-256."""
-    value = json.loads(to_json(what.model_dump()))
-    return to_json(value | {SHA256: _digest(value)})
-
-
-def _digest(value: dict[str, Any]) -> str:
-    """Return the hash of a JSON object, whatever the order of its keys and its spaces."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _valid(kind: type[P], value: dict[str, Any], path: Path) -> P:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        what = fault["msg"].removeprefix("Value error, ")
-        raise DlrunError(f"{path}: not what a run writes: {where}: {what}") from None
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Return a JSON object of a run. Raises DlrunError if it is missing or damaged."""
     try:
-        if not path.is_file():
-            raise DlrunError(f"{path}: no such file: not a run's folder")
-        if path.stat().st_size > MAX_BYTES:
-            raise DlrunError(f"{path}: larger than any run's")
         value = json.loads(read_regular(path))
-        _check_bounds(value)
+    except FileNotFoundError:
+        raise DlrunError(f"{path}: no such file: not a run's folder") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DlrunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
@@ -251,15 +184,37 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _check_bounds(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for a number beyond a float's range, or for too deep nesting.
+def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
+    """Read a file of write_checksummed. Raises DlrunError if it is missing, damaged or newer."""
+    value = read_json(path)
+    digest = value.pop(SHA256, None)
+    try:
+        model = kind.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise DlrunError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
+    if model.format > newest:
+        raise DlrunError(f"{path}: written by a newer dlrun", "use that version")
+    if digest is not None and digest != _digest(value):
+        raise DlrunError(
+            f"{path}: damaged, or edited: its SHA-256 does not match",
+            f"if you edited it yourself, remove its {SHA256!r} too",
+        )
+    return model
 
-    So whatever reads a record can compute with its numbers, and write it again.
-    """
-    if isinstance(value, dict | list):
-        if depth == DEEPEST:
-            raise ValueError(f"nested deeper than {DEEPEST} times")
-        for one in value.values() if isinstance(value, dict) else value:
-            _check_bounds(one, depth + 1)
-    elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:  # NaN neither
-        raise ValueError("a number beyond any float")
+
+def write_checksummed(folder: RunFolder, name: str, model: ChecksummedModel) -> None:
+    """Write a JSON object with its SHA-256."""
+    folder.write_text(name, checksummed_text(model))
+
+
+def checksummed_text(model: ChecksummedModel) -> str:
+    """Return a JSON object as text, with its SHA-256."""
+    value = json.loads(to_json(model.model_dump()))
+    return to_json(value | {SHA256: _digest(value)})
+
+
+def _digest(value: dict[str, Any]) -> str:
+    """Return the hash of a JSON object, whatever the order of its keys and its spaces."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,6 @@
 """Removing runs: whole or not at all, and never a running one."""
 
 import contextlib
-import re
 import secrets
 import shutil
 import sys
@@ -15,7 +14,6 @@ from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.folder import LATEST, LOCK, point_latest
 from dlrun.system.files import hold_lock, sync_folder
 
-_REMOVED = re.compile(r"\.removed-[0-9a-f]{8}")
 # Removed in this order, so that what is left after each is still a checkpoint, or none.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
@@ -23,10 +21,7 @@ CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 def remove_run(folder: Path, check: Callable[[], None]) -> None:
     """Remove a run's folder; if it is interrupted, it leaves a folder that is not listed as a run.
 
-    Args:
-        folder: of the run.
-        check: called once the run is locked; raises if the run has changed since it was chosen.
-
+    `check` is called once the run is locked; it raises if the run has changed since it was chosen.
     Raises DlrunError if the run is running or behind a link, or was removed only in part; OSError.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
@@ -42,15 +37,14 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
     try:
         shutil.rmtree(away)  # follows no links
     except OSError as error:
-        if away.exists():  # another process has not removed it as a leftover
-            raise DlrunError(
-                f"{folder}: removed only in part: {error.filename}: {error.strerror}",
-                f"the rest is in {away}; `dlrun runs clean` tries it again",
-            ) from None
+        raise DlrunError(
+            f"{folder}: removed only in part: {error.filename}: {error.strerror}",
+            f"the rest is in {away}; `dlrun runs clean` tries it again",
+        ) from None
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's checkpoints; see remove_run for the arguments and errors."""
+    """Remove a run's checkpoints; see remove_run for `check` and the errors."""
     with _lock(folder):
         check()
         for name in CHECKPOINTS:
@@ -60,15 +54,14 @@ def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
 
 def size_of_checkpoints(folder: Path) -> int:
     """Return the bytes that remove_checkpoints frees."""
-    there = (folder / name for name in CHECKPOINTS)
-    return sum(path.lstat().st_size for path in there if path.is_file())
+    paths = (folder / name for name in CHECKPOINTS)
+    return sum(path.lstat().st_size for path in paths if path.is_file())
 
 
 def remove_leftovers(runs_dir: Path) -> Iterator[Path]:
     """Remove what interrupted removals left; yield the folders that could not be removed."""
-    for folder in runs_dir.glob("*/.removed-*"):
-        linked = folder.is_symlink() or folder.parent.is_symlink()
-        if _REMOVED.fullmatch(folder.name) and not linked:
+    for folder in runs_dir.glob("*/.removed-" + 8 * "[0-9a-f]"):
+        if not (folder.is_symlink() or folder.parent.is_symlink()):
             shutil.rmtree(folder, ignore_errors=True)  # another process may do the same
             if folder.exists():
                 yield folder
@@ -78,25 +71,17 @@ def repair_latest(runs_dir: Path, experiment: str) -> None:
     """Point `latest` at the newest run that is left, if its own is gone."""
     latest = runs_dir / experiment / LATEST
     if latest.is_symlink():
-        gone = not latest.exists()
-    elif latest.is_file():
-        gone = not _names_a_run(latest)
+        is_gone = not latest.exists()
+    elif latest.is_file():  # with the run's name
+        name = latest.read_text(encoding="utf-8", errors="replace").strip()
+        is_gone = not name or not (latest.parent / name).exists()
     else:
         return
-    if gone:
-        if left := newest_runs(runs_dir, experiment):
-            point_latest(latest.parent, left[0].name)
+    if is_gone:
+        if runs := newest_runs(runs_dir, experiment):
+            point_latest(latest.parent, runs[0].name)
         else:
             latest.unlink(missing_ok=True)
-
-
-def _names_a_run(latest: Path) -> bool:
-    """Return whether a `latest` that is a text file names an existing folder."""
-    try:
-        name = latest.read_text(encoding="utf-8").strip()
-        return bool(name) and (latest.parent / name).exists()
-    except (OSError, ValueError):  # damaged
-        return False
 
 
 def _lock(folder: Path) -> AbstractContextManager[None]:

@@ -4,23 +4,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_folder.checkpoint import Bound, Checkpoint, CheckpointFile
-from dlrun.run_folder.folder import Row, RunFolder
+from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
+from dlrun.run_folder.folder import METRICS, Row, RunFolder
+from dlrun.run_folder.loggers import Loggers
 from dlrun.system.console import Advance, Screen, pluralize
 from dlrun.system.signals import Stop
-
-
-class Logger(Protocol):
-    """A logger of the steps beside metrics.csv, such as TensorBoard."""
-
-    def begin(self, rows: Sequence[Row]) -> None:
-        """Log the finished steps; called again if the run starts again from its seed."""
-
-    def log(self, step: int, row: Row) -> None:
-        """Log one finished step, from 1."""
 
 
 @dataclass
@@ -35,6 +25,9 @@ class Steps:
         resume_files: of a resumed run, the files that are written once its checkpoint is accepted;
             None begins without a checkpoint.
         loggers: get each step last.
+        rows: of metrics.csv.
+        data: the fingerprint of the data.
+        begun: whether a file of this run was written here.
     """
 
     folder: RunFolder
@@ -42,10 +35,11 @@ class Steps:
     stop: Stop
     run: str
     resume_files: Mapping[str, str] | None = None
-    loggers: Sequence[Logger] = ()
+    loggers: Loggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
-    data: str | None = None  # the fingerprint of the data
-    begun: bool = False  # whether a file of this run was written here
+    data: str | None = None
+    begun: bool = False
+    _columns: Sequence[str] = ()
     _file: CheckpointFile | None = None
     _bar: Advance | None = None
 
@@ -66,10 +60,10 @@ class Steps:
         if self._file is not None:
             self._file.discard()
             self.resume_files = None
-        self.data = data
-        self._file = CheckpointFile(self.folder, Bound(self.run, data))
-        found = self._file.load(self.screen) if self.resume_files is not None else None
-        self.rows = list(found.rows) if found else []
+        self.data, self._columns = data, columns
+        self._file = CheckpointFile(self.folder, self.run, data)
+        checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
+        self.rows = list(checkpoint.rows) if checkpoint else []
         if len(self.rows) > total:
             raise ConfigError(
                 f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
@@ -80,10 +74,11 @@ class Steps:
         self.begun = True
         for name, text in (self.resume_files or {}).items():
             self.folder.write_text(name, text)
-        self.folder.start_metrics(columns, self.rows)
-        for logger in self.loggers:
-            logger.begin(self.rows)
-        return found
+        lines = [",".join(columns) + "\n", *map(self._line, self.rows)]
+        self.folder.write_text(METRICS, "".join(lines))
+        if self.loggers is not None:
+            self.loggers.begin(self.rows)
+        return checkpoint
 
     @contextmanager
     def progress(
@@ -93,20 +88,17 @@ class Steps:
 
         `lines` of them are shown, see Screen.progress.
         """
+        notice = "stopping after this step; a second signal stops at once"
         with (
             self.screen.progress(what, total, f"{noun}s", lines=lines) as bar,
-            self.stop.in_steps(self._announce_stop),
+            self.stop.in_steps(lambda: self.screen.note(notice)),
         ):
             self._bar = bar
             bar.to(len(self.rows))
             yield bar
 
     def finish(
-        self,
-        row: Mapping[str, float],
-        line: str,
-        state: bytes | memoryview,
-        part: bytes | None = None,
+        self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
     ) -> None:
         """Finish a step: write checkpoint, row, line on the screen and loggers, in this order.
 
@@ -122,14 +114,14 @@ class Steps:
             raise RuntimeError("Steps.finish needs begin() and progress() first")
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
-        self.folder.add_metrics(row)
+        self.folder.append(METRICS, self._line(row).encode())
         self.rows = rows
         self._bar.step(len(rows), line)
-        for logger in self.loggers:
-            logger.log(len(rows), row)
+        if self.loggers is not None:
+            self.loggers.log(len(rows), row)
 
-    def _announce_stop(self) -> None:
-        self.screen.note("stopping after this step; a second signal stops at once")
+    def _line(self, row: Row) -> str:
+        return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
 
 def check_finite(metrics: Row, when: str) -> None:

@@ -54,58 +54,46 @@ class ProcessGroup:
 def find_process_group() -> ProcessGroup | None:
     """Return the processes of which torchrun or srun started this one; None if it is alone.
 
-    Raises ConfigError if the nodes have different numbers of processes.
+    The numbers of an allocation, which `salloc` and a batch script have too, start nothing. Raises
+    ConfigError if the nodes have different numbers of processes.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        return _srun()
-    world, here = _number("WORLD_SIZE"), _number("LOCAL_WORLD_SIZE")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        world, here, rank, local_rank = map(
+            _environment_number, ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK")
+        )
+        group = ProcessGroup("torchrun", here, world, rank, local_rank)
+    elif "SLURM_STEP_ID" in os.environ:
+        world, rank, local_rank = map(
+            _environment_number, ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID")
+        )
+        tasks = re.fullmatch(r"(\d+)(\(x\d+\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", ""))
+        group = ProcessGroup("srun", int(tasks[1]) if tasks else 0, world, rank, local_rank)
+    else:
+        return None
     if world < 2:
         return None
-    group = ProcessGroup("torchrun", here, world, _number("RANK"), _number("LOCAL_RANK"))
-    if here == 0 or world % here:
-        raise ConfigError(str(group), "give each node the same number")
+    if group.here == 0 or world % group.here:  # as 2,1 tasks
+        raise ConfigError(
+            f"{group.by} starts {world} processes, not as many on each node",
+            "give each node the same number, as by `srun --ntasks-per-node=N`",
+        )
     return group
 
 
-def _srun() -> ProcessGroup | None:
-    """Return the tasks of this process's step of a SLURM job; None if it is the only one.
-
-    The numbers of an allocation, which `salloc` and a batch script have too, start nothing.
-    """
-    world = _number("SLURM_STEP_NUM_TASKS")
-    if "SLURM_STEP_ID" not in os.environ or world < 2:
-        return None
-    on_each = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    if not re.fullmatch(r"\d+(\(x\d+\))?", on_each):  # as in 2,1
-        raise ConfigError(
-            f"srun starts {world} processes, {on_each} on the nodes",
-            "give each node the same number: srun --ntasks-per-node=N",
-        )
-    here = int(on_each.partition("(")[0])
-    return ProcessGroup("srun", here, world, _number("SLURM_PROCID"), _number("SLURM_LOCALID"))
+def _environment_number(name: str) -> int:
+    return int(os.environ.get(name) or 0)
 
 
-def _number(name: str) -> int:
-    """Return the number in an environment variable; 0 if it is not set."""
-    value = os.environ.get(name, "")
-    try:
-        return int(value or 0)
-    except ValueError:
-        raise ConfigError(
-            f"the environment variable {name}={value!r} is not a number", f"unset {name}"
-        ) from None
-
-
-def as_started(config: C, *, whatever_it_says: bool = False) -> C:
+def as_started(config: C, *, resumed: bool = False) -> C:
     """Return the config with the devices and nodes for which this process was started.
 
-    Raises ConfigError if the config asks for others (unless `whatever_it_says`: a resumed run takes
-    what there is), if the experiment runs in one process, or if it asks for several nodes and
-    nobody started it on them.
+    Raises ConfigError if the config asks for others (unless `resumed`: such a run takes what there
+    is), if the experiment runs in one process, or if nobody started it on the nodes that it asks
+    for.
     """
     group = find_process_group()
     if group is not None:
-        return config_for_group(config, group, whatever_it_says=whatever_it_says)
+        return config_for_group(config, group, resumed=resumed)
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     if nodes > 1:
         raise ConfigError(
@@ -115,17 +103,14 @@ def as_started(config: C, *, whatever_it_says: bool = False) -> C:
     return config
 
 
-def config_for_group(config: C, group: ProcessGroup, *, whatever_it_says: bool = False) -> C:
+def config_for_group(config: C, group: ProcessGroup, *, resumed: bool = False) -> C:
     """Return the config with the devices and nodes of a group of processes. Raises ConfigError."""
     if not isinstance(config, NetworkConfig):
-        raise ConfigError(
-            f"{group}, but this experiment runs in one",
-            f"start it without {group.by}, or as one process",
-        )
+        raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
     trainer = config.trainer
     listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
     fits = listed or trainer.devices in (1, "auto", group.here)
-    if not ((fits and trainer.num_nodes in (1, group.nodes)) or whatever_it_says):
+    if not ((fits and trainer.num_nodes in (1, group.nodes)) or resumed):
         raise ConfigError(
             f"trainer: {trainer.devices} devices on {pluralize(trainer.num_nodes, 'node')}, but "
             f"{group}, on {pluralize(group.nodes, 'node')}",
@@ -163,26 +148,20 @@ def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence
     """
     from dlrun.runs import launcher  # slow: torch
 
+    is_shown = settings.results and settings.screen is None
     with errors_as_json(settings.console(), wanted=settings.json):
-        return launcher.launch(processes, run, settings, resume_words(run, settings, overrides))
+        words = resume_words(run, settings, overrides)
+        return launcher.launch(processes, run, words, show=is_shown)
 
 
-def resume_words(run: Path, options: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
+def resume_words(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
     """Return the command line, after `dlrun`, that begins a waiting run or continues a run."""
-    places = {
-        "--runs-dir": run_context.runs_dir(options.runs_dir),
-        "--data-dir": run_context.data_dir(options.data_dir),
-    }
-    flags = {
-        "--quiet": options.quiet,
-        "--summary": options.summary,
-        "--json": options.json,
-        "--force": options.force,
-    }
     words = ["resume", str(run)]
-    words += [word for flag, path in places.items() for word in (flag, str(path))]
+    words += ["--runs-dir", str(run_context.runs_dir(settings.runs_dir))]
+    words += ["--data-dir", str(run_context.data_dir(settings.data_dir))]
     words += [word for text in overrides for word in ("--set", text)]
-    return words + [flag for flag, wanted in flags.items() if wanted]
+    flags = ("quiet", "summary", "json", "force")
+    return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
 
 
 def fail_waiting_run(run: Path, why: str) -> None:

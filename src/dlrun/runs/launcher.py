@@ -15,22 +15,19 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from dlrun.errors import DlrunError
-from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import read_record
 from dlrun.runs.distributed import fail_waiting_run
 from dlrun.system.signals import handled_signals
 
 
-def launch(processes: int, run: Path, settings: RunSettings, words: Sequence[str]) -> int:
-    """Do a run in several processes of this machine, and return its exit code.
+def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> int:
+    """Execute `dlrun WORDS` in several processes of this machine, and return the run's exit code.
 
-    Each of them executes `dlrun WORDS`, and the first writes the run and all messages. This process
-    forwards signals and waits. If one of them is lost, torch ends the others.
-
-    Raises DlrunError if the process that writes the run was lost.
+    The first writes the run, and prints all messages if `show`. This process forwards signals and
+    waits. If one of them is lost, torch ends the others. Raises DlrunError if the system ended one
+    of them and the run does not say so.
     """
-    shown = settings.results and settings.screen is None
-    redirects = {rank: Std.NONE if shown and rank == 0 else Std.OUT for rank in range(processes)}
+    redirects = {rank: Std.NONE if show and rank == 0 else Std.OUT for rank in range(processes)}
     with _settings_restored(), tempfile.TemporaryDirectory(prefix="dlrun-") as logs:
         config = LaunchConfig(
             min_nodes=1,
@@ -51,27 +48,18 @@ def launch(processes: int, run: Path, settings: RunSettings, words: Sequence[str
         except SignalException as stopped:
             return 128 + stopped.sigval
         except ChildFailedError as failed:
-            return _exit_code(failed, run, processes)
-    return 0
-
-
-def _exit_code(failed: ChildFailedError, run: Path, processes: int) -> int:
-    """Return the exit code of a run of which a process failed.
-
-    Raises DlrunError if that process was ended by a signal and the run does not say so.
-    """
-    _, first = failed.get_first_failure()
+            code = failed.get_first_failure()[1].exitcode
+        else:
+            return 0
     status = read_record(run).status
-    how = f"ended with exit code {first.exitcode}"
-    if first.exitcode < 0:
-        how = f"was ended by {signal.Signals(-first.exitcode).name}"
-    message = f"one of the {processes} processes that train together {how}"
+    how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
+    message = f"one of the {processes} processes that train together ended with {how}"
     fail_waiting_run(run, message)
-    if first.exitcode < 0 and status in ("running", "waiting"):
+    if code < 0 and status in ("running", "waiting"):
         raise DlrunError(
             message, "the system does so if memory is short; `dlrun resume` continues the run"
         )
-    return max(first.exitcode, 1)
+    return max(code, 1)
 
 
 @contextlib.contextmanager

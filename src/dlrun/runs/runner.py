@@ -7,7 +7,6 @@ import traceback
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,12 +24,12 @@ from dlrun.run_context import Results, RunContext, RunSettings, print_results_js
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import drop_previous
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
+from dlrun.run_folder.loggers import Loggers
 from dlrun.run_folder.metrics import best_epoch, metrics_of, metrics_table, notes
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
     RESULTS,
-    Accelerator,
     Classes,
     Record,
     Status,
@@ -39,7 +38,6 @@ from dlrun.run_folder.record import (
     write_record,
 )
 from dlrun.run_folder.steps import Steps
-from dlrun.runs.loggers import create_loggers
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
@@ -94,7 +92,7 @@ class Runner:
                 sweep=record.sweep if record else settings.sweep,
             )
         self.package = registry.entry(experiment.name).package
-        self.loggers = create_loggers(config, experiment.name, folder, screen)
+        self.loggers = Loggers(config, experiment.name, folder, screen)
         self.results: Results | None = None
         stop = Stop()
         self.context = RunContext(
@@ -167,7 +165,7 @@ class Runner:
             "expected": expected(self.experiment, self.config),
             "best_epoch": best_epoch(context.steps.rows),
             "classes": results.classes and Classes(**results.classes),
-            "accelerator": Accelerator(**asdict(results.accelerator)),
+            "accelerator": results.accelerator,
             "processes": results.processes,
             "files": context.files,
             "error": None,
@@ -196,8 +194,7 @@ class Runner:
         write_record(self.folder, record)
         self.record = record
         if status in ("finished", "failed", "interrupted"):
-            for logger in self.loggers:
-                logger.end(record.metrics, status)
+            self.loggers.end(record.metrics, status)
 
     def _draw(self, run: Run) -> list[str]:
         """Draw the run's figures and return their names; a failure is only a warning."""

@@ -20,8 +20,8 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder, check_name, check_writable, to_json
+from dlrun.run_folder.loggers import check_loggers
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs import loggers
 from dlrun.runs.distributed import as_started, is_helper, launch, processes_to_start
 from dlrun.runs.runner import Runner
 from dlrun.system import accelerator, resources
@@ -113,7 +113,7 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     check_name(settings.name)
     runs_dir = run_context.runs_dir(settings.runs_dir)
     check_writable(runs_dir)
-    loggers.check(config)
+    check_loggers(config)
     limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
     if limit is not None and limit < TORCH_MEMORY:
         raise DlrunError(
@@ -151,7 +151,7 @@ def _prepare_resume(
     """Return the runner of a run, read while it is locked; None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
     record, config = run.record, _resumed_config(run, overrides)
-    loggers.check(config)
+    check_loggers(config)
     if record.status == "waiting":
         return Runner(run.experiment, config, folder, settings, record)
     if problem := _changes_since(run, config):
@@ -191,7 +191,7 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     # A key that was deleted by hand has its value from when the run began.
     layers = [run.initial_config(), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(schema, merge_layers(layers), name)
-    config = as_started(config, whatever_it_says=True)
+    config = as_started(config, resumed=True)
     if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
         may_change = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(

@@ -13,7 +13,7 @@ from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
 from dlrun.run_folder.metrics import direction, selection_metric
-from dlrun.run_folder.record import ENVIRONMENT, MAX_BYTES, RESULTS
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import Plan, Point, Sweep
 from dlrun.system.console import Screen
@@ -40,9 +40,8 @@ def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[i
     plan, runs = sweep.plan, dict[int, Run]()
     for folder in sorted(runs_in(sweep.runs_dir, plan.experiment) if folders is None else folders):
         try:
-            path = folder / RESULTS
             # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if path.stat().st_size > MAX_BYTES or plan.id.encode() not in read_regular(path):
+            if plan.id.encode() not in read_regular(folder / RESULTS):
                 continue
             run = Run.in_folder(folder)
         except (OSError, DlrunError):

@@ -40,6 +40,23 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
+def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
+    """Return a digest of files' names below a folder, sizes and times of modification.
+
+    Their contents are not read: that takes as long as using them.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            status = file.stat()
+            state = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError as error:
+            state = str(error.errno)
+        name = os.fsencode(file.relative_to(root) if root else file)
+        digest.update(name + f"\0{state}\0".encode())
+    return digest.hexdigest()
+
+
 def folder_size(folder: Path) -> int:
     """Return the bytes of the files in a folder and below, as far as they can be read."""
     total = 0

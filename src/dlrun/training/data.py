@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dlrun.data.fingerprint import fingerprint
+from dlrun.data.cache import fingerprint_arrays
 from dlrun.kernels.bag_of_words import BagMatrix, Bags
 
 
@@ -162,7 +162,7 @@ class ArrayData(pl.LightningDataModule):
 
     def fingerprint(self) -> str:
         """Return a hash of all the data."""
-        return fingerprint(array for part in self.sets.values() for array in part.arrays())
+        return fingerprint_arrays(array for part in self.sets.values() for array in part.arrays())
 
     def first_batch_loader(self) -> DataLoader[Any]:
         """Return a loader of one batch, the first rows of the training set, for a probe."""

@@ -28,14 +28,22 @@ def cluster_environment() -> ClusterEnvironment:
     return TorchElasticEnvironment() if by_torchrun else SrunEnvironment()
 
 
-class SrunEnvironment(SLURMEnvironment):
+class SrunEnvironment(ClusterEnvironment):
     """The processes of one step of a SLURM job.
 
-    SLURM's other variables, which Lightning would read, may be those of the whole allocation.
+    Lightning's own SLURMEnvironment reads the variables of the whole allocation, and accepts the
+    step's number of tasks only if it was given for each node.
     """
 
-    def __init__(self) -> None:
-        super().__init__(auto_requeue=False)  # slurm.job requeues
+    @property
+    def creates_processes_externally(self) -> bool:
+        """True: srun has started the processes."""
+        return True
+
+    @staticmethod
+    def detect() -> bool:
+        """Return whether this process is a task of a step."""
+        return "SLURM_STEP_ID" in os.environ
 
     @property
     def main_address(self) -> str:
@@ -43,7 +51,7 @@ class SrunEnvironment(SLURMEnvironment):
 
         Raises ConfigError if the node's name cannot be resolved.
         """
-        first = self.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
+        first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
         return os.environ.get("MASTER_ADDR") or _address(first)
 
     @property
@@ -56,8 +64,23 @@ class SrunEnvironment(SLURMEnvironment):
         """Return the number of the step's processes."""
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
-    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """Accept the settings: runs.distributed has taken them from the step."""
+    def global_rank(self) -> int:
+        """Return this process's number among all of the step."""
+        return int(os.environ["SLURM_PROCID"])
+
+    def local_rank(self) -> int:
+        """Return this process's number on its node."""
+        return int(os.environ["SLURM_LOCALID"])
+
+    def node_rank(self) -> int:
+        """Return the node's number in the step."""
+        return int(os.environ["SLURM_NODEID"])
+
+    def set_world_size(self, size: int) -> None:
+        """Do nothing: srun sets the number of processes."""
+
+    def set_global_rank(self, rank: int) -> None:
+        """Do nothing: srun sets the rank."""
 
 
 def _address(node: str) -> str:

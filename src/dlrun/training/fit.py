@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.errors import ConfigError
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import parse_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.steps import check_finite
 from dlrun.system.accelerator import (
@@ -124,7 +124,7 @@ def _train_on(
     """Do the whole training on a device; the first attempt continues from the checkpoint."""
     device, steps, epochs = accelerator.used, context.steps, config.trainer.max_epochs
     found = steps.begin(["epoch", *columns, "seconds"], fingerprint, epochs, "epoch")
-    start = tensor_file.parse_tensors(found.state, context.folder.path) if found else None
+    start = parse_tensors(found.state, context.folder.path) if found else None
     pl.seed_everything(config.seed, verbose=False)
     module = make_module()
     if start is not None:
@@ -163,7 +163,7 @@ def _train_on(
     if problem := diverged([row["train_loss"] for row in steps.rows]):
         context.screen.warn(problem)
     network = module.network.cpu()
-    context.keep(WEIGHTS, tensor_file.serialize_tensors(network.state_dict()))
+    context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
     last = {name: steps.rows[-1][name] for name in columns}
     return Trained(last | metrics, network, tested, world, accelerator)
 

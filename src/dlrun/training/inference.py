@@ -3,24 +3,18 @@
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from dlrun.data import images, photographs
-from dlrun.data.photograph_predictions import (
-    COLUMNS,
-    PREDICTIONS,
-    Labelled,
-    PhotographPrediction,
-    pack,
-    rows,
-    unpack,
-)
-from dlrun.data.photographs import Photograph
-from dlrun.networks.pretrained import Pretrained, kept, probabilities, squashed
+from dlrun.data import images
+from dlrun.data.images import Labelled, Photograph, pack, table_rows, unpack
+from dlrun.networks.pretrained import Pretrained, photograph_transform, probabilities
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.system.console import pluralize
+from dlrun.system.files import fingerprint_files
 
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
@@ -39,7 +33,7 @@ def classify_photographs(
     top: int,
     precision: str,
     thumbnails: int,
-) -> list[PhotographPrediction]:
+) -> list[Photograph]:
     """Return the most probable labels of each photograph; a resumed run continues.
 
     Args:
@@ -55,7 +49,7 @@ def classify_photographs(
         thumbnails: how many of the first readable photographs get one.
     """
     steps, starts = context.steps, range(0, len(files), batch_size)
-    found = steps.begin(STEP_COLUMNS, images.files_fingerprint(files), len(starts), "step")
+    found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
     done = [
         one
         for start, part in zip(starts, found.parts if found else [], strict=False)
@@ -64,10 +58,10 @@ def classify_photographs(
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable: float = sum(one.error is not None for one in done)
-    context.folder.write_csv(PREDICTIONS, COLUMNS, rows(done))
-    stream = photographs.batches(
+    context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *table_rows(done)]))
+    stream = images.batches(
         files[len(done) :],
-        (squashed if squash else kept)(model.transform),
+        photograph_transform(model.transform, squash=squash),
         size=batch_size,
         thumbnails=thumbnails - sum(one.thumbnail is not None for one in done),
         smallest=OVERSAMPLING * model.transform.resize_size[0] if scaled_decoding else None,
@@ -83,7 +77,7 @@ def classify_photographs(
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
             steps.finish(row, line, b"", pack(predictions))
-            context.folder.add_csv(PREDICTIONS, rows(predictions))
+            context.folder.append(PREDICTIONS, to_csv(table_rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()
     return done
@@ -91,7 +85,7 @@ def classify_photographs(
 
 def _predict(
     model: Pretrained, batch: Sequence[Photograph], device: str, precision: str, top: int
-) -> list[PhotographPrediction]:
+) -> list[Photograph]:
     readable = [one for one in batch if one.error is None]
     labels: dict[Path, Labelled] = {}
     if readable:
@@ -102,7 +96,4 @@ def _predict(
         ):
             names = [model.labels[place] for place in places]
             labels[one.file] = list(zip(names, values, strict=True))
-    return [
-        PhotographPrediction(one.file, labels.get(one.file, []), one.error, one.thumbnail)
-        for one in batch
-    ]
+    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in batch]

@@ -11,7 +11,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import serialize_tensors
 from dlrun.run_folder.steps import Steps, check_finite
 from dlrun.system.console import Advance, format_position
 from dlrun.training.objective import Objective
@@ -234,7 +234,7 @@ class EpochRecorder(pl.Callback):
         self._steps.finish(
             {"epoch": epoch, **metrics, "seconds": seconds},
             f"epoch {format_position(epoch, self._epochs)}  {_progress_line(metrics)}",
-            tensor_file.serialize_tensors(state),
+            serialize_tensors(state),
         )
 
 

@@ -1,28 +1,19 @@
 """The config of cifar100."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from dlrun.config.sections import (
     OWN_DATA_KEYS,
-    LocalPath,
+    ImagesData,
     NetworkConfig,
-    OwnData,
     PositiveInt,
     Reference,
     Section,
 )
-
-
-class Data(OwnData):
-    """Which images."""
-
-    source: Literal["torchvision", "sample", "folder"]
-    archive: LocalPath | None
-    mirrors: list[str]
-    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+from dlrun.data import user_data
 
 
 class Model(Section):
@@ -41,21 +32,11 @@ class Config(NetworkConfig):
         NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
     )
 
-    data: Data
+    data: ImagesData
     model: Model
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist; the archive may be a folder, unpacked."""
-        from dlrun.data import user_data  # slow: numpy
-        from dlrun.data.archives import check_archive_type
-        from dlrun.data.download import check_local
-
         super().check(runs_dir)
-        archive = self.data.archive
-        if self.data.is_own:
-            user_data.check(self.data)
-        if self.data.source == "torchvision" and archive is not None:
-            check_local("data.archive", archive, folder_allowed=True)
-            if not archive.is_dir():
-                check_archive_type(archive, "tar")
+        user_data.check_images(self.data)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import BaseModel
 from torch import Tensor, nn
 
@@ -46,7 +46,7 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed chooses those that are held out for validation."""
-        images = cifar100.load_config(config, context.data_dir, context.screen)
+        images = cifar100.load(config.data, context.data_dir, config.split_seed, context.screen)
         train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
         seed, screen, scale = config.split_seed, context.screen, assets.preprocessing.scale
         fitted, held_out = split(config.data, train.labels, test.labels, seed, screen)
@@ -95,8 +95,7 @@ class _Predictor(ImagePredictor):
         self.smallest = 4 * self._side  # of a large JPEG; the rest is averaged away
 
     def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
-        square = ImageOps.fit(image, (self._side, self._side), Image.Resampling.BICUBIC)
-        return np.asarray(square).transpose(2, 0, 1)
+        return cifar100.to_square(image, self._side)
 
     def probabilities(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         pixels = torch.from_numpy(np.stack(inputs)) / self._scale

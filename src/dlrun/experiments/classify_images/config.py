@@ -12,24 +12,14 @@ from dlrun.config.sections import (
     BatchSize,
     ExperimentConfig,
     LocalPath,
-    NameOrPath,
-    PositiveInt,
+    PretrainedModel,
     Section,
 )
 from dlrun.errors import ConfigError
-from dlrun.networks import torchvision_names
+from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
 
 MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
-
-
-class Model(Section):
-    """The network, its weights and its labels."""
-
-    name: str
-    weights: NameOrPath
-    num_classes: PositiveInt
-    labels: LocalPath | None
 
 
 class Transform(Section):
@@ -64,14 +54,14 @@ class Config(ExperimentConfig):
     precision: Literal["32-true", "bf16-mixed"]
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
-    model: Model
+    model: PretrainedModel
     transform: Transform
     reference: Reference
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
         """Return the names of the models."""
-        return torchvision_names.classifier_names() if key == "model.name" else ()
+        return classifier_names() if key == "model.name" else ()
 
     def files(self) -> list[Path]:
         """Return the photographs; raise ConfigError if a file does not exist."""

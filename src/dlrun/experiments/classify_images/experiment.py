@@ -17,17 +17,17 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from dlrun.data.photograph_predictions import PREDICTIONS, Labelled, PhotographPrediction
+from dlrun.data.images import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
 from dlrun.experiments.book_comparison import changed_numbers
 from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.predictor import ImagePredictor, Predictor
 from dlrun.experiments.run import Run
-from dlrun.networks import pretrained
+from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import Pretrained
-from dlrun.networks.torchvision_names import BUNDLED
 from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.training.inference import OVERSAMPLING, classify_photographs
@@ -177,8 +177,9 @@ class _Predictor(ImagePredictor):
     def __init__(self, model: Pretrained, config: Config) -> None:
         super().__init__(model.labels)
         self._model, self._precision, self.shown = model, config.precision, config.top
-        resize = pretrained.squashed if config.transform.squash else pretrained.kept
-        self._transform = resize(model.transform)
+        self._transform = pretrained.photograph_transform(
+            model.transform, squash=config.transform.squash
+        )
         if config.transform.scaled_decoding:
             self.smallest = OVERSAMPLING * model.transform.resize_size[0]
 
@@ -196,7 +197,7 @@ def _load_again(config: Config) -> Pretrained:
     return pretrained.load(config.model)
 
 
-def _pack_thumbnails(found: Sequence[PhotographPrediction]) -> bytes:
+def _pack_thumbnails(found: Sequence[Photograph]) -> bytes:
     stream = io.BytesIO()
     jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
     np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))

@@ -11,12 +11,11 @@ from rich.text import Text
 from scipy.special import expit
 
 from dlrun.data import imdb
+from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.encoding import UNKNOWN, RaggedIds
-from dlrun.data.fingerprint import fingerprint, with_names
 from dlrun.data.imdb import Reviews
-from dlrun.data.splits import split
-from dlrun.data.test_predictions import TestPredictions, classes, predictions_wanted
-from dlrun.data.user_data import shorten_list
+from dlrun.data.splits import shorten_list, split
+from dlrun.data.test_predictions import TestPredictions, describe_classes, predictions_wanted
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
@@ -34,6 +33,7 @@ from dlrun.experiments.run import ASSETS, Run
 from dlrun.lasso.path import Liblinear, PathSolver, Solution, Split, metrics_row, penalty_path
 from dlrun.lasso.storage import ChosenModel, pack, pack_path, unpack, unpack_chosen
 from dlrun.run_context import Results, RunContext
+from dlrun.run_folder.checkpoint import with_names
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
@@ -91,7 +91,7 @@ class ImdbLasso(Experiment[Config]):
             ),
             origin=origin(reviews),
             test_rows=len(test.labels),
-            classes=classes(reviews.labels, test.labels, predictions),
+            classes=describe_classes(reviews.labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,
@@ -202,7 +202,7 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split
 
 def _digest(splits: dict[str, Split], assets: ReviewAssets) -> str:
     arrays = (array for one in splits.values() for array in one.arrays)
-    return with_names(fingerprint(arrays), assets.values())
+    return with_names(fingerprint_arrays(arrays), assets.values())
 
 
 def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dlrun.errors import DataError
-from dlrun.networks import tensor_file
+from dlrun.networks.network_files import parse_tensors, read_tensors, serialize_tensors
 
 STATE = {
     "network": {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)},
@@ -23,11 +23,11 @@ def same(one: object, two: object) -> bool:
 
 
 def test_what_is_serialized_is_parsed_and_read_to_the_bit(tmp_path: Path) -> None:
-    content = bytes(tensor_file.serialize_tensors(STATE))
+    content = bytes(serialize_tensors(STATE))
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    assert same(tensor_file.parse_tensors(content, path), STATE)
-    assert same(tensor_file.read(path), STATE)
+    assert same(parse_tensors(content, path), STATE)
+    assert same(read_tensors(path), STATE)
 
 
 class Payload:
@@ -42,8 +42,8 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     created, path = tmp_path / "created", tmp_path / "weights.pt"
     torch.save({"weight": Payload(created)}, path)
     for load in (
-        lambda: tensor_file.read(path),
-        lambda: tensor_file.parse_tensors(path.read_bytes(), path),
+        lambda: read_tensors(path),
+        lambda: parse_tensors(path.read_bytes(), path),
     ):
         with pytest.raises(DataError, match=r"weights\.pt: refused: it asks for \w+\.call,"):
             load()
@@ -56,18 +56,18 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    for load in (lambda: tensor_file.read(path), lambda: tensor_file.parse_tensors(content, path)):
+    for load in (lambda: read_tensors(path), lambda: parse_tensors(content, path)):
         with pytest.raises(DataError, match=r"weights\.pt: (refused|not a file of weights): .+"):
             load()
 
 
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a file of weights: .*No such file"):
-        tensor_file.read(tmp_path / "none.pt")
+        read_tensors(tmp_path / "none.pt")
 
 
 def test_wherever_a_file_of_weights_ends_it_is_refused(tmp_path: Path) -> None:
-    content = bytes(tensor_file.serialize_tensors(STATE))
+    content = bytes(serialize_tensors(STATE))
     for end in range(0, len(content), 37):
         with pytest.raises(DataError):
-            tensor_file.parse_tensors(content[:end], tmp_path)
+            parse_tensors(content[:end], tmp_path)

@@ -1,0 +1,213 @@
+"""Loggers of a run's steps beside metrics.csv: TensorBoard and MLflow.
+
+They change no number. A logger that fails is left out with one warning, and the run continues.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import dump, flatten
+from dlrun.errors import ConfigError, first_line
+from dlrun.run_folder.folder import Row, RunFolder
+from dlrun.run_folder.metrics import STEP
+from dlrun.system.console import Screen
+from dlrun.system.files import read_regular
+
+MLFLOW_RUN = "mlflow.json"  # in the run's folder: the id of the MLflow run
+MLFLOW_DATABASE = "mlflow.db"  # in the runs folder
+# A dead server then costs the run a few seconds instead of MLflow's minutes; and no telemetry.
+MLFLOW_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+MLFLOW_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+BUSY_SECONDS = 60  # for which another process may write the database, as at its first use
+BATCH = 900  # metrics in a request; MLflow takes 1,000
+MAX_PARAMETER = 6000  # characters
+
+
+class Loggers:
+    """The loggers that a config names; one that fails is left out with a warning."""
+
+    def __init__(
+        self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
+    ) -> None:
+        params = flatten(config.model_dump(mode="json"))
+        names = config.logger if folder.writes else ()
+        self._loggers = {name: LOGGERS[name](folder, experiment, params) for name in names}
+        self._screen = screen
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Begin, or begin again from the seed, with the finished steps."""
+        plain = [_without_number(row) for row in rows]
+        self._each(lambda logger: logger.begin(plain))
+
+    def log(self, step: int, row: Row) -> None:
+        """Log one finished step, from 1."""
+        self._each(lambda logger: logger.log(step, _without_number(row)))
+
+    def end(self, metrics: Mapping[str, float | None], status: str) -> None:
+        """Log how the run ended; the result's metrics are not among the curves of the steps."""
+        result = {
+            f"result/{name}": value
+            for name, value in metrics.items()
+            if value is not None and status == "finished"
+        }
+        self._each(lambda logger: logger.end(result, status))
+
+    def _each(self, call: "Callable[[_TensorBoard | _MLflow], None]") -> None:
+        for name, logger in list(self._loggers.items()):
+            try:
+                call(logger)
+            except Exception as error:  # of a server, a disk or a package
+                del self._loggers[name]
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                self._screen.warn(f"logger {name} is not used any more: {reason}")
+
+
+def check_loggers(config: ExperimentConfig) -> None:
+    """Raise ConfigError if a logger's package, of the same name, is not installed."""
+    for name in config.logger:
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(
+                f"logger: {name} needs the package {name}",
+                f"install it with: pip install 'dlrun[{name}]'",
+            )
+
+
+def _without_number(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != STEP}
+
+
+class _TensorBoard:
+    """TensorBoard's event files, written anew when the run begins or resumes: each step is once."""
+
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
+        self._path, self._params = folder.path / "tensorboard", params
+        self._writer: Any = None
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        if self._path.exists():
+            shutil.rmtree(self._path)
+        self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(self._path)
+        self._writer.add_text("config", f"```\n{dump(self._params)}```")
+        for step, row in enumerate(rows, start=1):
+            self.log(step, row)
+        self._writer.flush()
+
+    def log(self, step: int, row: Row) -> None:
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def end(self, metrics: Row, status: str) -> None:
+        if self._writer is None:  # the run ended before its first step
+            return
+        params = {
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in self._params.items()
+        }
+        self._writer.add_hparams(params, metrics, run_name=".")
+        self._writer.close()
+
+
+@contextmanager
+def _mlflow_settings() -> Iterator[None]:
+    """Set MLflow's settings in this block, except those that the user has set."""
+    ours = {name: value for name, value in MLFLOW_SETTINGS.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+class _MLflow:
+    """An MLflow run at MLFLOW_TRACKING_URI, or in `mlflow.db`; a resumed run continues its own."""
+
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
+        self._folder, self._experiment, self._params = folder, experiment, params
+        self._client: Any = None
+        self._run = ""
+
+    @_mlflow_settings()
+    def begin(self, rows: Sequence[Row]) -> None:
+        self._mlflow = importlib.import_module("mlflow")
+        if self._client is None:
+            self._client = self._connect()
+        known = self._known_run() if rows else None
+        self._run = known or self._new_run()
+        self._client.update_run(self._run, status="RUNNING")
+        logged: dict[str, set[int]] = {}
+        for name in {name for row in rows for name in row} if known else ():
+            history = self._client.get_metric_history(self._run, name)
+            logged[name] = {metric.step for metric in history}
+        self._log(
+            (name, value, step)
+            for step, row in enumerate(rows, start=1)
+            for name, value in row.items()
+            if step not in logged.get(name, ())
+        )
+
+    @_mlflow_settings()
+    def log(self, step: int, row: Row) -> None:
+        self._log((name, value, step) for name, value in row.items())
+
+    @_mlflow_settings()
+    def end(self, metrics: Row, status: str) -> None:
+        if self._run:
+            self._log((name, value, 0) for name, value in metrics.items())
+            self._client.set_terminated(self._run, MLFLOW_STATUS[status])
+
+    def _connect(self) -> Any:
+        uri = None
+        if not self._mlflow.is_tracking_uri_set():
+            database = self._folder.path.parents[1].absolute() / MLFLOW_DATABASE
+            uri = f"sqlite:///{database}"
+            with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as connection:
+                connection.execute("BEGIN IMMEDIATE")  # fails at once, not after MLflow's minutes
+        return self._mlflow.MlflowClient(tracking_uri=uri)
+
+    def _known_run(self) -> str | None:
+        """Return the id of the MLflow run that this run began, unless it was deleted."""
+        path = self._folder.path / MLFLOW_RUN
+        if not path.exists():
+            return None
+        run = str(json.loads(read_regular(path))["run_id"])
+        return run if self._client.get_run(run).info.lifecycle_stage == "active" else None
+
+    def _new_run(self) -> str:
+        name = self._experiment
+        group = self._client.get_experiment_by_name(name)
+        group_id = group.experiment_id if group else self._client.create_experiment(name)
+        run: str = self._client.create_run(group_id, run_name=self._folder.path.name).info.run_id
+        self._folder.write_json(MLFLOW_RUN, {"run_id": run})
+        param = self._mlflow.entities.Param
+        texts = [param(key, str(value)[:MAX_PARAMETER]) for key, value in self._params.items()]
+        self._client.log_batch(run, params=texts)
+        return run
+
+    def _log(self, values: Iterable[tuple[str, float, int]]) -> None:
+        now = int(time.time() * 1000)
+        metrics = [self._mlflow.entities.Metric(n, value, now, step) for n, value, step in values]
+        for start in range(0, len(metrics), BATCH):
+            self._client.log_batch(self._run, metrics=metrics[start : start + BATCH])
+
+
+LOGGERS: "dict[str, type[_TensorBoard | _MLflow]]" = {
+    "tensorboard": _TensorBoard,
+    "mlflow": _MLflow,
+}
