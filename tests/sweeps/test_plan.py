@@ -9,7 +9,7 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import write_checksummed
+from dlrun.run_folder.record import checksummed_text
 from dlrun.sweeps.plan import Plan, halving_rungs, make_plan, read_plan
 from dlrun.sweeps.search import Search
 from dlrun.system.console import Screen
@@ -100,7 +100,7 @@ def test_a_plan_read_back_gives_the_same_configs(
         "data.source=csv", experiment="imdb-dense", seeds="2", grid=["data.path=a.csv,b.csv"]
     )
     folder = RunFolder.claim_sweep(tmp_path / "runs", "name")
-    write_checksummed(folder, "sweep.json", plan)
+    folder.write_text("sweep.json", checksummed_text(plan))
     monkeypatch.chdir("/")
     sweep = read_plan(folder.path)
     assert replace(sweep, data_dir=Path("d")).resume_command.endswith(" --data-dir d")

@@ -19,7 +19,7 @@ from dlrun.reports.run_section import Photograph, RunSection, png_uri
 from dlrun.reproduction.verdicts import Row, published_rows
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
-from dlrun.run_folder.record import write_checksummed
+from dlrun.run_folder.record import checksummed_text
 from dlrun.runs.start import load_config
 from dlrun.sweeps.plan import Plan, Point, Sweep, check_unchanged, make_plan, read_plan
 from dlrun.sweeps.runner import run_points
@@ -76,7 +76,7 @@ class ExperimentRuns:
             RunFolder.claim_sweep(runs_dir, plan.name)
         with RunFolder(folder).locked(screen, SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
-            write_checksummed(RunFolder(folder), PLAN, plan)
+            RunFolder(folder).write_text(PLAN, checksummed_text(plan))
             sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]

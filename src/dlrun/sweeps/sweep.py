@@ -12,7 +12,7 @@ from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
-from dlrun.run_folder.record import write_checksummed
+from dlrun.run_folder.record import checksummed_text
 from dlrun.runs.distributed import find_process_group
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, Queue, exit_code, has_begun
 from dlrun.slurm.submit import PlannedRun, SlurmOptions, check_slurm, submit_runs
@@ -85,7 +85,7 @@ def sweep(
         there = Sweep(plan, folder, options.data_dir)
         with RunFolder(folder).locked(screen, SWEEP_LOCK):
             if resume is None:
-                write_checksummed(RunFolder(folder), PLAN, plan)
+                RunFolder(folder).write_text(PLAN, checksummed_text(plan))
             screen.note(f"sweep folder: {folder}")
             if slurm is None:
                 state = _run_here(there, options, screen, jobs, fail_fast=fail_fast)
