@@ -72,7 +72,7 @@ def _is_reported_by_another_process() -> bool:
     from dlrun.runs import distributed
 
     with contextlib.suppress(ConfigError):
-        return distributed.is_told_by_another()
+        return distributed.is_reported_by_another_process()
     return False
 
 

@@ -28,8 +28,8 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
         return
     for label, text in _lines_before_metrics(opened):
         _print(screen, label, text)
-    if opened.newest:
-        record = opened.record.model_copy(update={"metrics": opened.newest})
+    if opened.newest_metrics:
+        record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
     for label, text in _lines_after_metrics(opened):
         _print(screen, label, text)
@@ -44,7 +44,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "experiment": run.record.experiment,
         "state": run.state,
         "differs": _changed_settings(run),
-        "metrics": run.newest,
+        "metrics": run.newest_metrics,
         "interval": run.record.interval,
         "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),
