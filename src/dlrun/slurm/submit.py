@@ -28,7 +28,7 @@ from dlrun.runs.distributed import (
     ProcessGroup,
     config_for_group,
     find_process_group,
-    resume_words,
+    resume_arguments,
 )
 from dlrun.runs.runner import Runner
 from dlrun.runs.start import check, print_dry_run, read_config_layers
@@ -244,7 +244,7 @@ def resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the job that begins a run in an absolute folder, or continues it."""
     data_dir = run_context.data_dir(settings.data_dir).absolute()
     there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
-    return Job(str(run), tuple(resume_words(run, there)))
+    return Job(str(run), tuple(resume_arguments(run, there)))
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
