@@ -111,7 +111,7 @@ def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
         ["failed", f"{EXPERIMENT}/20260107T000000Z-g"],
     ]
     assert " ".join(words[0][:2]) == f"{sizes[0] / 1000:.1f} kB"
-    assert f"2 runs: {sum(sizes) / 1000:.1f}K" in said.err
+    assert f"2 runs: {sum(sizes) / 1000:.1f} kB" in said.err
     assert left(runs) == "abcdefghij"
 
 

@@ -1,6 +1,7 @@
 """The runner of a run: it writes the record when the run begins and when it ends, in any way."""
 
 import contextlib
+import hashlib
 import logging
 import time
 import traceback
@@ -87,7 +88,7 @@ class Runner:
                 run=str(folder.path),
                 started=_now(),
                 seed=config.seed,
-                threads=_threads(config),
+                threads=_threads(config, settings),
                 source=config.source,
                 sweep=record.sweep if record else settings.sweep,
             )
@@ -102,7 +103,7 @@ class Runner:
             steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
             data_dir=run_context.data_dir(settings.data_dir),
             runs_dir=run_context.runs_dir(settings.runs_dir),
-            threads=self.record.threads or _threads(config),
+            threads=self.record.threads or _threads(config, settings),
             show_summary=settings.summary,
         )
 
@@ -150,7 +151,7 @@ class Runner:
         self.results, context = results, self.context
         if not self.folder.writes:
             return results.exit_code
-        if taken := results.more.keys() & Record.model_fields.keys():
+        if taken := results.extra.keys() & Record.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
             "ended": _now(),
@@ -167,9 +168,9 @@ class Runner:
             "classes": results.classes and Classes(**results.classes),
             "accelerator": results.accelerator,
             "processes": results.processes,
-            "files": context.files,
+            "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
             "error": None,
-            **results.more,
+            **results.extra,
         }
         is_extended = self.record.result_steps is not None
         if not is_extended:
@@ -292,10 +293,11 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def _threads(config: ExperimentConfig) -> int:
+def _threads(config: ExperimentConfig, settings: RunSettings) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
-    return resources.resolve_threads(config.threads, config.max_threads, processes)
+    limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
+    return resources.resolve_threads(config.threads, min(limits, default=None), processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:
