@@ -16,7 +16,7 @@ from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_encoding import by_keras_rules
-from tests.data.test_pickles import creating, objects
+from tests.data.test_pickles import objects
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
@@ -104,17 +104,6 @@ def test_counts_labels_order_and_words(tmp_path: Path) -> None:
     assert reviews.differs == "reviews.tar.gz is not the published file"
 
 
-def test_bags_hold_the_ids_of_the_reviews(tmp_path: Path) -> None:
-    reviews = load(tmp_path, archive=archive_of(tmp_path))
-    for split in (reviews.train, reviews.test):
-        assert split.bags.shape == (len(split.labels), 103)
-        for index in range(len(split.labels)):
-            row = split.bags[index].toarray()[0]
-            assert np.flatnonzero(row).tolist() == sorted(set(split.ids.review(index).tolist()))
-            assert set(row.tolist()) == {0, 1}
-    assert reviews.width == 103
-
-
 def test_ids_at_or_above_num_words_are_unknown(tmp_path: Path) -> None:
     alphabet = " ".join(letter * (27 - rank) for rank, letter in enumerate("abcdefghijklm"))
     counted = " ".join(" ".join([word] * (20 - rank)) for rank, word in enumerate(alphabet.split()))
@@ -185,13 +174,6 @@ def test_wherever_an_archive_ends_it_is_refused(tmp_path: Path, mode: str) -> No
             assert str(archive) in error.message
             refused += 1
     assert refused > 0.65 * len(ends)
-
-
-def test_a_review_of_a_megabyte_is_refused(tmp_path: Path) -> None:
-    large = tarfile.TarInfo("aclImdb/train/pos/99_9.txt")
-    large.size = imdb.MAX_REVIEW_BYTES + 1
-    with pytest.raises(DataError, match=r"train/pos/99_9\.txt has 1,048,577 bytes: refused"):
-        load(tmp_path, archive=archive_of(tmp_path, more=[large]))
 
 
 def test_what_takes_long_is_said(
@@ -352,13 +334,6 @@ def test_keras_reviews_of_one_length_make_a_square_array(
     assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
 
 
-def test_keras_cache_depends_on_both_files(tmp_path: Path) -> None:
-    load(tmp_path, **keras_files(tmp_path))
-    other = load(tmp_path, **keras_files(tmp_path, index=RANKS | {"new": 5}))
-    assert "new" in other.vocabulary
-    assert len(caches(tmp_path)) == 2
-
-
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -388,15 +363,3 @@ def test_what_is_not_keras_is_a_data_error(
     with pytest.raises(DataError, match=problem):
         load(tmp_path, **keras_files(tmp_path, **changes))
     assert caches(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", KERAS)
-def test_a_hostile_npz_runs_nothing(tmp_path: Path, name: str) -> None:
-    created = tmp_path / "created"
-    files = keras_files(tmp_path, **{name: objects(creating(created), [1], [1])})
-    with pytest.raises(DataError, match=r"refused: it asks for subprocess\.call"):
-        load(tmp_path, **files)
-    assert not created.exists()
-    with np.load(files["archive"], allow_pickle=True) as arrays:
-        assert len(arrays[name]) == 3
-    assert created.exists(), "the payload is a real one"

@@ -245,13 +245,3 @@ def test_a_file_that_is_no_npz_is_a_data_error(tmp_path: Path) -> None:
         load_npz(tmp_path / "b.npz", ["x"])
     with pytest.raises(DataError, match=r"a\.npz: .*y\.npy"):
         load_npz(npz_of(file, npy(np.arange(3))), ["x", "y"])
-
-
-def test_an_encrypted_member_is_a_data_error(tmp_path: Path) -> None:
-    file = npz_of(tmp_path / "a.npz", npy(np.arange(3)))
-    raw = bytearray(file.read_bytes())
-    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        raw[raw.index(mark) + flags] |= 1
-    file.write_bytes(raw)
-    with pytest.raises(DataError, match="encrypted"):
-        load_npz(file, ["x"])

@@ -120,10 +120,8 @@ def _read_parts(contents: Mapping[str, bytes], place: Path, save: Save) -> Names
         what = f"{place / part}: not CIFAR100"
         if not isinstance(labels, list) or not labels:
             raise DataError(f"{what}: no list of labels")
-        if not isinstance(pixels, np.ndarray) or (pixels.shape, pixels.dtype) != (
-            (len(labels), 3072),
-            np.uint8,
-        ):
+        shape = (len(labels), 3 * SIDE**2)
+        if not isinstance(pixels, np.ndarray) or pixels.shape != shape or pixels.dtype != np.uint8:
             raise DataError(f"{what}: pixels are not (images, 3072) bytes")
         if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
             raise DataError(f"{what}: labels are not 0 to {CLASSES - 1}")
@@ -153,11 +151,9 @@ def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Ci
         return _prepare(config, places, save, seed, screen, warnings)
 
     names, read = cached_arrays(folder, [key], prepare, screen)
-    for warning in names["warnings"]:
-        screen.warn(warning)
     data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
     count = len(data.train.labels) + len(data.test.labels)
-    screen.note(f"{count:,} images of {len(data.names)} classes: {splits.shorten_list(data.names)}")
+    splits.describe_rows(count, "images", data.names, names["warnings"], screen)
     return data
 
 
@@ -240,12 +236,10 @@ def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
 
 def _generate(count: int, seed: int) -> Cifar100:
     """Return generated images: `count` for training and a fifth as many for the test."""
+    generated = sample_images(count, seed), sample_images(max(1, count // 5), seed + 1)
     train, test = (
         Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-        for pixels, labels in (
-            sample_images(count, seed),
-            sample_images(max(1, count // 5), seed + 1),
-        )
+        for pixels, labels in generated
     )
     origin = f"generated sample images ({count:,} + {count // 5:,}, seed {seed})"
     return Cifar100(train, test, [f"generated {n}" for n in range(CLASSES)], origin, GENERATED)

@@ -113,9 +113,8 @@ class _Numbering(dict[str, int]):
 class WordNumbers:
     """Texts whose words are numbers in order of appearance: a million of them fit into memory.
 
-    Args:
-        file: an empty file, which takes the numbers of all words as int32.
-        ranked: the vocabulary by frequency rank, if it is given; else it is counted.
+    `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
+    it is to be counted.
     """
 
     def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
@@ -129,13 +128,10 @@ class WordNumbers:
         self.lengths.append(len(words))
 
     def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the words that get an id, by rank.
+        """Return the numbers of the words that get one of the `num_words` ids, by rank.
 
-        The most frequent word comes first; equally frequent ones in order of appearance.
-
-        Args:
-            counted: which texts are counted, (n_texts,).
-            num_words: ids that there may be.
+        The most frequent word comes first; equally frequent ones in order of appearance. `counted`
+        says which texts count, (n_texts,).
         """
         if self._ranked:
             return np.arange(min(self._ranked, num_words - FIRST_WORD))
@@ -154,12 +150,9 @@ class WordNumbers:
     def encode(
         self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
     ) -> dict[str, Array]:
-        """Return some texts as arrays: RaggedIds' ids and offsets, and those of their bags.
+        """Return the chosen texts as arrays: RaggedIds' ids and offsets, and those of their bags.
 
-        Args:
-            chosen: which texts, (n_texts,).
-            ranked: as returned by `rank`.
-            num_words: ids that there may be.
+        `chosen` has a value for each text; `ranked` is what `rank` returned.
         """
         ids = np.full(len(self.words), UNKNOWN, np.uint16)
         ids[ranked] = FIRST_WORD + np.arange(len(ranked))

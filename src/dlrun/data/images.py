@@ -17,9 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import Base
-from PIL.Image import Transpose
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlrun.errors import ConfigError, first_line
 
@@ -38,16 +36,6 @@ AHEAD = 64  # inputs that wait for the network, however large its batches are
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
-
-ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
 
 Labelled = list[tuple[str, float]]
 
@@ -122,13 +110,9 @@ def sample_photographs() -> list[Path]:
 def read(path: Path, smallest: int | None = None) -> Image.Image:
     """Return a photograph in RGB, upright, with transparency on white; of an animation one frame.
 
-    Args:
-        path: of the file.
-        smallest: allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so
-            many pixels, which is several times faster and nearly the same picture. A JPEG of more
-            than MAX_PIXELS is always decoded at a fraction.
-
-    Raises UnreadableImageError.
+    `smallest` allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many
+    pixels, which is several times faster and nearly the same picture. A JPEG of more than
+    MAX_PIXELS is always decoded at a fraction. Raises UnreadableImageError.
     """
     try:
         if path.exists() and not path.is_file():
@@ -141,7 +125,8 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
                 image.draft(None, (image.width // fraction, image.height // fraction))
             with ONE_LARGE if pixels > LARGE_PIXELS else nullcontext():
                 image.load()
-                return _upright(_to_rgb(image), image.getexif().get(Base.Orientation))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -168,11 +153,6 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
         )
     wanted = [n for n in possible if smallest and min(width, height) >= n * smallest]
     return max(fitting[0], *wanted) if wanted else fitting[0]
-
-
-def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    step = ORIENTATIONS.get(orientation or 1)
-    return image if step is None else image.transpose(step)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -253,14 +233,10 @@ def _load(
 
 def pack(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
-    rows = [
-        {
-            "labels": one.labels,
-            "error": one.error,
-            "thumbnail": base64.b64encode(one.thumbnail or b"").decode(),
-        }
-        for one in batch
-    ]
+    rows = []
+    for one in batch:
+        thumbnail = base64.b64encode(one.thumbnail or b"").decode()
+        rows.append({"labels": one.labels, "error": one.error, "thumbnail": thumbnail})
     return json.dumps(rows).encode()
 
 

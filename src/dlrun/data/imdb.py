@@ -99,9 +99,7 @@ class Reviews:
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
-    Raises:
-        DataError: the source is missing, damaged, or cannot be downloaded.
-        ConfigError: a CSV file lacks a column.
+    Raises DataError if the source is missing, damaged, or cannot be downloaded.
     """
     if config.source == "sample":
         arrays: dict[str, Array] = {}
@@ -147,12 +145,10 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
         return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
 
     names, read = cached_arrays(folder, [config.num_words, key], prepare, screen)
-    for warning in names["warnings"]:
-        screen.warn(warning)
     origin = f"own texts ({config.source}, {name}, {key[:8]})"
     reviews = _reviews(config, names, read, origin, OWN)
-    texts, labels = len(reviews.train.ids) + len(reviews.test.ids), reviews.labels
-    screen.note(f"{texts:,} texts of {len(labels)} classes: {splits.shorten_list(labels)}")
+    count = len(reviews.train.ids) + len(reviews.test.ids)
+    splits.describe_rows(count, "texts", reviews.labels, names["warnings"], screen)
     return reviews
 
 
@@ -179,17 +175,10 @@ def _prepare(
     warnings: DataWarnings | None = None,
     folder: Path | None = None,
 ) -> Names:
-    """Read texts and save their arrays; return the words, labels and warnings.
+    """Read a training and a test part, or one that is divided, and save their arrays.
 
-    Args:
-        config: how many words have an id, and which share is the test if there is one part.
-        sources: the training and the test part, or one that is divided.
-        save: takes each array with its name.
-        seed: divides the part.
-        screen: shows the progress.
-        vocabulary: by frequency rank, if it is given; else it is counted on the training part.
-        warnings: takes what a user should know.
-        folder: for a temporary file of 4 bytes a word, as /tmp may be in memory.
+    The vocabulary, by frequency rank, is counted on the training part if it is not given. `folder`
+    takes a temporary file of 4 bytes a word, as /tmp may be in memory.
     """
     warnings = warnings or DataWarnings()
     numbers, hashes = array("q"), array("q")  # of each row
@@ -266,13 +255,13 @@ def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
 
-    def source(part: str) -> TextSource:
+    sources = []
+    for part in ("train", "test"):
         negative, positive = folders[part, "neg"], folders[part, "pos"]
         raw = [texts[name] for texts in (negative, positive) for name in sorted(texts)]
         labels = [LABELS[0]] * len(negative) + [LABELS[1]] * len(positive)
-        return _in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels)
-
-    return [source("train"), source("test")]
+        sources.append(_in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels))
+    return sources
 
 
 def read_keras(

@@ -110,12 +110,8 @@ def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
 class CsvTable:
     """A CSV file with a header, in UTF-8, or in UTF-16 with a byte order mark.
 
-    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning.
-
-    Args:
-        path: the file.
-        columns: that it must have, by the setting or option that names each.
-        warnings: takes what a user should know.
+    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. `columns` are those
+    that it must have, by the setting or option that names each.
 
     Raises ConfigError if a column is missing or there are two, DataError if the file cannot be
     read.
