@@ -1,11 +1,14 @@
-from dlrun.errors import Stopped, did_you_mean, first_line
+from pathlib import Path
+
+import pytest
+
+from dlrun.errors import DlrunError, Interrupted, Stopped, did_you_mean, explain_failure, first_line
 from dlrun.system.signals import SIGNALS
 
 
-def test_nearest_says_nothing_where_nothing_is_near() -> None:
+def test_only_a_similar_name_is_suggested() -> None:
     assert did_you_mean("optimiser", ["seed", "optimizer"]) == "; did you mean 'optimizer'?"
-    assert did_you_mean("xyz", ["seed", "optimizer"]) == ""
-    assert did_you_mean("xyz", []) == ""
+    assert did_you_mean("xyz", ["seed", "optimizer"]) == did_you_mean("xyz", []) == ""
 
 
 def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:
@@ -14,8 +17,34 @@ def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:
     assert len(first_line(ValueError("x" * 1000))) == 200
 
 
-def test_a_stop_is_no_failure_and_has_its_signals_code() -> None:
+def test_a_signal_is_no_failure_and_has_its_own_code() -> None:
     for number, stop in SIGNALS.items():
         assert stop.exit_code == 128 + number
         assert issubclass(stop, Stopped)
         assert not issubclass(stop, Exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "/a"), "No space left on device: /a"),
+        (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
+        (SystemExit(3), "SystemExit: 3"),
+    ],
+)
+def test_what_ended_a_run_is_explained(error: BaseException, message: str) -> None:
+    shown = explain_failure(error, Path("run"), "dlrun")
+    assert isinstance(shown, DlrunError) and message in shown.message and shown.hint
+
+
+def test_an_error_of_an_authors_package_names_its_line() -> None:
+    def fail() -> None:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        fail()
+    shown = explain_failure(caught.value, Path("run"), "tests")
+    assert "test_errors.py, line" in str(shown) and "in fail: ValueError: mine" in str(shown)
+    for clear in (caught.value, DlrunError("clear"), Interrupted()):
+        assert explain_failure(clear, Path("run"), "dlrun") is clear

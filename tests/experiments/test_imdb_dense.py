@@ -1,7 +1,5 @@
 """imdb-dense: its network, its size, its columns, its data."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from scipy import sparse
 
 from dlrun.experiments.imdb_dense.model import DenseNet
-from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.kernels.bag_linear import Bags
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_imdb import REVIEWS, archive_of
 from tests.experiments.use import finished, results, rows
@@ -76,22 +74,6 @@ def test_parameters_are_the_labs() -> None:
     assert sum(p.numel() for p in DenseNet(10_003, [16, 16]).parameters()) == 160_353
 
 
-def test_without_llvm_torch_does_it() -> None:
-    script = (
-        "import sys; sys.modules['llvmlite'] = None\n"
-        "import numpy as np, torch\n"
-        "from scipy import sparse\n"
-        "from dlrun.kernels.bag_of_words import BagMatrix, Bags\n"
-        "from dlrun.experiments.imdb_dense import experiment\n"
-        "from dlrun.experiments.imdb_dense.model import DenseNet\n"
-        "bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(5))), np.arange(5))\n"
-        "network = DenseNet(5, [16])\n"
-        "torch.testing.assert_close(network(bags), network(torch.eye(5)))\n"
-        "assert experiment.rmsprop is None\n"
-    )
-    subprocess.run([sys.executable, "-c", script], check=True)
-
-
 @pytest.mark.parametrize("hidden", [[], [16, 16]])
 def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
     torch.manual_seed(0)
@@ -110,6 +92,6 @@ def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
 
 @pytest.mark.parametrize(("classes", "shape"), [(2, (4,)), (5, (4, 5))])
 def test_two_classes_need_one_logit(classes: int, shape: tuple[int, ...]) -> None:
-    bags = Bags(BagMatrix(sparse.csr_matrix(np.eye(4, 9))), np.arange(4))
+    bags = Bags(sparse.csr_matrix(np.eye(4, 9)), np.arange(4))
     network = DenseNet(9, [3], classes)
     assert network(bags).shape == network(torch.zeros(4, 9)).shape == shape

@@ -4,14 +4,17 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 
-from dlrun.kernels.bag_linear import BagLinear
-from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 
 
 def matrix(rows: int, words: int) -> sparse.csr_matrix:
     """Bags of words, the last one empty."""
     bags = sparse.random(rows - 1, words, density=0.2, format="csr", random_state=0)
-    return sparse.vstack([bags, sparse.csr_matrix((1, words))]).astype(bool).tocsr()
+    return sparse.csr_matrix(sparse.vstack([bags, sparse.csr_matrix((1, words))]).toarray() > 0)
+
+
+def all_bags(bags: sparse.csr_matrix) -> Bags:
+    return Bags(bags, np.arange(bags.shape[0]))
 
 
 def test_bags_give_what_nn_linear_gives_on_the_dense_matrix() -> None:
@@ -21,7 +24,7 @@ def test_bags_give_what_nn_linear_gives_on_the_dense_matrix() -> None:
     layer, plain = BagLinear(50, 4), nn.Linear(50, 4)
     plain.weight.data, plain.bias.data = layer.weight.data.T.clone(), layer.bias.data.clone()
     weights = torch.randn(21, 4)
-    out = layer(Bags(BagMatrix(bags), np.arange(21)))
+    out = layer(all_bags(bags))
     (out * weights).sum().backward()
     (plain(dense) * weights).sum().backward()
     torch.testing.assert_close(out, plain(dense))
@@ -35,41 +38,55 @@ def test_bags_give_what_nn_linear_gives_on_the_dense_matrix() -> None:
 def test_the_kernels_give_torchs_numbers_bit_for_bit(columns: int) -> None:
     torch.manual_seed(0)
     layer, weights = BagLinear(300, columns), torch.randn(150, columns)
-    bags = Bags(BagMatrix(matrix(200, 300)), np.random.default_rng(0).permutation(200)[:150])
+    bags = Bags(matrix(200, 300), np.random.default_rng(0).permutation(200)[:150])
 
-    def found(batch: Bags | tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def train(batch: Bags | BagTensors) -> tuple[Tensor, Tensor]:
         layer.zero_grad()
         out = layer(batch)
         (out * weights).sum().backward()
         assert layer.weight.grad is not None
         return out.detach(), layer.weight.grad.clone()
 
-    for by_kernel, by_torch in zip(found(bags), found(bags.copied()), strict=True):
+    for by_kernel, by_torch in zip(train(bags), train(bags.tensors()), strict=True):
         assert torch.equal(by_kernel, by_torch)
 
 
-def test_what_is_no_number_stays_none() -> None:
+def test_nan_stays_in_its_column() -> None:
     layer = BagLinear(3, 16)
     layer.weight.data[1, 5] = torch.nan
-    bags = Bags(BagMatrix(sparse.csr_matrix([[1, 0, 1], [1, 1, 0]])), np.arange(2))
+    bags = all_bags(sparse.csr_matrix([[1, 0, 1], [1, 1, 0]]))
     assert layer(bags).isnan().sum(1).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
 def test_other_precisions_are_torchs(kind: torch.dtype) -> None:
-    bags = Bags(BagMatrix(matrix(20, 30)), np.arange(20))
     layer = BagLinear(30, 16).to(kind)
-    out = layer(bags)
+    out = layer(all_bags(matrix(20, 30)))
     out.sum().backward()
     assert out.dtype == kind
     dense = torch.from_numpy(matrix(20, 30).toarray()).to(kind)
     torch.testing.assert_close(out, layer(dense), atol=0.05, rtol=0.05)
 
 
-def test_bags_of_other_words_are_refused() -> None:
-    bags = Bags(BagMatrix(matrix(4, 30)), np.arange(4))
+def test_only_an_accelerator_gets_copies() -> None:
+    bags = Bags(sparse.csr_matrix([[1, 0, 1], [0, 0, 0], [0, 1, 1]]), np.array([2, 1, 0]))
+    assert bags.to(torch.device("cpu")) is bags
+    assert all(part.device.type == "meta" for part in bags.to(torch.device("meta")))
+    parts = [part.tolist() for part in bags.tensors()]
+    assert parts == [[1, 2, 0, 2], [0, 2, 2], [2, 0, 0, 2], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("rows", [[4], [-1], [0, 99]])
+def test_rows_that_are_not_there_are_refused(rows: list[int]) -> None:
+    assert len(Bags(matrix(4, 30), np.array([], np.int64))) == 0
+    with pytest.raises(IndexError, match="of 4"):
+        Bags(matrix(4, 30), np.array(rows))
+
+
+@pytest.mark.parametrize("move", [lambda bags: bags, Bags.tensors])
+def test_bags_of_other_words_are_refused(move) -> None:
     with pytest.raises(ValueError, match="bags of 30 words, 29 weights"):
-        BagLinear(29, 16)(bags)
+        BagLinear(29, 16)(move(all_bags(matrix(4, 30))))
 
 
 def test_initial_weights_have_nn_linears_range() -> None:

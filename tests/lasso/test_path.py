@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from scipy import optimize, sparse
 
-from dlrun.lasso.path import Liblinear, evaluate, penalty_path
+from dlrun.lasso.path import (
+    Solution,
+    evaluate,
+    liblinear_path,
+    pack,
+    pack_path,
+    penalty_path,
+    unpack,
+    unpack_model,
+)
 
 
 @pytest.fixture
@@ -24,7 +33,7 @@ def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
 def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem) -> None:
     X, y = problem
     penalties = penalty_path(X, y, 4, 1e-2)
-    for solution in Liblinear(1e-8, 10_000, 0)(X, y, penalties):
+    for solution in liblinear_path(X, y, penalties, 1e-8, 10_000, 0):
         # The same problem, smooth: coefficients as differences of two non-negative parts.
         def split(parts: np.ndarray, penalty: float = solution.penalty) -> float:
             coef = parts[:31] - parts[31:]
@@ -35,12 +44,38 @@ def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem)
         assert solution.objective == pytest.approx(best.fun, rel=1e-5)
 
 
-def test_objective_at_zero_is_that_of_a_coin(problem) -> None:
+def test_objective_agrees_with_its_definition(problem) -> None:
     X, y = problem
     assert evaluate(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
+    coef, bias = np.random.default_rng(1).normal(size=30) * 20, -3.0
+    f = X.toarray().astype(float) @ coef + bias
+    loss = np.logaddexp(0, -(2.0 * y - 1) * f).sum()
+    free, _ = evaluate(X, y, coef, bias, 0.7, free=True)
+    assert free == pytest.approx(loss + 0.7 * np.abs(coef).sum(), rel=1e-13)
+    assert evaluate(X, y, coef, bias, 0.7)[0] == pytest.approx(free + 0.7 * 3.0, rel=1e-13)
 
 
 def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:
     X, y = problem
-    first = next(iter(Liblinear(1e-6, 1000, 0)(X, y, penalty_path(X, y, 2, 0.5) * 1.01)))
+    first = next(liblinear_path(X, y, penalty_path(X, y, 2, 0.5) * 1.01, 1e-6, 1000, 0))
     assert np.count_nonzero(first.coef) <= 1  # exactly at it the lab's own intercept still moves
+
+
+def test_solutions_are_unpacked_to_the_bit() -> None:
+    random = np.random.default_rng(0)
+    path = []
+    for number in range(4):
+        coef = random.normal(size=50) * (random.random(50) < 0.1 * number)
+        path.append(Solution(coef, 0.1 + number, 1 / 3 - 0.05 * number, 1e300, 1e-300))
+    content = pack_path(path)
+    for number, solution in enumerate(path):
+        for found in (unpack(pack(solution)), unpack_model(content, number)):
+            assert np.array_equal(found.coef, solution.coef)
+            assert found.intercept == solution.intercept
+        found = unpack(pack(solution))
+        for name in ("penalty", "objective", "duality_gap"):
+            assert getattr(found, name) == getattr(solution, name)
+
+
+def test_zero_coefficients_take_no_room() -> None:
+    assert len(pack(Solution(np.zeros(100_000), 0, 1, 0, 0))) < 2_000

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
 from dlrun.run_folder.record import (
     Record,
     read_environment,
     read_record,
-    state_of,
     write_record,
 )
 from dlrun.system.files import hold_lock
@@ -54,7 +54,7 @@ def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
     assert record.accelerator.used == "cpu"
     assert record.figures == ["learning_curves.png"]
     assert (record.files, record.steps, record.error) == ({}, None, None)
-    assert state_of(tmp_path, record) == "finished"
+    assert Run(tmp_path, record).state == "finished"
     assert record.model_dump()["parameters"] == 160_305, "what is its own stays"
 
 
@@ -85,23 +85,23 @@ def test_running_is_a_run_whose_lock_is_held_and_killed_one_whose_holder_is_dead
     tmp_path: Path,
 ) -> None:
     record = read_record(a_run(tmp_path, status="running"))
-    assert state_of(tmp_path, record) == "killed"  # never had a lock
+    assert Run(tmp_path, record).state == "killed"  # never had a lock
     words = [sys.executable, "-c", HOLD, str(tmp_path / LOCK)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "held\n"
         for _ in range(3):  # looking does not take it away
-            assert state_of(tmp_path, record) == "running"
+            assert Run(tmp_path, record).state == "running"
         run.kill()
     assert (tmp_path / LOCK).exists()
-    assert state_of(tmp_path, record) == "killed"
+    assert Run(tmp_path, record).state == "killed"
 
 
 @pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
 def test_of_a_run_that_ended_the_lock_says_nothing(tmp_path: Path, status: str) -> None:
     record = read_record(a_run(tmp_path, status=status))
     with hold_lock(tmp_path / LOCK, warn=pytest.fail):
-        assert state_of(tmp_path, record) == status
+        assert Run(tmp_path, record).state == status
 
 
 FAILED = b'{"experiment": "x", "status": "failed", %s}'

@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import sparse
 
-from dlrun.kernels.bag_of_words import BagMatrix
 from dlrun.training.data import ArrayData, BagBatches, EpochBatches, TensorBatches
 
 
@@ -44,7 +43,7 @@ def test_batches_that_every_process_has(rows: int, processes: int, common: int) 
 
 
 def test_bags_are_rows_of_the_whole_matrix() -> None:
-    matrix = BagMatrix(sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]])))
+    matrix = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]]))
     for part, rows in (
         (BagBatches(matrix, np.array([5, 6, 7])), [2, 0]),
         (BagBatches(matrix, np.array([5, 6, 7]), np.array([0, 2])), [1, 0]),
@@ -57,8 +56,8 @@ def test_bags_are_rows_of_the_whole_matrix() -> None:
 def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
     bags = sparse.random(9, 5, density=0.4, format="csr", random_state=0)
     rows, targets = np.array([1, 4, 8]), np.arange(9)
-    part = BagBatches(BagMatrix(bags), targets, rows).arrays()
-    alone = BagBatches(BagMatrix(bags[rows]), targets[rows]).arrays()
+    part = BagBatches(bags, targets, rows).arrays()
+    alone = BagBatches(bags[rows], targets[rows]).arrays()
     assert len(part) == len(alone) == 3
     for one, other in zip(part, alone, strict=True):
         assert one.dtype == other.dtype

@@ -18,7 +18,6 @@ from dlrun.run_folder.find import time_from_name
 from dlrun.run_folder.metrics import direction, main_metric
 from dlrun.run_folder.removal import (
     remove_checkpoints,
-    remove_leftovers,
     remove_run,
     repair_latest,
     size_of_checkpoints,
@@ -56,8 +55,6 @@ def clean(
         )
     _check_status(status, checkpoints=checkpoints)
     before = _parse_age(older_than) if older_than is not None else None
-    for left in () if dry_run else remove_leftovers(folder):
-        screen.warn(f"{left}: left by an earlier `runs clean`, and cannot be removed")
     runs = scan_runs(folder, experiment)
     if not runs:
         raise no_runs(folder, experiment)

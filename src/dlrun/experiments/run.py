@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-import html
+import io
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
@@ -26,10 +29,9 @@ from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (
     TESTED,
     format_metric,
+    metrics_table,
     notes,
     read_metrics_csv,
-    reference_columns,
-    with_baseline,
 )
 from dlrun.run_folder.record import (
     ENVIRONMENT,
@@ -40,11 +42,10 @@ from dlrun.run_folder.record import (
     read_environment,
     read_json,
     read_record,
-    state_of,
 )
 from dlrun.run_folder.steps import Steps
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import is_locked, read_regular
 from dlrun.system.signals import Stop
 
 if TYPE_CHECKING:
@@ -99,8 +100,10 @@ class Run:
 
     @property
     def state(self) -> str:
-        """One of STATES."""
-        return self.unreadable or state_of(self.folder, self.record)
+        """One of STATES; a running run whose lock no process holds was killed."""
+        if self.record.status == "running" and not is_locked(self.folder / LOCK):
+            return "killed"
+        return self.unreadable or self.record.status
 
     @property
     def results(self) -> dict[str, Any]:
@@ -151,27 +154,20 @@ class Run:
     @cached_property
     def assets(self) -> dict[str, Any]:
         """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
-        try:
-            assets = json.loads(self.read(ASSETS))
-        except ValueError:
-            assets = None
-        if not isinstance(assets, dict):
-            raise DataError(f"{self.folder / ASSETS}: not what a run writes")
+        assets: dict[str, Any] = json.loads(self.read(ASSETS))
         return assets
 
     @property
     def vocabulary(self) -> list[str]:
         """The words that the network knows, by frequency; empty if it reads no words."""
-        return self._texts("vocabulary")
+        words: list[str] = self.assets.get("vocabulary", [])
+        return words
 
     @property
     def labels(self) -> list[str]:
         """The names of the classes; empty if the network has none."""
-        return self._texts("labels")
-
-    def _texts(self, key: str) -> list[str]:
-        texts: list[str] = self.assets.get(key, [])
-        return texts
+        names: list[str] = self.assets.get("labels", [])
+        return names
 
     def read(self, name: str) -> bytes:
         """Return a file that the run wrote for good, such as its weights.
@@ -315,9 +311,8 @@ class Run:
         ConfigError for an input of another type.
         """
         inputs = [inputs] if isinstance(inputs, str | Path) else inputs
-        for given in inputs:
-            if not isinstance(given, str | Path):
-                raise ConfigError(f"{given!r}: neither a text nor the Path of a file")
+        if wrong := [one for one in inputs if not isinstance(one, str | Path)]:
+            raise ConfigError(f"{wrong[0]!r}: neither a text nor the Path of a file")
         if self.predictor.reads == "text":
             inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []
@@ -365,31 +360,22 @@ class Run:
             ) from error
 
     def __repr__(self) -> str:
-        tested = {name: v for name, v in self.record.metrics.items() if name.startswith(TESTED)}
-        metrics = "".join(f", {name} {format_metric(value)}" for name, value in tested.items())
+        tested = [name for name in self.record.metrics if name.startswith(TESTED)]
+        metrics = "".join(f", {name} {format_metric(self.record.metrics[name])}" for name in tested)
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table of metrics, and the first figure."""
-        record, references = self.record, reference_columns(self.record)
-
-        def row(name: str, cells: Sequence[str], tag: str) -> str:
-            text = "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-            return f"<tr><th>{html.escape(name)}</th>{text}</tr>"
-
-        table = row("", [record.experiment, *references], "th")
-        for metric, value in with_baseline(record, self.newest).items():
-            values = [value, *(column.get(metric) for column in references.values())]
-            table += row(metric, [format_metric(one) for one in values], "td")
-        about = [self.state, record.data, *(f"{label}: {text}" for label, text in notes(record))]
-        image = ""
+        console = Console(file=io.StringIO(), record=True, width=100, force_jupyter=False)
+        lines = [str(self.folder), self.state, self.record.data]
+        lines += [f"{label}: {text}" for label, text in notes(self.record)]
+        console.print(Text("\n".join(filter(None, lines))), soft_wrap=True)
+        console.print(metrics_table(self.record.model_copy(update={"metrics": self.newest})))
+        page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
         if self.figures and self.figures[0].is_file():
             source = base64.b64encode(self.figures[0].read_bytes()).decode()
-            image = f'<img style="max-width:100%" src="data:image/png;base64,{source}">'
-        return (
-            f"<div><code>{html.escape(str(self.folder))}</code><br>"
-            f"{html.escape('; '.join(filter(None, about)))}<table>{table}</table>{image}</div>"
-        )
+            page += f'<img style="max-width:100%" src="data:image/png;base64,{source}">'
+        return f"<div>{page}</div>"
 
 
 def _read_text(file: Path) -> str:

@@ -1,18 +1,72 @@
-"""`nn.Linear` for binary bags of words, without the dense matrix."""
+"""`nn.Linear` for binary bags of words, without the dense matrix.
+
+On a CPU in float32 machine code reads the rows of the whole matrix in place. One thread computes
+each sum in the order of the rows and of their ids, so the numbers are those of torch's
+`embedding_bag` on every machine. At 16 columns a second thread would take longer to start than to
+compute.
+"""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from llvmlite import ir
+from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dlrun.kernels.bag_of_words import Bag, Bags
+from dlrun.kernels import llvm
+from dlrun.kernels.llvm import Array, Builder, Value, loop
 
-try:
-    from dlrun.kernels import bag_of_words_llvm
-except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
-    bag_of_words_llvm = None  # type: ignore[assignment]
+MAX_COLUMNS = 64  # so many floats fit in a few registers
+
+
+class BagTensors(NamedTuple):
+    """A batch of bags of words for torch, as a sparse matrix's rows and as its columns; int32."""
+
+    ids: Tensor  # (n_ids,): of all bags, end to end
+    starts: Tensor  # (batch,): where each bag begins in `ids`
+    holders: Tensor  # (n_ids,): the bags that hold each id, end to end
+    id_starts: Tensor  # (width,): where each id begins in `holders`
+
+
+class Bags:
+    """A batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
+
+    `rows` (batch,) are their numbers. The kernels do not check that the matrix's ids are below its
+    width. Raises IndexError if a row does not exist.
+    """
+
+    def __init__(self, matrix: sparse.csr_matrix, rows: NDArray[np.int64]) -> None:
+        self.matrix, self.rows = matrix, np.ascontiguousarray(rows, np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < matrix.shape[0]:
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {matrix.shape[0]}")
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device, **_: Any) -> "Bags | BagTensors":
+        """Return itself for the CPU, or tensors for an accelerator; Lightning calls this."""
+        if device.type == "cpu":
+            return self
+        return BagTensors(*(part.to(device) for part in self.tensors()))
+
+    def tensors(self) -> BagTensors:
+        """Return copies of the rows for torch."""
+        rows = self.matrix[self.rows]
+        columns = rows.tocsc()
+        parts = rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]
+        return BagTensors(*(torch.from_numpy(part.copy()) for part in parts))
+
+    def addresses(self) -> tuple[int, int, int, int]:
+        """Return the addresses of the matrix's ids, starts and of the rows, and their number."""
+        arrays = self.matrix.indices, self.matrix.indptr, self.rows
+        ids, starts, rows = (array.ctypes.data for array in arrays)
+        return ids, starts, rows, len(self.rows)
 
 
 class BagLinear(nn.Module):
@@ -30,67 +84,106 @@ class BagLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
+    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
         """Return (batch, out_features) for bags, or for a matrix of 0 and 1 (batch, in_features).
 
         Raises ValueError if the bags have more or fewer words than the weight.
         """
         if isinstance(bags, Tensor):
             return bags @ self.weight + self.bias
-        if isinstance(bags, Bags):
-            if bags.matrix.width != len(self.weight):
-                raise ValueError(f"bags of {bags.matrix.width} words, {len(self.weight)} weights")
-            found = self._kernels()
-            if found is not None:
-                sums: Tensor = _RowSum.apply(self.weight, bags, found)  # type: ignore[no-untyped-call]
-                return sums + self.bias
-            bags = bags.copied()
-        sums = _BagSum.apply(self.weight, *bags)  # type: ignore[no-untyped-call]
+        width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)
+        if width != len(self.weight):
+            raise ValueError(f"bags of {width} words, {len(self.weight)} weights")
+        if isinstance(bags, Bags) and not self._fits_kernels(bags):
+            bags = bags.tensors()
+        sums: Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
         return sums + self.bias
 
-    def _kernels(self) -> "bag_of_words_llvm.Kernels | None":
+    def _fits_kernels(self, bags: Bags) -> bool:
         weight = self.weight
-        fits = weight.device.type == "cpu" and weight.dtype == torch.float32
-        return bag_of_words_llvm.kernels(weight.shape[1]) if bag_of_words_llvm and fits else None
-
-
-class _RowSum(torch.autograd.Function):
-    """Sums the weight rows of each bag's ids by compiled code, forward and backward."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, bags: Bags, kernels: "bag_of_words_llvm.Kernels"
-    ) -> Tensor:
-        weight = weight.contiguous()
-        ctx.bags, ctx.kernels, ctx.width = bags, kernels, len(weight)
-        sums = weight.new_empty(len(bags), weight.shape[1])
-        kernels.sum_words(weight.data_ptr(), *bags.addresses, sums.data_ptr())
-        return sums
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = (gradient.contiguous() for gradient in gradients)  # (batch, out_features)
-        sums = gradient.new_zeros(ctx.width, gradient.shape[1])
-        ctx.kernels.sum_rows(gradient.data_ptr(), *ctx.bags.addresses, sums.data_ptr())
-        return sums, None, None
+        return (
+            weight.device.type == "cpu"
+            and weight.dtype == torch.float32
+            and weight.shape[1] <= MAX_COLUMNS
+            and bags.matrix.indices.dtype == np.int32
+        )
 
 
 class _BagSum(torch.autograd.Function):
-    """Sums the weight rows of each bag's ids by torch alone, for every device and precision.
+    """Sums the weight rows of each bag's ids; the gradient sums over the bags that hold an id.
 
-    The gradient sums, for each id, over the bags that hold it: twenty times as fast on a CPU as
-    embedding_bag's own backward, and as deterministic.
+    embedding_bag's own backward takes twenty times as long on a CPU.
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, *bag: Tensor) -> Tensor:
-        ids, starts, *columns = bag
-        ctx.save_for_backward(*columns)
-        return F.embedding_bag(ids, weight, starts, mode="sum")
+    def forward(ctx: Any, weight: Tensor, bags: Bags | BagTensors) -> Tensor:
+        ctx.bags, ctx.width = bags, len(weight)
+        if isinstance(bags, BagTensors):
+            return F.embedding_bag(bags.ids, weight, bags.starts, mode="sum")
+        weight = weight.contiguous()
+        sums = weight.new_empty(len(bags), weight.shape[1])
+        sum_words(weight.shape[1])(weight.data_ptr(), *bags.addresses(), sums.data_ptr())
+        return sums
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = gradients  # (batch, out_features)
-        holders, starts = ctx.saved_tensors
-        summed = F.embedding_bag(holders, gradient.contiguous(), starts, mode="sum")
-        return summed, None, None, None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        bags, gradient = ctx.bags, gradients[0].contiguous()  # (batch, out_features)
+        if isinstance(bags, BagTensors):
+            return F.embedding_bag(bags.holders, gradient, bags.id_starts, mode="sum"), None
+        sums = gradient.new_zeros(ctx.width, gradient.shape[1])
+        sum_rows(gradient.shape[1])(gradient.data_ptr(), *bags.addresses(), sums.data_ptr())
+        return sums, None
+
+
+# Numbers of each word or row; ids, starts, rows and their number, as in Bags; the sums.
+ARGUMENTS = [llvm.FLOATS, llvm.INT32S, llvm.INT32S, llvm.COUNTS, llvm.COUNT, llvm.FLOATS]
+
+
+@cache
+def sum_words(columns: int) -> Callable[..., None]:
+    """Compile `sums[i] = sum of weight[id] over the ids of row i`, for so many columns."""
+
+    def write(builder: Builder, weight: Value, *matrix: Value) -> None:
+        *addresses, count, sums = matrix
+        ids, starts, rows = (Array(builder, address) for address in addresses)
+        words, results = Array(builder, weight, columns), Array(builder, sums, columns)
+        zeros = ir.Constant(llvm.vector(columns), [0.0] * columns)
+
+        def sum_row(i: Value) -> None:
+            first, end = _bounds(builder, starts, rows[i])
+            results[i] = loop(
+                builder, first, end, lambda k, total: builder.fadd(total, words[ids[k]]), zeros
+            )
+
+        loop(builder, llvm.count(0), count, sum_row)
+
+    return llvm.function(ARGUMENTS, write)
+
+
+@cache
+def sum_rows(columns: int) -> Callable[..., None]:
+    """Compile `sums[id] += gradient[i]` for each id of each row i, for so many columns."""
+
+    def write(builder: Builder, gradient: Value, *matrix: Value) -> None:
+        *addresses, count, sums = matrix
+        ids, starts, rows = (Array(builder, address) for address in addresses)
+        gradients, results = Array(builder, gradient, columns), Array(builder, sums, columns)
+
+        def add_row(i: Value) -> None:
+            first, end = _bounds(builder, starts, rows[i])
+            added = gradients[i]
+
+            def add(k: Value) -> None:
+                word = ids[k]
+                results[word] = builder.fadd(results[word], added)
+
+            loop(builder, first, end, add)
+
+        loop(builder, llvm.count(0), count, add_row)
+
+    return llvm.function(ARGUMENTS, write)
+
+
+def _bounds(builder: Builder, starts: Array, row: Value) -> tuple[Value, Value]:
+    """Return where the ids of a row begin and end."""
+    return starts[row], starts[builder.add(row, llvm.count(1))]

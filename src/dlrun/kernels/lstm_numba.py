@@ -36,8 +36,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.kernels.numba_cache import jit, kernel
-from dlrun.kernels.simd import LANES, broadcast, clip, fma, load, power_of_two, store
+from dlrun.kernels.jit import (
+    LANES,
+    broadcast,
+    clip,
+    fma,
+    jit,
+    kernel,
+    load,
+    power_of_two,
+    store,
+)
 
 L = LANES  # in every index
 Floats = NDArray[np.float32]

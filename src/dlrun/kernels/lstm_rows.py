@@ -27,6 +27,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from dlrun.kernels import lstm_numba as kernels
+from dlrun.kernels.jit import LANES
 from dlrun.kernels.lstm_numba import (
     Floats,
     Reviews,
@@ -35,7 +36,6 @@ from dlrun.kernels.lstm_numba import (
     WordGradients,
     WordSums,
 )
-from dlrun.kernels.simd import LANES
 
 CHUNKS = 16  # of the rows, and parts of the vocabulary: work for at most so many threads
 WIDTH = 2 * LANES  # sizes must be multiples of it

@@ -11,19 +11,18 @@ from functools import cache
 from typing import Any
 
 import torch
-from llvmlite import ir
 from torch import Tensor, nn
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Array, Builder, Loop, Value
+from dlrun.kernels.llvm import Array, Builder, Value
 
 LANES = 16  # floats in the widest register
 
 
 def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
     """Return the one-pass RMSprop if it can update all parameters, or else torch's."""
-    found = list(parameters)
-    return (OnePassRMSprop if all(map(_is_plain, found)) else torch.optim.RMSprop)(found, lr=lr)
+    given = list(parameters)
+    return (OnePassRMSprop if all(map(_is_plain, given)) else torch.optim.RMSprop)(given, lr=lr)
 
 
 def _is_plain(parameter: Tensor) -> bool:
@@ -40,52 +39,55 @@ class OnePassRMSprop(torch.optim.RMSprop):
     It takes float32 parameters in C order on the CPU, and of torch's options the learning rate.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float) -> None:
-        super().__init__(parameters, lr=lr)
-
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step; return what `closure`, which computes the gradients anew, returns."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        with torch.enable_grad():
+            loss = closure() if closure else None
         for group in self.param_groups:
             alpha = group["alpha"]
-            constants = group["lr"], alpha, 1 - alpha, group["eps"]
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    state = self.state[parameter]
-                    if not state:
-                        state["step"] = torch.tensor(0.0)
-                        state["square_avg"] = torch.zeros_like(parameter)
-                    state["step"] += 1
-                    gradient = parameter.grad.contiguous()
-                    arrays = parameter, gradient, state["square_avg"]
-                    addresses = (array.data_ptr() for array in arrays)
-                    _kernel()(*addresses, parameter.numel(), *constants)
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["step"] = torch.tensor(0.0)
+                    state["square_avg"] = torch.zeros_like(parameter)
+                state["step"] += 1
+                arrays = parameter, parameter.grad.contiguous(), state["square_avg"]
+                addresses = (array.data_ptr() for array in arrays)
+                _update()(
+                    *addresses, parameter.numel(), group["lr"], alpha, 1 - alpha, group["eps"]
+                )
         return loss
 
 
 @cache
-def _kernel() -> Callable[..., None]:
+def _update() -> Callable[..., None]:
     """Compile the step of w, g, v, their size, lr, alpha, 1 - alpha and eps."""
-    arrays, numbers = [llvm.FLOATS] * 3, [llvm.FLOAT] * 4
-    return llvm.function([*arrays, llvm.COUNT, *numbers], _write)
+    return llvm.function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], _write_update)
 
 
-def _write(builder: Builder, *arguments: Value) -> None:
+def _write_update(builder: Builder, *arguments: Value) -> None:
     addresses, count, numbers = arguments[:3], arguments[3], arguments[4:]
-    lanes = ir.Constant(llvm.COUNT, LANES)
-    vectors = builder.udiv(count, lanes)
-    for width, start, stop in ((LANES, 0, vectors), (1, builder.mul(vectors, lanes), count)):
-        w, g, v = (Array(builder, address, width) for address in addresses)
-        lr, alpha, rest, eps = (llvm.broadcast(builder, number, width) for number in numbers)
-        with Loop(builder, start, stop) as loop:
-            i = loop.index
-            gradient = g[i]
-            new = builder.fmul(builder.fmul(rest, gradient), gradient)
-            mean = builder.fadd(builder.fmul(v[i], alpha), new)
-            divisor = builder.fadd(llvm.intrinsic(builder, "sqrt", mean), eps)
-            v[i] = mean
-            w[i] = builder.fsub(w[i], builder.fdiv(builder.fmul(lr, gradient), divisor))
+    vectors = builder.udiv(count, llvm.count(LANES))
+    rest = builder.mul(vectors, llvm.count(LANES))
+    for width, start, stop in ((LANES, llvm.count(0), vectors), (1, rest, count)):
+        _write_loop(builder, width, start, stop, addresses, numbers)
+
+
+def _write_loop(
+    builder: Builder, width: int, start: Value, stop: Value, addresses: Value, numbers: Value
+) -> None:
+    w, g, v = (Array(builder, address, width) for address in addresses)
+    lr, alpha, rest, eps = (llvm.broadcast(builder, number, width) for number in numbers)
+
+    def update(i: Value) -> None:
+        gradient = g[i]
+        new = builder.fmul(builder.fmul(rest, gradient), gradient)
+        mean = builder.fadd(builder.fmul(v[i], alpha), new)
+        divisor = builder.fadd(llvm.intrinsic(builder, "sqrt", mean), eps)
+        v[i] = mean
+        w[i] = builder.fsub(w[i], builder.fdiv(builder.fmul(lr, gradient), divisor))
+
+    llvm.loop(builder, start, stop, update)

@@ -1,4 +1,4 @@
-"""The problem: L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
+"""L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
 
 At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
 
@@ -7,9 +7,10 @@ At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinea
 in nats, summed over the rows. The lab's liblinear penalises the intercept b; `free` drops |b|.
 """
 
-from collections.abc import Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +18,16 @@ from scipy import sparse
 from scipy.special import entr, expit
 
 Vector = NDArray[np.float64]
-Labels = NDArray[Any]
+Labels: TypeAlias = NDArray[Any]  # 0 or 1, (n_rows,)
 Intercept = Literal["penalised", "free"]
 
 
 @dataclass(frozen=True)
-class Solution:
-    """A solution of the problem at one penalty."""
+class LinearModel:
+    """Coefficients (n_features,) and an intercept."""
 
-    penalty: float
-    coef: Vector  # (n_features,)
+    coef: Vector
     intercept: float
-    objective: float
-    duality_gap: float  # objective - duality_gap bounds the optimum from below
 
     def decision(self, X: sparse.csr_matrix) -> Vector:
         """Return the linear predictor of each row, (n_rows,)."""
@@ -38,14 +36,23 @@ class Solution:
 
 
 @dataclass(frozen=True)
+class Solution(LinearModel):
+    """A solution of the problem at one penalty; the optimum is at least objective - duality_gap."""
+
+    penalty: float
+    objective: float
+    duality_gap: float
+
+
+@dataclass(frozen=True)
 class Split:
     """Bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
 
-    bags: Any
-    labels: Any
+    bags: sparse.csr_matrix
+    labels: Labels
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
+    def arrays(self) -> tuple[NDArray[Any], ...]:
         """All arrays of the split."""
         return self.bags.indices, self.bags.indptr, self.labels
 
@@ -68,93 +75,59 @@ def metrics_row(
     }
 
 
-class PathSolver(Protocol):
-    """A solver of the path: one solution at a time, in the order of the penalties."""
-
-    def __call__(
-        self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
-    ) -> Iterator[Solution]:
-        """Yield the solution at each penalty.
-
-        X: binary (n_rows, n_features); y: 0 or 1, (n_rows,); penalties: descending.
-
-        `start` is the solution at the penalty before the first, of a path that was interrupted.
-        """
-
-
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
     """Return `values` log-spaced penalties from max |X'(y - mean(y))| to `smallest` of it."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     return np.geomspace(largest, smallest * largest, values)
 
 
-@dataclass(frozen=True)
-class Liblinear:
-    """The lab's solver, scikit-learn's liblinear: each penalty from zero, without a warm start."""
+def liblinear_path(
+    X: sparse.csr_matrix,
+    y: Labels,
+    penalties: Vector,
+    tolerance: float,
+    max_iterations: int,
+    seed: int,
+) -> Iterator[Solution]:
+    """Yield the lab's solution at each penalty, by scikit-learn's liblinear, each from zero."""
+    from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
-    tolerance: float
-    max_iterations: int
-    seed: int
-
-    def __call__(
-        self, X: sparse.csr_matrix, y: Labels, penalties: Vector, start: Solution | None = None
-    ) -> Iterator[Solution]:
-        """Yield the solution at each penalty; the intercept is penalised, `start` is not needed."""
-        from sklearn.linear_model import LogisticRegression  # slow: 1 s
-
-        X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
-        for penalty in map(float, penalties):
-            model = LogisticRegression(
-                l1_ratio=1,
-                C=1 / penalty,
-                solver="liblinear",
-                tol=self.tolerance,
-                max_iter=self.max_iterations,
-                random_state=self.seed,
-            )
-            model.fit(X64, y)
-            coef, intercept = model.coef_[0], float(model.intercept_[0])
-            value, gap = evaluate(X, y, coef, intercept, penalty)
-            yield Solution(penalty, coef, intercept, value, gap)
+    X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
+    for penalty in map(float, penalties):
+        model = LogisticRegression(
+            l1_ratio=1,
+            C=1 / penalty,
+            solver="liblinear",
+            tol=tolerance,
+            max_iter=max_iterations,
+            random_state=seed,
+        )
+        model.fit(X64, y)
+        coef, intercept = model.coef_[0], float(model.intercept_[0])
+        yield Solution(coef, intercept, penalty, *evaluate(X, y, coef, intercept, penalty))
 
 
 def evaluate(
     X: sparse.csr_matrix,
     y: Labels,
     coef: Vector,
-    bias: float,
+    intercept: float,
     penalty: float,
     *,
-    intercept: Intercept = "penalised",
+    free: bool = False,
 ) -> tuple[float, float]:
-    """Return the objective of any solver's `coef` and `bias`, and a duality gap, both in nats.
+    """Return the objective at any coefficients and intercept, and a duality gap, both in nats.
 
     The gap is how far, at most, the objective is above the optimum. Its dual point is the residual
     p - y, scaled until no column exceeds the penalty (Ndiaye et al. 2017, arXiv:1611.05780); with a
     free intercept it is first moved to sum to zero.
     """
-    labels, free = checked_labels(X, y), is_free(intercept)
-    margin = X @ coef + bias
+    labels, margin = y.astype(np.float64), X @ coef + intercept
     loss, residual, _ = logistic(margin, labels)
-    value = loss + penalty * l1_norm(np.append(coef, bias), free)
+    value = loss + penalty * l1_norm(np.append(coef, intercept), free)
     if free:
         residual = logistic(margin + balancing_shift(margin, labels), labels)[1]
     return value, value - dual_objective(residual, X.T @ residual, penalty, free)
-
-
-def checked_labels(X: sparse.csr_matrix, y: Labels) -> Vector:
-    """Return the labels as numbers; raise ValueError unless there is a 0 or 1 for each row."""
-    labels = np.asarray(y, dtype=np.float64)
-    if labels.shape != (X.shape[0],) or not np.all((labels == 0) | (labels == 1)):
-        raise ValueError(f"y must hold a 0 or 1 for each of the {X.shape[0]} rows")
-    return labels
-
-
-def is_free(intercept: str) -> bool:
-    """Return whether the intercept is not penalised; raise ValueError for an unknown word."""
-    if intercept not in ("penalised", "free"):
-        raise ValueError(f'intercept must be "penalised" or "free", not {intercept!r}')
-    return intercept == "free"
 
 
 def l1_norm(beta: Vector, free: bool) -> float:
@@ -194,3 +167,56 @@ def balancing_shift(margin: Vector, y: Vector) -> float:
         step = shift - excess / max(float(np.sum(p * (1.0 - p))), 1e-300)
         shift = step if low < step < high else 0.5 * (low + high)
     return shift
+
+
+def pack(solution: Solution) -> bytes:
+    """Return one solution as bytes, without its zero coefficients."""
+    (places,) = np.nonzero(solution.coef)
+    return _npz(
+        places=places.astype(np.int32),
+        values=solution.coef[places],
+        sizes=np.array([len(solution.coef)]),
+        numbers=np.array(
+            [solution.penalty, solution.intercept, solution.objective, solution.duality_gap]
+        ),
+    )
+
+
+def unpack(content: bytes) -> Solution:
+    """Return the solution that `pack` was given, bit for bit."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        coef: Vector = np.zeros(int(file["sizes"][0]))
+        coef[file["places"]] = file["values"]
+        penalty, intercept, objective, gap = map(float, file["numbers"])
+    return Solution(coef, intercept, penalty, objective, gap)
+
+
+def pack_path(solutions: Sequence[Solution]) -> bytes:
+    """Return the path as an .npz file: a CSR matrix of coefficients, intercepts, penalties.
+
+    The matrix is (n_lambdas, n_features); its parts are named as in scipy.
+    """
+    matrix = sparse.csr_matrix(np.array([solution.coef for solution in solutions]))
+    return _npz(
+        data=matrix.data,
+        indices=matrix.indices,
+        indptr=matrix.indptr,
+        shape=np.array(matrix.shape),
+        intercepts=np.array([solution.intercept for solution in solutions]),
+        penalties=np.array([solution.penalty for solution in solutions]),
+    )
+
+
+def unpack_model(content: bytes, index: int) -> LinearModel:
+    """Return one model of the path that `pack_path` was given."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        parts = file["data"], file["indices"], file["indptr"]
+        matrix = sparse.csr_matrix(parts, shape=tuple(file["shape"]))
+        matrix.check_format(full_check=True)
+        return LinearModel(matrix[[index]].toarray()[0], float(file["intercepts"][index]))
+
+
+def _npz(**arrays: NDArray[Any]) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    return stream.getvalue()

@@ -28,22 +28,26 @@ comes from the warm start and from all entries being one (`lasso.columns`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.lasso.columns import Columns
+from dlrun.lasso.columns import (
+    Columns,
+    Places,
+    Values,
+    binary_columns,
+    column_sums,
+    margins,
+    sweep,
+)
 from dlrun.lasso.path import (
-    Intercept,
     Labels,
     Solution,
     Vector,
     balancing_shift,
-    checked_labels,
     dual_objective,
-    is_free,
     l1_norm,
     logistic,
 )
@@ -57,9 +61,16 @@ COARSE = 1e-5  # tolerances from here on are far above what single precision rou
 MAX_MIX = 1e3  # of an extrapolation: larger multiples of a sweep's move are noise
 
 
-@dataclass(frozen=True)
-class ProximalNewton:
-    """Solve a lasso path to a tolerance.
+def newton_path(
+    X: sparse.csr_matrix,
+    y: Labels,
+    penalties: Vector,
+    tolerance: float,
+    *,
+    free: bool = False,
+    start: Solution | None = None,
+) -> Iterator[Solution]:
+    """Return the solution at each penalty, one after another.
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
     `tolerance` times the objective. The second usually comes first and is no bound: the objective
@@ -69,58 +80,56 @@ class ProximalNewton:
     From COARSE on the rows' numbers are in single precision, which moves objective and gap by some
     1e-7 of the objective. In double precision, of more rows than 65,536, they leave the cache, and
     time grows faster than the rows.
+
+    Args:
+        X: binary, (n_rows, n_features).
+        y: 0 or 1, (n_rows,); both if the intercept is free.
+        penalties: positive, descending.
+        tolerance: at least 0.
+        free: the intercept is not penalised.
+        start: the solution at the penalty before the first. A path resumed from it repeats the
+            uninterrupted one bit for bit, for nothing else is carried over.
+
+    Raises:
+        ValueError: X is not binary, or an array's size or numbers do not fit.
     """
+    labels = y.astype(np.float64)
+    if labels.shape != (X.shape[0],) or not np.all((labels == 0) | (labels == 1)):
+        raise ValueError(f"y must hold a 0 or 1 for each of the {X.shape[0]} rows")
+    if free and labels.min() == labels.max():
+        raise ValueError("a free intercept needs both classes in y: it would be infinite")
+    columns = binary_columns(X)
+    beta = np.zeros(X.shape[1] + 1)  # the coefficients, then the intercept
+    if start is not None:
+        beta = np.append(start.coef, start.intercept)
+    _load_kernels(columns, beta.size, labels.size, _row_dtype(tolerance))
 
-    tolerance: float
-    intercept: Intercept = "penalised"
+    def solutions(beta: Vector) -> Iterator[Solution]:
+        for penalty in penalties:
+            solution = _solve(columns, labels, beta, float(penalty), tolerance, free)
+            beta = np.append(solution.coef, solution.intercept)
+            yield solution
 
-    def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise ValueError(f"tolerance must be at least 0, not {self.tolerance}")
+    return solutions(beta)
 
-    def __call__(
-        self,
-        X: sparse.csr_matrix,
-        y: Labels,
-        penalties: Vector,
-        start: Solution | None = None,
-    ) -> Iterator[Solution]:
-        """Yield the solution at each of `penalties`, positive and descending.
 
-        `start` is the solution at the penalty before the first: a path resumed from it repeats the
-        uninterrupted one bit for bit, for nothing else is carried over. Raises ValueError, at the
-        call, for input that does not fit.
-        """
-        penalties = np.asarray(penalties, dtype=np.float64)
-        if penalties.ndim != 1 or not np.all(np.isfinite(penalties) & (penalties > 0)):
-            raise ValueError("penalties must be a vector of positive, finite numbers")
-        if np.any(np.diff(penalties) > 0):
-            raise ValueError("penalties must be in descending order")
-        labels, free = checked_labels(X, y), is_free(self.intercept)
-        design = Columns(X, np.float32 if self.tolerance >= COARSE else np.float64)
-        if free and labels.min() == labels.max():
-            raise ValueError("a free intercept needs both classes in y: it would be infinite")
-        beta = np.zeros(X.shape[1] + 1)  # the coefficients, then the intercept
-        if start is not None:
-            if start.coef.shape != (X.shape[1],):
-                raise ValueError(
-                    f"start has {start.coef.shape} coefficients, X {X.shape[1]} columns"
-                )
-            beta = np.append(start.coef, start.intercept)
+def _row_dtype(tolerance: float) -> type[np.floating[Any]]:
+    return np.float32 if tolerance >= COARSE else np.float64
 
-        def solutions(beta: Vector) -> Iterator[Solution]:
-            for penalty in penalties:
-                solution = _solve(design, labels, beta, float(penalty), free, self.tolerance)
-                beta = np.append(solution.coef, solution.intercept)
-                yield solution
 
-        return solutions(beta)
+def _load_kernels(columns: Columns, n_beta: int, n_rows: int, dtype: type[Any]) -> None:
+    """Load or compile the machine code here, and not in the first penalty's time."""
+    none, beta, pairs = np.arange(0), np.zeros(n_beta), np.zeros((n_rows, 2), dtype)
+    margins(columns, beta, n_rows)
+    curvature = column_sums(columns, pairs.ravel(), none)
+    sweep(columns, none, curvature, 1.0, True, beta, pairs)
 
 
 def _solve(
-    design: Columns, y: Vector, beta: Vector, penalty: float, free: bool, tolerance: float
+    columns: Columns, y: Vector, beta: Vector, penalty: float, tolerance: float, free: bool
 ) -> Solution:
-    margin = design.margins(beta)
+    dtype, every = _row_dtype(tolerance), np.arange(beta.size - 1)
+    margin = margins(columns, beta, y.size)
     scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
     beta, margin = scale * beta, scale * margin
     previous, iterations = np.inf, 0
@@ -132,21 +141,23 @@ def _solve(
         loss, residual, weight = logistic(margin, y)
         norm = l1_norm(beta, free)
         value = loss + penalty * norm
-        gradient = design.sums(residual, design.every)  # of all features: no violation escapes
+        gradient = column_sums(columns, residual.astype(dtype, copy=False), every)
         gap = value - dual_objective(residual, gradient, penalty, free)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
-            return Solution(penalty, beta[:-1].copy(), float(beta[-1]), value, gap)
+            return Solution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
         weight = np.maximum(weight, MIN_WEIGHT)
-        columns = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
-        new = _minimise_model(design, columns, beta, residual, weight, penalty, free)
-        moved = design.margins(new) - margin  # afresh: rounding cannot build up
+        chosen = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
+        curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
+        pairs = np.stack([residual, weight], axis=1).astype(dtype, copy=False)
+        new = _minimise_model(columns, chosen, curvature, beta, pairs, weight, penalty, free)
+        moved = margins(columns, new, y.size) - margin  # afresh: rounding cannot build up
         slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new, free) - norm)
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does
             trial = new if step == 1.0 else beta + step * (new - beta)
-            found = logistic(margin + step * moved, y)[0] + penalty * l1_norm(trial, free)
-            if found <= value + 1e-4 * step * slope:
+            objective = logistic(margin + step * moved, y)[0] + penalty * l1_norm(trial, free)
+            if objective <= value + 1e-4 * step * slope:
                 beta, margin = trial, margin + step * moved
                 break
             step *= 0.5
@@ -169,28 +180,27 @@ def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
 
 
 def _minimise_model(
-    design: Columns,
-    columns: NDArray[np.int64],
+    columns: Columns,
+    chosen: Places,
+    curvature: Vector,
     beta: Vector,
-    residual: Vector,
+    pairs: Values,
     weight: Vector,
     penalty: float,
     free: bool,
 ) -> Vector:
     """Nearly minimise the quadratic model at `beta` over some columns; return the new beta."""
-    curvature = design.sums(weight, columns)
     total, threshold = float(weight.sum()), 0.0 if free else penalty  # the intercept's
-    new, rows = beta.copy(), design.pairs(residual, weight)
-    current = rows[:, 0]
+    new, current = beta.copy(), pairs[:, 0]
     history: list[tuple[Vector, Vector]] = []
-    for sweep in range(SWEEPS):
+    for number in range(SWEEPS):
         excess = total * new[-1] - float(current.sum(dtype=np.float64))
         bias = (excess - min(max(excess, -threshold), threshold)) / total
         if bias != new[-1]:
-            current += (bias - new[-1]) * rows[:, 1]
+            current += (bias - new[-1]) * pairs[:, 1]
             new[-1] = bias
-        only_nonzero = sweep % HISTORY > 0  # zeros seldom change within a cycle
-        design.sweep(columns, curvature, penalty, only_nonzero, new, rows)
+        only_nonzero = number % HISTORY > 0  # zeros seldom change within a cycle
+        sweep(columns, chosen, curvature, penalty, only_nonzero, new, pairs)
         history.append((new.copy(), current.astype(np.float64)))
         if len(history) == HISTORY:
             new, current[:] = _extrapolate(history, weight, penalty, free)

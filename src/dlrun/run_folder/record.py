@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import LOCK, RunFolder, to_json
+from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize
-from dlrun.system.files import is_locked, read_regular
+from dlrun.system.files import read_regular
 
 FORMAT = 2
 RESULTS, ENVIRONMENT = "results.json", "environment.json"
@@ -156,19 +156,12 @@ def read_record(folder: Path) -> Record:
 
 def write_record(folder: RunFolder, record: Record) -> None:
     """Write a run's record, with its SHA-256."""
-    write_checksummed(folder, RESULTS, record)
+    folder.write_text(RESULTS, checksummed_text(record))
 
 
 def read_environment(folder: Path) -> Environment:
     """Return what a run began with. Raises DlrunError if it is missing or damaged."""
     return read_checksummed(Environment, folder / ENVIRONMENT, 1)
-
-
-def state_of(folder: Path, record: Record) -> str:
-    """Return the record's status; a running one whose lock no process holds was killed."""
-    if record.status == "running" and not is_locked(folder / LOCK):
-        return "killed"
-    return record.status
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -185,7 +178,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
-    """Read a file of write_checksummed. Raises DlrunError if it is missing, damaged or newer."""
+    """Read a file with a checksummed_text. Raises DlrunError if it is missing, damaged or newer."""
     value = read_json(path)
     digest = value.pop(SHA256, None)
     try:
@@ -202,11 +195,6 @@ def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
             f"if you edited it yourself, remove its {SHA256!r} too",
         )
     return model
-
-
-def write_checksummed(folder: RunFolder, name: str, model: ChecksummedModel) -> None:
-    """Write a JSON object with its SHA-256."""
-    folder.write_text(name, checksummed_text(model))
 
 
 def checksummed_text(model: ChecksummedModel) -> str:

@@ -1,10 +1,7 @@
-"""Removing runs: whole or not at all, and never a running one."""
+"""Removing runs, never a running one."""
 
-import contextlib
-import secrets
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
 from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.folder import LATEST, LOCK, point_latest
+from dlrun.run_folder.record import RESULTS
 from dlrun.system.files import hold_lock, sync_folder
 
 # Removed in this order, so that what is left after each is still a checkpoint, or none.
@@ -19,28 +17,23 @@ CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
 
 def remove_run(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's folder; if it is interrupted, it leaves a folder that is not listed as a run.
+    """Remove a run's folder, its record first: what an interrupted removal leaves is damaged.
 
     `check` is called once the run is locked; it raises if the run has changed since it was chosen.
-    Raises DlrunError if the run is running or behind a link, or was removed only in part; OSError.
+    Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
         raise DlrunError(f"{folder}: behind a link, so it is kept", "remove it where it lies")
-    away = folder.with_name(f".removed-{secrets.token_hex(4)}")
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_lock(folder))
+    with _lock(folder):
         check()
-        if sys.platform == "win32":
-            stack.close()  # a folder with an open file cannot be renamed there
-        folder.rename(away)
-        sync_folder(folder.parent)
-    try:
-        shutil.rmtree(away)  # follows no links
-    except OSError as error:
-        raise DlrunError(
-            f"{folder}: removed only in part: {error.filename}: {error.strerror}",
-            f"the rest is in {away}; `dlrun runs clean` tries it again",
-        ) from None
+        (folder / RESULTS).unlink(missing_ok=True)
+        sync_folder(folder)
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
+    shutil.rmtree(folder)  # with the lock, which a system may not remove while it is held
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
@@ -56,15 +49,6 @@ def size_of_checkpoints(folder: Path) -> int:
     """Return the bytes that remove_checkpoints frees."""
     paths = (folder / name for name in CHECKPOINTS)
     return sum(path.lstat().st_size for path in paths if path.is_file())
-
-
-def remove_leftovers(runs_dir: Path) -> Iterator[Path]:
-    """Remove what interrupted removals left; yield the folders that could not be removed."""
-    for folder in runs_dir.glob("*/.removed-" + 8 * "[0-9a-f]"):
-        if not (folder.is_symlink() or folder.parent.is_symlink()):
-            shutil.rmtree(folder, ignore_errors=True)  # another process may do the same
-            if folder.exists():
-                yield folder
 
 
 def repair_latest(runs_dir: Path, experiment: str) -> None:

@@ -34,8 +34,8 @@ from dlrun.run_folder.folder import PLAIN_NAME, PLAN, RunFolder
 from dlrun.run_folder.record import (
     ChecksummedModel,
     SweepMembership,
+    checksummed_text,
     read_checksummed,
-    write_checksummed,
 )
 from dlrun.runs.start import check, read_config_layers, validate_config
 from dlrun.sweeps import search
@@ -316,7 +316,7 @@ def _varied(configs: Sequence[Mapping[str, Any]], settings: Sequence[Settings]) 
 
 def write_plan(plan: Plan, folder: RunFolder) -> Sweep:
     """Write sweep.json, on disk before this returns. Raises OSError."""
-    write_checksummed(folder, PLAN, plan)
+    folder.write_text(PLAN, checksummed_text(plan))
     return Sweep(plan, folder.path)
 
 

@@ -9,11 +9,12 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.kernels.bag_linear import Bags
 
 
 class BatchDataset(Protocol):
@@ -57,14 +58,13 @@ class TensorBatches(Dataset[Any]):
 
 
 class BagBatches(Dataset[Any]):
-    """A data set of rows of a binary matrix, by their numbers, or of all rows.
+    """A data set of Bags: rows of a binary matrix, by their numbers, or all rows.
 
-    Inputs are kernels.bag_of_words.Bags. `targets` are those of the whole matrix, which the parts
-    of the data share.
+    `targets` are those of the whole matrix, which the parts of the data share.
     """
 
     def __init__(
-        self, bags: BagMatrix, targets: NDArray[Any], rows: NDArray[np.int64] | None = None
+        self, bags: sparse.csr_matrix, targets: NDArray[Any], rows: NDArray[np.int64] | None = None
     ) -> None:
         self.bags, self.rows = bags, rows
         self.targets = torch.tensor(targets if rows is None else targets[rows])
@@ -78,7 +78,7 @@ class BagBatches(Dataset[Any]):
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return all arrays that the data set holds."""
-        rows = self.bags.taken(self.rows)
+        rows = self.bags if self.rows is None else self.bags[self.rows]
         return [rows.indices, rows.indptr, self.targets.numpy()]
 
 

@@ -20,16 +20,12 @@ from dlrun.experiments.predictor import Predictor, Words
 from dlrun.experiments.reviews import WORDS, ReviewAssets, ReviewsPredictor
 from dlrun.experiments.reviews_network import ReviewsExperiment
 from dlrun.experiments.run import Run
-from dlrun.kernels.bag_of_words import BagMatrix, Bags
+from dlrun.kernels.bag_linear import Bags
+from dlrun.kernels.rmsprop import rmsprop
 from dlrun.run_folder.folder import to_csv
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 from dlrun.training.test_predictions import probabilities
-
-try:
-    from dlrun.kernels import rmsprop
-except (ImportError, OSError):  # no LLVM for this machine: torch does the same, slower
-    rmsprop = None  # type: ignore[assignment]
 
 # Neither changes a number of the training.
 GROUPED = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
@@ -43,11 +39,11 @@ class ImdbDense(ReviewsExperiment[Config]):
 
     def batches(self, config: Config, reviews: Reviews, fitted: Rows, held_out: Rows) -> ArrayData:
         """Return the reviews as bags of words."""
-        bags, labels = BagMatrix(reviews.train.bags), reviews.train.labels
+        bags, labels = reviews.train.bags, reviews.train.labels
         return ArrayData(
             BagBatches(bags, labels, fitted),
             BagBatches(bags, labels, held_out),
-            BagBatches(BagMatrix(reviews.test.bags), reviews.test.labels),
+            BagBatches(reviews.test.bags, reviews.test.labels),
             batch_size=config.batch_size,
             seed=config.seed,
             grouped=GROUPED,
@@ -88,8 +84,8 @@ class ImdbDense(ReviewsExperiment[Config]):
 
 def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Return torch's optimizer, but RMSprop in one pass over each parameter."""
-    if config.name == "rmsprop" and rmsprop is not None:
-        return rmsprop.rmsprop(parameters, config.lr)
+    if config.name == "rmsprop":
+        return rmsprop(parameters, config.lr)
     return torch_optimizer(config, parameters)
 
 
@@ -99,7 +95,7 @@ class _Predictor(ReviewsPredictor):
         self._network, self._objective = network, objective
 
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
-        bags = Bags(BagMatrix(reviews.bag_of_words(self.width)), np.arange(len(reviews)))
+        bags = Bags(reviews.bag_of_words(self.width), np.arange(len(reviews)))
         return probabilities(self._network, self._objective, bags)
 
     def word_effects(

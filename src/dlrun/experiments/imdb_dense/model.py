@@ -5,8 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dlrun.kernels.bag_linear import BagLinear
-from dlrun.kernels.bag_of_words import Bag, Bags
+from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 
 
 class DenseNet(nn.Module):
@@ -27,7 +26,7 @@ class DenseNet(nn.Module):
         self.layers = nn.Sequential(*layers)
         self._binary = classes == 2
 
-    def forward(self, bags: Bags | Bag | Tensor) -> Tensor:
+    def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
         """Return the logits (batch,) of bags, of more than two classes (batch, classes)."""
         return self._logits(self.layers(bags))
 

@@ -1,13 +1,14 @@
 """imdb-lasso: the path of penalties, the lambda that validation chooses, and its words."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
+from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from dlrun.data import imdb
@@ -30,8 +31,20 @@ from dlrun.experiments.reviews import (
     origin,
 )
 from dlrun.experiments.run import ASSETS, Run
-from dlrun.lasso.path import Liblinear, PathSolver, Solution, Split, metrics_row, penalty_path
-from dlrun.lasso.storage import ChosenModel, pack, pack_path, unpack, unpack_chosen
+from dlrun.lasso.path import (
+    Labels,
+    LinearModel,
+    Solution,
+    Split,
+    Vector,
+    liblinear_path,
+    metrics_row,
+    pack,
+    pack_path,
+    penalty_path,
+    unpack,
+    unpack_model,
+)
 from dlrun.run_context import Results, RunContext
 from dlrun.run_folder.checkpoint import with_names
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
@@ -164,7 +177,7 @@ class ImdbLasso(Experiment[Config]):
 class _Predictor(ReviewsPredictor):
     """Predicts by the coefficients; it needs no torch."""
 
-    def __init__(self, model: ChosenModel, assets: ReviewAssets) -> None:
+    def __init__(self, model: LinearModel, assets: ReviewAssets) -> None:
         super().__init__(assets)
         self._model = model
 
@@ -237,7 +250,7 @@ def _solve(
     solutions = [unpack(part) for part in found.parts] if found else []
     left = pluralize(total - len(solutions), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
-    solve = _solver(config)(X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    solve = _path(config, X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
@@ -252,17 +265,22 @@ def _solve(
     return solutions
 
 
-def _solver(config: Config) -> PathSolver:
-    if config.solver.name == "liblinear":
-        settings = config.solver.liblinear
-        return Liblinear(settings.tolerance, settings.max_iterations, config.seed)
-    from dlrun.lasso.solver import ProximalNewton  # needs numba
+def _path(
+    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: Solution | None
+) -> Iterator[Solution]:
+    settings, liblinear = config.solver, config.solver.liblinear
+    if settings.name == "liblinear":
+        return liblinear_path(
+            X, y, penalties, liblinear.tolerance, liblinear.max_iterations, config.seed
+        )
+    from dlrun.lasso.solver import newton_path  # needs numba
 
-    return ProximalNewton(config.solver.tolerance, config.solver.intercept)
+    free = settings.intercept == "free"
+    return newton_path(X, y, penalties, settings.tolerance, free=free, start=start)
 
 
-def _chosen_model(run: Run) -> ChosenModel:
-    return unpack_chosen(run.read(COEFFICIENTS), run.results["best_index"])
+def _chosen_model(run: Run) -> LinearModel:
+    return unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLasso()

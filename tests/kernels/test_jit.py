@@ -1,0 +1,114 @@
+"""Functions compiled by numba: machine code that is kept, and vectors."""
+
+import resource
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+import numba
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dlrun.kernels.jit import LANES, broadcast, clip, fma, jit, kernel, load, power_of_two, store
+
+f32 = np.float32
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder in which numba keeps code."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@jit
+def half(a: float) -> float:
+    return 0.5 * a
+
+
+def weighted(a: float, b: float) -> float:
+    return 3.0 * half(a) + 0.25 * b
+
+
+def compute_as_a_new_process() -> None:
+    assert kernel(weighted)(1.0, 2.0) == 2.0
+
+
+def saved(cache: Path) -> dict[str, int]:
+    """When each file was written."""
+    return {file.name: file.stat().st_mtime_ns for file in cache.rglob("*.nb[ic]")}
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_code_is_kept_and_a_damaged_file_is_compiled_anew(
+    cache: Path, ending: str, share: float
+) -> None:
+    compute_as_a_new_process()
+    before = saved(cache)
+    compute_as_a_new_process()
+    assert len(before) == 2 and saved(cache) == before
+    (file,) = cache.rglob(f"*.{ending}")
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    for _ in range(3):
+        compute_as_a_new_process()
+    before = saved(cache)
+    compute_as_a_new_process()
+    assert len(before) == 2 and saved(cache) == before
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 100 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of files there")
+def test_a_full_disk_does_not_stop_a_run(cache: Path) -> None:
+    with full_disk():
+        compute_as_a_new_process()
+    compute_as_a_new_process()
+    assert len(saved(cache)) == 2
+
+
+def test_without_a_writable_folder_every_process_compiles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
+    (tmp_path / "__pycache__").touch()
+    module = tmp_path / "module.py"
+    module.write_text("def twice(a):\n    return 2.0 * a\n")
+    names = vars(ModuleType("module"))
+    exec(compile(module.read_text(), str(module), "exec"), names)
+    assert kernel(names["twice"])(1.0) == 2.0
+
+
+@jit
+def arithmetic(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
+    a, b = load(x, 0), load(x, x.shape[1])  # of the second row
+    store(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)
+    store(y, 1 * LANES, clip(a, f32(0.25)) / b)
+    store(y, 2 * LANES, power_of_two(broadcast(f32(1.5 * 2**23)) + broadcast(f32(-3))) + a)
+
+
+def test_arithmetic_of_vectors() -> None:
+    a = np.linspace(-1, 1, LANES, dtype=f32)
+    b = np.linspace(2, 3, LANES, dtype=f32)
+    y = np.empty((3, LANES), f32)
+    arithmetic(np.stack([a, b]), y)
+    np.testing.assert_allclose(y[0], a * b + f32(0.5) - a, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(y[1], np.clip(a, -0.25, 0.25) / b)
+    np.testing.assert_array_equal(y[2], f32(0.125) + a)
