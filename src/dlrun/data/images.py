@@ -4,7 +4,6 @@ import base64
 import importlib.util
 import io
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlrun.data.user_data import list_files
 from dlrun.errors import ConfigError, first_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -62,42 +62,27 @@ class UnreadableImageError(Exception):
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return the files, and all images in the folders and their sub-folders, each path once.
 
-    Hidden files are left out and links to folders are not followed. A sub-folder that cannot be
-    listed is returned itself, so that reading it gives the reason.
-
-    Raises ConfigError if a path does not exist, or a folder cannot be listed or has no images.
+    Hidden files are left out and links to folders are not followed. Raises ConfigError if a path
+    does not exist or a folder has no images, DataError if a folder cannot be listed.
     """
     found: list[Path] = []
     for path in paths:
         try:
-            if path.is_dir():
-                found += _in_folder(path)
-            elif path.exists():
-                found.append(path)
-            else:
-                raise ConfigError(f"{path}: no such image or folder")
+            is_folder, exists = path.is_dir(), path.exists()
         except OSError as error:  # such as a name that is too long
             raise ConfigError(f"{path}: {error.strerror}") from None
+        if not exists:
+            raise ConfigError(f"{path}: no such image or folder")
+        inside = [
+            file
+            for file in (list_files(path) if is_folder else ())
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        ]
+        if is_folder and not inside:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
+        found += sorted(inside) if is_folder else [path]
     return list(dict.fromkeys(found))
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found: list[Path] = []
-
-    def on_error(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise error
-        found.append(Path(error.filename))
-
-    for place, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (Path(place, name) for name in files if not name.startswith("."))
-        found += [path for path in visible if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise ConfigError(
-            f"{folder}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
-        )
-    return sorted(found)
 
 
 def sample_photographs() -> list[Path]:
@@ -116,7 +101,7 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
     """
     try:
         if path.exists() and not path.is_file():
-            raise UnreadableImageError("not a regular file, or a folder that cannot be listed")
+            raise UnreadableImageError("not a regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
         with Image.open(path, formats=FORMATS) as image:

@@ -101,15 +101,19 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
     """
-    if config.source == "sample":
-        arrays: dict[str, Array] = {}
-        sources = _generate(config.sample_reviews, seed)
-        names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
-        origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
+    folder = data_dir / DATASET.name
     if config.is_own:
-        return _load_own(config, data_dir / DATASET.name, seed, screen)
-    return _load_published(config, data_dir / DATASET.name, seed, screen)
+        return _load_own(config, folder, seed, screen)
+    if config.source != "sample":
+        return _load_published(config, folder, seed, screen)
+    arrays: dict[str, Array] = {}
+    sources = []
+    for part, part_seed in (("train", seed), ("test", seed + 1)):
+        texts, labels = sample_reviews(config.sample_reviews, part_seed)
+        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
+    names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
+    origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
+    return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
 
 
 def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
@@ -136,8 +140,7 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
     places, warnings = user_data.places(config), DataWarnings()
     name = (config.path or places[0]).name
-    columns = f"{config.text_column}\0{config.label_column}" if config.source == "csv" else ""
-    key = user_data.fingerprint_places(config, seed, columns)
+    key = user_data.fingerprint_places(config, seed, config.text_column, config.label_column)
 
     def prepare(save: Save) -> Names:
         screen.note(f"preparing the texts of {name} (once)")
@@ -332,28 +335,18 @@ def sample_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)
-    return [_sample_review(bool(label), random) for label in labels], labels
-
-
-def _sample_review(positive: bool, random: np.random.Generator) -> str:
-    sentences = []
-    for _ in range(int(random.integers(2, 41))):
-        words = _GOOD if positive == (random.random() < _AGREE) else _BAD
-        frame = _FRAMES[random.integers(len(_FRAMES))]
-        noun, other = random.choice(_NOUNS, 2, replace=False)
-        # Squared: a few words are frequent and many are rare, as in a language.
-        word = words[int(len(words) * random.random() ** 2)]
-        sentences.append(frame.format(noun=noun, other=other, word=word))
-    return ". ".join(sentences) + "."
-
-
-def _generate(reviews: int, seed: int) -> list[TextSource]:
-    """Return as many generated reviews for training as for the test."""
-    sources = []
-    for part, part_seed in (("train", seed), ("test", seed + 1)):
-        texts, labels = sample_reviews(reviews, part_seed)
-        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
-    return sources
+    texts = []
+    for label in labels:
+        sentences = []
+        for _ in range(int(random.integers(2, 41))):
+            words = _GOOD if bool(label) == (random.random() < _AGREE) else _BAD
+            frame = _FRAMES[random.integers(len(_FRAMES))]
+            noun, other = random.choice(_NOUNS, 2, replace=False)
+            # Squared: a few words are frequent and many are rare, as in a language.
+            word = words[int(len(words) * random.random() ** 2)]
+            sentences.append(frame.format(noun=noun, other=other, word=word))
+        texts.append(". ".join(sentences) + ".")
+    return texts, labels
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:

@@ -57,18 +57,15 @@ def check(config: PretrainedModel) -> None:
     _labels(config)
     members = _weights(config)
     if weights := members.get(config.weights):
-        outputs = len(weights.meta["categories"])
-        if outputs != config.num_classes:
+        if (outputs := len(weights.meta["categories"])) != config.num_classes:
             raise ConfigError(
                 f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} "
                 f"of {config.name} have {outputs:,} outputs"
             )
     elif config.weights not in members and not Path(config.weights).is_file():
-        raise ConfigError(
-            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
-            f"{did_you_mean(config.weights, members)}",
-            f"its weights are {', '.join(members)}",
-        )
+        similar = did_you_mean(config.weights, members)
+        problem = f"model.weights: {config.weights}: neither a file nor weights of {config.name}"
+        raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
 
 
 def obtain(config: PretrainedModel, screen: Screen) -> None:
