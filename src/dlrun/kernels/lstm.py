@@ -2,26 +2,29 @@
 
 import contextlib
 import functools
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from dlrun.kernels.lstm_rows import RowsLSTM
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
 FEW = 16  # rows: nn.LSTM finishes them before numba is loaded
 
 
 @functools.cache
+def _rows_module() -> ModuleType | str:
+    """Import `lstm_rows`, which needs numba; return why if numba does not work here."""
+    try:
+        from dlrun.kernels import lstm_rows
+    except ImportError as error:  # numba is missing, or not for this version of numpy
+        return str(error)
+    return lstm_rows
+
+
 def why_unavailable() -> str | None:
     """Return why this machine cannot compute an LSTM by rows; None if it can."""
-    try:
-        import dlrun.kernels.lstm_rows  # noqa: F401
-    except ImportError as error:  # numba is not there, or not for this version of numpy
-        return str(error)
-    return None
+    module = _rows_module()
+    return module if isinstance(module, str) else None
 
 
 class LastState:
@@ -38,7 +41,7 @@ class LastState:
 
     def __init__(self, *, skip_padding: bool = True, threads: int | None = None) -> None:
         self.skip_padding, self.threads = skip_padding, threads
-        self._rows: RowsLSTM | None = None
+        self._memories: list[object] = []  # of `lstm_rows`
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Return the states (batch, hidden) after the last of ids (batch, time).
@@ -52,15 +55,15 @@ class LastState:
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
         if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
-        if not self.applies(lstm, ids):
+        module = _rows_module() if self.applies(lstm, ids) else None
+        if not isinstance(module, ModuleType):
             return all_states(lstm, embedding, ids)[:, -1]
-        from dlrun.kernels.lstm_rows import RowsLSTM  # needs numba
-
-        self._rows = self._rows or RowsLSTM(self.threads)
-        return self._rows(embedding, lstm, ids)
+        threads = self.threads or torch.get_num_threads()
+        last: Tensor = module.last_states(lstm, embedding, ids, threads, self._memories)
+        return last
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
-        """Return whether `lstm_rows` computes these rows, rather than nn.LSTM.
+        """Return whether `lstm_rows` computes these rows if numba works, rather than nn.LSTM.
 
         An accelerator's own LSTM runs all steps in one kernel. Without gradients a few rows are
         left to nn.LSTM, whose layers torchinfo then sees; all training steps use the same path.
@@ -71,7 +74,6 @@ class LastState:
             and lstm.weight_hh_l0.dtype == torch.float32
             and lstm.hidden_size <= WIDEST
             and (torch.is_grad_enabled() or len(ids) > FEW)
-            and why_unavailable() is None
         )
 
 

@@ -31,7 +31,7 @@ no gradient). Threads that share the work write to different rows.
 The loops keep eight vectors of sums in registers: as many as hide the latency of an fma.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,7 @@ Indices = NDArray[np.int64]
 
 TILE = 32  # time steps whose gradients (16 kB) are used again while they are in the L1 cache
 f32 = np.float32
+Register: TypeAlias = Any  # a vector of LANES numbers
 
 
 class Reviews(NamedTuple):
@@ -98,7 +99,7 @@ class WordGradients(NamedTuple):
 
 
 @jit
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Register) -> Register:
     """1 / (1 + exp(-x)), within 2.4e-7 of itself. The exponential is that of Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
     shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
@@ -117,7 +118,7 @@ def sigmoid(x: Any) -> Any:
 
 
 @jit
-def tanh(x: Any) -> Any:
+def tanh(x: Register) -> Register:
     """Within 3e-7 of itself, by Eigen's ratio of polynomials."""
     x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
@@ -192,11 +193,8 @@ def weight_product(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: 
             s4, s5 = load(dW, b), load(dW, b + L)
             s6, s7 = load(dW, b + 2 * L), load(dW, b + 3 * L)
             for t in range(n):
-                xk, xl, c = (
-                    broadcast(x[i + t, k]),
-                    broadcast(x[i + t, k + 1]),
-                    (j + t) * outputs + u,
-                )
+                xk, xl = broadcast(x[i + t, k]), broadcast(x[i + t, k + 1])
+                c = (j + t) * outputs + u
                 g0, g1, g2, g3 = load(g, c), load(g, c + L), load(g, c + 2 * L), load(g, c + 3 * L)
                 s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xk, g2, s2), fma(xk, g3, s3)
                 s4, s5, s6, s7 = fma(xl, g0, s4), fma(xl, g1, s5), fma(xl, g2, s6), fma(xl, g3, s7)

@@ -15,7 +15,7 @@ one thread: the sums are the same bits for any number of threads. `lstm_numba` h
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -39,63 +39,36 @@ from dlrun.kernels.lstm_numba import (
 
 CHUNKS = 16  # of the rows, and parts of the vocabulary: work for at most so many threads
 WIDTH = 2 * LANES  # sizes must be multiples of it
+FIRST_ROW = np.zeros(1, np.int64)
+
+Memory = dict[str, Floats]  # of a batch, which later ones use again: a tenth of a step otherwise
 
 
-class RowsLSTM:
-    """Compute the last states of an embedding and an nn.LSTM, with their gradients.
+def last_states(
+    lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor, threads: int, free: list[Memory]
+) -> Tensor:
+    """Return the states (batch, hidden) after the last of ids (batch, time), int32 or int64.
 
-    Args:
-        threads: that share the work; None: as many as torch uses.
+    `free` keeps memory for later calls. Raises IndexError for ids without a vector, as nn.Embedding
+    does.
     """
-
-    def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads
-        self.free: list[_Memory] = []
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return RowsLSTM, (self.threads,)  # a copy of the network needs no copy of the memory
-
-    def __call__(self, embedding: nn.Embedding, lstm: nn.LSTM, ids: Tensor) -> Tensor:
-        """Return the states [batch, hidden] after the last of ids [batch, time], int32 or int64.
-
-        Raises IndexError for ids without a vector, as nn.Embedding does.
-        """
-        words, hidden = embedding.num_embeddings, lstm.hidden_size
-        numbers = ids.numpy()
-        if numbers.min() < 0 or numbers.max() >= words:
-            raise IndexError(f"ids must be 0 .. {words - 1}")
-        weights: dict[str, Tensor] = dict(lstm.named_parameters())
-        vectors: Tensor = embedding.weight
-        bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
-        from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
-        tall, wide = -hidden % WIDTH, -embedding.embedding_dim % WIDTH
-        if tall or wide:
-            vectors, bias = F.pad(vectors, (0, wide)), _padded(bias[:, None], tall, 0).flatten()
-            from_input = _padded(from_input, tall, wide)
-            from_state = _padded(from_state, tall, tall)
-        parameters = vectors, from_input, from_state, bias
-        trained = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
-        batch = _Batch.of(np.ascontiguousarray(numbers, np.int32), keep=trained)
-        last: Tensor = _LastStates.apply(self, batch, *parameters)  # type: ignore[no-untyped-call]
-        return last[:, :hidden]
-
-    def share(self, work: Callable[[int], None], pieces: int) -> None:
-        """Call work(0) .. work(pieces - 1); each thread takes the next as soon as it is free."""
-        left = iter(range(pieces))
-
-        def take() -> None:
-            for piece in left:
-                work(piece)
-
-        helpers = min(self.threads or torch.get_num_threads(), pieces) - 1
-        if helpers < 1:
-            take()
-            return
-        with ThreadPoolExecutor(helpers) as pool:
-            others = [pool.submit(take) for _ in range(helpers)]
-            take()
-        for other in others:
-            other.result()
+    numbers, hidden = ids.numpy(), lstm.hidden_size
+    if numbers.min() < 0 or numbers.max() >= embedding.num_embeddings:
+        raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
+    weights: dict[str, Tensor] = dict(lstm.named_parameters())
+    vectors: Tensor = embedding.weight
+    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
+    from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    tall, wide = -hidden % WIDTH, -embedding.embedding_dim % WIDTH
+    if tall or wide:
+        vectors, bias = F.pad(vectors, (0, wide)), _padded(bias[:, None], tall, 0).flatten()
+        from_input = _padded(from_input, tall, wide)
+        from_state = _padded(from_state, tall, tall)
+    parameters = vectors, from_input, from_state, bias
+    keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
+    batch = _Batch.of(np.ascontiguousarray(numbers, np.int32), keep, threads, free)
+    last: Tensor = _LastStates.apply(batch, *parameters)  # type: ignore[no-untyped-call]
+    return last[:, :hidden]
 
 
 def _padded(weight: Tensor, tall: int, wide: int) -> Tensor:
@@ -113,12 +86,7 @@ def _state_gradients(rows: int, hidden: int) -> StateGradients:
     return StateGradients(_zeros(rows, hidden), _zeros(rows, hidden))
 
 
-def _parts(words: int) -> list[tuple[int, int]]:
-    """Cut the vocabulary into CHUNKS parts, each from .. to."""
-    return list(pairwise(words * part // CHUNKS for part in range(CHUNKS + 1)))
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Batch:
     """Rows of ids in chunks, each of which one thread computes.
 
@@ -128,9 +96,12 @@ class _Batch:
     reviews: Reviews
     chunks: list[NDArray[np.int64]]
     size: int
+    threads: int
+    free: list[Memory]
+    memory: Memory = field(init=False)
 
     @classmethod
-    def of(cls, ids: NDArray[np.int32], *, keep: bool) -> "_Batch":
+    def of(cls, ids: NDArray[np.int32], keep: bool, threads: int, free: list[Memory]) -> "_Batch":
         """Deal out the rows, the longest first, so that the chunks have about the same length."""
         rows, time = ids.shape
         given = ids != 0
@@ -141,36 +112,57 @@ class _Batch:
         sizes = 1 + time - starts if keep else np.full(rows, 2)
         ends = 1 + int(starts.max()) + np.cumsum(sizes)
         chunks = [order[dealt == chunk] for chunk in range(count)]
-        return cls(Reviews(ids, starts, ends - sizes, keep), chunks, int(ends[-1]))
+        reviews = Reviews(ids, starts, ends - sizes, keep)
+        return cls(reviews, chunks, int(ends[-1]), threads, free)
+
+    def __post_init__(self) -> None:
+        # A batch that comes before the backward of another gets memory of its own.
+        self.memory = self.free.pop() if self.free else {}
 
     def all_pads(self) -> Reviews:
         """Return the all-pad row, up to the state in which the shortest row begins."""
-        zero, time = np.zeros(1, np.int64), int(self.reviews.starts.max())
-        return Reviews(np.zeros((1, time), np.int32), zero, zero, keep=True)
+        time = int(self.reviews.starts.max())
+        return Reviews(np.zeros((1, time), np.int32), FIRST_ROW, FIRST_ROW, keep=True)
 
-    def lengths(self) -> list[int]:
-        """Return how many steps each chunk has."""
-        ids, starts, *_ = self.reviews
-        return [int((ids.shape[1] - starts[rows]).sum()) for rows in self.chunks]
-
-
-class _Memory:
-    """Arrays that batches use one after another: to allocate them takes a tenth of a step."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[str, Floats] = {}
-
-    def get(self, name: str, *shape: int) -> Floats:
+    def array(self, name: str, *shape: int) -> Floats:
         """Return an array, not initialised, in the same memory at each call with this name."""
         size = int(np.prod(shape))
-        if name not in self._arrays or self._arrays[name].size < size:
-            self._arrays[name] = _zeros(size + size // 8)  # batches differ by a few percent
-        return self._arrays[name][:size].reshape(shape)
+        if name not in self.memory or self.memory[name].size < size:
+            self.memory[name] = _zeros(size + size // 8)  # batches differ by a few percent
+        return self.memory[name][:size].reshape(shape)
 
-    def steps(self, size: int, hidden: int) -> Steps:
-        """Return the arrays of so many steps."""
-        gates = self.get("gates", size, 4 * hidden)
-        return Steps(gates, self.get("cells", size, hidden), self.get("states", size, hidden))
+    def steps(self, hidden: int) -> Steps:
+        """Return the arrays of all steps."""
+        gates = self.array("gates", self.size, 4 * hidden)
+        cells, states = (self.array(name, self.size, hidden) for name in ("cells", "states"))
+        return Steps(gates, cells, states)
+
+    def share_chunks(self, work: Callable[[int, NDArray[np.int64]], None]) -> None:
+        """Call `work` for the number and the rows of each chunk."""
+        self._share(lambda chunk: work(chunk, self.chunks[chunk]), len(self.chunks))
+
+    def share_words(self, words: int, work: Callable[[int, int, int], None]) -> None:
+        """Call `work` for each of CHUNKS parts of the vocabulary: number, first word, end."""
+        parts = list(pairwise(words * part // CHUNKS for part in range(CHUNKS + 1)))
+        self._share(lambda part: work(part, *parts[part]), CHUNKS)
+
+    def _share(self, work: Callable[[int], None], pieces: int) -> None:
+        """Call work(0) .. work(pieces - 1); each thread takes the next as soon as it is free."""
+        left = iter(range(pieces))
+
+        def take() -> None:
+            for piece in left:
+                work(piece)
+
+        helpers = min(self.threads, pieces) - 1
+        if helpers < 1:
+            take()
+            return
+        with ThreadPoolExecutor(helpers) as pool:
+            others = [pool.submit(take) for _ in range(helpers)]
+            take()
+        for other in others:
+            other.result()
 
 
 class _LastStates(torch.autograd.Function):
@@ -179,7 +171,6 @@ class _LastStates(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        lstm: RowsLSTM,
         batch: _Batch,
         embedding: Tensor,
         weight_ih: Tensor,
@@ -187,89 +178,75 @@ class _LastStates(torch.autograd.Function):
         bias: Tensor,
     ) -> Tensor:
         words, hidden = len(embedding), weight_hh.shape[1]
-        # A batch that comes before the backward of another gets memory of its own.
-        memory = lstm.free.pop() if lstm.free else _Memory()
         vectors, biases = embedding.numpy(), bias.numpy()
         from_input, from_state = (
             weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
         )
-        projected = memory.get("projected", words, 4 * hidden)
-        parts = _parts(words)
-        lstm.share(
-            lambda part: kernels.project(*parts[part], vectors, from_input, biases, projected),
-            len(parts),
+        projected = batch.array("projected", words, 4 * hidden)
+        batch.share_words(
+            words,
+            lambda _, begin, end: kernels.project(
+                begin, end, vectors, from_input, biases, projected
+            ),
         )
-        steps = memory.steps(batch.size, hidden)
+        steps, last = batch.steps(hidden), _zeros(len(batch.reviews.ids), hidden)
         steps.cells[0] = steps.states[0] = 0
-        last = _zeros(len(batch.reviews.ids), hidden)
-
-        def run(rows: NDArray[np.int64], reviews: Reviews) -> None:
-            kernels.forward(rows, reviews, projected, from_state, steps, last)
-
-        run(np.zeros(1, np.int64), batch.all_pads())
-        lstm.share(lambda chunk: run(batch.chunks[chunk], batch.reviews), len(batch.chunks))
+        kernels.forward(FIRST_ROW, batch.all_pads(), projected, from_state, steps, last)
+        batch.share_chunks(
+            lambda _, rows: kernels.forward(rows, batch.reviews, projected, from_state, steps, last)
+        )
         if batch.reviews.keep:
             ctx.save_for_backward(embedding, weight_ih, weight_hh)
-            ctx.lstm, ctx.batch, ctx.memory = lstm, batch, memory
+            ctx.batch = batch
         else:
-            lstm.free.append(memory)
+            batch.free.append(batch.memory)
         return torch.from_numpy(last)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.memory is None:
+        batch: _Batch = ctx.batch
+        if batch is None:
             raise RuntimeError("a second backward needs a second forward: retain_graph has no use")
-        lstm, batch, memory = ctx.lstm, ctx.batch, ctx.memory
         embedding, weight_ih, weight_hh = (tensor.numpy() for tensor in ctx.saved_tensors)
+        reviews, steps = batch.reviews, batch.steps(weight_hh.shape[1])
         words, hidden, count = len(embedding), weight_hh.shape[1], len(batch.chunks)
-        starts, steps = batch.reviews.starts, memory.steps(batch.size, hidden)
+        starts, time = reviews.starts, reviews.ids.shape[1]
         # A chunk has at most a word for each of its steps; pads may be one more.
-        sizes = [min(words, length + 1) for length in batch.lengths()]
+        lengths = [int((time - starts[rows]).sum()) for rows in batch.chunks]
+        sizes = np.minimum(words, np.array(lengths) + 1)
         word_sums = WordSums(
-            memory.get("sums", sum(sizes), 4 * hidden),
+            batch.array("sums", int(sizes.sum()), 4 * hidden),
             np.full((count, words), -1, np.int32),
             np.cumsum(sizes) - sizes,
         )
         d_hidden = _zeros(count, hidden, 4 * hidden)
-
-        def run(
-            chunk: int,
-            rows: NDArray[np.int64],
-            reviews: Reviews,
-            last: StateGradients,
-            joined: StateGradients,
-        ) -> None:
-            kernels.backward(
-                chunk, rows, reviews, weight_hh, steps, last, joined, word_sums, d_hidden
-            )
-
-        begun = _state_gradients(len(starts), hidden)
+        begun, none = _state_gradients(len(starts), hidden), _state_gradients(0, hidden)
         begun.states[:] = gradients[0].numpy()
-        none = _state_gradients(0, hidden)
-        lstm.share(lambda chunk: run(chunk, batch.chunks[chunk], batch.reviews, begun, none), count)
+        batch.share_chunks(
+            lambda chunk, rows: kernels.backward(
+                chunk, rows, reviews, weight_hh, steps, begun, none, word_sums, d_hidden
+            )
+        )
         # Now each row has the gradient of the all-pad row's state in which it begins.
-        joined = _state_gradients(int(starts.max()) + 1, hidden)
+        joined, pads = _state_gradients(int(starts.max()) + 1, hidden), batch.all_pads()
         for total, rows in zip(joined, begun, strict=True):
             np.add.at(total, starts, rows)
-        run(0, np.zeros(1, np.int64), batch.all_pads(), _state_gradients(1, hidden), joined)
-
-        width, parts = embedding.shape[1], _parts(words)
-        found = WordGradients(
-            _zeros(words, width),
-            _zeros(CHUNKS, width, 4 * hidden),
-            _zeros(CHUNKS, 4 * hidden),
+        first = _state_gradients(1, hidden)
+        kernels.backward(0, FIRST_ROW, pads, weight_hh, steps, first, joined, word_sums, d_hidden)
+        width = embedding.shape[1]
+        sums = WordGradients(
+            _zeros(words, width), _zeros(CHUNKS, width, 4 * hidden), _zeros(CHUNKS, 4 * hidden)
         )
-        summed = memory.get("summed", CHUNKS * kernels.TILE, 4 * hidden)
-        vectors = memory.get("vectors", CHUNKS * kernels.TILE, width)
-        lstm.share(
-            lambda part: kernels.gather(
-                part, *parts[part], word_sums, embedding, weight_ih, summed, vectors, found
+        summed = batch.array("summed", CHUNKS * kernels.TILE, 4 * hidden)
+        vectors = batch.array("vectors", CHUNKS * kernels.TILE, width)
+        batch.share_words(
+            words,
+            lambda part, begin, end: kernels.gather(
+                part, begin, end, word_sums, embedding, weight_ih, summed, vectors, sums
             ),
-            len(parts),
         )
-        ctx.memory = None
-        lstm.free.append(memory)
-        d_input, d_hidden = found.W.sum(0).T, d_hidden.sum(0).T
-        arrays = found.embedding, d_input, d_hidden, found.bias.sum(0)
-        return None, None, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
+        ctx.batch = None
+        batch.free.append(batch.memory)
+        arrays = sums.embedding, sums.W.sum(0).T, d_hidden.sum(0).T, sums.bias.sum(0)
+        return None, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
