@@ -9,7 +9,7 @@ import pytest
 
 from dlrun.config.sections import ImagesData
 from dlrun.data import cifar100
-from dlrun.errors import DataError, DownloadError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_pickles import creating, python2_pickle
@@ -177,17 +177,6 @@ def test_other_names_than_one_for_each_class_are_refused(tmp_path: Path, names: 
         meta = pickle.dumps({key: names}, 2)
         with pytest.raises(DataError, match="python/meta: not CIFAR100: no "):
             load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
-
-
-def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLRUN_OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"cifar-100-python\.tar\.gz is not in") as caught:
-        load(tmp_path, None)
-    assert "data.source=sample" in caught.value.hint
-    folder = tmp_path / "data" / "cifar100"
-    folder.mkdir(parents=True)
-    archive_of(tmp_path, parts()).rename(folder / "cifar-100-python.tar.gz")
-    assert_complete(load(tmp_path, None))
 
 
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

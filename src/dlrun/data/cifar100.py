@@ -71,7 +71,14 @@ def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar
     classes.
     """
     if config.source == "sample":
-        return _generate(config.sample_images, seed)
+        counts = config.sample_images, config.sample_images // 5
+        origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
+        train, test = (
+            Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+            for pixels, labels in map(sample_images, counts, (seed, seed + 1))
+        )
+        labels = [f"generated {number}" for number in range(CLASSES)]
+        return Cifar100(train, test, labels, origin, GENERATED)
     folder = data_dir / DATASET.name
     if config.is_own:
         return _load_own(config, folder, seed, screen)
@@ -231,17 +238,6 @@ def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
     noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
     pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
     return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
-
-
-def _generate(count: int, seed: int) -> Cifar100:
-    """Return generated images: `count` for training and a fifth as many for the test."""
-    generated = sample_images(count, seed), sample_images(max(1, count // 5), seed + 1)
-    train, test = (
-        Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-        for pixels, labels in generated
-    )
-    origin = f"generated sample images ({count:,} + {count // 5:,}, seed {seed})"
-    return Cifar100(train, test, [f"generated {n}" for n in range(CLASSES)], origin, GENERATED)
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:

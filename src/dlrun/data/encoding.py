@@ -4,7 +4,9 @@
 on the training texts) is r + 3.
 """
 
+import itertools
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
@@ -33,17 +35,6 @@ def decode(ids: Iterable[int], words: Sequence[str]) -> str:
     """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
     names = [*SPECIAL, *words]
     return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
-
-
-class Vocabulary:
-    """Maps the words of a run's vocabulary to their ids, and all others to UNKNOWN."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
-
-    def ids(self, words: Iterable[str]) -> list[int]:
-        """Return an id for each word."""
-        return [self._ids.get(word, UNKNOWN) for word in words]
 
 
 def binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
@@ -102,14 +93,6 @@ class RaggedIds:
         return out
 
 
-class _Numbering(dict[str, int]):
-    """Numbers words in order of appearance."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
-
-
 class WordNumbers:
     """Texts whose words are numbers in order of appearance: a million of them fit into memory.
 
@@ -119,7 +102,8 @@ class WordNumbers:
 
     def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
         self._file, self._ranked = file, len(ranked)
-        self.words = _Numbering(zip(ranked, range(len(ranked)), strict=True))
+        numbers = itertools.count(len(ranked))
+        self.words = defaultdict(numbers.__next__, zip(ranked, range(len(ranked)), strict=True))
         self.lengths = array("q")  # words of each text
 
     def append(self, words: Sequence[str]) -> None:

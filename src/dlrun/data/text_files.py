@@ -119,7 +119,10 @@ class CsvTable:
 
     def __init__(self, path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> None:
         self._path, self._warnings = path, warnings
-        headers = {delimiter: self._read_header(delimiter) for delimiter in DELIMITERS}
+        headers: dict[str, list[str]] = {}
+        for delimiter in DELIMITERS:
+            cells, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
+            headers[delimiter] = [" ".join(name.split()) for name in cells]
         self._delimiter, self.header = next(
             (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
             max(headers.items(), key=lambda pair: len(pair[1])),
@@ -138,10 +141,6 @@ class CsvTable:
         records = self._records(self._delimiter, self._warnings)
         next(records)  # the header
         yield from (record for record in records if record[0])
-
-    def _read_header(self, delimiter: str) -> list[str]:
-        row, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
-        return [" ".join(name.split()) for name in row]
 
     def _records(
         self, delimiter: str, warnings: DataWarnings

@@ -15,7 +15,6 @@ from dlrun.data.encoding import (
     START,
     UNKNOWN,
     RaggedIds,
-    Vocabulary,
     decode,
     split_words,
 )
@@ -96,7 +95,7 @@ class ReviewsPredictor(Predictor):
     def __init__(self, assets: ReviewAssets) -> None:
         super().__init__(assets.labels)
         self.width, self.length = assets.width, assets.preprocessing.max_length
-        self._vocabulary = Vocabulary(assets.vocabulary)
+        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(assets.vocabulary)}
 
     @abstractmethod
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
@@ -115,7 +114,7 @@ class ReviewsPredictor(Predictor):
     def predict(self, inputs: Sequence[str], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each text; of two classes, effects are on the second one."""
         texts = [split_words(text) for text in inputs]
-        ids = [self._vocabulary.ids(text) for text in texts]
+        ids = [[self._ids.get(word, UNKNOWN) for word in text] for text in texts]
         found = self.probabilities(RaggedIds.from_ids(ids, self.width - 3))
         return [self._prediction(*one, words) for one in zip(texts, ids, found, strict=True)]
 
