@@ -1,32 +1,22 @@
 """The command `dlrun`, which is also `python -m dlrun`."""
 
 import os
+import signal
 import sys
+import warnings
 
 
 def main() -> None:
     """Run the command line of this process, and exit with its code."""
-    try:
-        import signal
-
-        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-            signal.signal(signal.SIGINT, _exit_interrupted)
-    except KeyboardInterrupt:
-        _exit_interrupted()
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit_interrupted)
     if any(option.startswith("error") for option in sys.warnoptions):
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
-        import warnings
-
-        warnings.filters[:] = [one for one in warnings.filters if one[0] != "error"]  # type: ignore[index]
+        warnings.simplefilter("default")
         os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
-    from dlrun.cli.errors import report_error  # slow
-    from dlrun.cli.main import exit_process, prepare_process, run
+    from dlrun.cli.main import run_process  # slow
 
-    try:
-        prepare_process()
-        exit_process(run(sys.argv[1:]))
-    except BaseException as error:  # a signal before the command began, or just as it ended
-        exit_process(report_error(error, sys.argv[1:]))
+    run_process(sys.argv[1:])
 
 
 def _exit_interrupted(*_: object) -> None:

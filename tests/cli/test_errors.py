@@ -55,6 +55,8 @@ DENSE = "imdb-dense"
         (f"{DENSE} --wait", "--slurm"),
         ("accelerators --set x=1", "--set"),
         ("accelerators imdb-lasso", "trains no network"),
+        ("runs list --status finnished", "'finished'"),
+        ("runs clean --status running", "'running'"),
         ("data fetch imbd", "'imdb'?"),
         ("data show cifar100", "cifar100"),
         (

@@ -1,12 +1,16 @@
 """The commands as a user meets them, run in this process."""
 
+import inspect
 import json
+import pkgutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.main import get_command
 
-from dlrun.cli.main import COMMANDS
+from dlrun.cli.main import COMMANDS, app
 from tests.conftest import NAMES, Dlrun, setting, smoke
 from tests.data.test_imdb import archive_of
 
@@ -111,3 +115,13 @@ def test_demo_says_what_chance_gives_on_generated_data(forked: Dlrun) -> None:
     assert done.returncode == 0, done.stderr
     summary = done.stdout.partition("What was run")[2]
     assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
+
+
+@pytest.mark.parametrize("words", EVERY, ids=" ".join)
+def test_a_command_has_the_parameters_of_its_function(words: list[str]) -> None:
+    command: Any = get_command(app)
+    for word in words:
+        command = command.commands[word]
+    if target := inspect.getclosurevars(command.callback.__wrapped__).nonlocals.get("function"):
+        function = inspect.signature(pkgutil.resolve_name(target))
+        assert {one.name for one in command.params} - {"help", "debug"} == {*function.parameters}

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlrun.commands.check import check
-from dlrun.commands.list_runs import list_runs
+from dlrun.commands.list_runs import check, list_runs
 from tests.conftest import Dlrun, smoke
 
 RUNS, NAME = Path(__file__).parents[1] / "run_folder" / "runs_0_2", "imdb-dense"
@@ -70,7 +69,7 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) ->
     ]
     good = [damaged(whole), damaged(killed), damaged(whole, "checkpoint", "checkpoint.previous")]
     (runs / "notes").mkdir()
-    assert check(None, tmp_path / "runs") == 1
+    assert check(None, runs_dir=tmp_path / "runs") == 1
     said = capsys.readouterr()
     assert all(f"{folder.name}: " in said.err for folder in bad)
     assert all(f"{folder.name}: whole" in said.out for folder in good)
@@ -79,8 +78,8 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) ->
     assert {folder for folder, problem in problems.items() if problem} == {
         str(folder) for folder in (*bad, runs / "notes")
     }
-    assert [check(str(folder), tmp_path / "runs") for folder in bad] == [1] * len(bad)
-    assert [check(str(folder), tmp_path / "runs") for folder in good] == [0] * len(good)
+    assert [check(str(folder), runs_dir=tmp_path / "runs") for folder in bad] == [1] * len(bad)
+    assert [check(str(folder), runs_dir=tmp_path / "runs") for folder in good] == [0] * len(good)
 
 
 def test_a_run_of_version_0_1_is_readable(forked: Dlrun, tmp_path: Path) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check import check
 from dlrun.commands.clean import clean
-from dlrun.commands.list_runs import format_differences, list_runs
+from dlrun.commands.list_runs import check, format_differences, list_runs
 from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living, thousand
 from tests.conftest import NETWORKS, Dlrun, clean_environment
@@ -147,7 +146,6 @@ def test_which_and_in_which_order(
         ({"where": ["value>>1"]}, "'value>>1': value is 0.5 in a run"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
         ({"columns": "nam"}, "'name'"),
-        ({"status": ["finnished"]}, "'finished'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
         ({"json": True, "csv": True}, "only one"),
     ],
@@ -286,7 +284,7 @@ def test_a_record_that_no_run_wrote_hides_no_other(tmp_path: Path, capsys: Out) 
     for how in ({}, {"csv": True}):
         list_runs(**how, runs_dir=tmp_path)
         assert len(capsys.readouterr().out.splitlines()) == len(odd) + 2
-    assert check(None, tmp_path) == 1
+    assert check(None, runs_dir=tmp_path) == 1
     assert "6 runs, 3 damaged" in capsys.readouterr().err
     assert clean(status=["damaged"], yes=True, runs_dir=tmp_path) == 0
     assert len(list((tmp_path / EXPERIMENT).iterdir())) == 3

@@ -171,9 +171,7 @@ def a_run_with(folder: Path, content: bytes) -> Run:
     return Run.open(a_run(folder, files={"predictions.csv": digest}))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"row,label\n1\n", b"\xff\0\x80", b'row,label\n1,"a', b"\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"\xff\0\x80", b'row,label\n1,"a', b"\n"])
 def test_what_is_no_table_is_one_message(tmp_path: Path, content: bytes) -> None:
     runs = a_run_with(tmp_path / "x" / "a", content), a_run_with(tmp_path / "x" / "b", TABLE)
     for one, other in (runs, runs[::-1]):

@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score
 
 from dlrun.data.test_predictions import (
     MOST_ROWS,
-    TestPredictions,
+    ClassPredictions,
     describe_classes,
     predictions_wanted,
 )
@@ -15,8 +15,8 @@ from dlrun.data.test_predictions import (
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
 
-def of(labels: list[int], predicted: list[int], probability: list[float]) -> TestPredictions:
-    return TestPredictions(NAMES, np.array(labels), np.array(predicted), np.array(probability))
+def of(labels: list[int], predicted: list[int], probability: list[float]) -> ClassPredictions:
+    return ClassPredictions(NAMES, np.array(labels), np.array(predicted), np.array(probability))
 
 
 def test_a_row_for_each_prediction() -> None:
@@ -37,7 +37,7 @@ def test_mistakes_the_most_certain_first() -> None:
     predicted[::10] = 0  # right
     probability = np.random.default_rng(0).uniform(0.5, 1, count)
     probability[[41, 3]] = 1.0  # as certain as each other: in the order of the rows
-    mistakes = TestPredictions(NAMES, labels, predicted, probability).mistakes(
+    mistakes = ClassPredictions(NAMES, labels, predicted, probability).mistakes(
         lambda row: {"text": f"row {row}"}
     )
     assert [one["row"] for one in mistakes[:2]] == [3, 41]
@@ -70,7 +70,7 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
     """Also if a class is in neither the labels nor the predictions."""
     random = np.random.default_rng(seed)
     labels, predicted = random.integers(present, size=(2, 200))
-    found = TestPredictions(NAMES, labels, predicted, np.ones(200))
+    found = ClassPredictions(NAMES, labels, predicted, np.ones(200))
     assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 

@@ -33,8 +33,3 @@ def test_without_numba_it_says_so_and_trains(dlrun: Dlrun, tmp_path: Path) -> No
     done = dlrun(*smoke(NAME), "--set", "data.max_length=20", PYTHONPATH=paths)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("a CPU will compute the padding too: not for this NumPy") == 1
-
-
-def test_batches_are_no_longer_sorted(dlrun: Dlrun) -> None:
-    done = dlrun(NAME, "--set", "data.pool=16")
-    assert done.returncode == 2 and "data.pool" in done.stderr

@@ -139,11 +139,11 @@ def test_a_run_does_not_go_on_with_exchanged_words(
     exchanged = whole.replace("class0", "x").replace("class1", "class0").replace("x ", "class1 ")
     table.write_text(exchanged)
     more = [] if name == LASSO else setting("trainer.max_epochs=31")
-    before = (run / "checkpoint").read_bytes()
+    before = {file.name: file.read_bytes() for file in run.glob("checkpoint*")}
     done = forked("resume", "latest", *more)
     assert done.returncode == 1
     assert "vocabulary" in done.stderr and "Traceback" not in done.stderr
-    assert (run / "checkpoint").read_bytes() == before
+    assert {file.name: file.read_bytes() for file in run.glob("checkpoint*")} == before
 
 
 def test_a_finished_run_is_not_extended_with_renamed_classes(forked: Dlrun, tmp_path: Path) -> None:
@@ -220,17 +220,8 @@ def test_wrong_keys_are_config_errors_before_anything_runs(
     forked: Dlrun, tmp_path: Path, values: list[str], message: str
 ) -> None:
     texts(tmp_path / "a.csv", ["a", "b"])
-    for name in (*NETWORKS, LASSO):
-        done = forked(name, "--dry-run", *setting(*values))
-        assert done.returncode == 2, done.stderr
-        assert message.format(tmp_path) in done.stderr
-        assert not (tmp_path / "runs").exists()
-
-
-def test_images_take_no_file_of_texts(forked: Dlrun, tmp_path: Path) -> None:
-    words = setting("data.source=folder", f"data.path={texts(tmp_path / 'a.csv', ['a', 'b'])}")
-    done = forked(IMAGES, "--dry-run", *words)
-    assert done.returncode == 2
-    assert "a.csv: not a folder" in done.stderr
-    done = forked(IMAGES, "--dry-run", *setting("data.source=csv"))
-    assert "expected 'torchvision', 'sample' or 'folder', got 'csv'" in done.stderr
+    name = IMAGES if "folder" in values[0] else NETWORKS[0]
+    done = forked(name, "--dry-run", *setting(*values))
+    assert done.returncode == 2, done.stderr
+    assert message.format(tmp_path) in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -1,25 +1,170 @@
-"""Two processes that train one network on the CPU give what one gives."""
+"""Two processes that train one network on the CPU give what one gives, and end together."""
 
 import csv
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dlrun.data import imdb
+from dlrun.experiments import registry
 from dlrun.experiments.run import Run
-from tests.conftest import Dlrun, overlaid, setting
-from tests.experiments.processes import DDP, NAME, SMOKE, Started
+from dlrun.system.signals import SIGNALS
+from tests.conftest import Dlrun, clean_environment, overlaid, setting
 from tests.experiments.use import reader
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores"),
 ]
+NAME = "imdb-dense"
+(SMOKE,) = registry.entry(NAME).overlays("smoke")
+TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
+DDP = setting("trainer.devices=2")
+LIMIT = 60.0  # seconds in which all must have ended
 SHARED = setting(
     "batch_size=50", "trainer.max_epochs=3", "data.sample_reviews=1000", "data.validation=100"
 )
 WORDS = [*overlaid(NAME, SMOKE), "--accelerator", "cpu", *SHARED]
+LONG = [*overlaid(NAME, SMOKE), *setting("trainer.max_epochs=2000", "batch_size=20")]
+LOST = "error: one of the 2 processes that train together "
+OWNER, HELPER = 0, 1
+# As dlrun, but it waits for 20 seconds only: a helper needs some to start on a busy machine.
+HASTY = """
+import datetime
+from dlrun.__main__ import main
+from dlrun.training import distributed
+distributed.PATIENCE = datetime.timedelta(seconds=20)
+main()
+"""
+
+
+def commands(how: str, program: list[str], words: list[str]) -> list[list[str]]:
+    """Return the command of each node.
+
+    `ddp` has dlrun start the processes, `torchrun` the user; `nodes` are two of them on loopback.
+    """
+    if how == "ddp":
+        return [[sys.executable, *program, *words, *DDP]]
+    if how == "torchrun":
+        return [[TORCHRUN, "--nproc-per-node=2", *program, *words]]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meeting = ["--master-addr=127.0.0.1", f"--master-port={free.getsockname()[1]}"]
+    nodes = ["--nnodes=2", "--nproc-per-node=1", *meeting]
+    return [[TORCHRUN, *nodes, f"--node-rank={node}", *program, *words] for node in range(2)]
+
+
+class Started:
+    """Two processes that train together, each node's in a group of its own; all in `folder`."""
+
+    def __init__(
+        self, folder: Path, how: str, *words: str, program: tuple[str, ...] = ("-m", "dlrun")
+    ) -> None:
+        self.folder, self.how = folder, how
+        folder.mkdir(parents=True, exist_ok=True)
+        self.nodes = []
+        for number, command in enumerate(commands(how, list(program), list(words))):
+            with (folder / f"said-{number}").open("wb") as said:
+                node = subprocess.Popen(
+                    command,
+                    stdout=said,
+                    stderr=said,
+                    cwd=folder,
+                    env=clean_environment() | {"OMP_NUM_THREADS": "1"},
+                    start_new_session=True,
+                )
+            self.nodes.append(node)
+        self.known: set[int] = {node.pid for node in self.nodes}
+
+    @property
+    def said(self) -> str:
+        """All that they have written so far."""
+        files = sorted(self.folder.glob("said-*"))
+        return "\n".join(file.read_text(errors="replace") for file in files)
+
+    def until(self, condition: Callable[[], object], seconds: float = 180) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.said
+            time.sleep(0.02)
+
+    def until_said(self, text: str) -> None:
+        """Wait for a text, from living processes."""
+        self.until(lambda: text in self.said or self.nodes[0].poll() is not None)
+        assert text in self.said, self.said
+
+    def ranks(self) -> list[int]:
+        """The process ids of the owner of the run and its helper, once both are there."""
+        found: dict[int, int] = {}
+
+        def complete() -> bool:
+            for node in self.nodes:
+                children = [child for child in _children(node.pid) if "dlrun" in _line(child)]
+                found.update({_rank(child): child for child in children})
+            return found.keys() >= {0, 1}
+
+        self.until(complete)
+        self.known.update(found.values())
+        return [found[0], found[1]]
+
+    def end(self, limit: float = LIMIT) -> list[int]:
+        """Wait until all have ended, some seconds at most; the exit code of each node."""
+        self.until(lambda: all(node.poll() is not None for node in self.nodes), limit)
+        self.until(lambda: not any(map(_is_there, self.known)), limit)
+        return [node.returncode for node in self.nodes]
+
+    def kill(self) -> None:
+        """End what is left, whatever became of the test."""
+        for node in self.nodes:
+            if node.poll() is None:
+                node.kill()
+                node.wait()
+        for pid in self.known:
+            if _is_there(pid) and "dlrun" in _line(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    words = ["pgrep", "--parent", str(pid)]
+    return [
+        int(one) for one in subprocess.run(words, capture_output=True, check=False).stdout.split()
+    ]
+
+
+def _rank(pid: int) -> int:
+    """Return the rank in a process's environment; -1 before there is one."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        return -1
+    known = dict(one.partition("=")[::2] for one in variables)
+    return int(known.get("RANK", -1))
+
+
+def _line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _is_there(pid: int) -> bool:
+    """Whether it lives; a process that has ended and that nobody waited for does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return False
+
+
+Start = Callable[..., Started]
 
 
 def numbers(folder: Path) -> list[list[float]]:
@@ -92,3 +237,121 @@ def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> 
     forced = dlrun("resume", run, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1"))
     assert forced.returncode == 0, forced.stderr
     assert "warning: " in forced.stderr and "processes: 2 then, 1 now" in forced.stderr
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start `dlrun` in two processes; none is left at the end of the test."""
+    all_started: list[Started] = []
+
+    def begin(how: str, *words: str, **options: tuple[str, ...]) -> Started:
+        all_started.append(Started(tmp_path, how, *words, "--accelerator", "cpu", **options))
+        return all_started[-1]
+
+    yield begin
+    for started in all_started:
+        started.kill()
+
+
+def ended(started: Started) -> tuple[Run, str]:
+    """The one run that they leave, and what dlrun said of its end, but for what torchrun adds."""
+    (folder,) = (started.folder / "runs" / NAME).glob("*Z-*")
+    assert "bug in dlrun" not in started.said
+    said = "\n".join(line for line in started.said.splitlines() if line.startswith("error: "))
+    return Run.open(folder), said
+
+
+def goes_on(dlrun: Dlrun, run: Run) -> None:
+    """The next epoch by two processes of which nothing was killed."""
+    before = (run.folder / "metrics.csv").read_text()
+    epochs = len(before.splitlines())
+    more = setting(f"trainer.max_epochs={epochs}", "trainer.devices=2", "trainer.num_nodes=1")
+    done = dlrun("resume", run.folder, *more, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    again = Run.open(run.folder)
+    assert again.state == "finished" and again.record.processes == 2
+    text = (run.folder / "metrics.csv").read_text()
+    assert text.startswith(before) and len(text.splitlines()) == epochs + 1
+
+
+@pytest.mark.parametrize("who", [OWNER, HELPER], ids=["owner", "helper"])
+@pytest.mark.parametrize("how", ["ddp", "torchrun", "nodes"])
+def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
+    started = start(how, *LONG)
+    started.until_said("epoch    3/2000")
+    os.kill(started.ranks()[who], signal.SIGKILL)
+    codes = started.end()
+    assert codes == [1] * len(codes)
+    run, said = ended(started)
+    if how == "torchrun" and who == OWNER:  # torchrun ends the helper, and says why
+        assert not said and "SIGKILL" in started.said
+    else:
+        assert said.count("\n") == 0 and said.startswith(LOST), started.said
+        assert "`dlrun resume` continues" in started.said
+    if who == HELPER:
+        assert run.state == "failed" and (run.record.steps or 0) >= 3
+        assert run.record.error == said.removeprefix("error: ")
+    else:
+        assert run.state == "killed"
+    goes_on(dlrun, run)
+
+
+def test_a_helper_that_never_comes_is_not_waited_for(start: Start) -> None:
+    started = start("ddp", *LONG)
+    os.kill(started.ranks()[HELPER], signal.SIGKILL)
+    assert started.end() == [1]
+    run, said = ended(started)
+    assert said == f"{LOST}was ended by SIGKILL" or run.state == "failed", started.said
+    assert not run.record.steps
+
+
+@pytest.mark.parametrize("who", [OWNER, HELPER], ids=["owner", "helper"])
+def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
+    start: Start, tmp_path: Path, who: int
+) -> None:
+    script = tmp_path / "dlrun_hasty.py"
+    script.write_text(HASTY)
+    started = start("torchrun", *LONG, program=(str(script),))
+    started.until_said("epoch    3/2000")
+    ranks = started.ranks()
+    os.kill(ranks[who], signal.SIGSTOP)
+    if who == OWNER:
+        started.until_said(LOST)  # by the helper
+        os.kill(ranks[OWNER], signal.SIGCONT)
+    assert started.end() == [1]
+    run, said = ended(started)
+    assert LOST in said and (run.record.steps or 0) >= 3
+    if who == HELPER:
+        assert said == f"{LOST}has not answered for 20 s"
+        assert run.state == "failed"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("how", ["ddp", "torchrun", "nodes"])
+def test_a_signal_ends_all_in_order(
+    start: Start, dlrun: Dlrun, how: str, number: signal.Signals
+) -> None:
+    """The signal goes to the launcher alone, whose processes have sessions of their own."""
+    started = start(how, *LONG)
+    started.until_said("epoch    3/2000")
+    started.ranks()
+    started.nodes[0].send_signal(number)
+    codes = started.end()
+    if how == "ddp":
+        assert codes == [128 + number]
+    run, said = ended(started)
+    assert said == f"error: {SIGNALS[number].word}", started.said
+    assert run.state == "interrupted" and (run.record.steps or 0) >= 3
+    assert len((run.folder / "metrics.csv").read_text().splitlines()) == (run.record.steps or 0) + 1
+    assert "continue with: dlrun resume" in started.said
+    goes_on(dlrun, run)
+
+
+def test_a_signal_before_they_have_connected(start: Start) -> None:
+    started = start("ddp", *LONG)
+    started.until_said("run folder")
+    started.ranks()
+    started.nodes[0].send_signal(signal.SIGTERM)
+    assert started.end() == [143]
+    run, said = ended(started)
+    assert said == "error: terminated" and run.state == "interrupted"

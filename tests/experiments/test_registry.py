@@ -108,88 +108,59 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
     assert "nothing to resume" in dlrun("resume", "latest", **env).stderr
 
 
+def test_plugins_that_are_left_out_have_a_warning_each(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "no-yaml", yaml=None)
+    plugin(folder, "no-package", points_to="no_such_package")
+    plugin(folder, "resume", module="taker")
+    plugin(folder, "data", module="data_taker")
+    plugin(folder, "Bad_Name", module="bad_name")
+    plugin(folder, registry.names()[0], module="aaa")
+    plugin(folder, "count-words")
+    done = dlrun("--help", **env)
+    assert done.returncode == 0
+    assert "count-words" in done.stdout and "no-yaml" not in done.stdout
+    assert "Continue a run" in done.stdout
+    warnings = done.stderr.replace("\n", " ").split("warning:")[1:]
+    for name, reason in (
+        ("no-yaml", "no-yaml.yaml"),
+        ("no-package", "no package no_such_package"),
+        ("resume", ""),
+        ("data", ""),
+        ("Bad_Name", "letters, digits and hyphens"),
+        (registry.names()[0], "dlrun has one of that name"),
+    ):
+        (warning,) = [text for text in warnings if f"'{name}'" in text]
+        assert reason in warning
+    assert len(warnings) == 6
+    done = dlrun("config", registry.names()[0], **env)
+    assert done.returncode == 0 and "words" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        ({"yaml": None}, "broken.yaml"),
-        ({"points_to": "no_such_package"}, "no package no_such_package"),
+        ({"code": "import no_such_module"}, "ModuleNotFoundError"),
+        ({"code": "experiment = 5"}, "int is no Experiment"),
+        ({"code": WORKING.replace('"{name}"', '"another"')}, "calls itself 'another'"),
+        ({"config": "1 / 0"}, "ZeroDivisionError"),
+        ({"config": "class Config: pass"}, "Config is no ExperimentConfig"),
     ],
 )
-def test_a_plugin_without_its_files_is_one_warning(
+def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], broken: dict[str, str], reason: str
 ) -> None:
     folder, env = plugins
     plugin(folder, "broken", **broken)
-    plugin(folder, "count-words")
-    done = dlrun("--help", **env)
-    assert done.returncode == 0
-    assert "count-words" in done.stdout and "broken" not in done.stdout
-    assert done.stderr.count("warning:") == 1
-    assert "'broken'" in done.stderr and reason in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        ("import no_such_module", "ModuleNotFoundError"),
-        pytest.param("1 / 0", "ZeroDivisionError", marks=pytest.mark.slow),
-        ("experiment = 5", "int is no Experiment"),
-        (WORKING.replace('"{name}"', '"another"'), "calls itself 'another'"),
-        pytest.param("other = 1", "AttributeError", marks=pytest.mark.slow),
-    ],
-)
-def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], code: str, reason: str
-) -> None:
-    folder, env = plugins
-    plugin(folder, "broken", code=code)
-    assert dlrun("--help", **env).stderr == ""
     done = dlrun("broken", **env)
     assert done.returncode == 1
     assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("config", "reason"),
-    [
-        ("1 / 0", "ZeroDivisionError"),
-        ("class Config: pass", "Config is no ExperimentConfig"),
-    ],
-)
-def test_a_plugin_whose_config_cannot_be_loaded_is_named_and_the_others_work(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], config: str, reason: str
-) -> None:
-    folder, env = plugins
-    plugin(folder, "broken", config=config)
-    done = dlrun("broken", **env)
-    assert done.returncode == 1
-    assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     shown = dlrun("data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env)
     assert shown.returncode == 0
-    assert shown.stderr.count("warning:") == 1 and "'broken'" in shown.stderr
-
-
-@pytest.mark.parametrize("name", ["resume", "data", "Bad_Name"])
-def test_a_plugin_cannot_take_a_commands_name(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], name: str
-) -> None:
-    folder, env = plugins
-    plugin(folder, name, module="taker")
-    done = dlrun("--help", **env)
-    assert f"'{name}'" in done.stderr and done.stderr.count("warning:") == 1
-    assert "Continue a run" in done.stdout
-
-
-def test_a_plugin_cannot_take_an_experiments_name(
-    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    name = registry.names()[0]
-    plugin(folder, name, module="aaa")
-    done = dlrun("config", name, **env)
-    assert done.returncode == 0 and "words" not in done.stdout
-    assert "dlrun has one of that name" in done.stderr
+    assert ("'broken'" in shown.stderr) == ("config" in broken)
 
 
 def test_a_check_that_raises_is_one_message(

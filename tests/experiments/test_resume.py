@@ -148,6 +148,7 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
 
     def refused(*words: object, code: int, message: str) -> None:
+        """Refuse to resume, and leave the table and the record as they are."""
         done = forked("resume", *words)
         assert done.returncode == code, done.stderr
         assert message in done.stderr
@@ -173,25 +174,15 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "warning: " in done.stderr and "torch 1.0 then, " in done.stderr
     assert len(rows(stopped)) == table.count(b"\n")
-
-
-def test_run_whose_checkpoints_are_gone_is_refused(forked: Dlrun, stopped: Path) -> None:
-    before = (stopped / "metrics.csv").read_bytes()
+    (stopped / "environment.json").write_text(json.dumps(environment))
+    table, record = (stopped / "metrics.csv").read_bytes(), (stopped / "results.json").read_bytes()
+    other = finished_run(tmp_path, smoke(NETWORK))
+    more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
+    (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
+    refused(stopped, *more, code=1, message="the checkpoint of another run")
     for file in stopped.glob("checkpoint*"):
         file.unlink()
-    done = forked("resume", stopped)
-    assert done.returncode == 1
-    assert "its checkpoints are missing" in done.stderr
-    assert f"dlrun {NETWORK} --config {stopped / 'config.yaml'}" in done.stderr
-    assert (stopped / "metrics.csv").read_bytes() == before
-
-
-def test_another_runs_checkpoint_is_refused(forked: Dlrun, tmp_path: Path, stopped: Path) -> None:
-    other = finished_run(tmp_path, smoke(NETWORK))
-    (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
-    done = forked("resume", stopped)
-    assert done.returncode == 1
-    assert "the checkpoint of another run" in done.stderr
+    refused(stopped, *more, code=1, message="its checkpoints are missing")
 
 
 def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> None:

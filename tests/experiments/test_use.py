@@ -47,18 +47,15 @@ def test_network_of_a_moved_run_tests_as_it_did(tmp_path: Path, done: Done, name
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
     folder = moved(done(name), tmp_path)
+    if name in NETWORKS:
+        Run.open(folder).network()
     for file in Run.open(folder).record.files:
         flip(folder / file, at=-3)
-        with pytest.raises(DataError, match=f"{file}: damaged: its SHA-256"):
+        with pytest.raises(DataError, match=f"{file}: damaged"):
             Run.open(folder).read(file)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-def test_changed_weights_are_no_network(tmp_path: Path, done: Done, name: str) -> None:
-    folder = moved(done(name), tmp_path)
-    flip(folder / "weights.pt", at=(folder / "weights.pt").stat().st_size // 2)
-    with pytest.raises(DataError, match="weights.pt: damaged: its SHA-256"):
-        Run.open(folder).network()
+    if name in NETWORKS:
+        with pytest.raises(DataError, match="damaged"):
+            Run.open(folder).network()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check import check
+from dlrun.commands.list_runs import check
 from dlrun.config.yaml_loader import dump, read_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
@@ -177,7 +177,7 @@ def test_runs_of_0_2_are_listed_shown_and_compared(runs: Path, tmp_path: Path) -
     assert sorted((one["experiment"], one["state"]) for one in found) == [
         (experiment, state) for experiment in EXPERIMENTS for state in ("finished", "killed")
     ]
-    assert check(None, runs) == 0
+    assert check(None, runs_dir=runs) == 0
     both = [folder_of(runs, experiment, "finished") for experiment in EXPERIMENTS]
     for folder in both:
         shown = json.loads(harness.run(tmp_path, "runs", "show", folder, "--json").stdout)
@@ -210,10 +210,10 @@ def test_a_run_older_than_a_key_is_resumed(runs: Path, tmp_path: Path, experimen
     assert Run.open(folder).current_config().values == Run.open(finished).effective_config()
     compared = harness.run(tmp_path, "runs", "compare", folder, finished).is_told(0)
     assert "config: the same" in compared.stderr
-    assert check(str(folder), runs) == 0
+    assert check(str(folder), runs_dir=runs) == 0
     harness.run(tmp_path, "resume", folder, "--force", "-q").is_told(0)
     assert Run.open(folder).state == "finished"
-    assert check(str(folder), runs) == 0  # its new config.yaml has the key
+    assert check(str(folder), runs_dir=runs) == 0  # its new config.yaml has the key
 
 
 def test_a_value_that_is_not_the_shipped_one_cannot_be_deleted(runs: Path, capsys: Any) -> None:
@@ -221,7 +221,7 @@ def test_a_value_that_is_not_the_shipped_one_cannot_be_deleted(runs: Path, capsy
     values = read_file(folder / "config.yaml").values
     del values["data"]["source"]
     (folder / "config.yaml").write_text(dump(values))
-    assert check(str(folder), runs) == 1
+    assert check(str(folder), runs_dir=runs) == 1
     assert "data.source" in capsys.readouterr().err
 
 

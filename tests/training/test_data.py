@@ -21,10 +21,7 @@ def test_every_row_once_an_epoch_in_an_order_of_its_own() -> None:
     assert first != second
     assert first == epoch(EpochBatches(10, 4, seed=0), 0)
     assert first != epoch(EpochBatches(10, 4, seed=1), 0)
-
-
-def test_without_seed_in_order() -> None:
-    assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]
+    assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]  # in order
 
 
 def test_processes_share_the_batches() -> None:
@@ -36,7 +33,7 @@ def test_processes_share_the_batches() -> None:
 @pytest.mark.parametrize(("rows", "processes", "common"), [(9, 2, 2), (8, 2, 2), (1, 2, 0)])
 def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
     part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
-    data = ArrayData(part, part, part, batch_size=4, seed=0, evaluated=2)
+    data = ArrayData(part, part, part, batch_size=4, seed=0, eval_batch_size=2)
     assert data.common_batches("valid", processes) == common
     shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
     assert min(map(len, shares)) == common
@@ -64,14 +61,10 @@ def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_bytes_become_numbers_up_to_one() -> None:
-    inputs, _ = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)[
-        np.array([0, 1])
-    ]
+def test_bytes_become_numbers_up_to_one_and_ids_in_16_bits_become_32() -> None:
+    rows = TensorBatches(np.array([[0], [255]], np.uint8), np.zeros(2), scale=255)
+    inputs, _ = rows[np.array([0, 1])]
     assert inputs.tolist() == [[0.0], [1.0]]
-
-
-def test_ids_in_16_bits_become_32() -> None:
     inputs, _ = TensorBatches(np.array([[7, 2**15 - 1]], np.int16), np.zeros(1))[np.array([0])]
     assert (inputs.dtype, inputs.tolist()) == (torch.int32, [[7, 2**15 - 1]])
 
@@ -105,7 +98,7 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
 
 def test_batches_come_in_groups_to_the_training_only() -> None:
     rows = TensorBatches(np.arange(9), np.arange(9))
-    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, grouped=3, evaluated=8)
+    data = ArrayData(rows, rows, rows, batch_size=2, seed=3, group_size=3, eval_batch_size=8)
     alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).train_dataloader()
     groups = list(data.train_dataloader())
     assert [len(group) for group in groups] == [3, 2]

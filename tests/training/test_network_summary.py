@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchinfo import summary
 
-from dlrun.training.network_summary import COLUMNS, _fit_width
+from dlrun.training.network_summary import COLUMNS, fit_width
 
 
 class Nested(nn.Module):
@@ -37,7 +37,7 @@ class ALayerWhoseNameIsLongerThanThereIsPlaceForOnOneLine(Nested):
 )
 def test_it_fits_80_columns(network: nn.Module, example: Tensor, columns: int) -> None:
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    _fit_width(statistics)
+    fit_width(statistics)
     lines = str(statistics).splitlines()
     assert max(map(len, lines)) <= 80
     assert ("Input Shape" in lines[1]) == (columns == 3)

@@ -97,13 +97,9 @@ def test_what_the_user_had_set_is_given_back_too(monkeypatch: pytest.MonkeyPatch
 
 def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
     with training_settings(2):
+        assert not settings()["fill"]  # new tensors are not filled
         for name in LOGGERS:
             assert logging.getLogger(name).handlers == []
         logging.getLogger("lightning.pytorch").warning("to the log")
         logging.getLogger("lightning.pytorch.utilities.rank_zero").info("a tip")
     assert caplog.messages == ["to the log"]
-
-
-def test_in_the_block_new_tensors_are_not_filled() -> None:
-    with training_settings(2):
-        assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

@@ -6,7 +6,8 @@ options.completer() imports this module only if a shell asks: it needs pydantic.
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from functools import wraps
 from pathlib import Path
 
 import typer
@@ -15,8 +16,10 @@ from dlrun import run_context
 from dlrun.config.validation import allowed_values
 from dlrun.experiments import registry
 from dlrun.experiments.run import RUNTIME_KEYS, Run
-from dlrun.run_folder.find import find_run, newest_runs, newest_sweeps, run_suffix
+from dlrun.run_folder.find import newest_runs, newest_sweeps, run_suffix
 from dlrun.run_folder.folder import PLAIN_NAME
+
+Completer = Callable[[typer.Context, str], list[str]]
 
 NEWEST = 100  # runs that are offered
 # bash splits `--set KEY=VALUE` at the `=` into words, here lines.
@@ -39,72 +42,66 @@ def join_bash_words() -> None:
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
+def _empty_after_error(complete: Completer) -> Completer:
+    """Offer nothing if the words typed so far are invalid: the command itself says why."""
+
+    @wraps(complete)
+    def safe(ctx: typer.Context, incomplete: str) -> list[str]:
+        with contextlib.suppress(Exception):
+            return complete(ctx, incomplete)
+        return []
+
+    return safe
+
+
+@_empty_after_error
 def runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return `latest`, then runs by suffix and by name, newest first."""
-    folders = _folders(ctx)
-    experiments = sorted({folder.parent.name for folder in folders})
-    latest = ["latest", *(f"{name}/latest" for name in experiments)] if folders else []
+    folders = _run_folders(ctx)
+    latest = ["latest", *(f"{name}/latest" for name in experiments(ctx, ""))] if folders else []
     newest = folders[:NEWEST]
-    return [
-        *latest,
-        *(run_suffix(folder) for folder in newest),
-        *(folder.name for folder in newest),
-    ]
+    return [*latest, *map(run_suffix, newest), *(folder.name for folder in newest)]
 
 
+@_empty_after_error
 def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps, newest first."""
-    with contextlib.suppress(Exception):
-        return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
-    return []
+    return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
 
 
+@_empty_after_error
 def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the experiments that have runs."""
-    return sorted({folder.parent.name for folder in _folders(ctx)})
+    return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
+@_empty_after_error
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of an experiment's config, each with `=`, or the values of the typed key."""
-    with contextlib.suppress(Exception):  # the command itself reports what is wrong
-        return list(_settings(ctx, incomplete))
-    return []
-
-
-def _settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
-    name = _experiment(ctx)
-    key, equals, _ = incomplete.partition("=")
-    if not (_typed_key or equals):
-        keys: Iterable[str] = registry.shipped(name)
+    name = str(ctx.info_name)
+    if name not in registry.names():  # no argument is parsed while an option has no value yet
+        name = str(ctx.args[0])
         if "run" in ctx.params:
-            keys = sorted(registry.config_class(name).changeable_keys | RUNTIME_KEYS)
-        yield from (f"{one}=" for one in keys if not one.startswith("reference."))
-        return
+            name = Run.open(name, _runs_dir(ctx)).record.experiment
     config = registry.config_class(name)
-    key = _typed_key or key
-    values = config.suggestions(key) or allowed_values(config, key)
-    yield from (value if _typed_key else f"{key}={value}" for value in values)
+    key, equals, _ = incomplete.partition("=")
+    if _typed_key or equals:
+        key = _typed_key or key
+        values = config.suggestions(key) or allowed_values(config, key)
+        return [value if _typed_key else f"{key}={value}" for value in values]
+    keys: Iterable[str] = registry.shipped(name)
+    if "run" in ctx.params:
+        keys = sorted(config.changeable_keys | RUNTIME_KEYS)
+    return [f"{one}=" for one in keys if not one.startswith("reference.")]
 
 
-def _experiment(ctx: typer.Context) -> str:
-    """Return the experiment of the command that is typed: its name, its argument, or its run's."""
-    if ctx.info_name in registry.names():
-        return ctx.info_name
-    word = str(ctx.args[0])  # no argument is parsed while an option has no value yet
-    if "run" not in ctx.params:
-        return word
-    return Run.in_folder(find_run(word, _runs_dir(ctx))).record.experiment
-
-
-def _folders(ctx: typer.Context) -> list[Path]:
+def _run_folders(ctx: typer.Context) -> list[Path]:
     """Return the folders of runs, newest first, without names that a shell could execute.
 
     zsh evaluates what is offered, and bash inserts it unquoted.
     """
-    with contextlib.suppress(Exception):
-        found = newest_runs(_runs_dir(ctx))
-        return [one for one in found if all(map(PLAIN_NAME.fullmatch, (one.name, one.parent.name)))]
-    return []
+    folders = newest_runs(_runs_dir(ctx))
+    return [one for one in folders if all(map(PLAIN_NAME.fullmatch, one.parts[-2:]))]
 
 
 def _runs_dir(ctx: typer.Context) -> Path:

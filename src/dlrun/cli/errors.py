@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -25,7 +25,7 @@ from dlrun.system import resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, came
 
-FAILED, MISUSED = 1, 2
+MISUSED = 2
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
@@ -44,13 +44,13 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         error.show()  # type: ignore[attr-defined]
         return MISUSED
     if hasattr(error, "format_message"):  # raised by the command-line parser
-        error = usage_error(error, arguments)
+        error = _usage_error(error, arguments)
     if isinstance(error, UsageError) and "--json" in arguments:
         about = {"status": "failed", "error": error.message, "hint": error.hint}
         screen.out.file.write(f"{json.dumps(about, indent=2)}\n")
     if "--debug" in arguments:
         raise error
-    message, hint, code = _in_words(error)
+    message, hint, code = _describe(error)
     if not (isinstance(error, ConfigError) and _is_reported_by_another_process()):
         screen.fail(message, hint)
     return code
@@ -67,56 +67,32 @@ def _stopped_by(error: BaseException) -> type[Stopped] | None:
 
 def _is_reported_by_another_process() -> bool:
     """Return whether the first of several processes on this machine reports what all were given."""
-    if "dlrun.runs.distributed" not in sys.modules:  # no run was begun
-        return False
-    from dlrun.runs import distributed
-
+    distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
     with contextlib.suppress(ConfigError):
-        return distributed.is_told_by_another()
+        return distributed is not None and bool(distributed.is_told_by_another())
     return False
 
 
-def _in_words(error: BaseException) -> tuple[str, str, int]:
-    """Return the message, the hint and the exit code."""
+def _describe(error: BaseException) -> tuple[str, str, int]:
+    """Return the message, the hint and the exit code of an exception."""
     if isinstance(error, DlrunError):
         return error.message, error.hint, error.exit_code
     if isinstance(error, OSError):
-        what = error.filename or "the output"
-        full = error.errno == errno.ENOSPC
-        return f"{what}: {error.strerror or error}", "free some space" if full else "", FAILED
+        hint = "free some space" if error.errno == errno.ENOSPC else ""
+        return f"{error.filename or 'the output'}: {error.strerror or error}", hint, 1
     if isinstance(error, MemoryError):
-        return "out of memory", "a smaller batch_size needs less", FAILED
+        return "out of memory", "a smaller batch_size needs less", 1
     problem = f"{type(error).__name__}: {first_line(error)}"
-    if (
-        limit := resources.address_space_limit()
-    ):  # a library may raise anything if it gets no memory
+    if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"
-        return f"{problem}; {short}", "a higher `ulimit -v` allows more", FAILED
+        return f"{problem}; {short}", "a higher `ulimit -v` allows more", 1
     hint = "This is a bug in dlrun; run again with --debug for the traceback."
-    return f"unexpected {problem}", hint, FAILED
+    return f"unexpected {problem}", hint, 1
 
 
-def usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
-    """Return a usage error of the command-line parser as one of ours, with a hint."""
-    message = str(error.format_message()).removesuffix(".").replace("Value error, ", "")
-    context = error.ctx
-    command = context.command_path if context is not None else "dlrun"
-    parameters = context.command.get_params(context) if context is not None else []
-    options = [name for one in parameters for name in one.opts if name.startswith("--")]
-    if hasattr(error, "possibilities"):
-        return _no_such_option(error.option_name, command, options, arguments)
-    if "unexpected extra argument" in message and "--set" in options:
-        words = [word for word in arguments if word in message and re.match(r"[\w.]+=", word)]
-        if words:
-            given = " ".join(f"--set {shlex.quote(word)}" for word in words)
-            return UsageError(message, f"config values are given by --set: {given}")
-    return UsageError(message, f"{command} --help")
-
-
-def no_such_command(name: str, commands: Mapping[str, Any], options: Iterable[str]) -> UsageError:
+def no_such_command(name: str, commands: Mapping[str, Any], options: Collection[str]) -> UsageError:
     """Return the error for an unknown command, with the commands that were probably meant."""
-    close = [command for command in commands if command.startswith(name)]
-    close = close or [
+    close = [command for command in commands if command.startswith(name)] or [
         f"{group} {name}"
         for group, command in commands.items()
         if name in getattr(command, "commands", ())
@@ -128,23 +104,34 @@ def no_such_command(name: str, commands: Mapping[str, Any], options: Iterable[st
     return UsageError(f"no command {name!r}{meant}", "dlrun --help lists them")
 
 
-def _no_such_option(
-    option: str, command: str, options: Sequence[str], arguments: Sequence[str]
-) -> UsageError:
-    """Return the error for an unknown option: was another option, or a config key, meant?"""
-    message = f"no such option: {option}"
-    name = command.rpartition(" ")[2]
-    if option.replace("_", "-") == "--print-config" and name in registry.names():
-        return UsageError(message, f"`dlrun config {name}` prints the config")
-    if close := did_you_mean(option, options):
-        return UsageError(message + close, f"{command} --help")
-    key = _config_key(option, name)
-    if key is None:
-        return UsageError(message, f"{command} --help")
-    value = shlex.quote(_option_value(option, arguments))
-    if f"--{key}" in options:
-        return UsageError(f"{message}; did you mean '--{key} {value}'?", f"{command} --help")
-    return UsageError(message, f"config values are given by --set: --set {key}={value}")
+def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
+    """Return a usage error of the command-line parser as one of ours, with a hint."""
+    message = error.format_message().removesuffix(".").replace("Value error, ", "")
+    if error.ctx is None:
+        return UsageError(message, "dlrun --help")
+    command: str = error.ctx.command_path
+    parameters = error.ctx.command.get_params(error.ctx)
+    options = [name for one in parameters for name in one.opts if name.startswith("--")]
+    words: list[str] = []
+    if hasattr(error, "possibilities"):  # there is no such option
+        option, experiment = error.option_name, command.rpartition(" ")[2]
+        message = f"no such option: {option}"
+        if option.replace("_", "-") == "--print-config" and experiment in registry.names():
+            return UsageError(message, f"`dlrun config {experiment}` prints the config")
+        if close := did_you_mean(option, options):
+            message += close
+        elif key := _config_key(option, experiment):
+            value = _option_value(option, arguments)
+            if f"--{key}" in options:
+                message += f"; did you mean '--{key} {shlex.quote(value)}'?"
+            else:
+                words = [f"{key}={value}"]
+    elif "unexpected extra argument" in message and "--set" in options:
+        words = [word for word in arguments if word in message and re.match(r"[\w.]+=", word)]
+    if words:
+        given = " ".join(f"--set {shlex.quote(word)}" for word in words)
+        return UsageError(message, f"config values are given by --set: {given}")
+    return UsageError(message, f"{command} --help")
 
 
 def _option_value(option: str, arguments: Sequence[str]) -> str:
@@ -163,8 +150,7 @@ def _config_key(option: str, experiment: str) -> str | None:
         return None
     from dlrun.config.validation import suggest_key  # needs pydantic
 
-    try:
+    with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
         schema = registry.config_class(experiment)
-    except DlrunError:
-        return None
-    return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)
+        return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)
+    return None

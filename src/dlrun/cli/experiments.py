@@ -1,27 +1,45 @@
-"""Commands about experiments: run one, print its config, time it, run all of them, write one."""
+"""Commands that run experiments: one, again, many times, on each device; and those about data."""
 
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.commands.new import new as new_package
+from dlrun.commands.new import new as write_package
+from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
 if TYPE_CHECKING:
     from dlrun.config.sections import Argument
 
+data = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
 
-def command(name: str) -> Callable[..., None]:
+ETA = 3  # as in Hyperband (arXiv:1603.06560)
+# Options that a sweep takes again when it is continued, and those of which SLURM is in charge.
+CONTINUING = {
+    *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
+    *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
+}
+LOCAL = {"--jobs", "--fail-fast", "--halving"}
+SETTINGS = opt.completer("settings")
+SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
+]
+
+
+def command(name: str) -> Callable[..., int]:
     """Return the function behind `dlrun NAME`, where NAME is an experiment."""
 
     def run(
         items: Annotated[list[str] | None, typer.Argument()] = None,
         config: opt.ConfigFiles = None,
-        set_: opt.Overrides = None,
+        overrides: opt.Overrides = None,
         accelerator: opt.Accelerator = None,
         no_fallback: opt.NoFallback = False,
         runs_dir: opt.RunsDir = None,
@@ -34,14 +52,15 @@ def command(name: str) -> Callable[..., None]:
         json: opt.Json = False,
         quiet: opt.Quiet = False,
         debug: opt.Debug = False,
-    ) -> None:
-        from dlrun.config.yaml_loader import layer_from_values  # needs pydantic
-        from dlrun.run_context import RunSettings
-        from dlrun.runs.start import run_experiment
+    ) -> int:
+        from dlrun.config.yaml_loader import layer_from_values  # needs PyYAML
+        from dlrun.runs.start import run_experiment  # needs pydantic
 
-        settings = RunSettings(
-            config=config or [],
-            overrides=opt.overrides(set_, accelerator, no_fallback),
+        settings = opt.run_settings(
+            config,
+            overrides,
+            accelerator,
+            no_fallback,
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=run_name,
@@ -54,11 +73,10 @@ def command(name: str) -> Callable[..., None]:
             values = [layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
-            from dlrun.slurm import submit
+            from dlrun.slurm.submit import submit_run
 
-            raise typer.Exit(submit.submit_run(name, settings, slurm or [], wait=wait))
-        exit_code, _ = run_experiment(name, settings)
-        raise typer.Exit(exit_code)
+            return submit_run(name, settings, slurm or [], wait=wait)
+        return run_experiment(name, settings)[0]
 
     return run
 
@@ -72,24 +90,183 @@ def set_arguments(command: Any, argument: "Argument | None") -> None:
         items.metavar, items.help = argument.metavar, argument.help
 
 
-def config(
-    experiment: Annotated[str, opt.Experiment],
-    config: opt.ConfigFiles = None,
-    set_: opt.Overrides = None,
+def resume(
+    run: opt.Run,
+    overrides: opt.ResumeOverrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    summary: opt.Summary = False,
+    force: opt.Force = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
     debug: opt.Debug = False,
-) -> None:
-    """Print an experiment's resolved config as YAML.
+) -> int:
+    """Continue a run that was stopped, from its last finished epoch or lambda.
 
-    Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
+    Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    from dlrun.config.validation import to_yaml  # needs pydantic
-    from dlrun.run_context import RunSettings
-    from dlrun.runs.start import load_config
+    from dlrun.runs.start import resume  # needs pydantic
 
-    settings = RunSettings(config=config or [], overrides=set_ or [])
-    typer.echo(to_yaml(load_config(experiment, settings)), nl=False)
+    settings = opt.run_settings(
+        None,
+        overrides,
+        accelerator,
+        no_fallback,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        summary=summary,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    return resume(run, settings.overrides, settings)
 
 
+def sweep(
+    context: typer.Context,
+    experiment: Annotated[str | None, opt.Experiment] = None,
+    seeds: Annotated[str | None, opt.Seeds] = None,
+    grid: Annotated[
+        list[str] | None,
+        opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
+    ] = None,
+    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
+    space: Annotated[
+        list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
+    ] = None,
+    space_seed: Annotated[
+        int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
+    ] = None,
+    halving: Annotated[
+        bool, opt.flag("Successive halving: train the best longer.", "--halving")
+    ] = False,
+    eta: Annotated[
+        int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        opt.option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
+    ] = None,
+    fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
+    resume: Annotated[
+        str | None,
+        opt.option(
+            "Continue this sweep, or latest.", "NAME", autocompletion=opt.completer("sweeps")
+        ),
+    ] = None,
+    name: Annotated[str | None, opt.option("The sweep's name.", "NAME")] = None,
+    config: opt.ConfigFiles = None,
+    overrides: opt.Overrides = None,
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    force: opt.Force = False,
+    slurm: opt.Slurm = None,
+    wait: opt.Wait = False,
+    dry_run: Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")] = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Run an experiment over seeds and values, several at once, and say which config is best.
+
+    Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
+    """
+    from dlrun.slurm.options import parse_options  # needs pydantic
+    from dlrun.sweeps.sweep import sweep
+
+    given = {
+        param.opts[0]
+        for param in context.command.params
+        if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
+    }
+    if resume is not None:
+        _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
+    elif experiment is None:
+        raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
+    elif eta is not None and not halving:
+        raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
+    on_slurm = None
+    if opt.is_for_slurm(slurm, wait):
+        _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
+        on_slurm = parse_options(slurm or [])
+    settings = opt.run_settings(
+        config,
+        overrides,
+        accelerator,
+        no_fallback,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        name=name,
+        dry_run=dry_run,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    return sweep(
+        experiment,
+        settings,
+        resume=resume,
+        seeds=seeds,
+        grid=grid or (),
+        spaces=space or (),
+        draws=random,
+        space_seed=space_seed,
+        eta=(eta or ETA) if halving else None,
+        jobs=jobs,
+        fail_fast=fail_fast,
+        slurm=on_slurm,
+        wait=wait,
+    )
+
+
+def _forbid(options: set[str], reason: str, hint: str) -> None:
+    """Raise UsageError if there are any of these options."""
+    if options:
+        raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)
+
+
+def reproduce(
+    experiments: Annotated[list[str] | None, opt.Experiments] = None,
+    seeds: Annotated[str, opt.Seeds] = "3",
+    out: Annotated[Path, opt.option("The page; the table is its .md.", "FILE")] = Path(
+        "reproduction.html"
+    ),
+    accelerator: opt.Accelerator = None,
+    no_fallback: opt.NoFallback = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    force: Annotated[bool, opt.flag("Replace existing files of another kind.", "--force")] = False,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    debug: opt.Debug = False,
+) -> int:
+    """Run the lab over seeds, and write the book's numbers beside yours on one page.
+
+    Runs that earlier calls finished are not repeated.
+
+    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    """
+    from dlrun.reproduction.reproduce import reproduce  # needs pydantic
+
+    settings = opt.run_settings(
+        None,
+        None,
+        accelerator,
+        no_fallback,
+        runs_dir=runs_dir,
+        data_dir=data_dir,
+        force=force,
+        json=json,
+        quiet=quiet,
+    )
+    return reproduce(experiments or [], seeds, out, settings, shlex.join(["dlrun", *sys.argv[1:]]))
+
+
+@opt.calls("dlrun.commands.accelerators:accelerators")
 def accelerators(
     experiment: Annotated[
         str | None,
@@ -100,7 +277,7 @@ def accelerators(
         ),
     ] = None,
     config: opt.ConfigFiles = None,
-    set_: opt.Overrides = None,
+    overrides: opt.Overrides = None,
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
     quiet: opt.Quiet = False,
@@ -110,15 +287,9 @@ def accelerators(
 
     Example: dlrun accelerators cifar100 --set data.source=sample
     """
-    from dlrun.commands import accelerators  # needs torch
-    from dlrun.run_context import RunSettings
-
-    settings = RunSettings(
-        config=config or [], overrides=set_ or [], runs_dir=runs_dir, data_dir=data_dir, quiet=quiet
-    )
-    accelerators.accelerators(experiment, settings)
 
 
+@opt.calls("dlrun.commands.demo:demo")
 def demo(
     experiments: Annotated[list[str] | None, opt.Experiments] = None,
     runs_dir: opt.RunsDir = None,
@@ -129,9 +300,23 @@ def demo(
 
     Example: dlrun demo --runs-dir demo-runs
     """
-    from dlrun.commands.demo import demo  # needs pydantic
 
-    raise typer.Exit(demo(experiments or [], runs_dir, data_dir))
+
+def config(
+    experiment: Annotated[str, opt.Experiment],
+    config: opt.ConfigFiles = None,
+    overrides: opt.Overrides = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Print an experiment's resolved config as YAML.
+
+    Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
+    """
+    from dlrun.config.validation import to_yaml  # needs pydantic
+    from dlrun.runs.start import load_config
+
+    settings = opt.run_settings(config, overrides)
+    typer.echo(to_yaml(load_config(experiment, settings)), nl=False)
 
 
 def new(
@@ -145,4 +330,49 @@ def new(
     Example: dlrun new my-experiment
     """
     parent: Any = context.parent
-    new_package(name, into, parent.command.list_commands(parent))
+    write_package(name, into, parent.command.list_commands(parent))
+
+
+@data.command()
+@opt.calls("dlrun.commands.data:fetch")
+def fetch(
+    dataset: Dataset,
+    overrides: opt.DataOverrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Download the data and prepare them for the experiments.
+
+    Example: dlrun data fetch imdb --set data.source=keras
+    """
+
+
+@data.command()
+@opt.calls("dlrun.commands.data:verify")
+def verify(
+    dataset: Dataset,
+    overrides: opt.DataOverrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Check the files against the published checksums, and their contents.
+
+    Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
+    """
+
+
+@data.command()
+@opt.calls("dlrun.commands.data:show")
+def show(
+    dataset: Dataset,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
+    part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
+    overrides: opt.DataOverrides = None,
+    data_dir: opt.DataDir = None,
+    debug: opt.Debug = False,
+) -> None:
+    """Show reviews, decoded from their ids back to words.
+
+    Example: dlrun data show imdb --count 2 --set data.source=sample
+    """

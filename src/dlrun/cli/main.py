@@ -14,17 +14,17 @@ import typer
 from typer.core import TyperGroup
 
 from dlrun import __version__
-from dlrun.cli import data, experiments, options, runs, sweep
+from dlrun.cli import experiments, options, runs
 from dlrun.cli.errors import no_such_command, report_error
 from dlrun.experiments import registry
 from dlrun.system.console import Screen, keep_stdout
 from dlrun.system.signals import handled_signals, stopped_by
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
-COMMANDS: list[Callable[..., None]] = [
-    runs.resume,
-    sweep.sweep,
-    sweep.reproduce,
+COMMANDS: list[Callable[..., object]] = [
+    experiments.resume,
+    experiments.sweep,
+    experiments.reproduce,
     runs.verify,
     runs.report,
     runs.predict,
@@ -34,7 +34,7 @@ COMMANDS: list[Callable[..., None]] = [
     experiments.accelerators,
     experiments.new,
 ]
-GROUPS = {"data": data.app, "runs": runs.app}
+GROUPS = {"data": experiments.data, "runs": runs.app}
 # A package cannot take the name of a command.
 RESERVED = {*GROUPS, *(command.__name__ for command in COMMANDS)}
 
@@ -97,7 +97,16 @@ def run(arguments: Sequence[str]) -> int:
         return report_error(error, arguments)
 
 
-def prepare_process() -> None:
+def run_process(arguments: Sequence[str]) -> NoReturn:
+    """Run a command line as this process, which ends with its exit code."""
+    try:
+        _prepare_process(arguments)
+        _exit_process(run(arguments))
+    except BaseException as error:  # a signal before the command began, or just as it ended
+        _exit_process(report_error(error, arguments))
+
+
+def _prepare_process(arguments: Sequence[str]) -> None:
     """Set up this process for one command: its signals, streams, and what libraries read early."""
     # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
     gc.set_threshold(50_000)
@@ -111,19 +120,19 @@ def prepare_process() -> None:
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    if "--json" in sys.argv and sys.stdout is not None:
+    if "--json" in arguments and sys.stdout is not None:
         keep_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.cli import completion  # needs pydantic
+        from dlrun.cli.completion import join_bash_words  # needs pydantic
 
-        completion.join_bash_words()
+        join_bash_words()
     for problem in registry.problems():
         Screen().warn(problem)
     for name in sorted(RESERVED & {*registry.names()}):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 
-def exit_process(code: int) -> NoReturn:
+def _exit_process(code: int) -> NoReturn:
     """End this process; skip Python's own shutdown, which takes 0.7 s, if torch was imported.
 
     A process of several that train together shuts down as usual.

@@ -1,14 +1,37 @@
-"""Options and arguments that several commands share."""
+"""Options and arguments that several commands share, and the call of a command's function."""
 
+import functools
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.system.accelerator import ACCELERATORS
+
+if TYPE_CHECKING:
+    from dlrun.run_context import RunSettings
+
+
+def calls(function: str) -> Callable[[Callable[..., None]], Callable[..., object]]:
+    """Return a decorator: the command calls a function, `module:name`, imported only then.
+
+    The function has the command's parameters but `debug`, and returns the exit code or None. An
+    option that was not given has the function's default.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., object]:
+        @functools.wraps(command)
+        def call(*, debug: bool, **parameters: object) -> object:
+            given = {name: value for name, value in parameters.items() if value is not None}
+            return pkgutil.resolve_name(function)(**given)
+
+        return call
+
+    return decorate
 
 
 def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
@@ -25,15 +48,13 @@ def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
     """Return the function of `cli/completion.py` with this name, imported only if a shell asks."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        from dlrun.cli import completion  # needs pydantic
-
-        values: list[str] = getattr(completion, name)(ctx, incomplete)
+        values: list[str] = pkgutil.resolve_name(f"dlrun.cli.completion:{name}")(ctx, incomplete)
         return values
 
     return complete
 
 
-def _settings(help: str) -> Any:
+def _overrides(help: str) -> Any:
     return option(help, "KEY=VALUE", "--set", autocompletion=completer("settings"))
 
 
@@ -52,9 +73,9 @@ ConfigFiles = Annotated[
     list[Path] | None,
     option("YAML over the defaults; repeatable, the later wins.", "FILE", "--config"),
 ]
-Overrides = Annotated[list[str] | None, _settings("One value, as in --set optimizer.lr=0.01.")]
-DataOverrides = Annotated[list[str] | None, _settings("A value of the data, as in the example.")]
-ResumeOverrides = Annotated[list[str] | None, _settings(CHANGEABLE)]
+Overrides = Annotated[list[str] | None, _overrides("One value, as in --set optimizer.lr=0.01.")]
+DataOverrides = Annotated[list[str] | None, _overrides("A value of the data, as in the example.")]
+ResumeOverrides = Annotated[list[str] | None, _overrides(CHANGEABLE)]
 Accelerator = Annotated[
     str | None, option("Where to train; falls back to the CPU.", ACCELERATOR, "--accelerator")
 ]
@@ -85,11 +106,19 @@ def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
     return slurm is not None
 
 
-def overrides(set_: list[str] | None, accelerator: str | None, no_fallback: bool) -> list[str]:
-    """Return the `--set` texts, with those that --accelerator and --no-fallback stand for."""
-    texts = list(set_ or [])
+def run_settings(
+    config: list[Path] | None = None,
+    overrides: list[str] | None = None,
+    accelerator: str | None = None,
+    no_fallback: bool = False,
+    **settings: Any,
+) -> "RunSettings":
+    """Return the settings of a run; --accelerator and --no-fallback stand for `--set` texts."""
+    from dlrun.run_context import RunSettings  # needs pydantic
+
+    texts = list(overrides or [])
     if accelerator is not None:
         texts.append(f"accelerator={accelerator}")
     if no_fallback:
         texts.append("fallback=false")
-    return texts
+    return RunSettings(config=config or [], overrides=texts, **settings)

@@ -1,5 +1,6 @@
-"""Commands about runs: resume, verify, use and export one; list, show, compare and clean them."""
+"""Commands about runs that were made: verify, report, predict, export, and the group `runs`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,36 +19,13 @@ Experiment = Annotated[
     ),
 ]
 STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
+REMOVABLE = "Only waiting, finished, failed, interrupted, killed or damaged ones."
+Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
+State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
-States = Annotated[list[str] | None, opt.option(STATES, "STATE")]
 
 
-def resume(
-    run: opt.Run,
-    set_: opt.ResumeOverrides = None,
-    accelerator: opt.Accelerator = None,
-    no_fallback: opt.NoFallback = False,
-    runs_dir: opt.RunsDir = None,
-    data_dir: opt.DataDir = None,
-    summary: opt.Summary = False,
-    force: opt.Force = False,
-    json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    debug: opt.Debug = False,
-) -> None:
-    """Continue a run that was stopped, from its last finished epoch or lambda.
-
-    Example: dlrun resume latest --set trainer.max_epochs=40
-    """
-    from dlrun.run_context import RunSettings  # needs pydantic
-    from dlrun.runs.start import resume
-
-    settings = RunSettings(
-        runs_dir=runs_dir, data_dir=data_dir, summary=summary, force=force, json=json, quiet=quiet
-    )
-    raise typer.Exit(resume(run, opt.overrides(set_, accelerator, no_fallback), settings))
-
-
+@opt.calls("dlrun.commands.verify:verify")
 def verify(
     run: opt.Run,
     keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
@@ -64,10 +42,6 @@ def verify(
 
     Example: dlrun verify latest
     """
-    from dlrun.commands.verify import verify  # needs pydantic
-
-    code = verify(run, keep=keep, runs_dir=runs_dir, data_dir=data_dir, json=json, quiet=quiet)
-    raise typer.Exit(code)
 
 
 def report(
@@ -89,6 +63,7 @@ def report(
     report(runs or [], out, runs_dir, force=force)
 
 
+@opt.calls("dlrun.commands.predict:predict")
 def predict(
     run: opt.Run,
     inputs: Annotated[
@@ -114,25 +89,9 @@ def predict(
 
     Example: dlrun predict latest "A film to fall asleep in."
     """
-    from dlrun.commands.predict import predict  # needs pydantic
-
-    code = predict(
-        run,
-        inputs or (),
-        csv=csv,
-        column=column,
-        test=test,
-        words=words,
-        figure=figure,
-        out=out,
-        force=force,
-        json=json,
-        runs_dir=runs_dir,
-        data_dir=data_dir,
-    )
-    raise typer.Exit(code)
 
 
+@opt.calls("dlrun.commands.export:export")
 def export(
     run: opt.Run,
     out: Annotated[Path, opt.option("The file to write.", "FILE")],
@@ -156,23 +115,13 @@ def export(
 
     Example: dlrun export latest --format onnx --out reviews.onnx
     """
-    from dlrun.commands.export import export  # needs pydantic
-
-    export(
-        run,
-        format_=format_,
-        out=out,
-        tolerance=tolerance,
-        force=force,
-        runs_dir=runs_dir,
-        quiet=quiet,
-    )
 
 
 @app.command("list")
+@opt.calls("dlrun.commands.list_runs:list_runs")
 def list_(
     experiment: Experiment = None,
-    status: States = None,
+    status: Annotated[list[State] | None, opt.option(STATES, "STATE")] = None,
     where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
     sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
     limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
@@ -186,22 +135,10 @@ def list_(
 
     Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
     """
-    from dlrun.commands.list_runs import list_runs  # needs pydantic
-
-    list_runs(
-        experiment,
-        status=status or (),
-        where=where or (),
-        sort=sort,
-        limit=limit,
-        columns=columns,
-        json=json,
-        csv=csv,
-        runs_dir=runs_dir,
-    )
 
 
 @app.command()
+@opt.calls("dlrun.commands.show:show")
 def show(
     run: opt.Run = "latest",
     json: opt.Json = False,
@@ -212,12 +149,10 @@ def show(
 
     Example: dlrun runs show imdb-dense/latest
     """
-    from dlrun.commands.show import show  # needs pydantic
-
-    show(run, json=json, runs_dir=runs_dir)
 
 
 @app.command()
+@opt.calls("dlrun.commands.compare:compare")
 def compare(
     runs: Annotated[
         list[str],
@@ -236,16 +171,14 @@ def compare(
 
     Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
     """
-    from dlrun.commands.compare import compare  # needs pydantic
-
-    compare(runs, out=out, force=force, runs_dir=runs_dir)
 
 
 @app.command()
+@opt.calls("dlrun.commands.clean:clean")
 def clean(
     experiment: Experiment = None,
     older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
-    status: States = None,
+    status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
     keep_best: Annotated[
         int | None,
         opt.option(
@@ -266,22 +199,10 @@ def clean(
 
     Example: dlrun runs clean --status failed --older-than 30d
     """
-    from dlrun.commands.clean import clean  # needs pydantic
-
-    code = clean(
-        experiment,
-        older_than=older_than,
-        status=status or (),
-        keep_best=keep_best,
-        checkpoints=checkpoints,
-        dry_run=dry_run,
-        yes=yes,
-        runs_dir=runs_dir,
-    )
-    raise typer.Exit(code)
 
 
 @app.command()
+@opt.calls("dlrun.commands.list_runs:check")
 def check(
     run: Annotated[
         str | None,
@@ -296,6 +217,3 @@ def check(
 
     Example: dlrun runs check latest
     """
-    from dlrun.commands.check import check  # needs pydantic
-
-    raise typer.Exit(check(run, runs_dir=runs_dir))

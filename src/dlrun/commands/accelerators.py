@@ -1,7 +1,6 @@
 """`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -19,83 +18,78 @@ from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table
 
 EPOCHS = 3  # the first warms up; the fastest of the others counts
-DEVICES = ("cpu", *ACCELERATORS)
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
 TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
-Row = tuple[str, bool, float | None, float | None, str | None]  # the values of COLUMNS
 
-
-def accelerators(experiment: str | None, settings: RunSettings) -> None:
+def accelerators(
+    experiment: str | None = None,
+    *,
+    config: Sequence[Path] = (),
+    overrides: Sequence[str] = (),
+    runs_dir: Path | None = None,
+    data_dir: Path | None = None,
+    quiet: bool = False,
+) -> None:
     """List the devices; time an experiment's epochs on each, and write a table and a figure.
 
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
-    screen = Screen(quiet=settings.quiet)
-    if experiment is None:
-        if settings.config or settings.overrides:
-            raise ConfigError(
-                "--config and --set belong to an experiment, and none is named",
-                f"dlrun accelerators {registry.names()[0]} ...",
-            )
-        _show(_rows(_missing_devices(), {}), screen)
-        return
-    config = load_config(experiment, settings)
-    if not isinstance(config, NetworkConfig):
-        timed = [
-            name
-            for name, found in registry.config_classes()
-            if isinstance(found, type) and issubclass(found, NetworkConfig)
-        ]
+    screen = Screen(quiet=quiet)
+    if experiment is None and (config or overrides):
         raise ConfigError(
-            f"{experiment} trains no network, so there is no epoch to time",
-            f"choose one of {', '.join(timed)}",
+            "--config and --set belong to an experiment, and none is named",
+            f"dlrun accelerators {registry.names()[0]} ...",
         )
-    missing = _missing_devices()
-    folder = RunFolder.claim(run_context.runs_dir(settings.runs_dir), "accelerators", experiment)
+    valid = None
+    if experiment is not None:
+        valid = load_config(experiment, RunSettings(config=config, overrides=overrides))
+        if not isinstance(valid, NetworkConfig):
+            raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
+    missing = {device: why_unavailable(device) for device in ("cpu", *ACCELERATORS)}
+    if experiment is None or valid is None:
+        _show([[device, _state(why)] for device, why in missing.items()], screen)
+        return
+    folder = RunFolder.claim(run_context.runs_dir(runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
     for device in [device for device, why in missing.items() if why is None]:
         screen.note(f"timing {EPOCHS} epochs of {experiment} on {device}")
+        own = [f"accelerator={device}", "fallback=false", f"trainer.max_epochs={EPOCHS}"]
+        settings = RunSettings(
+            config=config,
+            overrides=[*overrides, *own],
+            runs_dir=folder.path,  # where `latest` does not find it
+            data_dir=data_dir,
+            name=device,
+            quiet=True,
+            results=False,
+        )
         try:
-            run = _run(experiment, device, settings, folder.path)
+            _, path = run_experiment(experiment, settings)
         except DlrunError as error:
             if device == "cpu":
                 raise
             missing[device] = error.message
             continue
+        assert path is not None  # not a dry run
+        run = Run.open(path)
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    rows = _rows(missing, seconds)
+    rows, cells = [], [["device", "s / epoch", "ratio to CPU", "state"]]
+    for device, why in missing.items():
+        time = seconds.get(device)
+        times = time, time and time / seconds["cpu"]
+        rows.append([device, why is None, *times, why])
+        cells.append([device, *("" if one is None else f"{one:.2f}" for one in times), _state(why)])
     folder.write(TABLE, to_csv([COLUMNS, *rows]))
     package = registry.entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
-    title = f"{experiment}, seed {config.seed}, run {folder.path.name}\n{data}"
+    title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     folder.write(FIGURE, _draw(title, seconds))
-    _show(rows, screen)
+    _show(cells, screen)
     for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
         screen.show(Text(str(text)))
-
-
-def _missing_devices() -> dict[str, str | None]:
-    """Return why each device is missing; None for those that are there."""
-    return {device: why_unavailable(device) for device in DEVICES}
-
-
-def _run(experiment: str, device: str, settings: RunSettings, folder: Path) -> Run:
-    """Run a few epochs, in a folder where `latest` does not find them."""
-    overrides = [f"accelerator={device}", "fallback=false", f"trainer.max_epochs={EPOCHS}"]
-    timed = replace(
-        settings,
-        overrides=[*settings.overrides, *overrides],
-        runs_dir=folder,
-        name=device,
-        quiet=True,
-        results=False,
-    )
-    _, run = run_experiment(experiment, timed)
-    assert run is not None  # not a dry run
-    return Run.open(run)
 
 
 def _draw(title: str, seconds: dict[str, float]) -> bytes:
@@ -104,20 +98,10 @@ def _draw(title: str, seconds: dict[str, float]) -> bytes:
     return style.to_png(curves.epoch_times(list(seconds), list(seconds.values()), title=title))
 
 
-def _rows(missing: Mapping[str, str | None], seconds: Mapping[str, float]) -> list[Row]:
-    rows: list[Row] = []
-    for name, why in missing.items():
-        time = seconds.get(name)
-        rows.append((name, why is None, time, time and time / seconds["cpu"], why))
-    return rows
+def _state(why: str | None) -> str:
+    return f"missing: {why}" if why else "available"
 
 
-def _show(rows: Sequence[Row], screen: Screen) -> None:
-    cells = [["device", "s / epoch", "ratio to CPU", "state"]]
-    for name, _, *times, why in rows:
-        texts = ["" if one is None else f"{one:.2f}" for one in times]
-        cells.append([name, *texts, f"missing: {why}" if why else "available"])
-    if all(time is None for _, _, time, _, _ in rows):
-        cells = [[row[0], row[-1]] for row in cells]
-    for line in format_table(cells, left=(0, len(cells[0]) - 1)):
+def _show(rows: Sequence[Sequence[str]], screen: Screen) -> None:
+    for line in format_table(rows, left=(0, len(rows[0]) - 1)):
         screen.show(Text(line))

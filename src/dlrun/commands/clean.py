@@ -11,23 +11,17 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.commands.list_runs import check_states, no_runs
+from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run, scan_folder, scan_runs
+from dlrun.experiments.run import Run, scan_folder
+from dlrun.run_folder import removal
 from dlrun.run_folder.find import time_from_name
 from dlrun.run_folder.metrics import direction, main_metric
-from dlrun.run_folder.removal import (
-    remove_checkpoints,
-    remove_run,
-    repair_latest,
-    size_of_checkpoints,
-)
 from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
 from dlrun.system.files import folder_size
 
 ENDED = {"finished", "failed", "interrupted", "killed"}
-_AGE = re.compile(r"(\d{1,6})\s*([hdw])")
-_HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def clean(
@@ -53,28 +47,24 @@ def clean(
             "no option says which runs to remove",
             "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
         )
-    _check_status(status, checkpoints=checkpoints)
-    before = _parse_age(older_than) if older_than is not None else None
-    runs = scan_runs(folder, experiment)
-    if not runs:
-        raise no_runs(folder, experiment)
+    if checkpoints and set(status) - {"finished"}:
+        hint = "leave out --status"
+        raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
+    before = _parse_age(older_than) if older_than else None
+    runs = scan_or_fail(folder, experiment)
     kept = _best_runs(runs, keep_best) if keep_best is not None else set()
     states = set(status) or (ENDED if older_than and not checkpoints else {"finished"})
-    started = datetime.now(UTC) - timedelta(minutes=1)
     chosen = [
         run
         for run in runs
         if run.state in states
         and run.folder not in kept
         and (before is None or _end_time(run) < before)
-        # A run that is being started looks damaged.
-        and (not run.unreadable or _end_time(run) < started)
-        and not (checkpoints and size_of_checkpoints(run.folder) == 0)
+        and not _is_starting(run)
+        and not (checkpoints and removal.size_of_checkpoints(run.folder) == 0)
     ]
-    sizes = [
-        size_of_checkpoints(run.folder) if checkpoints else folder_size(run.folder)
-        for run in chosen
-    ]
+    measure = removal.size_of_checkpoints if checkpoints else folder_size
+    sizes = [measure(run.folder) for run in chosen]
     table = [
         [
             format_size(size),
@@ -85,46 +75,54 @@ def clean(
     ]
     for line in format_table(table, left=(1, 2), gap=1):
         screen.show(Text(line))
-    running = sum(run.state == "running" for run in runs)
-    rest = f"; {pluralize(running, 'running run')} left alone" if running else ""
+    if running := sum(run.state == "running" for run in runs):
+        screen.note(f"left alone: {pluralize(running, 'running run')}")
     if not chosen:
-        screen.note(f"nothing to remove in {folder}{rest}")
+        screen.note(f"nothing to remove in {folder}")
         return 0
-    what = pluralize(len(chosen), "run")
-    what = f"the checkpoints of {what}" if checkpoints else what
-    screen.note(f"{what}: {format_size(sum(sizes))}{rest}")
+    total = format_size(sum(sizes))
+    screen.note(
+        f"{'checkpoints of ' if checkpoints else ''}{pluralize(len(chosen), 'run')}: {total}"
+    )
     if checkpoints:
-        screen.note(
-            "their results stay, but `dlrun resume --set trainer.max_epochs=N` can no longer "
-            "extend them"
-        )
+        screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
     if dry_run:
         return 0
     if not yes and not _confirm(screen):
         screen.note("nothing was removed")
         return 0
-    return _remove(chosen, sizes, folder, screen, checkpoints=checkpoints)
+    try:
+        return _remove(chosen, sizes, screen, checkpoints=checkpoints)
+    finally:  # also after Ctrl-C
+        for name in {run.folder.parent.name for run in chosen}:
+            removal.repair_latest(folder, name)
 
 
-def _check_status(status: Sequence[str], *, checkpoints: bool) -> None:
-    check_states(status)
-    if never := {"running", "foreign"} & set(status):
-        raise ConfigError(f"--status {min(never)}: those are never removed", "choose another state")
-    if checkpoints and set(status) - {"finished"}:
-        raise ConfigError(
-            "--checkpoints: a run needs them until it has finished", "leave out --status"
-        )
+def _remove(runs: Sequence[Run], sizes: Sequence[int], screen: Screen, *, checkpoints: bool) -> int:
+    remove = removal.remove_checkpoints if checkpoints else removal.remove_run
+    freed, failed = 0, False
+    try:
+        for run, size in zip(runs, sizes, strict=True):
+            try:
+                remove(run.folder, partial(_check_unchanged, run))
+                freed += size
+            except DlrunError as error:
+                failed = True
+                screen.fail(error.message, error.hint)
+            except OSError as error:
+                failed = True
+                screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
+    finally:
+        screen.note(f"freed {format_size(freed)}")
+    return 1 if failed else 0
 
 
 def _parse_age(text: str) -> datetime:
     """Return the time that lies an age such as `30d` ago. Raises ConfigError."""
-    age = _AGE.fullmatch(text.strip())
+    age = re.fullmatch(r"(\d{1,4})([hdw])", text.strip())
     if not age:
         raise ConfigError(f"--older-than {text!r}: not a time", "30d: days; 12h: hours; 2w: weeks")
-    try:
-        return datetime.now(UTC) - timedelta(hours=int(age[1]) * _HOURS[age[2]])
-    except OverflowError:  # before the year 1
-        return datetime.min.replace(tzinfo=UTC)
+    return datetime.now(UTC) - timedelta(hours=int(age[1]) * HOURS[age[2]])
 
 
 def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
@@ -132,33 +130,38 @@ def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
 
     A run without a test metric, or with one of unknown direction, is kept too.
     """
-    kept, rivals = set(), defaultdict(list)
+    kept: set[Path] = set()
+    rivals: dict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
     for run in runs:
         if run.state != "finished":
             continue
-        metric = main_metric(run.record)
-        value = run.record.metrics[metric] if metric else None
+        record = run.record
+        metric = main_metric(record)
+        value = record.metrics[metric] if metric else None
         if metric is None or value is None or not direction(metric):
             kept.add(run.folder)
         else:
-            group = (run.record.experiment, run.record.data, metric)
-            rivals[group].append((direction(metric) * value, run.folder))
-    for scores in rivals.values():  # of equal runs the newer one stands first, and stays first
-        scores.sort(key=lambda one: one[0], reverse=True)
-        kept |= {folder for _, folder in scores[:number]}
+            group = rivals[record.experiment, record.data, metric]
+            group.append((direction(metric) * value, run.folder))
+    for group in rivals.values():  # of equal runs the newer one stands first, and stays first
+        group.sort(key=lambda one: one[0], reverse=True)
+        kept |= {folder for _, folder in group[:number]}
     return kept
 
 
 def _end_time(run: Run) -> datetime:
     """Return when a run ended or was last begun; the far future if that is unknown."""
     record = run.record
-    for text in (record.ended, record.resumed, record.started):
-        try:
-            found = datetime.fromisoformat(text or "")
-        except ValueError:
-            continue
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
-    return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
+    try:
+        found = datetime.fromisoformat(record.ended or record.resumed or record.started or "")
+    except ValueError:
+        return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _is_starting(run: Run) -> bool:
+    """Return whether a folder is so new that its run may not have written its first files yet."""
+    return bool(run.unreadable) and _end_time(run) > datetime.now(UTC) - timedelta(minutes=1)
 
 
 def _confirm(screen: Screen) -> bool:
@@ -169,34 +172,6 @@ def _confirm(screen: Screen) -> bool:
         screen.err.print()
         raise ConfigError("nobody answers", "--yes removes without asking, --dry-run only lists")
     return answer.strip().lower() in ("y", "yes")
-
-
-def _remove(
-    chosen: Sequence[Run],
-    sizes: Sequence[int],
-    runs_dir: Path,
-    screen: Screen,
-    *,
-    checkpoints: bool,
-) -> int:
-    remove = remove_checkpoints if checkpoints else remove_run
-    freed, failed = 0, 0
-    try:
-        for run, size in zip(chosen, sizes, strict=True):
-            try:
-                remove(run.folder, partial(_check_unchanged, run))
-                freed += size
-            except (DlrunError, OSError) as error:
-                failed += 1
-                if isinstance(error, DlrunError):
-                    screen.fail(error.message, error.hint)
-                else:
-                    screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
-    finally:  # also after Ctrl-C
-        screen.note(f"freed {format_size(freed)}")
-        for experiment in {run.folder.parent.name for run in chosen}:
-            repair_latest(runs_dir, experiment)
-    return 1 if failed else 0
 
 
 def _check_unchanged(before: Run) -> None:

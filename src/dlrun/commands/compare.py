@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
+from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import EMPTY
@@ -23,12 +23,10 @@ from dlrun.run_folder.metrics import (
     is_plottable,
     published_metrics,
 )
-from dlrun.system.console import Screen, format_size, format_table, printable
+from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_atomically
 
-MAX_CELL = 20  # columns; a longer value has a line of its own
-BEST = "*"
-
+MAX_CELL = 20  # columns; a longer value is wrapped
 SPLIT_SEED = "data.split_seed"
 
 Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
@@ -47,15 +45,21 @@ def compare(
     run cannot be read, or if none has a curve.
     """
     screen = Screen()
-    _check(runs, out, force=force)
-    opened = [Run.open(name, runs_dir) for name in runs]
-    heads = _headings(opened)
-    rows = _differing([_description(run) for run in opened])
-    for what, values in {"config": _config, "versions": _versions}.items():
-        found = _differing([values(run) for run in opened])
-        if not found:
+    if out is not None and out.suffix.lower() != ".png":
+        raise ConfigError(f"--out {out}: not a PNG file's name", f"--out {out.with_suffix('.png')}")
+    if out is not None:
+        check_output_path("--out", out, force=force)
+    opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
+    if len(opened) < max(2, len(runs)):
+        raise ConfigError("a run is compared with another", "name two different runs, or more")
+    suffixes = [run_suffix(run.folder) for run in opened]
+    heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
+    rows = _differing([_describe(run) for run in opened])
+    for what, describe in {"config": _config, "versions": _versions}.items():
+        differing = _differing([describe(run) for run in opened])
+        if not differing:
             screen.note(f"{what}: the same")
-        rows += found
+        rows += differing
     same_data = len({run.record.data for run in opened}) == 1
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
@@ -68,28 +72,7 @@ def compare(
         screen.show(Text(f"curves {out}"))
 
 
-def _check(runs: Sequence[str], out: Path | None, *, force: bool) -> None:
-    if len(runs) < 2:
-        raise ConfigError("a run is compared with another", "name two runs, or more")
-    if out is None:
-        return
-    if out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: not a PNG file's name", f"--out {out.with_suffix('.png')}")
-    check_output_path("--out", out, force=force)
-
-
-def _headings(runs: Sequence[Run]) -> list[str]:
-    """Return the runs' suffixes, or their whole names if two suffixes are equal."""
-    folders = [run.folder for run in runs]
-    for folder in folders:
-        if folders.count(folder) > 1:
-            raise ConfigError(f"{folder}: named {folders.count(folder)} times", "name another run")
-    suffixes = [run_suffix(folder) for folder in folders]
-    names = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in runs]
-    return [printable(name) for name in names]
-
-
-def _description(run: Run) -> dict[str, Any]:
+def _describe(run: Run) -> dict[str, Any]:
     return {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}
 
 
@@ -126,16 +109,18 @@ def _versions(run: Run) -> dict[str, Any]:
     return {**causes["code"], **causes["packages"], **machine}
 
 
-def _differing(values: Sequence[dict[str, Any]]) -> Rows:
-    """Return the keys whose values are not the same in all runs."""
-    keys = dict.fromkeys(key for one in values for key in one)
-    rows = [(key, [_cell(one[key]) if key in one else EMPTY for one in values]) for key in keys]
-    return [(key, row) for key, row in rows if len(set(row)) > 1]
+def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
+    """Return the keys whose values are not the same in all runs, to the last digit."""
+    rows = []
+    for key in dict.fromkeys(key for values in runs for key in values):
+        cells = [_to_text(values[key]) if key in values else EMPTY for values in runs]
+        if len(set(cells)) > 1:
+            rows.append((key, cells))
+    return rows
 
 
-def _cell(value: object) -> str:
-    """Return a value to its last digit, so that two different ones look different."""
-    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
@@ -144,16 +129,17 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     metrics = [run.newest for run in runs]
     for name in dict.fromkeys(name for one in metrics for name in one):
         values = [one.get(name) for one in metrics]
-        cells = [format_metric(value) or EMPTY for value in values]
-        if mark_best:
-            best = _best(name, values)
-            cells = [cell + (BEST if n in best else " ") for n, cell in enumerate(cells)]
+        best = _best(name, values) if mark_best else set()
+        marks = ["*" if value in best else " " for value in values]
+        cells = [
+            (format_metric(value) or EMPTY) + mark
+            for value, mark in zip(values, marks, strict=True)
+        ]
         rows.append((name, cells))
         if name == ACCURACY:
             ends = [run.record.interval for run in runs]
-            intervals = [format_interval(one) if one else EMPTY for one in ends]
             books = [published_metrics(run.record).get("book", {}).get(name) for run in runs]
-            rows.append(("95 % interval", intervals))
+            rows.append(("95 % interval", [format_interval(one) if one else EMPTY for one in ends]))
             rows.append(("book", [format_metric(book) or EMPTY for book in books]))
     totals = [run.record.seconds.get("total") for run in runs]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
@@ -161,32 +147,28 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     return rows
 
 
-def _best(metric: str, values: Sequence[float | None]) -> set[int]:
-    """Return the places of the best values; none if all are equal or no direction is known."""
-    known = {n: direction(metric) * one for n, one in enumerate(values) if one is not None}
-    if direction(metric) == 0 or len(set(known.values())) < 2:
+def _best(metric: str, values: Sequence[float | None]) -> set[float | None]:
+    """Return the best value; nothing if all are equal or the metric's direction is unknown."""
+    known = {value for value in values if value is not None}
+    if direction(metric) == 0 or len(known) < 2:
         return set()
-    return {n for n, value in known.items() if value == max(known.values())}
+    return {max(known, key=lambda value: direction(metric) * value)}
 
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
-    """Print as many columns side by side as fit, then the long values, a line for each run."""
-    short = [(key, row) for key, row in rows if max(map(cell_len, row)) <= MAX_CELL]
-    keys = max(cell_len(key) for key, _ in short)
-    width = 2 + max(cell_len(cell) for row in [heads, *(row for _, row in short)] for cell in row)
+    """Print a table, or several below each other if the runs do not fit side by side."""
+    longest = max(len(cell) for row in (heads, *(row for _, row in rows)) for cell in row)
+    keys = max(len(key) for key, _ in rows)
+    width = min(MAX_CELL, longest) + 2
     columns = max(1, (screen.out.width - keys) // width)
     for first in range(0, len(heads), columns):
-        block = [(key, row[first : first + columns]) for key, row in [("run", heads), *short]]
-        table = [[key, *row] for key, row in block if any(one.strip() != EMPTY for one in row)]
-        for line in format_table(table):
-            screen.show(Text(line))
-    for key, row in rows:
-        if max(map(cell_len, row)) > MAX_CELL:
-            screen.show(Text(printable(key)))
-            for line in format_table(
-                [["  " + head, *cell] for head, *cell in zip(heads, row, strict=True)], left=(0, 1)
-            ):
-                screen.show(Text(line))
+        table = Table(box=None, pad_edge=False)
+        table.add_column("run", no_wrap=True)
+        for head in heads[first : first + columns]:
+            table.add_column(Text(head), justify="right", max_width=MAX_CELL, overflow="fold")
+        for key, row in rows:
+            table.add_row(Text(key), *map(Text, row[first : first + columns]))
+        screen.show(table)
 
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
@@ -201,18 +183,14 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             screen.note(f"no curve: {error.message}")
             continue
         if metric_names(table) and all(table.values()):
-            tables[f"{run.record.experiment} {head}"] = _without_huge_values(table)
+            tables[f"{run.record.experiment} {head}"] = {
+                # No axis can hold the values of a run that diverged.
+                name: [value if is_plottable(value) else math.nan for value in values]
+                for name, values in table.items()
+            }
         else:
             screen.note(f"no curve: {run.folder} has no metric for each step")
     if not tables:
         raise DlrunError("none of these runs has a curve", "leave out --out")
     panels = [(next(iter(one)), name) for one in tables.values() for name in metric_names(one)]
     return style.to_png(curves.compared_curves(tables, list(dict.fromkeys(panels))))
-
-
-def _without_huge_values(table: dict[str, list[float]]) -> dict[str, list[float]]:
-    """Replace values that no axis can hold, as a diverged run has them, by NaN."""
-    return {
-        name: [value if is_plottable(value) else math.nan for value in values]
-        for name, values in table.items()
-    }

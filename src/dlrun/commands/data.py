@@ -16,42 +16,41 @@ from dlrun.runs.start import load_config
 from dlrun.system.console import Screen
 
 
-def fetch(name: str, overrides: Sequence[str], data_dir: Path | None) -> None:
+def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
     """Download the files that are missing, and prepare them."""
     screen, folder = Screen(), run_context.data_dir(data_dir)
-    dataset, config = _find(name, overrides, screen)
-    screen.show(Text(f"ready: {dataset.load(config, folder, screen)}"))
+    found, config = _find(dataset, overrides, screen)
+    screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
-def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
+def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> int:
     """Check files by their published checksums, and prepared data by their own.
 
     Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
     the contents are not what the experiments need.
     """
     screen, folder = Screen(), run_context.data_dir(data_dir)
-    dataset, config = _find(name, overrides, screen)
-    others = []
-    for published, path in dataset.files(config, folder):
+    found, config = _find(dataset, overrides, screen)
+    others, damaged = [], False
+    for published, path in found.files(config, folder):
         if not path.exists():
-            raise DataError(f"{path}: not there", f"`dlrun data fetch {dataset.name}` downloads it")
+            raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            found = digest(path, published.algorithm)
-            is_same = found == published.digest
+            computed = digest(path, published.algorithm)
+            is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
-            screen.show(Text(f"{path}: {published.algorithm} {found} is {verdict}"))
+            screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
             others += [] if is_same else [path.name]
-    damaged = False
-    for cache in cached_folders(folder / dataset.name):
+    for cache in cached_folders(folder / found.name):
         if problem := find_damage(cache):
             damaged = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
         else:
             screen.show(Text(f"{cache}: whole"))
-    screen.show(Text(f"contents are complete: {dataset.load(config, folder, screen)}"))
+    screen.show(Text(f"contents are complete: {found.load(config, folder, screen)}"))
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
@@ -61,29 +60,34 @@ def verify(name: str, overrides: Sequence[str], data_dir: Path | None) -> int:
 
 
 def show(
-    name: str, part: str, first: int, count: int, overrides: Sequence[str], data_dir: Path | None
+    dataset: str,
+    *,
+    part: str,
+    first: int,
+    count: int,
+    overrides: Sequence[str] = (),
+    data_dir: Path | None = None,
 ) -> None:
     """Print some examples. Raises ConfigError if the data are not texts."""
     screen = Screen()
-    dataset, config = _find(name, overrides, screen)
-    if dataset.show is None:
-        raise ConfigError(f"{dataset.name} has nothing to show as text")
-    dataset.show(config, run_context.data_dir(data_dir), screen, part, first, count)
+    found, config = _find(dataset, overrides, screen)
+    if found.show is None:
+        raise ConfigError(f"{found.name} has nothing to show as text")
+    found.show(config, run_context.data_dir(data_dir), screen, part, first, count)
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
     """Return a data set by its name or an experiment's, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for experiment, found in registry.config_classes():
-        if isinstance(found, DlrunError):
-            screen.warn(found.message)
-        elif (dataset := registry.dataset(experiment)) is not None:
+    for experiment, config in registry.config_classes():
+        if isinstance(config, DlrunError):
+            screen.warn(config.message)
+        elif dataset := registry.dataset(experiment):
             for key in (dataset.name, experiment):
                 datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:
         names = dict.fromkeys(dataset.name for dataset, _ in datasets.values())
-        raise ConfigError(
-            f"no data {name!r}{did_you_mean(name, datasets)}", f"choose {', '.join(names)}"
-        )
-    dataset, experiment_name = datasets[name]
-    return dataset, load_config(experiment_name, RunSettings(overrides=overrides))
+        hint = did_you_mean(name, datasets)
+        raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
+    dataset, experiment = datasets[name]
+    return dataset, load_config(experiment, RunSettings(overrides=overrides))

@@ -16,20 +16,21 @@ from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_table
 
 
-def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> int:
+def demo(
+    experiments: Sequence[str] = (), *, runs_dir: Path | None = None, data_dir: Path | None = None
+) -> int:
     """Run experiments, or all, on their overlays `smoke` and `demo`, and show the results.
 
     Returns the exit code: 1 if an experiment could not be run; the others are run all the same.
     """
     screen = Screen()
-    chosen = [registry.entry(name) for name in names] or registry.entries()
+    chosen = [registry.entry(name) for name in experiments] or registry.entries()
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):
         screen.show(Text(f"\n[{number}/{len(entries)}] {entry.name}", style="bold"))
-        settings = RunSettings(
-            config=entry.overlays("smoke", "demo"), runs_dir=runs_dir, data_dir=data_dir
-        )
+        overlays = entry.overlays("smoke", "demo")
+        settings = RunSettings(config=overlays, runs_dir=runs_dir, data_dir=data_dir)
         try:
             _, folder = run_experiment(entry.name, settings)
         except DlrunError as error:
@@ -40,21 +41,19 @@ def demo(names: Sequence[str], runs_dir: Path | None, data_dir: Path | None) -> 
         runs.append(Run.open(folder))
     if not runs:
         raise ConfigError("no experiment could be run")
-    screen.show("\nWhat was run")
-    rows = [["experiment", "result", "seconds", "on"], *map(_cells, runs)]
-    for line in format_table(rows, left=(0, 1, 3)):
-        screen.show(Text(line))
-    screen.show("\nFigures")
-    for text in [*(str(figure) for run in runs for figure in run.figures), *skipped]:
-        screen.show(Text(text))
-    dlrun = _command()
-    screen.show(
-        "\nResults on generated data show that everything works; they say nothing about the "
-        f"book's.\nThe experiments' own commands run on the real data (`{dlrun} --help`). Now try"
-    )
+    table = [["experiment", "result", "seconds", "on"], *map(_cells, runs)]
+    figures = [str(figure) for run in runs for figure in run.figures]
     option = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    for words in ("runs list", "report", f"runs show {runs[-1].name}"):
-        screen.show(Text(f"  {dlrun} {words}{option}"))
+    dlrun = _command()
+    lines = [
+        *("", "What was run", *format_table(table, left=(0, 1, 3))),
+        *("", "Figures", *figures, *skipped, ""),
+        "Results on generated data show that everything works; they say nothing about the book's.",
+        f"The experiments' own commands run on the real data (`{dlrun} --help`). Now try",
+        *(f"  {dlrun} {words}{option}" for words in ("runs list", "report")),
+        f"  {dlrun} runs show {runs[-1].name}{option}",
+    ]
+    screen.show(Text("\n".join(lines)))
     return 1 if skipped else 0
 
 

@@ -17,34 +17,38 @@ NAME = "my-experiment"
 
 
 def new(name: str, into: Path, taken: Sequence[str]) -> None:
-    """Write the package into a folder of its name.
-
-    Args:
-        name: of the experiment.
-        into: the folder in which the package's folder is made.
-        taken: names that dlrun uses.
+    """Write the package into a folder of its name in `into`; `taken` are names that dlrun uses.
 
     Raises ConfigError if the name is invalid or taken, or if the folder cannot be written.
     """
-    _check(name, taken)
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise ConfigError(
+            f"{name!r}: not a name for an experiment",
+            "small letters, digits and hyphens only: my-experiment",
+        )
+    if name in taken:
+        raise ConfigError(f"dlrun has {name!r} already", "choose another name")
+    module = name.replace("-", "_")
+    spec = importlib.util.find_spec(module)  # a folder that happens to have the name has no origin
+    if keyword.iskeyword(module) or (spec and spec.origin):
+        raise ConfigError(f"{module!r} means something else in Python", "choose another name")
     folder, whole = into / f".{name}.new", into / name
     if whole.exists():
         raise ConfigError(f"{whole} is there already", "choose another name, or --into")
     files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    targets = [_rename(str(file.relative_to(TEMPLATE)), name) for file in files]
     try:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for file in files:
-            target = folder / _renamed(str(file.relative_to(TEMPLATE)), name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(_renamed(file.read_text(encoding="utf-8"), name), encoding="utf-8")
+        for file, target in zip(files, targets, strict=True):
+            (folder / target).parent.mkdir(parents=True, exist_ok=True)
+            text = _rename(file.read_text(encoding="utf-8"), name)
+            (folder / target).write_text(text, encoding="utf-8")
         folder.rename(whole)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ConfigError(f"{whole}: {error.strerror}", "choose another folder: --into") from None
     screen = Screen()
-    for file in files:
-        screen.show(Text(str(whole / _renamed(str(file.relative_to(TEMPLATE)), name))))
+    screen.show(Text("\n".join(str(whole / target) for target in targets)))
     screen.note(
         f"Now:\n  pip install --editable '{whole}[test]'\n  dlrun {name}\n"
         f"  python -m pytest {whole}\n"
@@ -52,28 +56,8 @@ def new(name: str, into: Path, taken: Sequence[str]) -> None:
     )
 
 
-def _renamed(text: str, name: str) -> str:
+def _rename(text: str, name: str) -> str:
     """Replace the template's names by the package's."""
-    words = name.split("-")
-    text = text.replace(NAME, name).replace(_module(NAME), _module(name))
-    camel = "".join(word.capitalize() for word in words).removesuffix("Experiment")
+    text = text.replace(NAME, name).replace(NAME.replace("-", "_"), name.replace("-", "_"))
+    camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
     return text.replace("MyExperiment", f"{camel}Experiment")
-
-
-def _module(name: str) -> str:
-    return name.replace("-", "_")
-
-
-def _check(name: str, taken: Sequence[str]) -> None:
-    """Raise ConfigError if the name is invalid, or used by dlrun or Python."""
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise ConfigError(
-            f"{name!r}: not a name for an experiment",
-            "small letters, digits and hyphens only: my-experiment",
-        )
-    module = _module(name)
-    if name in taken:
-        raise ConfigError(f"dlrun has {name!r} already", "choose another name")
-    spec = importlib.util.find_spec(module)  # a folder that happens to have the name has no origin
-    if keyword.iskeyword(module) or (spec and spec.origin):
-        raise ConfigError(f"{module!r} means something else in Python", "choose another name")

@@ -6,29 +6,32 @@ import io
 import os
 import re
 import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import zip_longest
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.text import Text
 
-from dlrun.commands.prediction_output import PredictionTable, to_lines, to_object
+from dlrun.data.images import find_images
 from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictor import Prediction
+from dlrun.experiments.predictor import Prediction, Predictor
 from dlrun.experiments.run import Run
-from dlrun.run_folder.folder import PREDICTIONS, to_json
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv, to_json
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import check_output_path, new_file, write_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions that a reader counts without help
 FIGURE_TEXTS = 6
-MAX_FILE_NAME = 4096  # characters; what is longer is a text
 NEAR = 1e-5  # difference of probabilities that another machine may cause
-_FILE_LIKE = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
+LINE_WIDTH = 80
+INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
+WORDS_SHOWN = 8
+FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,44 +65,28 @@ def predict(
     predict.
     """
     opened, screen = Run.open(run, runs_dir), Screen()
-    read = [Path(one) for one in inputs if "\0" not in one and len(one) < MAX_FILE_NAME]
+    files = [Path(one) for one in inputs if _exists(one)] + ([csv] if csv else [])
     for option, file in (("--out", out), ("--figure", figure)):
         if file is not None:
-            read_files = [*read, csv] if csv else read
-            check_output_path(option, file, force=force, inputs=read_files)
+            check_output_path(option, file, force=force, inputs=files)
     try:
         if test:
             if inputs or csv or words or figure:
                 raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
             return _predict_test_set(opened, data_dir, screen, out=out, json=json)
-        _check(inputs, csv, opened.predictor.reads, words=words, figure=figure)
+        reads = opened.predictor.reads
+        if reads != "text" and (csv or words or figure):
+            raise ConfigError("--csv, --words and --figure are for texts: this run reads images")
+        if figure is not None and figure.suffix.lower() != ".png":
+            raise ConfigError(f"--figure {figure}: a figure is a PNG", "--figure words.png")
         is_named = bool(inputs) and list(inputs) != ["-"]
-        batches = read_inputs(inputs, csv, column, opened.predictor.reads)
+        batches = _read_inputs(inputs, csv, column, reads)
         words = words or is_named or figure is not None
         return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
     except BrokenPipeError:  # the reader of the output has seen enough
         with contextlib.suppress(OSError, ValueError):  # nothing more is flushed into the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
-
-
-def _check(
-    inputs: Sequence[str], csv: Path | None, reads: str, *, words: bool, figure: Path | None
-) -> None:
-    """Raise ConfigError if the options do not go together."""
-    if csv is not None and inputs:
-        raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-    if csv is not None and reads != "text":
-        raise ConfigError("--csv: this run reads images, not texts", "name the images")
-    if (figure is not None or words) and reads != "text":
-        raise ConfigError("--words and --figure are for texts: this run reads images")
-    if figure is not None and figure.suffix.lower() != ".png":
-        raise ConfigError(f"--figure {figure}: a figure is a PNG", "--figure words.png")
-    if not inputs and csv is None and (sys.stdin is None or sys.stdin.isatty()):
-        raise ConfigError(
-            "nothing to predict",
-            "a text in quotes, a file, --csv FILE, --test, or - to type them (dlrun predict -h)",
-        )
 
 
 def _predict(
@@ -113,40 +100,38 @@ def _predict(
     json: bool,
 ) -> int:
     predictor = run.predictor
-    table = PredictionTable(predictor.reads, predictor.labels)
-    labels, row, drawn = Counter[str](), 0, list[tuple[str, Prediction]]()
+    counts, row, drawn = Counter[str](), 0, list[tuple[str, Prediction]]()
     with new_file(out) if out is not None else contextlib.nullcontext() as stream:
         if stream is not None:
-            stream.write(table.header)
+            stream.write(_to_plain_csv([_columns(predictor)]))
         for batch in batches:
             values = [one.value for one in batch if one.error is None]
             found = iter(predictor.predict(values, words=words) if values else ())
-            texts: list[str] = []
+            shown: list[str] = []
             for one in batch:
                 prediction = Prediction(error=one.error) if one.error is not None else next(found)
                 if stream is not None:
-                    stream.write(table.rows(row, one.name, prediction))
+                    stream.write(_to_table(row, one.name, prediction, predictor))
                 elif json:
-                    texts.append(
-                        to_json(to_object(row, one.name, prediction), indent=None).rstrip()
-                    )
+                    found_one = _to_object(row, one.name, prediction)
+                    shown.append(to_json(found_one, indent=None).rstrip())
                 else:
-                    texts += to_lines(one.name, prediction)
+                    shown += _to_lines(one.name, prediction)
                 row += 1
                 if prediction.error is None:
-                    labels[prediction.label] += 1
+                    counts[prediction.label] += 1
                 if prediction.after and len(drawn) < FIGURE_TEXTS:
                     drawn.append((one.name, prediction))
-            screen.rows(texts)
+            screen.rows(shown)
     if figure is not None:
         _draw(run, drawn, figure)
         screen.note(f"figure {figure}")
     if out is not None:
         screen.note(f"table {out}")
     if out is not None or row > UNCOUNTED:
-        what = ", ".join(f"{number:,} {label}" for label, number in labels.most_common(5))
-        screen.note(f"{pluralize(labels.total(), predictor.reads)}: {what or 'none'}")
-    if failed := row - labels.total():
+        classes = ", ".join(f"{number:,} {label}" for label, number in counts.most_common(5))
+        screen.note(f"{pluralize(counts.total(), predictor.reads)}: {classes or 'none'}")
+    if failed := row - counts.total():
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
 
@@ -164,34 +149,34 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
     write_atomically(file, style.to_png(picture))
 
 
-def read_inputs(
+def _read_inputs(
     inputs: Sequence[str], csv: Path | None, column: str, reads: str
 ) -> Iterator[list[Input]]:
     """Return the inputs in their order, in batches. Raises ConfigError if one is missing."""
     if csv is not None:
+        if inputs:
+            raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
         return _batches(Input(text, text, error) for text, error in csv_column(csv, column))
+    if not inputs and (sys.stdin is None or sys.stdin.isatty()):
+        raise ConfigError(
+            "nothing to predict",
+            "a text in quotes, a file, --csv FILE, --test, or - to type them (dlrun predict -h)",
+        )
     if not inputs or list(inputs) == ["-"]:
         return _read_lines(reads)
     if "-" in inputs:
         raise ConfigError("-: standard input cannot be mixed with others", "dlrun predict --help")
     if reads == "image":
-        from dlrun.data.images import find_images  # slow: Pillow
-
         return _batches(Input(str(file), file) for file in find_images(list(map(Path, inputs))))
     for one in inputs:
-        _check_text(one)
+        if not _exists(one):
+            if FILE_NAME.fullmatch(one):
+                raise ConfigError(f"{one}: no such file", "a text has blanks in it, or no ending")
+        elif Path(one).is_dir():
+            raise ConfigError(f"{one} is a folder", f"name the files in it: {one}/*.txt")
+        elif Path(one).suffix.lower() in (".csv", ".tsv"):
+            raise ConfigError(f"{one} is a table", f"--csv {one} --column NAME")
     return _batches(map(_read_text, inputs))
-
-
-def _check_text(one: str) -> None:
-    """Raise ConfigError if an input names something that is neither a text nor a text file."""
-    if not _exists(one):
-        if _FILE_LIKE.fullmatch(one):
-            raise ConfigError(f"{one}: no such file", "a text has blanks in it, or no ending")
-    elif Path(one).is_dir():
-        raise ConfigError(f"{one} is a folder", f"name the files in it: {one}/*.txt")
-    elif Path(one).suffix.lower() in (".csv", ".tsv"):
-        raise ConfigError(f"{one} is a table", f"--csv {one} --column NAME")
 
 
 def _exists(name: str) -> bool:
@@ -212,9 +197,7 @@ def _read_lines(reads: str) -> Iterator[list[Input]]:
     """Yield the lines of standard input as soon as they are there."""
     if sys.stdin is None:
         raise ConfigError("standard input is closed", "name texts or files")
-    for number, block in enumerate(lines(sys.stdin.buffer)):
-        if number == 0:
-            block[0] = block[0].removeprefix(b"\xef\xbb\xbf")
+    for block in lines(sys.stdin.buffer):
         yield from _batches(_read_line(line, reads) for line in block)
 
 
@@ -238,19 +221,94 @@ def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
         yield batch
 
 
-@dataclass(frozen=True)
-class Differences:
-    """How new predictions of the test set differ from the run's predictions.csv.
+def _to_lines(name: str, prediction: Prediction) -> list[str]:
+    """Return a prediction for a reader: the class, and the words that count most."""
+    if prediction.error is not None:
+        return [f"error: {_name_error(name, prediction.error)}"]
+    if prediction.words is None:  # an image
+        return [name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
+    head = f"{prediction.label}  {prediction.probability:.4f}"
+    head += f"  {_shorten(name, LINE_WIDTH - len(head) - 2)}"
+    if not prediction.towards:
+        return [head]
+    if not prediction.words:
+        return [head, "  no words: the class is that of an empty text"]
+    known = pluralize(prediction.words, "word")
+    if prediction.read != prediction.words:
+        known += f" (the last {prediction.read} are read)"
+    parts = [f"{word} {effect:+.2f}" for word, effect in prediction.moved[:WORDS_SHOWN]]
+    effects = f"effects on the {prediction.by} of {prediction.towards}: {', '.join(parts)}"
+    return [
+        head,
+        f"  {known}, {prediction.unknown or 0} not in the vocabulary",
+        *textwrap.wrap(
+            effects if parts else "",
+            LINE_WIDTH,
+            initial_indent="  ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        ),
+    ]
 
-    Args:
-        different_rows: rows with another class, or with a probability that is not near.
-        different_classes: rows with another class.
-        largest_difference: between two probabilities.
-    """
 
-    different_rows: int
-    different_classes: int
-    largest_difference: float
+def _to_object(row: int, name: str, prediction: Prediction) -> dict[str, Any]:
+    """Return a prediction as a JSON object."""
+    found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
+    if prediction.error is not None:
+        return found | {"error": prediction.error}
+    found |= {"label": prediction.label, "probability": prediction.probability}
+    found["probabilities"] = dict(prediction.labels)
+    if prediction.words is not None:
+        found |= {"words": prediction.words, "read": prediction.read}
+        found["unknown"] = prediction.unknown
+    if prediction.towards:
+        found |= {"towards": prediction.towards, "moved_by": prediction.by}
+        found["moved"] = [{"word": word, "effect": effect} for word, effect in prediction.moved]
+    if prediction.after:
+        found["after"] = [{"word": word, "probability": value} for word, value in prediction.after]
+    return found
+
+
+def _columns(predictor: Predictor) -> list[str]:
+    """Return the header of the table of predictions; of images it is that of a run's own."""
+    if predictor.reads == "image":
+        return IMAGE_COLUMNS
+    labels = predictor.labels
+    second = [f"probability of {labels[1]}"] if len(labels) == 2 else []
+    return ["row", "predicted", "probability", *second, "words", "unknown", "error"]
+
+
+def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
+    """Return the CSV lines of a prediction: one of a text, and one for each label of an image."""
+    labels, error = prediction.labels, prediction.error
+    if predictor.reads == "image":
+        ranked = [[name, rank, *label, ""] for rank, label in enumerate(labels, start=1)]
+        return to_csv([[name, "", "", "", error]] if error is not None else ranked)
+    if error is not None:
+        blanks = [""] * (len(_columns(predictor)) - 2)
+        return _to_plain_csv([[row, *blanks, _name_error(name, error)]])
+    is_binary = len(predictor.labels) == 2
+    second = [f"{dict(labels)[predictor.labels[1]]:.9g}"] if is_binary else []
+    cells = [row, prediction.label, f"{prediction.probability:.9g}", *second]
+    return _to_plain_csv([[*cells, prediction.words, prediction.unknown, ""]])
+
+
+def _name_error(name: str, error: str) -> str:
+    """Put an input's name before its error; an error in a table or pipe names its row itself."""
+    return f"{name}: {error}" if name else error
+
+
+def _shorten(text: str, length: int) -> str:
+    text = " ".join(text[: 4 * INPUT_LENGTH].split())
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return CSV with the classes' names unchanged, as in a run's own predictions.csv."""
+    stream = io.StringIO(newline="")
+    csv_module.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _predict_test_set(
@@ -262,46 +320,42 @@ def _predict_test_set(
     if out is not None:
         write_atomically(out, found.table())
         screen.note(f"table {out}")
-    kept = run.read(PREDICTIONS) if PREDICTIONS in run.record.files else None
-    differences = None if kept is None else _compare_tables(kept, found.table())
+    result: dict[str, Any] = {"test_accuracy": found.accuracy, "test_rows": len(found.labels)}
+    result["different_rows"] = None
+    if PREDICTIONS in run.record.files:
+        result |= _compare_tables(run.read(PREDICTIONS), found.table())
+    different = result["different_rows"]
     if json:
-        result = {"test_accuracy": found.accuracy, "test_rows": len(found.labels)}
-        different = asdict(differences) if differences else {"different_rows": None}
-        screen.rows(to_json(result | different).splitlines())
+        screen.rows(to_json(result).splitlines())
+        return 1 if different else 0
+    correct = int((found.labels == found.predicted).sum())
+    rows = f"{correct:,} of {pluralize(len(found.labels), 'row')}"
+    screen.show(Text(f"test accuracy {found.accuracy:.4f} ({rows})"))
+    if different is None:
+        screen.show(Text(f"{run.name} kept no {PREDICTIONS} to compare with"))
+    elif not different:
+        screen.show(Text(f"row for row as in the run's {PREDICTIONS}"))
     else:
-        correct = int((found.labels == found.predicted).sum())
-        rows = f"{correct:,} of {pluralize(len(found.labels), 'row')}"
-        screen.show(Text(f"test accuracy {found.accuracy:.4f} ({rows})"))
-        screen.show(Text(_describe(differences, run)))
-    return 1 if differences and differences.different_rows else 0
+        used = run.record.accelerator.used if run.record.accelerator else "cpu"
+        screen.show(
+            Text(
+                f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: "
+                f"{result['different_classes']:,} of another class, probabilities up to "
+                f"{result['largest_difference']:.2g} apart (the run computed on {used})"
+            )
+        )
+    return 1 if different else 0
 
 
-def _compare_tables(kept: bytes, found: bytes) -> Differences:
+def _compare_tables(kept: bytes, found: bytes) -> dict[str, float]:
+    """Return how new predictions of the test set differ from those that the run kept."""
     tables = [csv_module.reader(io.StringIO(one.decode())) for one in (kept, found)]
-    different = [_compare_rows(*pair) for pair in zip_longest(*tables) if pair[0] != pair[1]]
-    return Differences(
-        sum(other_class or difference >= NEAR for other_class, difference in different),
-        sum(other_class for other_class, _ in different),
-        max((difference for _, difference in different), default=0.0),
-    )
-
-
-def _compare_rows(kept: list[str] | None, found: list[str] | None) -> tuple[bool, float]:
-    """Return whether two rows name different classes, and the difference of probabilities."""
-    if kept is None or found is None:  # one table is longer
-        return True, 1.0
-    return kept[:-1] != found[:-1], abs(float(kept[-1]) - float(found[-1]))
-
-
-def _describe(differences: Differences | None, run: Run) -> str:
-    if differences is None:
-        return f"{run.name} kept no {PREDICTIONS} to compare with"
-    if not differences.different_rows:
-        return f"row for row as in the run's {PREDICTIONS}"
-    used = run.record.accelerator.used if run.record.accelerator else "cpu"
-    return (
-        f"{pluralize(differences.different_rows, 'row')} not as in the run's {PREDICTIONS}: "
-        f"{differences.different_classes:,} of another class, probabilities up to "
-        f"{differences.largest_difference:.2g} apart"
-        + (f" (the run computed on {used}, this on the CPU)" if used != "cpu" else "")
-    )
+    pairs = [(one, other) for one, other in zip(*tables, strict=True) if one != other]
+    other_class = [one[:-1] != other[:-1] for one, other in pairs]
+    gaps = [abs(float(one[-1]) - float(other[-1])) for one, other in pairs]
+    is_far = [other or gap >= NEAR for other, gap in zip(other_class, gaps, strict=True)]
+    return {
+        "different_rows": sum(is_far),
+        "different_classes": sum(other_class),
+        "largest_difference": max(gaps, default=0.0),
+    }

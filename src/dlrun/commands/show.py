@@ -1,7 +1,6 @@
 """`dlrun runs show`: everything about one run."""
 
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,23 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
     Raises ConfigError if there is no such run, DlrunError if it cannot be read.
     """
     screen, opened = Screen(), Run.open(run, runs_dir)
+    try:
+        differs = opened.changed_settings()
+    except ConfigError:  # its experiment is not installed
+        differs = None
     if json:
-        screen.out.file.write(to_json(describe_run(opened)))
+        screen.out.file.write(to_json(_describe(opened, differs)))
         return
-    for label, text in _lines_before_metrics(opened):
+    for label, text in _origin(opened, differs):
         _print(screen, label, text)
     if opened.newest:
         record = opened.record.model_copy(update={"metrics": opened.newest})
         screen.show(metrics.metrics_table(record))
-    for label, text in _lines_after_metrics(opened):
+    for label, text in _files_and_versions(opened):
         _print(screen, label, text)
 
 
-def describe_run(run: Run) -> dict[str, Any]:
+def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
     """Return everything about a run under the names that scripts use."""
     sizes = run.sizes
     return {
@@ -43,7 +46,7 @@ def describe_run(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "experiment": run.record.experiment,
         "state": run.state,
-        "differs": _changed_settings(run),
+        "differs": differs,
         "metrics": run.newest,
         "interval": run.record.interval,
         "published": metrics.published_metrics(run.record),
@@ -67,53 +70,47 @@ def _print(screen: Screen, label: str, text: str) -> None:
         screen.show(Text(f"{head:<{LABEL_WIDTH}}", style="bold") + Text(line))
 
 
-def _changed_settings(run: Run) -> dict[str, Any] | None:
-    """Return what differs from the shipped config; None if the experiment is not installed."""
-    try:
-        return run.changed_settings()
-    except ConfigError:
-        return None
-
-
-def _lines_before_metrics(run: Run) -> Iterator[tuple[str, str]]:
-    record, differs = run.record, _changed_settings(run)
-    yield "run", f"{record.experiment} {run.name}"
-    parts = [str(run.state)]
+def _origin(run: Run, differs: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the labelled lines above the metrics."""
+    record = run.record
+    state = [str(run.state)]
     if record.steps:
-        parts.append(pluralize(record.steps, "step"))
+        state.append(pluralize(record.steps, "step"))
     for event in ("started", "resumed", "ended"):
         if stamp := getattr(record, event):
-            parts.append(f"{event} {stamp.replace('T', ' ').replace('+00:00', ' UTC')}")
-    yield "state", ", ".join(parts)
-    if record.error:
-        yield "error", record.error
-    if record.data:
-        yield "data", record.data
+            state.append(f"{event} {stamp.replace('T', ' ').replace('+00:00', ' UTC')}")
     if differs is None:
-        yield "differs", f"unknown, because {record.experiment} is not installed"
+        changes = f"unknown, because {record.experiment} is not installed"
     else:
-        values = ", ".join(f"{key}={format_value(value)}" for key, value in differs.items())
-        yield "differs", values or "in nothing from the shipped config"
+        changes = ", ".join(f"{key}={format_value(value)}" for key, value in differs.items())
+    lines = [
+        ("run", f"{record.experiment} {run.name}"),
+        ("state", ", ".join(state)),
+        ("error", record.error or ""),
+        ("data", record.data),
+        ("differs", changes or "in nothing from the shipped config"),
+    ]
+    return [(label, text) for label, text in lines if text]
 
 
-def _lines_after_metrics(run: Run) -> Iterator[tuple[str, str]]:
-    record, environment = run.record, run.environment
-    yield from metrics.notes(record)
-    if record.seconds:
-        parts = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
-        yield "time", f"{parts}{record.computed_on}"
+def _files_and_versions(run: Run) -> list[tuple[str, str]]:
+    """Return the labelled lines below the metrics."""
+    record, environment, sizes = run.record, run.environment, run.sizes
     more = environment.model_extra or {}
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())
     versions = {"dlrun": environment.dlrun, "code": environment.code, "python": more.get("python")}
     known = [f"{name} {one}" for name, one in (versions | environment.packages).items() if one]
-    yield "versions", ", ".join(known)
-    if machine := [str(more[name]) for name in ("platform", "processor") if more.get(name)]:
-        yield "machine", ", ".join(machine)
-    sizes = run.sizes
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
-    yield "size", f"{format_size(sum(sizes.values()))}: {files}"
-    for figure in run.figures:
-        yield "figure", str(figure)
-    yield "folder", str(run.folder)
-    if command := run.resume_command:
-        yield "resume", command
-    yield "repeat", run.repeat_command
+    machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
+    lines = [
+        *metrics.notes(record),
+        ("time", seconds and f"{seconds}{record.computed_on}"),
+        ("versions", ", ".join(known)),
+        ("machine", ", ".join(machine)),
+        ("size", f"{format_size(sum(sizes.values()))}: {files}"),
+        *(("figure", str(figure)) for figure in run.figures),
+        ("folder", str(run.folder)),
+        ("resume", run.resume_command or ""),
+        ("repeat", run.repeat_command),
+    ]
+    return [(label, text) for label, text in lines if text]

@@ -27,7 +27,7 @@ def predictions_wanted(predictions: bool | Literal["auto"], rows: int) -> bool:
 
 
 @dataclass(frozen=True)
-class TestPredictions:
+class ClassPredictions:
     """Holds the classes of the test set's rows, in their order.
 
     names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
@@ -40,7 +40,7 @@ class TestPredictions:
     probability: NDArray[np.float64]
 
     @classmethod
-    def of_two(cls, logits: Array, labels: Array, names: Sequence[str]) -> "TestPredictions":
+    def of_two(cls, logits: Array, labels: Array, names: Sequence[str]) -> "ClassPredictions":
         """Return the predictions for two classes; the logits (n_rows,) are of the second one."""
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
@@ -85,7 +85,7 @@ class TestPredictions:
 
 
 def describe_classes(
-    names: Sequence[str], labels: Array, predictions: TestPredictions | None
+    names: Sequence[str], labels: Array, predictions: ClassPredictions | None
 ) -> dict[str, Any]:
     """Return what a run's record says of a test set's classes, see run_folder.record.Classes."""
     rows = np.bincount(labels.astype(np.int64))

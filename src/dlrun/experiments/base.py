@@ -11,7 +11,6 @@ from pydantic import BaseModel, ValidationError
 from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.predictor import Predictor
 from dlrun.experiments.run import ASSETS, RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.data.test_predictions import TestPredictions
+    from dlrun.data.test_predictions import ClassPredictions
+    from dlrun.experiments.predictor import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -46,7 +46,7 @@ class LabSetup:
     """
 
     files: Sequence[Path] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,6 @@ class ExportedNetwork:
     inputs: "Callable[[int], Tensor]"
     about: dict[str, Any]
     any_length: bool = False
-
-    @classmethod
-    def of_bags(cls, network: "nn.Module", about: dict[str, Any], width: int) -> Self:
-        """Return a network whose input says which words a text holds, (rows, width) of 0 and 1."""
-        import torch  # slow
-
-        density = min(0.5, 150 / width)  # of the words that a review has
-
-        def inputs(rows: int) -> "Tensor":
-            noise = torch.rand(rows, width, generator=torch.Generator().manual_seed(0))
-            return (noise < density).float()
-
-        return cls(network, "bags", inputs, about)
 
 
 class Assets(BaseModel, frozen=True):
@@ -129,14 +116,14 @@ class Experiment(ABC, Generic[C]):
         """Return a run's trained network, in eval mode, on the CPU."""
         raise DlrunError(f"{self.name} trains no network")
 
-    def predictor(self, run: Run, config: C) -> Predictor:
+    def predictor(self, run: Run, config: C) -> "Predictor":
         """Return what predicts new inputs, with the run's own preprocessing."""
         raise DlrunError(
             f"{self.name} does not say how it predicts new input",
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "TestPredictions":
+    def test(self, run: Run, config: C, context: RunContext) -> "ClassPredictions":
         """Classify the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 

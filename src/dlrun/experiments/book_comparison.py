@@ -1,9 +1,9 @@
 """Whether a run may be compared with the published figures, and with those measured over seeds."""
 
 import json
-from typing import Any
 
 from dlrun.config.sections import ExperimentConfig, Section
+from dlrun.config.yaml_loader import flatten
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import shipped, unlike_shipped
 from dlrun.run_context import Results
@@ -23,7 +23,7 @@ def why_not_compared(
     reasons = [differs] if differs else []
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
-            f"{key} is {_word(value)} (book: {_word(defaults.get(key))})"
+            f"{key} is {_to_text(value)} (book: {_to_text(defaults.get(key))})"
             for key, value in changed_numbers(experiment, config).items()
         ]
     return ", ".join(reasons) or None
@@ -31,19 +31,19 @@ def why_not_compared(
 
 def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Expected]:
     """Return where 95 % of the runs of this config lie, by metric; empty if not measured."""
-    reference = getattr(config, "reference", None)
-    measured: dict[str, Section] = getattr(reference, "measured", {})
+    measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
         return {}
-    return {metric: Expected(**one.model_dump()) for metric, one in measured.items()}
+    return {metric: Expected(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
-def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Any]:
+def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
     """Return the config's values, by dotted keys, that change numbers of the shipped config."""
+    values = flatten(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value
-        for key, value in unlike_shipped(experiment.name, config.model_dump(mode="json")).items()
+        for key, value in unlike_shipped(experiment.name, values).items()
         if key not in neutral and not key.startswith("reference.")
     }
 
@@ -52,5 +52,5 @@ def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> 
     return config.source == shipped(experiment.name).get("data.source")
 
 
-def _word(value: Any) -> str:
+def _to_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)

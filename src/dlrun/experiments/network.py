@@ -2,7 +2,6 @@
 
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -13,8 +12,8 @@ from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.data.test_predictions import (
+    ClassPredictions,
     DescribeRow,
-    TestPredictions,
     describe_classes,
     predictions_wanted,
 )
@@ -26,10 +25,9 @@ from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import with_names
 from dlrun.training.data import ArrayData
-from dlrun.training.fit import WEIGHTS, train
+from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_summary
-from dlrun.training.objective import Objective
-from dlrun.training.test_predictions import predict_test_set
+from dlrun.training.objective import Objective, classification
 from dlrun.training.torch_state import training_settings
 
 if TYPE_CHECKING:
@@ -75,12 +73,14 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Build the untrained network; while it is trained, `config.threads` is a number."""
 
     @abstractmethod
-    def objective(self, config: N, assets: A) -> Objective:
-        """Return the loss and the metrics."""
-
-    @abstractmethod
     def example(self, config: N, assets: A) -> Tensor:
         """Return an input of the network, for the summary of its layers."""
+
+    def objective(self, config: N, assets: A) -> Objective:
+        """Return the loss and the metrics; by default cross-entropy and accuracy for the labels."""
+        if not assets.labels:
+            raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
+        return classification(len(assets.labels))
 
     def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
         """Return further files about a trained network, by their names."""
@@ -94,7 +94,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Train and test the network."""
         with context.phase("data"):
             loaded = self.load(config, context)
-            assets, test_set = loaded.assets, loaded.data.sets["test"]
+            assets, sets = loaded.assets, loaded.data.sets
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
@@ -102,28 +102,23 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            objective = self.objective(config, assets)
-            labels = assets.labels if objective.probabilities is not None else None
-            wanted = bool(labels) and predictions_wanted(config.predictions, len(test_set))
-            if config.predictions is True and not labels:
-                context.screen.warn(f"predictions: {self.name} has no labels: none are written")
-            trained = train(
+            trained = Training(
                 config,
                 context,
                 lambda: self.build(config, assets),
                 loaded.data,
-                objective,
+                self.objective(config, assets),
                 fingerprint,
-                predictions=wanted,
-            )
+            ).run()
+        classes = None
         with context.phase("predictions"):
-            predictions = classes = None
-            if labels and trained.tested is not None:
-                predictions = _predictions(trained.tested, labels)
-                keep_predictions(context, predictions, loaded.describe)
-            if labels:
-                targets = test_set.targets.numpy()
-                classes = describe_classes(labels, targets, predictions)
+            if assets.labels and trained.predictions is not None:
+                predictions = _class_predictions(trained.predictions, assets.labels)
+                classes = describe_classes(assets.labels, sets["test"].targets.numpy(), predictions)
+                if predictions_wanted(config.predictions, len(sets["test"])):
+                    keep_predictions(context, predictions, loaded.describe)
+            elif config.predictions is True:
+                context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         reference = getattr(config, "reference", None)
@@ -131,13 +126,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             metrics=trained.metrics,
             accelerator=trained.accelerator,
             origin=loaded.origin,
-            test_rows=len(test_set),
+            test_rows=len(sets["test"]),
             reference=reference.model_dump() if reference else {},
             more={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
-                "train_rows": len(loaded.data.sets["train"]),
-                "valid_rows": len(loaded.data.sets["valid"]),
+                "train_rows": len(sets["train"]),
+                "valid_rows": len(sets["valid"]),
                 "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
@@ -155,7 +150,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         network.load_state_dict(parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
         return network.eval()
 
-    def test(self, run: Run, config: N, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: N, context: RunContext) -> ClassPredictions:
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
         if not assets.labels:
@@ -165,8 +160,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
             network, objective = self.network(run, config), self.objective(config, assets)
-            tested = predict_test_set(network, objective, loaded.data, config.trainer.precision)
-        return _predictions(tested, assets.labels)
+            rows = predict_test_set(network, objective, loaded.data, config)
+        return _class_predictions(rows, assets.labels)
 
     def exported(self, run: Run, config: N) -> ExportedNetwork:
         """Return the trained network; it is checked on noise, or on the example if that is ids."""
@@ -188,6 +183,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _predictions(tested: NDArray[np.float64], labels: Sequence[str]) -> TestPredictions:
-    targets, predicted, probability = tested
-    return TestPredictions(labels, targets.astype(int), predicted.astype(int), probability)
+def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> ClassPredictions:
+    """Return the collected rows (see PredictionCollector.finish) with the names of the classes."""
+    targets, predicted, probability = rows
+    return ClassPredictions(labels, targets.astype(int), predicted.astype(int), probability)

@@ -1,19 +1,19 @@
 """Predictions of new inputs by a finished run, and those of its test set that a run keeps."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dlrun.data import images
+from dlrun.data.test_predictions import MISTAKES, ClassPredictions, DescribeRow
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS, to_json
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from dlrun.data.test_predictions import DescribeRow, TestPredictions
 
 Words = list[tuple[str, float]]
 
@@ -58,57 +58,50 @@ class Predictor(ABC):
     """
 
     reads: ClassVar[Literal["text", "image"]]
+    labels: Sequence[str]
     shown: int | None = None
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = labels
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each input; if `words`, with each word's effect."""
 
-    def ranked(self, probabilities: "NDArray[np.float64]") -> Words:
+    def ranked(self, probabilities: NDArray[np.float64]) -> Words:
         """Return the classes with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
 
 
+@dataclass
 class ImagePredictor(Predictor):
     """Predicts image files of any mode, size and orientation.
 
+    to_input: converts a PIL image, upright and RGB, to the network's input.
+    probabilities: inputs -> probabilities (n_inputs, classes).
     smallest: see `data.images.read`.
     """
 
     reads = "image"
+    labels: Sequence[str]
+    to_input: Callable[[Image.Image], Any]
+    probabilities: Callable[[list[Any]], NDArray[np.float64]]
+    shown: int | None = None
     smallest: int | None = None
-
-    @abstractmethod
-    def to_input(self, image: Any) -> Any:
-        """Convert a PIL image, upright and RGB, to the network's input."""
-
-    @abstractmethod
-    def probabilities(self, inputs: Sequence[Any]) -> "NDArray[np.float64]":
-        """Return the probabilities (n_inputs, classes)."""
 
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each file; for one that cannot be read, its error."""
-        from dlrun.data import images  # slow: Pillow
-
         files = [Path(file) for file in inputs]
         (batch,) = images.batches(files, self.to_input, size=len(files), smallest=self.smallest)
-        readable = [one.pixels for one in batch if one.error is None]
-        found = iter(self.probabilities(readable) if readable else ())
+        readable = [photo.pixels for photo in batch if photo.error is None]
+        rows = iter(self.probabilities(readable) if readable else ())
         return [
-            Prediction(error=one.error) if one.error else Prediction(self.ranked(next(found)))
-            for one in batch
+            Prediction(error=photo.error) if photo.error else Prediction(self.ranked(next(rows)))
+            for photo in batch
         ]
 
 
 def keep_predictions(
-    context: RunContext, predictions: "TestPredictions", describe: "DescribeRow | None"
+    context: RunContext, predictions: ClassPredictions, describe: DescribeRow | None
 ) -> None:
     """Keep predictions.csv and mistakes.json; `describe` shows a row beside its mistake."""
-    from dlrun.data.test_predictions import MISTAKES  # slow: numpy, scipy
-
     context.keep(PREDICTIONS, predictions.table())
     context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dlrun.experiments.base import AnyExperiment
 
 GROUP = "dlrun.experiments"
-_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,7 @@ class Entry:
 
         return read_file(self.defaults)
 
-    def overlays(self, *kinds: str) -> list[Path]:
-        """Return the overlay files of these kinds (smoke, demo) that exist."""
-        files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
-        return [file for file in files if file.is_file()]
-
-    @property
+    @cached_property
     def help(self) -> str:
         """The first comment of the YAML file: a description and an example."""
         text = self.defaults.read_text(encoding="utf-8")
@@ -69,9 +63,13 @@ class Entry:
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Example: ", "\nExample: ")
 
-    def load(self, module: str) -> Any:
-        """Return the attribute of a module of the package: config's Config, or experiment's."""
-        attribute = {"config": "Config", "experiment": "experiment"}[module]
+    def overlays(self, *kinds: str) -> list[Path]:
+        """Return the overlay files of these kinds (smoke, demo) that exist."""
+        files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
+        return [file for file in files if file.is_file()]
+
+    def load(self, module: str, attribute: str) -> Any:
+        """Return an attribute of a module of the package. Raises DlrunError."""
         try:
             return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
         except (Exception, SystemExit) as error:  # somebody's code can raise anything
@@ -86,30 +84,27 @@ class Entry:
 
 
 @functools.cache
-def _found() -> tuple[dict[str, Entry], list[str]]:
+def _installed() -> tuple[dict[str, Entry], list[str]]:
     """Return the experiments by name, sorted, and why others are left out."""
-    entries: dict[str, Entry] = {}
-    problems = []
-    ours_first = sorted(
-        entry_points(group=GROUP), key=lambda p: (not p.value.startswith("dlrun."), p.name)
-    )
-    for point in ours_first:
+    installed: dict[str, Entry] = {}
+    left_out = []
+    points = entry_points(group=GROUP)
+    for point in sorted(points, key=lambda p: (not p.value.startswith("dlrun."), p.name)):
         try:
             entry = _entry(point)
-            if entry.name in entries:
-                raise ValueError(f"{entries[entry.name].package} has one of that name")
+            if entry.name in installed:
+                raise ValueError(f"{installed[entry.name].package} has one of that name")
+            installed[entry.name] = entry
         except Exception as error:  # somebody's files can be anything
-            problems.append(
+            left_out.append(
                 f"experiment {point.name!r} ({point.value}) is left out: {first_line(error)}; "
                 "mend its package, or uninstall it"
             )
-            continue
-        entries[entry.name] = entry
-    return dict(sorted(entries.items())), problems
+    return dict(sorted(installed.items())), left_out
 
 
 def _entry(point: EntryPoint) -> Entry:
-    if not _NAME.fullmatch(point.name):
+    if not re.fullmatch("[a-z][a-z0-9-]*", point.name):
         raise ValueError("a name consists of small letters, digits and hyphens")
     if point.name == SWEEPS:
         raise ValueError("the folder of that name is for sweeps")
@@ -128,34 +123,33 @@ def _entry(point: EntryPoint) -> Entry:
 
 def entries() -> list[Entry]:
     """Return every installed experiment, sorted by name."""
-    return list(_found()[0].values())
+    return list(_installed()[0].values())
 
 
 def names() -> list[str]:
     """Return every experiment's name, sorted."""
-    return list(_found()[0])
+    return list(_installed()[0])
 
 
 def problems() -> list[str]:
     """Return a sentence for each installed experiment that is left out."""
-    return _found()[1]
+    return _installed()[1]
 
 
 def entry(name: str) -> Entry:
     """Return an experiment by its name; raise ConfigError if there is none."""
-    found = _found()[0]
-    if name not in found:
-        raise ConfigError(
-            f"no experiment {name!r}{did_you_mean(name, found)}", f"choose of {', '.join(found)}"
-        )
-    return found[name]
+    if found := _installed()[0].get(name):
+        return found
+    raise ConfigError(
+        f"no experiment {name!r}{did_you_mean(name, names())}", f"choose of {', '.join(names())}"
+    )
 
 
 def load(name: str) -> "AnyExperiment":
     """Import an experiment; raise ConfigError or DlrunError."""
     from dlrun.experiments.base import Experiment
 
-    found = entry(name).load("experiment")
+    found = entry(name).load("experiment", "experiment")
     if not isinstance(found, Experiment):
         raise entry(name).broken(f"{type(found).__name__} is no Experiment")
     if getattr(found, "name", None) != name:
@@ -167,7 +161,7 @@ def config_class(name: str) -> "type[ExperimentConfig]":
     """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
-    found = entry(name).load("config")
+    found = entry(name).load("config", "Config")
     if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
         raise entry(name).broken("its Config is no ExperimentConfig")
     return found
@@ -188,21 +182,15 @@ def dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-def unlike_shipped(experiment: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a config, by dotted keys, that are not the shipped defaults."""
-    from dlrun.config.yaml_loader import flatten  # needs PyYAML
-
-    defaults = shipped(experiment)
-    return {
-        key: value
-        for key, value in flatten(values).items()
-        if key not in defaults or defaults[key] != value
-    }
-
-
 @functools.cache
-def shipped(experiment: str) -> dict[str, Any]:
+def shipped(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     from dlrun.config.yaml_loader import flatten  # needs PyYAML
 
-    return flatten(entry(experiment).shipped.values)
+    return flatten(entry(name).shipped.values)
+
+
+def unlike_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of a config, by dotted keys, that are not the shipped defaults."""
+    defaults, missing = shipped(name), object()
+    return {key: value for key, value in values.items() if defaults.get(key, missing) != value}

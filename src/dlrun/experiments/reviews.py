@@ -1,13 +1,15 @@
-"""What the experiments on movie reviews share, without torch: assets, and predictions of texts."""
+"""What the experiments on movie reviews share, without torch: data, assets, and predictions."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from dlrun.data import imdb
 from dlrun.data.encoding import (
     FIRST_WORD,
     PAD,
@@ -19,10 +21,15 @@ from dlrun.data.encoding import (
     split_words,
 )
 from dlrun.data.imdb import Reviews
+from dlrun.data.splits import Rows, split
 from dlrun.data.test_predictions import DescribeRow
-from dlrun.experiments.base import Assets
+from dlrun.experiments.base import Assets, ExportedNetwork
 from dlrun.experiments.predictor import Prediction, Predictor, Words
-from dlrun.run_context import DataOrigin
+from dlrun.experiments.reviews_config import ReviewsConfig
+from dlrun.run_context import RunContext
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WORDS = "words.csv"  # each word with its weight
 MOST_MOVED = 20  # words of a text whose effects are listed
@@ -65,16 +72,18 @@ class ReviewAssets(Assets, frozen=True):
             vocabulary=reviews.vocabulary,
         )
 
-    def for_export(self) -> dict[str, Any]:
+    def for_export(self) -> dict[str, object]:
         """Return the assets for programs without dlrun: they also say how a text is split."""
-        about: dict[str, Any] = self.values()
-        about["preprocessing"]["words"] = {"lower_case": True, "spaces": SPACES}
-        return about
+        words = {"words": {"lower_case": True, "spaces": SPACES}}
+        preprocessing = self.preprocessing.model_dump(exclude_none=True) | words
+        return self.values() | {"preprocessing": preprocessing}
 
 
-def origin(reviews: Reviews) -> DataOrigin:
-    """Return where the reviews come from."""
-    return DataOrigin(reviews.origin, reviews.differs)
+def load_reviews(config: ReviewsConfig, context: RunContext) -> tuple[Reviews, Rows, Rows]:
+    """Return the reviews, and which rows of their training part are fitted and held out."""
+    seed, screen = config.split_seed, context.screen
+    reviews = imdb.load(config.data, context.data_dir, seed, screen)
+    return reviews, *split(config.data, reviews.train.labels, reviews.test.labels, seed, screen)
 
 
 def describe_review(reviews: Reviews) -> DescribeRow:
@@ -83,6 +92,20 @@ def describe_review(reviews: Reviews) -> DescribeRow:
     return lambda row: {"text": decode(ids.review(row)[1:], words)}  # without <START>
 
 
+def export_bags(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:
+    """Return a network whose input says which words a text holds, (rows, width) of 0 and 1."""
+    import torch  # slow
+
+    density = min(0.5, 150 / assets.width)  # of the words that a review has
+
+    def inputs(rows: int) -> "Tensor":
+        noise = torch.rand(rows, assets.width, generator=torch.Generator().manual_seed(0))
+        return (noise < density).float()
+
+    return ExportedNetwork(network, "bags", inputs, assets.for_export())
+
+
+@dataclass
 class ReviewsPredictor(Predictor):
     """Reads a text as the run read its reviews: its words, as ids of its vocabulary.
 
@@ -91,11 +114,12 @@ class ReviewsPredictor(Predictor):
 
     reads = "text"
     by: ClassVar[str] = "logit"
+    assets: ReviewAssets
 
-    def __init__(self, assets: ReviewAssets) -> None:
-        super().__init__(assets.labels)
-        self.width, self.length = assets.width, assets.preprocessing.max_length
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(assets.vocabulary)}
+    def __post_init__(self) -> None:
+        self.labels = self.assets.labels
+        words = self.assets.vocabulary
+        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
 
     @abstractmethod
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
@@ -115,13 +139,14 @@ class ReviewsPredictor(Predictor):
         """Return a prediction for each text; of two classes, effects are on the second one."""
         texts = [split_words(text) for text in inputs]
         ids = [[self._ids.get(word, UNKNOWN) for word in text] for text in texts]
-        found = self.probabilities(RaggedIds.from_ids(ids, self.width - 3))
-        return [self._prediction(*one, words) for one in zip(texts, ids, found, strict=True)]
+        rows = self.probabilities(RaggedIds.from_ids(ids, self.assets.width - 3))
+        return [self._prediction(*text, words) for text in zip(texts, ids, rows, strict=True)]
 
     def _prediction(
         self, text: list[str], ids: list[int], probabilities: NDArray[np.float64], words: bool
     ) -> Prediction:
-        first = max(0, len(ids) - self.length) if self.length else 0
+        length = self.assets.preprocessing.max_length
+        first = max(0, len(ids) - length) if length else 0
         read, read_ids = text[first:], np.array(ids[first:], np.int64)
         towards = 1 if len(self.labels) == 2 else int(probabilities.argmax())
         moved, after = self.word_effects(read, read_ids, towards) if words and read else ([], [])

@@ -22,6 +22,7 @@ class ReviewsConfig(ExperimentConfig):
     changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
 
     data: ReviewsData
+    reference: Reference
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist."""
@@ -33,5 +34,3 @@ class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
     """The keys of every network on the reviews."""
 
     changeable_keys = NetworkConfig.changeable_keys | DATA_KEYS
-
-    reference: Reference

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.test_predictions import TestPredictions
+    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.base import AnyExperiment, ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
 
@@ -248,7 +248,7 @@ class Run:
 
         Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
         """
-        return registry.unlike_shipped(self.record.experiment, self.effective_config())
+        return registry.unlike_shipped(self.record.experiment, flatten(self.effective_config()))
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
         """Return the dotted keys in which a config must equal the run's first one, but does not.
@@ -317,7 +317,9 @@ class Run:
             inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []
 
-    def test(self, data_dir: Path | None = None, screen: Screen | None = None) -> "TestPredictions":
+    def test(
+        self, data_dir: Path | None = None, screen: Screen | None = None
+    ) -> "ClassPredictions":
         """Classify the test set again on the CPU; only prepared data are written.
 
         Raises DlrunError as `predict`, or if the data are missing.

@@ -18,8 +18,8 @@ from dlrun.errors import ConfigError, DlrunError
 
 PATIENCE = timedelta(minutes=5)  # with a process that the others wait for: far longer than any step
 FIRST_PORT, PORTS = 15000, 15000  # below those that Linux assigns by itself
-LOST = r"(?i)\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog|timed? ?out"
-SILENT = r"(?i)timed? ?out"
+TIMEOUT = r"(?i)timed? ?out"
+LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 
 
 def cluster_environment() -> ClusterEnvironment:
@@ -52,7 +52,7 @@ class SrunEnvironment(ClusterEnvironment):
         Raises ConfigError if the node's name cannot be resolved.
         """
         first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
-        return os.environ.get("MASTER_ADDR") or _address(first)
+        return os.environ.get("MASTER_ADDR") or _node_address(first)
 
     @property
     def main_port(self) -> int:
@@ -83,7 +83,7 @@ class SrunEnvironment(ClusterEnvironment):
         """Do nothing: srun sets the rank."""
 
 
-def _address(node: str) -> str:
+def _node_address(node: str) -> str:
     """Return an address of a node, whose name may be known to SLURM alone."""
     with contextlib.suppress(OSError):
         socket.getaddrinfo(node, None)
@@ -105,11 +105,10 @@ def process_lost(error: Exception, processes: int) -> DlrunError | None:
     """Return the message for an error that the loss of another process caused, None for others."""
     if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
         return None
-    how, why = "has ended", "its own error, if it had one, stands above"
-    if re.search(SILENT, str(error)):
+    how = "has ended"
+    if re.search(TIMEOUT, str(error)):
         how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
-        why = "it is stuck, or its node cannot be reached"
     return DlrunError(
         f"one of the {processes} processes that train together {how}",
-        f"{why}; `dlrun resume` continues after the last epoch",
+        "its own error, if it had one, stands above; `dlrun resume` continues after the last epoch",
     )

@@ -3,16 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import lightning.pytorch as pl
 import numpy as np
+import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
+from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
 from dlrun.networks.network_files import parse_tensors, serialize_tensors
 from dlrun.run_context import RunContext
@@ -25,13 +26,9 @@ from dlrun.system.accelerator import (
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
-from dlrun.training.data import ArrayData
-from dlrun.training.network_module import EpochRecorder, NetworkModule, epoch_columns
+from dlrun.training.data import ArrayData, EpochBatches
+from dlrun.training.network_module import EpochRecorder, NetworkModule, PredictionCollector
 from dlrun.training.objective import Objective
-from dlrun.training.test_predictions import Tested
-
-if TYPE_CHECKING:
-    from dlrun.config.sections import NetworkConfig
 
 WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
@@ -46,29 +43,21 @@ class Trained:
     Args:
         metrics: of the last epoch and of the test.
         network: on the CPU.
-        tested: the test set's rows (see Tested.finish), if they were asked for.
+        predictions: of the test set, see PredictionCollector.finish; None without classes.
         processes: how many shared each batch.
         accelerator: on which it was trained.
     """
 
     metrics: dict[str, float]
     network: nn.Module
-    tested: NDArray[np.float64] | None
+    predictions: NDArray[np.float64] | None
     processes: int
     accelerator: AcceleratorReport
 
 
-def train(
-    config: "NetworkConfig",
-    context: RunContext,
-    build: Callable[[], nn.Module],
-    data: ArrayData,
-    objective: Objective,
-    fingerprint: str,
-    *,
-    predictions: bool = False,
-) -> Trained:
-    """Train and test a network; writes metrics.csv and weights.pt.
+@dataclass(frozen=True)
+class Training:
+    """The training and the test of a network; writes metrics.csv and weights.pt.
 
     It changes settings of the process, see torch_state.training_settings.
 
@@ -79,100 +68,106 @@ def train(
         data: the batches.
         objective: loss and metrics.
         fingerprint: of the data, which the checkpoints carry.
-        predictions: whether the test set's rows are wanted; then the objective has probabilities.
     """
 
-    def make_module() -> NetworkModule:
-        grouped = data.grouped > 1
-        module = NetworkModule(build(), config.optimizer, objective, grouped=grouped)
-        module.tested = Tested(objective) if predictions else None
-        return module
+    config: NetworkConfig
+    context: RunContext
+    build: Callable[[], nn.Module]
+    data: ArrayData
+    objective: Objective
+    fingerprint: str
 
-    def probe(device: str) -> None:
+    def run(self) -> Trained:
+        """Train on the accelerator that works, and again on the CPU if it fails."""
+        config = self.config
+        choice = AcceleratorChoice(
+            config.accelerator,
+            config.fallback,
+            self.context.screen.warn,
+            config.world or 1,
+            config.trainer.num_nodes,
+        )
+        report = choice.first(self._probe)
+        try:
+            return self._train_on(report)
+        except Exception as error:
+            report = choice.after_failure(error, report)
+        return self._train_on(report)
+
+    def _probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raises what fails."""
-        pl.seed_everything(config.seed, verbose=False)
-        module = make_module()
-        trainer = make_trainer(config, device, [], 1, probe=True)
-        trainer.fit(module, data.first_batch_loader())
+        module = self._seeded_module()
+        trainer = make_trainer(self.config, device, probe=True)
+        trainer.fit(module, self.data.first_batch_loader())
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
-    columns = epoch_columns(objective)
-    choice = AcceleratorChoice(
-        config.accelerator,
-        config.fallback,
-        context.screen.warn,
-        config.world or 1,
-        config.trainer.num_nodes,
-    )
-    report = choice.first(probe)
-    try:
-        return _train_on(report, config, context, make_module, data, columns, fingerprint)
-    except Exception as error:
-        report = choice.after_failure(error, report)
-    return _train_on(report, config, context, make_module, data, columns, fingerprint)
+    def _seeded_module(self) -> NetworkModule:
+        pl.seed_everything(self.config.seed, verbose=False)
+        grouped = self.data.group_size > 1
+        return NetworkModule(self.build(), self.config.optimizer, self.objective, grouped=grouped)
 
-
-def _train_on(
-    accelerator: AcceleratorReport,
-    config: "NetworkConfig",
-    context: RunContext,
-    make_module: Callable[[], NetworkModule],
-    data: ArrayData,
-    columns: list[str],
-    fingerprint: str,
-) -> Trained:
-    """Do the whole training on a device; the first attempt continues from the checkpoint."""
-    device, steps, epochs = accelerator.used, context.steps, config.trainer.max_epochs
-    found = steps.begin(["epoch", *columns, "seconds"], fingerprint, epochs, "epoch")
-    start = parse_tensors(found.state, context.folder.path) if found else None
-    pl.seed_everything(config.seed, verbose=False)
-    module = make_module()
-    if start is not None:
-        module.network.load_state_dict(start["network"])
-    done = data.first_epoch = len(steps.rows)
-    check_devices(device, config.trainer.devices)
-    with steps.progress("training", epochs, "epoch") as bar:
-        recorder = EpochRecorder(steps, bar, epochs=epochs, seed=config.seed, start=start)
-        trainer = make_trainer(config, device, [recorder], epochs - done)
-        world = trainer.world_size
-        _check_shares(config.batch_size, len(data.sets["train"]), world)
-        what = f"training {pluralize(epochs - done, 'epoch')} on {device}"
-        if world > 1:
-            what += f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
-        if done:
-            what += f" after the {done} that are done"
-        context.screen.note(what)
-        try:
-            with context.phase("fit"):
-                if done < epochs:
-                    trainer.fit(module, datamodule=data)
-            with context.phase("test"):
-                trainer.test(module, datamodule=data, verbose=False)
-                metrics = module.test_metrics.finish()
-                root = trainer.strategy.root_device
-                tested = module.tested.finish(root) if module.tested else None
-        except Exception as error:
-            lost = distributed.process_lost(error, world)
-            if lost is None:
-                raise
-            if not context.folder.writes:  # the process that writes the run reports it
-                time.sleep(MOMENT)
-                context.stop.after_step()
-            raise lost from error
-    check_finite(metrics, "test")
-    if problem := diverged([row["train_loss"] for row in steps.rows]):
-        context.screen.warn(problem)
-    network = module.network.cpu()
-    context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-    last = {name: steps.rows[-1][name] for name in columns}
-    return Trained(last | metrics, network, tested, world, accelerator)
+    def _train_on(self, accelerator: AcceleratorReport) -> Trained:
+        """Do the whole training on a device; the first attempt continues from the checkpoint."""
+        config, context, data, steps = self.config, self.context, self.data, self.context.steps
+        device, epochs = accelerator.used, config.trainer.max_epochs
+        columns = [
+            f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
+        ]
+        found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
+        start = parse_tensors(found.state, context.folder.path) if found else None
+        module = self._seeded_module()
+        if start is not None:
+            module.network.load_state_dict(start["network"])
+        done = data.first_epoch = len(steps.rows)
+        check_devices(device, config.trainer.devices)
+        with steps.progress("training", epochs, "epoch") as bar:
+            recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
+            trainer = make_trainer(config, device, [recorder], epochs - done)
+            world = trainer.world_size
+            check_batch(config.batch_size, world)
+            if (rows := len(data.sets["train"])) < world:
+                raise ConfigError(
+                    f"{pluralize(rows, 'row')} of training data for {world} processes",
+                    "fewer trainer.devices, or more rows",
+                )
+            shares = (
+                f" by {world} processes, batches of {world} x {config.batch_size // world} rows"
+            )
+            context.screen.note(
+                f"training {pluralize(epochs - done, 'epoch')} on {device}"
+                f"{shares if world > 1 else ''}{f' after the {done} that are done' if done else ''}"
+            )
+            try:
+                with context.phase("fit"):
+                    if done < epochs:
+                        trainer.fit(module, datamodule=data)
+                with context.phase("test"):
+                    trainer.test(module, datamodule=data, verbose=False)
+                    metrics, predictions = module.test_metrics.finish(), None
+                    if module.test_predictions is not None:
+                        predictions = module.test_predictions.finish(trainer.strategy.root_device)
+            except Exception as error:
+                lost = distributed.process_lost(error, world)
+                if lost is None:
+                    raise
+                if not context.folder.writes:  # the process that writes the run reports it
+                    time.sleep(MOMENT)
+                    context.stop.after_step()
+                raise lost from error
+        check_finite(metrics, "test")
+        if problem := diverged([row["train_loss"] for row in steps.rows]):
+            context.screen.warn(problem)
+        network = module.network.cpu()
+        context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
+        last = {name: steps.rows[-1][name] for name in columns}
+        return Trained(last | metrics, network, predictions, world, accelerator)
 
 
 def make_trainer(
-    config: "NetworkConfig",
+    config: NetworkConfig,
     device: str,
-    callbacks: list[pl.Callback],
-    epochs: int,
+    callbacks: Sequence[pl.Callback] = (),
+    epochs: int = 1,
     *,
     probe: bool = False,
 ) -> pl.Trainer:
@@ -195,7 +190,7 @@ def make_trainer(
             max_epochs=epochs,
             max_steps=1 if probe else -1,
             limit_val_batches=0 if probe else None,
-            callbacks=callbacks,
+            callbacks=[*callbacks],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -207,16 +202,6 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
 
 
-def _check_shares(batch_size: int, rows: int, processes: int) -> None:
-    """Raise ConfigError if the processes cannot share a batch, or the training data."""
-    check_batch(batch_size, processes)
-    if rows < processes:
-        raise ConfigError(
-            f"{pluralize(rows, 'row')} of training data for {processes} processes",
-            "fewer trainer.devices, or more rows",
-        )
-
-
 def diverged(losses: Sequence[float]) -> str | None:
     """Return a warning if the training losses grew instead of falling, None otherwise."""
     first, last = losses[0], losses[-1]
@@ -226,3 +211,20 @@ def diverged(losses: Sequence[float]) -> str | None:
         f"the training loss is {last:.3g} (in the first epoch {first:.3g}): the training "
         "diverged; try a smaller optimizer.lr"
     )
+
+
+def predict_test_set(
+    network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
+) -> NDArray[np.float64]:
+    """Test a trained network again on the CPU, in the precision and the batches of its run.
+
+    Returns the same array as PredictionCollector.finish. The network is converted in place.
+    """
+    plugin = make_trainer(config, "cpu", probe=True).precision_plugin
+    network = plugin.convert_module(network)
+    collector, rows = PredictionCollector(objective), data.sets["test"]
+    with torch.inference_mode(), plugin.forward_context():
+        for batch in EpochBatches(len(rows), data.eval_batch_size, None):
+            inputs, targets = plugin.convert_input(rows[batch])
+            collector.add(network(inputs), targets)
+    return collector.finish(torch.device("cpu"))

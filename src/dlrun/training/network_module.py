@@ -3,22 +3,22 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
-import torchmetrics
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchmetrics import MetricCollection, SumMetric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
+from dlrun.config.sections import Optimizer
 from dlrun.networks.network_files import serialize_tensors
 from dlrun.run_folder.steps import Steps, check_finite
 from dlrun.system.console import Advance, format_position
+from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
-from dlrun.training.test_predictions import Tested
-
-if TYPE_CHECKING:
-    from dlrun.config.sections import Optimizer
 
 
 class StageMetrics(nn.Module):
@@ -32,9 +32,9 @@ class StageMetrics(nn.Module):
         super().__init__()
         self.stage = stage
         # Two sums: the MeanMetric of torchmetrics 1.9 drops NaN, or ignores its weights.
-        self.loss_sum = torchmetrics.SumMetric(nan_strategy="disable")
-        self.rows = torchmetrics.SumMetric(nan_strategy="disable")
-        self.metrics = nn.ModuleDict(objective.metrics())
+        self.loss_sum = SumMetric(nan_strategy="disable")
+        self.rows = SumMetric(nan_strategy="disable")
+        self.metrics = MetricCollection({**objective.metrics()}, compute_groups=False)
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, predicted: Tensor, targets: Tensor) -> None:
@@ -53,15 +53,43 @@ class StageMetrics(nn.Module):
             )
             self.loss_sum.update(torch.stack(losses).float() @ sizes)
             self.rows.update(sizes.sum())
-            for metric in self.metrics.values():
-                metric.update(torch.cat(predicted), torch.cat(targets))  # type: ignore[operator]
-        values = {f"{self.stage}_loss": float(self.loss_sum.compute() / self.rows.compute())}
-        for name, metric in self.metrics.items():
-            values[f"{self.stage}_{name}"] = float(metric.compute())  # type: ignore[operator]
-        for metric in (self.loss_sum, self.rows, *self.metrics.values()):
-            metric.reset()  # type: ignore[operator]
+            self.metrics.update(torch.cat(predicted), torch.cat(targets))
+        values = {"loss": self.loss_sum.compute() / self.rows.compute(), **self.metrics.compute()}
+        for metric in (self.loss_sum, self.rows, self.metrics):
+            metric.reset()
         self._batches.clear()
-        return values
+        return {f"{self.stage}_{name}": float(value) for name, value in values.items()}
+
+
+class PredictionCollector:
+    """Collects the predictions of a test batch by batch; the inputs are not kept."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._batches: list[Tensor] = []
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Add a batch's outputs (batch, ...) and classes (batch,)."""
+        assert self._objective.probabilities is not None  # otherwise nothing is collected
+        outputs = outputs.detach().cpu()  # MPS has no float64
+        predicted = self._objective.predict(outputs)
+        probability = self._objective.probabilities(outputs).gather(-1, predicted[:, None])
+        self._batches.append(torch.stack([targets.cpu(), predicted, probability[:, 0]]))
+
+    def finish(self, device: torch.device) -> NDArray[np.float64]:
+        """Return classes, predicted classes and their probabilities (3, n_rows), in row order.
+
+        If several processes share the test, each has tested every n-th row; their results are
+        gathered on `device`.
+        """
+        own = torch.cat([torch.empty(3, 0, dtype=torch.float64), *self._batches], dim=1)
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return own.numpy()
+        shares = gather_all_tensors(own.T.contiguous().to(device))  # they differ by a row at most
+        rows = np.empty((3, sum(map(len, shares))))
+        for rank, share in enumerate(shares):
+            rows[:, rank :: len(shares)] = share.T.cpu().numpy()
+        return rows
 
 
 class NetworkModule(pl.LightningModule):
@@ -78,7 +106,7 @@ class NetworkModule(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        optimizer: "Optimizer",
+        optimizer: Optimizer,
         objective: Objective,
         *,
         grouped: bool = False,
@@ -89,12 +117,7 @@ class NetworkModule(pl.LightningModule):
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
-        self.tested: Tested | None = None  # collects the test set's rows if they are wanted
-
-    def forward(self, inputs: Any) -> Tensor:
-        """Return the network's outputs."""
-        outputs: Tensor = self.network(inputs)
-        return outputs
+        self.test_predictions = PredictionCollector(objective) if objective.probabilities else None
 
     def training_step(self, batch: Any, _: int) -> Tensor | None:
         """Return the loss of a training batch, or do a step for each batch of a group."""
@@ -112,21 +135,24 @@ class NetworkModule(pl.LightningModule):
                 optimizer.step()
         return None
 
-    def validation_step(self, batch: tuple[Any, Tensor], _: int) -> None:
+    def validation_step(self, batch: tuple[object, Tensor], _: int) -> None:
         """Measure a validation batch."""
         self._measure(self.valid_metrics, batch)
 
-    def test_step(self, batch: tuple[Any, Tensor], _: int) -> None:
-        """Measure a test batch."""
-        self._measure(self.test_metrics, batch, self.tested)
+    def test_step(self, batch: tuple[object, Tensor], _: int) -> None:
+        """Measure a test batch, and collect its predictions."""
+        self._measure(self.test_metrics, batch, self.test_predictions)
 
     def _measure(
-        self, metrics: StageMetrics, batch: tuple[Any, Tensor], tested: Tested | None = None
+        self,
+        metrics: StageMetrics,
+        batch: tuple[object, Tensor],
+        collector: PredictionCollector | None = None,
     ) -> Tensor:
         inputs, targets = batch
-        outputs = self(inputs)
-        if tested is not None:
-            tested.add(outputs, targets)
+        outputs = self.network(inputs)
+        if collector is not None:
+            collector.add(outputs, targets)
         loss = self.objective.loss(outputs, targets)
         metrics.add(loss, self.objective.predict(outputs), targets)
         return loss
@@ -134,11 +160,6 @@ class NetworkModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the objective's optimizer for the config's section."""
         return self.objective.optimizer(self.optimizer_config, self.network.parameters())
-
-
-def epoch_columns(objective: Objective) -> list[str]:
-    """Return the names of an epoch's metrics, as metrics.csv has them."""
-    return [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
 
 
 class EpochRecorder(pl.Callback):
@@ -150,15 +171,23 @@ class EpochRecorder(pl.Callback):
     Args:
         steps: the epochs so far.
         bar: moves with the batches.
+        data: that are trained on.
         epochs: how many the run has in all.
         seed: of the run.
         start: the state that a resumed run continues from.
     """
 
     def __init__(
-        self, steps: Steps, bar: Advance, *, epochs: int, seed: int, start: Mapping[str, Any] | None
+        self,
+        steps: Steps,
+        bar: Advance,
+        data: ArrayData,
+        *,
+        epochs: int,
+        seed: int,
+        start: Mapping[str, Any] | None,
     ) -> None:
-        self._steps, self._bar = steps, bar
+        self._steps, self._bar, self._data = steps, bar, data
         self._epochs, self._seed, self._start = epochs, seed, start
         self._began = 0.0
 
@@ -182,41 +211,39 @@ class EpochRecorder(pl.Callback):
         self._began = time.perf_counter()
 
     def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Seed an epoch before its first batch, after all that Lightning draws."""
         if batch_idx == 0:
             entropy = np.random.SeedSequence([self._seed, len(self._steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Move the bar, and stop here if a signal came."""
-        self._bar.to(len(self._steps.rows) + (batch_idx + 1) / float(trainer.num_training_batches))
+        share = (hook[3] + 1) / float(trainer.num_training_batches)
+        self._bar.to(len(self._steps.rows) + share)
         self._stop_together(trainer)
 
-    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+    def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop here if a signal came."""
-        self._stop_together(trainer, "valid", arguments[3])
+        self._stop_together(trainer, "valid", hook[3])
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+    def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop here if a signal came."""
-        self._stop_together(trainer, "test", arguments[3])
+        self._stop_together(trainer, "test", hook[3])
 
     def _stop_together(self, trainer: pl.Trainer, part: str = "", batch: int = 0) -> None:
         """Raise the exception of a signal that any process received, in all at the same batch.
 
         Of the validation and the test some processes may have a batch more: it is skipped here.
         """
-        asked = self._steps.stop.asked
-        if trainer.world_size > 1:
-            data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it untyped
-            if part and batch >= data.common_batches(part, trainer.world_size):
+        number, world = self._steps.stop.asked, trainer.world_size
+        if world > 1:
+            if part and batch >= self._data.common_batches(part, world):
                 return
-            shared = torch.tensor(asked, device=trainer.strategy.root_device)
-            asked = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self._steps.stop.end_with(asked)
+            shared = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(shared, reduce_op="max"))
+        self._steps.stop.end_with(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch; its validation is done. Raises DlrunError if its loss is not finite."""
@@ -240,12 +267,12 @@ class EpochRecorder(pl.Callback):
 
 def _progress_line(metrics: Mapping[str, float]) -> str:
     """Return the metrics as a text that fits 80 columns for one metric beside the loss."""
-    words: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in metrics.items():
         part, _, metric = name.partition("_")
-        short = {"accuracy": "acc."}.get(metric, metric)
-        words[part] = f"{words.get(part, part)} {short} {value:.4f}"
-    return "  ".join(words.values())
+        short = "acc." if metric == "accuracy" else metric
+        texts[part] = f"{texts.get(part, part)} {short} {value:.4f}"
+    return "  ".join(texts.values())
 
 
 def _scaler(trainer: pl.Trainer) -> Any:

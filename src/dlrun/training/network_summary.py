@@ -1,15 +1,11 @@
 """Write the layers of a network as a table; this needs no Lightning (2 s, 90 MB)."""
 
 from itertools import product
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torchinfo import summary
+from torchinfo import ModelStatistics, summary
 
 from dlrun.run_context import RunContext
-
-if TYPE_CHECKING:
-    from torchinfo import ModelStatistics
 
 WIDTH = 80  # columns of the narrowest terminal
 COLUMNS = ("input_size", "output_size", "num_params")
@@ -20,7 +16,7 @@ DEPTH = 3  # layers within layers
 def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> int:
     """Write the layer-by-layer summary to summary.txt, and return the number of parameters."""
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    _fit_width(statistics)
+    fit_width(statistics)
     # torchinfo writes the name of its constant instead of the letter.
     text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
     context.folder.write_text("summary.txt", f"{text}\n")
@@ -29,7 +25,7 @@ def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> i
     return int(statistics.total_params)
 
 
-def _fit_width(statistics: "ModelStatistics") -> None:
+def fit_width(statistics: ModelStatistics) -> None:
     """Make the table as narrow as its longest cells.
 
     If it is still too wide, leave out the shapes of the inputs, which repeat those of the outputs,
@@ -39,12 +35,12 @@ def _fit_width(statistics: "ModelStatistics") -> None:
     every = form.col_names
     for form.max_depth, left_out in product(range(DEPTH, 0, -1), (0, 1)):
         names, cells = [HEADER[0]], [HEADER[1]]
-        for one in statistics.summary_list:
-            if one.depth <= form.max_depth:
-                name = one.get_layer_name(form.show_var_name, form.show_depth)
-                names.append(form.get_start_str(one.depth) + name)
-                parameters = one.num_params_to_str(reached_max_depth=one.depth == form.max_depth)
-                cells += [str(one.input_size), str(one.output_size), parameters][left_out:]
+        for layer in statistics.summary_list:
+            if layer.depth <= form.max_depth:
+                name = layer.get_layer_name(form.show_var_name, form.show_depth)
+                names.append(form.get_start_str(layer.depth) + name)
+                count = layer.num_params_to_str(reached_max_depth=layer.depth == form.max_depth)
+                cells += [str(layer.input_size), str(layer.output_size), count][left_out:]
         form.col_names = every[left_out:]
         form.col_width, form.layer_name_width = max(map(len, cells)), max(map(len, names))
         if max(map(len, str(statistics).splitlines())) <= WIDTH:

@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torchmetrics
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError, Metric
+from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.sections import Optimizer
 
@@ -38,7 +41,7 @@ class Objective:
 
     loss: Callable[[Tensor, Tensor], Tensor]
     predict: Callable[[Tensor], Tensor]
-    metrics: Callable[[], dict[str, torchmetrics.Metric]]
+    metrics: Callable[[], dict[str, Metric]]
     probabilities: Callable[[Tensor], Tensor] | None = None
     optimizer: Callable[[Optimizer, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
         torch_optimizer
@@ -47,6 +50,12 @@ class Objective:
     def columns(self) -> list[str]:
         """Return the names of the loss and the metrics, the loss first."""
         return ["loss", *self.metrics()]
+
+    def classify(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
+        """Return the probabilities (batch, classes) of a batch of inputs, by a network on a CPU."""
+        assert self.probabilities is not None  # the experiment classifies
+        with torch.inference_mode():
+            return self.probabilities(network(inputs)).numpy()
 
 
 def classification(classes: int) -> Objective:
@@ -57,26 +66,18 @@ def classification(classes: int) -> Objective:
                 logits, targets.to(logits.dtype)
             ),
             predict=lambda logits: (logits > 0).long(),
-            metrics=lambda: {
-                "accuracy": torchmetrics.classification.BinaryAccuracy(validate_args=False)
-            },
-            probabilities=_two_probabilities,
+            metrics=lambda: {"accuracy": BinaryAccuracy(validate_args=False)},
+            # Each class's own sigmoid: 1 - sigmoid would round the smaller one to 0.
+            probabilities=lambda logits: torch.stack([-logits, logits], -1).double().sigmoid(),
         )
     return Objective(
         loss=F.cross_entropy,
         predict=lambda logits: logits.argmax(-1),
         metrics=lambda: {
-            "accuracy": torchmetrics.classification.MulticlassAccuracy(
-                classes, average="micro", validate_args=False
-            )
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False)
         },
         probabilities=lambda logits: logits.double().softmax(-1),
     )
-
-
-def _two_probabilities(logits: Tensor) -> Tensor:
-    """Return each class's own sigmoid: 1 - sigmoid would round the smaller one to 0."""
-    return torch.stack([-logits, logits], -1).double().sigmoid()
 
 
 def regression() -> Objective:
@@ -88,5 +89,5 @@ def regression() -> Objective:
     return Objective(
         loss=lambda outputs, targets: F.mse_loss(outputs, targets.to(outputs.dtype)),
         predict=lambda outputs: outputs,
-        metrics=lambda: {"mae": torchmetrics.MeanAbsoluteError()},
+        metrics=lambda: {"mae": MeanAbsoluteError()},
     )

@@ -1,13 +1,11 @@
 """cifar100: the data, the network, and the prediction of images."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlrun.data import cifar100
 from dlrun.data.images import png
@@ -16,12 +14,10 @@ from dlrun.experiments.base import Assets
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.network import LoadedData, NetworkExperiment
-from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.objective import Objective, classification
-from dlrun.training.test_predictions import probabilities
 
 
 class Preprocessing(BaseModel, frozen=True):
@@ -69,37 +65,24 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
 
-    def objective(self, config: Config, assets: ImageAssets) -> Objective:
-        """Return cross-entropy and accuracy."""
-        return classification(len(assets.labels))
-
     def example(self, config: Config, assets: ImageAssets) -> Tensor:
         """Return a batch of black images, unless that alone would fill the memory."""
         return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
 
-    def predictor(self, run: Run, config: Config) -> Predictor:
-        """Return what predicts images of any size."""
-        assets = self.assets(run)
-        return _Predictor(self.network(run, config), self.objective(config, assets), assets)
+    def predictor(self, run: Run, config: Config) -> ImagePredictor:
+        """Return what predicts images of any size, by their largest centred squares."""
+        network, assets = self.network(run, config), self.assets(run)
+        objective, scale = self.objective(config, assets), assets.preprocessing.scale
+        side = assets.preprocessing.size[-1]
 
+        def to_input(image: Image.Image) -> NDArray[np.uint8]:
+            return cifar100.to_square(image, side)
 
-class _Predictor(ImagePredictor):
-    """Classifies the largest centred square of an image."""
+        def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+            return objective.classify(network, torch.from_numpy(np.stack(inputs)) / scale)
 
-    shown = 5
-
-    def __init__(self, network: nn.Module, objective: Objective, assets: ImageAssets) -> None:
-        super().__init__(assets.labels)
-        self._network, self._objective = network, objective
-        self._scale, (_, self._side, _) = assets.preprocessing.scale, assets.preprocessing.size
-        self.smallest = 4 * self._side  # of a large JPEG; the rest is averaged away
-
-    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
-        return cifar100.to_square(image, self._side)
-
-    def probabilities(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        pixels = torch.from_numpy(np.stack(inputs)) / self._scale
-        return probabilities(self._network, self._objective, pixels)
+        # Of a large JPEG four times the network's pixels are decoded; the rest is averaged away.
+        return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)
 
 
 experiment = Cifar100()

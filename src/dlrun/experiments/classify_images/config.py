@@ -17,7 +17,6 @@ from dlrun.config.sections import (
 )
 from dlrun.errors import ConfigError
 from dlrun.networks import classifier_names
-from dlrun.system.console import Screen
 
 MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
@@ -42,9 +41,7 @@ class Config(ExperimentConfig):
     """The values of configs/classify-images.yaml."""
 
     argument = Argument(
-        "images",
-        "IMAGE_OR_FOLDER",
-        "JPEG, PNG, WebP, GIF or BMP, or folders and those in them.",
+        "images", "IMAGE_OR_FOLDER", "JPEG, PNG, WebP, GIF or BMP, or folders and those in them."
     )
     # The lab squashes its photographs; the published labels are shown for either resize.
     neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})
@@ -63,23 +60,13 @@ class Config(ExperimentConfig):
         """Return the names of the models."""
         return classifier_names() if key == "model.name" else ()
 
-    def files(self) -> list[Path]:
-        """Return the photographs; raise ConfigError if a file does not exist."""
-        from dlrun.data import images  # slow: Pillow
-
-        return images.find_images(self.images) if self.images else images.sample_photographs()
-
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and the model's name, weights and labels."""
-        from dlrun.data.download import is_offline  # slow: numpy
-        from dlrun.networks import pretrained  # slow: torch
+        from dlrun.experiments.classify_images import inference  # slow: torch
 
         if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
             raise ConfigError(
                 f"{len(self.images):,} images: too many to be named one by one",
                 "name the folder that they are in",
             )
-        self.files()
-        pretrained.check(self.model)
-        if is_offline():
-            pretrained.obtain(self.model, Screen())
+        inference.check(self)

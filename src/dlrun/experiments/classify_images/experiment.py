@@ -1,13 +1,11 @@
 """classify-images: the photographs' most probable labels, as a table and as a contact sheet."""
 
 import io
-import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +20,12 @@ from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
 from dlrun.experiments.book_comparison import changed_numbers
 from dlrun.experiments.classify_images.config import Config
-from dlrun.experiments.predictor import ImagePredictor, Predictor
+from dlrun.experiments.classify_images.inference import (
+    classify_photographs,
+    find_photographs,
+    input_transform,
+)
+from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.run import Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import Pretrained
@@ -30,7 +33,6 @@ from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.training.inference import OVERSAMPLING, classify_photographs
 from dlrun.training.network_summary import write_summary
 from dlrun.training.torch_state import training_settings
 
@@ -49,7 +51,7 @@ class ClassifyImages(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
-        screen, files = context.screen, config.files()
+        screen, files = context.screen, find_photographs(config)
         origin = pluralize(len(files), "file")
         if not config.images:
             origin = "two photographs that scikit-learn ships"
@@ -57,23 +59,15 @@ class ClassifyImages(Experiment[Config]):
         with context.phase("model"), training_settings(1):  # one input: more threads only wait
             pretrained.obtain(config.model, screen)
             model = pretrained.load(config.model)
-            crop = model.transform.crop_size[0]
-            example = torch.zeros(1, 3, crop, crop)
+            side = model.transform.crop_size[0]
+            example = torch.zeros(1, 3, side, side)
             parameters = write_summary(model.network, example, context)
-            noise = pretrained.noise_image(crop)
-            model = replace(model, network=pretrained.fold_batch_norms(model.network, noise))
-        classify = partial(
-            classify_photographs,
-            context,
-            files,
-            model,
-            squash=config.transform.squash,
-            scaled_decoding=config.transform.scaled_decoding,
-            batch_size=config.batch_size,
-            top=config.top,
-            precision=config.precision,
-            thumbnails=SHOWN,
-        )
+            network = pretrained.fold_batch_norms(model.network, pretrained.noise_image(side))
+            model = replace(model, network=network)
+
+        def classify(device: str) -> list[Photograph]:
+            return classify_photographs(config, context, files, model, device, SHOWN)
+
         choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
         with context.phase("classify"), training_settings(context.threads):
             report = choice.first(
@@ -86,10 +80,16 @@ class ClassifyImages(Experiment[Config]):
                 found = classify(report.used)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
-        _warn(errors, screen)
+        for file, why in list(errors.items())[:SHOWN]:
+            screen.warn(f"{printable(file)}: {why}")
+        if (more := len(errors) - SHOWN) > 0:
+            screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
         if not predictions:
             raise DataError("there is no file that could be read as a photograph")
-        context.keep(THUMBNAILS, _pack_thumbnails(found))
+        jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
+        stream = io.BytesIO()
+        np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
+        context.keep(THUMBNAILS, stream.getvalue())
         published = {} if changed_numbers(self, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
@@ -113,16 +113,23 @@ class ClassifyImages(Experiment[Config]):
         """Return the pretrained network; its weights are read from where the run found them."""
         return _load_again(config).network
 
-    def predictor(self, run: Run, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return what predicts further photographs."""
-        return _Predictor(_load_again(config), config)
+        model = _load_again(config)
+        transform, smallest = input_transform(config, model)
+
+        def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
+            found = pretrained.probabilities(model, torch.stack(inputs), "cpu", config.precision)
+            return found.double().numpy()
+
+        return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the pretrained network, on photographs that went through its transform."""
         model = _load_again(config)
         transform = model.transform
         (resize,), (side,) = transform.resize_size, transform.crop_size
-        steps = {
+        preprocessing = {
             "resize": [resize, resize] if config.transform.squash else resize,  # the shorter side
             "interpolation": transform.interpolation.value,
             "centre_crop": side,
@@ -134,7 +141,7 @@ class ClassifyImages(Experiment[Config]):
         def inputs(rows: int) -> Tensor:
             return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
 
-        about = {"model": model.source, "labels": model.labels, "preprocessing": steps}
+        about = {"model": model.source, "labels": model.labels, "preprocessing": preprocessing}
         return ExportedNetwork(model.network, "images", inputs, about)
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
@@ -157,10 +164,10 @@ class ClassifyImages(Experiment[Config]):
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
         """Obtain the lab's photographs and network, or the bundled network in its place."""
-        folder = data_dir / PHOTOGRAPHS
-        if missing := [name for name in config.reference.book if not (folder / name).is_file()]:
-            raise DataError(f"{folder}: of the lab's photographs {', '.join(missing)} missing")
-        settings: dict[str, Any] = {"images": [str(folder)], "transform.squash": True}
+        files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
+        settings: dict[str, object] = {"images": [str(files[0].parent)], "transform.squash": True}
         try:
             pretrained.obtain(config.model, screen)
         except DataError as error:
@@ -170,26 +177,7 @@ class ClassifyImages(Experiment[Config]):
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             settings["model.name"] = BUNDLED
-        return LabSetup([folder / name for name in config.reference.book], settings)
-
-
-class _Predictor(ImagePredictor):
-    def __init__(self, model: Pretrained, config: Config) -> None:
-        super().__init__(model.labels)
-        self._model, self._precision, self.shown = model, config.precision, config.top
-        self._transform = pretrained.photograph_transform(
-            model.transform, squash=config.transform.squash
-        )
-        if config.transform.scaled_decoding:
-            self.smallest = OVERSAMPLING * model.transform.resize_size[0]
-
-    def to_input(self, image: Image.Image) -> Tensor:
-        return self._transform(image)
-
-    def probabilities(self, inputs: Sequence[Tensor]) -> NDArray[np.float64]:
-        batch = torch.stack(list(inputs))
-        found = pretrained.probabilities(self._model, batch, "cpu", self._precision)
-        return found.double().numpy()
+        return LabSetup(files, settings)
 
 
 def _load_again(config: Config) -> Pretrained:
@@ -197,40 +185,23 @@ def _load_again(config: Config) -> Pretrained:
     return pretrained.load(config.model)
 
 
-def _pack_thumbnails(found: Sequence[Photograph]) -> bytes:
-    stream = io.BytesIO()
-    jpegs = [one.thumbnail for one in found if one.thumbnail is not None]
-    np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
-    return stream.getvalue()
-
-
-def _warn(errors: dict[str, str], screen: Screen) -> None:
-    for file, error in list(errors.items())[:SHOWN]:
-        screen.warn(f"{printable(file)}: {error}")
-    if (more := len(errors) - SHOWN) > 0:
-        screen.warn(f"{pluralize(more, 'more file')} could not be read: see {PREDICTIONS}")
-
-
 def _labels_table(
     predictions: Mapping[str, Labelled], published: Mapping[str, Mapping[str, float]]
 ) -> list[Table | Text]:
     """Return the first photographs' labels, beside the book's if it has one of them."""
-    first = {Path(file): predictions[file] for file in itertools.islice(predictions, SHOWN)}
-    table = Table(box=None, pad_edge=False)
-    for column in ("photograph", "label", "probability"):
-        table.add_column(column, justify="right" if column == "probability" else "left")
+    first = {Path(file): labels for file, labels in list(predictions.items())[:SHOWN]}
     names = Counter(file.name for file in first)
-    show_book = any(file.name in published for file in first)
+    show_book = any(name in published for name in names)
+    table = Table("photograph", "label", box=None, pad_edge=False)
+    table.add_column("probability", justify="right")
     if show_book:
         table.add_column("book")
     for file, labels in first.items():
-        book = list(published.get(file.name, {}).items())
+        book = [f"{label} {value:.4f}" for label, value in published.get(file.name, {}).items()]
         shown = file.name if names[file.name] == 1 else str(file)
         for rank, (label, probability) in enumerate(labels):
-            row = [printable(shown) if rank == 0 else "", printable(label), f"{probability:.4f}"]
-            if show_book and rank < len(book):
-                row.append(f"{book[rank][0]} {book[rank][1]:.4f}")
-            table.add_row(*map(Text, row))
+            row = ["" if rank else shown, label, f"{probability:.4f}", *book[rank : rank + 1]]
+            table.add_row(*(Text(printable(cell)) for cell in row))
     if (more := len(predictions) - SHOWN) <= 0:
         return [table]
     return [table, Text(f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}")]

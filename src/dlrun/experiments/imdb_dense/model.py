@@ -20,7 +20,8 @@ class DenseNet(nn.Module):
     def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
         super().__init__()
         sizes = [*hidden, 1 if classes == 2 else classes]
-        layers: list[nn.Module] = [BagLinear(width, sizes[0])]
+        first = BagLinear(width, sizes[0])  # as nn.Linear, without the dense matrix of the bags
+        layers: list[nn.Module] = [first]
         for inputs, outputs in pairwise(sizes):
             layers += [nn.ReLU(), nn.Linear(inputs, outputs)]
         self.layers = nn.Sequential(*layers)
@@ -33,23 +34,16 @@ class DenseNet(nn.Module):
     @torch.no_grad()
     def words_alone(self, start: int) -> Tensor:
         """Return the effect of each word on the logits of a bag of `start` alone, (width, ...)."""
-        first = self._first
-        empty = first.weight[start] + first.bias
-        return self._after_first(empty + first.weight) - self._after_first(empty)
+        weight, bias = self.layers[0].parameters()
+        empty = weight[start] + bias
+        return self._after_first(empty + weight) - self._after_first(empty)
 
     @torch.no_grad()
     def words_left_out(self, ids: Tensor) -> Tensor:
         """Return the effect of each id of a bag on its logits, (n_ids, ...); ids are distinct."""
-        first = self._first
-        rows = first.weight[ids]
-        sums = rows.sum(0) + first.bias
-        return self._after_first(sums) - self._after_first(sums - rows)
-
-    @property
-    def _first(self) -> BagLinear:
-        first = self.layers[0]
-        assert isinstance(first, BagLinear)  # the constructor's
-        return first
+        weight, bias = self.layers[0].parameters()
+        sums = weight[ids].sum(0) + bias
+        return self._after_first(sums) - self._after_first(sums - weight[ids])
 
     def _after_first(self, sums: Tensor) -> Tensor:
         return self._logits(self.layers[1:](sums))

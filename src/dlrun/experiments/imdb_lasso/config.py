@@ -1,14 +1,15 @@
-"""The config of imdb-lasso."""
+"""The config of imdb-lasso, and the run that it names to be drawn beside the path."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Reference, Section
+from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Section
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
-from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
 from dlrun.experiments.reviews_config import ReviewsConfig
+from dlrun.experiments.run import Run
+from dlrun.run_folder.find import find_run, newest_runs
 from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
@@ -53,7 +54,6 @@ class Config(ReviewsConfig):
     path: Penalties
     solver: Solver
     compare_with: NameOrPath | None
-    reference: Reference
 
     @property
     def total_steps(self) -> int:
@@ -61,21 +61,56 @@ class Config(ReviewsConfig):
         return self.path.values
 
     @property
-    def unavailable(self) -> AcceleratorError | None:
-        """The error of an accelerator that the solver cannot use; None on the CPU."""
+    def why_on_cpu(self) -> str | None:
+        """Why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
-        return AcceleratorError(
-            f"{self.accelerator}: the lasso's solver runs on the CPU only", NO_FALLBACK_HINT
-        )
+        return f"{self.accelerator}: the lasso's solver runs on the CPU only"
 
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files and the run to compare with exist."""
         super().check(runs_dir)
-        if self.unavailable and not self.fallback:
-            raise self.unavailable
+        if self.why_on_cpu and not self.fallback:
+            raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
         if self.compare_with is not None and Path(self.compare_with).name != LATEST:
             try:
                 find_baseline(self.compare_with, runs_dir)
             except DlrunError as error:
                 raise ConfigError(f"compare_with: {error.message}") from None
+
+
+def find_baseline(name: str, runs_dir: Path, data: str | None = None) -> Run:
+    """Return the run to compare with; raise DlrunError if it does not exist or has no curve.
+
+    Args:
+        name: a run, see `find_run`; for `latest` and `EXPERIMENT/latest`, the newest finished run
+            that has a curve and the same data.
+        runs_dir: where it is searched.
+        data: what this run's data are (DataOrigin.text).
+    """
+    if Path(name).name != LATEST:
+        return _open_with_curve(find_run(name, runs_dir))
+    parent = Path(name).parent  # empty, an experiment, or a folder of its runs
+    if len(parent.parts) > 1:
+        runs_dir = parent.parent
+    experiment = parent.name
+    for folder in newest_runs(runs_dir, experiment or None):
+        try:
+            run = _open_with_curve(folder)
+        except DlrunError:
+            continue
+        if run.record.data == data and experiment in ("", run.record.experiment):
+            return run
+    raise ConfigError(f"no finished {experiment} run of two epochs or more on {data}")
+
+
+def _open_with_curve(folder: Path) -> Run:
+    """Open a run; raise DlrunError if it has no learning curve to show."""
+    run = Run.in_folder(folder)
+    if run.record.status != "finished":
+        raise DlrunError(f"{folder} is not a finished run")
+    if not {"epoch", "train_accuracy", "valid_accuracy"} <= run.table.keys():
+        raise DlrunError(f"{folder} has no accuracy for each epoch")
+    if len(run.table["epoch"]) < 2 or run.record.metrics.get("test_accuracy") is None:
+        raise DlrunError(f"{folder} has a single epoch: no curve")
+    return run

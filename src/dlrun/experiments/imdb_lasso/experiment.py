@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,24 +12,23 @@ from rich.text import Text
 from scipy.sparse import csr_matrix
 from scipy.special import expit
 
-from dlrun.data import imdb
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
-from dlrun.data.splits import shorten_list, split
-from dlrun.data.test_predictions import TestPredictions, describe_classes, predictions_wanted
+from dlrun.data.splits import shorten_list
+from dlrun.data.test_predictions import ClassPredictions, describe_classes, predictions_wanted
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
-from dlrun.experiments.imdb_lasso.baseline_run import find_baseline
-from dlrun.experiments.imdb_lasso.config import Config
+from dlrun.experiments.imdb_lasso.config import Config, find_baseline
 from dlrun.experiments.imdb_lasso.summary import heaviest, summary, word_weights, words_table
-from dlrun.experiments.predictor import Predictor, Words, keep_predictions
+from dlrun.experiments.predictor import Words, keep_predictions
 from dlrun.experiments.reviews import (
     WORDS,
     ReviewAssets,
     ReviewsPredictor,
     describe_review,
-    origin,
+    export_bags,
+    load_reviews,
 )
 from dlrun.experiments.run import ASSETS, Run
 from dlrun.lasso.path import (
@@ -45,7 +45,7 @@ from dlrun.lasso.path import (
     unpack,
     unpack_model,
 )
-from dlrun.run_context import Results, RunContext
+from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import with_names
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
@@ -71,54 +71,51 @@ class ImdbLasso(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Solve the path, choose lambda, show the words that weigh most."""
-        error = config.unavailable
-        if error is not None:
-            context.screen.warn(f"{error.message}; running on the CPU")
+        if config.why_on_cpu:
+            context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
             reviews, splits = _load(config, context)
-            train, test = splits["train"], splits["test"]
-            assets = ReviewAssets.of(reviews)
-        compared = _keep_baseline(config, reviews, context)
+            assets, test = ReviewAssets.of(reviews), splits["test"]
+        baseline = _keep_baseline(config, reviews, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
             solutions = _solve(config, context, splits, _digest(splits, assets))
-        context.keep(COEFFICIENTS, pack_path(solutions))
         rows = context.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        words = word_weights(solutions[best], reviews)
+        chosen, row = solutions[best], rows[best]
+        words = word_weights(chosen, reviews)
+        predictions = ClassPredictions.of_two(
+            chosen.decision(test.bags), test.labels, assets.labels
+        )
+        context.keep(COEFFICIENTS, pack_path(solutions))
         context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
-        logits = solutions[best].decision(test.bags)
-        predictions = TestPredictions.of_two(logits, test.labels, assets.labels)
         if predictions_wanted(config.predictions, len(test.labels)):
             keep_predictions(context, predictions, describe_review(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = summary(reviews, splits, solutions[best], solver)
+        text = summary(reviews, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")
         if context.show_summary:
             context.screen.show(Text(text))
         positive, negative = heaviest(words)
+        compared = baseline.record if baseline else None
         return Results(
-            metrics={name: value for name, value in rows[best].items() if name not in NO_RESULT},
-            accelerator=AcceleratorReport(
-                config.accelerator, "cpu", error.message if error else None
-            ),
-            origin=origin(reviews),
+            metrics={name: value for name, value in row.items() if name not in NO_RESULT},
+            accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
+            origin=DataOrigin(reviews.origin, reviews.differs),
             test_rows=len(test.labels),
             classes=describe_classes(reviews.labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             more={
                 "best_index": best,
-                "training_reviews": len(train.labels),
-                "train_rows": len(train.labels),
+                "training_reviews": len(splits["train"].labels),
+                "train_rows": len(splits["train"].labels),
                 "valid_rows": len(splits["valid"].labels),
-                "duality_gap": rows[best]["duality_gap"],
-                "peak_valid_accuracy": max(row["valid_accuracy"] for row in rows),
-                "peak_test_accuracy": max(row["test_accuracy"] for row in rows),
-                "compared_with": str(compared.folder) if compared else None,
-                "compared_experiment": compared.record.experiment if compared else None,
-                "compared_test_accuracy": (
-                    compared.record.metrics["test_accuracy"] if compared else None
-                ),
+                "duality_gap": row["duality_gap"],
+                "peak_valid_accuracy": row["valid_accuracy"],
+                "peak_test_accuracy": max(other["test_accuracy"] for other in rows),
+                "compared_with": str(baseline.folder) if baseline else None,
+                "compared_experiment": compared and compared.experiment,
+                "compared_test_accuracy": compared and compared.metrics["test_accuracy"],
                 "most_positive": positive,
                 "most_negative": negative,
             },
@@ -136,68 +133,60 @@ class ImdbLasso(Experiment[Config]):
             linear.bias.fill_(model.intercept)
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
-    def test(self, run: Run, config: Config, context: RunContext) -> TestPredictions:
+    def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
         reviews, splits = _load(config, context)
         run.check_data(_digest(splits, ReviewAssets.of(reviews)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
-        return TestPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
+        return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
-    def predictor(self, run: Run, config: Config) -> Predictor:
+    def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return what predicts texts; a word's effect is its coefficient."""
-        return _Predictor(_chosen_model(run), ReviewAssets.of_run(run))
+        return _Predictor(ReviewAssets.of_run(run), _chosen_model(run))
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the linear model at the chosen lambda, on a matrix of 0 and 1."""
-        assets = ReviewAssets.of_run(run)
-        return ExportedNetwork.of_bags(self.network(run, config), assets.for_export(), assets.width)
+        return export_bags(self.network(run, config), ReviewAssets.of_run(run))
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
         from dlrun.plots.curves import BaselineCurve, lasso_path  # slow: matplotlib
 
         results = run.record.model_extra or {}
-        compared = None
+        baseline = None
         if results["compared_with"]:
-            compared = BaselineCurve(
+            baseline = BaselineCurve(
                 f"{results['compared_experiment']}, {Path(results['compared_with']).name}",
                 read_metrics_csv(run.folder / COMPARED),
                 results["compared_test_accuracy"],
             )
-        figure = lasso_path(
-            run.table,
-            results["training_reviews"],
-            results["best_index"],
-            compared,
-            title=self.title(run),
-        )
+        rows, best = results["training_reviews"], results["best_index"]
+        figure = lasso_path(run.table, rows, best, baseline, title=self.title(run))
         return {"lasso_path.png": figure}
 
 
+@dataclass
 class _Predictor(ReviewsPredictor):
     """Predicts by the coefficients; it needs no torch."""
 
-    def __init__(self, model: LinearModel, assets: ReviewAssets) -> None:
-        super().__init__(assets)
-        self._model = model
+    model: LinearModel
 
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
-        logits = self._model.decision(reviews.bag_of_words(self.width))
-        found: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
-        return found
+        logits = self.model.decision(reviews.bag_of_words(self.assets.width))
+        rows: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
+        return rows
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
-        effects = zip(words, ids.tolist(), self._model.coef[ids].tolist(), strict=True)
-        moved = {word: effect for word, one, effect in effects if one != UNKNOWN and effect}
+        effects = zip(words, ids.tolist(), self.model.coef[ids].tolist(), strict=True)
+        moved = {word: effect for word, number, effect in effects if number != UNKNOWN and effect}
         return list(moved.items()), []
 
 
 def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split]]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
-    seed, screen = config.split_seed, context.screen
-    reviews = imdb.load(config.data, context.data_dir, seed, screen)
+    reviews, fitted, held_out = load_reviews(config, context)
     if len(reviews.labels) != 2:
         raise DataError(
             f"the lasso tells two classes apart, these are {len(reviews.labels)}: "
@@ -205,7 +194,6 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split
             "`dlrun imdb-dense` takes any number of them",
         )
     train, test = reviews.train, reviews.test
-    fitted, held_out = split(config.data, train.labels, test.labels, seed, screen)
     return reviews, {
         "train": Split(train.bags[fitted], train.labels[fitted]),
         "valid": Split(train.bags[held_out], train.labels[held_out]),
@@ -214,7 +202,7 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split
 
 
 def _digest(splits: dict[str, Split], assets: ReviewAssets) -> str:
-    arrays = (array for one in splits.values() for array in one.arrays)
+    arrays = (array for split in splits.values() for array in split.arrays)
     return with_names(fingerprint_arrays(arrays), assets.values())
 
 
@@ -223,15 +211,15 @@ def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run
     if config.compare_with is None:
         return None
     try:
-        compared = find_baseline(config.compare_with, context.runs_dir, reviews.origin)
-        curve = (compared.folder / METRICS).read_bytes()
+        baseline = find_baseline(config.compare_with, context.runs_dir, reviews.origin)
+        curve = (baseline.folder / METRICS).read_bytes()
     except (DlrunError, OSError) as error:
         reason = error.message if isinstance(error, DlrunError) else error
         context.screen.warn(f"compare_with: {reason}: the figure's right panel stays empty")
         return None
     context.folder.write(COMPARED, curve)
-    context.screen.note(f"compared with {compared.folder}")
-    return compared
+    context.screen.note(f"compared with {baseline.folder}")
+    return baseline
 
 
 def _solve(

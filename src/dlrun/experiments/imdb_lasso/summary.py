@@ -41,11 +41,12 @@ def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Tabl
     for label in reversed(labels):
         table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
         table.add_column("weight", justify="right")
-    for pair in zip_longest(positive, negative, fillvalue=("", None)):
-        cells: list[Text | str] = []
-        for word, weight in pair:
-            cells += [Text(printable(word)), "" if weight is None else f"{weight:+.3f}"]
-        table.add_row(*cells)
+    sides = [
+        [(Text(printable(word)), f"{weight:+.3f}") for word, weight in words]
+        for words in (positive, negative)
+    ]
+    for left, right in zip_longest(*sides, fillvalue=(Text(), "")):
+        table.add_row(*left, *right)
     return table
 
 
@@ -55,7 +56,7 @@ def summary(reviews: Reviews, splits: Mapping[str, Split], solution: Solution, s
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     lines = {
         "data": reviews.origin,
-        "reviews": ", ".join(f"{len(one.labels):,} {part}" for part, one in splits.items()),
+        "reviews": ", ".join(f"{len(split.labels):,} {part}" for part, split in splits.items()),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
         "lambda": f"{solution.penalty:.4f}, by the validation accuracy",

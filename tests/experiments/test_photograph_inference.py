@@ -10,8 +10,9 @@ from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
 from dlrun.data.images import Photograph, pack, table_rows, unpack
+from dlrun.experiments.classify_images.inference import classify_photographs
 from dlrun.networks.pretrained import Pretrained
-from dlrun.training.inference import classify_photographs
+from dlrun.runs.start import RunSettings, load_config
 from tests.experiments.use import reader
 
 
@@ -40,12 +41,11 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
         ["red", "green", "blue"],
         "a network",
     )
-    settings: dict[str, Any] = {"squash": False, "scaled_decoding": False, "precision": "32-true"}
+    settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
+    config: Any = load_config("classify-images", RunSettings(overrides=settings))
 
     def classify() -> list[Photograph]:
-        return classify_photographs(
-            context, files, model, "cpu", batch_size=2, top=1, thumbnails=3, **settings
-        )
+        return classify_photographs(config, context, files, model, "cpu", thumbnails=3)
 
     with pytest.raises(RuntimeError, match="lost"):
         classify()
