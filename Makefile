@@ -47,7 +47,7 @@ test-slurm: $(VENV)/.tools ## a SLURM of its own on loopback: root, Debian's slu
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm $(ARGS)
 
 torture: $(VENV)/.tools ## kill it, fill the disk, feed it garbage: the nightly sizes (docs/reliability.md)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --torture tests/torture $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --torture tests/torture $(ARGS)
 
 check: $(VENV)/.tools ## format, lint, import rules, and types on every system
 	$(BIN)/ruff format --check .

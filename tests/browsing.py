@@ -1,13 +1,9 @@
 """A page as a reader has it: real headless Chromium, driven by playwright."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -16,28 +12,8 @@ Open = Callable[..., "Page"]
 
 
 @contextmanager
-def chromium() -> "Iterator[Browser]":
-    """The browser; without it the tests skip, or fail where it must be there."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        program = None
-    if program is None:
-        message = "no browser: install the package playwright and the program chromium"
-        if os.environ.get("DLRUN_REQUIRE_BROWSER"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
 def watched(browser: "Browser", written: Path) -> Iterator[Open]:
-    """Opens a page; afterwards, nothing was asked of a network and nothing went wrong."""
+    """Give a function that opens a page, and assert that no page has an error or uses a network."""
     wrong: list[str] = []
     contexts = []
 

@@ -1,42 +1,51 @@
-"""What a child process of the harness does: dlrun's command line, with harm at a moment."""
+"""What a process of the harness runs: dlrun's command line, with a fault at a file operation."""
 
 import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 # Python announces these before it does them: https://docs.python.org/3/library/audit_events.html
 WRITES = {"open", "os.rename", "os.mkdir", "os.remove", "os.truncate", "os.symlink"}
-ONCE, FROM_THEN_ON = "once", "from then on"
+OUTPUT = ".output"  # the folder of stdout, stderr, and one byte for each file operation
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens instead of a file operation in the folder `runs`, counted from 1.
+
+    errno: the OSError that is raised; 0 kills the process. lasting: later operations fail too.
+    """
+
+    at: int
+    errno: int = 0
+    lasting: bool = False
 
 
 def run(
     arguments: Sequence[str],
     folder: Path,
-    environment: dict[str, str],
-    harm: dict[str, Any],
-    limits: dict[str, int],
+    environment: Mapping[str, str],
+    fault: Fault | None,
+    limits: Mapping[str, int],
 ) -> None:
-    """Run `dlrun ARGUMENTS` in a folder; its output goes into the folder `.said` there.
+    """Run `dlrun ARGUMENTS` in a folder.
 
-    harm: {"at": n} and either {"kill": True} or {"errno": 28, "how": ONCE or FROM_THEN_ON}: what
-    happens instead of the n-th file operation in the folder `runs`. The file `.said/operations`
-    grows by a byte at each. limits: "memory", bytes that may be allocated beyond what is there at
-    the start; "file_size", bytes that a file may have.
+    limits: "memory", bytes that may be allocated beyond what is there at the start; "file_size",
+    bytes that a file may have.
     """
     os.chdir(folder)
     os.environ.update(environment)
-    said = folder / ".said"
-    said.mkdir(exist_ok=True)
+    output = folder / OUTPUT
+    output.mkdir(exist_ok=True)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        new = os.open(said / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(new, descriptor)
-        os.close(new)
+        os.dup2(os.open(output / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _watch(str(folder / "runs"), said / "operations", harm)
+    _count_operations(str(folder / "runs"), output / "operations", fault)
     if "memory" in limits:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + limits["memory"]
@@ -49,8 +58,8 @@ def run(
     main()
 
 
-def _watch(watched: str, counter: Path, harm: dict[str, Any]) -> None:
-    count = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _count_operations(watched: str, counter: Path, fault: Fault | None) -> None:
+    descriptor = os.open(counter, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     done = 0
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -58,13 +67,12 @@ def _watch(watched: str, counter: Path, harm: dict[str, Any]) -> None:
         if event not in WRITES or not any(_is_in(watched, part) for part in arguments):
             return
         done += 1
-        os.write(count, b".")
-        at = harm.get("at")
-        if at is None or done < at or (done > at and harm.get("how") != FROM_THEN_ON):
+        os.write(descriptor, b".")
+        if fault is None or done < fault.at or (done > fault.at and not fault.lasting):
             return
-        if harm.get("kill"):
+        if not fault.errno:
             os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(harm["errno"], os.strerror(harm["errno"]), str(arguments[0]))
+        raise OSError(fault.errno, os.strerror(fault.errno), str(arguments[0]))
 
     sys.addaudithook(hook)
 

@@ -2,13 +2,16 @@
 
 import functools
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -23,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 NAMES = registry.names()
 NETWORKS = [name for name in NAMES if issubclass(registry.config_class(name), NetworkConfig)]
 
-# Variables that would change what dlrun does or prints.
+# Variables that change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 
 Tally = Callable[..., None]
@@ -75,7 +78,7 @@ def dlrun(tmp_path: Path) -> Dlrun:
             timeout=timeout,
             cwd=tmp_path,
             check=False,
-            env=clean_environment() | env,
+            env=clean_environment(**env),
         )
 
     return run
@@ -88,9 +91,7 @@ def forked(tmp_path: Path) -> Dlrun:
 
     def run(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         ended = harness.run(tmp_path, *arguments, **env)
-        return subprocess.CompletedProcess(
-            arguments, ended.code, stdout=ended.stdout, stderr=ended.stderr
-        )
+        return subprocess.CompletedProcess(arguments, ended.code, ended.stdout, ended.stderr)
 
     return run
 
@@ -118,31 +119,43 @@ def setting(*values: str) -> list[str]:
     return [word for value in values for word in ("--set", value)]
 
 
-def clean_environment() -> dict[str, str]:
-    """Return the environment of a process without SETTINGS."""
+def clean_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a process without SETTINGS, which imports this tree's dlrun."""
     environment = {name: value for name, value in os.environ.items() if name not in SETTINGS}
-    return environment | {"COLUMNS": "100"}
+    paths = [more.get("PYTHONPATH"), str(ROOT / "src"), environment.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, paths))
+    return environment | {"COLUMNS": "100"} | more | {"PYTHONPATH": path}
+
+
+def missing(what: str, required: str) -> NoReturn:
+    """Skip the test, or fail it if the environment says that what it needs must be there."""
+    (pytest.fail if os.environ.get(required) else pytest.skip)(what)
 
 
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
-    """Chromium."""
-    from tests.browsing import chromium
+    """Headless Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None or find_spec("playwright") is None:
+        message = "no browser: install the package playwright and the program chromium"
+        missing(message, "DLRUN_REQUIRE_BROWSER")
+    from playwright.sync_api import sync_playwright
 
-    with chromium() as found:
-        yield found
+    with sync_playwright() as playwright:
+        # Root, as in a container, has no sandbox.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of the real reviews and photographs; skips, or fails where they must be there."""
-    folder = os.environ.get("DLRUN_TEST_DATA")
-    if folder and (Path(folder) / "aclImdb_v1.tar.gz").is_file():
-        return Path(folder).resolve()
-    message = "no real data: set DLRUN_TEST_DATA to the folder with aclImdb_v1.tar.gz, book_images/"
-    if os.environ.get("DLRUN_REQUIRE_DATA"):
-        pytest.fail(message)
-    pytest.skip(message)
+    """The folder of the real reviews and photographs."""
+    folder = Path(os.environ.get("DLRUN_TEST_DATA") or "/nowhere")
+    if not (folder / "aclImdb_v1.tar.gz").is_file():
+        message = "set DLRUN_TEST_DATA to the folder with aclImdb_v1.tar.gz, book_images/"
+        missing(f"no real data: {message}", "DLRUN_REQUIRE_DATA")
+    return folder.resolve()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -155,19 +168,9 @@ SLOW = (
     "test_resume.py", "test_use.py",
 )  # fmt: skip
 # Fixtures and modules that start processes: `make test-fast` leaves out the tests that use them.
-FIXTURES, MODULES = {"dlrun", "forked", "done"}, {"subprocess", "multiprocessing"}
-
-
-@functools.cache
-def starts_processes(module: str) -> bool:
-    """Return whether a module of the tests, or one that it imports from, uses MODULES."""
-    if not module.startswith("tests.") or module == __name__:
-        return module in MODULES
-    used = {
-        value.__name__ if isinstance(value, ModuleType) else str(getattr(value, "__module__", ""))
-        for value in vars(sys.modules[module]).values()
-    }
-    return any(map(starts_processes, used - {module}))
+FIXTURES = {"dlrun", "forked", "done"}
+MODULES = re.compile(r"subprocess|multiprocessing|harness|\.use import")
+read_source = functools.cache(Path.read_text)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -176,7 +179,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if any(part in item.path.as_posix() for part in SLOW):
             item.add_marker("slow")
         assert isinstance(item, pytest.Function)
-        if FIXTURES & {*item.fixturenames} or starts_processes(item.module.__name__):
+        if FIXTURES & {*item.fixturenames} or MODULES.search(read_source(item.path)):
             item.add_marker("process")
 
 
@@ -198,12 +201,11 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was tried, summed over all tests that passed (and, with xdist, all processes)."""
-    sums: dict[str, int] = {}
+    sums: Counter[str] = Counter()
     for report in terminalreporter.stats.get("passed", []):
         for name, number in report.user_properties if report.when == "call" else ():
             if name.startswith("tally: "):
-                what = name.removeprefix("tally: ")
-                sums[what] = sums.get(what, 0) + number
+                sums[name.removeprefix("tally: ")] += number
     if sums:
         terminalreporter.section("tried, and survived")
         for what, number in sorted(sums.items()):

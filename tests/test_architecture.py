@@ -1,4 +1,4 @@
-"""Imports go one way, and quick commands import nothing slow."""
+"""The tests import this tree, its imports go one way, and quick commands import nothing slow."""
 
 import subprocess
 import sys
@@ -6,13 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+import dlrun
+from tests.conftest import ROOT, clean_environment
+
+SLOW = "torch", "lightning", "sklearn", "pandas", "matplotlib"
+LIBRARIES = "torch", "pydantic", "rich", "numpy", "typer"
+
+
+def test_tests_import_the_source_of_their_own_tree() -> None:
+    assert Path(dlrun.__file__).is_relative_to(ROOT / "src")
 
 
 def test_imports_go_one_way() -> None:
     command = [Path(sys.executable).with_name("lint-imports"), "--config", ROOT / "pyproject.toml"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert "2 kept, 0 broken" in done.stdout, done.stdout
+
+
+def imported(script: str, *arguments: str) -> tuple[int, set[str]]:
+    """The exit code of a script, and the modules that it has imported."""
+    at_exit = "import atexit, sys; atexit.register(lambda: print('', *sys.modules, sep='\\n'))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", at_exit + script, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean_environment(),
+    )
+    return done.returncode, {*done.stdout.splitlines()}
 
 
 @pytest.mark.parametrize(
@@ -26,26 +47,12 @@ def test_imports_go_one_way() -> None:
     ],
 )
 def test_quick_commands_import_nothing_slow(arguments: list[str], code: int) -> None:
-    script = (
-        "import sys; sys.argv = ['dlrun', *sys.argv[1:]]\n"
-        "from dlrun.__main__ import main\n"
-        "try: main()\n"
-        "except SystemExit as end: code = end.code\n"
-        "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'} & set(sys.modules)\n"
-        "assert not slow, slow\n"
-        "sys.exit(code)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr
+    ended, modules = imported("from dlrun.__main__ import main\nmain()", *arguments)
+    assert ended == code and "dlrun.cli" in modules
+    assert not modules & {*SLOW}
 
 
 def test_importing_dlrun_imports_no_library() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "import dlrun, sys; print(*sys.modules)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not {"torch", "pydantic", "rich", "numpy", "typer"} & {*done.stdout.split()}
+    ended, modules = imported("import dlrun")
+    assert ended == 0 and "dlrun" in modules
+    assert not modules & {*LIBRARIES}

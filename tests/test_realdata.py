@@ -4,8 +4,7 @@ import csv
 import hashlib
 import json
 import pickle
-import tarfile
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,10 @@ import pytest
 from dlrun.data import imdb
 from dlrun.experiments.run import Run
 from dlrun.system.console import Screen
-from tests.conftest import Dlrun, smoke
+from tests.conftest import Dlrun, setting, smoke
+from tests.data.test_cifar100 import archive_of
 from tests.data.test_imdb import config
+from tests.experiments.use import results
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
 pytestmark = pytest.mark.realdata
@@ -27,26 +28,28 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
-def run(
-    dlrun: Dlrun, tmp_path: Path, name: str, real_data: Path, data_dir: Path, *options: str
-) -> dict:
-    done = dlrun(
-        name,
-        *("--set", f"data.archive={real_data / 'aclImdb_v1.tar.gz'}"),
-        *("--data-dir", data_dir),
-        *(part for option in options for part in ("--set", option)),
-        timeout=1200,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads((tmp_path / "runs" / name / "latest" / "results.json").read_text())
+Results = Callable[..., dict]
 
 
-def why_not_compared(real_data: Path, otherwise: str | None) -> str | None:
-    """Another archive of the same reviews does not stand beside the book."""
+@pytest.fixture
+def run(dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path) -> Results:
+    """Run an experiment on the real reviews; returns its results.json."""
+
+    def of(name: str, *values: str) -> dict:
+        sets = setting(f"data.archive={real_data / 'aclImdb_v1.tar.gz'}", *values)
+        done = dlrun(name, *sets, "--data-dir", data_dir, timeout=1200)
+        assert done.returncode == 0, done.stderr
+        return results(tmp_path / "runs" / name / "latest")
+
+    return of
+
+
+def why_not_compared(real_data: Path, *differences: str) -> str | None:
+    """What a run's `reference_differs` says: an archive may hold the same reviews otherwise."""
     with (real_data / "aclImdb_v1.tar.gz").open("rb") as stream:
-        same = hashlib.file_digest(stream, "md5").hexdigest() == PUBLISHED_MD5
-    other = None if same else "aclImdb_v1.tar.gz is not the published file"
-    return ", ".join(filter(None, (other, otherwise))) or None
+        if hashlib.file_digest(stream, "md5").hexdigest() != PUBLISHED_MD5:
+            differences = ("aclImdb_v1.tar.gz is not the published file", *differences)
+    return ", ".join(differences) or None
 
 
 def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
@@ -62,46 +65,39 @@ def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
     assert reviews.train.ids.ids.max() < 10_000
 
 
-def test_dense_reaches_the_books_accuracy(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path
-) -> None:
-    results = run(dlrun, tmp_path, "imdb-dense", real_data, data_dir)
-    assert 0.845 <= results["metrics"]["test_accuracy"] <= 0.875
-    assert results["parameters"] == 160_353
-    assert results["data"] == "IMDB reviews (stanford, aclImdb_v1.tar.gz)"
-    assert results["reference_differs"] == why_not_compared(real_data, None)
+def test_dense_reaches_the_books_accuracy(run: Results, real_data: Path) -> None:
+    found = run("imdb-dense")
+    assert 0.845 <= found["metrics"]["test_accuracy"] <= 0.875
+    assert found["parameters"] == 160_353
+    assert found["data"] == "IMDB reviews (stanford, aclImdb_v1.tar.gz)"
+    assert found["reference_differs"] == why_not_compared(real_data)
 
 
-def test_lstm_learns(dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path) -> None:
+def test_lstm_learns(run: Results, real_data: Path) -> None:
     """Four of the twenty epochs; all of them end at .847 and .844 (README)."""
-    results = run(dlrun, tmp_path, "imdb-lstm", real_data, data_dir, "trainer.max_epochs=4")
-    assert results["metrics"]["test_accuracy"] > 0.8
-    assert results["parameters"] == 328_577
+    found = run("imdb-lstm", "trainer.max_epochs=4")
+    assert found["metrics"]["test_accuracy"] > 0.8
+    assert found["parameters"] == 328_577
     epochs = "trainer.max_epochs is 4 (book: 20)"
-    assert results["reference_differs"] == why_not_compared(real_data, epochs)
+    assert found["reference_differs"] == why_not_compared(real_data, epochs)
 
 
-def test_lasso_peaks_where_the_book_does(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path
-) -> None:
-    results = run(dlrun, tmp_path, "imdb-lasso", real_data, data_dir)
-    assert results["reference_differs"] == why_not_compared(real_data, None)
-    assert 0.875 <= results["peak_valid_accuracy"] <= 0.888
-    assert 0.875 <= results["peak_test_accuracy"] <= 0.885
-    with (tmp_path / "runs/imdb-lasso/latest/metrics.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    assert len(rows) == 50
-    assert int(rows[0]["nonzero"]) <= 1
-    assert 5_000 < int(rows[-1]["nonzero"]) < 6_000
+def test_lasso_peaks_where_the_book_does(run: Results, tmp_path: Path, real_data: Path) -> None:
+    found = run("imdb-lasso")
+    assert found["reference_differs"] == why_not_compared(real_data)
+    assert 0.875 <= found["peak_valid_accuracy"] <= 0.888
+    assert 0.875 <= found["peak_test_accuracy"] <= 0.885
+    nonzero = Run.open("latest", tmp_path / "runs").table["nonzero"]
+    assert len(nonzero) == 50
+    assert nonzero[0] <= 1 and 5_000 < nonzero[-1] < 6_000
 
 
 @pytest.mark.parametrize("name", ["imdb-dense", "imdb-lasso", "imdb-lstm"])
 def test_predicts_its_own_test_set_row_for_row(
-    dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path, name: str
+    dlrun: Dlrun, run: Results, tmp_path: Path, data_dir: Path, name: str
 ) -> None:
     """And again from the words of its reviews alone, 10,000 of them as a table."""
-    short = ["trainer.max_epochs=1"] if name != "imdb-lasso" else []
-    run(dlrun, tmp_path, name, real_data, data_dir, *short)
+    run(name, *(["trainer.max_epochs=1"] if name != "imdb-lasso" else []))
     done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200)
     assert done.returncode == 0, done.stderr
     assert "row for row as in the run's predictions.csv" in done.stdout
@@ -118,10 +114,9 @@ def test_predicts_its_own_test_set_row_for_row(
     assert done.returncode == 0, done.stderr
     kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))
     with (tmp_path / "out.csv").open(newline="") as stream:
-        found = list(csv.DictReader(stream))
-    for one, other in zip(found, kept[:10_000], strict=True):
-        assert one["predicted"] == other["predicted"]
-        assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
+        for one, other in zip(csv.DictReader(stream), kept[:10_000], strict=True):
+            assert one["predicted"] == other["predicted"]
+            assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
 
 
 def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
@@ -158,21 +153,19 @@ def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> di
     return found
 
 
-def test_photographs_of_the_book(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
-    found = classify(dlrun, tmp_path, real_data)
-    assert len(found) == 6
+def test_photographs_of_the_book_and_scaled_decoding_keep_their_labels(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path
+) -> None:
+    exact = classify(dlrun, tmp_path, real_data)
+    assert len(exact) == 6
     for image, label, probability in (
         ("Flamingo.jpg", "flamingo", 0.50),
         ("Lhasa_Apso.jpg", "Lhasa", 0.51),
         ("Hawk_cropped.jpg", "kite", 0.175),
     ):
-        assert next(iter(found[image])) == label
-        assert found[image][label] == pytest.approx(probability, abs=0.02)
-
-
-def test_scaled_decoding_keeps_the_top_3(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:
-    exact = classify(dlrun, tmp_path, real_data)
-    scaled = classify(dlrun, tmp_path, real_data, "--set", "transform.scaled_decoding=true")
+        assert next(iter(exact[image])) == label
+        assert exact[image][label] == pytest.approx(probability, abs=0.02)
+    scaled = classify(dlrun, tmp_path, real_data, *setting("transform.scaled_decoding=true"))
     assert scaled != exact
     for image, labels in exact.items():
         assert list(scaled[image]) == list(labels)
@@ -180,38 +173,21 @@ def test_scaled_decoding_keeps_the_top_3(dlrun: Dlrun, tmp_path: Path, real_data
 
 
 def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -> None:
-    """Generated pixels: 50,000 + 10,000 images, one epoch."""
-    archive = tmp_path / "cifar-100-python.tar.gz"
-    write_cifar100(archive, train=50_000, test=10_000)
-    done = dlrun(
-        *("cifar100", "--set", f"data.archive={archive}", "--set", "trainer.max_epochs=1"),
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "runs/cifar100/latest/results.json").read_text())
-    assert results["parameters"] == 964_516
-    assert results["data"] == "CIFAR100 (cifar-100-python.tar.gz)"
-    # One epoch on noise-like images learns little, but far more than chance: .01, sd .001.
-    assert results["metrics"]["test_accuracy"] > 0.02
-
-
-def write_cifar100(archive: Path, train: int, test: int) -> None:
-    """A file as the publisher's, of images whose brightness tells the class."""
+    """50,000 + 10,000 generated images whose brightness tells the class, one epoch."""
     random = np.random.default_rng(0)
 
-    def part(count: int) -> dict[str, object]:
+    def part(count: int) -> bytes:
         labels = random.integers(0, 100, count)
         pixels = (2 * labels[:, None] + random.integers(0, 50, (count, 3072))).astype(np.uint8)
-        return {"data": pixels, "fine_labels": labels.tolist()}
+        return pickle.dumps({"data": pixels, "fine_labels": labels.tolist()}, protocol=2)
 
-    names = [f"class {number}" for number in range(100)]
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for name, entry in (
-            ("train", part(train)),
-            ("test", part(test)),
-            ("meta", {"fine_label_names": names}),
-        ):
-            content = pickle.dumps(entry, protocol=2)
-            member = tarfile.TarInfo(f"cifar-100-python/{name}")
-            member.size = len(content)
-            tar.addfile(member, BytesIO(content))
+    meta = pickle.dumps({"fine_label_names": [f"class {number}" for number in range(100)]})
+    archive = archive_of(tmp_path, {"train": part(50_000), "test": part(10_000), "meta": meta})
+    sets = setting(f"data.archive={archive}", "trainer.max_epochs=1")
+    done = dlrun("cifar100", *sets, timeout=900)
+    assert done.returncode == 0, done.stderr
+    found = results(tmp_path / "runs/cifar100/latest")
+    assert found["parameters"] == 964_516
+    assert found["data"] == f"CIFAR100 ({archive.name})"
+    # One epoch on noise-like images learns little, but far more than chance: .01, sd .001.
+    assert found["metrics"]["test_accuracy"] > 0.02

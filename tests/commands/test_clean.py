@@ -12,7 +12,7 @@ from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import candidate_folders
-from tests import harness
+from tests import child, harness
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
@@ -221,7 +221,7 @@ def test_killed_at_any_moment_it_leaves_whole_runs_and_nothing_that_looks_like_o
                 status="finished" if name == "a" else "failed",
             )
         names = {file.name for file in (runs / EXPERIMENT / "20260101T000000Z-b").iterdir()}
-        code = harness.run(tmp_path / str(at), *words, harm={"at": at, "kill": True}).code
+        code = harness.run(tmp_path / str(at), *words, fault=child.Fault(at)).code
         for folder in (runs / EXPERIMENT).iterdir():
             if not folder.name.startswith("."):
                 assert {file.name for file in folder.iterdir()} - {"run.lock"} == names

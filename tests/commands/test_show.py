@@ -36,7 +36,7 @@ def test_a_finished_run(tmp_path: Path, capsys: Out) -> None:
     assert shown["test_accuracy"].split() == ["0.5000", "0.4691-0.5309", "0.4210"]
     assert shown["time"].startswith("fit 9.0 s, total 10.5 s")
     assert shown["versions"] == "dlrun 0.2.0, torch 2.9.0"
-    assert "checkpoint 2.0K" in shown["size"]
+    assert "checkpoint 2.0 kB" in shown["size"]
     assert shown["figure"] == str(folder / "curves.png")
     assert shown["resume"] == f"dlrun resume {folder} --set trainer.max_epochs=N"
     assert shown["repeat"] == f"dlrun {EXPERIMENT} --config {folder / 'config.yaml'}"

@@ -1,12 +1,19 @@
-import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.sections import Section
-from dlrun.config.validation import InvalidConfigError, read_layers, to_yaml, validate
+from dlrun.config.sections import NetworkConfig, Section
+from dlrun.config.validation import (
+    InvalidConfigError,
+    all_keys,
+    allowed_values,
+    read_layers,
+    suggest_key,
+    to_yaml,
+    validate,
+)
 from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
@@ -50,11 +57,16 @@ def test_every_folder_holds_configs() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_shipped_default_is_valid_and_frozen(name: str) -> None:
-    config = load_config(name, RunSettings())
+def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
+    name: str, tmp_path: Path
+) -> None:
+    config = load_config(name, RunSettings(overrides=["seed=7"]))
     assert isinstance(config, registry.config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
+    file = tmp_path / "config.yaml"
+    file.write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(name, RunSettings(config=[file])) == config
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
@@ -65,14 +77,6 @@ def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None
     if overlay.stem != "classify-images":
         assert getattr(small, "model", None) == getattr(full, "model", None)
         assert small.source == "sample" or overlay.parent.name == "demo"
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_resolved_yaml_repeats_the_config(name: str, tmp_path: Path) -> None:
-    config = load_config(name, RunSettings(overrides=["seed=7"]))
-    file = tmp_path / "config.yaml"
-    file.write_text(to_yaml(config), encoding="utf-8")
-    assert load_config(name, RunSettings(config=[file])) == config
 
 
 def test_the_resolved_yaml_repeats_awkward_values(tmp_path: Path) -> None:
@@ -145,48 +149,23 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "suggested"),
-    [
-        ("optimzer={lr: 1}", "'optimizer'"),
-        ("optimizer.lrr=1", "'lr'"),
-        ("lr=1", "'optimizer.lr'"),
-        ("max_epochs=1", "'trainer.max_epochs'"),
-        ("data.lr=1", "'optimizer.lr'"),
-        ("optimizer.name=SGDD", "'sgd'"),
-        ("zzzzqq=1", "seed, "),
-        ("data.zzzzqq=1", "source, "),
-    ],
-)
-def test_the_nearest_key_or_value_is_suggested(override: str, suggested: str) -> None:
-    assert suggested in problem(override)
-
-
-@pytest.mark.parametrize(
     ("override", "key", "got"),
     [
         ("seed=true", "seed", "True"),
-        ("seed='1'", "seed", "'1'"),
         ("seed=1.0", "seed", "1.0"),
         ("seed=", "seed", "nothing"),
         ("seed=4294967296", "seed", "4294967296"),
         ("seed.sub=1", "seed", "{'sub': 1}"),
         (f"seed={'x' * 500}", "seed", "xxx..."),
         ("fallback=1", "fallback", "1"),
-        ("optimizer=5", "optimizer", "5"),
         ("optimizer.lr=.nan", "optimizer.lr", "nan"),
         ("optimizer.lr=1e400", "optimizer.lr", "inf"),
         (f"optimizer.lr={'1' * 400}", "optimizer.lr", "111..."),
-        ("optimizer.lr=-1e-3", "optimizer.lr", "-0.001"),
         ("model.hidden=[]", "model.hidden", "[]"),
-        ("data.archive=5", "data.archive", "5"),
         ("data.archive=~nobody-here/x", "data.archive", "~nobody-here/x"),
-        ("data.mirrors=x", "data.mirrors", "'x'"),
         ("data.mirrors=[5]", "data.mirrors.0", "5"),
         ("reference.book={a: x}", "reference.book.a", "'x'"),
-        ("trainer={max_epochs: x}", "trainer.max_epochs", "'x'"),
-        ("trainer.devices=x", "trainer.devices", "'x'"),
         ("trainer.devices=1.5", "trainer.devices", "1.5"),
-        ("trainer.devices={a: 1}", "trainer.devices", "{'a': 1}"),
         ("trainer.devices=[0, 0]", "trainer", ""),
     ],
 )
@@ -233,16 +212,6 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert dense("data.archive=null").data.archive is None
 
 
-def test_a_whole_number_is_a_number() -> None:
-    learning_rate = dense("optimizer.lr=1").optimizer.lr
-    assert learning_rate == 1.0 and math.isfinite(learning_rate)
-
-
-def test_an_unknown_experiment_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):
-        load_config("imdb-dens", RunSettings())
-
-
 def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
     values = [layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
     options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
@@ -250,3 +219,49 @@ def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
         load_config("imdb-dense", options)
     options = RunSettings(overrides=["seed=2"], values=[layer_from_values({"seed": 3}, "run(...)")])
     assert load_config("imdb-dense", options).seed == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("epochs", "trainer.max_epochs"),
+        ("lr", "optimizer.lr"),
+        ("size", "batch_size"),
+        ("device", "accelerator"),
+        ("optimiser", "optimizer"),
+        ("optimiser.lr", "optimizer.lr"),
+        ("optimizer.lrr", "optimizer.lr"),
+        ("data.lr", "optimizer.lr"),
+        ("trainer.seed", "seed"),
+        ("trainer.epochs", "trainer.max_epochs"),
+        ("hiden", "model.hidden"),
+        ("zzzzqq", None),
+    ],
+)
+def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
+    assert suggest_key(wrong.split("."), registry.config_class("imdb-dense")) == right
+    if "." not in wrong:
+        assert (right or "seed, ") in problem(f"{wrong}=1")
+
+
+def test_keys_and_values_that_are_not_known_are_answered_by_those_that_are() -> None:
+    assert problem("data.zzzzqq=1").startswith("data.zzzzqq: unknown key; data has source, ")
+    assert problem("optimizer.name=sgdd").endswith("did you mean 'sgd'?")
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("accelerator", ["auto", "cpu", "cuda", "mps"]),
+        ("fallback", ["true", "false"]),
+        ("threads", ["auto"]),
+        ("optimizer.name", ["rmsprop", "adam", "adamw", "sgd"]),
+        ("trainer.devices", ["auto"]),
+        ("seed", []),
+        ("optimizer", []),
+        ("nothing.x", []),
+    ],
+)
+def test_the_values_that_a_type_lists(key: str, expected: list[str]) -> None:
+    assert key == "nothing.x" or key in all_keys(NetworkConfig)
+    assert allowed_values(NetworkConfig, key) == expected

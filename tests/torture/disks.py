@@ -1,11 +1,12 @@
-"""Disks whose power can be cut: file systems in an image file, mounted by a loop device.
+"""Disks that fill up, and disks whose power can be cut.
 
-ext4 and xfs are shut down without flushing their log, as their own power-cut tests do: what the
-page cache or the log still held is lost. btrfs has no such call: while the writer stands still
-the image is copied, which holds what the file system has sent to its disk, and nothing later.
-Neither loses what a disk's own volatile cache holds, nor tears a sector.
+ext4 and xfs, in an image file on a loop device, are shut down without flushing their log, as their
+own power-cut tests do: what the page cache or the log still held is lost. btrfs has no such call:
+while the writer stands still the image is copied, which holds what the file system has sent to its
+disk, and nothing later. Neither loses what a disk's own cache holds, nor tears a sector.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,7 +14,6 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32): EXT4_IOC_SHUTDOWN, XFS_IOC_GOING
 NO_LOG_FLUSH = struct.pack("I", 2)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Disk:
     """A mounted file system of a kind, in an image file beside its folder."""
 
@@ -36,53 +36,68 @@ class Disk:
     folder: Path
 
     def mount(self) -> None:
-        """Mount it; after a cut the file system recovers from its log."""
+        """Mount it; after a power cut the file system recovers from its log."""
         options = f"loop{OPTIONS.get(self.kind, '')}"
-        _soon("mount", "-t", self.kind, "-o", options, str(self.image), str(self.folder))
-
-    def unmount(self) -> None:
-        """Unmount it, whoever was killed a moment ago."""
-        _soon("umount", str(self.folder))
+        _run("mount", "-t", self.kind, "-o", options, str(self.image), str(self.folder))
 
     def cut_power(self, running: Child | None = None) -> None:
-        """All that was not on disk is gone, and so is the process; then mounted again."""
+        """Lose what is not on disk, and kill the process; then mount the disk again."""
+        copy = self.image.with_suffix(".copy")
         if self.kind == "btrfs":
             if running is not None:
-                freeze(running)
-            copy = self.image.with_suffix(".copy")
-            _do("cp", "--sparse=always", str(self.image), str(copy))
+                _freeze(running)
+            _run("cp", "--sparse=always", str(self.image), str(copy))
         else:
             _shut_down(self.folder)
         if running is not None:
             running.end(after=0)
-        self.unmount()
+        _run("umount", str(self.folder))
         if self.kind == "btrfs":
             copy.replace(self.image)
         self.mount()
 
 
-@contextmanager
-def disk(kind: str, at: Path) -> Iterator[Disk]:
-    """A new file system of a kind, or a skipped test where it cannot be made or mounted."""
+@contextlib.contextmanager
+def loop_disk(kind: str, at: Path) -> Iterator[Disk]:
+    """A new file system of a kind; the test is skipped if it cannot be made or mounted."""
     maker = shutil.which(f"mkfs.{kind}", path=f"{os.environ.get('PATH', '')}:/sbin:/usr/sbin")
     if maker is None:
         pytest.skip(f"no mkfs.{kind}")
-    made = Disk(kind, at / f"{kind}.img", at / kind)
-    made.folder.mkdir()
-    with made.image.open("wb") as stream:
+    disk = Disk(kind, at / f"{kind}.img", at / kind)
+    disk.folder.mkdir()
+    with disk.image.open("wb") as stream:
         stream.truncate(MEGABYTES[kind] << 20)
     try:
-        _do(maker, "-q", str(made.image))
-        made.mount()
+        _run(maker, "-q", str(disk.image))
+        disk.mount()
     except OSError as error:
         pytest.skip(f"no {kind} on a loop device: {error}")
     try:
-        yield made
+        yield disk
+    finally:  # ismount() cannot see a disk that is shut down
+        if str(disk.folder) in Path("/proc/mounts").read_text():
+            _run("umount", str(disk.folder))
+
+
+@contextlib.contextmanager
+def tmpfs(folder: Path, size: str) -> Iterator[Path]:
+    """A file system of a given size; the test is skipped if it cannot be mounted."""
+    folder.mkdir()
+    try:
+        _run("mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    except OSError as error:
+        pytest.skip(f"no tmpfs: {error}")
+    try:
+        yield folder
     finally:
-        if (
-            str(made.folder) in Path("/proc/mounts").read_text()
-        ):  # ismount() is blind once it is shut
-            made.unmount()
+        _run("umount", "--lazy", str(folder))
+
+
+def fill(file: Path) -> None:
+    """Write a page after another until none is left."""
+    with file.open("wb", buffering=0) as stream, contextlib.suppress(OSError):
+        while True:
+            stream.write(bytes(1 << 12))
 
 
 def _shut_down(folder: Path) -> None:
@@ -95,31 +110,24 @@ def _shut_down(folder: Path) -> None:
         os.close(descriptor)
 
 
-def freeze(running: Child) -> None:
+def _freeze(running: Child) -> None:
     """Stop every thread of a process; a write that it has begun still ends."""
     running.signal(signal.SIGSTOP)
     threads = Path(f"/proc/{running.process.pid}/task")
-    while any(_state(thread) not in "TZX" for thread in threads.iterdir()):
+    while any(
+        (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "TZX"
+        for thread in threads.iterdir()
+    ):
         time.sleep(0.001)
 
 
-def _state(thread: Path) -> str:
-    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
-
-
-def _soon(*command: str) -> None:
-    """Do it once nobody is busy there any more, such as a process that was killed."""
+def _run(*command: str) -> None:
+    """Run a command, again while a process that was just killed keeps the disk busy."""
     deadline = time.monotonic() + 10
     while True:
-        try:
-            return _do(*command)
-        except OSError as error:
-            if "busy" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-
-
-def _do(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(done.stderr.strip())
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not done.returncode:
+            return
+        if "busy" not in done.stderr or time.monotonic() > deadline:
+            raise OSError(done.stderr.strip())
+        time.sleep(0.05)

@@ -1,71 +1,84 @@
-"""Many at the same moment: none shares or damages anything."""
+"""Many processes at the same moment: none shares or damages anything, one writes a run."""
 
-import json
 from pathlib import Path
 
-from tests.conftest import Tally
+import pytest
+import yaml
+
+from tests.conftest import Tally, setting
 from tests.data.left import without_locks
 from tests.data.test_cifar100 import archive_of as images_archive
 from tests.data.test_cifar100 import parts
 from tests.data.test_imdb import archive_of as reviews_archive
-from tests.experiments.test_resume import NETWORK, outcome
-from tests.harness import run, start, words
+from tests.experiments.test_resume import NETWORK
+from tests.experiments.use import results, rows
+from tests.harness import only_run, run, start, words
+from tests.torture.conftest import Reference, outcome, run_with_epochs
+
+EPOCHS = 80  # some seconds: longer than a process waits for the lock
 
 
-def test_twenty_runs_in_one_runs_folder(tmp_path: Path, torture: bool, tally: Tally) -> None:
-    rounds = 5 if torture else 1
+def test_twenty_runs_in_one_folder_are_as_undisturbed(
+    tmp_path: Path, torture: bool, tally: Tally, undisturbed: Reference
+) -> None:
+    whole, rounds = undisturbed(NETWORK), 5 if torture else 1
     for number in range(rounds):
-        folder = tmp_path / str(number)
-        command = words(NETWORK, "trainer.max_epochs=2")
-        shared = {"DLRUN_RUNS_DIR": str(folder / "runs"), "OMP_NUM_THREADS": "1"}
-        children = [start(folder / str(one), *command, **shared) for one in range(20)]
+        lab = tmp_path / str(number)
+        shared = {"DLRUN_RUNS_DIR": str(lab / "runs"), "OMP_NUM_THREADS": "1"}
+        children = [start(lab / str(one), *whole.arguments, **shared) for one in range(20)]
         for child in children:
             child.end().is_told(0)
-        runs = sorted((folder / "runs" / NETWORK).glob("*T*Z-*"))
+        runs = [*(lab / "runs" / NETWORK).glob("*T*Z-*")]
         assert len(runs) == 20
-        first = outcome(runs[0])
-        for one in runs:
-            assert json.loads((one / "results.json").read_text())["status"] == "finished"
-            assert outcome(one) == first
-            assert not list(one.glob(".new-*"))
-        assert (folder / "runs" / NETWORK / "latest").resolve() in [r.resolve() for r in runs]
+        for folder in runs:
+            assert outcome(folder) == whole.outcome
+            assert not list(folder.glob(".new-*"))
+        assert (lab / "runs" / NETWORK / "latest").resolve() in {run.resolve() for run in runs}
     tally("rounds of twenty runs at the same moment in one folder", rounds)
 
 
-def test_many_prepare_the_same_reviews(tmp_path: Path, tally: Tally) -> None:
-    archive = reviews_archive(tmp_path)
-    sets = ["--set", f"data.archive={archive}", "--set", "data.validation=1"]
-    shared = {"DLRUN_DATA_DIR": str(tmp_path / "data")}
-    children = [
-        start(tmp_path / str(one), "data", "fetch", "imdb", *sets, **shared) for one in range(10)
-    ]
-    said = [child.end().is_told(0).stderr for child in children]
-    assert sum(text.count("preparing the reviews") for text in said) == 1
-    assert [path.name[:9] for path in without_locks(tmp_path / "data" / "imdb")] == ["prepared-"]
-    tally("ten processes that prepare the same reviews")
+@pytest.mark.parametrize("name", ["imdb", "cifar100"])
+def test_one_of_ten_processes_prepares_the_data(tmp_path: Path, name: str) -> None:
+    """Even if a process that was killed has left them half-prepared."""
+    if name == "imdb":
+        sets = [f"data.archive={reviews_archive(tmp_path)}", "data.validation=1"]
+        message = "preparing the reviews"
+    else:
+        sets, message = [f"data.archive={images_archive(tmp_path, parts())}"], "(once)"
+    data = tmp_path / "data"
+    command = ["data", "fetch", name, *setting(*sets), "--data-dir", data]
+    run(tmp_path, *command).is_told(0)
+    (cache,) = without_locks(data / name)
+    left = cache.rename(cache.with_name(f".{cache.name}.new"))
+    next(path for path in left.iterdir() if path.is_file()).write_bytes(b"{")
+    children = [start(tmp_path / str(one), *command) for one in range(10)]
+    assert sum(child.end().is_told(0).stderr.count(message) for child in children) == 1
+    assert without_locks(data / name) == [cache]
 
 
-def test_many_extract_the_same_images(tmp_path: Path, tally: Tally) -> None:
-    archive = images_archive(tmp_path, parts())
-    sets = ["--set", f"data.archive={archive}"]
-    shared = {"DLRUN_DATA_DIR": str(tmp_path / "data")}
-    children = [
-        start(tmp_path / str(one), "data", "fetch", "cifar100", *sets, **shared)
-        for one in range(10)
-    ]
-    said = [child.end().is_told(0).stderr for child in children]
-    assert sum(text.count("(once)") for text in said) == 1
-    tally("ten processes that extract the same images")
-
-
-def test_what_a_killed_process_left_is_no_hindrance(tmp_path: Path, tally: Tally) -> None:
-    archive = reviews_archive(tmp_path)
-    sets = ["--set", f"data.archive={archive}", "--set", "data.validation=1"]
-    run(tmp_path, "data", "fetch", "imdb", *sets).is_told(0)
-    (cache,) = without_locks(tmp_path / "data" / "imdb")
-    cache.rename(cache.with_name(f".{cache.name}.new"))
-    cache.with_name(f".{cache.name}.lock").touch()
-    (cache.with_name(f".{cache.name}.new") / "about.json").write_text("{")
-    run(tmp_path, "data", "fetch", "imdb", *sets).is_told(0)
-    assert without_locks(tmp_path / "data" / "imdb") == [cache]
-    tally("a cache that a killed process left unfinished")
+def test_one_of_six_resumes_at_once_writes_the_run(
+    tmp_path: Path, torture: bool, tally: Tally
+) -> None:
+    """Each wants another number of epochs: the config and the result are the winner's."""
+    rounds = 5 if torture else 1
+    for number in range(rounds):
+        lab = tmp_path / str(number)
+        running = start(lab, *words(NETWORK, f"trainer.max_epochs={EPOCHS}"))
+        begun = run_with_epochs(lab, running)
+        running.end(after=0)
+        children = {
+            epochs: start(
+                lab / str(epochs), "resume", begun, *setting(f"trainer.max_epochs={epochs}")
+            )
+            for epochs in range(EPOCHS, EPOCHS + 6)
+        }
+        ended = {epochs: child.end() for epochs, child in children.items()}
+        (winner,) = (epochs for epochs, one in ended.items() if one.code == 0)
+        for epochs, one in ended.items():
+            if epochs != winner:
+                one.is_told(1, "another process is writing to it")
+        config = yaml.safe_load((begun / "config.yaml").read_text())
+        assert config["trainer"]["max_epochs"] == winner
+        assert [row.split(",")[0] for row in rows(begun)] == [str(at + 1) for at in range(winner)]
+        assert results(begun)["status"] == "finished" and only_run(lab, NETWORK) == begun
+    tally("rounds of six resumes of one run at once", rounds)

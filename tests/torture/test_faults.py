@@ -1,172 +1,115 @@
 """What the machine can refuse: one message, the finished epochs stay, the run can be resumed."""
 
 import errno
-import json
+import os
 import random
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dlrun.experiments.run import Run
-from tests.child import FROM_THEN_ON, ONCE
+from tests.child import Fault
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.experiments.use import rows
-from tests.harness import Child, only_run, run, start, tmpfs, wait_until, words
-from tests.torture.test_kills import (
-    Whole,
+from tests.experiments.use import results, rows
+from tests.harness import only_run, run, start, words
+from tests.torture.conftest import (
+    Reference,
     assert_as_undisturbed,
     assert_nothing_is_half_written,
-    finish,
-    undisturbed,
+    go_on,
+    run_with_epochs,
 )
+from tests.torture.disks import fill, tmpfs
 
-__all__ = ["undisturbed"]  # a fixture
-
+LONG = words(NETWORK, "trainer.max_epochs=100000")
 FAULTS = [
-    (number, how)
+    (number, lasting)
     for number in (errno.ENOSPC, errno.EROFS, errno.EIO, errno.ENOENT)
-    for how in (ONCE, FROM_THEN_ON)
+    for lasting in (False, True)
 ]
-LONG = (NETWORK, "trainer.max_epochs=100000")
+STRIDE = 4  # nightly, each of FAULTS meets every fourth operation, and each operation two of FAULTS
 
 
-@pytest.mark.parametrize(
-    ("number", "how"), FAULTS, ids=[f"{errno.errorcode[number]} {how}" for number, how in FAULTS]
-)
+@pytest.mark.parametrize("kind", range(len(FAULTS)))
 @pytest.mark.parametrize("experiment", EXAMPLES)
-def test_a_file_operation_that_fails(
-    tmp_path: Path,
-    experiment: str,
-    number: int,
-    how: str,
-    torture: bool,
-    tally: Tally,
-    undisturbed: Callable[[str], Whole],
+def test_a_file_operation_that_fails_is_one_message_and_can_be_resumed(
+    tmp_path: Path, experiment: str, kind: int, torture: bool, tally: Tally, undisturbed: Reference
 ) -> None:
-    whole = undisturbed(experiment)
+    whole, (number, lasting) = undisturbed(experiment), FAULTS[kind]
     every = range(1, whole.operations + 1)
-    moments = every if torture else random.Random(f"{number} {how}").sample(every, 1)
+    moments = every[kind % STRIDE :: STRIDE] if torture else random.Random(kind).sample(every, 1)
     for at in moments:
-        folder = tmp_path / str(at)
-        ended = run(folder, *words(experiment), harm={"at": at, "errno": number, "how": how})
+        lab = tmp_path / str(at)
+        ended = run(lab, *whole.arguments, fault=Fault(at, number, lasting))
         assert ended.code in (0, 1, 2), (at, ended)
         ended.is_told(ended.code)
-        begun = only_run(folder, experiment)
+        begun = only_run(lab, experiment)
         if begun is None:
             assert ended.code != 0
             continue
-        assert_nothing_is_half_written(begun, whole)
-        if ended.code == 0:
-            assert_as_undisturbed(folder, experiment, whole)
-        else:  # where nothing can be written any more, its record cannot say so
-            assert Run.open(begun).state in ("failed", "killed" if how == FROM_THEN_ON else "")
-        finish(folder, experiment)
-        assert_as_undisturbed(folder, experiment, whole)
-    tally(f"{experiment}: file operations that failed with {errno.errorcode[number]}", len(moments))
+        assert_nothing_is_half_written(lab, whole)
+        state = Run.open(begun).state
+        # If nothing can be written any more, the record cannot say that the run failed.
+        assert state == ("failed" if ended.code else "finished") or (lasting and state == "killed")
+        ended = run(lab, *go_on(lab, whole))
+        assert_as_undisturbed(lab, whole, ended, figures=False)  # one that failed is a warning
+    name = errno.errorcode[number]
+    tally(f"{experiment}: file operations that failed with {name}, resumed", len(moments))
 
 
-def begun_with_epochs(folder: Path, running: Child, epochs: int = 2) -> Path:
-    """The run's folder, once some epochs are done."""
-
-    def done() -> bool:
-        found = only_run(folder, NETWORK)
-        return found is not None and (found / "metrics.csv").exists() and len(rows(found)) >= epochs
-
-    wait_until(done, running)
-    found = only_run(folder, NETWORK)
-    assert found is not None
-    return found
-
-
-def fill(file: Path) -> None:
-    """Write until no byte is left."""
-    with file.open("wb", buffering=0) as stream:
-        for size in (1 << 16, 1 << 12, 1):
-            try:
-                while True:
-                    stream.write(b"\0" * size)
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
-
-
-def extended(folder: Path, begun: Path) -> None:
-    """Resume for one more epoch; what was there stays."""
-    before = rows(begun)
-    epochs = len(before) + 1
-    run(folder, "resume", begun, "--set", f"trainer.max_epochs={epochs}").is_told(0)
-    after = rows(begun)
-    assert after[: len(before)] == before or after[: len(before) - 1] == before[:-1]
-    assert len(after) == epochs
-    assert json.loads((begun / "results.json").read_text())["status"] == "finished"
-
-
-def test_full_disk(tmp_path: Path, tally: Tally) -> None:
+def test_a_full_disk_in_the_middle_of_a_run_keeps_its_epochs(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "20m") as disk:
-        running = start(disk, *words(*LONG), DLRUN_RUNS_DIR=str(disk / "runs"))
-        begun = begun_with_epochs(disk, running)
+        running = start(disk, *LONG, DLRUN_RUNS_DIR=str(disk / "runs"))
+        begun = run_with_epochs(disk, running)
         fill(disk / "ballast")
         ended = running.end().is_told(1, "No space left on device", "finished steps are in")
-        results = json.loads((begun / "results.json").read_text())
-        assert (results["status"], results["error"] != "") == ("failed", True)
-        assert "No space left" in results["error"]
+        assert results(begun)["status"] == "failed" and ended.stdout == ""
+        assert "No space left" in results(begun)["error"]
         (disk / "ballast").unlink()
-        extended(disk, begun)
-        assert ended.stdout == ""
-    tally("a full tmpfs in the middle of a run")
+        before = rows(begun)
+        epochs = len(before) + 1
+        run(disk, "resume", begun, "--set", f"trainer.max_epochs={epochs}").is_told(0)
+        assert rows(begun)[: len(before) - 1] == before[:-1]  # the last was perhaps cut off
+        assert (len(rows(begun)), results(begun)["status"]) == (epochs, "finished")
 
 
-def test_disk_that_is_full_from_the_start(tmp_path: Path, tally: Tally) -> None:
+def test_a_disk_that_is_full_before_a_run_is_one_message(tmp_path: Path) -> None:
     with tmpfs(tmp_path / "disk", "1m") as disk:
         fill(disk / "ballast")
         ended = run(tmp_path / "work", *words(NETWORK), "--runs-dir", disk / "runs")
         assert ended.code in (1, 2)
         ended.is_told(ended.code, "No space left on device")
-    tally("a full tmpfs before a run")
 
 
-def test_file_size_limit(tmp_path: Path, tally: Tally) -> None:
-    """`ulimit -f`, as batch systems set it."""
-    running = start(tmp_path, *words(NETWORK), limits={"file_size": 20_000})
-    running.end().is_told(1, "File too large")
-    begun = only_run(tmp_path, NETWORK)
-    assert begun is not None
-    assert json.loads((begun / "results.json").read_text())["status"] == "failed"
-    assert not list(begun.glob(".new-*"))
-    tally("a limit of the files' size")
-
-
-def test_folder_that_is_removed(tmp_path: Path, tally: Tally) -> None:
-    running = start(tmp_path, *words(*LONG))
-    begun = begun_with_epochs(tmp_path, running)
+def test_a_run_whose_folder_is_moved_away_ends_with_a_message(tmp_path: Path) -> None:
+    running = start(tmp_path, *LONG)
+    begun = run_with_epochs(tmp_path, running)
     shutil.move(begun, tmp_path / "elsewhere")
-    running.end().is_told(1, "No such file or directory")
+    running.end().is_told(1, os.strerror(errno.ENOENT))
     assert not begun.exists()
     assert len(rows(tmp_path / "elsewhere")) >= 2
-    tally("a run folder that is removed in the middle of a run")
 
 
-@pytest.mark.parametrize("setting", ["model.hidden=[60000]", "batch_size=1000000"])
-def test_out_of_memory(tmp_path: Path, tally: Tally, setting: str) -> None:
-    settings = (setting, "data.num_words=10000", "data.sample_reviews=2000")
-    ended = run(tmp_path, *words(NETWORK, *settings), limits={"memory": 1 << 30})
-    if ended.code == 0:
-        assert setting == "batch_size=1000000"  # more than there are rows: all of them fit
-        return
-    ended.is_told(1, "out of memory")
+LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=2000"]
+DIVERGING = ["optimizer.name=sgd", "optimizer.lr=1e30"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "limits", "message"),
+    [
+        ([], {"file_size": 20_000}, "File too large"),  # `ulimit -f`, as batch systems set it
+        (LARGE, {"memory": 1 << 30}, "out of memory"),
+        (DIVERGING, {}, "optimizer.lr"),
+    ],
+    ids=["file size", "memory", "loss that is not a number"],
+)
+def test_a_limit_that_is_met_fails_the_run(
+    tmp_path: Path, settings: list[str], limits: dict[str, int], message: str
+) -> None:
+    run(tmp_path, *words(NETWORK, *settings), limits=limits).is_told(1, message)
     begun = only_run(tmp_path, NETWORK)
-    assert begun is not None
-    assert json.loads((begun / "results.json").read_text())["status"] == "failed"
-    tally("memory that is refused")
-
-
-def test_loss_that_is_no_number(tmp_path: Path, tally: Tally) -> None:
-    ended = run(tmp_path, *words(NETWORK, "optimizer.name=sgd", "optimizer.lr=1e30"))
-    ended.is_told(1, "loss is ", "optimizer.lr")
-    begun = only_run(tmp_path, NETWORK)
-    assert begun is not None
-    assert json.loads((begun / "results.json").read_text())["status"] == "failed"
-    tally("a loss that is no number")
+    assert begun is not None and results(begun)["status"] == "failed"
+    assert not list(begun.glob(".new-*"))

@@ -2,9 +2,9 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,138 +15,96 @@ from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import Record, read_record
 from dlrun.system.console import Screen
-from tests.conftest import NETWORKS, Tally
+from tests.conftest import NETWORKS, Done, Tally
 from tests.experiments.test_resume import ENDLESS, NETWORK
-from tests.experiments.use import once
-from tests.harness import words
+from tests.experiments.use import moved
+from tests.torture.conftest import PHOTOGRAPHS
 
 LASSO = next(name for name in ENDLESS if name not in NETWORKS)
-PHOTOGRAPHS = "classify-images"
-CHECKPOINTS = [
-    (NETWORK, checkpoint.NAME),
-    (NETWORK, checkpoint.PREVIOUS),
-    (LASSO, checkpoint.NAME),
-    (LASSO, checkpoint.PARTS),
-]
-KEPT = [
-    (NETWORK, "weights.pt"),
-    (NETWORK, "assets.json"),
-    (LASSO, "coefficients.npz"),
-    (PHOTOGRAPHS, "thumbnails.npz"),
-]
 
 
-@pytest.fixture(scope="session")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of an experiment's finished run, done once."""
-    return once(tmp_path_factory, words)
+def read_values(folder: Path) -> dict[str, object]:
+    """What the record says, without what it may hold beside."""
+    record = read_record(folder)
+    return {name: getattr(record, name) for name in Record.model_fields}
+
+
+def assert_no_flip_is_believed(
+    file: Path, read: Callable[[Path], Any], flips: int, *harmless: object
+) -> int:
+    """With a bit flipped it is read as one of `harmless`, or refused; returns how often refused."""
+    whole, content, chance = read(file.parent), file.read_bytes(), random.Random(file.name)
+    refused = 0
+    for _ in range(flips):
+        at = chance.randrange(8 * len(content))
+        flipped = bytearray(content)
+        flipped[at // 8] ^= 1 << at % 8
+        file.write_bytes(flipped)
+        try:
+            assert read(file.parent) in harmless
+        except DlrunError as error:
+            assert "damaged" in error.message or file.name in error.message
+            refused += 1
+        file.write_bytes(content)
+    assert read(file.parent) == whole
+    return refused
 
 
 @pytest.fixture
 def flips(torture: bool) -> int:
-    """How many bits of a kind of file are flipped."""
+    """How many bits of a file are flipped."""
     return 1000 if torture else 40
 
 
-@contextmanager
-def a_bit_flipped(file: Path, chance: random.Random) -> Iterator[None]:
-    """One bit of a file is another in this block."""
-    content = file.read_bytes()
-    at, bit = chance.randrange(len(content)), 1 << chance.randrange(8)
-
-    def put(byte: int) -> None:
-        with file.open("r+b") as stream:
-            stream.seek(at)
-            stream.write(bytes([byte]))
-
-    put(content[at] ^ bit)
-    try:
-        yield
-    finally:
-        put(content[at])
-
-
-@pytest.mark.parametrize(("experiment", "name"), CHECKPOINTS)
-def test_in_a_checkpoint(
-    done: Callable[[str], Path],
-    capsys: pytest.CaptureFixture[str],
-    experiment: str,
-    name: str,
-    flips: int,
-    tally: Tally,
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [(NETWORK, checkpoint.NAME), (LASSO, checkpoint.NAME), (LASSO, checkpoint.PARTS)],
+)
+def test_a_damaged_checkpoint_gives_way_to_the_previous(
+    tmp_path: Path, done: Done, experiment: str, name: str, flips: int, tally: Tally
 ) -> None:
-    """The one before is taken, with a warning, or none where none is whole."""
-    folder = done(experiment)
-    about = json.loads((folder / checkpoint.NAME).read_bytes().split(b"\n", 2)[1])
+    folder = moved(done(experiment), tmp_path)
+    newest = folder / checkpoint.NAME
+    about = json.loads(newest.read_bytes().split(b"\n", 2)[1])
 
-    def load() -> Checkpoint | None:
-        file = CheckpointFile(RunFolder(folder, writes=False), about["run"], about["data"])
-        return file.load(Screen())
+    def load(folder: Path) -> Checkpoint | None:
+        files = RunFolder(folder, writes=False)
+        return CheckpointFile(files, about["run"], about["data"]).load(Screen(quiet=True))
 
-    newest, content = load(), (folder / checkpoint.NAME).read_bytes()
-    (folder / checkpoint.NAME).unlink()
-    previous = load()
-    assert newest is not None and previous is not None
-    assert len(previous.rows) == len(newest.rows) - 1
-    if name != checkpoint.PREVIOUS:
-        (folder / checkpoint.NAME).write_bytes(content)
-    chance = random.Random(f"{experiment} {name}")
-    capsys.readouterr()
-    try:
-        for _ in range(flips):
-            with a_bit_flipped(folder / name, chance):
-                try:
-                    found = load()
-                except DlrunError as error:
-                    assert "every checkpoint is damaged" in error.message
-                    continue
-                assert name != checkpoint.PREVIOUS, "the only one is damaged"
-                assert found == previous
-                assert "damaged, not used" in capsys.readouterr().err
-    finally:
-        (folder / checkpoint.NAME).write_bytes(content)
-    assert load() == newest
-    tally(f"bits flipped in {name} ({experiment})", flips)
+    whole, hidden = load(folder), newest.rename(tmp_path / "hidden")
+    previous = load(folder)
+    assert whole and previous and len(previous.rows) == len(whole.rows) - 1
+    refused = assert_no_flip_is_believed(folder / checkpoint.PREVIOUS, load, flips)
+    assert refused == flips  # it was the only one
+    hidden.rename(newest)
+    assert_no_flip_is_believed(folder / name, load, flips, previous)
+    tally(f"bits flipped in {name} and {checkpoint.PREVIOUS} ({experiment})", 2 * flips)
 
 
-@pytest.mark.parametrize(("experiment", "name"), KEPT)
-def test_in_a_kept_file(
-    done: Callable[[str], Path], experiment: str, name: str, flips: int, tally: Tally
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [
+        (NETWORK, "weights.pt"),
+        (NETWORK, "assets.json"),
+        (LASSO, "coefficients.npz"),
+        (PHOTOGRAPHS, "thumbnails.npz"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_refused(
+    tmp_path: Path, done: Done, experiment: str, name: str, flips: int, tally: Tally
 ) -> None:
-    run = Run.open(done(experiment))
-    chance = random.Random(name)
-    for _ in range(flips):
-        with (
-            a_bit_flipped(run.folder / name, chance),
-            pytest.raises(DlrunError, match=f"{name}: damaged: its SHA-256"),
-        ):
-            run.read(name)
-    run.read(name)
+    file = moved(done(experiment), tmp_path) / name
+    refused = assert_no_flip_is_believed(file, lambda folder: Run.open(folder).read(name), flips)
+    assert refused == flips
     tally(f"bits flipped in {name}", flips)
 
 
 @pytest.mark.parametrize("experiment", [NETWORK, PHOTOGRAPHS])
-def test_in_the_record(
-    done: Callable[[str], Path], experiment: str, flips: int, tally: Tally
+def test_a_damaged_record_is_refused_or_says_the_same(
+    tmp_path: Path, done: Done, experiment: str, flips: int, tally: Tally
 ) -> None:
-    folder = done(experiment)
-    whole = read_record(folder)
-    chance = random.Random(experiment)
-    detected = 0
-    for _ in range(flips):
-        with a_bit_flipped(folder / "results.json", chance):
-            try:
-                found = read_record(folder)
-            except DlrunError as error:
-                assert "results.json: " in error.message
-                detected += 1
-                continue
-            # Its SHA-256 under another name, or a number with another E: it says the same.
-            assert _known(found) == _known(whole)
-    assert detected > flips * 0.9
+    file = moved(done(experiment), tmp_path) / "results.json"
+    # Its SHA-256 under another name, or a number with another E: it says the same.
+    refused = assert_no_flip_is_believed(file, read_values, flips, read_values(file.parent))
+    assert refused > flips * 0.9
     tally(f"bits flipped in results.json ({experiment})", flips)
-
-
-def _known(record: Record) -> dict[str, object]:
-    """What the record says, without what it may hold beside."""
-    return {name: getattr(record, name) for name in Record.model_fields}

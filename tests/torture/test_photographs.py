@@ -1,208 +1,156 @@
-"""Photographs by the dozen: killed, stopped, resumed; and those that would fill the memory."""
+"""Photographs made to do harm: huge in memory, broken, or with names that a table must not hold."""
 
-import csv
 import json
 import os
-import random
 import re
-import signal
-import subprocess
-import sys
+import struct
 import time
-from dataclasses import dataclass
+import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.experiments.run import Run
-from tests.conftest import Tally, clean_environment, setting, smoke
-from tests.harness import Child, only_run, run, start
-from tests.torture.hostile_photographs import ORIENTATION, READABLE, make
+from tests.conftest import Tally, setting
+from tests.harness import only_run, start
+from tests.torture.conftest import PHOTOGRAPHS, TURNED
 
-NAME = "classify-images"
+GREY, PALETTE, RGBA = 0, 3, 6  # a PNG's kinds of colour
+SAMPLES = {GREY: 1, PALETTE: 1, RGBA: 4}
 TWO_GB = 2 << 20  # in KiB, as the system counts a process's peak
 
-
-@dataclass(frozen=True)
-class Whole:
-    """A run that nothing disturbed."""
-
-    arguments: list[str]
-    outcome: dict[str, Any]
-    seconds: float
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """All that a run found, and the bytes of its files, times aside; the figure names the run."""
-    results = json.loads((folder / "results.json").read_text())
-    names = ("predictions.csv", "thumbnails.npz", "summary.txt")
-    with (folder / "metrics.csv").open(newline="") as stream:
-        metrics = [{**row, "seconds": ""} for row in csv.DictReader(stream)]
-    kept = ("predictions", "errors", "metrics", "files", "figures", "steps", "status")
-    found = {name: results[name] for name in kept} | {"rows": metrics}
-    return found | {name: (folder / name).read_bytes() for name in names}
+# Within the bounds on pixels and bytes, some at a fraction of their size.
+LARGE = {
+    "alpha.png", "large.webp", "progressive.jpg", "tall.png", "turned.jpg", "wide.png",
+}  # fmt: skip
+SMALL = {
+    "good.jpg", "-leading-dash.jpg", "line\nbreak.jpg", "\N{PILE OF POO}.jpg", "=1+1.jpg",
+    "\x1b[31mred.jpg", "a,b;c\t'\".jpg", "animated.gif", "wrong-extension.png", "one-pixel.png",
+    "wide.jpg", "tall.jpg", "broken-exif.jpg",
+}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    """Forty photographs in batches of four, done undisturbed."""
-    folder = tmp_path_factory.mktemp("whole")
-    photographs = folder / "photographs"
-    photographs.mkdir()
-    numbers = np.random.default_rng(0)
-    exif = Image.Exif()
-    exif[ORIENTATION] = 6
-    for number in range(38):
-        size = tuple(numbers.integers(30, 300, 2))
-        pixels = numbers.integers(0, 256, (*size, 3), dtype=np.uint8)
-        kind = ("jpg", "png", "webp")[number % 3]
-        Image.fromarray(pixels).save(photographs / f"{number:02}.{kind}", exif=exif)
-    (photographs / "10 broken.jpg").write_bytes((photographs / "00.jpg").read_bytes()[:300])
-    (photographs / os.fsdecode(b"20 \xff\n.png")).write_bytes(b"")
-    arguments = [*smoke(NAME), str(photographs), *setting("batch_size=4")]
-    run(folder, *arguments).is_told(1)  # the server starts
-    began = time.monotonic()
-    run(folder, *arguments).is_told(1)
-    seconds = time.monotonic() - began
-    done = only_run(folder, NAME)
-    assert done is not None
-    found = outcome(done)
-    assert (len(found["predictions"]), len(found["errors"]), len(found["rows"])) == (38, 2, 10)
-    return Whole(arguments, found, seconds)
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def assert_what_was_done_is_there(folder: Path, whole: Whole) -> None:
-    """The rows so far, whole ones, are the undisturbed run's first."""
-    table = folder / "predictions.csv"
-    if not table.exists():
-        return
-    lines = table.read_bytes().splitlines(keepends=True)
-    assert whole.outcome["predictions.csv"].startswith(b"".join(lines))
-    batches = len((folder / "metrics.csv").read_text().splitlines()) - 1
-    files = {row["image"] for row in csv.DictReader(table.open(newline=""))}
-    assert len(files) >= 4 * (batches - 1), "a batch's rows come right after it"
+def png(
+    width: int,
+    height: int,
+    kind: int = GREY,
+    bits: int = 8,
+    extra: tuple[tuple[bytes, bytes], ...] = (),
+    rows: int | None = None,
+) -> bytes:
+    """A PNG of zeros; if `rows` are given, it claims more than it holds."""
+    head = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
+    left = (height if rows is None else rows) * (1 + width * SAMPLES[kind] * bits // 8)
+    packer = zlib.compressobj(1)
+    data = b""
+    while left:
+        zeros = bytes(min(left, 1 << 24))
+        data += packer.compress(zeros)
+        left -= len(zeros)
+    chunks = [(b"IHDR", head), *extra, (b"IDAT", data + packer.flush()), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
 
 
-def go_on(folder: Path, whole: Whole) -> list[str]:
-    begun = only_run(folder, NAME)
-    return ["resume", str(begun)] if begun is not None else whole.arguments
+def sparse(path: Path, start: bytes, size: int) -> None:
+    """A file of zeros after its start, which takes no room on the disk."""
+    path.write_bytes(start)
+    os.truncate(path, size)
 
 
-def assert_as_undisturbed(folder: Path, whole: Whole) -> None:
-    done = only_run(folder, NAME)
-    assert done is not None
-    assert outcome(done) == whole.outcome
-    assert not list(done.glob(".new-*")), "no temporary file is left"
-    assert list(Run.open(done).draw()) == ["contact_sheet.png"]
+def make_large(folder: Path) -> None:
+    """Files that are small, and huge in memory, or would be in a decoder's."""
+    palette = ((b"PLTE", bytes(768)), (b"tRNS", bytes(256)))
+    text = (b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 26), 1))
+    for name, content in {
+        "long.png": png(170_000_000, 1),
+        "wide.png": png(20_000, 1),
+        "tall.png": png(1, 20_000),
+        "grey16.png": png(13_300, 13_300, bits=16),
+        "square.png": png(13_300, 13_300),
+        "palette.png": png(13_000, 13_000, PALETTE, extra=palette),
+        "alpha.png": png(7_000, 7_000, RGBA),
+        "larger alpha.png": png(13_000, 13_000, RGBA, rows=9),
+        "bomb.png": png(60_000, 60_000, rows=9),
+        "text.png": png(9, 9, extra=(text,)),
+    }.items():
+        (folder / name).write_bytes(content)
+    plain = Image.new("RGB", (12_000, 9_000), (9, 99, 199))
+    plain.save(folder / "turned.jpg", exif=TURNED)
+    plain.save(folder / "progressive.jpg", progressive=True, subsampling=0)
+    plain.crop((0, 0, 12_000, 4_000)).save(folder / "large.webp", quality=1, method=0)
+    Image.new("L", (13_300, 13_300)).save(folder / "large.gif")
+    sparse(folder / "sparse.jpg", (folder / "turned.jpg").read_bytes()[:20], 1 << 32)
+    private = png(9, 9)[:33] + struct.pack(">I4s", 190 << 20, b"prIv")
+    sparse(folder / "chunk.png", private, 195 << 20)
+    sparse(folder / "whole.webp", (folder / "large.webp").read_bytes()[:30], 195 << 20)
 
 
-def test_killed_at_random_moments(
-    tmp_path: Path, torture: bool, tally: Tally, whole: Whole
-) -> None:
-    wanted = 20 if torture else 3
-    moments = random.Random(NAME)
-    kills = chains = 0
-    while kills < wanted:
-        folder = tmp_path / str(chains)
-        arguments = whole.arguments
-        while True:
-            child = start(folder, *arguments)
-            ended = child.end(after=moments.uniform(0.2, 1) * whole.seconds)
-            if ended.code != -signal.SIGKILL:
-                break
-            kills += 1
-            if (begun := only_run(folder, NAME)) is not None:
-                assert Run.open(begun).state in ("killed", "finished")
-                assert_what_was_done_is_there(begun, whole)
-            arguments = go_on(folder, whole)
-        if ended.code == 0:  # killed after its end: nothing was left to resume
-            assert "nothing to resume" in ended.stderr
-        else:
-            ended.is_told(1)  # two photographs cannot be read
-        assert_as_undisturbed(folder, whole)
-        chains += 1
-    tally("photographs: kills at random moments, resumed to the same bits", kills)
-
-
-def wait_for_batches(child: Child, count: int) -> None:
-    """Until a child has classified some batches, or has ended."""
-    table = child.folder / "runs" / NAME / "latest" / "metrics.csv"
-    while child.process.is_alive():
-        if table.exists() and table.read_text().count("\n") > count:
-            return
-        time.sleep(0.002)
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_stopped_at_random_batches(
-    tmp_path: Path, torture: bool, tally: Tally, whole: Whole, number: int, code: int
-) -> None:
-    wanted = 10 if torture else 2
-    batches = random.Random(number)
-    stops = tried = 0
-    while stops < wanted:
-        folder, tried = tmp_path / str(tried), tried + 1
-        child = start(folder, *whole.arguments)
-        wait_for_batches(child, batches.randint(1, 7))
-        child.signal(number)
-        ended = child.end()
-        begun = only_run(folder, NAME)
-        assert begun is not None
-        if ended.code == 1:  # the signal came after the last batch
-            continue
-        ended.is_told(code, "stopping after this step", "dlrun resume")
-        stopped = Run.open(begun)
-        assert stopped.state == "interrupted"
-        done = stopped.record.steps
-        assert done and stopped.record.metrics["images"] == int(stopped.metrics["images"].iloc[-1])
-        assert_what_was_done_is_there(begun, whole)
-        ended = run(folder, "resume", begun).is_told(1)
-        assert re.search(rf"continuing after {4 * done} photographs", ended.stderr)
-        assert_as_undisturbed(folder, whole)
-        stops += 1
-    tally(f"photographs: stopped by {signal.Signals(number).name}, resumed to the same bits", stops)
-
-
-def peak_of(process: int) -> int:
-    """KiB that a living process had at most; what wait4() tells counts its parent's before exec."""
-    status = Path(f"/proc/{process}/status").read_text()
-    found = re.search(r"VmHWM:\s+(\d+) kB", status)
-    return int(found[1]) if found else 0
+def make_small(folder: Path) -> None:
+    """Files with odd names and contents; pipes, devices and links beside them."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    colour = Image.fromarray(noise)
+    for name in SMALL:
+        colour.save(folder / name, format="JPEG")  # of some, the next lines write another
+    colour.save(folder / "animated.gif", save_all=True, append_images=[colour] * 3)
+    Image.new("RGB", (1, 1), "red").save(folder / "one-pixel.png")
+    Image.new("L", (65_500, 20), 128).save(folder / "wide.jpg")
+    Image.new("L", (20, 65_500), 128).save(folder / "tall.jpg")
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40
+    colour.save(folder / "broken-exif.jpg", exif=exif)
+    whole = (folder / "good.jpg").read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "zeros.png").write_bytes(bytes(1000))
+    (folder / "text.gif").write_bytes(b"GIF89a and no more")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "device.jpg").symlink_to("/dev/zero")
+    (folder / "nowhere.jpg").symlink_to(folder / "none.jpg")
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="tells no process's peak")
-def test_hostile_photographs_stay_within_two_gigabytes(
+def test_each_hostile_photograph_is_classified_or_a_row_with_its_reason(
     tmp_path: Path, torture: bool, tally: Tally
 ) -> None:
+    """Within 2 GB; nothing in the table is a formula or an escape sequence."""
     folder = tmp_path / "photographs"
     folder.mkdir()
-    count = 100 if torture else 34
-    make(folder, count)
-    command = [sys.executable, "-m", "dlrun", NAME, str(folder), "--quiet"]
-    process = subprocess.Popen(
-        [*command, *setting("model.name=efficientnet-lite0")],
-        cwd=tmp_path,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-    )
+    make_large(folder)
+    kinds = sorted(folder.iterdir())
+    copies = 80 if torture else 0
+    for number in range(copies):
+        source = kinds[number % len(kinds)]
+        os.link(source, folder / f"{number:03} {source.name}")
+    make_small(folder)
+    bundled = setting("model.name=efficientnet-lite0")
+    child = start(tmp_path, PHOTOGRAPHS, *bundled, "--", "photographs", "/dev/zero")
     peak = 0
-    while process.poll() is None:
-        peak = peak_of(process.pid) or peak
+    while child.process.is_alive():
+        found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{child.process.pid}/status").read_text())
+        peak = int(found[1]) if found else peak
         time.sleep(0.05)
-    assert process.returncode == 1
-    done = only_run(tmp_path, NAME)
+    ended = child.end().is_told(1)  # some could not be read
+    assert 0 < peak < TWO_GB, f"{peak >> 10} MB"
+    done = only_run(tmp_path, PHOTOGRAPHS)
     assert done is not None
     results = json.loads((done / "results.json").read_text())
+    table = (done / "predictions.csv").read_bytes()
+    assert "\x1b" not in ended.stdout + ended.stderr and b"\x1b" not in table
+    assert not any(line.startswith((b"=", b"+", b"-", b"@")) for line in table.splitlines())
 
-    def kinds(key: str) -> set[str]:
+    def names(key: str) -> set[str]:
         return {re.sub(r"^\d{3} ", "", Path(name).name) for name in results[key]}
 
-    assert kinds("predictions") == READABLE
-    assert not kinds("errors") & READABLE
-    assert len(results["predictions"]) + len(results["errors"]) == count
+    bad = {path.name for path in kinds} - LARGE
+    bad |= {"truncated.jpg", "empty.jpg", "zeros.png", "text.gif", "zero"}
+    bad |= {"pipe.jpg", "device.jpg", "nowhere.jpg"}
+    assert (names("predictions"), names("errors")) == (LARGE | SMALL, bad)
     assert all(len(error) < 200 for error in results["errors"].values())
-    assert 0 < peak < TWO_GB, f"{peak >> 10} MB"
-    tally("photographs that would fill the memory, in one run of 2 GB", count)
+    predictions, errors = len(results["predictions"]), len(results["errors"])
+    assert predictions + errors == copies + len(LARGE | SMALL | bad)
+    assert table.count(b"\n") == 1 + 3 * predictions + errors
+    tally("hostile photographs and names, in one run of 2 GB", predictions + errors)

@@ -6,29 +6,23 @@ import time
 from pathlib import Path
 
 from tests.conftest import Tally, setting
-from tests.harness import SMALL, words
+from tests.harness import words
 from tests.sweeps.use import kill, outcomes, runs, start, status, workers
 
 EXPERIMENT = "imdb-lasso"
-VALUES = 4  # of the grid
+GRID = "path.smallest=0.001,0.003,0.01,0.1"
 LONGEST = 900.0  # seconds
 
 
-def of(points: int) -> list[str]:
-    """The command line of a sweep of so many points."""
-    assert EXPERIMENT in SMALL
-    grid = ["--grid", "path.smallest=0.001,0.003,0.01,0.1", "--seeds", str(points // VALUES)]
-    own = setting("compare_with=null")
-    return ["sweep", *words(EXPERIMENT), *grid, *own, "--name", "s", "--jobs", "2"]
-
-
 def go_on(folder: Path, points: int) -> "subprocess.Popen[str]":
-    """Start the sweep, or what goes on with it once its plan is there."""
-    there = (folder / "runs/sweeps/s/sweep.json").exists()
-    return start(folder, *(["sweep", "--resume", "s", "--jobs", "2"] if there else of(points)))
+    """Start the sweep of so many points, or go on with it once its plan is there."""
+    if (folder / "runs/sweeps/s/sweep.json").exists():
+        return start(folder, "sweep", "--resume", "s", "--jobs", "2")
+    own = ["--grid", GRID, "--seeds", str(points // 4), *setting("compare_with=null")]
+    return start(folder, "sweep", *words(EXPERIMENT), *own, "--name", "s", "--jobs", "2")
 
 
-def ends_well(sweep: "subprocess.Popen[str]") -> None:
+def assert_ends_well(sweep: "subprocess.Popen[str]") -> None:
     _, stderr = sweep.communicate(timeout=LONGEST)
     assert sweep.returncode == 0, stderr
 
@@ -37,19 +31,21 @@ def finished(folder: Path) -> int:
     return sum(status(one) == "finished" for one in runs(folder, EXPERIMENT).values())
 
 
-def test_killed_points_and_killed_sweeps(tmp_path: Path, torture: bool, tally: Tally) -> None:
+def test_killed_points_and_killed_sweeps_end_in_the_same_table(
+    tmp_path: Path, torture: bool, tally: Tally
+) -> None:
     points, kills, ends = (200, 20, 3) if torture else (16, 2, 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    began = time.monotonic()
     whole.mkdir()
-    ends_well(start(whole, *of(points)))
+    killed.mkdir()
+    began = time.monotonic()
+    assert_ends_well(go_on(whole, points))
     pause = (time.monotonic() - began) / (kills + ends) / 2
     moments = random.Random(points)
     events = ["a point"] * kills + ["the sweep"] * ends
     moments.shuffle(events)
 
-    killed.mkdir()
-    done = {"a point": 0, "the sweep": 0}
+    done = dict.fromkeys(events, 0)
     sweep = go_on(killed, points)
     for event in events:
         time.sleep(moments.uniform(0, 2 * pause))
@@ -67,17 +63,14 @@ def test_killed_points_and_killed_sweeps(tmp_path: Path, torture: bool, tally: T
             kill(moments.choice(there))
             done["a point"] += 1
     sweep.communicate(timeout=LONGEST)
-    ends_well(go_on(killed, points))
+    assert_ends_well(go_on(killed, points))
     assert min(done.values()) > 0, done
 
-    found = runs(killed, EXPERIMENT)
-    assert len(found) == points, "no point is lost, and none was done twice"
-    assert {status(one) for one in found.values()} == {"finished"}
+    assert len(runs(killed, EXPERIMENT)) == points, "no point is lost, none was done twice"
+    assert finished(killed) == points
     assert len(list((killed / "runs" / EXPERIMENT).glob("*Z-*"))) == points
     assert outcomes(killed, EXPERIMENT) == outcomes(whole, EXPERIMENT)
     tables = [folder / "runs/sweeps/s/table.csv" for folder in (whole, killed)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    tally(
-        "points of sweeps killed at random moments, gone on with to the same bits", done["a point"]
-    )
-    tally("sweeps killed at random moments, gone on with to the same table", done["the sweep"])
+    tally("points of sweeps killed at random moments, resumed to the same bits", done["a point"])
+    tally("sweeps killed at random moments, resumed to the same table", done["the sweep"])

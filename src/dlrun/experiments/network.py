@@ -15,7 +15,6 @@ from dlrun.data.test_predictions import (
     ClassPredictions,
     DescribeRow,
     describe_classes,
-    predictions_wanted,
 )
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
@@ -115,8 +114,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             if assets.labels and trained.predictions is not None:
                 predictions = _class_predictions(trained.predictions, assets.labels)
                 classes = describe_classes(assets.labels, sets["test"].targets.numpy(), predictions)
-                if predictions_wanted(config.predictions, len(sets["test"])):
-                    keep_predictions(context, predictions, loaded.describe)
+                keep_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             for name, content in self.extra_files(trained.network, assets).items():

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dlrun.config.sections import Predictions
 from dlrun.data import images
-from dlrun.data.test_predictions import MISTAKES, ClassPredictions, DescribeRow
+from dlrun.data.test_predictions import MISTAKES, ClassPredictions, DescribeRow, predictions_wanted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS, to_json
 
@@ -100,8 +101,15 @@ class ImagePredictor(Predictor):
 
 
 def keep_predictions(
-    context: RunContext, predictions: ClassPredictions, describe: DescribeRow | None
+    context: RunContext,
+    config: Predictions,
+    predictions: ClassPredictions,
+    describe: DescribeRow | None,
 ) -> None:
-    """Keep predictions.csv and mistakes.json; `describe` shows a row beside its mistake."""
-    context.keep(PREDICTIONS, predictions.table())
-    context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())
+    """Keep predictions.csv and mistakes.json, if the config asks for them.
+
+    `describe` shows a row beside its mistake.
+    """
+    if predictions_wanted(config, len(predictions.labels)):
+        context.keep(PREDICTIONS, predictions.table())
+        context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())

@@ -21,7 +21,7 @@ from dlrun.reports.comparison import compare_on_data, find_equal_configs, test_m
 from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.metrics import format_metric, notes, with_baseline
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular, write_atomically
 
 NEWEST = 20  # runs on the page if none is named
@@ -166,7 +166,7 @@ def _visible(value: object) -> object:
     if value is None:
         return ""
     if isinstance(value, str) and not hasattr(value, "__html__") and not value.isprintable():
-        return "\n".join(map(printable, value.split("\n")))
+        return printable_lines(value)
     return value
 
 

@@ -22,8 +22,7 @@ class Backend:
     libraries: str
 
 
-# In the order in which `auto` prefers them. A new one, such as xpu, is an entry here and a name in
-# the type of ExperimentConfig.accelerator.
+# In the order in which `auto` prefers them.
 ACCELERATORS = {
     "cuda": Backend(
         "this build of PyTorch has no CUDA support",
@@ -37,6 +36,13 @@ ACCELERATORS = {
     ),
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
+# Classes of torch's errors that are the device's, whatever they say; not every torch has all.
+DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
+DEVICE_MESSAGE = re.compile(
+    rf"\b({'|'.join(one.libraries for one in ACCELERATORS.values())})\b"
+    "|out of memory|deterministic implementation",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -57,11 +63,11 @@ def why_unavailable(device: str) -> str | None:
         return None
     import torch  # slow: 1 s
 
-    backend = getattr(torch.backends, device, None)  # xpu has none
-    if backend is not None and not backend.is_built():
+    backend = getattr(torch.backends, device)
+    if not backend.is_built():
         return ACCELERATORS[device].not_built
-    there = getattr(backend, "is_available", None) or getattr(torch, device).is_available
-    return None if there() else ACCELERATORS[device].not_available
+    is_available = torch.cuda.is_available if device == "cuda" else backend.is_available
+    return None if is_available() else ACCELERATORS[device].not_available
 
 
 def require_accelerator(device: str) -> None:
@@ -74,12 +80,13 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
     """Return the device to try first, and the reason if it is the CPU instead of another."""
     if requested == "cpu":
         return "cpu", None
-    candidates = ACCELERATORS if requested == "auto" else (requested,)
-    reasons = {device: why_unavailable(device) for device in candidates}
-    for device, reason in reasons.items():
+    reasons = []
+    for device in ACCELERATORS if requested == "auto" else (requested,):
+        reason = why_unavailable(device)
         if reason is None:
             return device, None
-    return "cpu", "; ".join(f"{device}: {reason}" for device, reason in reasons.items())
+        reasons.append(f"{device}: {reason}")
+    return "cpu", "; ".join(reasons)
 
 
 def device_count(requested: str) -> int:
@@ -111,24 +118,15 @@ def check_devices(device: str, devices: int | list[int] | str) -> None:
 def check_batch(size: int, processes: int) -> None:
     """Raise ConfigError if the processes cannot have equal shares of a batch."""
     if size % processes:
-        more = (size // processes + 1) * processes
-        fewer = more - processes
         raise ConfigError(
             f"batch_size: {size} rows cannot be shared by {processes} processes",
-            f"take {f'{fewer} or ' if fewer else ''}{more}: it is the whole batch's",
+            f"take {size + processes - size % processes}: it is the whole batch's",
         )
 
 
 @dataclass(frozen=True)
 class AcceleratorChoice:
     """The accelerator that a config requests, and what happens if it fails.
-
-        report = choice.first(probe)
-        try:
-            return work(report.used), report
-        except Exception as error:
-            report = choice.after_failure(error, report)
-        return work("cpu"), report
 
     Args:
         requested: auto, or the name of a device.
@@ -148,8 +146,7 @@ class AcceleratorChoice:
     def first(self, probe: Callable[[str], object]) -> AcceleratorReport:
         """Return the device to work on; `probe` does one real step on a device.
 
-        Raises AcceleratorError if the requested device does not work and the CPU may not replace
-        it.
+        Raises AcceleratorError if the device does not work and the CPU may not replace it.
         """
         device, reason = select_accelerator(self.requested)
         if device == "cpu":
@@ -176,10 +173,8 @@ class AcceleratorChoice:
 
     def _on_cpu(self, reason: str, *, together: bool = False) -> AcceleratorReport:
         if self.processes > 1 and not together:
-            raise AcceleratorError(
-                reason,
-                "several processes cannot fall back one by one: --accelerator cpu is for all",
-            )
+            hint = "several processes cannot fall back one by one: --accelerator cpu is for all"
+            raise AcceleratorError(reason, hint)
         if not self.fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT)
         self.warn(f"{reason}; running on the CPU")
@@ -188,17 +183,8 @@ class AcceleratorChoice:
 
 def is_device_error(error: Exception) -> bool:
     """Return whether an error is the device's: out of memory, unsupported operation, lost."""
-    import torch
-
-    kinds = (
-        torch.OutOfMemoryError,
-        getattr(torch, "AcceleratorError", torch.OutOfMemoryError),  # torch 2.8 and later
-        getattr(torch.distributed, "DistError", torch.OutOfMemoryError),  # not in every build
-    )
-    words = "|".join(backend.libraries for backend in ACCELERATORS.values())
-    pattern = rf"\b({words})\b|out of memory|deterministic implementation"
+    if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
+        return not isinstance(error, DlrunError)
     # MPS reports that it has no float64 by a TypeError.
-    return isinstance(error, kinds) or (
-        type(error) in (RuntimeError, NotImplementedError, TypeError)
-        and bool(re.search(pattern, str(error), re.IGNORECASE))
-    )
+    is_torch_kind = type(error) in (RuntimeError, NotImplementedError, TypeError)
+    return is_torch_kind and DEVICE_MESSAGE.search(str(error)) is not None

@@ -6,11 +6,11 @@ import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Protocol, cast
 
+from rich import filesize
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BESIDE_BAR = 48  # columns that the line of a progress bar has beside the bar and its name
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
+_results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
 
 
 def printable(text: str) -> str:
@@ -27,26 +28,9 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _lines(text: str) -> str:
+def printable_lines(text: str) -> str:
+    """Return the text without control characters, but with its line breaks."""
     return "\n".join(map(printable, text.split("\n")))
-
-
-class _Printable:
-    """A renderable whose texts have no control characters."""
-
-    def __init__(self, what: RenderableType) -> None:
-        self._what = what
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(self._what, options):
-            yield segment if segment.control else Segment(_lines(segment.text), segment.style)
-
-
-class _PrintableHook(RenderHook):
-    """The hook of a rich console that removes control characters from all that it prints."""
-
-    def process_renderables(self, renderables: list[Any]) -> list[Any]:
-        return [_Printable(what) for what in renderables]
 
 
 def pluralize(number: int, noun: str) -> str:
@@ -81,17 +65,8 @@ def format_table(
 
 
 def format_size(size: int) -> str:
-    """Return a number of bytes in 5 characters at most: `0.6M`, `13M`, `1.2G`."""
-    if size < 1000:
-        return f"{size}B"
-    value = float(size)
-    for unit in "KMGTP":
-        value /= 1000
-        if value < 9.95:
-            return f"{value:.1f}{unit}"
-        if value < 999.5:
-            break
-    return f"{value:.0f}{unit}"
+    """Return a number of bytes with its unit: `0.6 MB`, `1.2 GB`."""
+    return filesize.decimal(size)
 
 
 class _Lenient:
@@ -102,7 +77,7 @@ class _Lenient:
 
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
-            return self._stream.write(text)
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
@@ -113,16 +88,20 @@ class _Lenient:
         return getattr(self._stream, name)
 
 
-class _Messages(Console):
-    """The console on the current sys.stderr, which ignores write errors."""
+class _Console(Console):
+    """A console that prints no control characters; that of stderr ignores write errors."""
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
         """Return the stream that this console writes to."""
-        return cast(IO[str], _Lenient(super().file))
+        return cast(IO[str], _Lenient(super().file)) if self.stderr else super().file
 
-
-_results: IO[str] | None = None  # the stream of results, if stdout is reserved for them
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """Yield the pieces of text that are printed."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable_lines(text), style, control)
 
 
 def keep_stdout() -> IO[str]:
@@ -147,10 +126,8 @@ class Screen:
     def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
         self.quiet = quiet
         self.results = results  # False: `--json` prints only results.json
-        self.out = Console(file=_results, highlight=False, soft_wrap=True)
-        self.err = _Messages(stderr=True, highlight=False, soft_wrap=True)
-        for console in (self.out, self.err):
-            console.push_render_hook(_PrintableHook())
+        self.out = _Console(file=_results, highlight=False, soft_wrap=True)
+        self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """Show what is being done."""
@@ -165,7 +142,7 @@ class Screen:
 
     def fail(self, message: str, hint: str = "") -> None:
         """Show an error, and what to do about it."""
-        message, hint = _lines(message), _lines(hint)
+        message, hint = printable_lines(message), printable_lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
         self.err.print(Text("error: ", style="bold red") + Text(message))
         if hint:
@@ -173,7 +150,7 @@ class Screen:
 
     def log(self, text: str, *, warning: bool = False) -> str:
         """Write a text into the run's log; return it without control characters."""
-        text = _lines(text)
+        text = printable_lines(text)
         log.log(logging.WARNING if warning else logging.INFO, "%s", text)
         return text
 
@@ -210,31 +187,24 @@ class Screen:
             lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
                 None shows all. The log has every line.
         """
-        from rich.progress import (  # slow
-            BarColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress  # slow
 
         live = self.err.is_terminal and not self.quiet
         if aloud and not live:
             self.note(what)
-        left = () if total is None else (TextColumn("left"), TimeRemainingColumn())
-        bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
-            TextColumn("{task.fields[detail]}"),
-            TextColumn("elapsed"),
-            TimeElapsedColumn(),
-            *left,
-            console=self.err,
-            transient=True,
-            disable=not live,
-        )
+        columns = [
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
+            progress.TextColumn("{task.fields[detail]}"),
+            progress.TextColumn("elapsed"),
+            progress.TimeElapsedColumn(),
+        ]
+        if total is not None:
+            columns += [progress.TextColumn("left"), progress.TimeRemainingColumn()]
+        bar = progress.Progress(*columns, console=self.err, transient=True, disable=not live)
+        bar.add_task(what, total=total, detail="")
         with bar:
-            yield _TerminalBar(self, bar, what, total, unit, lines)
+            yield _TerminalBar(self, bar, total, unit, lines)
 
 
 class Advance(Protocol):
@@ -247,34 +217,25 @@ class Advance(Protocol):
         """Show the line of a finished step, such as an epoch, and set how much is done."""
 
 
-@dataclass
 class _TerminalBar:
-    screen: Screen
-    bar: "Progress"
-    what: str
-    total: float | None
-    unit: str
-    lines: int | None
-
-    def __post_init__(self) -> None:
-        self.task = self.bar.add_task(self.what, total=self.total, detail="")
+    def __init__(
+        self, screen: Screen, bar: "Progress", total: float | None, unit: str, lines: int | None
+    ) -> None:
+        self._screen, self._bar, self._lines = screen, bar, lines
+        self._total, self._unit = total, unit
 
     def to(self, done: float) -> None:
-        if self.bar.disable:
-            return
-        of = "" if self.total is None or self.unit == "%" else f"/{self.total:,.0f}"
-        text = f"{math.floor(done):,}{of} {self.unit}"
-        self.bar.update(self.task, completed=done, detail=text)
+        of = "" if self._total is None or self._unit == "%" else f"/{self._total:,.0f}"
+        text = f"{math.floor(done):,}{of} {self._unit}"
+        self._bar.update(self._bar.task_ids[0], completed=done, detail=text)
 
     def step(self, done: float, line: str) -> None:
-        if self._is_shown(done):
-            self.screen.note(line)  # on a terminal above the bar
+        shown = True
+        if self._lines is not None and self._total:
+            before, now = (self._lines * n // self._total for n in (done - 1, done))
+            shown = self._bar.disable and before < now
+        if shown:
+            self._screen.note(line)  # on a terminal above the bar
         else:
-            self.screen.log(line)
+            self._screen.log(line)
         self.to(done)
-
-    def _is_shown(self, done: float) -> bool:
-        if self.lines is None or not self.total:
-            return True
-        passed = self.lines * done // self.total > self.lines * (done - 1) // self.total
-        return self.bar.disable and passed

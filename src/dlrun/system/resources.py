@@ -25,13 +25,10 @@ def available_memory() -> int | None:
 
 
 def _machine_memory() -> int | None:
-    with contextlib.suppress(OSError):  # Linux
+    with contextlib.suppress(OSError):  # there is no such file but on Linux
         for line in MEMINFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    if sys.platform != "win32":  # all memory; macOS does not tell how much is free
-        with contextlib.suppress(OSError, ValueError):
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return None
 
 
@@ -74,7 +71,7 @@ def address_space_limit() -> int | None:
     if sys.platform == "win32":
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return soft if soft != resource.RLIM_INFINITY and soft < TORCH_ADDRESS_SPACE else None
+    return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
 
 
 @contextlib.contextmanager
@@ -82,10 +79,8 @@ def keep_freed_memory() -> Iterator[None]:
     """Have glibc reuse freed memory in this block instead of returning it to the system.
 
     A training step frees and allocates the same large tensors again, and the system would clear
-    their pages each time. Blocks of more than MMAP_MAX are still returned. Afterwards unused memory
-    is returned, and the thresholds are the largest that glibc sets by itself: mallopt ends its
-    dynamic adjustment, and with the initial ones (128 KiB) every later array would be new pages.
-    Without glibc nothing happens.
+    their pages each time. Afterwards unused memory is returned, and the thresholds are the largest
+    that glibc sets by itself, for mallopt ends its dynamic adjustment.
     """
     glibc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if glibc is None or not hasattr(glibc, "mallopt"):  # musl has none

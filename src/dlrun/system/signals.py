@@ -74,10 +74,8 @@ class Stop:
         one ends the process. In a thread that is not the main one nothing is changed: Python runs
         signal handlers in the main thread only.
         """
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        self._handled = handled_signals()
+        if threading.current_thread() is threading.main_thread():
+            self._handled = handled_signals()
         previous = {number: signal.getsignal(number) for number in self._handled}
         self.take_over()
         try:
@@ -90,9 +88,8 @@ class Stop:
 
     def take_over(self) -> None:
         """Handle the signals again after a library, as Lightning does, replaced the handlers."""
-        if threading.current_thread() is threading.main_thread():
-            for number in self._handled:
-                signal.signal(number, self._handle)
+        for number in self._handled:
+            signal.signal(number, self._handle)
 
     @contextlib.contextmanager
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:

@@ -88,14 +88,9 @@ class BagBatches:
 class EpochBatches(Sampler[Rows]):
     """Batches of indices, whose order depends only on the seed and the epoch.
 
-    Args:
-        size: rows of the data set.
-        batch_size: rows of a batch.
-        seed: shuffles the rows; None keeps them in order.
-        rank: of this process among those that train. Each takes every `world_size`-th row; if the
-            rows are shuffled, all take equally many, because they must do equally many steps.
-        world_size: number of these processes.
-        first_epoch: the epoch that `set_epoch(0)` stands for.
+    Without a seed the rows keep their order. Each of `world_size` processes takes every so-many-th
+    row; if the rows are shuffled, all take equally many, because they must do equally many steps.
+    `set_epoch(0)` stands for `first_epoch`.
     """
 
     size: int
@@ -130,9 +125,7 @@ class ArrayData(pl.LightningDataModule):
     """Training, validation and test data in memory.
 
     Args:
-        train, valid, test: the parts.
         batch_size: rows of a training step, which the processes share.
-        seed: of the order of the training rows.
         group_size: how many batches a call of the training gets (network_module.NetworkModule).
         eval_batch_size: rows of a batch of the validation and the test; `batch_size` if None.
     """

@@ -38,14 +38,10 @@ MOMENT = 3.0  # seconds in which the process that writes the run reports an erro
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training.
+    """The result of a training, with the metrics of its last epoch and of the test.
 
-    Args:
-        metrics: of the last epoch and of the test.
-        network: on the CPU.
-        predictions: of the test set, see PredictionCollector.finish; None without classes.
-        processes: how many shared each batch.
-        accelerator: on which it was trained.
+    network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
+    processes: how many shared each batch.
     """
 
     metrics: dict[str, float]
@@ -61,13 +57,8 @@ class Training:
 
     It changes settings of the process, see torch_state.training_settings.
 
-    Args:
-        config: seed, optimizer, trainer, accelerator.
-        context: the run's folder, steps and screen.
-        build: makes the untrained network; called again for every attempt.
-        data: the batches.
-        objective: loss and metrics.
-        fingerprint: of the data, which the checkpoints carry.
+    build: makes the untrained network; called again for every attempt. fingerprint: of the data,
+    which the checkpoints carry.
     """
 
     config: NetworkConfig

@@ -95,12 +95,8 @@ class PredictionCollector:
 class NetworkModule(pl.LightningModule):
     """Trains a network for an objective.
 
-    Args:
-        network: the network.
-        optimizer: the config's section.
-        objective: loss, predictions and metrics.
-        grouped: a call of training_step gets a list of batches: Lightning's work between two calls
-            takes as long as a whole step of a small network.
+    If `grouped`, a call of training_step gets a list of batches: Lightning's work between two calls
+    takes as long as a whole step of a small network.
     """
 
     def __init__(
@@ -168,13 +164,7 @@ class EpochRecorder(pl.Callback):
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch's number (data.EpochBatches, and here), so no random state has to be stored.
 
-    Args:
-        steps: the epochs so far.
-        bar: moves with the batches.
-        data: that are trained on.
-        epochs: how many the run has in all.
-        seed: of the run.
-        start: the state that a resumed run continues from.
+    `start` is the state that a resumed run continues from; `epochs` are those of the whole run.
     """
 
     def __init__(

@@ -6,11 +6,8 @@ from torch import Tensor, nn
 class ConvNet(nn.Module):
     """Blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
 
-    Args:
-        channels: of each block: 3x3 convolution with same padding, ReLU, 2x2 max-pool.
-        hidden: units of the first dense layer.
-        dropout: share of its inputs that is dropped.
-        classes: number of classes.
+    channels: of each block's 3x3 convolution. hidden: units of the first dense layer.
+    dropout: share of its inputs that is dropped.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:

@@ -11,10 +11,7 @@ from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 class DenseNet(nn.Module):
     """Dense layers with a ReLU after each but the last; two classes have one logit.
 
-    Args:
-        width: ids that a bag can hold.
-        hidden: units of the layers before the last.
-        classes: number of classes.
+    width: ids that a bag can hold. hidden: units of the layers before the last.
     """
 
     def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:

@@ -16,7 +16,7 @@ from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.test_predictions import ClassPredictions, describe_classes, predictions_wanted
+from dlrun.data.test_predictions import ClassPredictions, describe_classes
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline
@@ -89,8 +89,7 @@ class ImdbLasso(Experiment[Config]):
         )
         context.keep(COEFFICIENTS, pack_path(solutions))
         context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
-        if predictions_wanted(config.predictions, len(test.labels)):
-            keep_predictions(context, predictions, describe_review(reviews))
+        keep_predictions(context, config.predictions, predictions, describe_review(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
         text = summary(reviews, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")

@@ -8,12 +8,8 @@ from dlrun.kernels.lstm import LastState, all_states
 class LSTMClassifier(nn.Module):
     """Classifies a review by its ids, padded in front with 0; two classes have one logit.
 
-    Args:
-        words: number of ids, each with an embedding.
-        embedding: size of an embedding.
-        hidden: size of the LSTM's state.
-        classes: number of classes.
-        skip_padding, threads: see `LastState`.
+    words: number of ids. embedding, hidden: sizes of an embedding and of the LSTM's state.
+    skip_padding, threads: see `LastState`.
     """
 
     def __init__(

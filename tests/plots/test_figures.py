@@ -1,0 +1,213 @@
+"""Figures: what is drawn in them, whatever the names and the user's settings are."""
+
+import io
+import math
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dlrun.plots.curves import (
+    BaselineCurve,
+    compared_curves,
+    epoch_times,
+    lasso_path,
+    learning_curves,
+)
+from dlrun.plots.photographs import contact_sheet
+from dlrun.plots.style import plain, to_png
+from dlrun.plots.sweep import RunPoint, sweep_figure
+
+EPOCHS = pd.DataFrame(
+    {
+        "epoch": [1, 2],
+        "train_loss": [0.6, 0.4],
+        "train_accuracy": [0.7, 0.8],
+        "valid_loss": [0.65, 0.5],
+        "valid_accuracy": [0.6, 0.7],
+        "seconds": [1.0, 1.0],
+    }
+)
+PARTS = ("train_accuracy", "valid_accuracy", "test_accuracy")
+PATH = {"lambda": [9, 3], **{part: [0.5, 0.8] for part in PARTS}}
+
+
+def is_drawn(figure: Figure) -> bool:
+    """Whether the PNG has more than a background."""
+    with Image.open(io.BytesIO(to_png(figure))) as image:
+        return image.format == "PNG" and len(set(image.convert("L").tobytes())) > 20
+
+
+def test_learning_curves_have_a_panel_for_each_metric() -> None:
+    before = EPOCHS.copy()
+    test = {"test_loss": None, "test_accuracy": 0.72}
+    figure = learning_curves(EPOCHS, test, title="generated $data$")
+    assert is_drawn(figure)
+    loss, accuracy = figure.axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
+    labels = [line.get_label() for line in accuracy.lines]
+    assert labels == ["training", "validation", "test (0.720)"]
+    assert len(loss.lines) == 2
+    assert list(accuracy.lines[1].get_ydata()) == [0.6, 0.7]
+    pd.testing.assert_frame_equal(before, EPOCHS)
+    table = EPOCHS.rename(columns={"train_accuracy": "train_mae", "valid_accuracy": "valid_mae"})
+    table = table.assign(train_r2=[0.1, 0.2], valid_r2=[0.0, 0.1])
+    figure = learning_curves(table, {}, title="")
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
+
+
+@pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.01, 0.4), (0.5, 0.5)])
+def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]) -> None:
+    table = EPOCHS.assign(train_accuracy=accuracies, valid_accuracy=accuracies)
+    _, axes = learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
+    bottom, top = axes.get_ylim()
+    assert bottom < accuracies[0] and accuracies[1] < top
+    assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 100, 1234])
+def test_ticks_are_epochs(epochs: int) -> None:
+    table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}
+    table["epoch"] = np.arange(1, epochs + 1)
+    for axes in learning_curves(table, {}, title="x").axes:
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks and set(ticks) <= set(table["epoch"])
+
+
+def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None:
+    epochs = {"epoch": [1, 2], "train_loss": [2, 1], "valid_loss": [3, 2], "valid_accuracy": [0, 1]}
+    short = {"epoch": [1], "train_loss": [2], "valid_loss": [3], "seconds": [1]}
+    path = {"lambda": [10, 1], "test_accuracy": [0, 1], "nonzero": [1, 2]}
+    panels = [("epoch", "loss"), ("epoch", "accuracy"), ("lambda", "accuracy")]
+    figure = compared_curves({"a": epochs, "$b$": short, "c": path}, panels)
+    assert panels == [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.axison]
+    assert [len(axes.lines) for axes in figure.axes] == [4, 1, 1]
+    a, b = figure.axes[0].lines[0], figure.axes[0].lines[2]
+    assert list(a.get_ydata()) == [2, 1] and a.get_color() != b.get_color()
+    assert figure.axes[2].xaxis_inverted()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", r"\$b\$", "c"]
+    assert is_drawn(figure)
+
+
+def test_many_runs_and_many_metrics() -> None:
+    names = [f"valid_{metric}" for metric in "abcde"]
+    tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}
+    figure = compared_curves(tables, [("epoch", metric) for metric in "abcde"])
+    assert sum(axes.axison for axes in figure.axes) == 5
+    assert is_drawn(figure)
+
+
+def test_columns_of_any_name(recwarn: pytest.WarningsRecorder) -> None:
+    table = {"ep\x1boch": [1, 2], "train_\x1b[31m$x": [0.5, 0.4], "valid_\u4e16": [0.5, 0.4]}
+    panels = [(next(iter(table)), metric) for metric in ("\x1b[31m$x", "\u4e16")]
+    assert to_png(compared_curves({"a": table, "b\x1b": table}, panels))
+    assert [str(one.message) for one in recwarn] == []
+
+
+@pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
+def test_lasso_path(name: str | None) -> None:
+    compared = None if name is None else BaselineCurve(name, EPOCHS, 0.7)
+    figure = lasso_path(PATH, 100, 1, compared, title="x")
+    assert is_drawn(figure)
+    left, right = figure.axes
+    *parts, chosen = left.lines
+    assert [list(line.get_ydata()) for line in parts] == [[0.5, 0.8]] * 3
+    assert list(parts[0].get_xdata()) == [-math.log(0.09), -math.log(0.03)]
+    assert list(chosen.get_xdata()) == [-math.log(0.03)] * 2
+    assert len(right.lines) == (3 if compared else 0)
+    assert ("no run to compare with" in right.get_title()) == (compared is None)
+
+
+def dots(**axes: list[Any]) -> list[RunPoint]:
+    (first, one), (second, other) = axes.items()
+    return [
+        RunPoint({first: a, second: b}, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
+        for n, (a, b) in enumerate((a, b) for a in one for b in other)
+    ]
+
+
+def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
+    runs = dots(lr=[0.001, 0.01, 0.1], hidden=[[16, 16], [32]])
+    figure = sweep_figure(
+        runs, ["lr", "hidden"], "accuracy", chosen={"lr": 0.01}, book=0.85, title="a sweep $"
+    )
+    rates, sizes = figure.axes
+    assert (rates.get_xscale(), sizes.get_xscale()) == ("log", "linear")
+    assert [label.get_text() for label in sizes.get_xticklabels()] == ["[16, 16]", "[32]"]
+    valid, test = rates.collections[0], rates.collections[2]
+    for drawn, part in ((valid, "valid"), (test, "test")):
+        expected = [[dot.settings["lr"], dot.metric[part]] for dot in runs]
+        assert drawn.get_offsets().data == pytest.approx(np.array(expected))
+    means = [list(line.get_ydata()) for line in rates.lines if len(line.get_xdata()) == 3]
+    assert any(one == pytest.approx([0.805, 0.825, 0.845]) for one in means)
+    assert rates.get_ylabel() == "accuracy"
+    assert is_drawn(figure)
+
+
+def test_a_sweep_over_seeds_alone_and_over_odd_values() -> None:
+    runs = [RunPoint({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
+    (axes,) = sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
+    assert len(axes.collections[0].get_offsets()) == 3
+    odd = [RunPoint({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
+    (axes,) = sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
+    assert len(axes.get_xticklabels()) == 4
+    assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 14
+
+
+@pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)])
+def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> None:
+    names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]
+    labels = [("a label far longer than there is place $ " * 9, 0.6), ("b", 0.4)]
+    sheet = [(name, np.zeros(shape, np.uint8)) for name in names]
+    figure = contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
+    assert is_drawn(figure)
+    (axes,) = figure.axes  # one for all cards: their layout is most of the time
+    assert len(axes.images) == 4
+    for place, name in enumerate(names):
+        patches = axes.patches[3 * place : 3 * place + 3]
+        assert patches[1].get_width() / patches[2].get_width() == pytest.approx(0.6 / 0.4)
+        texts = axes.texts[5 * place : 5 * place + 5]
+        assert [one.get_text() for one in texts[::2]] == [plain(name, 40), "0.600", "0.400"]
+        card, bar = (patch.get_window_extent() for patch in patches[:2])
+        image = axes.images[place].get_window_extent()
+        title, label, probability = (text.get_window_extent() for text in texts[:3])
+        assert card.y0 < bar.y0 and bar.y1 < image.y0 and image.y1 < title.y0 < title.y1 < card.y1
+        assert card.x0 < image.x0 and image.x1 < card.x1
+        assert image.width / image.height == pytest.approx(shape[1] / shape[0], rel=0.01)
+        assert card.x0 < label.x0 and label.x1 < probability.x0 and probability.x1 < card.x1
+
+
+def test_the_users_own_settings_change_no_figure_and_are_back_afterwards() -> None:
+    figure = epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == [" 3.00 s", " 0.50 s"]
+    before = to_png(figure)
+    settings = {"figure.facecolor": "black", "font.size": 30.0, "savefig.dpi": 10.0}
+    with matplotlib.rc_context(settings):
+        assert to_png(epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")) == before
+        assert {name: matplotlib.rcParams[name] for name in settings} == settings
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    assert pyplot.get_fignums() == []
+
+
+def test_plain_text_is_short_printable_and_no_formula() -> None:
+    assert plain("a$b\x1b\n", 10) == r"a\$b??"
+    assert plain("x" * 11, 10) == "x" * 9 + "…"
+    assert plain("x" * 10, 10) == "x" * 10
+
+
+def test_a_title_is_whole_if_it_is_long() -> None:
+    run = "20261125T125140Z-" + "x" * 180
+    figure = epoch_times(["cpu"], [1.0], title=f"imdb, seed 0, run {run}\n$data$")
+    (title,) = [text for text in figure.texts if text.get_text()]
+    lines = title.get_text().split("\n")
+    assert run in "".join(lines).replace(" ", "")
+    assert lines[-1] == r"\$data\$"
+    figure.draw_without_rendering()
+    window = title.get_window_extent()
+    assert window.x0 > 0 and window.x1 < figure.bbox.width

@@ -1,0 +1,84 @@
+"""Memory that glibc keeps, seen from outside, and the number of threads of a run."""
+
+import ctypes
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlrun.system.resources import keep_freed_memory, resolve_threads, usable_cores
+from dlrun.training.torch_state import training_settings
+from tests.conftest import Dlrun, setting, smoke
+
+BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block
+glibc = pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc"
+)
+
+
+def held() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@glibc
+def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
+    with training_settings(1):
+        pass  # its first use imports more of torch
+    before = held()
+    with training_settings(1):
+        for block in [torch.empty(BLOCK, dtype=torch.uint8) for _ in range(10)]:
+            block.fill_(1)
+        del block
+        assert held() - before > 9 * BLOCK
+        torch.ones(10 * BLOCK, dtype=torch.uint8)  # the largest are returned at once
+        assert held() - before < 12 * BLOCK
+    assert held() - before < 2 * BLOCK
+
+
+def test_numbers_are_the_same_with_freed_memory_kept() -> None:
+    def computed() -> torch.Tensor:
+        torch.manual_seed(0)
+        network = torch.nn.Conv2d(3, 8, 3)
+        network(torch.rand(16, 3, 64, 64)).square().sum().backward()
+        return network.weight.grad
+
+    plain = computed()
+    with keep_freed_memory():
+        assert torch.equal(computed(), plain)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux can take cores away")
+def test_cores_are_those_that_this_process_may_use() -> None:
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def test_auto_takes_what_helps_and_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = usable_cores()
+    assert resolve_threads("auto", None, 1) == cores
+    assert resolve_threads("auto", 1, 1) == 1
+    assert resolve_threads("auto", None, 2 * cores) == 1
+    assert resolve_threads(7, 1, 2) == 7
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert resolve_threads("auto", None, 1) == 1
+
+
+def test_a_resumed_run_keeps_its_threads(forked: Dlrun, tmp_path: Path) -> None:
+    """Of a convolution they change the bits; those that `auto` chose are kept too."""
+    done = forked(*smoke("cifar100"), OMP_NUM_THREADS="1")
+    assert done.returncode == 0 and "1 thread\n" in done.stdout
+    (run,) = (tmp_path / "runs" / "cifar100").glob("*Z-*")
+    assert json.loads((run / "results.json").read_text())["threads"] == 1
+    more = setting("trainer.max_epochs=3")
+    refused = forked("resume", "latest", *more, *setting("threads=3"))
+    assert refused.returncode == 2 and "threads: changed since the run began" in refused.stderr
+    assert "1 thread\n" in forked("resume", "latest", *more, OMP_NUM_THREADS="2").stdout

@@ -1,0 +1,175 @@
+"""Runs that nothing disturbs, and what a disturbed run must have in common with them."""
+
+import csv
+import functools
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlrun.cli import main
+from dlrun.experiments.run import Run
+from dlrun.run_folder import checkpoint
+from tests.conftest import Done
+from tests.experiments.test_resume import NETWORK
+from tests.experiments.use import once, results, rows
+from tests.harness import Child, Ended, only_run, run, wait_until, words
+
+PHOTOGRAPHS, BATCH = "classify-images", 4
+TURNED = Image.Exif()
+TURNED[0x112] = 6  # its orientation
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing disturbed."""
+
+    experiment: str
+    arguments: list[str]  # its command line
+    code: int
+    outcome: dict[str, Any]
+    seconds: float
+    operations: int  # on files
+
+
+Reference = Callable[[str], Undisturbed]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    """Gives the undisturbed run of an experiment, done when it is first asked for."""
+
+    @functools.cache
+    def of(experiment: str) -> Undisturbed:
+        folder = tmp_path_factory.mktemp(experiment)
+        arguments, code = words(experiment), 0
+        if experiment == PHOTOGRAPHS:
+            arguments.append(str(photographs(folder)))
+            code = 1  # two of them cannot be read
+        run(folder, *arguments).is_told(code)  # numba compiles once; the server starts
+        began = time.monotonic()
+        ended = run(folder, *arguments).is_told(code)
+        seconds = time.monotonic() - began
+        done = only_run(folder, experiment)
+        assert done is not None
+        return Undisturbed(experiment, arguments, code, outcome(done), seconds, ended.operations)
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Gives the folder of an experiment's finished run: to be copied, or left as it was."""
+    return once(tmp_path_factory, words)
+
+
+def photographs(folder: Path) -> Path:
+    """Forty photographs, one broken, one empty, one with a name that is not UTF-8."""
+    made = folder / "photographs"
+    made.mkdir()
+    numbers = np.random.default_rng(0)
+    for number in range(38):
+        pixels = numbers.integers(0, 256, (*numbers.integers(30, 300, 2), 3), dtype=np.uint8)
+        kind = ("jpg", "png", "webp")[number % 3]
+        Image.fromarray(pixels).save(made / f"{number:02}.{kind}", exif=TURNED)
+    (made / "10 broken.jpg").write_bytes((made / "00.jpg").read_bytes()[:300])
+    (made / "20 empty.png").write_bytes(b"")
+    (made / "01.png").rename(made / os.fsdecode(b"\xff\n.png"))
+    return made
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv without their times."""
+    with (folder / "metrics.csv").open(newline="") as stream:
+        return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What a run has found, and the digests of its files; without times."""
+    record = results(folder)
+    kept = ("status", "steps", "metrics", "files", "figures", "predictions", "errors")
+    found = {name: record.get(name) for name in kept} | {"rows": table(folder)}
+    return found | {
+        name: (folder / name).read_bytes() for name in ("predictions.csv", "summary.txt")
+    }
+
+
+def checkpoint_steps(folder: Path) -> int:
+    """How many steps the newest checkpoint is after."""
+    paths = checkpoint.existing_checkpoints(folder)
+    abouts = [json.loads(path.read_bytes().split(b"\n", 2)[1]) for path in paths]
+    return max((len(about["rows"]) for about in abouts), default=0)
+
+
+def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool = False) -> None:
+    """Every file that has its name is whole; the rows are the undisturbed run's first ones.
+
+    After a power cut metrics.csv may lack rows that the checkpoint holds: a resume writes it anew.
+    """
+    folder = only_run(lab, whole.experiment)
+    if folder is None:  # nothing was begun
+        return
+    assert main.run(["runs", "check", str(folder)]) == 0
+    assert Run.open(folder).state in ("killed", "failed", "interrupted", "finished")
+    done = checkpoint_steps(folder)
+    if not (folder / "metrics.csv").exists():
+        assert done == 0
+        return
+    header, *lines, torn = (folder / "metrics.csv").read_text().split("\n")
+    expected = whole.outcome["rows"]
+    assert header.split(",") == list(expected[0])
+    assert (0 if cut else done - 1) <= len(lines) <= done, "first the checkpoint, then the row"
+    assert torn == "" or len(lines) < done
+    assert table(folder)[: len(lines)] == expected[: len(lines)]
+    predictions = folder / "predictions.csv"
+    if predictions.exists():
+        assert whole.outcome[predictions.name].startswith(predictions.read_bytes())
+        if whole.experiment == PHOTOGRAPHS:
+            with predictions.open(newline="") as stream:
+                images = {row["image"] for row in csv.DictReader(stream)}
+            assert len(images) >= BATCH * (len(lines) - 1), "a batch's rows come right after it"
+
+
+def go_on(lab: Path, whole: Undisturbed) -> list[str]:
+    """The command that goes on with the run that was begun here, or begins one."""
+    begun = only_run(lab, whole.experiment)
+    return ["resume", str(begun)] if begun is not None else whole.arguments
+
+
+def assert_as_undisturbed(
+    lab: Path, whole: Undisturbed, ended: Ended, *, figures: bool = True
+) -> None:
+    """The process that went on has finished the run, with the undisturbed run's outcome."""
+    ended.is_told(ended.code)
+    assert ended.code == whole.code or "nothing to resume" in ended.stderr, ended
+    folder = only_run(lab, whole.experiment)
+    assert folder is not None
+    for name, value in outcome(folder).items():
+        assert value == whole.outcome[name] or (name == "figures" and not figures), name
+    for name in whole.outcome["files"]:
+        Run.open(folder).read(name)
+    assert not list(folder.glob(".new-*")), "no temporary file is left"
+
+
+def run_with_epochs(lab: Path, running: Child, epochs: int = 2) -> Path:
+    """Wait until a run of NETWORK has finished some epochs; return its folder."""
+
+    def begun() -> Path | None:
+        found = only_run(lab, NETWORK)
+        return (
+            found
+            if found and (found / "metrics.csv").exists() and len(rows(found)) >= epochs
+            else None
+        )
+
+    wait_until(lambda: begun() is not None, running)
+    folder = begun()
+    assert folder is not None
+    return folder
