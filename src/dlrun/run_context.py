@@ -1,7 +1,6 @@
 """What a run is given: the settings of a command, and the context that its experiment runs in."""
 
 import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +69,7 @@ class Results:
     origin: DataOrigin
     test_rows: int | None = None  # that the test metrics are of
     reference: Mapping[str, Any] = field(default_factory=dict)  # published metrics by edition
-    more: dict[str, Any] = field(default_factory=dict)  # further fields of results.json
+    extra: dict[str, Any] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
     processes: int = 1  # that trained together
@@ -108,11 +107,6 @@ class RunContext:
         run stays whole.
         """
         self.kept[name] = content
-
-    @property
-    def files(self) -> dict[str, str]:
-        """The SHA-256 of each kept file."""
-        return {name: hashlib.sha256(content).hexdigest() for name, content in self.kept.items()}
 
 
 def data_dir(option: Path | None = None) -> Path:

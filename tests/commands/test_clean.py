@@ -113,12 +113,12 @@ def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
     folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
     words = [line.split() for line in said.out.splitlines()]
-    assert [line[1:] for line in words] == [
+    assert [line[2:] for line in words] == [
         ["killed", f"{EXPERIMENT}/20260107T000000Z-i"],
         ["failed", f"{EXPERIMENT}/20260107T000000Z-g"],
     ]
-    assert words[0][0] == f"{sizes[0] / 1000:.1f}K"
-    assert f"2 runs: {sum(sizes) / 1000:.1f}K" in said.err
+    assert words[0][:2] == [f"{sizes[0] / 1000:.1f}", "kB"]
+    assert f"2 runs: {sum(sizes) / 1000:.1f} kB" in said.err
     assert left(runs) == "abcdefghij"
 
 

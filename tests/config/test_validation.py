@@ -56,6 +56,23 @@ def test_every_folder_holds_configs() -> None:
     assert {path.stem for path in OVERLAYS if path.parent.name == "smoke"} == set(NAMES)
 
 
+def test_keys_that_configs_share_have_the_same_comments() -> None:
+    def section(name: str, key: str) -> list[str]:
+        text = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
+        (body,) = [part for part in text.split("\n\n") if part.startswith(f"{key}:")]
+        own = ("max_epochs", "max_length", "lr:")
+        return [line for line in body.splitlines() if not line.lstrip().startswith(own)]
+
+    reviews, networks = ("imdb-dense", "imdb-lstm", "imdb-lasso"), ("imdb-dense", "cifar100")
+    for names, keys in {
+        reviews: ["data"],
+        (*networks, "imdb-lstm"): ["optimizer", "trainer"],
+    }.items():
+        for key in keys:
+            first, *others = (section(name, key) for name in names)
+            assert len(first) > 1 and all(other == first for other in others)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
     name: str, tmp_path: Path

@@ -76,15 +76,12 @@ def test_the_same_large_value_in_all_rows_has_an_axis(value: float) -> None:
         assert len({text for _, text in axis.ticks}) == len(axis.ticks) >= 1
 
 
-def test_labels_at_the_ends_do_not_cover_each_other() -> None:
+def test_curves_look_different_and_their_labels_do_not_cover_each_other() -> None:
     lines = [line([1, 2], [0.1, 0.5 + n / 1000], str(n)) for n in range(5)]
+    assert len({look(number) for number in range(24)}) == 24
     places = [y for _, y, _ in chart(*lines).ends]
     assert len(places) == 5
     assert all(below - above >= 11 for above, below in itertools.pairwise(places))
-
-
-def test_no_two_of_24_curves_look_alike() -> None:
-    assert len({look(number) for number in range(24)}) == 24
 
 
 def record(**values: float) -> Record:

@@ -67,7 +67,7 @@ def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
 def test_a_file_that_a_finished_run_does_not_know_is_not_its_own(tmp_path: Path) -> None:
     folder = a_run(tmp_path / "e" / "r")
     (folder / "words.csv").write_text("word,weight\nplanted,1\n")
-    assert Run.in_folder(folder).left("words.csv") is None
+    assert Run.in_folder(folder).read_if_written("words.csv") is None
     folder = a_run(tmp_path / "e" / "s", status="failed")
     (folder / "words.csv").write_text("word,weight\nits own,1\n")
     assert run_section.read_words(Run.in_folder(folder)) == ([], [("its own", 1.0)])

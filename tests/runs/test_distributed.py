@@ -5,7 +5,7 @@ import pytest
 from dlrun.errors import ConfigError
 from dlrun.run_context import RunSettings
 from dlrun.runs import distributed
-from dlrun.runs.distributed import as_started, is_helper
+from dlrun.runs.distributed import config_as_launched, is_helper_process
 from dlrun.runs.start import load_config
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
@@ -36,7 +36,7 @@ def test_the_starter_sets_devices_and_nodes(
     trainer = config.model_dump()["trainer"]
     assert (trainer["devices"], trainer["num_nodes"], trainer["strategy"]) == (2, 2, "ddp")
     assert config.world == 4 and distributed.processes_to_start(config) == 1
-    assert is_helper(config) == distributed.is_told_by_another() == (by is SRUN)
+    assert is_helper_process(config) == distributed.is_reported_by_another_process() == (by is SRUN)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_allocation_or_a_rank_alone_starts_nothing(
     started(monkeypatch, **around)
     config = load_config("imdb-dense", RunSettings(overrides=sets))
     assert config.world == distributed.processes_to_start(config) == len(sets) + 1
-    assert not is_helper(config) and not distributed.is_told_by_another()
+    assert not is_helper_process(config) and not distributed.is_reported_by_another_process()
 
 
 @pytest.mark.parametrize(
@@ -97,4 +97,4 @@ def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_resumed_run_takes_what_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_config("imdb-dense", RunSettings(overrides=["trainer.devices=3"]))
     started(monkeypatch, **TORCHRUN)
-    assert as_started(config, resumed=True).world == 4
+    assert config_as_launched(config, resumed=True).world == 4

@@ -94,16 +94,16 @@ def test_only_files_in_the_record_are_read_of_a_finished_run(tmp_path: Path) -> 
     content = b"word,weight\ngood,1\n"
     run = opened(tmp_path / "x" / "a", written={"words.csv": sha256(content).hexdigest()})
     folder = RunFolder(run.folder)
-    assert run.left("predictions.csv") is None
+    assert run.read_if_written("predictions.csv") is None
     folder.write_all({"words.csv": content, "predictions.csv": b"planted later"})
-    assert run.left("words.csv") == content
-    assert run.left("predictions.csv") is None
+    assert run.read_if_written("words.csv") == content
+    assert run.read_if_written("predictions.csv") is None
     folder.write_text("words.csv", "something else\n")
     with pytest.raises(DataError, match="damaged"):
-        run.left("words.csv")
+        run.read_if_written("words.csv")
     folder.remove("words.csv")
     with pytest.raises(DataError, match="No such file"):
-        run.left("words.csv")
+        run.read_if_written("words.csv")
 
 
 @pytest.mark.parametrize("values", [{"status": "interrupted"}, {"format": 1}])
@@ -111,9 +111,9 @@ def test_files_of_an_unfinished_or_old_run_have_no_digest(
     tmp_path: Path, values: dict[str, Any]
 ) -> None:
     run = opened(tmp_path, **values)
-    assert run.left("words.csv") is None
+    assert run.read_if_written("words.csv") is None
     (tmp_path / "words.csv").write_bytes(b"word,weight\n")
-    assert run.left("words.csv") == b"word,weight\n"
+    assert run.read_if_written("words.csv") == b"word,weight\n"
 
 
 def shipped(experiment: str) -> dict[str, Any]:

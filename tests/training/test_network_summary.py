@@ -28,7 +28,6 @@ class ALayerWhoseNameIsLongerThanThereIsPlaceForOnOneLine(Nested):
 @pytest.mark.parametrize(
     ("network", "example", "columns"),
     [
-        (nn.Linear(3, 1), torch.zeros(2, 3), 3),
         (Nested(9, 3), torch.zeros(2, 3), 3),
         (nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU()), torch.zeros(1, 3, 224, 224), 3),
         (Nested(3, 4), torch.zeros(1, 1, 1, 1, 1, 1, 1, 1, 4), 2),

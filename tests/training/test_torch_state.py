@@ -1,5 +1,6 @@
 """A run leaves the process as it was: a notebook goes on afterwards."""
 
+import contextlib
 import logging
 import os
 import random
@@ -58,37 +59,24 @@ def change_everything() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_everything_is_given_back(fails: bool) -> None:
-    before, drawn = settings(), numbers()
-    try:
-        with training_settings(2):
-            change_everything()
-            assert settings() != before
-            assert numbers() != drawn
-            if fails:
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        assert fails
-    assert settings() == before
-    assert numbers() == drawn
-
-
-def test_what_the_user_had_set_is_given_back_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINE", "1")
-    handler = logging.NullHandler()
-    logger = logging.getLogger("lightning.pytorch")
+def test_everything_is_given_back(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    """Also what the user had set."""
+    monkeypatch.setenv("HOME", "/mine")
+    handler, logger = logging.NullHandler(), logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        logger.setLevel(logging.DEBUG)
-        before = settings()
-        with training_settings(2):
+        before, drawn = settings(), numbers()
+        with contextlib.suppress(KeyboardInterrupt), training_settings(2):
             assert handler not in logger.handlers
-            torch.use_deterministic_algorithms(False)
-            del os.environ["MINE"]
+            change_everything()
+            assert settings() != before and numbers() != drawn
+            if fails:
+                raise KeyboardInterrupt
         assert settings() == before
-        assert os.environ["MINE"] == "1"
+        assert numbers() == drawn
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

@@ -69,7 +69,7 @@ def _is_reported_by_another_process() -> bool:
     """Return whether the first of several processes on this machine reports what all were given."""
     distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
     with contextlib.suppress(ConfigError):
-        return distributed is not None and bool(distributed.is_told_by_another())
+        return distributed is not None and bool(distributed.is_reported_by_another_process())
     return False
 
 

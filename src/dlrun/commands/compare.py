@@ -126,7 +126,7 @@ def _to_text(value: object) -> str:
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     """Return the metrics, with the best of each marked, and seconds and sizes."""
     rows: Rows = []
-    metrics = [run.newest for run in runs]
+    metrics = [run.newest_metrics for run in runs]
     for name in dict.fromkeys(name for one in metrics for name in one):
         values = [one.get(name) for one in metrics]
         best = _best(name, values) if mark_best else set()

@@ -31,8 +31,8 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
         return
     for label, text in _origin(opened, differs):
         _print(screen, label, text)
-    if opened.newest:
-        record = opened.record.model_copy(update={"metrics": opened.newest})
+    if opened.newest_metrics:
+        record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
     for label, text in _files_and_versions(opened):
         _print(screen, label, text)
@@ -47,7 +47,7 @@ def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
         "experiment": run.record.experiment,
         "state": run.state,
         "differs": differs,
-        "metrics": run.newest,
+        "metrics": run.newest_metrics,
         "interval": run.record.interval,
         "published": metrics.published_metrics(run.record),
         "size": sum(sizes.values()),

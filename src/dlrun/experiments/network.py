@@ -126,7 +126,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             origin=loaded.origin,
             test_rows=len(sets["test"]),
             reference=reference.model_dump() if reference else {},
-            more={
+            extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(sets["train"]),

@@ -145,7 +145,7 @@ class Run:
         return read_metrics_csv(path)
 
     @property
-    def newest(self) -> dict[str, float | None]:
+    def newest_metrics(self) -> dict[str, float | None]:
         """The metrics of the result; of an unfinished run those of its newest step."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
@@ -154,7 +154,10 @@ class Run:
     @cached_property
     def assets(self) -> dict[str, Any]:
         """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
-        assets: dict[str, Any] = json.loads(self.read(ASSETS))
+        try:
+            assets: dict[str, Any] = json.loads(self.read(ASSETS))
+        except ValueError:
+            raise DataError(f"{self.folder / ASSETS}: not what a run writes") from None
         return assets
 
     @property
@@ -186,7 +189,7 @@ class Run:
             )
         raise DlrunError(f"{self.folder}: {record.experiment} keeps no {name}")
 
-    def left(self, name: str) -> bytes | None:
+    def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written, such as words.csv; None if it did not.
 
         A finished run's record lists its files. Raises DataError if the file has changed since.
@@ -372,7 +375,9 @@ class Run:
         lines = [str(self.folder), self.state, self.record.data]
         lines += [f"{label}: {text}" for label, text in notes(self.record)]
         console.print(Text("\n".join(filter(None, lines))), soft_wrap=True)
-        console.print(metrics_table(self.record.model_copy(update={"metrics": self.newest})))
+        console.print(
+            metrics_table(self.record.model_copy(update={"metrics": self.newest_metrics}))
+        )
         page = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
         if self.figures and self.figures[0].is_file():
             source = base64.b64encode(self.figures[0].read_bytes()).decode()

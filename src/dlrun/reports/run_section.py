@@ -87,7 +87,7 @@ def read_mistakes(run: Run, room: int) -> list[Mistake]:
 
     Raises DataError if the file is damaged.
     """
-    content = run.left(MISTAKES)
+    content = run.read_if_written(MISTAKES)
     if content is None:
         return []
     try:
@@ -137,7 +137,7 @@ def read_photographs(run: Run, room: int) -> list[Photograph]:
                 photographs[image].labels.append((cut(label), float(probability)))
     except ValueError as error:
         raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
-    content = run.left(THUMBNAILS)
+    content = run.read_if_written(THUMBNAILS)
     # The first photographs that could be read have a thumbnail.
     readable = [one for one in photographs.values() if not one.error]
     for one, picture in zip(readable, _thumbnails(content) if content else (), strict=False):
@@ -175,7 +175,7 @@ def _thumbnails(content: bytes) -> Iterator[str]:
 
 def _read_csv(run: Run, name: str) -> list[list[str]]:
     """Return the rows of a CSV table, the header first; none if the run did not leave it."""
-    content = run.left(name)
+    content = run.read_if_written(name)
     if not content:
         return []
     try:
@@ -208,7 +208,7 @@ class RunSection:
         self.differing: Values | None = self._read(
             lambda: _without_reference(run.changed_settings()), None
         )
-        self.metrics: dict[str, float | None] = self._read(lambda: run.newest, {})
+        self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
         self.published = published(self.record)
         self.published_accuracies = {
             edition: metrics[ACCURACY]

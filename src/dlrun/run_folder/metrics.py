@@ -117,18 +117,13 @@ def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def reference_columns(record: Record) -> dict[str, dict[str, Any]]:
-    """Return the columns beside a run's metrics: the interval of chance, the published metrics."""
-    columns: dict[str, dict[str, Any]] = {}
-    if record.interval:
-        columns["95 % interval"] = {ACCURACY: format_interval(record.interval)}
-    return columns | published_metrics(record)
-
-
 def metrics_table(record: Record) -> Table:
     """Return the table of a run's metrics, their interval and the published metrics."""
     table = Table(box=None, pad_edge=False)
-    references = reference_columns(record)
+    references: dict[str, dict[str, Any]] = {}
+    if record.interval:
+        references["95 % interval"] = {ACCURACY: format_interval(record.interval)}
+    references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
     for metric, value in with_baseline(record, record.metrics).items():

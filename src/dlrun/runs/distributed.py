@@ -84,7 +84,7 @@ def _environment_number(name: str) -> int:
     return int(os.environ.get(name) or 0)
 
 
-def as_started(config: C, *, resumed: bool = False) -> C:
+def config_as_launched(config: C, *, resumed: bool = False) -> C:
     """Return the config with the devices and nodes for which this process was started.
 
     Raises ConfigError if the config asks for others (unless `resumed`: such a run takes what there
@@ -122,13 +122,13 @@ def config_for_group(config: C, group: ProcessGroup, *, resumed: bool = False) -
     return config.model_copy(update={"trainer": trainer.model_copy(update=changes)})
 
 
-def is_helper(config: ExperimentConfig) -> bool:
+def is_helper_process(config: ExperimentConfig) -> bool:
     """Return whether another process, that of rank 0, writes the run of this one."""
     group = find_process_group()
     return config.world != 1 and group is not None and group.rank > 0
 
 
-def is_told_by_another() -> bool:
+def is_reported_by_another_process() -> bool:
     """Return whether another process of this node prints the message of an error they all have."""
     group = find_process_group()
     return group is not None and group.local_rank > 0
@@ -150,11 +150,11 @@ def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence
 
     is_shown = settings.results and settings.screen is None
     with errors_as_json(settings.console(), wanted=settings.json):
-        words = resume_words(run, settings, overrides)
+        words = resume_arguments(run, settings, overrides)
         return launcher.launch(processes, run, words, show=is_shown)
 
 
-def resume_words(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
+def resume_arguments(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
     """Return the command line, after `dlrun`, that begins a waiting run or continues a run."""
     words = ["resume", str(run)]
     words += ["--runs-dir", str(run_context.runs_dir(settings.runs_dir))]

@@ -1,6 +1,7 @@
 """The runner of a run: it writes the record when the run begins and when it ends, in any way."""
 
 import contextlib
+import hashlib
 import logging
 import time
 import traceback
@@ -150,7 +151,7 @@ class Runner:
         self.results, context = results, self.context
         if not self.folder.writes:
             return results.exit_code
-        if taken := results.more.keys() & Record.model_fields.keys():
+        if taken := results.extra.keys() & Record.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
             "ended": _now(),
@@ -167,9 +168,9 @@ class Runner:
             "classes": results.classes and Classes(**results.classes),
             "accelerator": results.accelerator,
             "processes": results.processes,
-            "files": context.files,
+            "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
             "error": None,
-            **results.more,
+            **results.extra,
         }
         is_extended = self.record.result_steps is not None
         if not is_extended:

@@ -22,7 +22,7 @@ from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder, check_name, check_writable, to_json
 from dlrun.run_folder.loggers import check_loggers
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.distributed import as_started, is_helper, launch, processes_to_start
+from dlrun.runs.distributed import config_as_launched, is_helper_process, launch, processes_to_start
 from dlrun.runs.runner import Runner
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen
@@ -44,7 +44,7 @@ def read_config_layers(name: str, settings: RunSettings) -> Layer:
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
     """Return the validated config. Raises ConfigError with every error."""
     config: ExperimentConfig = validate(registry.config_class(name), layer, name)
-    return as_started(config)
+    return config_as_launched(config)
 
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
@@ -61,7 +61,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
         experiment = registry.load(name)
-        if is_helper(config):
+        if is_helper_process(config):
             folder = RunFolder(runs_dir / name, writes=False)
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
@@ -91,7 +91,7 @@ def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
     with ExitStack() as stack:
         with errors_as_json(screen, wanted=settings.json):
             path = find_run(run, run_context.runs_dir(settings.runs_dir))
-            helps = is_helper(_resumed_config(Run.open(path), overrides))
+            helps = is_helper_process(_resumed_config(Run.open(path), overrides))
             folder = RunFolder(path, writes=not helps)
             stack.enter_context(folder.locked(screen))
             runner = _prepare_resume(folder, overrides, screen, settings)
@@ -191,7 +191,7 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     # A key that was deleted by hand has its value from when the run began.
     layers = [run.initial_config(), read_file(path / CONFIG), *map(read_override, overrides)]
     config: ExperimentConfig = validate(schema, merge_layers(layers), name)
-    config = as_started(config, resumed=True)
+    config = config_as_launched(config, resumed=True)
     if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
         may_change = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(

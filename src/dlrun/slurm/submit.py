@@ -25,7 +25,7 @@ from dlrun.runs.distributed import (
     ProcessGroup,
     config_for_group,
     find_process_group,
-    resume_words,
+    resume_arguments,
 )
 from dlrun.runs.runner import Runner
 from dlrun.runs.start import check, print_dry_run, read_config_layers
@@ -140,7 +140,7 @@ def job_of(run: Path, options: RunSettings) -> Job:
         data_dir=run_context.data_dir(options.data_dir).absolute(),
         json=False,
     )
-    return Job(str(run), tuple(resume_words(run, there)))
+    return Job(str(run), tuple(resume_arguments(run, there)))
 
 
 def submit_jobs(

@@ -96,7 +96,7 @@ class ClassifyImages(Experiment[Config]):
             accelerator=report,
             origin=DataOrigin(origin),
             reference=config.reference.model_dump(),
-            more={
+            extra={
                 "model": config.model.name,
                 "parameters": parameters,
                 "predictions": {

@@ -104,7 +104,7 @@ class ImdbLasso(Experiment[Config]):
             test_rows=len(test.labels),
             classes=describe_classes(reviews.labels, test.labels, predictions),
             reference=config.reference.model_dump(),
-            more={
+            extra={
                 "best_index": best,
                 "training_reviews": len(splits["train"].labels),
                 "train_rows": len(splits["train"].labels),
