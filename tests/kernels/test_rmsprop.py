@@ -46,7 +46,7 @@ def test_a_checkpoint_of_torchs_goes_on_and_back() -> None:
     torch.testing.assert_close(mixed(OnePassRMSprop, torch.optim.RMSprop), expected)
 
 
-def test_what_is_no_number_stays_none_and_an_absent_gradient_changes_nothing() -> None:
+def test_nan_stays_in_its_element_and_an_absent_gradient_changes_nothing() -> None:
     parameters = [nn.Parameter(torch.ones(20)), nn.Parameter(torch.ones(20))]
     parameters[0].grad = torch.zeros(20)
     parameters[0].grad[[3, 17]] = torch.nan
@@ -55,7 +55,7 @@ def test_what_is_no_number_stays_none_and_an_absent_gradient_changes_nothing() -
     assert torch.equal(parameters[1], torch.ones(20))
 
 
-def test_a_gradient_may_lie_otherwise() -> None:
+def test_a_gradient_may_be_transposed() -> None:
     parameters = [nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(4, 3))]
     gradient = torch.arange(12.0).reshape(3, 4).T
     parameters[0].grad, parameters[1].grad = gradient, gradient.contiguous()
@@ -75,7 +75,6 @@ def test_the_closure_is_called_with_gradients_on() -> None:
     optimizer = rmsprop([parameter], lr=0.1)
 
     def closure() -> float:
-        optimizer.zero_grad()
         loss = parameter.sum()
         loss.backward()
         return loss.item()

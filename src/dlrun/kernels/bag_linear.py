@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Array, Builder, Value, loop
+from dlrun.kernels.llvm import Array, Builder, Value, Write, loop
 
 MAX_COLUMNS = 64  # so many floats fit in a few registers
 
@@ -135,55 +135,50 @@ class _BagSum(torch.autograd.Function):
         return sums, None
 
 
-# Numbers of each word or row; ids, starts, rows and their number, as in Bags; the sums.
-ARGUMENTS = [llvm.FLOATS, llvm.INT32S, llvm.INT32S, llvm.COUNTS, llvm.COUNT, llvm.FLOATS]
-
-
 @cache
 def sum_words(columns: int) -> Callable[..., None]:
     """Compile `sums[i] = sum of weight[id] over the ids of row i`, for so many columns."""
+    zeros = ir.Constant(llvm.vector(columns), [0.0] * columns)
 
-    def write(builder: Builder, weight: Value, *matrix: Value) -> None:
-        *addresses, count, sums = matrix
-        ids, starts, rows = (Array(builder, address) for address in addresses)
-        words, results = Array(builder, weight, columns), Array(builder, sums, columns)
-        zeros = ir.Constant(llvm.vector(columns), [0.0] * columns)
+    def write_row(builder: Builder, weight: Array, sums: Array, i: Value, over_ids: Write) -> None:
+        sums[i] = over_ids(lambda word, total: builder.fadd(total, weight[word]), zeros)
 
-        def sum_row(i: Value) -> None:
-            first, end = _bounds(builder, starts, rows[i])
-            results[i] = loop(
-                builder, first, end, lambda k, total: builder.fadd(total, words[ids[k]]), zeros
-            )
-
-        loop(builder, llvm.count(0), count, sum_row)
-
-    return llvm.function(ARGUMENTS, write)
+    return _compile(columns, write_row)
 
 
 @cache
 def sum_rows(columns: int) -> Callable[..., None]:
     """Compile `sums[id] += gradient[i]` for each id of each row i, for so many columns."""
 
-    def write(builder: Builder, gradient: Value, *matrix: Value) -> None:
-        *addresses, count, sums = matrix
+    def write_row(builder: Builder, grads: Array, sums: Array, i: Value, over_ids: Write) -> None:
+        gradient = grads[i]
+
+        def add(word: Value) -> None:
+            sums[word] = builder.fadd(sums[word], gradient)
+
+        over_ids(add)
+
+    return _compile(columns, write_row)
+
+
+def _compile(columns: int, write_row: Write) -> Callable[..., None]:
+    """Compile a loop over rows; the arguments are numbers, Bags' addresses and the sums."""
+
+    def write(builder: Builder, numbers: Value, *bags: Value) -> None:
+        *addresses, count, results = bags
         ids, starts, rows = (Array(builder, address) for address in addresses)
-        gradients, results = Array(builder, gradient, columns), Array(builder, sums, columns)
+        given, sums = Array(builder, numbers, columns), Array(builder, results, columns)
 
-        def add_row(i: Value) -> None:
-            first, end = _bounds(builder, starts, rows[i])
-            added = gradients[i]
+        def write_one(i: Value) -> None:
+            row = rows[i]
+            first, end = starts[row], starts[builder.add(row, llvm.count(1))]
 
-            def add(k: Value) -> None:
-                word = ids[k]
-                results[word] = builder.fadd(results[word], added)
+            def over_ids(body: Write, initial: Value | None = None) -> Value:
+                return loop(builder, first, end, lambda k, *kept: body(ids[k], *kept), initial)
 
-            loop(builder, first, end, add)
+            write_row(builder, given, sums, i, over_ids)
 
-        loop(builder, llvm.count(0), count, add_row)
+        loop(builder, llvm.count(0), count, write_one)
 
-    return llvm.function(ARGUMENTS, write)
-
-
-def _bounds(builder: Builder, starts: Array, row: Value) -> tuple[Value, Value]:
-    """Return where the ids of a row begin and end."""
-    return starts[row], starts[builder.add(row, llvm.count(1))]
+    addresses = [llvm.FLOATS, llvm.INT32S, llvm.INT32S, llvm.COUNTS]
+    return llvm.function([*addresses, llvm.COUNT, llvm.FLOATS], write)

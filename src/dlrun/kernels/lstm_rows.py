@@ -15,7 +15,6 @@ one thread: the sums are the same bits for any number of threads. `lstm_numba` h
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -66,7 +65,7 @@ def last_states(
         from_state = _padded(from_state, tall, tall)
     parameters = vectors, from_input, from_state, bias
     keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
-    batch = _Batch.of(np.ascontiguousarray(numbers, np.int32), keep, threads, free)
+    batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, free)
     last: Tensor = _LastStates.apply(batch, *parameters)  # type: ignore[no-untyped-call]
     return last[:, :hidden]
 
@@ -86,38 +85,34 @@ def _state_gradients(rows: int, hidden: int) -> StateGradients:
     return StateGradients(_zeros(rows, hidden), _zeros(rows, hidden))
 
 
-@dataclass
 class _Batch:
-    """Rows of ids in chunks, each of which one thread computes.
+    """Rows of ids in chunks, each of which one thread computes, and the memory that they need.
 
-    The states of the all-pad row come first in `Steps`, then those of the reviews; size: of all.
+    The states of the all-pad row come first in `Steps`, then those of the reviews.
+
+    Args:
+        ids: (rows, time), padded in front with 0.
+        keep: keep the states of all steps, for backward.
+        threads: that share the work.
+        free: memory that no batch uses now.
     """
 
-    reviews: Reviews
-    chunks: list[NDArray[np.int64]]
-    size: int
-    threads: int
-    free: list[Memory]
-    memory: Memory = field(init=False)
-
-    @classmethod
-    def of(cls, ids: NDArray[np.int32], keep: bool, threads: int, free: list[Memory]) -> "_Batch":
-        """Deal out the rows, the longest first, so that the chunks have about the same length."""
+    def __init__(
+        self, ids: NDArray[np.int32], keep: bool, threads: int, free: list[Memory]
+    ) -> None:
         rows, time = ids.shape
         given = ids != 0
         starts = np.where(given.any(1), given.argmax(1), time)
+        # Deal out the rows, the longest first, so that the chunks have about the same length.
         order, count = np.argsort(starts, kind="stable"), min(CHUNKS, rows)
         turn, seat = np.divmod(np.arange(rows), count)
         dealt = np.where(turn % 2, count - 1 - seat, seat)
+        self.chunks = [order[dealt == chunk] for chunk in range(count)]
         sizes = 1 + time - starts if keep else np.full(rows, 2)
         ends = 1 + int(starts.max()) + np.cumsum(sizes)
-        chunks = [order[dealt == chunk] for chunk in range(count)]
-        reviews = Reviews(ids, starts, ends - sizes, keep)
-        return cls(reviews, chunks, int(ends[-1]), threads, free)
-
-    def __post_init__(self) -> None:
+        self.reviews, self.n_steps = Reviews(ids, starts, ends - sizes, keep), int(ends[-1])
         # A batch that comes before the backward of another gets memory of its own.
-        self.memory = self.free.pop() if self.free else {}
+        self.threads, self.free, self.memory = threads, free, free.pop() if free else {}
 
     def all_pads(self) -> Reviews:
         """Return the all-pad row, up to the state in which the shortest row begins."""
@@ -133,8 +128,8 @@ class _Batch:
 
     def steps(self, hidden: int) -> Steps:
         """Return the arrays of all steps."""
-        gates = self.array("gates", self.size, 4 * hidden)
-        cells, states = (self.array(name, self.size, hidden) for name in ("cells", "states"))
+        gates = self.array("gates", self.n_steps, 4 * hidden)
+        cells, states = (self.array(name, self.n_steps, hidden) for name in ("cells", "states"))
         return Steps(gates, cells, states)
 
     def share_chunks(self, work: Callable[[int, NDArray[np.int64]], None]) -> None:

@@ -8,7 +8,6 @@ With the gradient g, the mean square v and torch's default alpha = 0.99, eps = 1
 
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +39,7 @@ class OnePassRMSprop(torch.optim.RMSprop):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Do one step; return what `closure`, which computes the gradients anew, returns."""
         with torch.enable_grad():
             loss = closure() if closure else None

@@ -18,7 +18,9 @@ from dlrun.kernels.jit import jit, kernel
 from dlrun.lasso.path import Vector
 
 Places = NDArray[np.int64]
-Values: TypeAlias = NDArray[np.floating[Any]]  # in single or double precision
+Float: TypeAlias = np.floating[Any]  # in single or double precision
+Precision: TypeAlias = type[Float]
+Values = NDArray[Float]
 Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested for being negative
 
 
@@ -62,7 +64,7 @@ def _column_sum(columns: Columns, values: Values, j: int) -> float:
 
 
 @jit
-def _move(columns: Columns, j: int, step: np.floating[Any], pairs: Values) -> None:
+def _move(columns: Columns, j: int, step: Float, pairs: Values) -> None:
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
     whole = rows.size // 4
@@ -140,3 +142,10 @@ def sweep(
         if new != old:
             beta[j] = new
             _move(columns, j, pairs.dtype.type(new - old), pairs)
+
+
+def load_kernels(columns: Columns, n_rows: int, dtype: Precision) -> None:
+    """Load or compile the machine code for values of a precision."""
+    none, beta, pairs = np.arange(0), np.zeros(columns.starts.size), np.zeros((n_rows, 2), dtype)
+    margins(columns, beta, n_rows)
+    sweep(columns, none, column_sums(columns, pairs.ravel(), none), 1.0, True, beta, pairs)

@@ -28,7 +28,6 @@ comes from the warm start and from all entries being one (`lasso.columns`).
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -36,9 +35,11 @@ from scipy import sparse
 from dlrun.lasso.columns import (
     Columns,
     Places,
+    Precision,
     Values,
     binary_columns,
     column_sums,
+    load_kernels,
     margins,
     sweep,
 )
@@ -102,34 +103,28 @@ def newton_path(
     beta = np.zeros(X.shape[1] + 1)  # the coefficients, then the intercept
     if start is not None:
         beta = np.append(start.coef, start.intercept)
-    _load_kernels(columns, beta.size, labels.size, _row_dtype(tolerance))
+    dtype = np.float32 if tolerance >= COARSE else np.float64
+    load_kernels(columns, labels.size, dtype)  # here, and not in the first penalty's time
 
     def solutions(beta: Vector) -> Iterator[Solution]:
         for penalty in penalties:
-            solution = _solve(columns, labels, beta, float(penalty), tolerance, free)
+            solution = _solve(columns, labels, beta, float(penalty), tolerance, free, dtype)
             beta = np.append(solution.coef, solution.intercept)
             yield solution
 
     return solutions(beta)
 
 
-def _row_dtype(tolerance: float) -> type[np.floating[Any]]:
-    return np.float32 if tolerance >= COARSE else np.float64
-
-
-def _load_kernels(columns: Columns, n_beta: int, n_rows: int, dtype: type[Any]) -> None:
-    """Load or compile the machine code here, and not in the first penalty's time."""
-    none, beta, pairs = np.arange(0), np.zeros(n_beta), np.zeros((n_rows, 2), dtype)
-    margins(columns, beta, n_rows)
-    curvature = column_sums(columns, pairs.ravel(), none)
-    sweep(columns, none, curvature, 1.0, True, beta, pairs)
-
-
 def _solve(
-    columns: Columns, y: Vector, beta: Vector, penalty: float, tolerance: float, free: bool
+    columns: Columns,
+    y: Vector,
+    beta: Vector,
+    penalty: float,
+    tolerance: float,
+    free: bool,
+    dtype: Precision,
 ) -> Solution:
-    dtype, every = _row_dtype(tolerance), np.arange(beta.size - 1)
-    margin = margins(columns, beta, y.size)
+    margin, every = margins(columns, beta, y.size), np.arange(beta.size - 1)
     scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
     beta, margin = scale * beta, scale * margin
     previous, iterations = np.inf, 0
