@@ -38,6 +38,7 @@ class RunSettings:
     dry_run: bool = False
     force: bool = False  # resume even if code or packages have changed
     temporary: bool = False  # the folder is removed afterwards, however the run ends
+    max_threads: int | None = None  # of the CPU; None: as many as help
     json: bool = False
     quiet: bool = False
     results: bool = True  # False: the caller shows them

@@ -8,7 +8,7 @@ import pytest
 
 from dlrun.experiments.run import Run
 from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.output import page
+from dlrun.reproduction.reproduce import format_page
 from dlrun.run_context import RunSettings
 from tests.browsing import Open, watched
 from tests.reports.example_runs import a_classification
@@ -45,7 +45,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ExperimentRuns("cifar100", RunSettings(), [0], missing=HOSTILE),
     ]
     path = folder / "reproduction.html"
-    path.write_text(page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8")
+    path.write_text(format_page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8")
     return path
 
 

@@ -10,8 +10,13 @@ from dlrun import stats
 from dlrun.experiments.run import Run
 from dlrun.reports.comparison import MetricSpread
 from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.output import HEAD, TABLE_MARK, markdown
-from dlrun.reproduction.verdicts import Metric, half_unit, rows, verdict_on
+from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_markdown
+from dlrun.reproduction.verdicts import (
+    half_unit,
+    interval_of_one_more_run,
+    verdict,
+    verdict_on,
+)
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
 from tests.reproduction.lab import published
@@ -39,7 +44,7 @@ def test_the_interval_holds_as_many_as_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "published", "verdict"),
+    ("values", "published", "expected"),
     [
         (VALUES, 0.855, "within"),
         (VALUES, 0.845, "above"),
@@ -53,24 +58,15 @@ def test_the_interval_holds_as_many_as_it_says() -> None:
         (VALUES, None, None),
     ],
 )
-def test_verdicts(values: list[float], published: float | None, verdict: str | None) -> None:
-    book = {} if published is None else {"book": published}
-    assert metric(values, book).verdict("book") == verdict
-    assert metric(values, book).verdict("notebook") is None
+def test_verdicts(values: list[float], published: float | None, expected: str | None) -> None:
+    interval = interval_of_one_more_run(MetricSpread("test_accuracy", values))
+    assert verdict(published, interval) == expected
 
 
-def metric(values: list[float], published: dict[str, float]) -> Metric:
-    return Metric(
-        ExperimentRuns("e", RunSettings(), [0, 1, 2]),
-        published,
-        MetricSpread("test_accuracy", values),
-    )
-
-
-def test_a_share_is_never_above_one() -> None:
-    found = metric([0.79, 0.85, 0.99], {"book": 0.85})
-    assert found.interval and found.interval[1] == 1
-    assert metric([0.01, 0.2, 0.4], {}).interval[0] == 0  # type: ignore[index]
+def test_a_share_is_between_0_and_1() -> None:
+    high = interval_of_one_more_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
+    low = interval_of_one_more_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
+    assert high and high[1] == 1 and low and low[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -92,24 +88,24 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
     )
     part = ExperimentRuns("e", RunSettings(), [0], runs=[Run.open(folder)])
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
-    (row,) = rows(part)
+    (row,) = part.rows
     assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
-    text = markdown([part, other], {"processor": "x|y"}, f"{TABLE_MARK[5:]} --out 'a-->b'")
+    text = format_markdown([part, other], {"processor": "x|y"}, f"{TABLE_MARK[5:]} --out 'a-->b'")
     assert text.startswith(TABLE_MARK) and text.count("-->") == 1
     _, _, *table = text.splitlines()[:5]
     assert [line.count(" | ") for line in table] == [10, 10, 10]
-    assert r"[1] a \| b c." in text and r"Not run: f: no \| file here." in text
+    assert r"(*) e: a \| b c." in text and r"Not run: f: no \| file here." in text
 
 
 def test_the_published_table_is_what_it_writes() -> None:
     """Its columns; its published numbers are the configs', its verdicts follow from its numbers."""
     text = (ROOT / "docs" / "explanation" / "results.md").read_text(encoding="utf-8")
     head, _, *lines = text.partition(TABLE_MARK)[2].split("\n\n")[1].splitlines()
-    assert head.strip("| ").split(" | ") == list(HEAD.values())
+    assert head.strip("| ").split(" | ") == list(COLUMNS.values())
     judged = 0
     for line in lines:
-        cells = dict(zip(HEAD, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
-        experiment, _, metric = cells["what"].partition(" [")[0].partition(", ")
+        cells = dict(zip(COLUMNS, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
+        experiment, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
         for edition in ("book", "notebook"):
             if not cells[verdict_on(edition)]:
                 continue

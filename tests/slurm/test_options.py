@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.slurm.options import parse_options
+from dlrun.slurm.submit import parse_slurm_options
 from tests.conftest import NETWORKS, Dlrun, setting, smoke
 
 
 def test_values_may_have_commas() -> None:
-    asked = parse_options(
+    asked = parse_slurm_options(
         ["partition=gpu,time=30,nodelist=n1,n2,cpus=4", "mem=8G,constraint=a100&nvlink"]
     )
     assert (asked.partition, asked.time, asked.cpus, asked.mem) == ("gpu", 30, 4, "8G")
@@ -35,7 +35,7 @@ def test_what_is_asked_for_is_what_submitit_is_given() -> None:
 
 
 def _submitit(text: str) -> dict:
-    return parse_options([text]).for_submitit("a name", 1, 2)
+    return parse_slurm_options([text]).submitit_parameters("a name", 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def _submitit(text: str) -> dict:
 )
 def test_faults(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as error:
-        parse_options([text])
+        parse_slurm_options([text])
     assert words in error.value.message
     assert error.value.hint
 

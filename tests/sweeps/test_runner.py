@@ -13,7 +13,7 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config, run_experiment
 from dlrun.sweeps import runner
 from dlrun.sweeps.processes import CONTEXT, preload
-from dlrun.sweeps.runner import ASSUMED_PEAK, Share, fitting, share_cores
+from dlrun.sweeps.runner import ASSUMED_PEAK, Share, jobs_that_fit, share_cores
 from dlrun.system import resources
 
 GB = 1_000_000_000
@@ -42,9 +42,7 @@ def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
 @pytest.mark.usefixtures("cores")
 def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
     assert share("cifar100", None) == Share(1)
-    two = share("cifar100", 2)
-    assert (two.jobs, two.threads) == (2, None)
-    assert "each run keeps the 4 threads that it has alone" in two.note
+    assert share("cifar100", 2) == Share(2)
     assert share("cifar100", None, "threads=2") == Share(2)
     assert share("imdb-lstm", None, "model.skip_padding=false") == Share(1)
 
@@ -57,11 +55,11 @@ def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
 
 
 def test_not_more_runs_than_memory_holds() -> None:
-    assert fitting(4, None, 0, None) == 4
-    assert fitting(4, 100 * GB, 0, None) == 4
-    assert fitting(4, 3 * GB, 0, None) == int(2.7 * GB / ASSUMED_PEAK)
-    assert fitting(4, 3 * GB, 2 * GB, 1 * GB) == 4, "what its own runs hold is theirs"
-    assert fitting(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
+    assert jobs_that_fit(4, None, 0, 0) == 4
+    assert jobs_that_fit(4, 100 * GB, 0, 0) == 4
+    assert jobs_that_fit(4, 3 * GB, 0, 0) == int(2.7 * GB / ASSUMED_PEAK)
+    assert jobs_that_fit(4, 3 * GB, 2 * GB, 1 * GB) == 4, "what its own runs hold is theirs"
+    assert jobs_that_fit(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
 
 
 def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +115,7 @@ def send_imports(connection: "Connection[set[str], None]", name: str, runs_dir: 
     settings = RunSettings(
         config=registry.entry(name).overlays("smoke"), runs_dir=runs_dir, quiet=True, results=False
     )
-    preload({name: load_config(name, settings)})
+    preload([name])
     child = CONTEXT.Process(target=imported, args=(connection, name, settings))
     child.start()
     child.join()

@@ -1,15 +1,19 @@
-"""Configs over their seeds, and the best of them."""
+"""Configs over their seeds, the best of them, and their table on the screen."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.console import Console
 
 from dlrun.experiments.run import Run
 from dlrun.run_context import RunSettings
-from dlrun.sweeps import plan as plans
-from dlrun.sweeps.halving import survivors
-from dlrun.sweeps.plan import Plan, Rung, plan_points
-from dlrun.sweeps.summary import Group, best, groups
+from dlrun.run_folder.record import Record
+from dlrun.sweeps.plan import Plan, Rung, make_plan
+from dlrun.sweeps.search import Search
+from dlrun.sweeps.state import promoted_points
+from dlrun.sweeps.summary import ConfigResult, best_config, config_table, results_by_config
+from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 
 SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, None]}
@@ -18,12 +22,11 @@ SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, Non
 @pytest.fixture
 def plan() -> Plan:
     """Three configs with three seeds."""
-    rates = ",".join(map(str, SCORES))
-    overrides = ["data.source=sample", "trainer.max_epochs=2"]
-    options = RunSettings(overrides=overrides)
-    planned = plan_points(EXPERIMENT, options, seeds="3", grid=[f"optimizer.lr={rates}"])
+    options = RunSettings(overrides=["data.source=sample", "trainer.max_epochs=2"])
+    search = Search(seeds="3", grid=[f"optimizer.lr={','.join(map(str, SCORES))}"])
+    plan = make_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
     rungs = [Rung(configs=3, epochs=1), Rung(configs=2, epochs=2)]
-    return plans.make_plan("s", EXPERIMENT, *planned, rungs)
+    return plan.model_copy(update={"rungs": rungs})
 
 
 def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, Run]:
@@ -32,7 +35,7 @@ def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> d
     for point in plan.points:
         rate, seed = point.settings["optimizer.lr"], point.settings["seed"]
         if (score := scores[rate][seed]) is not None:
-            member = plan.member(point).model_dump()
+            member = plan.run_settings(point, RunSettings()).sweep
             place = folder / EXPERIMENT / f"20260101T00000{point.number}Z-{point.number}"
             metrics = {"valid_accuracy": score, "test_accuracy": score}
             a_whole_run(place, seed=seed, lr=rate, metrics=metrics, sweep=member)
@@ -41,39 +44,83 @@ def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> d
     return found
 
 
-def rate(group: Group | None) -> float:
-    assert group is not None
-    return float(group.settings["optimizer.lr"])
+def rate(result: ConfigResult | None) -> float:
+    assert result is not None
+    return float(result.settings["optimizer.lr"])
 
 
 def test_the_best_has_all_its_seeds(plan: Plan, tmp_path: Path) -> None:
-    found = groups(plan, runs(plan, tmp_path, SCORES))
-    assert [(rate(one), len(one.runs), one.planned) for one in found] == [
+    results = results_by_config(plan, runs(plan, tmp_path, SCORES))
+    assert [(rate(one), len(one.runs), one.planned) for one in results] == [
         (0.003, 1, 3),
         (0.002, 3, 3),
         (0.001, 3, 3),
     ]
-    assert rate(best(found)) == 0.001 and found[-1].missing == ""
+    assert rate(best_config(results)) == 0.001 and results[-1].missing == ""
 
 
 def test_where_no_config_has_all_seeds_the_best_says_how_many(plan: Plan, tmp_path: Path) -> None:
-    chosen = best(
-        groups(plan, runs(plan, tmp_path, SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}))
-    )
-    assert rate(chosen) == 0.003 and chosen is not None and chosen.missing == "1 of 3"
+    scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}
+    best = best_config(results_by_config(plan, runs(plan, tmp_path, scores)))
+    assert rate(best) == 0.003 and best is not None and best.missing == "1 of 3"
 
 
 def test_halving_promotes_configs_with_all_seeds_first(plan: Plan, tmp_path: Path) -> None:
-    promoted = survivors(plan, 1, plan.points, runs(plan, tmp_path, SCORES))
+    promoted = promoted_points(plan, 0, plan.points, runs(plan, tmp_path, SCORES))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.002] * 3
     left = SCORES | {0.002: [None, None, None]}
-    promoted = survivors(plan, 1, plan.points, runs(plan, tmp_path / "left", left))
+    promoted = promoted_points(plan, 0, plan.points, runs(plan, tmp_path / "left", left))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.003] * 3
 
 
 def test_a_seed_counts_once(plan: Plan, tmp_path: Path) -> None:
     """As in a sweep of 0.2 that drew a point twice."""
     found = runs(plan, tmp_path, SCORES)
-    (group,) = groups(plan, {1: found[1], 2: found[1]})
-    assert group.seeds == [0] and "--seeds" not in group.command(EXPERIMENT)
-    assert group.spreads["valid_accuracy"].deviation is None
+    (result,) = results_by_config(plan, {1: found[1], 2: found[1]})
+    assert result.seeds == [0] and "--seeds" not in result.command(EXPERIMENT)
+    assert result.spreads["valid_accuracy"].deviation is None
+
+
+def result(
+    settings: dict[str, Any],
+    *accuracies: float,
+    book: float | None = 0.855,
+    planned: int | None = None,
+) -> ConfigResult:
+    runs = []
+    for seed, accuracy in enumerate(accuracies):
+        metrics = {"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy}
+        reference = {"book": {"test_accuracy": book}}
+        record = Record(
+            experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
+        )
+        runs.append(Run(Path(), record))
+    return ConfigResult(runs, settings, planned or len(runs))
+
+
+def lines(*results: ConfigResult) -> list[str]:
+    console = Console(width=80, soft_wrap=True)
+    with console.capture() as capture:
+        console.print(config_table(results))
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_table_fits_80_columns() -> None:
+    head, row = lines(result({"optimizer.lr": 0.002}, 0.85, 0.86, 0.87))
+    assert head.split() == "config n valid test sd 95 % interval book".split()
+    assert row.split() == "lr=0.002 3 0.8700 0.8600 0.0100 0.8352-0.8848 0.8550".split()
+    head, *rows = lines(result({f"key{n}": "x" * 20 for n in range(5)}, 0.85, 0.86))
+    assert max(map(len, rows)) <= 80 and "0.8550" in rows[0] and "key4=" in rows[-1]
+
+
+def test_columns_that_would_be_empty_are_left_out() -> None:
+    head, _ = lines(result({"top": 1}, 0.5, book=None))
+    assert head.split() == ["config", "n", "valid", "test"]
+    head, row = lines(result({}, 0.5, 0.6, book=None))
+    assert head.split()[0] == "n" and row.split()[0] == "2"
+    assert not any(lines())
+
+
+def test_a_config_that_lacks_seeds_says_how_many() -> None:
+    _, row = lines(result({"optimizer.lr": 0.002}, 0.85, 0.86, planned=3))
+    assert row.startswith("lr=0.002  2 of 3  0.8650")

@@ -175,7 +175,8 @@ def sweep(
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """
-    from dlrun.slurm.options import parse_options  # needs pydantic
+    from dlrun.slurm.submit import parse_slurm_options  # needs pydantic
+    from dlrun.sweeps.search import Search
     from dlrun.sweeps.sweep import sweep
 
     given = {
@@ -192,7 +193,7 @@ def sweep(
     on_slurm = None
     if opt.is_for_slurm(slurm, wait):
         _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
-        on_slurm = parse_options(slurm or [])
+        on_slurm = parse_slurm_options(slurm or [])
     settings = opt.run_settings(
         config,
         overrides,
@@ -207,14 +208,10 @@ def sweep(
         quiet=quiet,
     )
     return sweep(
-        experiment,
+        experiment or "",
         settings,
+        Search(seeds, grid or (), space or (), random, space_seed),
         resume=resume,
-        seeds=seeds,
-        grid=grid or (),
-        spaces=space or (),
-        draws=random,
-        space_seed=space_seed,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,
         fail_fast=fail_fast,

@@ -1,21 +1,24 @@
 """Verdicts: each published number beside those of the runs here, and whether they agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
-from typing import Any
 
 from dlrun import stats
 from dlrun.reports.charts import Axis
 from dlrun.reports.comparison import MetricSpread, metric_spread
-from dlrun.reports.run_section import Photograph
-from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.run_folder.metrics import ACCURACY, EDITIONS, format_metric, is_plottable
-from dlrun.run_folder.metrics import format_interval as in_words
+from dlrun.reports.run_section import Photograph, RunSection
+from dlrun.run_folder.metrics import (
+    ACCURACY,
+    EDITIONS,
+    format_interval,
+    format_metric,
+    is_plottable,
+)
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
 LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -23,168 +26,97 @@ class Strip:
     """A row's picture: the runs' numbers, their interval and the published ones on one axis."""
 
     dots: list[float]
-    bar: tuple[float, float] | None
+    bar: Interval | None
     published: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A published metric: its value by edition, and those of the runs here."""
+class Row:
+    """A published number beside those of the runs here: texts by column, and numbers as JSON.
 
-    part: ExperimentRuns
-    published: Mapping[str, float]
-    here: MetricSpread
+    photographs: those whose labels are published, if the row is about labels.
+    """
 
-    @property
-    def name(self) -> str:
-        """The metric's name."""
-        return self.here.metric
-
-    @cached_property
-    def interval(self) -> tuple[float, float] | None:
-        """The 95 % prediction interval of one more run; None for a single run."""
-        ends = stats.prediction_interval(self.here.values)
-        if ends is None:
-            return None
-        least = 0.0 if min(self.here.values) >= 0 else ends[0]  # a share, or a loss
-        most = 1.0 if self.name == ACCURACY else ends[1]
-        return max(least, ends[0]), min(most, ends[1])
-
-    def verdict(self, edition: str) -> str | None:
-        """Return `within` if one more run here may give an edition's number, else `above`, `below`.
-
-        Above: the runs here lie above it. None if there is no number, or a single run. A published
-        number is rounded: it stands for all that give its digits.
-        """
-        value = self.published.get(edition)
-        if value is None or self.interval is None:
-            return None
-        low, high = self.interval
-        half = half_unit(value)
-        if high < value - half:
-            return "below"
-        return "above" if low > value + half else "within"
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """Its cells as texts, by column."""
-        one = self.here
-        return {
-            **{edition: digits(self.published.get(edition)) for edition in EDITIONS},
-            **{verdict_on(edition): self.verdict(edition) or "" for edition in EDITIONS},
-            "here": format_metric(one.mean),
-            "sd": format_metric(one.deviation),
-            "n": str(len(one.values)),
-            "interval": in_words(self.interval) if self.interval else "",
-        }
-
-    @property
-    def strip(self) -> Strip:
-        """Its picture."""
-        ends = [*self.here.values, *(self.interval or ()), *self.published.values()]
-        margin = 0.02 * (max(ends) - min(ends)) or 0.01
-        at = Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT).at
-        bar = (at(self.interval[0]), at(self.interval[1])) if self.interval else None
-        published = [(edition, at(value)) for edition, value in self.published.items()]
-        return Strip([at(value) for value in self.here.values], bar, published)
-
-    @property
-    def as_object(self) -> dict[str, Any]:
-        """Its numbers as JSON has them."""
-        return {
-            "metric": self.name,
-            **{edition: self.published.get(edition) for edition in EDITIONS},
-            "values": self.here.values,
-            "mean": self.here.mean,
-            "sd": self.here.deviation,
-            "n": len(self.here.values),
-            "interval": self.interval,
-            "verdict": {edition: self.verdict(edition) for edition in EDITIONS},
-        }
+    name: str
+    cells: dict[str, str]
+    numbers: Mapping[str, object]
+    strip: Strip | None = None
+    photographs: list[Photograph] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Labels:
-    """Photographs whose labels are published: for how many the first label is the book's."""
-
-    part: ExperimentRuns
-    photographs: list[Photograph]
-    strip = None
-
-    @property
-    def name(self) -> str:
-        """What is counted."""
-        return FIRST_LABELS
-
-    def alike(self, edition: str | None) -> int:
-        """Return for how many an edition (None: the run here) has the book's first label."""
-        firsts = [_first(one.published["book"]) for one in self.photographs]
-        labels = [one.published.get(edition) if edition else one.labels for one in self.photographs]
-        return sum(
-            _first(found or []) == first for found, first in zip(labels, firsts, strict=True)
-        )
-
-    @property
-    def cells(self) -> dict[str, str]:
-        """Its cells as texts, by column."""
-        found = {edition: str(self.alike(edition)) for edition in EDITIONS}
-        verdicts = dict.fromkeys(map(verdict_on, EDITIONS), "")
-        here = f"{self.alike(None)} of {len(self.photographs)}"
-        return found | verdicts | {"here": here, "sd": "", "n": "1", "interval": ""}
-
-    @property
-    def as_object(self) -> dict[str, Any]:
-        """Its numbers as JSON has them."""
-        return {
-            "metric": self.name,
-            **{edition: self.alike(edition) for edition in EDITIONS},
-            "values": [self.alike(None)],
-            "labels": {
-                one.name: {"here": dict(one.labels)}
-                | {edition: dict(found) for edition, found in one.published.items()}
-                for one in self.photographs
-            },
-        }
-
-
-Row = Metric | Labels
-
-
-def rows(part: ExperimentRuns) -> list[Row]:
-    """Return the rows of an experiment; none if it was not run."""
-    if not part.runs:
-        return []
-    editions = {
-        edition: found
-        for edition in EDITIONS
-        if isinstance(found := part.reference.get(edition), dict) and found
-    }
-    metrics = [run.record.metrics for run in part.runs]
-    made: list[Row] = []
-    for name in dict.fromkeys(name for found in editions.values() for name in found):
+def published_rows(sections: Sequence[RunSection]) -> list[Row]:
+    """Return the rows of an experiment's runs, of which there is at least one."""
+    reference = sections[0].record.reference
+    editions = {one: found for one in EDITIONS if isinstance(found := reference.get(one), dict)}
+    metrics = [section.record.metrics for section in sections]
+    rows = []
+    for name in dict.fromkeys(name for values in editions.values() for name in values):
         published = {
             edition: float(value)
-            for edition, found in editions.items()
-            if isinstance(value := found.get(name), int | float) and is_plottable(value)
+            for edition, values in editions.items()
+            if isinstance(value := values.get(name), int | float) and is_plottable(value)
         }
         if published and (here := metric_spread(name, metrics)):
-            made.append(Metric(part, published, here))
-    if not made:
-        pictures = [one for one in part.sections[0].photographs if "book" in one.published]
-        if pictures:
-            made.append(Labels(part, pictures))
-    return made
+            rows.append(_metric_row(published, here))
+    photographs = [] if rows else [p for p in sections[0].photographs if p.published.get("book")]
+    return [_labels_row(photographs)] if photographs else rows
 
 
-def reservations(parts: Sequence[ExperimentRuns]) -> dict[str, int]:
-    """Return why published numbers are not quite comparable, each reason with its number."""
-    whys = dict.fromkeys(part.reserved for part in parts if part.reserved)
-    return {why: place for place, why in enumerate(whys, start=1)}
+def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Row:
+    interval = interval_of_one_more_run(here)
+    values = {edition: published.get(edition) for edition in EDITIONS}
+    verdicts = {edition: verdict(value, interval) for edition, value in values.items()}
+    numbers = {
+        **values,
+        "values": here.values,
+        "mean": here.mean,
+        "sd": here.deviation,
+        "n": len(here.values),
+        "interval": interval,
+        "verdict": verdicts,
+    }
+    cells = {
+        **{edition: "" if value is None else repr(value) for edition, value in values.items()},
+        **{verdict_on(edition): found or "" for edition, found in verdicts.items()},
+        "here": format_metric(here.mean),
+        "sd": format_metric(here.deviation),
+        "n": str(len(here.values)),
+        "interval": format_interval(interval) if interval else "",
+    }
+    ends = [*here.values, *(interval or ()), *published.values()]
+    margin = 0.02 * (max(ends) - min(ends)) or 0.01
+    at = Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT).at
+    bar = (at(interval[0]), at(interval[1])) if interval else None
+    marks = [(edition, at(value)) for edition, value in published.items()]
+    return Row(here.metric, cells, numbers, Strip([at(one) for one in here.values], bar, marks))
 
 
-def mark(part: ExperimentRuns, reserved: Mapping[str, int]) -> str:
-    """Return the number of an experiment's reservation, to stand behind its name."""
-    return f" [{reserved[part.reserved]}]" if part.reserved else ""
+def interval_of_one_more_run(here: MetricSpread) -> Interval | None:
+    """Return the 95 % prediction interval of one more run; None for a single run."""
+    ends = stats.prediction_interval(here.values)
+    if ends is None:
+        return None
+    least = 0.0 if min(here.values) >= 0 else ends[0]  # a share, or a loss
+    most = 1.0 if here.metric == ACCURACY else ends[1]
+    return max(least, ends[0]), min(most, ends[1])
+
+
+def verdict(published: float | None, interval: Interval | None) -> str | None:
+    """Return `within` if one more run may give a published number, else `above` or `below` it.
+
+    It is rounded: it stands for all numbers that give its digits. None if either is missing.
+    """
+    if published is None or interval is None:
+        return None
+    half = half_unit(published)
+    if interval[1] < published - half:
+        return "below"
+    return "above" if interval[0] > published + half else "within"
+
+
+def half_unit(value: float) -> float:
+    """Return half a unit of a number's last digit: 0.005 for 0.88."""
+    return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
 def verdict_on(edition: str) -> str:
@@ -192,16 +124,18 @@ def verdict_on(edition: str) -> str:
     return f"verdict on {edition}"
 
 
-def half_unit(value: float) -> float:
-    """Return half a unit of a number's last digit: 0.005 for 0.88."""
-    exponent = Decimal(repr(value)).as_tuple().exponent
-    return 0.5 * 10.0 ** int(exponent)
-
-
-def digits(value: float | None) -> str:
-    """Return a published number with the digits that it has."""
-    return "" if value is None else repr(value)
-
-
-def _first(labels: Sequence[tuple[str, float]]) -> str:
-    return labels[0][0] if labels else ""
+def _labels_row(photographs: list[Photograph]) -> Row:
+    """Return the row that counts the photographs whose first label is the book's."""
+    labels = {one.name: {"here": one.labels} | one.published for one in photographs}
+    counts = dict.fromkeys(("here", *EDITIONS), 0)
+    for by_origin in labels.values():
+        for origin in counts:
+            if found := by_origin.get(origin):
+                counts[origin] += found[0][0] == by_origin["book"][0][0]
+    here = counts.pop("here")
+    cells = {edition: str(count) for edition, count in counts.items()}
+    cells |= dict.fromkeys(map(verdict_on, EDITIONS), "")
+    cells |= {"here": f"{here} of {len(photographs)}", "sd": "", "n": "1", "interval": ""}
+    as_json = {name: {one: dict(found) for one, found in by.items()} for name, by in labels.items()}
+    numbers = {**counts, "values": [here], "labels": as_json}
+    return Row(FIRST_LABELS, cells, numbers, photographs=photographs)

@@ -4,6 +4,7 @@ import contextlib
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,19 @@ def describe_environment(experiment_package: str) -> dict[str, Any]:
         "command": sys.argv,
         "folder": str(Path.cwd()),
     }
+
+
+def changes(
+    code: str | None, packages: Mapping[str, str | None], experiment_package: str
+) -> list[str]:
+    """Return what differs here from the code and packages of a run: `torch 2.9 then, 2.10 now`."""
+    here = code_version(experiment_package)
+    changed = [f"code: {code} then, {here} now"] if code != here else []
+    return changed + [
+        f"{name} {packages.get(name)} then, {version} now"
+        for name, version in versions().items()
+        if packages.get(name) != version
+    ]
 
 
 def versions() -> dict[str, str | None]:

@@ -88,7 +88,7 @@ class Runner:
                 run=str(folder.path),
                 started=_now(),
                 seed=config.seed,
-                threads=_threads(config),
+                threads=_threads(config, settings),
                 source=config.source,
                 sweep=record.sweep if record else settings.sweep,
             )
@@ -103,7 +103,7 @@ class Runner:
             steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
             data_dir=run_context.data_dir(settings.data_dir),
             runs_dir=run_context.runs_dir(settings.runs_dir),
-            threads=self.record.threads or _threads(config),
+            threads=self.record.threads or _threads(config, settings),
             show_summary=settings.summary,
         )
 
@@ -293,10 +293,11 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def _threads(config: ExperimentConfig) -> int:
+def _threads(config: ExperimentConfig, settings: RunSettings) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
-    return resources.resolve_threads(config.threads, config.max_threads, processes)
+    limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
+    return resources.resolve_threads(config.threads, min(limits, default=None), processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

@@ -208,18 +208,14 @@ def _changes_since(run: Run, config: ExperimentConfig) -> str:
     Another number of processes adds up a batch's gradients in another order, which rounds
     differently; how they are spread over nodes makes no difference.
     """
-    begun, changes = run.environment, []
+    begun, changes = run.environment, list[str]()
     if isinstance(config, NetworkConfig):
         trainer = run.initial_config().values["trainer"]
         then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
             changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
-    code = environment.code_version(registry.entry(run.record.experiment).package)
-    if begun.code != code:
-        changes.append(f"code: {begun.code} then, {code} now")
-    for name, here in environment.versions().items():
-        if (there := begun.packages.get(name)) != here:
-            changes.append(f"{name} {there} then, {here} now")
+    package = registry.entry(run.record.experiment).package
+    changes += environment.changes(begun.code, begun.packages, package)
     return "; ".join(changes)
 
 

@@ -1,4 +1,4 @@
-"""The SLURM job of a run: `dlrun resume` of a waiting run, and again after each requeue.
+"""The SLURM job of a run: what it executes, and how another process waits for its end.
 
 submitit stores a Job in a file and loads it in the job: it consists of texts alone.
 """
@@ -7,17 +7,23 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from dlrun.errors import DlrunError, OutOfTime
-
-if TYPE_CHECKING:
-    from submitit.helpers import DelayedSubmission
+from dlrun.errors import DlrunError, Interrupted, OutOfTime
+from dlrun.experiments.run import Run
+from dlrun.run_context import print_results_json
+from dlrun.run_folder.record import read_record
+from dlrun.runs.distributed import fail_waiting_run
+from dlrun.system.console import Screen
+from dlrun.system.signals import EXIT_CODES
 
 SLURM_FOLDER = "slurm"  # the folder of the job's files in a run's folder
 STDOUT, STDERR, EXIT_CODE, NUMBER = "stdout.txt", "stderr.txt", "exit-code", "job"
+TICK = 0.5  # seconds between two looks at the run's folder
+QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call too
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,16 @@ class Job:
         # SLURM signals the child too, whose step ends; submitit's handler is called afterwards.
         requeue = signal.signal(signal.SIGUSR2, lambda *_: None)
         if int(os.environ.get("SLURM_PROCID", "0")) > 0:
-            sys.exit(_execute(self.words, None, None))
-        run, before = Path(self.run), _finished_steps(self.run)
+            sys.exit(self._execute(None, None))
+        run, before = Path(self.run), self._finished_steps()
         about = run / SLURM_FOLDER
         about.mkdir(exist_ok=True)
         (about / EXIT_CODE).unlink(missing_ok=True)
         with (about / STDOUT).open("ab") as out, (about / STDERR).open("ab") as err:
-            code = _execute(self.words, out, err)
+            code = self._execute(out, err)
             # The other nodes notice a lost one before SLURM does, for which their job just failed.
             lost = code == 1 and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
-            if (code == OutOfTime.exit_code or lost) and _finished_steps(self.run) > before:
+            if (code == OutOfTime.exit_code or lost) and self._finished_steps() > before:
                 assert callable(requeue)  # submitit's
                 if lost:
                     err.write(b"a node may be lost: the job waits in the queue again\n")
@@ -56,40 +62,124 @@ class Job:
             if code == OutOfTime.exit_code:
                 err.write(b"error: no step was finished in the time that --slurm asked for\n")
         if code:
-            _record_failure(run)
+            fail_waiting_run(run, _last_error(about / STDERR))
         (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
-    def checkpoint(self) -> "DelayedSubmission":
+    def checkpoint(self) -> object:
         """Return what submitit runs after a requeue: the same job, as the run has a checkpoint."""
         from submitit.helpers import DelayedSubmission  # an extra
 
         return DelayedSubmission(self)
 
+    def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
+        """Execute `dlrun WORDS`, and return its exit code as a shell reports it."""
+        command = [sys.executable, "-m", "dlrun", *self.words]
+        code = subprocess.run(  # noqa: S603 (dlrun's own words)
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
+        ).returncode
+        return 128 - code if code < 0 else code
 
-def _execute(words: tuple[str, ...], out: IO[bytes] | None, err: IO[bytes] | None) -> int:
-    """Execute `dlrun WORDS`, and return its exit code as a shell reports it."""
-    command = [sys.executable, "-m", "dlrun", *words]
-    code = subprocess.run(  # noqa: S603 (dlrun's own words)
-        command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
-    ).returncode
-    return 128 - code if code < 0 else code
+    def _finished_steps(self) -> int:
+        try:
+            return read_record(Path(self.run)).steps or 0
+        except DlrunError:
+            return 0
 
 
-def _finished_steps(run: str) -> int:
-    from dlrun.run_folder.record import read_record  # needs pydantic
+def _last_error(stderr: Path) -> str:
+    lines = stderr.read_text(encoding="utf-8", errors="replace").splitlines()
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return errors[-1] if errors else "its job ended before it began"
 
+
+class Queue:
+    """The user's jobs in SLURM's queue, as squeue showed them at most QUEUE_TICK seconds ago.
+
+    Every cluster has squeue, but not all have sacct.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: set[str] | None = None  # if SLURM does not answer
+        self._updated = float("-inf")
+
+    def may_have(self, job: str) -> bool:
+        """Return whether a job waits, runs or ends, as far as is known; `17_3` is of an array."""
+        if time.monotonic() > self._updated + QUEUE_TICK:
+            command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+            try:
+                done = subprocess.run(  # noqa: S603 (squeue is where PATH says)
+                    command, capture_output=True, text=True, check=True, timeout=60
+                )
+                self._jobs = set(done.stdout.split())
+            except (OSError, subprocess.SubprocessError):
+                self._jobs = None
+            self._updated = time.monotonic()
+        return self._jobs is None or job in self._jobs
+
+
+def has_begun(run: Path) -> bool:
+    """Return whether the job of a run has begun, at least once."""
+    return (run / SLURM_FOLDER / STDERR).exists()
+
+
+def exit_code(run: Path, job: str, queue: Queue) -> int | None:
+    """Return a run's exit code; None while its job runs, or waits to continue after a requeue.
+
+    Raises DlrunError if the job is gone and left no exit code.
+    """
+    code = _written_exit_code(run)
+    if code is not None and code not in EXIT_CODES:
+        return code
+    if queue.may_have(job):
+        return None
+    code = _written_exit_code(run)  # the job may have ended just before
+    if code is None:
+        raise DlrunError(
+            f"job {job} is gone from SLURM's queue, its run is {Run.in_folder(run).state}",
+            f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
+        )
+    return code
+
+
+def _written_exit_code(run: Path) -> int | None:
     try:
-        return read_record(Path(run)).steps or 0
-    except DlrunError:
+        return int((run / SLURM_FOLDER / EXIT_CODE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # not yet, or just being written
+        return None
+
+
+def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
+    """Wait until a run's job has ended for good, show its output, and return the run's exit code.
+
+    Raises DlrunError if the job ended before its run did, Interrupted by Ctrl-C.
+    """
+    streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
+    shown = dict.fromkeys(streams, 0)  # bytes of each file
+    queue, code = Queue(), None
+    try:
+        while code is None:
+            time.sleep(TICK)
+            code = exit_code(run, job, queue)
+            for name, stream in streams.items():
+                shown[name] += _show_lines(run / SLURM_FOLDER / name, shown[name], stream)
+    except Interrupted:
+        screen.note(f"job {job} goes on; `scancel {job}` ends it")
+        raise
+    if as_json:
+        print_results_json(run, screen)
+    return code
+
+
+def _show_lines(path: Path, start: int, stream: IO[str]) -> int:
+    """Write a file's whole lines from a byte on to a stream, and return their number of bytes."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            new = file.read()
+    except FileNotFoundError:  # the job has not begun
         return 0
-
-
-def _record_failure(run: Path) -> None:
-    """Record that a run which could not begin has failed, with the last error of its job."""
-    from dlrun.runs.distributed import fail_waiting_run  # needs pydantic
-
-    shown = (run / SLURM_FOLDER / STDERR).read_text(encoding="utf-8", errors="replace")
-    errors = [line for line in shown.splitlines() if line.startswith("error: ")]
-    why = errors[-1].removeprefix("error: ") if errors else "its job ended before it began"
-    fail_waiting_run(run, why)
+    new = new[: new.rfind(b"\n") + 1]
+    stream.write(new.decode("utf-8", "replace"))
+    stream.flush()
+    return len(new)

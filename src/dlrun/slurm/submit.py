@@ -1,21 +1,24 @@
-"""Submit runs to SLURM, through submitit: `dlrun EXPERIMENT --slurm`."""
+"""Submit runs to SLURM, through submitit: `dlrun EXPERIMENT --slurm KEY=VALUE,...`."""
 
 import contextlib
 import importlib.util
 import io
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import ConfigDict, Field
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig, PositiveInt, Section
 from dlrun.config.validation import validate
-from dlrun.config.yaml_loader import Layer
+from dlrun.config.yaml_loader import KeyPath, Layer
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
@@ -29,56 +32,119 @@ from dlrun.runs.distributed import (
 )
 from dlrun.runs.runner import Runner
 from dlrun.runs.start import check, print_dry_run, read_config_layers
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job
-from dlrun.slurm.options import SlurmOptions, parse_options
-from dlrun.slurm.watch import wait_for
+from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_run
 from dlrun.system.accelerator import check_batch
 from dlrun.system.console import Screen
 
+SIGNAL_SECONDS = 90  # before the time is over; far longer than a step takes
 # Variables of the allocation in which dlrun itself runs. Those of SBATCH would override --slurm.
 INHERITED = ("SLURM_", "SLURMD_", "SBATCH_", "SALLOC_", "SRUN_", "SUBMITIT_")
 CLIENT = frozenset({"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"})  # how to connect to SLURM
 REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
 
 
-def submit_run(name: str, options: RunSettings, texts: list[str], *, wait: bool) -> int:
+class SlurmOptions(Section):
+    """The keys of `--slurm`; SLURM decides what is not given.
+
+    Args:
+        time: minutes, after which the job waits in the queue again and the run continues.
+        cpus: of each process.
+        mem: of each node, as SLURM writes it.
+        gpus: of each node.
+        tasks: processes on each node.
+        parallel: how many points of a sweep run at once.
+    """
+
+    model_config = ConfigDict(strict=False, str_min_length=1)
+
+    time: PositiveInt = 60
+    partition: str | None = None
+    cpus: PositiveInt | None = None
+    mem: Annotated[str, Field(pattern=r"^\d+[KMGT]?$")] | None = None
+    gpus: PositiveInt | None = None
+    nodes: PositiveInt | None = None
+    tasks: PositiveInt | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gres: str | None = None
+    nodelist: str | None = None
+    exclude: str | None = None
+    reservation: str | None = None
+    dependency: str | None = None
+    parallel: PositiveInt | None = None
+
+    def submitit_parameters(self, name: str, nodes: int, tasks: int) -> dict[str, object]:
+        """Return submitit's parameters for a job: its name, nodes and processes on each.
+
+        SLURM checks the time once a minute, and may send the signal that much earlier: a quarter
+        of a short job's time is enough.
+        """
+        given = self.model_dump(exclude={"nodes", "tasks", "reservation"}, exclude_none=True)
+        names = {"cpus": "cpus_per_task", "gpus": "gpus_per_node", "parallel": "array_parallelism"}
+        reservation = {"reservation": self.reservation} if self.reservation else {}
+        return {names.get(key, key): value for key, value in given.items()} | {
+            "job_name": name,
+            "nodes": nodes,
+            "ntasks_per_node": tasks,
+            "signal_delay_s": min(SIGNAL_SECONDS, self.time * 60 // 4),
+            "additional_parameters": {"requeue": True, **reservation},
+            "wckey": None,
+        }
+
+
+def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
+    """Return the options of texts such as `partition=gpu,time=30`. Raises ConfigError."""
+    hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
+    values: dict[str, str] = {}
+    origins: dict[KeyPath, str] = {}
+    # A value may have commas, as in nodelist=n1,n2.
+    for part in (part for text in texts if text for part in re.split(r",(?=[a-z_-]+=)", text)):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise ConfigError(f"--slurm {part}: expected KEY=VALUE", hint)
+        if key in values:
+            raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
+        values[key] = value
+        origins[(key,)] = f"--slurm {part}"
+    try:
+        return validate(SlurmOptions, Layer(dict(values), origins), "")
+    except ConfigError as error:
+        raise ConfigError(error.message, hint) from None
+
+
+def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run, and return the exit code: of the run, if it is waited for.
 
     Raises ConfigError before anything is submitted, or if SLURM refuses it.
     """
-    screen = Screen(quiet=options.quiet, results=not options.json)
-    with errors_as_json(screen, wanted=options.json):
-        wanted = parse_options(texts)
-        if wanted.parallel is not None:
+    screen = Screen(quiet=settings.quiet, results=not settings.json)
+    with errors_as_json(screen, wanted=settings.json):
+        options = parse_slurm_options(texts)
+        if options.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
         check_slurm()
-        config = config_for_slurm(name, read_config_layers(name, options), wanted)
-        runs_dir = run_context.runs_dir(options.runs_dir).absolute()
-        _check_run(name, config, options)
-        if options.dry_run:
-            print_dry_run(config, runs_dir / name, screen, json=options.json)
+        config = config_for_slurm(name, read_config_layers(name, settings), options)
+        checked = config
+        if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
+            check_batch(config.batch_size, config.world or 1)
+            one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
+            checked = config.model_copy(update={"trainer": one})
+        check(name, checked, settings, here=False)
+        if settings.dry_run:
+            place = run_context.runs_dir(settings.runs_dir).absolute() / name
+            print_dry_run(config, place, screen, json=settings.json)
             return 0
-        folder = RunFolder.claim(runs_dir, name, options.name)
-        try:
-            write_waiting_run(name, config, folder, screen, options)
-            job, about = job_of(folder.path, options), folder.path / SLURM_FOLDER
-            (number,) = submit_jobs([job], about, wanted, name, *_shape(config))
-        except BaseException:
-            shutil.rmtree(folder.path)
-            repair_latest(runs_dir, name)
-            raise
+        ((folder, job),) = submit_runs(name, [PlannedRun(config, settings)], options, name, screen)
     if wait:
-        screen.note(f"submitted {name}/{folder.path.name} as job {number}")
-        return wait_for(folder.path, number, screen, as_json=options.json)
-    if options.json:
-        result = {"status": "waiting", "run": str(folder.path), "job": number}
-        screen.out.file.write(to_json(result))
+        screen.note(f"submitted {name}/{folder.name} as job {job}")
+        return wait_for_run(folder, job, screen, as_json=settings.json)
+    if settings.json:
+        screen.out.file.write(to_json({"status": "waiting", "run": str(folder), "job": job}))
         return 0
-    screen.note(
-        f"submitted as job {number}: `squeue --job {number}` shows it, `scancel {number}` ends it"
-    )
-    screen.show(Text("job    ", style="bold") + Text(number))
-    screen.show(Text("run    ", style="bold") + Text(str(folder.path)))
+    screen.note(f"submitted as job {job}: `squeue --job {job}` shows it, `scancel {job}` ends it")
+    for label, text in (("job", job), ("run", str(folder))):
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
     return 0
 
 
@@ -94,20 +160,17 @@ def check_slurm() -> None:
         )
 
 
-def config_for_slurm(name: str, layer: Layer, wanted: SlurmOptions) -> ExperimentConfig:
-    """Return the valid config with the devices and nodes that SLURM is asked for.
-
-    Raises ConfigError.
-    """
+def config_for_slurm(name: str, layer: Layer, options: SlurmOptions) -> ExperimentConfig:
+    """Return the valid config with the devices and nodes of `--slurm`. Raises ConfigError."""
     config: ExperimentConfig = validate(registry.config_class(name), layer, name)
-    nodes, tasks = _shape(config)
-    nodes, tasks = wanted.nodes or nodes, wanted.tasks or tasks
+    nodes, tasks = _nodes_and_tasks(config)
+    nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
         return config
     return config_for_group(config, ProcessGroup("--slurm", tasks, nodes * tasks))
 
 
-def _shape(config: ExperimentConfig) -> tuple[int, int]:
+def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
     """Return the number of nodes, and of processes on each."""
     if not isinstance(config, NetworkConfig):
         return 1, 1
@@ -115,74 +178,92 @@ def _shape(config: ExperimentConfig) -> tuple[int, int]:
     return config.trainer.num_nodes, devices if isinstance(devices, int) else 1
 
 
-def _check_run(name: str, config: ExperimentConfig, options: RunSettings) -> None:
-    """Check what can be known here: devices and cores are those of another machine."""
-    if isinstance(config, NetworkConfig):
-        check_batch(config.batch_size, config.world or 1)
-        one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
-        config = config.model_copy(update={"trainer": one})
-    check(name, config, options, here=False)
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to submit: its config and settings, or the folder of one that is continued."""
+
+    config: ExperimentConfig
+    settings: RunSettings
+    folder: Path | None = None
+
+
+def submit_runs(
+    experiment: str,
+    planned: Sequence[PlannedRun],
+    options: SlurmOptions,
+    job_name: str,
+    screen: Screen,
+    array_folder: Path | None = None,
+) -> list[tuple[Path, str]]:
+    """Write runs that wait, submit their jobs, and return each run's folder and job.
+
+    Args:
+        experiment: that all of them are of.
+        planned: at least one; several are submitted as an array.
+        options: of `--slurm`.
+        job_name: which squeue shows.
+        screen: for warnings.
+        array_folder: for submitit's files; None: the folder of the only run.
+
+    Raises ConfigError if SLURM refuses them; then no new run is left.
+    """
+    runs_dir = run_context.runs_dir(planned[0].settings.runs_dir).absolute()
+    paths: list[Path] = []
+    new: list[Path] = []
+    try:
+        for run in planned:
+            if run.folder is None:
+                folder = RunFolder.claim(runs_dir, experiment, run.settings.name)
+                new.append(folder.path)
+                write_waiting_run(experiment, run.config, folder, screen, run.settings)
+            paths.append(run.folder.absolute() if run.folder else new[-1])
+        jobs = [resume_job(path, run.settings) for path, run in zip(paths, planned, strict=True)]
+        parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
+        numbers = _submit_jobs(jobs, (array_folder or paths[0]) / SLURM_FOLDER, parameters)
+    except BaseException:
+        for path in new:
+            shutil.rmtree(path)
+        repair_latest(runs_dir, experiment)
+        raise
+    submitted = list(zip(paths, numbers, strict=True))
+    for path, number in submitted:
+        (path / SLURM_FOLDER).mkdir(exist_ok=True)
+        (path / SLURM_FOLDER / NUMBER).write_text(f"{number}\n", encoding="utf-8")
+    return submitted
 
 
 def write_waiting_run(
-    name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, options: RunSettings
+    name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
 ) -> None:
     """Write the first files of a run that waits for its job."""
     with folder.locked(screen):
-        Runner(registry.load(name), config, folder, options).write_first_files("waiting")
+        Runner(registry.load(name), config, folder, settings).write_first_files("waiting")
 
 
-def job_of(run: Path, options: RunSettings) -> Job:
+def resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the job that begins a run in an absolute folder, or continues it."""
-    there = replace(
-        options,
-        runs_dir=run.parents[1],
-        data_dir=run_context.data_dir(options.data_dir).absolute(),
-        json=False,
-    )
+    data_dir = run_context.data_dir(settings.data_dir).absolute()
+    there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
     return Job(str(run), tuple(resume_arguments(run, there)))
 
 
-def submit_jobs(
-    jobs: Sequence[Job],
-    folder: Path,
-    wanted: SlurmOptions,
-    name: str,
-    nodes: int = 1,
-    tasks: int = 1,
-) -> list[str]:
-    """Submit jobs, several as an array, and return their ids; the runs' folders keep them too.
-
-    Args:
-        jobs: at least one.
-        folder: for submitit's files.
-        wanted: the options of `--slurm`.
-        name: of the job, which squeue shows.
-        nodes: of each job.
-        tasks: processes of each job on each node.
-
-    Raises ConfigError if SLURM refuses them.
-    """
+def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
+    """Submit jobs, several as an array, and return their numbers. Raises ConfigError."""
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
     with _outside_allocation(), contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
         try:
             executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
-            executor.update_parameters(**wanted.for_submitit(name, nodes, tasks))
+            executor.update_parameters(**parameters)
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
-            numbers = [job.job_id for job in submitted]
+            return [job.job_id for job in submitted]
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as e:
             lines = [line.removeprefix("sbatch: error: ") for line in str(e).splitlines() if line]
             raise ConfigError(
                 f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
             ) from None
-    for job, number in zip(jobs, numbers, strict=True):
-        about = Path(job.run, SLURM_FOLDER)
-        about.mkdir(exist_ok=True)
-        (about / NUMBER).write_text(f"{number}\n", encoding="utf-8")
-    return numbers
 
 
 @contextlib.contextmanager

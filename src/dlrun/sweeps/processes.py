@@ -15,24 +15,30 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import NetworkConfig
 from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import resume, run_experiment
 from dlrun.system import resources
+from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import Advance, Screen
 from dlrun.system.files import check_appendable
 from dlrun.system.signals import SIGNALS, stopped_by
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Connection
+else:
+    from multiprocessing.connection import Connection
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -50,8 +56,7 @@ else:
 class PointTask:
     """What a process does: begin a point's run, or resume the run in a folder.
 
-    accelerator: say which device this one stands for; empty: do not. threads: of the run; None: as
-    many as it takes alone.
+    accelerator: of which the device is reported first; empty: do not report one.
     """
 
     experiment: str
@@ -59,108 +64,94 @@ class PointTask:
     run: Path | None = None
     overrides: Sequence[str] = ()
     accelerator: str = ""
-    threads: int | None = None
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a run ended: its exit code (negative: the signal that killed it) and its error."""
-
-    code: int
-    error: str = ""
-    peak: int | None = None  # bytes that its process held at most
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a process sends: the device of its run, the share that is done, a warning, its end."""
+    """What a process sends: the device of its run, the share that is done, a warning, its end.
+
+    exit_code: once the run has ended; negative: the number of the signal that killed it. peak: the
+    most bytes that its process held.
+    """
 
     device: str = ""
     share: float | None = None
     warning: str = ""
-    ended: Ended | None = None
+    exit_code: int | None = None
+    error: str = ""
+    peak: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class _Child:
-    number: int
-    process: BaseProcess
-    connection: "Connection[int, Message]"
-
-
-@dataclass
 class Processes:
     """The living processes of a sweep, whose folder gets their log."""
 
-    folder: Path
-    peak: int | None = None  # the most bytes that a run has held
-    _children: list[_Child] = field(default_factory=list)
+    def __init__(self, folder: Path) -> None:
+        self._log = folder / LOG
+        self._children: dict[int, tuple[BaseProcess, Connection[int, Message]]] = {}
+        self.peak = 0  # the most bytes that a run has held
 
     def __len__(self) -> int:
         return len(self._children)
 
-    @property
-    def held(self) -> int:
-        """The bytes that all processes hold now."""
-        return sum(resources.private_memory(one.process.pid or 0) for one in self._children)
+    def memory_held(self) -> int:
+        """Return the bytes that all processes hold now."""
+        return sum(
+            resources.private_memory(process.pid or 0) for process, _ in self._children.values()
+        )
 
     def start(self, number: int, task: PointTask) -> None:
         """Start a process for a point. Raises DlrunError."""
-        log = self.folder / LOG
-        check_appendable(log)
+        check_appendable(self._log)
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=do_point, args=(theirs, log, task))
+        process = CONTEXT.Process(target=run_point, args=(theirs, self._log, task))
         try:
             with _isolated():
                 process.start()
         except (OSError, EOFError) as error:
             raise DlrunError(f"no process can be started for a run: {error}") from None
         theirs.close()
-        self._children.append(_Child(number, process, ours))  # type: ignore[arg-type,unused-ignore]  # Windows has a PipeConnection
+        self._children[number] = process, ours
 
     def receive(self, seconds: float) -> list[tuple[int, Message]]:
         """Wait for messages, at most so many seconds; return each with its point's number."""
-        by_connection = {one.connection: one for one in self._children}
-        ready = wait(list(by_connection), seconds)
-        return [
-            (child.number, self._message(child))
-            for connection, child in by_connection.items()
-            if connection in ready
-        ]
+        ready = wait([connection for _, connection in self._children.values()], seconds)
+        numbers = [number for number, (_, one) in self._children.items() if one in ready]
+        return [(number, self._message(number)) for number in numbers]
 
-    def _message(self, child: _Child) -> Message:
+    def _message(self, number: int) -> Message:
+        process, connection = self._children[number]
         try:
-            message = child.connection.recv()
+            message = connection.recv()
         except (EOFError, OSError):  # it died
-            child.process.join()
-            code = child.process.exitcode or 0
+            process.join()
+            code = process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
-            message = Message(ended=Ended(code, how))
-        if message.ended:
-            self._end(child)
-            self.peak = max(self.peak or 0, message.ended.peak or 0) or None
+            message = Message(exit_code=code, error=how)
+        if message.exit_code is not None:
+            self._end(number)
+            self.peak = max(self.peak, message.peak)
         return message
 
-    def stop(self, number: int) -> None:
+    def stop(self, signal_number: int) -> None:
         """Pass a signal on: the first lets a step end, the second stops at once."""
-        for one in self._children:
+        for _, connection in self._children.values():
             with contextlib.suppress(OSError):
-                one.connection.send(number)
+                connection.send(signal_number)
 
     def close(self) -> None:
         """Close all connections, and wait until the processes have ended."""
-        for one in self._children:
-            one.connection.close()
-        for one in list(self._children):
-            self._end(one)
+        for _, connection in self._children.values():
+            connection.close()
+        for number in list(self._children):
+            self._end(number)
 
-    def _end(self, child: _Child) -> None:
-        child.connection.close()
-        child.process.join(LAST_SECONDS)
-        child.process.kill()
-        child.process.join()
-        child.process.close()
-        self._children.remove(child)
+    def _end(self, number: int) -> None:
+        process, connection = self._children.pop(number)
+        connection.close()
+        process.join(LAST_SECONDS)
+        process.kill()
+        process.join()
+        process.close()
 
 
 @contextmanager
@@ -169,44 +160,38 @@ def _isolated() -> Iterator[None]:
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     try:
-        if sys.platform == "win32":
+        with contextlib.ExitStack() as stack:
+            if sys.platform != "win32":
+                resource_tracker.ensure_running()  # its start unblocks signals
+                mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+                stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
             yield
-            return
-        resource_tracker.ensure_running()  # its start unblocks signals
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     finally:
         del os.environ[SAFE_PATH]
         if before is not None:
             os.environ[SAFE_PATH] = before
 
 
-def preload(configs: Mapping[str, ExperimentConfig]) -> None:
+def preload(experiments: Iterable[str]) -> None:
     """Have the fork server import what takes long to import and runs of these experiments need.
 
     It has no effect once the server was started.
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    packages = {
-        "dlrun.data",
-        "dlrun.plots",
-        *(registry.entry(name).point.module for name in configs),
-    }
-    for config in configs.values():
-        of_networks = isinstance(config, NetworkConfig)
+    packages = {"dlrun.data", "dlrun.plots"}
+    for name in experiments:
+        of_networks = issubclass(registry.config_class(name), NetworkConfig)
         packages |= {"dlrun.networks", "dlrun.training"} if of_networks else {"dlrun.lasso"}
-    found = [__name__, "filelock", "matplotlib.backends.backend_agg"]
+        packages.add(registry.entry(name).point.module)
+    modules = [__name__, "filelock", "matplotlib.backends.backend_agg"]
     for name in sorted(packages):
         path = getattr(import_module(name), "__path__", [])
-        found += [name, *(one.name for one in pkgutil.walk_packages(path, f"{name}."))]
-    CONTEXT.set_forkserver_preload(found)
+        modules += [name, *(one.name for one in pkgutil.walk_packages(path, f"{name}."))]
+    CONTEXT.set_forkserver_preload(modules)
 
 
-def do_point(connection: "Connection[Message, int]", log: Path, task: PointTask) -> None:
+def run_point(connection: "Connection[Message, int]", log: Path, task: PointTask) -> None:
     """Do a run in this process, send messages about it, and exit."""
     if sys.platform == "win32":
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
@@ -217,25 +202,21 @@ def do_point(connection: "Connection[Message, int]", log: Path, task: PointTask)
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     gc.set_threshold(50_000)  # as in the command's process
-    if task.threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(task.threads)  # as a user would set it
     for number in SIGNALS:
         signal.signal(number, stopped_by)
-    ended = _run(connection, task)
+    end = _run(connection, task)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    _send(connection, Message(ended=ended))
+    _send(connection, end)
     sys.stderr.flush()
     os._exit(0)  # to take torch's modules down takes 0.7 s
 
 
-def _run(connection: "Connection[Message, int]", task: PointTask) -> Ended:
+def _run(connection: "Connection[Message, int]", task: PointTask) -> Message:
     code, error = 0, ""
     try:
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         if task.accelerator:
-            from dlrun.system.accelerator import select_accelerator  # slow: torch
-
             _send(connection, Message(device=select_accelerator(task.accelerator)[0]))
         settings = replace(task.settings, screen=_PointScreen(connection))
         if task.run is not None:
@@ -244,11 +225,11 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Ended:
             code, _ = run_experiment(task.experiment, settings)
     except Stopped as stop:
         code, error = stop.exit_code, stop.word
-    except DlrunError as fault:
-        code, error = fault.exit_code, fault.message
-    except BaseException as fault:
-        code, error = 1, f"{type(fault).__name__}: {first_line(fault)}"
-    return Ended(code, error, resources.peak_memory())
+    except DlrunError as failure:
+        code, error = failure.exit_code, failure.message
+    except BaseException as failure:
+        code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
+    return Message(exit_code=code, error=error, peak=resources.peak_memory() or 0)
 
 
 def _listen(connection: "Connection[Message, int]") -> None:

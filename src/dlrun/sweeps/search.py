@@ -1,12 +1,12 @@
-"""Search spaces: which points `--seeds`, `--grid`, `--random` and `--space` mean."""
+"""Search spaces: which points `--seeds`, `--grid`, `--random` and `--space` stand for."""
 
 import itertools
 import math
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 from dlrun.config.yaml_loader import flatten, read_override
 from dlrun.errors import ConfigError
@@ -15,59 +15,54 @@ SEED = "seed"
 MAX_POINTS = 10_000  # points; more are a mistake
 DIGITS = 4  # significant digits of a drawn number, after those that both ends share
 LARGEST = 1e300  # end of a space; sums and differences of two stay finite
+SPACE_HINT = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
 
 Settings = dict[str, Any]  # dotted keys of the config with their values
 _RANGE = re.compile(r"(log|lin|int):(.+)\.\.(.+)")
 _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
-class Varied(TypedDict, total=False):
-    """What varies in a sweep, as its options: --seeds, --grid, --space, --random, --space-seed."""
+@dataclass(frozen=True)
+class Search:
+    """What varies in a sweep, by options: --seeds, --grid, --space, --random, --space-seed."""
 
-    seeds: str | None
-    grid: Sequence[str]
-    spaces: Sequence[str]
-    draws: int | None
-    space_seed: int | None
+    seeds: str | None = None
+    grid: Sequence[str] = ()
+    spaces: Sequence[str] = ()
+    draws: int | None = None
+    space_seed: int | None = None
 
+    def points(self, config_seed: int) -> list[Settings]:
+        """Return the settings of each point: the product of the grid, the draws and the seeds.
 
-def points(config_seed: int, **varied: Unpack[Varied]) -> list[Settings]:
-    """Return the settings of each point: the product of the grid, the draws and the seeds.
-
-    A draw depends only on the space's seed (or the config's), its key and its number: more draws,
-    or another space, change no other. Raises ConfigError for an invalid text.
-    """
-    seeds, draws = varied.get("seeds"), varied.get("draws")
-    axes = [_axis(text) for text in varied.get("grid", ())]
-    drawn = _drawn(varied.get("spaces", ()), draws, varied.get("space_seed"), config_seed)
-    if seeds is not None:
-        axes.append((SEED, list(parse_seeds(seeds))))
-    keys = [key for key, _ in axes] + list(drawn)
-    if not keys:
-        raise ConfigError("nothing varies", "--seeds 5, --grid KEY=A,B, --random N --space KEY=...")
-    for key in keys:
-        if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
-            raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
-    total = math.prod(len(values) for _, values in axes) * (draws or 1)
-    if total > MAX_POINTS:
-        raise ConfigError(
-            f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, draws or seeds"
-        )
-    return list(_product(axes, drawn, draws or 1))
-
-
-def _product(
-    axes: Sequence[tuple[str, list[Any]]], drawn: Mapping[str, list[Any]], draws: int
-) -> Iterator[Settings]:
-    """Return each combination; seeds vary fastest, so that a config's runs finish together."""
-    seeded = [axis for axis in axes if axis[0] == SEED]
-    others = [axis for axis in axes if axis[0] != SEED]
-    for chosen in itertools.product(*(values for _, values in others)):
-        for draw in range(draws):
-            own = dict(zip((key for key, _ in others), chosen, strict=True))
-            own |= {key: values[draw] for key, values in drawn.items()}
-            for seed in seeded[0][1] if seeded else [None]:
-                yield own if seed is None else own | {SEED: seed}
+        Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
+        invalid text.
+        """
+        axes = [_parse_values("--grid", text, text.partition("=")[2]) for text in self.grid]
+        if self.seeds is not None:
+            axes.append([{SEED: seed} for seed in parse_seeds(self.seeds)])
+        total = math.prod(map(len, axes)) * (self.draws or 1)
+        if total > MAX_POINTS:
+            raise ConfigError(
+                f"{total:,} points: more than {MAX_POINTS:,}", "fewer values, draws or seeds"
+            )
+        seed = config_seed if self.space_seed is None else self.space_seed
+        if drawn := _draw(self.spaces, self.draws, seed):
+            axes.append(drawn)
+        elif self.space_seed is not None:
+            raise ConfigError("--space-seed: nothing is drawn", "it is for --random and --space")
+        if not axes:
+            hint = "--seeds 5, --grid KEY=A,B, --random N --space KEY=..."
+            raise ConfigError("nothing varies", hint)
+        keys = [key for axis in axes for key in axis[0]]
+        for key in keys:
+            if sum(f"{other}.".startswith(f"{key}.") for other in keys) > 1:
+                raise ConfigError(f"{key}: varied twice", "give it once, with all its values")
+        axes.sort(key=lambda axis: SEED in axis[0])
+        return [
+            {key: value for part in parts for key, value in part.items()}
+            for parts in itertools.product(*axes)
+        ]
 
 
 def parse_seeds(text: str) -> Sequence[int]:
@@ -76,107 +71,83 @@ def parse_seeds(text: str) -> Sequence[int]:
         if int(text) == 0:
             raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
         return range(int(text))
-    found: list[int] = []
+    seeds: list[int] = []
     for part in text.rstrip(",").split(","):
         match = _SEEDS.fullmatch(part.strip())
-        if match is None:
-            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", "as in 5, 0-4 or 0,3,7")
-        first, last = int(match[1]), int(match[2] or match[1])
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first or last - first >= MAX_POINTS:
-            raise ConfigError(f"--seeds {text}: {part}: not a range of seeds", "as in 0-4")
-        found += range(first, last + 1)
-    if len(set(found)) < len(found):
+            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", "as in 5, 0-4 or 0,3,7")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text}: a seed is given twice", "give each once")
-    return found
+    return seeds
 
 
-def _axis(text: str) -> tuple[str, list[Any]]:
-    """Return a key and its values from `KEY=A,B`; `[16],[32]` are two lists."""
-    key, values = _keyed("--grid", text, text.partition("=")[2])
-    if not values:
-        raise ConfigError(f"--grid {text}: no value", "as in --grid optimizer.lr=0.001,0.002")
-    if any(value in values[:place] for place, value in enumerate(values)):
-        raise ConfigError(
-            f"--grid {text}: a value is given twice", "give each once: --seeds repeats"
-        )
-    return key, values
-
-
-def _keyed(option: str, text: str, values: str) -> tuple[str, list[Any]]:
-    """Return the key and the list of values. Raises ConfigError."""
+def _parse_values(option: str, text: str, values: str) -> list[Settings]:
+    """Return a key with each of its values, as YAML: `A,B`, or two lists `[16],[32]`."""
     key, equals, _ = text.partition("=")
     if not equals:
-        raise ConfigError(f"{option} {text}: expected key.sub=values")
+        raise ConfigError(f"{option} {text}: expected KEY=VALUES")
     try:
-        (found,) = flatten(read_override(f"{key}=[{values}]").values).items()
+        ((key, found),) = flatten(read_override(f"{key}=[{values}]").values).items()
     except ConfigError as error:
-        what = error.message.rpartition(": ")[2]
-        raise ConfigError(f"{option} {text}: {what}") from None
-    return found
+        raise ConfigError(f"{option} {text}: {error.message.rpartition(': ')[2]}") from None
+    if not found:
+        raise ConfigError(f"{option} {text}: no value", "as in optimizer.lr=0.001,0.002")
+    if option == "--grid" and any(value in found[:place] for place, value in enumerate(found)):
+        raise ConfigError(f"{option} {text}: a value is given twice", "--seeds repeats runs")
+    return [{key: value} for value in found]
 
 
-def _drawn(
-    spaces: Sequence[str], draws: int | None, space_seed: int | None, seed: int
-) -> dict[str, list[Any]]:
-    """Return the values of each draw by key."""
+def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]:
+    """Return the settings of each draw.
+
+    A draw depends only on the seed, its key and its number: more draws, or another space, change no
+    other.
+    """
     if (draws is None) != (not spaces):
         raise ConfigError(
             "--random and --space belong together",
             "as in --random 20 --space optimizer.lr=log:1e-4..1e-2",
         )
-    if space_seed is not None and not spaces:
-        raise ConfigError("--space-seed: nothing is drawn", "it belongs to --random and --space")
-    seed = seed if space_seed is None else space_seed
-    found: dict[str, list[Any]] = {}
+    drawn: list[Settings] = [{} for _ in range(draws or 0)]
     for text in spaces:
-        key, sample = _space(text)
-        if key in found:
+        kind, values = _parse_space(text)
+        (key,) = values[0]
+        if key in drawn[0]:
             raise ConfigError(f"{key}: varied twice", "give it once")
         random_ = random.Random(f"{seed} {key}")
-        found[key] = [sample.at(random_.random()) for _ in range(draws or 0)]
-    return found
+        for settings in drawn:
+            settings[key] = _quantile(kind, [one[key] for one in values], random_.random())
+    return drawn
 
 
-@dataclass(frozen=True)
-class Space:
-    """A distribution: `log`, `lin` or `int` between two ends, or `choice` of `values`."""
-
-    kind: str
-    low: float = 0
-    high: float = 0
-    values: Sequence[Any] = ()
-
-    def at(self, share: float) -> Any:
-        """Return the quantile of a probability from 0 to below 1."""
-        if self.kind == "choice":
-            return self.values[int(share * len(self.values))]
-        if self.kind == "int":
-            return min(int(self.low + math.floor(share * (self.high - self.low + 1))), self.high)
-        if self.kind == "log":
-            value = self.low ** (1 - share) * self.high**share
-        else:
-            value = self.low * (1 - share) + self.high * share
-        narrow = max(abs(self.low), abs(self.high)) / (self.high - self.low)
-        digits = DIGITS + int(math.log10(max(1, narrow)))
-        return float(min(max(float(f"{value:.{digits}g}"), self.low), self.high))
-
-
-def _space(text: str) -> tuple[str, Space]:
-    """Parse `KEY=log:1e-4..1e-2`, `lin:`, `int:1..9` or `KEY=a|b|c`. Raises ConfigError."""
-    key, _, spec = text.partition("=")
-    hint = "as in KEY=log:1e-4..1e-2, KEY=lin:0..1, KEY=int:1..9 or KEY=a|b|c"
+def _parse_space(text: str) -> tuple[str, list[Settings]]:
+    """Return a space's kind, `choice`, `log`, `lin` or `int`, and its key with values or ends."""
+    spec = text.partition("=")[2]
     match = _RANGE.fullmatch(spec.strip())
     if match is None:
         if "|" not in spec:
-            raise ConfigError(f"--space {text}: not a space", hint)
-        key, values = _keyed("--space", text, spec.replace("|", ","))
-        return key, Space("choice", values=values)
-    key, (low, high) = _keyed("--space", text, f"{match[2]},{match[3]}")
-    kind, whole = match[1], isinstance(low, int) and isinstance(high, int)
-    numbers = all(type(end) in (int, float) and abs(end) <= LARGEST for end in (low, high))
-    if not numbers or (kind == "int" and not whole) or not low < high:
-        ends = "two whole numbers" if kind == "int" else "two numbers"
-        raise ConfigError(f"--space {text}: expected {ends}, the smaller first", hint)
-    if kind == "log" and low <= 0:
-        raise ConfigError(f"--space {text}: a logarithm needs ends above 0", hint)
-    return key, Space(kind, low, high)
+            raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
+        return "choice", _parse_values("--space", text, spec.replace("|", ","))
+    kind, ends = match[1], _parse_values("--space", text, f"{match[2]},{match[3]}")
+    numbers = [value for end in ends for value in end.values()]
+    types = (int,) if kind == "int" else (int, float)
+    valid = len(ends) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in numbers)
+    if not valid or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
+        wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
+        raise ConfigError(f"--space {text}: expected {wanted[kind]}, the smaller first", SPACE_HINT)
+    return kind, ends
+
+
+def _quantile(kind: str, values: Sequence[Any], share: float) -> object:
+    """Return the quantile of a probability from 0 to below 1, of values or between two ends."""
+    if kind == "choice":
+        return values[int(share * len(values))]
+    low, high = values
+    if kind == "int":
+        return min(int(low + math.floor(share * (high - low + 1))), high)
+    value = low ** (1 - share) * high**share if kind == "log" else low * (1 - share) + high * share
+    narrow = max(abs(low), abs(high)) / (high - low)
+    digits = DIGITS + int(math.log10(max(1, narrow)))
+    return float(min(max(float(f"{value:.{digits}g}"), low), high))

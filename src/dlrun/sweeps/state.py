@@ -1,20 +1,22 @@
-"""The state of a sweep's points, read from the records of their runs."""
+"""The state of a sweep, read from the records of its runs: what is done, which configs go on."""
 
 import contextlib
-import os
+import math
 import re
+import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
+from dlrun.run_folder.metrics import direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import Plan, Point, Sweep
-from dlrun.system.console import Screen, pluralize
+from dlrun.system.console import Screen
 from dlrun.system.files import is_locked, read_regular
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
@@ -29,15 +31,38 @@ class SweepState:
     stopped: Stopped | None = None
 
 
-def runs_by_point(sweep: Sweep) -> dict[int, Run]:
-    """Return the runs of all points that have one, by number; a run may have been renamed."""
-    return _members(sweep.plan, runs_in(sweep.runs_dir, sweep.plan.experiment))
+def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, Run]:
+    """Return the runs of all points that have one, by number; a run may have been renamed.
+
+    Of several runs of a point, such as a copy, the most advanced counts. `folders`: those in which
+    runs are looked for, if only a few are to be read.
+    """
+    plan, runs = sweep.plan, dict[int, Run]()
+    for folder in sorted(runs_in(sweep.runs_dir, plan.experiment) if folders is None else folders):
+        try:
+            # Most runs are of other sweeps: to search a text is faster than to read a record.
+            if plan.id.encode() not in read_regular(folder / RESULTS):
+                continue
+            run = Run.in_folder(folder)
+        except (OSError, DlrunError):
+            continue  # damaged: the point is run again, and `dlrun runs check` names it
+        member = run.record.sweep
+        if member is None or member.id != plan.id or not 0 < member.point <= len(plan.points):
+            continue
+        other = runs.get(member.point)
+        if other is None or _progress(run) > _progress(other):
+            runs[member.point] = run
+    return runs
 
 
-def run_of(sweep: Sweep, point: Point, known: Run | None = None) -> Run | None:
+def _progress(run: Run) -> tuple[bool, int]:
+    return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
+
+
+def run_of_point(sweep: Sweep, point: Point, known: Run | None) -> Run | None:
     """Return the run of a point that has just ended; `known` is its run before, if any."""
-    folders = _folders(sweep).get(point.number, []) + ([known.folder] if known else [])
-    return _members(sweep.plan, folders).get(point.number)
+    folders = _point_folders(sweep, str(point.number)) + ([known.folder] if known else [])
+    return runs_by_point(sweep, folders).get(point.number)
 
 
 def is_done(run: Run | None, epochs: int | None = None) -> bool:
@@ -54,63 +79,65 @@ def clear_leftovers(sweep: Sweep, screen: Screen) -> None:
 
     Raises DlrunError if such a run does not end.
     """
-    folders = []
-    for folder in (folder for found in _folders(sweep).values() for folder in found):
-        if os.access(folder, os.R_OK | os.X_OK):
-            folders.append(folder)
-        else:
-            screen.warn(f"{folder}: cannot be read, left out")
-    until, announced = time.monotonic() + PATIENCE_SECONDS, False
+    folders = _point_folders(sweep)
+    deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
     while busy := [folder for folder in folders if is_locked(folder / LOCK)]:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise DlrunError(
                 f"{busy[0]}: another process is still writing to this run",
                 "wait for its end, or end it",
             )
         if not announced:
-            screen.note(f"waiting for {pluralize(len(busy), 'run')} to end a step")
+            screen.note(f"waiting for runs that end a step: {len(busy)}")
             announced = True
         time.sleep(0.1)
     for folder in folders:
-        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-        # Killed before it had its first files; nothing else is ours to remove.
-        if names <= {ENVIRONMENT, RESULTS, LOCK, LOG}:
-            with contextlib.suppress(DlrunError, OSError):
+        with contextlib.suppress(DlrunError, OSError):
+            names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+            # Killed before it had its first files; nothing else is ours to remove.
+            if names <= {ENVIRONMENT, RESULTS, LOCK, LOG}:
                 remove_run(folder, lambda: None)
 
 
-def _folders(sweep: Sweep) -> dict[int, list[Path]]:
-    """Return the folders named for a point, by its number; a taken name has a random suffix."""
-    pattern = re.compile(rf"\d{{8}}T\d{{6}}Z-{re.escape(sweep.plan.name)}-(\d+)(-[0-9a-f]{{4}})?")
-    found: dict[int, list[Path]] = {}
+def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
+    """Return the folders named for a point, or for any; a taken name has a random suffix."""
+    name = rf"\d{{8}}T\d{{6}}Z-{re.escape(sweep.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
     parent = sweep.runs_dir / sweep.plan.experiment
-    for folder in sorted(parent.iterdir()) if parent.is_dir() else []:
-        named = pattern.fullmatch(folder.name)
-        if named and folder.is_dir() and is_own_folder(folder):
-            found.setdefault(int(named[1]), []).append(folder)
-    return found
+    return [
+        folder
+        for folder in (sorted(parent.iterdir()) if parent.is_dir() else [])
+        if re.fullmatch(name, folder.name) and folder.is_dir() and is_own_folder(folder)
+    ]
 
 
-def _members(plan: Plan, folders: Iterable[Path]) -> dict[int, Run]:
-    """Return the runs of this plan; of several of one point, as a copy, the most advanced."""
-    found: dict[int, Run] = {}
-    for folder in sorted(folders):
+def promoted_points(
+    plan: Plan, rung: int, points: Sequence[Point], runs: Mapping[int, Run]
+) -> list[Point]:
+    """Return those of the points of one rung whose configs successive halving promotes to the next.
+
+    A config is judged by the mean of its seeds after the epochs of its rung, after all configs that
+    have every seed if one of its own is missing. Configs without a score are not promoted.
+    """
+    numbers = {point.number for point in points}
+    configs = [config for config in plan.configs if config[0].number in numbers]
+    scores = [(_score(config, runs, plan.rungs[rung].epochs), config) for config in configs]
+    known = [(score, config) for score, config in scores if score is not None]
+    known.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
+    return [point for _, config in known[: plan.rungs[rung + 1].configs] for point in config]
+
+
+def _score(
+    config: Sequence[Point], runs: Mapping[int, Run], epochs: int
+) -> tuple[bool, float] | None:
+    """Return if all seeds have a validation metric after so many epochs, and its signed mean."""
+    values = []
+    for point in config:
         try:
-            path = folder / RESULTS
-            # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if plan.id.encode() not in read_regular(path):
-                continue
-            run = Run.in_folder(folder)
-        except (OSError, DlrunError):
-            continue  # damaged: the point is run again, and `dlrun runs check` names it
-        member = run.record.sweep
-        if member is None or member.id != plan.id or not 0 < member.point <= len(plan.points):
+            table = runs[point.number].table
+        except (LookupError, DlrunError):
             continue
-        other = found.get(member.point)
-        if other is None or _progress(run) > _progress(other):
-            found[member.point] = run
-    return found
-
-
-def _progress(run: Run) -> tuple[bool, int]:
-    return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
+        metric = selection_metric(table)
+        if metric is not None and len(table[metric]) >= epochs:
+            value = direction(metric) * table[metric][epochs - 1]
+            values += [value] if math.isfinite(value) else []
+    return (len(values) == len(config), statistics.fmean(values)) if values else None

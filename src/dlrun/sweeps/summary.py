@@ -1,33 +1,49 @@
-"""The summary of a sweep: its configs over their seeds, and the best of them."""
+"""The summary of a sweep: its configs over their seeds, the best of them, and its files."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
-from dlrun.experiments.base import CHANCE
+from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.run import Run
-from dlrun.reports.comparison import MetricSpread, group_by_config, metric_spread
-from dlrun.run_folder.metrics import direction, main_metric, published_metrics, selection_metric
-from dlrun.sweeps.plan import EPOCHS, Plan
-from dlrun.sweeps.search import SEED
+from dlrun.reports.comparison import MetricSpread, metric_spread
+from dlrun.reports.page import write_page
+from dlrun.run_folder.folder import RunFolder, to_csv, to_json
+from dlrun.run_folder.metrics import (
+    TESTED,
+    VALID,
+    direction,
+    format_interval,
+    format_metric,
+    main_metric,
+    published_metrics,
+    selection_metric,
+)
+from dlrun.sweeps.plan import EPOCHS, Plan, Sweep
+from dlrun.sweeps.search import SEED, Settings
+from dlrun.sweeps.state import SweepState
+from dlrun.system.console import Screen, printable
 
-SPREAD = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
+TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 
 @dataclass(frozen=True)
-class Group:
+class ConfigResult:
     """The finished runs of one config, one of each seed, in the order of the points.
 
-    settings: the keys that vary in the sweep, with their values.
-    planned: number of its seeds in the plan.
+    settings: the keys that vary in the sweep, with their values. planned: number of its seeds.
     """
 
     runs: list[Run]
-    settings: dict[str, Any]
+    settings: Settings
     planned: int
 
     @property
@@ -39,12 +55,12 @@ class Group:
     def spreads(self) -> dict[str, MetricSpread]:
         """Each metric that all of its runs have."""
         metrics = [run.record.metrics for run in self.runs]
-        found = (metric_spread(name, metrics) for name in metrics[0])
-        return {one.metric: one for one in found if one is not None}
+        spreads = (metric_spread(name, metrics) for name in metrics[0])
+        return {spread.metric: spread for spread in spreads if spread is not None}
 
     @property
-    def chosen_by(self) -> MetricSpread | None:
-        """The validation metric that chooses the best config; None if there is none."""
+    def validated(self) -> MetricSpread | None:
+        """The validation metric by which the best config is chosen; None if there is none."""
         return self.spreads.get(selection_metric(self.spreads) or "")
 
     @property
@@ -57,117 +73,234 @@ class Group:
         """The seeds of its runs."""
         return [run.record.seed for run in self.runs if run.record.seed is not None]
 
-    def book(self, metric: str) -> float | None:
-        """Return the book's value of a metric; None if it is not comparable."""
-        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
-
     @property
     def missing(self) -> str:
         """`2 of 3` if not all planned seeds have finished; else empty."""
         return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
 
     @property
-    def goodness(self) -> tuple[int, bool, bool, float]:
+    def rank(self) -> tuple[int, bool, bool, float]:
         """Sort key: epochs (of successive halving), validated, all seeds there, the mean."""
-        by = self.chosen_by
+        by = self.validated
         value = float("-inf") if by is None else direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
+    def book(self, metric: str) -> float | None:
+        """Return the book's value of a metric; None if it is not comparable."""
+        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
+
+    def numbers(self, metric: str) -> dict[str, object]:
+        """Return a metric's numbers by name, as JSON has them."""
+        spread = self.spreads[metric]
+        return {
+            "n": len(spread.values),
+            "mean": spread.mean,
+            "sd": spread.deviation,
+            "min": min(spread.values),
+            "max": max(spread.values),
+            "interval": spread.interval,
+            "book": self.book(metric),
+        }
+
+    def as_object(self) -> dict[str, object]:
+        """Return the config and its metrics as JSON has them."""
+        return {
+            "settings": self.settings,
+            "seeds": self.seeds,
+            "planned": self.planned,
+            "runs": [str(run.folder) for run in self.runs],
+            "metrics": {metric: self.numbers(metric) for metric in self.spreads},
+        }
+
+    def describe(self) -> str:
+        """Return the config, and its means of validation and test."""
+        spreads = [spread for spread in (self.validated, self.tested) if spread]
+        text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
+        text += f" ({self.missing} seeds)" if self.missing else ""
+        return f"{self.label}: {text}" if self.label else text
+
     def command(self, experiment: str) -> str:
         """Return the command that repeats it: one run, or a sweep over its seeds."""
-        values = {
-            k: v
-            for k, v in self.runs[0].changed_settings().items()
-            if not k.startswith("reference.")
-        }
-        if len(self.seeds) == 1:
-            words = ["dlrun", experiment]
-        else:
-            words = ["dlrun", "sweep", experiment, "--seeds", format_ranges(self.seeds)]
-            values.pop(SEED, None)
-        for key, value in values.items():
-            words += ["--set", format_override(key, value)]
+        words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
+        if len(self.seeds) != 1:
+            words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
+            settings.pop(SEED, None)
+        for key, value in settings.items():
+            words += [] if key.startswith("reference.") else ["--set", format_override(key, value)]
         return shlex.join(words)
 
 
-def groups(plan: Plan, runs: Mapping[int, Run]) -> list[Group]:
-    """Return the finished runs by config, best last; a key that varies always tells two apart."""
-    keys = [*plan.keys, *([EPOCHS] if plan.rungs else [])]
-    finished = [
-        number
-        for number, run in sorted(runs.items())
-        if run.record.status == "finished" and run.record.metrics
-    ]
-    found = group_by_config(
-        finished,
-        lambda number: flatten(runs[number].effective_config()),
-        ignored=CHANCE - set(keys),
-    )
-    planned = {
-        point.number: len({one.settings.get(SEED) for one in config})
-        for config in plan.configs
-        for point in config
-    }
-    made = []
-    for group in found:
-        values = flatten(runs[group[0]].effective_config())
-        by_seed = {runs[number].record.seed: runs[number] for number in group}
-        own = {key: values.get(key) for key in keys}
-        made.append(Group([*by_seed.values()], own, planned[group[0]]))
-    return sorted(made, key=lambda one: one.goodness)
+def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]:
+    """Return the finished runs by config and number of epochs, the best config last."""
+    results = []
+    for config in plan.configs:
+        by_epochs: dict[int, dict[int | None, Run]] = {}
+        for point in config:
+            run = runs.get(point.number)
+            if run is not None and run.record.status == "finished" and run.record.metrics:
+                epochs = flatten(run.effective_config()).get(EPOCHS, 0)
+                by_epochs.setdefault(epochs, {})[run.record.seed] = run
+        planned = len({point.settings.get(SEED) for point in config})
+        for epochs, by_seed in by_epochs.items():
+            settings = {key: config[0].settings.get(key) for key in plan.keys}
+            settings |= {EPOCHS: epochs} if plan.rungs else {}
+            results.append(ConfigResult([*by_seed.values()], settings, planned))
+    return sorted(results, key=lambda result: result.rank)
 
 
-def best(found: Sequence[Group]) -> Group | None:
+def best_config(results: Sequence[ConfigResult]) -> ConfigResult | None:
     """Return the config that validation chooses; None if none was validated."""
-    return found[-1] if found and found[-1].chosen_by else None
+    return results[-1] if results and results[-1].validated else None
 
 
-def table(plan: Plan, found: Sequence[Group]) -> list[list[Any]]:
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Return seeds as `--seeds` reads them: `0-4,9`."""
+    ranges: list[list[int]] = []
+    for seed in sorted(seeds):
+        if ranges and seed == ranges[-1][-1] + 1:
+            ranges[-1].append(seed)
+        else:
+            ranges.append([seed])
+    texts = [str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in ranges]
+    return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
+
+
+def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
+    """Write the table, the figure and the page; return the path of each file that there is."""
+    plan, folder = sweep.plan, RunFolder(sweep.folder)
+    results = results_by_config(plan, state.runs)
+    best = best_config(results)
+    folder.write(TABLE, to_csv(_table(plan, results)))
+    files = {"table": folder.path / TABLE}
+    if not state.runs:
+        return files
+    try:
+        if (figure := _draw(plan, state.runs, best)) is not None:
+            folder.write(FIGURE, figure)
+            files["figure"] = folder.path / FIGURE
+    except Exception as error:  # a font, a backend: no reason to lose the result
+        screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
+    note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
+    note += f" Best: {best.describe()}." if best else ""
+    try:
+        runs = [run for _, run in sorted(state.runs.items())]
+        _, problems = write_page(runs, folder.path / PAGE, note)
+        files["report"] = folder.path / PAGE
+    except DlrunError as error:
+        problems = [error.message]
+    for problem in problems:
+        screen.warn(problem)
+    return files
+
+
+def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
     """Return table.csv: a row for each config and metric; low to high: the mean's 95 % interval."""
-    keys = list(found[0].settings) if found else plan.keys
-    rows: list[list[Any]] = [[*keys, *SPREAD]]
-    chosen = best(found)
-    for group in found:
-        for name, one in group.spreads.items():
-            low, high = one.interval or ("", "")
-            book = group.book(name)
-            cells = [one.mean, "" if one.deviation is None else one.deviation]
-            cells += [min(one.values), max(one.values), low, high, "" if book is None else book]
-            settings = (group.settings[key] for key in keys)
-            values = [one if isinstance(one, str | int | float) else str(one) for one in settings]
-            rows.append([*values, name, len(one.values), *cells, int(group is chosen)])
+    keys = list(results[0].settings) if results else plan.keys
+    names = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
+    rows: list[list[object]] = [[*keys, *names]]
+    for result in results:
+        values = (result.settings[key] for key in keys)
+        cells = [one if isinstance(one, str | int | float) else str(one) for one in values]
+        for metric, spread in result.spreads.items():
+            low, high = spread.interval or (None, None)
+            numbers = result.numbers(metric) | {"metric": metric, "low": low, "high": high}
+            numbers["chosen"] = int(result is best_config(results))
+            row = [numbers[name] for name in names]
+            rows.append([*cells, *("" if value is None else value for value in row)])
     return rows
 
 
-def as_object(group: Group) -> dict[str, Any]:
-    """Return a config and its metrics as JSON has them."""
-    return {
-        "settings": group.settings,
-        "seeds": group.seeds,
-        "planned": group.planned,
-        "runs": [str(run.folder) for run in group.runs],
-        "metrics": {
-            name: {
-                "n": len(one.values),
-                "mean": one.mean,
-                "sd": one.deviation,
-                "min": min(one.values),
-                "max": max(one.values),
-                "interval": one.interval,
-                "book": group.book(name),
-            }
-            for name, one in group.spreads.items()
-        },
+def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> bytes | None:
+    """Return the figure as PNG; None if there is nothing to draw."""
+    from dlrun.plots import style, sweep  # slow: matplotlib
+
+    keys = plan.keys or [SEED]
+    metric, dots = "", []
+    for number, run in sorted(runs.items()):
+        record = run.record
+        if record.status == "finished":
+            name = main_metric(record) or selection_metric(record.metrics) or ""
+            metric = metric or name.removeprefix(TESTED).removeprefix(VALID)
+            values = {part: record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
+            known = {part: float(value) for part, value in values.items() if value is not None}
+            settings = dict.fromkeys(keys) | plan.points[number - 1].settings
+            dots += [sweep.RunPoint(settings, known)] if known else []
+    if not dots:
+        return None
+    title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
+    if plan.rungs:
+        title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
+    figure = sweep.sweep_figure(
+        dots,
+        keys,
+        metric,
+        chosen=best.settings if best else {},
+        book=best.book(TESTED + metric) if best else None,
+        title=title,
+        alike=not plan.rungs,
+    )
+    return style.to_png(figure)
+
+
+def show(sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen) -> None:
+    """Show the configs, what failed, where the files are, and last the best config."""
+    plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
+    screen.show(config_table(results))
+    for number, why in sorted(state.failed.items()):
+        label = plan.points[number - 1].label
+        screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
+    lines = {"again": sweep.resume_command} if state.failed else {}
+    lines |= {kind: str(path) for kind, path in files.items()}
+    if (best := best_config(results)) is not None:
+        lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
+    for label, text in lines.items():
+        screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
+
+
+def config_table(results: Sequence[ConfigResult]) -> Table:
+    """Return the table of the configs, the best last, without columns that would be empty."""
+    rows = []
+    for result in results:
+        tested, validated = result.tested, result.validated
+        numbers = result.numbers(tested.metric) if tested else {}
+        cells = {
+            "config": printable(result.label),
+            "n": result.missing or str(len(result.runs)),
+            "valid": format_metric(validated.mean) if validated else "",
+            "test": format_metric(numbers.get("mean")),
+            "sd": format_metric(numbers.get("sd")),
+            "95 % interval": format_interval(tested.interval) if tested and tested.interval else "",
+            "book": format_metric(numbers.get("book")),
+        }
+        rows.append(cells)
+    heads = [head for head in (rows[0] if rows else ()) if any(row[head] for row in rows)]
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        justify: Literal["left", "right"] = "left" if head == "config" else "right"
+        table.add_column(head, justify=justify, no_wrap=head != "config")
+    for row in rows:
+        table.add_row(*(Text(row[head]) for head in heads))
+    return table
+
+
+def print_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
+    """Print the state and the results as JSON. Raises OSError if stdout was closed."""
+    plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
+    best = best_config(results)
+    points = []
+    for point in plan.points:
+        run, number = state.runs.get(point.number), point.number
+        about = {"point": number, "settings": point.settings, "state": run and run.state}
+        about |= {"run": run and str(run.folder), "metrics": run.record.metrics if run else {}}
+        points.append(about | {"error": state.failed.get(number)})
+    about = {
+        "sweep": plan.name,
+        "experiment": plan.experiment,
+        "folder": str(sweep.folder),
+        "status": status,
+        "points": points,
+        "configs": [result.as_object() for result in results],
+        "best": best and best.as_object() | {"command": best.command(plan.experiment)},
     }
-
-
-def format_ranges(seeds: Sequence[int]) -> str:
-    """Return seeds as `--seeds` reads them: `0-4,9`."""
-    parts: list[list[int]] = []
-    for seed in sorted(seeds):
-        if parts and seed == parts[-1][-1] + 1:
-            parts[-1].append(seed)
-        else:
-            parts.append([seed])
-    texts = [str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts]
-    return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
+    screen.out.file.write(to_json(about))
+    screen.out.file.flush()

@@ -1,46 +1,37 @@
-"""Plan, check, run and show a sweep, or continue one: what `dlrun sweep` does."""
+"""`dlrun sweep`: plan and check many runs, do them here or on SLURM, and show their summary."""
 
 import contextlib
-from collections.abc import Sequence
-from typing import Unpack
+import time
+from dataclasses import replace
+from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig
-from dlrun.errors import ConfigError, Stopped
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import SWEEP_LOCK, RunFolder, to_json
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
+from dlrun.run_folder.record import checksummed_text
 from dlrun.runs.distributed import find_process_group
-from dlrun.runs.start import validate_config
-from dlrun.slurm.options import SlurmOptions
-from dlrun.sweeps import output, slurm_runner
-from dlrun.sweeps.halving import rungs
-from dlrun.sweeps.plan import (
-    EPOCHS,
-    Plan,
-    Rung,
-    Sweep,
-    check_unchanged,
-    distinct,
-    make_plan,
-    plan_points,
-    read_plan,
-    write_plan,
-)
+from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, Queue, exit_code, has_begun
+from dlrun.slurm.submit import PlannedRun, SlurmOptions, check_slurm, submit_runs
+from dlrun.sweeps import summary
+from dlrun.sweeps.plan import Plan, Sweep, check_unchanged, make_plan, read_plan
 from dlrun.sweeps.processes import preload
-from dlrun.sweeps.runner import run_points
-from dlrun.sweeps.search import SEED, Settings, Varied
-from dlrun.sweeps.state import SweepState, clear_leftovers
+from dlrun.sweeps.runner import point_line, run_points
+from dlrun.sweeps.search import Search
+from dlrun.sweeps.state import SweepState, clear_leftovers, is_done, run_of_point, runs_by_point
 from dlrun.system.console import Screen, pluralize, printable
 
 POINTS_SHOWN = 200  # of a dry run
+Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
 
 
 def sweep(
-    experiment: str | None,
+    experiment: str,
     options: RunSettings,
+    search: Search,
     *,
     resume: str | None = None,
     eta: int | None = None,
@@ -48,20 +39,19 @@ def sweep(
     fail_fast: bool = False,
     slurm: SlurmOptions | None = None,
     wait: bool = False,
-    **varied: Unpack[Varied],
 ) -> int:
     """Run an experiment at many points, or what is missing of a sweep; return the exit code.
 
     Args:
-        experiment: its name; None if a sweep is continued.
+        experiment: its name; empty if a sweep is continued.
         options: as of a single run.
+        search: what varies.
         resume: the sweep that is continued: name, folder or `latest`.
         eta: of successive halving; None: without it.
         jobs: runs at once; None: as many as the machine holds.
         fail_fast: end all runs once one has failed.
         slurm: options of the jobs; None: run on this machine.
         wait: for the jobs.
-        varied: what varies.
 
     Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
     DlrunError if another process runs this sweep, or code or packages have changed since it began;
@@ -70,66 +60,68 @@ def sweep(
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
         if slurm is not None:
-            slurm_runner.check(slurm)
-        elif started := find_process_group():
-            raise ConfigError(f"{started}, each of which would sweep", f"leave {started.by} out")
+            check_slurm()
+            if {slurm.nodes, slurm.tasks} - {None, 1}:
+                raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
+        elif group := find_process_group():
+            raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
         runs_dir = run_context.runs_dir(options.runs_dir)
         if resume is not None:
             there = read_plan(find_sweep(resume, runs_dir))
             if not options.force:
                 check_unchanged(there)
             plan, folder = there.plan, there.folder
-            configs = [validate_config(plan.experiment, plan.values(one)) for one in plan.points]
         else:
-            assert experiment is not None
-            planned = plan_points(experiment, options, here=slurm is None, **varied)
-            configs, settings = distinct(*planned)
-            if (given := len(planned[0])) > len(configs):
-                screen.note(
-                    f"{len(configs)} of {given} points are distinct; equal ones are run once"
-                )
-            steps = [] if eta is None else _rungs(configs, settings, eta)
-            name = options.name or "NAME"
-            plan = make_plan(name, experiment, configs, settings, steps)
+            plan = make_plan("NAME", experiment, options, search, screen, eta=eta, here=not slurm)
             if options.dry_run:
                 _show_points(plan, screen, json=options.json)
                 place = runs_dir / experiment
                 screen.note(f"dry run: all points are valid; they would go into {place}")
                 return 0
             folder = RunFolder.claim_sweep(runs_dir, options.name).path
+            plan = plan.model_copy(update={"name": folder.name})
+        if slurm is not None and plan.rungs:
+            raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
+        there = Sweep(plan, folder, options.data_dir)
         with RunFolder(folder).locked(screen, SWEEP_LOCK):
             if resume is None:
-                plan = plan.model_copy(update={"name": folder.name})
-                write_plan(plan, RunFolder(folder))
-            there = Sweep(plan, folder, options.data_dir)
+                RunFolder(folder).write_text(PLAN, checksummed_text(plan))
             screen.note(f"sweep folder: {folder}")
             if slurm is None:
-                preload({plan.experiment: configs[0]})
-                state = _run_here(there, configs, options, screen, jobs, fail_fast=fail_fast)
+                state = _run_here(there, options, screen, jobs, fail_fast=fail_fast)
             else:
-                if plan.rungs:
-                    raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
                 clear_leftovers(there, screen)
-                watched = slurm_runner.submit(there, configs, slurm, options, screen)
-                if watched and not wait:
-                    slurm_runner.show(there, watched, screen, json=options.json)
+                submitted = _submit(there, slurm, options, screen)
+                if submitted and not wait:
+                    _show_jobs(there, submitted, screen, json=options.json)
                     return 0
-                state = slurm_runner.wait(there, watched, screen)
+                state = _wait(there, submitted, screen)
             return _finish(there, state, options, screen)
 
 
+def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
+    """Show what would be run."""
+    if json:
+        about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
+        screen.out.file.write(to_json(about))
+        return
+    lines = [f"{point.number:5} {printable(point.label)}" for point in plan.points[:POINTS_SHOWN]]
+    if len(plan.points) > POINTS_SHOWN:
+        lines.append(f"  ... {len(plan.points) - POINTS_SHOWN} more")
+    for place, rung in enumerate(plan.rungs, start=1):
+        configs = pluralize(rung.configs, "config")
+        lines.append(f"rung {place}: {configs} to {pluralize(rung.epochs, 'epoch')}")
+    for line in [*lines, pluralize(len(plan.points), "run")]:
+        screen.show(Text(line))
+
+
 def _run_here(
-    there: Sweep,
-    configs: Sequence[ExperimentConfig],
-    options: RunSettings,
-    screen: Screen,
-    jobs: int | None,
-    *,
-    fail_fast: bool,
+    there: Sweep, options: RunSettings, screen: Screen, jobs: int | None, *, fail_fast: bool
 ) -> SweepState:
-    state, force = None, options.force
+    preload([there.plan.experiment])
+    state = None
     try:
-        state = run_points(there, configs, screen, jobs=jobs, fail_fast=fail_fast, force=force)
+        state = run_points(there, screen, jobs=jobs, fail_fast=fail_fast, force=options.force)
     finally:
         if state is None or state.stopped:
             screen.warn(f"not done; continue with: {there.resume_command}")
@@ -141,45 +133,100 @@ def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Scree
     try:
         if state.stopped:
             raise state.stopped
-        written = output.write(there, state, screen)
+        files = summary.write_files(there, state, screen)
     except Stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                output.print_json(there, state, screen, "interrupted")
+                summary.print_json(there, state, screen, "interrupted")
         raise
     if options.json:
-        output.print_json(there, state, screen, "failed" if state.failed else "finished")
+        summary.print_json(there, state, screen, "failed" if state.failed else "finished")
     else:
-        output.show(there, state, written, screen)
+        summary.show(there, state, files, screen)
     return 1 if state.failed else 0
 
 
-def _rungs(
-    configs: Sequence[ExperimentConfig], settings: Sequence[Settings], eta: int
-) -> list[Rung]:
-    """Return the rungs of halving. Raises ConfigError if the experiment has no epochs to halve."""
-    epochs = {getattr(getattr(one, "trainer", None), "max_epochs", None) for one in configs}
-    number = epochs.pop()
-    if number is None:
-        raise ConfigError("--halving: this experiment has no epochs", "leave it out")
-    if epochs:
-        raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
-    own = {repr({k: v for k, v in one.items() if k != SEED}) for one in settings}
-    return rungs(len(own), number, eta)
+def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
+    """Submit all points that are neither done nor queued; return the jobs of those not done.
+
+    Raises ConfigError if SLURM refuses them; then no new run is left.
+    """
+    plan, runs, queue = there.plan, runs_by_point(there), Queue()
+    common = replace(options, runs_dir=there.runs_dir)
+    jobs: Jobs = {}
+    planned: dict[int, PlannedRun] = {}
+    for point, config in zip(plan.points, plan.validate_points(), strict=True):
+        run = runs.get(point.number)
+        if is_done(run):
+            continue
+        if run is not None:
+            with contextlib.suppress(OSError):  # it was not submitted
+                number = (run.folder / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
+                if queue.may_have(number):
+                    jobs[point.number] = run.folder, number
+                    continue
+        settings = plan.run_settings(point, common)
+        planned[point.number] = PlannedRun(config, settings, run.folder if run else None)
+    if planned:
+        name, folder = f"{plan.experiment} {plan.name}", there.folder.absolute()
+        submitted = submit_runs(plan.experiment, [*planned.values()], slurm, name, screen, folder)
+        queued = f"; {len(jobs)} are in the queue" if jobs else ""
+        jobs |= dict(zip(planned, submitted, strict=True))
+        array = submitted[0][1].partition("_")[0]
+        screen.note(f"submitted {pluralize(len(planned), 'point')} as job {array}{queued}")
+    return jobs
 
 
-def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
-    """Show what would be run."""
+def _show_jobs(there: Sweep, jobs: Jobs, screen: Screen, *, json: bool) -> None:
+    """Show what was submitted and is not waited for."""
+    name, folder = there.plan.name, str(there.folder)
     if json:
-        about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
+        numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
+        about = {"status": "waiting", "sweep": name, "folder": folder, "jobs": numbers}
         screen.out.file.write(to_json(about))
         return
-    width = len(str(len(plan.points)))
-    for point in plan.points[:POINTS_SHOWN]:
-        screen.show(Text(f"{point.number:{width}} {printable(point.label)}"))
-    if len(plan.points) > POINTS_SHOWN:
-        screen.show(Text(f"... {pluralize(len(plan.points) - POINTS_SHOWN, 'point')} more"))
-    for place, rung in enumerate(plan.rungs, start=1):
-        configs = pluralize(rung.configs, "config")
-        screen.show(Text(f"rung {place}: {configs} to {pluralize(rung.epochs, 'epoch')}"))
-    screen.show(Text(pluralize(len(plan.points), "run")))
+    again = f"dlrun sweep --resume {name} --slurm ... --wait"
+    screen.note(f"`{again}` submits what is missing by then, and shows the table")
+    for label, text in (("sweep", folder), ("jobs", _arrays(jobs))):
+        screen.show(Text(f"{label:<7}", style="bold") + Text(text))
+
+
+def _arrays(jobs: Jobs) -> str:
+    return ", ".join(sorted({job.partition("_")[0] for _, job in jobs.values()}))
+
+
+def _wait(there: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
+    """Wait until every point's job has ended, and return the sweep's state.
+
+    Ctrl-C ends the wait, not the jobs; it is in the state's `stopped`.
+    """
+    plan, state, queue = there.plan, SweepState({}), Queue()
+    begun, waiting = set[int](), dict(jobs)
+    try:
+        with screen.progress("sweep", len(plan.points), "runs") as bar:
+            while waiting:
+                for number, (folder, job) in list(waiting.items()):
+                    point = plan.points[number - 1]
+                    if number not in begun and has_begun(folder):
+                        begun.add(number)
+                        screen.note(point_line(plan, point, "begun"))
+                    why = "its job ended without a result"
+                    try:
+                        if exit_code(folder, job, queue) is None:
+                            continue
+                    except DlrunError as gone:
+                        why = gone.message
+                    del waiting[number]
+                    run = run_of_point(there, point, known=None)
+                    if run is not None and is_done(run):
+                        screen.note(point_line(plan, point, "done", run.record))
+                    else:
+                        state.failed[number] = (run and run.record.error) or why
+                        screen.note(point_line(plan, point, "FAILED"))
+                bar.to(len(plan.points) - len(waiting))
+                time.sleep(TICK if waiting else 0)
+    except Interrupted as stop:
+        screen.note(f"the jobs go on; `scancel {_arrays(jobs)}` ends them")
+        state.stopped = stop
+    state.runs = runs_by_point(there)
+    return state
