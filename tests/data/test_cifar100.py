@@ -9,7 +9,7 @@ import pytest
 
 from dlrun.config.sections import ImagesData
 from dlrun.data import cifar100
-from dlrun.errors import DataError, DownloadError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_pickles import creating, python2_pickle
@@ -143,15 +143,13 @@ def test_a_missing_file_of_a_folder_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["train", "test", "meta"])
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path, part: str, protocol: int) -> None:
+def test_a_hostile_pickle_runs_nothing(tmp_path: Path, part: str) -> None:
     created = tmp_path / "created"
     content = half(4, 1) | META | {"filenames": [creating(created)]}
-    archive = archive_of(tmp_path, parts(**{part: pickle.dumps(content, protocol)}))
-    for _ in range(2):
-        with pytest.raises(DataError, match=rf"python/{part}: refused: it asks for \w+\.call,"):
-            load(tmp_path, archive)
-        assert not created.exists()
+    archive = archive_of(tmp_path, parts(**{part: pickle.dumps(content, 4)}))
+    with pytest.raises(DataError, match=rf"python/{part}: refused: it asks for \w+\.call,"):
+        load(tmp_path, archive)
+    assert not created.exists()
 
 
 @pytest.mark.parametrize(
@@ -173,34 +171,12 @@ def test_other_contents_are_refused(tmp_path: Path, content: Any, problem: str) 
         load(tmp_path, archive_of(tmp_path, parts(test=pickle.dumps(content, 4))))
 
 
-def test_a_meta_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    meta = python2_pickle({"label_names": ["airplane"]})
-    with pytest.raises(DataError, match="python/meta: not CIFAR100: no fine_label_names"):
-        load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
-
-
 @pytest.mark.parametrize("names", [META["fine_label_names"][:-1], "x" * 100, None])
 def test_other_names_than_one_for_each_class_are_refused(tmp_path: Path, names: object) -> None:
-    meta = pickle.dumps({"fine_label_names": names}, 2)
-    with pytest.raises(DataError, match="python/meta: not CIFAR100: no 100 names of classes"):
-        load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
-
-
-@pytest.mark.parametrize("raw", [b"", b"\x80\x02}", b"not a pickle", python2_pickle(META)[:-1]])
-def test_a_damaged_pickle_is_refused(tmp_path: Path, raw: bytes) -> None:
-    with pytest.raises(DataError, match="python/test: refused: "):
-        load(tmp_path, archive_of(tmp_path, parts(test=raw)))
-
-
-def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DLRUN_OFFLINE", "1")
-    with pytest.raises(DownloadError, match=r"cifar-100-python\.tar\.gz is not in") as caught:
-        load(tmp_path, None)
-    assert "data.source=sample" in caught.value.hint
-    folder = tmp_path / "data" / "cifar100"
-    folder.mkdir(parents=True)
-    archive_of(tmp_path, parts()).rename(folder / "cifar-100-python.tar.gz")
-    assert_complete(load(tmp_path, None))
+    for key in ("fine_label_names", "label_names"):
+        meta = pickle.dumps({key: names}, 2)
+        with pytest.raises(DataError, match="python/meta: not CIFAR100: no "):
+            load(tmp_path, archive_of(tmp_path, parts(meta=meta)))
 
 
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

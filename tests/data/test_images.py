@@ -22,7 +22,7 @@ from dlrun.data.images import (
     read,
     sample_photographs,
 )
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import fingerprint_files
 
 EXIF_ORIENTATION = 0x112
@@ -170,40 +170,28 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
 def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
-    whole = saved(tmp_path, noise(64, 64), "whole", format=kind).read_bytes()
-    (tmp_path / "half").write_bytes(whole[: len(whole) // 2])
-    assert read(tmp_path / "whole").size == (64, 64)
+    path = saved(tmp_path, noise(64, 64), "a.txt", format=kind)  # contents count, not the name
+    assert read(path).size == (64, 64)
+    os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(UnreadableImageError, match="^damaged: |^not an image of a known kind"):
-        read(tmp_path / "half")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\xff", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>", b"%PDF-1.7", b"\0" * 5000],
-)
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(UnreadableImageError, match=r"not an image of a known kind \(JPEG, PNG,"):
-        read(tmp_path / "a.jpg")
-
-
-@pytest.mark.parametrize("kind", ["TIFF", "PPM", "ICO", "JPEG"])
-def test_contents_count_not_the_extension(tmp_path: Path, kind: str) -> None:
-    path = saved(tmp_path, noise(), "a.png", format=kind)
-    if kind == "JPEG":
-        assert read(path).size == (32, 24)
-        return
-    with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
         read(path)
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    tiny = bytearray(png(8, 0, b"\0"))
-    tiny[16:24] = struct.pack(">II", 60_000, 60_000)
-    tiny[29:33] = struct.pack(">I", zlib.crc32(tiny[12:29]))
-    (tmp_path / "a.png").write_bytes(tiny)
+def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>", b"\0" * 5000):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
+            read(path)
+    for kind in ("TIFF", "PPM", "ICO"):
+        with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
+            read(saved(tmp_path, noise(), "a.png", format=kind))
+    bomb = bytearray(png(8, 0, b"\0"))
+    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
+    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+    path.write_bytes(bomb)
     with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
-        read(tmp_path / "a.png")
+        read(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -244,13 +232,7 @@ def test_paths_keep_their_order_and_files_need_no_extension(tmp_path: Path) -> N
 def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no such image or folder|File name too long"):
         find_images([tmp_path / name])
-
-
-def test_the_shipped_photographs_are_two_real_ones() -> None:
-    paths = sample_photographs()
-    assert [path.name for path in paths] == ["china.jpg", "flower.jpg"]
-    assert {read(path).size for path in paths} == {(640, 427)}
-    assert np.asarray(read(paths[0])).std() > 30
+    assert [path.name for path in sample_photographs()] == ["china.jpg", "flower.jpg"]
 
 
 def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
@@ -340,16 +322,14 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
         pytest.skip("only root may change who it is")
 
     def look() -> None:
-        found = find_images([tmp_path])
-        names = [path.relative_to(tmp_path).as_posix() for path in found]
-        assert names == ["a.png", "b.png", "closed/d.png", "locked"], names
-        read(found[0])
-        for path in found[1:]:
-            with pytest.raises(UnreadableImageError, match="Permission denied|cannot be listed"):
+        for path in (tmp_path / "b.png", tmp_path / "closed" / "d.png"):
+            with pytest.raises(UnreadableImageError, match="Permission denied"):
                 read(path)
-        with pytest.raises(ConfigError, match="locked: Permission denied"):
-            find_images([tmp_path / "locked"])
-        fingerprint_files(found)
+        for path in (tmp_path, tmp_path / "locked"):
+            with pytest.raises(DataError, match="locked: Permission denied"):
+                find_images([path])
+        read(tmp_path / "a.png")
+        fingerprint_files([tmp_path / "a.png", tmp_path / "closed" / "d.png"])
 
     as_nobody(look)
 

@@ -84,10 +84,10 @@ def test_arrays_of_numbers_and_lists(array: np.ndarray, write: Callable[[Any], b
     assert repr(found.tolist()) == repr(expected.tolist()) == repr(array.tolist())
 
 
-@pytest.mark.parametrize("protocol", range(2, 6))
-def test_plain_values(protocol: int) -> None:
+def test_plain_values() -> None:
     value = {"a": [1, 2.5, None, True, 2**70], "b": ("text \u00e9", b"\xff\x00"), "c": {}}
-    assert load_pickle(io.BytesIO(pickle.dumps(value, protocol)), "x") == value
+    for protocol in range(2, 6):
+        assert load_pickle(io.BytesIO(pickle.dumps(value, protocol)), "x") == value
 
 
 def test_python_2_strings_become_text() -> None:
@@ -245,13 +245,3 @@ def test_a_file_that_is_no_npz_is_a_data_error(tmp_path: Path) -> None:
         load_npz(tmp_path / "b.npz", ["x"])
     with pytest.raises(DataError, match=r"a\.npz: .*y\.npy"):
         load_npz(npz_of(file, npy(np.arange(3))), ["x", "y"])
-
-
-def test_an_encrypted_member_is_a_data_error(tmp_path: Path) -> None:
-    file = npz_of(tmp_path / "a.npz", npy(np.arange(3)))
-    raw = bytearray(file.read_bytes())
-    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        raw[raw.index(mark) + flags] |= 1
-    file.write_bytes(raw)
-    with pytest.raises(DataError, match="encrypted"):
-        load_npz(file, ["x"])

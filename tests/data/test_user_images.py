@@ -12,7 +12,7 @@ from PIL import Image
 from dlrun.config.sections import ImagesData
 from dlrun.data import cifar100
 from dlrun.data.user_data import check_images
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
@@ -121,12 +121,6 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
     assert len(without_locks(tmp_path / "data" / "cifar100")) == 1
 
 
-def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
-    train, test = images(tmp_path / "train", "a", "b"), images(tmp_path / "test", "a", "z")
-    with pytest.raises(DataError, match=r"z/0\.png: the label 'z' is in no row of the training"):
-        load(tmp_path, train=train, test=test)
-
-
 def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
     train, test = images(tmp_path / "train", "a", "b", "c"), images(tmp_path / "test", "a", seed=9)
     for file in (train / "b").iterdir():
@@ -137,13 +131,6 @@ def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
     images(test, "b")
     with pytest.raises(DataError, match="nothing to train on of the class 'b'"):
         load(tmp_path, train=train, test=test)
-
-
-def test_no_classes_are_a_config_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no sub-folders in it"):
-        load(tmp_path, path=images(tmp_path / "images", "a") / "a")
-    with pytest.raises(ConfigError, match="a: the only class"):
-        load(tmp_path, path=tmp_path / "images")
 
 
 def test_a_changed_image_is_prepared_anew(tmp_path: Path) -> None:

@@ -108,11 +108,6 @@ def test_what_cannot_be_folded_stays(kind: type[nn.Module]) -> None:
     assert fold_batch_norms(network, noise_image(8)) is network
 
 
-def test_nothing_to_fold() -> None:
-    network = nn.Conv2d(3, 2, 1).eval()
-    assert fold_batch_norms(network, noise_image(8)) is network
-
-
 def test_weights_that_are_no_numbers_are_left_to_who_reports_them() -> None:
     network = trained(torchvision.models.resnet18(weights=None))
     network.get_parameter("conv1.weight").data.fill_(float("nan"))

@@ -20,7 +20,7 @@ MISTAKE = {"row": 7, "label": "negative", "predicted": "positive", "probability"
 def test_texts_and_labels_are_cut_so_that_all_mistakes_have_room(tmp_path: Path) -> None:
     long = MISTAKE | {"text": "x" * 9000, "label": "l" * 5000}
     run = a_classification(tmp_path / "e" / "r", mistakes=[long] * 3000)
-    for room, length in ((200_000, run_section.MAX_TEXT), (16_000, 800)):
+    for room, length in ((200_000, run_section.MAX_TEXT), (20_000, 800)):
         mistakes = run_section.read_mistakes(run, room)
         assert len(mistakes) == run_section.MISTAKES_SHOWN
         assert {one.text for one in mistakes} == {"x" * length + run_section.CUT}
@@ -31,7 +31,7 @@ def test_as_many_pictures_of_mistakes_as_have_room(tmp_path: Path) -> None:
     picture = a_picture()
     mistakes = [MISTAKE | {"row": n, "image": picture} for n in range(20)]
     run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    room = 3 * (len(picture) + 30)
+    room = 3 * (len(picture) + run_section.MARKUP + 30)
     assert [one.row for one in run_section.read_mistakes(run, room)] == [0, 1, 2]
 
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.errors import DataError
+from dlrun.errors import DataError, first_line
 from dlrun.system.files import open_regular
 
 MAX_MEMBERS = 200_000  # the largest published archive has about 100,000
@@ -68,10 +68,9 @@ def read_tar(
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise TarError if an archive, read to its last file, ends in anything but zeros.
+    """Raise TarError if an archive ends in anything but zeros; then its checksum was read too.
 
-    tarfile takes a damaged header for the archive's end; gzip, bzip2 and xz end in a checksum,
-    which is compared once all has been read.
+    tarfile takes a damaged header for the archive's end.
     """
     assert tar.fileobj is not None  # it is open
     found = 0
@@ -136,31 +135,23 @@ def load_pickle(stream: IO[bytes], what: str) -> object:
 
 def load_npz(path: Path, names: list[str]) -> list[Array]:
     """Return arrays of an .npz file, including arrays of objects. Raises DataError."""
-    arrays = []
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in names:
-                size = archive.getinfo(f"{name}.npy").file_size
-                if size > MAX_ARRAY_BYTES:
-                    raise DataError(f"{path}: {name} has {size:,} bytes: refused")
-                arrays.append(_load_npy(archive.read(f"{name}.npy"), f"{path}: {name}"))
-    except KeyError as error:
-        raise DataError(f"{path}: {error.args[0]}") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
-        raise DataError(f"{path}: not an .npz file: {error}") from None
-    return arrays
+            if any(archive.getinfo(f"{name}.npy").file_size > MAX_ARRAY_BYTES for name in names):
+                raise DataError(f"{path}: an array has more than {MAX_ARRAY_BYTES:,} bytes")
+            return [_load_npy(archive.read(f"{name}.npy"), f"{path}: {name}") for name in names]
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        raise DataError(f"{path}: not an .npz file: {first_line(error)}") from None
 
 
 def _load_npy(content: bytes, what: str) -> Array:
-    """Return the array of an .npy file; one of objects holds a pickle behind its header."""
     stream = io.BytesIO(content)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise DataError(f"{what}: not an array of numpy's format 1.0")
+    np.lib.format.read_magic(stream)
     shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    if not dtype.hasobject:
-        plain = np.frombuffer(stream.read(), dtype)
-        return plain.reshape(shape, order="F" if is_fortran else "C")
-    value = load_pickle(stream, what)
-    if not isinstance(value, np.ndarray):
-        raise DataError(f"{what}: not an array")
-    return value.view(np.ndarray)
+    if dtype.hasobject:  # a pickle follows
+        if not isinstance(value := load_pickle(stream, what), np.ndarray):
+            raise ValueError(f"{what} is not an array")
+        return np.array(value)  # of numpy's own class
+    return np.frombuffer(stream.read(), dtype).reshape(shape, order="F" if is_fortran else "C")

@@ -55,13 +55,9 @@ def exclusive(target: Path, screen: Screen) -> Iterator[None]:
 def cached_arrays(
     folder: Path, key: Sequence[object], prepare: Callable[[Save], Names], screen: Screen
 ) -> tuple[Names, Read]:
-    """Prepare arrays once; return the names that belong to them, and a function that reads them.
+    """Prepare arrays once for each key; return the names that belong to them, and their reader.
 
-    Args:
-        folder: has a folder for each key.
-        key: differs if the arrays do.
-        prepare: saves the arrays and returns the names.
-        screen: shows what is waited for or made again.
+    `prepare` saves the arrays and returns the names.
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"

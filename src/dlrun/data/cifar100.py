@@ -6,7 +6,7 @@ one that has the network's size is not changed.
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,14 @@ def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar
     classes.
     """
     if config.source == "sample":
-        return _generate(config.sample_images, seed)
+        counts = config.sample_images, config.sample_images // 5
+        origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
+        train, test = (
+            Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+            for pixels, labels in map(sample_images, counts, (seed, seed + 1))
+        )
+        labels = [f"generated {number}" for number in range(CLASSES)]
+        return Cifar100(train, test, labels, origin, GENERATED)
     folder = data_dir / DATASET.name
     if config.is_own:
         return _load_own(config, folder, seed, screen)
@@ -79,11 +86,13 @@ def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar
     origin = f"CIFAR100 ({path.name})"
     if path.is_dir():
         arrays: dict[str, Array] = {}
-        names = _read_folder(path / FOLDER, arrays.__setitem__)
+        names = _read_published(path, arrays.__setitem__, screen)
         different = f"{path.name} is a folder, not the published file"
         return _cifar100(names, arrays.__getitem__, origin, different)
     key = [DATASET.name, digest(path, "sha256")]
-    names, read = cached_arrays(folder, key, lambda save: _read_archive(path, save, screen), screen)
+    names, read = cached_arrays(
+        folder, key, lambda save: _read_published(path, save, screen), screen
+    )
     return _cifar100(names, read, origin, differs([ARCHIVE], [path]))
 
 
@@ -95,44 +104,39 @@ def _cifar100(names: Names, read: Read, origin: str, differs: str | None) -> Cif
     return Cifar100(train, test, names["labels"], origin, differs)
 
 
-def _read_folder(folder: Path, save: Save) -> Names:
-    try:
-        contents = {part: read_regular(folder / part) for part in PARTS}
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
-    return _read_parts(contents, folder, save)
-
-
-def _read_archive(archive: Path, save: Save, screen: Screen) -> Names:
-    screen.note(f"reading {archive} (once)")
-    with screen.progress("reading the archive", 100, "%") as bar:
-        members = read_tar(archive, _WANTED, MAX_BYTES, bar.to)
-        contents = {name.rpartition("/")[2]: content for name, content in members}
-    if missing := [f"{FOLDER}/{part}" for part in PARTS if part not in contents]:
-        raise DataError(f"{archive}: no {', '.join(missing)}")
-    return _read_parts(contents, archive / FOLDER, save)
-
-
-def _read_parts(contents: Mapping[str, bytes], place: Path, save: Save) -> Names:
-    """Save the arrays of pickled files by their part; return the classes' names."""
+def _read_published(path: Path, save: Save, screen: Screen) -> Names:
+    """Save the arrays of an archive, or of a folder unpacked from one; return the labels."""
+    contents: dict[str, bytes] = {}
+    if path.is_dir():
+        for part in PARTS:
+            try:
+                contents[part] = read_regular(path / FOLDER / part)
+            except OSError as error:
+                raise DataError(f"{path / FOLDER / part}: {error.strerror}") from None
+    else:
+        screen.note(f"reading {path} (once)")
+        with screen.progress("reading the archive", 100, "%") as bar:
+            for name, content in read_tar(path, _WANTED, MAX_BYTES, bar.to):
+                contents[name.rpartition("/")[2]] = content
+        if missing := [f"{FOLDER}/{part}" for part in PARTS if part not in contents]:
+            raise DataError(f"{path}: no {', '.join(missing)}")
     for part in ("train", "test"):
-        pixels, labels = _unpickle(contents[part], place / part, "data", "fine_labels")
-        what = f"{place / part}: not CIFAR100"
+        place = path / FOLDER / part
+        pixels, labels = _unpickle(contents[part], place, "data", "fine_labels")
         if not isinstance(labels, list) or not labels:
-            raise DataError(f"{what}: no list of labels")
-        if not isinstance(pixels, np.ndarray) or (pixels.shape, pixels.dtype) != (
-            (len(labels), 3072),
-            np.uint8,
-        ):
-            raise DataError(f"{what}: pixels are not (images, 3072) bytes")
+            raise DataError(f"{place}: not CIFAR100: no list of labels")
+        shape = (len(labels), 3 * SIDE**2)
+        if not isinstance(pixels, np.ndarray) or pixels.shape != shape or pixels.dtype != np.uint8:
+            raise DataError(f"{place}: not CIFAR100: pixels are not (images, 3072) bytes")
         if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
-            raise DataError(f"{what}: labels are not 0 to {CLASSES - 1}")
+            raise DataError(f"{place}: not CIFAR100: labels are not 0 to {CLASSES - 1}")
         # A row has the red, the green and the blue pixels.
         save(f"{part}_pixels", np.array(pixels).reshape(-1, 3, SIDE, SIDE))
         save(f"{part}_labels", np.asarray(labels, dtype=np.int64))
-    (names,) = _unpickle(contents["meta"], place / "meta", "fine_label_names")
+    place = path / FOLDER / "meta"
+    (names,) = _unpickle(contents["meta"], place, "fine_label_names")
     if not isinstance(names, list) or len(names) != CLASSES:
-        raise DataError(f"{place / 'meta'}: not CIFAR100: no {CLASSES} names of classes")
+        raise DataError(f"{place}: not CIFAR100: no {CLASSES} names of classes")
     return {"labels": [str(name) for name in names]}
 
 
@@ -153,11 +157,9 @@ def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Ci
         return _prepare(config, places, save, seed, screen, warnings)
 
     names, read = cached_arrays(folder, [key], prepare, screen)
-    for warning in names["warnings"]:
-        screen.warn(warning)
     data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
     count = len(data.train.labels) + len(data.test.labels)
-    screen.note(f"{count:,} images of {len(data.names)} classes: {splits.shorten_list(data.names)}")
+    splits.describe_rows(count, "images", data.names, names["warnings"], screen)
     return data
 
 
@@ -236,19 +238,6 @@ def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
     noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
     pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
     return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
-
-
-def _generate(count: int, seed: int) -> Cifar100:
-    """Return generated images: `count` for training and a fifth as many for the test."""
-    train, test = (
-        Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-        for pixels, labels in (
-            sample_images(count, seed),
-            sample_images(max(1, count // 5), seed + 1),
-        )
-    )
-    origin = f"generated sample images ({count:,} + {count // 5:,}, seed {seed})"
-    return Cifar100(train, test, [f"generated {n}" for n in range(CLASSES)], origin, GENERATED)
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:

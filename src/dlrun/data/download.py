@@ -130,9 +130,7 @@ def download(
         screen: shows the progress.
         remedy: what to do if no URL can be reached.
 
-    Raises:
-        DownloadError: no URL has the file, or `DLRUN_OFFLINE` forbids the network.
-        DataError: the URL is not allowed, or the folder cannot be written.
+    Raises DownloadError, or DataError if an URL is not allowed or the folder cannot be written.
     """
     if is_offline():
         raise DownloadError(
@@ -146,31 +144,24 @@ def download(
     with exclusive(target, screen):
         if target.exists():
             return
-        failures = []
+        problems = []
         for url in urls:
-            try:
-                resumed = part.exists()
-                _fetch(url, part, screen)
-                if resumed and not digest(part, algorithm).startswith(expected):
-                    part.unlink()  # its beginning may have been of another file
-                    _fetch(url, part, screen)
-                if not digest(part, algorithm).startswith(expected):
-                    part.unlink()
-                    raise _NoAnswerError("its contents do not have the published hash; removed")
-            except _NoAnswerError as error:
-                failures.append(f"{url}: {error}")
-                continue
-            part.replace(target)
-            return
-    raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(failures)})", remedy)
+            for resumed in (part.exists(), False):
+                if problem := _fetch(url, part, screen):
+                    break
+                if digest(part, algorithm).startswith(expected):
+                    part.replace(target)
+                    return
+                part.unlink()
+                problem = "its contents do not have the published hash; removed"
+                if not resumed:  # otherwise its beginning may have been of another file
+                    break
+            problems.append(f"{url}: {problem}")
+    raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(problems)})", remedy)
 
 
-class _NoAnswerError(Exception):
-    pass
-
-
-def _fetch(url: str, part: Path, screen: Screen) -> None:
-    """Fetch what the partial file lacks, in several attempts. Raises _NoAnswerError."""
+def _fetch(url: str, part: Path, screen: Screen) -> str | None:
+    """Fetch what the partial file lacks, in several attempts; return the problem, or None."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
@@ -192,11 +183,11 @@ def _fetch(url: str, part: Path, screen: Screen) -> None:
             with contextlib.closing(response):
                 return _append(response, part, size, screen)
         except urllib3.exceptions.MaxRetryError as error:
-            raise _NoAnswerError(first_line(error.reason or error)) from None
+            return first_line(error.reason or error)
         except urllib3.exceptions.HTTPError as error:
             failures = 1 if _size(part) - size >= CHUNK else failures + 1
             if failures == ATTEMPTS:
-                raise _NoAnswerError(first_line(error)) from None
+                return first_line(error)
             time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
 
 
@@ -204,16 +195,16 @@ def _size(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
 
 
-def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> None:
-    """Append an answer to the partial file of a size that was asked to be continued."""
+def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
+    """Append an answer to the partial file, which had so many bytes when it was asked for."""
     if size and response.status == 416:  # nothing is left to send: the hash tells
-        return
+        return None
     if response.status not in (200, 206):
-        raise _NoAnswerError(f"HTTP {response.status}")
+        return f"HTTP {response.status}"
     if response.status == 200:
         size = 0  # a server without ranges sends all of it
     elif not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
-        raise _NoAnswerError("it sent another part than was asked for")
+        return "it sent another part than was asked for"
     left = response.length_remaining
     with (
         part.open("ab" if size else "wb") as stream,
@@ -224,3 +215,4 @@ def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen)
             stream.write(chunk)
             size += len(chunk)
             bar.to(size / MB)
+    return None

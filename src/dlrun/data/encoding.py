@@ -4,7 +4,9 @@
 on the training texts) is r + 3.
 """
 
+import itertools
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO
 
@@ -33,17 +35,6 @@ def decode(ids: Iterable[int], words: Sequence[str]) -> str:
     """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
     names = [*SPECIAL, *words]
     return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
-
-
-class Vocabulary:
-    """Maps the words of a run's vocabulary to their ids, and all others to UNKNOWN."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
-
-    def ids(self, words: Iterable[str]) -> list[int]:
-        """Return an id for each word."""
-        return [self._ids.get(word, UNKNOWN) for word in words]
 
 
 def binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
@@ -102,25 +93,17 @@ class RaggedIds:
         return out
 
 
-class _Numbering(dict[str, int]):
-    """Numbers words in order of appearance."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = number = len(self)
-        return number
-
-
 class WordNumbers:
     """Texts whose words are numbers in order of appearance: a million of them fit into memory.
 
-    Args:
-        file: an empty file, which takes the numbers of all words as int32.
-        ranked: the vocabulary by frequency rank, if it is given; else it is counted.
+    `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
+    it is to be counted.
     """
 
     def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
         self._file, self._ranked = file, len(ranked)
-        self.words = _Numbering(zip(ranked, range(len(ranked)), strict=True))
+        numbers = itertools.count(len(ranked))
+        self.words = defaultdict(numbers.__next__, zip(ranked, range(len(ranked)), strict=True))
         self.lengths = array("q")  # words of each text
 
     def append(self, words: Sequence[str]) -> None:
@@ -129,13 +112,10 @@ class WordNumbers:
         self.lengths.append(len(words))
 
     def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the words that get an id, by rank.
+        """Return the numbers of the words that get one of the `num_words` ids, by rank.
 
-        The most frequent word comes first; equally frequent ones in order of appearance.
-
-        Args:
-            counted: which texts are counted, (n_texts,).
-            num_words: ids that there may be.
+        The most frequent word comes first; equally frequent ones in order of appearance. `counted`
+        says which texts count, (n_texts,).
         """
         if self._ranked:
             return np.arange(min(self._ranked, num_words - FIRST_WORD))
@@ -154,12 +134,9 @@ class WordNumbers:
     def encode(
         self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
     ) -> dict[str, Array]:
-        """Return some texts as arrays: RaggedIds' ids and offsets, and those of their bags.
+        """Return the chosen texts as arrays: RaggedIds' ids and offsets, and those of their bags.
 
-        Args:
-            chosen: which texts, (n_texts,).
-            ranked: as returned by `rank`.
-            num_words: ids that there may be.
+        `chosen` has a value for each text; `ranked` is what `rank` returned.
         """
         ids = np.full(len(self.words), UNKNOWN, np.uint16)
         ids[ranked] = FIRST_WORD + np.arange(len(ranked))

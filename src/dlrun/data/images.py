@@ -4,7 +4,6 @@ import base64
 import importlib.util
 import io
 import json
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -17,10 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
-from PIL.ExifTags import Base
-from PIL.Image import Transpose
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlrun.data.user_data import list_files
 from dlrun.errors import ConfigError, first_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -38,16 +36,6 @@ AHEAD = 64  # inputs that wait for the network, however large its batches are
 
 # Blocks of this size return to the system with their picture; glibc would keep many of 16 MB.
 Image.core.set_block_size(64 << 20)  # type: ignore[attr-defined]  # see Pillow's "Block allocator"
-
-ORIENTATIONS = {  # EXIF's number: what turns the stored picture upright
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
 
 Labelled = list[tuple[str, float]]
 
@@ -74,42 +62,27 @@ class UnreadableImageError(Exception):
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """Return the files, and all images in the folders and their sub-folders, each path once.
 
-    Hidden files are left out and links to folders are not followed. A sub-folder that cannot be
-    listed is returned itself, so that reading it gives the reason.
-
-    Raises ConfigError if a path does not exist, or a folder cannot be listed or has no images.
+    Hidden files are left out and links to folders are not followed. Raises ConfigError if a path
+    does not exist or a folder has no images, DataError if a folder cannot be listed.
     """
     found: list[Path] = []
     for path in paths:
         try:
-            if path.is_dir():
-                found += _in_folder(path)
-            elif path.exists():
-                found.append(path)
-            else:
-                raise ConfigError(f"{path}: no such image or folder")
+            is_folder, exists = path.is_dir(), path.exists()
         except OSError as error:  # such as a name that is too long
             raise ConfigError(f"{path}: {error.strerror}") from None
+        if not exists:
+            raise ConfigError(f"{path}: no such image or folder")
+        inside = [
+            file
+            for file in (list_files(path) if is_folder else ())
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        ]
+        if is_folder and not inside:
+            kinds = ", ".join(sorted(SUFFIXES))
+            raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
+        found += sorted(inside) if is_folder else [path]
     return list(dict.fromkeys(found))
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    found: list[Path] = []
-
-    def on_error(error: OSError) -> None:
-        if Path(error.filename) == folder:
-            raise error
-        found.append(Path(error.filename))
-
-    for place, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        visible = (Path(place, name) for name in files if not name.startswith("."))
-        found += [path for path in visible if path.suffix.lower() in SUFFIXES]
-    if not found:
-        raise ConfigError(
-            f"{folder}: no images in this folder", f"it looks for {', '.join(sorted(SUFFIXES))}"
-        )
-    return sorted(found)
 
 
 def sample_photographs() -> list[Path]:
@@ -122,17 +95,13 @@ def sample_photographs() -> list[Path]:
 def read(path: Path, smallest: int | None = None) -> Image.Image:
     """Return a photograph in RGB, upright, with transparency on white; of an animation one frame.
 
-    Args:
-        path: of the file.
-        smallest: allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so
-            many pixels, which is several times faster and nearly the same picture. A JPEG of more
-            than MAX_PIXELS is always decoded at a fraction.
-
-    Raises UnreadableImageError.
+    `smallest` allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many
+    pixels, which is several times faster and nearly the same picture. A JPEG of more than
+    MAX_PIXELS is always decoded at a fraction. Raises UnreadableImageError.
     """
     try:
         if path.exists() and not path.is_file():
-            raise UnreadableImageError("not a regular file, or a folder that cannot be listed")
+            raise UnreadableImageError("not a regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
         with Image.open(path, formats=FORMATS) as image:
@@ -141,7 +110,8 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
                 image.draft(None, (image.width // fraction, image.height // fraction))
             with ONE_LARGE if pixels > LARGE_PIXELS else nullcontext():
                 image.load()
-                return _upright(_to_rgb(image), image.getexif().get(Base.Orientation))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _to_rgb(image)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -168,11 +138,6 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
         )
     wanted = [n for n in possible if smallest and min(width, height) >= n * smallest]
     return max(fitting[0], *wanted) if wanted else fitting[0]
-
-
-def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    step = ORIENTATIONS.get(orientation or 1)
-    return image if step is None else image.transpose(step)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -253,14 +218,10 @@ def _load(
 
 def pack(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
-    rows = [
-        {
-            "labels": one.labels,
-            "error": one.error,
-            "thumbnail": base64.b64encode(one.thumbnail or b"").decode(),
-        }
-        for one in batch
-    ]
+    rows = []
+    for one in batch:
+        thumbnail = base64.b64encode(one.thumbnail or b"").decode()
+        rows.append({"labels": one.labels, "error": one.error, "thumbnail": thumbnail})
     return json.dumps(rows).encode()
 
 

@@ -99,19 +99,21 @@ class Reviews:
 def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
-    Raises:
-        DataError: the source is missing, damaged, or cannot be downloaded.
-        ConfigError: a CSV file lacks a column.
+    Raises DataError if the source is missing, damaged, or cannot be downloaded.
     """
-    if config.source == "sample":
-        arrays: dict[str, Array] = {}
-        sources = _generate(config.sample_reviews, seed)
-        names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
-        origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-        return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
+    folder = data_dir / DATASET.name
     if config.is_own:
-        return _load_own(config, data_dir / DATASET.name, seed, screen)
-    return _load_published(config, data_dir / DATASET.name, seed, screen)
+        return _load_own(config, folder, seed, screen)
+    if config.source != "sample":
+        return _load_published(config, folder, seed, screen)
+    arrays: dict[str, Array] = {}
+    sources = []
+    for part, part_seed in (("train", seed), ("test", seed + 1)):
+        texts, labels = sample_reviews(config.sample_reviews, part_seed)
+        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
+    names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
+    origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
+    return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
 
 
 def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
@@ -138,8 +140,7 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
     places, warnings = user_data.places(config), DataWarnings()
     name = (config.path or places[0]).name
-    columns = f"{config.text_column}\0{config.label_column}" if config.source == "csv" else ""
-    key = user_data.fingerprint_places(config, seed, columns)
+    key = user_data.fingerprint_places(config, seed, config.text_column, config.label_column)
 
     def prepare(save: Save) -> Names:
         screen.note(f"preparing the texts of {name} (once)")
@@ -147,12 +148,10 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
         return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
 
     names, read = cached_arrays(folder, [config.num_words, key], prepare, screen)
-    for warning in names["warnings"]:
-        screen.warn(warning)
     origin = f"own texts ({config.source}, {name}, {key[:8]})"
     reviews = _reviews(config, names, read, origin, OWN)
-    texts, labels = len(reviews.train.ids) + len(reviews.test.ids), reviews.labels
-    screen.note(f"{texts:,} texts of {len(labels)} classes: {splits.shorten_list(labels)}")
+    count = len(reviews.train.ids) + len(reviews.test.ids)
+    splits.describe_rows(count, "texts", reviews.labels, names["warnings"], screen)
     return reviews
 
 
@@ -179,17 +178,10 @@ def _prepare(
     warnings: DataWarnings | None = None,
     folder: Path | None = None,
 ) -> Names:
-    """Read texts and save their arrays; return the words, labels and warnings.
+    """Read a training and a test part, or one that is divided, and save their arrays.
 
-    Args:
-        config: how many words have an id, and which share is the test if there is one part.
-        sources: the training and the test part, or one that is divided.
-        save: takes each array with its name.
-        seed: divides the part.
-        screen: shows the progress.
-        vocabulary: by frequency rank, if it is given; else it is counted on the training part.
-        warnings: takes what a user should know.
-        folder: for a temporary file of 4 bytes a word, as /tmp may be in memory.
+    The vocabulary, by frequency rank, is counted on the training part if it is not given. `folder`
+    takes a temporary file of 4 bytes a word, as /tmp may be in memory.
     """
     warnings = warnings or DataWarnings()
     numbers, hashes = array("q"), array("q")  # of each row
@@ -266,13 +258,13 @@ def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
 
-    def source(part: str) -> TextSource:
+    sources = []
+    for part in ("train", "test"):
         negative, positive = folders[part, "neg"], folders[part, "pos"]
         raw = [texts[name] for texts in (negative, positive) for name in sorted(texts)]
         labels = [LABELS[0]] * len(negative) + [LABELS[1]] * len(positive)
-        return _in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels)
-
-    return [source("train"), source("test")]
+        sources.append(_in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels))
+    return sources
 
 
 def read_keras(
@@ -343,28 +335,18 @@ def sample_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)
-    return [_sample_review(bool(label), random) for label in labels], labels
-
-
-def _sample_review(positive: bool, random: np.random.Generator) -> str:
-    sentences = []
-    for _ in range(int(random.integers(2, 41))):
-        words = _GOOD if positive == (random.random() < _AGREE) else _BAD
-        frame = _FRAMES[random.integers(len(_FRAMES))]
-        noun, other = random.choice(_NOUNS, 2, replace=False)
-        # Squared: a few words are frequent and many are rare, as in a language.
-        word = words[int(len(words) * random.random() ** 2)]
-        sentences.append(frame.format(noun=noun, other=other, word=word))
-    return ". ".join(sentences) + "."
-
-
-def _generate(reviews: int, seed: int) -> list[TextSource]:
-    """Return as many generated reviews for training as for the test."""
-    sources = []
-    for part, part_seed in (("train", seed), ("test", seed + 1)):
-        texts, labels = sample_reviews(reviews, part_seed)
-        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
-    return sources
+    texts = []
+    for label in labels:
+        sentences = []
+        for _ in range(int(random.integers(2, 41))):
+            words = _GOOD if bool(label) == (random.random() < _AGREE) else _BAD
+            frame = _FRAMES[random.integers(len(_FRAMES))]
+            noun, other = random.choice(_NOUNS, 2, replace=False)
+            # Squared: a few words are frequent and many are rare, as in a language.
+            word = words[int(len(words) * random.random() ** 2)]
+            sentences.append(frame.format(noun=noun, other=other, word=word))
+        texts.append(". ".join(sentences) + ".")
+    return texts, labels
 
 
 def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:

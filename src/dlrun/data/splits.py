@@ -54,13 +54,9 @@ class Classes:
     def number(self, label: str, where: object, known: int | None = None) -> int:
         """Return the number of a label's class, or -1 if the label is blank.
 
-        Args:
-            label: of a row; its name is without surrounding and repeated spaces.
-            where: the row's place.
-            known: how many classes the training part has, for a row of the test part.
-
-        Raises DataError for a label that cannot be a name, for too many classes, and for a class of
-        the test part that the training part does not have.
+        `where` is the row's place; for a row of the test part, `known` is the number of classes of
+        the training part. Raises DataError for a label that cannot be a name, for too many classes,
+        and for a class that the training part does not have.
         """
         number = self._by_label.get(label)
         if number is None:
@@ -91,6 +87,15 @@ def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
     return np.array([ordered.index(name) for name in names])[labels], ordered
 
 
+def describe_rows(
+    count: int, what: str, labels: Sequence[str], warnings: Sequence[str], screen: Screen
+) -> None:
+    """Show the warnings of a user's own rows, how many there are, and of which classes."""
+    for warning in warnings:
+        screen.warn(warning)
+    screen.note(f"{count:,} {what} of {len(labels)} classes: {shorten_list(labels)}")
+
+
 def shorten_list(names: Sequence[str]) -> str:
     """Return as many names as fit into a message."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
@@ -101,17 +106,8 @@ def divide(
 ) -> NDArray[np.bool_]:
     """Return which rows (n_rows,) are the test part: those from `first_test`, or a share.
 
-    A share has at least one row of each class, and leaves one for the training.
-
-    Args:
-        labels: the numbers of the rows' classes, (n_rows,).
-        names: of the classes.
-        first_test: the first row of the test part; None holds out a share of each class.
-        share: of the rows.
-        seed: chooses them.
-        place: of the data, for a message.
-
-    Raises DataError if there are too few classes or rows.
+    A share has at least one row of each class, and leaves one for the training. `labels` are the
+    numbers of the rows' classes, (n_rows,). Raises DataError if there are too few classes or rows.
     """
     if len(names) < 2:
         raise DataError(f"{place}: classes: {len(names)}", "at least two classes are needed")

@@ -110,12 +110,8 @@ def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
 class CsvTable:
     """A CSV file with a header, in UTF-8, or in UTF-16 with a byte order mark.
 
-    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning.
-
-    Args:
-        path: the file.
-        columns: that it must have, by the setting or option that names each.
-        warnings: takes what a user should know.
+    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. `columns` are those
+    that it must have, by the setting or option that names each.
 
     Raises ConfigError if a column is missing or there are two, DataError if the file cannot be
     read.
@@ -123,7 +119,10 @@ class CsvTable:
 
     def __init__(self, path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> None:
         self._path, self._warnings = path, warnings
-        headers = {delimiter: self._read_header(delimiter) for delimiter in DELIMITERS}
+        headers: dict[str, list[str]] = {}
+        for delimiter in DELIMITERS:
+            cells, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
+            headers[delimiter] = [" ".join(name.split()) for name in cells]
         self._delimiter, self.header = next(
             (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
             max(headers.items(), key=lambda pair: len(pair[1])),
@@ -142,10 +141,6 @@ class CsvTable:
         records = self._records(self._delimiter, self._warnings)
         next(records)  # the header
         yield from (record for record in records if record[0])
-
-    def _read_header(self, delimiter: str) -> list[str]:
-        row, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
-        return [" ".join(name.split()) for name in row]
 
     def _records(
         self, delimiter: str, warnings: DataWarnings

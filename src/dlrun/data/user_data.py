@@ -38,16 +38,15 @@ class TextSource:
 
 def check_reviews(config: ReviewsData) -> None:
     """Raise ConfigError for what is wrong before the texts are read: files, columns, numbers."""
-    if config.is_own:
+    if config.source == "sample":
+        config.held_out(config.sample_reviews)
+    elif not config.is_own:
+        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
+        _check_file("data.word_index", config.word_index if config.source == "keras" else None)
+    else:
         _check_places(config)
         for place in places(config) if config.source == "csv" else ():
             open_texts(config, place, DataWarnings())
-    elif config.source == "sample":
-        config.held_out(config.sample_reviews)
-    else:
-        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
-        if config.source == "keras":
-            _check_file("data.word_index", config.word_index)
 
 
 def check_images(config: ImagesData) -> None:
@@ -72,18 +71,16 @@ def _check_file(key: str, path: Path | None, archive: str = "") -> None:
 
 
 def _check_places(config: OwnData) -> None:
+    is_folder = config.source == "folder"
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
-        if place is None:
-            continue
-        if not place.exists():
-            raise ConfigError(f"data.{key}: {place}: no such file or folder")
-        if not (place.is_dir() if config.source == "folder" else place.is_file()):
-            raise ConfigError(
-                f"data.{key}: {place}: not a {'folder' if config.source == 'folder' else 'file'}",
-                "`data.source: csv` reads a file, `folder` a sub-folder for each class",
-            )
-    if config.source == "folder":
+        if place is not None and not (place.is_dir() if is_folder else place.is_file()):
+            problem = f"not a {'folder' if is_folder else 'file'}"
+            if not place.exists():
+                problem = "no such file or folder"
+            hint = "`data.source: csv` reads a file, `folder` a sub-folder for each class"
+            raise ConfigError(f"data.{key}: {place}: {problem}", hint)
+    if is_folder:
         train, *_ = [_class_folders(place) for place in places(config)]
         if len(train) < 2:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
@@ -115,7 +112,9 @@ def fingerprint_places(config: OwnData, seed: int, *details: str) -> str:
     try:
         for place in found:
             is_file = place.is_file()
-            state.append(file_digest(place) if is_file else fingerprint_files(_files(place), place))
+            state.append(
+                file_digest(place) if is_file else fingerprint_files(list_files(place), place)
+            )
     except OSError as error:
         raise DataError(f"{error.filename}: {error.strerror}") from None
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
@@ -134,7 +133,7 @@ def files_by_class(
     found: list[tuple[str, Path]] = []
     for class_folder in _class_folders(folder):
         before = len(found)
-        for file in _files(class_folder) if class_folder.name.strip() else ():
+        for file in list_files(class_folder) if class_folder.name.strip() else ():
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
             elif not (file.is_file() and wanted(file)):  # nor a pipe, or a link to nothing
@@ -146,7 +145,9 @@ def files_by_class(
     return found
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def list_files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and its sub-folders that are not hidden. Raises DataError."""
+
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
 

@@ -17,7 +17,6 @@ from dlrun.data.encoding import (
     START,
     UNKNOWN,
     RaggedIds,
-    Vocabulary,
     decode,
     split_words,
 )
@@ -119,7 +118,8 @@ class ReviewsPredictor(Predictor):
 
     def __post_init__(self) -> None:
         self.labels = self.assets.labels
-        self._vocabulary = Vocabulary(self.assets.vocabulary)
+        words = self.assets.vocabulary
+        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
 
     @abstractmethod
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
@@ -138,7 +138,7 @@ class ReviewsPredictor(Predictor):
     def predict(self, inputs: Sequence[str], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each text; of two classes, effects are on the second one."""
         texts = [split_words(text) for text in inputs]
-        ids = [self._vocabulary.ids(text) for text in texts]
+        ids = [[self._ids.get(word, UNKNOWN) for word in text] for text in texts]
         rows = self.probabilities(RaggedIds.from_ids(ids, self.assets.width - 3))
         return [self._prediction(*text, words) for text in zip(texts, ids, rows, strict=True)]
 

@@ -60,14 +60,10 @@ def _load(source: Path | io.BytesIO, path: Path) -> Any:
 def to_onnx(
     network: nn.Module, example: Tensor, names: tuple[str, str], free: Sequence[str], about: str
 ) -> bytes:
-    """Return a network as an ONNX file's content, checked by onnx itself.
+    """Return a network, in eval mode on the CPU, as an ONNX file's content, checked by onnx itself.
 
-    Args:
-        network: in eval mode, on the CPU.
-        example: an input (batch, ...).
-        names: of the input and the output.
-        free: names of the input's first dimensions, which may be of any size.
-        about: text for the metadata.
+    `names` are those of the input and the output, `free` those of the input's first dimensions,
+    which may be of any size; `about` becomes the metadata.
     """
     import onnx  # of the extra `export`
 

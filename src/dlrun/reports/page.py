@@ -25,7 +25,7 @@ from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular, write_atomically
 
 NEWEST = 20  # runs on the page if none is named
-ROOM, ROOM_OF_ONE = 250_000, 200_000  # characters of texts and pictures, of all runs and of one
+ROOM, ROOM_OF_ONE = 230_000, 200_000  # characters of texts and pictures, of all runs and of one
 CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; so 20 runs stay below 1 MB
 OURS = b'<meta name="generator" content="dlrun report">'  # a page that may be overwritten
 

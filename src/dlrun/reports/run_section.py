@@ -26,6 +26,7 @@ from dlrun.run_folder.record import FORMAT, Environment
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT, MAX_NAME = 4000, 200  # characters of a mistake's text, of a class's name
+MARKUP = 200  # characters of the page around a mistake
 CUT = " […]"
 SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -94,10 +95,10 @@ def read_mistakes(run: Run, room: int) -> list[Mistake]:
         mistakes = _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
     except ValidationError as error:
         raise DataError(f"{MISTAKES}: not what a run writes: {first_line(error)}") from None
-    longest = min(MAX_TEXT, room // MISTAKES_SHOWN)
+    longest = max(0, min(MAX_TEXT, room // MISTAKES_SHOWN - MARKUP))
     shown = []
     for one in mistakes:
-        room -= min(longest, len(one.text or "")) + len(one.image or "")
+        room -= MARKUP + min(longest, len(one.text or "")) + len(one.image or "")
         if room >= 0:
             shown.append(one.model_copy(update={"text": cut(one.text or "", longest)}))
     return shown

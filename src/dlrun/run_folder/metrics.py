@@ -30,7 +30,7 @@ def metrics_of(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a metrics.csv by name; whole numbers are ints.
+    """Return the columns of a metrics.csv by name; `3` is an int, `3.0` a float.
 
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
@@ -49,8 +49,8 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
 
 
 def _number(cell: str) -> float:
-    value = float(cell)
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    is_short_integer = cell.isdecimal() and len(cell) < 16
+    return int(cell) if is_short_integer else float(cell)
 
 
 def main_metric(record: Record) -> str | None:
