@@ -68,7 +68,7 @@ def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
     for state in ("finished", "failed", "killed", "interrupted"):
         assert f'<td class="state lesser">{state}</td>' in page
     assert "out of memory" in page
-    assert "dlrun 0.1 did not note whether it had the same data" in page
+    assert "dlrun 0.1 did not record whether a run used the same data" in page
     assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
     assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
 
@@ -90,7 +90,7 @@ def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> No
 
 
 def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
-    assert "no finished run here" in forked("report").stderr
+    assert "it has no finished run" in forked("report").stderr
     run = a_classification(tmp_path / "runs" / "imdb-dense" / "r")
     for arguments, words in (
         (["nonsense"], "no such run"),
