@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
-NAMES = registry.names()
-NETWORKS = [name for name in NAMES if issubclass(registry.config_class(name), NetworkConfig)]
+NAMES = registry.experiment_names()
+NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name), NetworkConfig)]
 
 # Variables that change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
@@ -106,7 +106,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def smoke(name: str) -> list[str]:
     """The command line of an experiment's tiny run."""
-    return overlaid(name, *registry.entry(name).overlays("smoke"))
+    return overlaid(name, *registry.experiment_entry(name).overlays("smoke"))
 
 
 def overlaid(name: str, *files: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""All that a package with an experiment of its own imports from dlrun.
+"""Export all names that a package with an experiment of its own imports from dlrun.
 
 `dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names a
 package with two modules:
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `_MODULES`; `config.py` must not wait for torch."""
+    """Import a name that loads slow packages when it is first used."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)

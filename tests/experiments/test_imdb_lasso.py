@@ -154,7 +154,7 @@ def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -
     run = Run.open(folder)
     network = run.network()
     data, seed = run.config.data, run.config.seed
-    test = imdb.load(data, tmp_path, seed, Screen(quiet=True)).test
+    test = imdb.load_reviews(data, tmp_path, seed, Screen(quiet=True)).test
     bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
     with torch.inference_mode():
         accuracy = ((network(bags) > 0).numpy() == test.labels).mean()

@@ -35,7 +35,7 @@ from tests.data.test_imdb import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
 from tests.torture.test_hostile import saved
 
-TEXTS = {name: registry.entry(name).defaults.read_text() for name in NAMES}
+TEXTS = {name: registry.experiment_entry(name).defaults.read_text() for name in NAMES}
 
 
 def keys(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -160,7 +160,7 @@ def read_checkpoint(path: Path) -> None:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in imdb.read_keras(path, index, QUIET)[0]:
+    for part in imdb.read_keras_reviews(path, index, QUIET)[0]:
         list(part.rows())
 
 
@@ -174,15 +174,15 @@ EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
     "tar": (
         lambda folder: archive_of(folder, mode="w").read_bytes(),
-        lambda path: imdb.read_stanford(path, QUIET),
+        lambda path: imdb.read_stanford_reviews(path, QUIET),
         "reviews.tar",
     ),
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle, "train"),
     "pickle": (lambda _: pickle.dumps({"a": np.arange(5), "b": [1, "x"]}), read_pickle, "a"),
-    "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read, "a.jpg"),
+    "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read_photograph, "a.jpg"),
     **{
-        kind: (lambda _, kind=kind: picture(kind), images.read, "a")
+        kind: (lambda _, kind=kind: picture(kind), images.read_photograph, "a")
         for kind in ("PNG", "WebP", "GIF", "BMP")
     },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),

@@ -59,17 +59,19 @@ def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
 def settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the keys of an experiment's config, each with `=`, or the values of the typed key."""
     name = str(ctx.info_name)
-    if name not in registry.names():  # no argument is parsed while an option has no value yet
+    if (
+        name not in registry.experiment_names()
+    ):  # no argument is parsed while an option has no value yet
         name = str(ctx.args[0])
         if "run" in ctx.params:
             name = Run.open(name, _runs_dir(ctx)).record.experiment
-    config = registry.config_class(name)
+    config = registry.load_config_class(name)
     key, equals, _ = incomplete.partition("=")
     if _typed_key or equals:
         key = _typed_key or key
         values = config.suggestions(key) or allowed_values(config, key)
         return [value if _typed_key else f"{key}={value}" for value in values]
-    keys: Iterable[str] = registry.shipped(name)
+    keys: Iterable[str] = registry.shipped_values(name)
     if "run" in ctx.params:
         keys = sorted(config.changeable_keys | RUNTIME_KEYS)
     return [f"{one}=" for one in keys if not one.startswith("reference.")]
@@ -85,4 +87,4 @@ def _run_folders(ctx: typer.Context) -> list[Path]:
 
 
 def _runs_dir(ctx: typer.Context) -> Path:
-    return run_context.runs_dir(ctx.params.get("runs_dir"))
+    return run_context.resolve_runs_dir(ctx.params.get("runs_dir"))

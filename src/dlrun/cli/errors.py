@@ -116,7 +116,10 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if hasattr(error, "possibilities"):  # there is no such option
         option, experiment = error.option_name, command.rpartition(" ")[2]
         message = f"no such option: {option}"
-        if option.replace("_", "-") == "--print-config" and experiment in registry.names():
+        if (
+            option.replace("_", "-") == "--print-config"
+            and experiment in registry.experiment_names()
+        ):
             return UsageError(message, f"`dlrun config {experiment}` prints the config")
         if close := did_you_mean(option, options):
             message += close
@@ -146,11 +149,11 @@ def _option_value(option: str, arguments: Sequence[str]) -> str:
 
 def _config_key(option: str, experiment: str) -> str | None:
     """Return the config key that an option probably stands for, as optimizer.lr for --lr."""
-    if experiment not in registry.names():
+    if experiment not in registry.experiment_names():
         return None
     from dlrun.config.validation import suggest_key  # needs pydantic
 
     with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-        schema = registry.config_class(experiment)
+        schema = registry.load_config_class(experiment)
         return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)
     return None

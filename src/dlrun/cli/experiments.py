@@ -69,7 +69,7 @@ def command(name: str) -> Callable[..., int]:
             json=json,
             quiet=quiet,
         )
-        if items and (argument := registry.config_class(name).argument):
+        if items and (argument := registry.load_config_class(name).argument):
             values = [layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
@@ -270,7 +270,7 @@ def accelerators(
         typer.Argument(
             metavar="[EXPERIMENT]",
             help="Time an epoch of it on each available device.",
-            autocompletion=registry.names,
+            autocompletion=registry.experiment_names,
         ),
     ] = None,
     config: opt.ConfigFiles = None,

@@ -49,7 +49,9 @@ class Commands(TyperGroup):
             names = [name for param in self.get_params(ctx) for name in param.opts]
             raise no_such_command(name, self.commands, names)
         if name not in RESERVED:
-            experiments.set_arguments(self.commands[name], registry.config_class(name).argument)
+            experiments.set_arguments(
+                self.commands[name], registry.load_config_class(name).argument
+            )
         return super().resolve_command(ctx, args)
 
 
@@ -78,7 +80,7 @@ def _root(
     pass
 
 
-for _entry in registry.entries():
+for _entry in registry.experiment_entries():
     if _entry.name not in RESERVED:
         app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(
             experiments.command(_entry.name)
@@ -126,9 +128,9 @@ def _prepare_process(arguments: Sequence[str]) -> None:
         from dlrun.cli.completion import join_bash_words  # needs pydantic
 
         join_bash_words()
-    for problem in registry.problems():
+    for problem in registry.broken_experiments():
         Screen().warn(problem)
-    for name in sorted(RESERVED & {*registry.names()}):
+    for name in sorted(RESERVED & {*registry.experiment_names()}):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 

@@ -63,10 +63,14 @@ def _overrides(help: str) -> Any:
     return option(help, "KEY=VALUE", "--set", autocompletion=completer("settings"))
 
 
-EXPERIMENTS = f"One of {', '.join(registry.names())}."
-Experiment = typer.Argument(metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.names)
+EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
+Experiment = typer.Argument(
+    metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.experiment_names
+)
 Experiments = typer.Argument(
-    metavar="[EXPERIMENT ...]", help="Default: all that can.", autocompletion=registry.names
+    metavar="[EXPERIMENT ...]",
+    help="Default: all that can.",
+    autocompletion=registry.experiment_names,
 )
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))

@@ -39,7 +39,7 @@ def accelerators(
     if experiment is None and (config or overrides):
         raise ConfigError(
             "--config and --set belong to an experiment, and none is named",
-            f"dlrun accelerators {registry.names()[0]} ...",
+            f"dlrun accelerators {registry.experiment_names()[0]} ...",
         )
     valid = None
     if experiment is not None:
@@ -50,7 +50,7 @@ def accelerators(
     if experiment is None or valid is None:
         _show([[device, _state(why)] for device, why in missing.items()], screen)
         return
-    folder = RunFolder.claim(run_context.runs_dir(runs_dir), "accelerators", experiment)
+    folder = RunFolder.claim(run_context.resolve_runs_dir(runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
     for device in [device for device, why in missing.items() if why is None]:
@@ -83,7 +83,7 @@ def accelerators(
         rows.append([device, why is None, *times, why])
         cells.append([device, *("" if one is None else f"{one:.2f}" for one in times), _state(why)])
     folder.write(TABLE, to_csv([COLUMNS, *rows]))
-    package = registry.entry(experiment).package
+    package = registry.experiment_entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     folder.write(FIGURE, _draw(title, seconds))

@@ -41,7 +41,7 @@ def clean(
     best runs on the same data that are kept. Raises ConfigError if no option selects runs, or if
     nobody answers the question.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
         raise ConfigError(
             "no option says which runs to remove",

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.data.cache import cached_folders, find_damage
-from dlrun.data.download import Dataset, digest
+from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -18,7 +18,7 @@ from dlrun.system.console import Screen
 
 def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
     """Download the files that are missing, and prepare them."""
-    screen, folder = Screen(), run_context.data_dir(data_dir)
+    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
@@ -32,14 +32,14 @@ def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = 
     Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
     the contents are not what the experiments need.
     """
-    screen, folder = Screen(), run_context.data_dir(data_dir)
+    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     others, damaged = [], False
     for published, path in found.files(config, folder):
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            computed = digest(path, published.algorithm)
+            computed = hash_file(path, published.algorithm)
             is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
@@ -73,16 +73,16 @@ def show(
     found, config = _find(dataset, overrides, screen)
     if found.show is None:
         raise ConfigError(f"{found.name} has nothing to show as text")
-    found.show(config, run_context.data_dir(data_dir), screen, part, first, count)
+    found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
     """Return a data set by its name or an experiment's, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for experiment, config in registry.config_classes():
+    for experiment, config in registry.load_config_classes():
         if isinstance(config, DlrunError):
             screen.warn(config.message)
-        elif dataset := registry.dataset(experiment):
+        elif dataset := registry.experiment_dataset(experiment):
             for key in (dataset.name, experiment):
                 datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:

@@ -24,7 +24,9 @@ def demo(
     Returns the exit code: 1 if an experiment could not be run; the others are run all the same.
     """
     screen = Screen()
-    chosen = [registry.entry(name) for name in experiments] or registry.entries()
+    chosen = [
+        registry.experiment_entry(name) for name in experiments
+    ] or registry.experiment_entries()
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):

@@ -115,11 +115,11 @@ def _serialize(
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            content = network_files.to_torch(exported.network, example, text)
-            return content, network_files.from_torch
+            content = network_files.export_torchscript(exported.network, example, text)
+            return content, network_files.load_torchscript
         free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        content = network_files.to_onnx(exported.network, example, names, free, text)
-        return content, network_files.from_onnx
+        content = network_files.export_onnx(exported.network, example, names, free, text)
+        return content, network_files.load_onnx
     except Exception as error:  # an author's network may do what no file can hold
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "

@@ -61,7 +61,7 @@ def list_runs(
 
     Raises ConfigError if there are no runs, or if a key or condition is invalid.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
     runs = [_values(run) for run in scan_or_fail(folder, experiment)]
@@ -97,7 +97,9 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
         return runs
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
-    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {*registry.names()}
+    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {
+        *registry.experiment_names()
+    }
     hint = "" if experiment in known else did_you_mean(experiment, known)
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
@@ -271,7 +273,7 @@ def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
 
     Raises ConfigError if there are no runs.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
         runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
     else:

@@ -16,7 +16,13 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.data.images import find_images
-from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
+from dlrun.data.text_files import (
+    NotTextError,
+    decode_bytes,
+    read_csv_column,
+    read_text,
+    stream_lines,
+)
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction, Predictor
 from dlrun.experiments.run import Run
@@ -156,7 +162,7 @@ def _read_inputs(
     if csv is not None:
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _batches(Input(text, text, error) for text, error in csv_column(csv, column))
+        return _batches(Input(text, text, error) for text, error in read_csv_column(csv, column))
     if not inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise ConfigError(
             "nothing to predict",
@@ -197,7 +203,7 @@ def _read_lines(reads: str) -> Iterator[list[Input]]:
     """Yield the lines of standard input as soon as they are there."""
     if sys.stdin is None:
         raise ConfigError("standard input is closed", "name texts or files")
-    for block in lines(sys.stdin.buffer):
+    for block in stream_lines(sys.stdin.buffer):
         yield from _batches(_read_line(line, reads) for line in block)
 
 

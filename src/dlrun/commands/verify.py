@@ -51,7 +51,7 @@ def verify(
             temporary = None if keep else stack.enter_context(_temporary_folder())
             settings = RunSettings(
                 config=[opened.folder / CONFIG],
-                runs_dir=temporary or run_context.runs_dir(runs_dir).absolute(),
+                runs_dir=temporary or run_context.resolve_runs_dir(runs_dir).absolute(),
                 data_dir=data_dir,
                 temporary=not keep,
                 screen=Screen(quiet=quiet, results=False),

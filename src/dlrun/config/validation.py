@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import KeyPath, Layer, dump, merge_layers, read_file, read_override
-from dlrun.errors import ConfigError, closest, did_you_mean
+from dlrun.errors import ConfigError, closest_name, did_you_mean
 
 # The types of pydantic's errors; the braces are filled with the bounds in its context.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -190,9 +190,9 @@ def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
     keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
     siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
-    if sibling := closest(name, siblings):  # the name itself is the closest
+    if sibling := closest_name(name, siblings):  # the name itself is the closest
         return siblings[sibling]
     endings = [key for key in keys if key.endswith(f"_{name}")]
     if name not in by_leaf and endings:
         return endings[0]
-    return by_leaf.get(closest(name, by_leaf) or "")
+    return by_leaf.get(closest_name(name, by_leaf) or "")

@@ -70,7 +70,7 @@ class ExperimentRuns:
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         run has ended.
         """
-        runs_dir = run_context.runs_dir(self.options.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
@@ -180,13 +180,13 @@ def prepare_experiments(
     for name in names:
         part, source = ExperimentRuns(name, options, list(seeds)), name
         try:
-            experiment, config = registry.load(name), load_config(name, options)
+            experiment, config = registry.load_experiment(name), load_config(name, options)
             if not config.stochastic:
                 part.seeds = [config.seed]
-            if (dataset := registry.dataset(name)) is not None:
+            if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name
             if source not in failures:
-                data_dir = run_context.data_dir(options.data_dir)
+                data_dir = run_context.resolve_data_dir(options.data_dir)
                 lab = experiment.lab_setup(config, data_dir, screen)
                 part.settings = dict(lab.settings)
                 part.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}

@@ -81,7 +81,9 @@ def reproduce(
         numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
-        chosen = list(dict.fromkeys(names)) or list(filter(is_published, registry.names()))
+        chosen = list(dict.fromkeys(names)) or list(
+            filter(is_published, registry.experiment_names())
+        )
         if other := [name for name in chosen if not is_published(name)]:
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
@@ -111,13 +113,13 @@ def reproduce(
         if options.json:
             _print_json(parts, out, command, "failed" if failed else "finished", screen)
         else:
-            _show(parts, out, run_context.data_dir(options.data_dir), screen)
+            _show(parts, out, run_context.resolve_data_dir(options.data_dir), screen)
     return 1 if failed or (names and len(runnable) < len(parts)) else 0
 
 
 def is_published(name: str) -> bool:
     """Return whether the book has numbers of an experiment. Raises ConfigError."""
-    return any(key.startswith("reference.book.") for key in registry.shipped(name))
+    return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
 
 
 def _write(parts: Sequence[ExperimentRuns], out: Path, command: str) -> None:

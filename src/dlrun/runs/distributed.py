@@ -157,8 +157,8 @@ def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence
 def resume_arguments(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
     """Return the command line, after `dlrun`, that begins a waiting run or continues a run."""
     words = ["resume", str(run)]
-    words += ["--runs-dir", str(run_context.runs_dir(settings.runs_dir))]
-    words += ["--data-dir", str(run_context.data_dir(settings.data_dir))]
+    words += ["--runs-dir", str(run_context.resolve_runs_dir(settings.runs_dir))]
+    words += ["--data-dir", str(run_context.resolve_data_dir(settings.data_dir))]
     words += [word for text in overrides for word in ("--set", text)]
     flags = ("quiet", "summary", "json", "force")
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]

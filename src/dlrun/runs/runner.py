@@ -19,7 +19,7 @@ from dlrun.config.validation import to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.book_comparison import expected, why_not_compared
+from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
 from dlrun.experiments.run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
@@ -92,7 +92,7 @@ class Runner:
                 source=config.source,
                 sweep=record.sweep if record else settings.sweep,
             )
-        self.package = registry.entry(experiment.name).package
+        self.package = registry.experiment_entry(experiment.name).package
         self.loggers = Loggers(config, experiment.name, folder, screen)
         self.results: Results | None = None
         stop = Stop()
@@ -101,8 +101,8 @@ class Runner:
             screen=screen,
             stop=stop,
             steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
-            data_dir=run_context.data_dir(settings.data_dir),
-            runs_dir=run_context.runs_dir(settings.runs_dir),
+            data_dir=run_context.resolve_data_dir(settings.data_dir),
+            runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or _threads(config, settings),
             show_summary=settings.summary,
         )
@@ -162,8 +162,8 @@ class Runner:
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
             "reference": results.reference,
-            "reference_differs": why_not_compared(self.experiment, self.config, results),
-            "expected": expected(self.experiment, self.config),
+            "reference_differs": why_not_comparable(self.experiment, self.config, results),
+            "expected": expected_metric_ranges(self.experiment, self.config),
             "best_epoch": best_epoch(context.steps.rows),
             "classes": results.classes and Classes(**results.classes),
             "accelerator": results.accelerator,

@@ -10,7 +10,7 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import Layer, merge_layers, read_file, read_override
-from dlrun.data.download import is_offline, obtain
+from dlrun.data.download import is_offline, obtain_published_file
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import PROCESSES
@@ -37,13 +37,13 @@ def load_config(name: str, settings: RunSettings) -> ExperimentConfig:
 
 def read_config_layers(name: str, settings: RunSettings) -> Layer:
     """Return an experiment's config before validation. Raises ConfigError."""
-    defaults = registry.entry(name).defaults
+    defaults = registry.experiment_entry(name).defaults
     return read_layers(name, [defaults, *settings.config, *settings.overrides, *settings.values])
 
 
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
     """Return the validated config. Raises ConfigError with every error."""
-    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
+    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
     return config_as_launched(config)
 
 
@@ -56,11 +56,11 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     with errors_as_json(screen, wanted=settings.json):
         config = load_config(name, settings)
         check(name, config, settings)
-        runs_dir = run_context.runs_dir(settings.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
-        experiment = registry.load(name)
+        experiment = registry.load_experiment(name)
         if is_helper_process(config):
             folder = RunFolder(runs_dir / name, writes=False)
         else:
@@ -90,7 +90,7 @@ def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
     screen = settings.console()
     with ExitStack() as stack:
         with errors_as_json(screen, wanted=settings.json):
-            path = find_run(run, run_context.runs_dir(settings.runs_dir))
+            path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
             helps = is_helper_process(_resumed_config(Run.open(path), overrides))
             folder = RunFolder(path, writes=not helps)
             stack.enter_context(folder.locked(screen))
@@ -111,7 +111,7 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     `here`: the run will use this machine's memory and accelerators.
     """
     check_name(settings.name)
-    runs_dir = run_context.runs_dir(settings.runs_dir)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_writable(runs_dir)
     check_loggers(config)
     limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
@@ -128,12 +128,14 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     except Exception as error:
         raise DlrunError(
             f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
-            f"a bug in the package {registry.entry(name).package}; --debug shows the traceback",
+            f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback",
         ) from error
-    if is_offline() and (dataset := registry.dataset(name)):
-        for published, path in dataset.files(config, run_context.data_dir(settings.data_dir)):
+    if is_offline() and (dataset := registry.experiment_dataset(name)):
+        for published, path in dataset.files(
+            config, run_context.resolve_data_dir(settings.data_dir)
+        ):
             if not path.exists():  # raises, for it cannot be downloaded
-                obtain(published, None, path.parent, (), Screen())
+                obtain_published_file(published, None, path.parent, (), Screen())
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
 
@@ -183,7 +185,7 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     The processes may, see _changes_since. Raises DlrunError if the run cannot be resumed at all.
     """
     name, path = run.record.experiment, run.folder
-    schema = registry.config_class(name)
+    schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{path}: {name} has nothing to resume", _repeat_hint(run))
     if run.record.format < FORMAT:
@@ -214,7 +216,7 @@ def _changes_since(run: Run, config: ExperimentConfig) -> str:
         then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
             changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
-    package = registry.entry(run.record.experiment).package
+    package = registry.experiment_entry(run.record.experiment).package
     changes += environment.changes(begun.code, begun.packages, package)
     return "; ".join(changes)
 

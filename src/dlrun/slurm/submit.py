@@ -132,7 +132,7 @@ def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool
             checked = config.model_copy(update={"trainer": one})
         check(name, checked, settings, here=False)
         if settings.dry_run:
-            place = run_context.runs_dir(settings.runs_dir).absolute() / name
+            place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
             print_dry_run(config, place, screen, json=settings.json)
             return 0
         ((folder, job),) = submit_runs(name, [PlannedRun(config, settings)], options, name, screen)
@@ -162,7 +162,7 @@ def check_slurm() -> None:
 
 def config_for_slurm(name: str, layer: Layer, options: SlurmOptions) -> ExperimentConfig:
     """Return the valid config with the devices and nodes of `--slurm`. Raises ConfigError."""
-    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
+    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
@@ -207,7 +207,7 @@ def submit_runs(
 
     Raises ConfigError if SLURM refuses them; then no new run is left.
     """
-    runs_dir = run_context.runs_dir(planned[0].settings.runs_dir).absolute()
+    runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     paths: list[Path] = []
     new: list[Path] = []
     try:
@@ -237,12 +237,14 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits for its job."""
     with folder.locked(screen):
-        Runner(registry.load(name), config, folder, settings).write_first_files("waiting")
+        Runner(registry.load_experiment(name), config, folder, settings).write_first_files(
+            "waiting"
+        )
 
 
 def resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the job that begins a run in an absolute folder, or continues it."""
-    data_dir = run_context.data_dir(settings.data_dir).absolute()
+    data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
     return Job(str(run), tuple(resume_arguments(run, there)))
 

@@ -144,7 +144,7 @@ class Sweep:
     @property
     def resume_command(self) -> str:
         """The command that continues it."""
-        here = self.runs_dir == run_context.runs_dir()
+        here = self.runs_dir == run_context.resolve_runs_dir()
         words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
         return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
@@ -176,7 +176,7 @@ def make_plan(
     varied = list({repr(one): one for one in _varied(map(flatten, dumps), points)}.values())
     if len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
-    about = environment.describe_environment(registry.entry(experiment).package)
+    about = environment.describe_environment(registry.experiment_entry(experiment).package)
     plan = Plan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -293,7 +293,7 @@ def read_plan(folder: Path) -> Sweep:
 def check_unchanged(sweep: Sweep) -> None:
     """Raise DlrunError if code or packages have changed since the sweep began."""
     plan = sweep.plan
-    package = registry.entry(plan.experiment).package
+    package = registry.experiment_entry(plan.experiment).package
     if changed := environment.changes(plan.code, plan.packages, package):
         raise DlrunError(
             f"{sweep.folder}: its runs would not be comparable: {'; '.join(changed)}",

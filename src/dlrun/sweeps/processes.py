@@ -181,9 +181,9 @@ def preload(experiments: Iterable[str]) -> None:
         return
     packages = {"dlrun.data", "dlrun.plots"}
     for name in experiments:
-        of_networks = issubclass(registry.config_class(name), NetworkConfig)
+        of_networks = issubclass(registry.load_config_class(name), NetworkConfig)
         packages |= {"dlrun.networks", "dlrun.training"} if of_networks else {"dlrun.lasso"}
-        packages.add(registry.entry(name).point.module)
+        packages.add(registry.experiment_entry(name).point.module)
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg"]
     for name in sorted(packages):
         path = getattr(import_module(name), "__path__", [])

@@ -202,7 +202,7 @@ class _Runner:
         """Return what the point's process does: begin its run, or resume it."""
         plan, run = self.sweep.plan, self.state.runs.get(point.number)
         accelerator = self.share.accelerator
-        if run is not None and registry.config_class(plan.experiment).resumable:
+        if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
             return PointTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)

@@ -65,7 +65,7 @@ def sweep(
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
             raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
-        runs_dir = run_context.runs_dir(options.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
             there = read_plan(find_sweep(resume, runs_dir))
             if not options.force:
