@@ -132,7 +132,7 @@ class Experiment(ABC, Generic[C]):
         raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
-        """Download the data of the published numbers; raise DlrunError if that is impossible."""
+        """Return the files and settings of the published numbers; raise DlrunError if they are missing."""
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return LabSetup()

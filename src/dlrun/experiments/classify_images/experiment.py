@@ -150,7 +150,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the first photographs with their most probable labels."""
-        from dlrun.plots.photographs import contact_sheet  # slow: matplotlib
+        from dlrun.plots.photographs import draw_contact_sheet  # slow: matplotlib
 
         predictions = {
             file: [(one["label"], one["probability"]) for one in labels]
@@ -164,10 +164,10 @@ class ClassifyImagesExperiment(Experiment[Config]):
         title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
         if len(predictions) > len(sheet):
             title += f" (the first {len(sheet)})"
-        return {SHEET: contact_sheet(sheet, predictions, title=title)}
+        return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
-        """Download the lab's photographs and network, or use the bundled network instead."""
+        """Return the lab's photographs with its network, or with the bundled network if it is missing."""
         files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
         if missing := [file.name for file in files if not file.is_file()]:
             raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
