@@ -11,7 +11,7 @@ config.py
 experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
-    of `Experiment`, which only has to `run`. What a network needs beside its weights (labels,
+    of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
     sizes, preprocessing) is a subclass of `Assets`.
 """
 

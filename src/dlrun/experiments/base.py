@@ -56,7 +56,7 @@ class ExportedNetwork:
     network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
     input: the name of its input.
     inputs: makes so many realistic rows (rows, ...), to trace the network and to check the file.
-    about: what a program needs beside the network (labels, vocabulary, preprocessing), as JSON.
+    about: what a program needs besides the network (labels, vocabulary, preprocessing), as JSON.
     any_length: whether the second dimension of the inputs may vary.
     """
 
@@ -68,7 +68,7 @@ class ExportedNetwork:
 
 
 class Assets(BaseModel, frozen=True):
-    """Holds what a network needs beside its weights; a subclass adds its own fields.
+    """Holds what a network needs besides its weights; a subclass adds its own fields.
 
     A run saves them as assets.json and reads them again when its network is used.
     labels: the names of the classes; None if the network does not classify.
@@ -132,7 +132,7 @@ class Experiment(ABC, Generic[C]):
         raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
-        """Return the files and settings of the published numbers; raise DlrunError if they are missing."""
+        """Return the published numbers' files and settings; raise DlrunError if data are missing."""
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return LabSetup()

@@ -28,7 +28,7 @@ class ImagePreprocessing(BaseModel, frozen=True):
 
 
 class ImageAssets(Assets, frozen=True):
-    """Holds what the image network needs beside its weights."""
+    """Holds what the image network needs besides its weights."""
 
     labels: list[str]
     preprocessing: ImagePreprocessing = ImagePreprocessing()

@@ -167,7 +167,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
-        """Return the lab's photographs with its network, or with the bundled network if it is missing."""
+        """Return the lab's photographs and network, or the bundled network if it is missing."""
         files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
         if missing := [file.name for file in files if not file.is_file()]:
             raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
