@@ -13,14 +13,14 @@ from PIL import Image
 
 from dlrun.plots.curves import (
     BaselineCurve,
-    compared_curves,
-    epoch_times,
-    lasso_path,
-    learning_curves,
+    draw_curves_of_several_runs,
+    draw_epoch_times,
+    draw_lasso_path,
+    draw_learning_curves,
 )
-from dlrun.plots.photographs import contact_sheet
-from dlrun.plots.style import plain, to_png
-from dlrun.plots.sweep import RunPoint, sweep_figure
+from dlrun.plots.photographs import draw_contact_sheet
+from dlrun.plots.style import escape_figure_text, figure_to_png
+from dlrun.plots.sweep import RunPoint, draw_sweep_figure
 
 EPOCHS = pd.DataFrame(
     {
@@ -38,14 +38,14 @@ PATH = {"lambda": [9, 3], **{part: [0.5, 0.8] for part in PARTS}}
 
 def is_drawn(figure: Figure) -> bool:
     """Whether the PNG has more than a background."""
-    with Image.open(io.BytesIO(to_png(figure))) as image:
+    with Image.open(io.BytesIO(figure_to_png(figure))) as image:
         return image.format == "PNG" and len(set(image.convert("L").tobytes())) > 20
 
 
 def test_learning_curves_have_a_panel_for_each_metric() -> None:
     before = EPOCHS.copy()
     test = {"test_loss": None, "test_accuracy": 0.72}
-    figure = learning_curves(EPOCHS, test, title="generated $data$")
+    figure = draw_learning_curves(EPOCHS, test, title="generated $data$")
     assert is_drawn(figure)
     loss, accuracy = figure.axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
@@ -56,14 +56,14 @@ def test_learning_curves_have_a_panel_for_each_metric() -> None:
     pd.testing.assert_frame_equal(before, EPOCHS)
     table = EPOCHS.rename(columns={"train_accuracy": "train_mae", "valid_accuracy": "valid_mae"})
     table = table.assign(train_r2=[0.1, 0.2], valid_r2=[0.0, 0.1])
-    figure = learning_curves(table, {}, title="")
+    figure = draw_learning_curves(table, {}, title="")
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
 
 
 @pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.01, 0.4), (0.5, 0.5)])
 def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]) -> None:
     table = EPOCHS.assign(train_accuracy=accuracies, valid_accuracy=accuracies)
-    _, axes = learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
+    _, axes = draw_learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
     bottom, top = axes.get_ylim()
     assert bottom < accuracies[0] and accuracies[1] < top
     assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
@@ -73,7 +73,7 @@ def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]
 def test_ticks_are_epochs(epochs: int) -> None:
     table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}
     table["epoch"] = np.arange(1, epochs + 1)
-    for axes in learning_curves(table, {}, title="x").axes:
+    for axes in draw_learning_curves(table, {}, title="x").axes:
         low, high = axes.get_xlim()
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
         assert ticks and set(ticks) <= set(table["epoch"])
@@ -84,7 +84,7 @@ def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None
     short = {"epoch": [1], "train_loss": [2], "valid_loss": [3], "seconds": [1]}
     path = {"lambda": [10, 1], "test_accuracy": [0, 1], "nonzero": [1, 2]}
     panels = [("epoch", "loss"), ("epoch", "accuracy"), ("lambda", "accuracy")]
-    figure = compared_curves({"a": epochs, "$b$": short, "c": path}, panels)
+    figure = draw_curves_of_several_runs({"a": epochs, "$b$": short, "c": path}, panels)
     assert panels == [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.axison]
     assert [len(axes.lines) for axes in figure.axes] == [4, 1, 1]
     a, b = figure.axes[0].lines[0], figure.axes[0].lines[2]
@@ -97,7 +97,7 @@ def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None
 def test_many_runs_and_many_metrics() -> None:
     names = [f"valid_{metric}" for metric in "abcde"]
     tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}
-    figure = compared_curves(tables, [("epoch", metric) for metric in "abcde"])
+    figure = draw_curves_of_several_runs(tables, [("epoch", metric) for metric in "abcde"])
     assert sum(axes.axison for axes in figure.axes) == 5
     assert is_drawn(figure)
 
@@ -105,14 +105,14 @@ def test_many_runs_and_many_metrics() -> None:
 def test_columns_of_any_name(recwarn: pytest.WarningsRecorder) -> None:
     table = {"ep\x1boch": [1, 2], "train_\x1b[31m$x": [0.5, 0.4], "valid_\u4e16": [0.5, 0.4]}
     panels = [(next(iter(table)), metric) for metric in ("\x1b[31m$x", "\u4e16")]
-    assert to_png(compared_curves({"a": table, "b\x1b": table}, panels))
+    assert figure_to_png(draw_curves_of_several_runs({"a": table, "b\x1b": table}, panels))
     assert [str(one.message) for one in recwarn] == []
 
 
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
 def test_lasso_path(name: str | None) -> None:
     compared = None if name is None else BaselineCurve(name, EPOCHS, 0.7)
-    figure = lasso_path(PATH, 100, 1, compared, title="x")
+    figure = draw_lasso_path(PATH, 100, 1, compared, title="x")
     assert is_drawn(figure)
     left, right = figure.axes
     *parts, chosen = left.lines
@@ -133,7 +133,7 @@ def dots(**axes: list[Any]) -> list[RunPoint]:
 
 def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     runs = dots(lr=[0.001, 0.01, 0.1], hidden=[[16, 16], [32]])
-    figure = sweep_figure(
+    figure = draw_sweep_figure(
         runs, ["lr", "hidden"], "accuracy", chosen={"lr": 0.01}, book=0.85, title="a sweep $"
     )
     rates, sizes = figure.axes
@@ -151,10 +151,10 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
 
 def test_a_sweep_over_seeds_alone_and_over_odd_values() -> None:
     runs = [RunPoint({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
-    (axes,) = sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
+    (axes,) = draw_sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
     assert len(axes.collections[0].get_offsets()) == 3
     odd = [RunPoint({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
-    (axes,) = sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
+    (axes,) = draw_sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
     assert len(axes.get_xticklabels()) == 4
     assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 14
 
@@ -164,7 +164,7 @@ def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> Non
     names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]
     labels = [("a label far longer than there is place $ " * 9, 0.6), ("b", 0.4)]
     sheet = [(name, np.zeros(shape, np.uint8)) for name in names]
-    figure = contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
+    figure = draw_contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
     assert is_drawn(figure)
     (axes,) = figure.axes  # one for all cards: their layout is most of the time
     assert len(axes.images) == 4
@@ -172,7 +172,11 @@ def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> Non
         patches = axes.patches[3 * place : 3 * place + 3]
         assert patches[1].get_width() / patches[2].get_width() == pytest.approx(0.6 / 0.4)
         texts = axes.texts[5 * place : 5 * place + 5]
-        assert [one.get_text() for one in texts[::2]] == [plain(name, 40), "0.600", "0.400"]
+        assert [one.get_text() for one in texts[::2]] == [
+            escape_figure_text(name, 40),
+            "0.600",
+            "0.400",
+        ]
         card, bar = (patch.get_window_extent() for patch in patches[:2])
         image = axes.images[place].get_window_extent()
         title, label, probability = (text.get_window_extent() for text in texts[:3])
@@ -183,27 +187,27 @@ def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> Non
 
 
 def test_the_users_own_settings_change_no_figure_and_are_back_afterwards() -> None:
-    figure = epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")
+    figure = draw_epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == [" 3.00 s", " 0.50 s"]
-    before = to_png(figure)
+    before = figure_to_png(figure)
     settings = {"figure.facecolor": "black", "font.size": 30.0, "savefig.dpi": 10.0}
     with matplotlib.rc_context(settings):
-        assert to_png(epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")) == before
+        assert figure_to_png(draw_epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")) == before
         assert {name: matplotlib.rcParams[name] for name in settings} == settings
     pyplot = pytest.importorskip("matplotlib.pyplot")
     assert pyplot.get_fignums() == []
 
 
 def test_plain_text_is_short_printable_and_no_formula() -> None:
-    assert plain("a$b\x1b\n", 10) == r"a\$b??"
-    assert plain("x" * 11, 10) == "x" * 9 + "…"
-    assert plain("x" * 10, 10) == "x" * 10
+    assert escape_figure_text("a$b\x1b\n", 10) == r"a\$b??"
+    assert escape_figure_text("x" * 11, 10) == "x" * 9 + "…"
+    assert escape_figure_text("x" * 10, 10) == "x" * 10
 
 
 def test_a_title_is_whole_if_it_is_long() -> None:
     run = "20261125T125140Z-" + "x" * 180
-    figure = epoch_times(["cpu"], [1.0], title=f"imdb, seed 0, run {run}\n$data$")
+    figure = draw_epoch_times(["cpu"], [1.0], title=f"imdb, seed 0, run {run}\n$data$")
     (title,) = [text for text in figure.texts if text.get_text()]
     lines = title.get_text().split("\n")
     assert run in "".join(lines).replace(" ", "")

@@ -11,20 +11,20 @@ from dlrun.reports.charts import (
     RIGHT,
     TOP,
     Chart,
-    Line,
-    look,
-    run_charts,
-    thinned,
+    ChartCurve,
+    charts_of_run,
+    curve_css_classes,
+    thin_out_table,
 )
 from dlrun.run_folder.record import Record
 
 
-def chart(*lines: Line) -> Chart:
+def chart(*lines: ChartCurve) -> Chart:
     return Chart("", "x", "y", lines)
 
 
-def line(x: list[float], y: list[float], end: str = "") -> Line:
-    return Line("", x, y, "run1", end)
+def line(x: list[float], y: list[float], end: str = "") -> ChartCurve:
+    return ChartCurve("", x, y, "run1", end)
 
 
 def texts(one: Chart) -> list[str]:
@@ -78,7 +78,7 @@ def test_the_same_large_value_in_all_rows_has_an_axis(value: float) -> None:
 
 def test_curves_look_different_and_their_labels_do_not_cover_each_other() -> None:
     lines = [line([1, 2], [0.1, 0.5 + n / 1000], str(n)) for n in range(5)]
-    assert len({look(number) for number in range(24)}) == 24
+    assert len({curve_css_classes(number) for number in range(24)}) == 24
     places = [y for _, y, _ in chart(*lines).ends]
     assert len(places) == 5
     assert all(below - above >= 11 for above, below in itertools.pairwise(places))
@@ -90,17 +90,17 @@ def record(**values: float) -> Record:
 
 def test_a_long_table_is_thinned_evenly() -> None:
     table = {"epoch": list(range(1, 1001)), "train_loss": [1 / n for n in range(1, 1001)]}
-    found = thinned(table, 200)
+    found = thin_out_table(table, 200)
     assert (found["epoch"][0], found["epoch"][-1]) == (1, 1000)
     assert len(found["epoch"]) == len(found["train_loss"]) <= 102
-    assert thinned({"epoch": [1, 2, 3]}, 2_000) == {"epoch": [1, 2, 3]}
-    assert thinned({"epoch": [], "train_loss": []}, 200) == {"epoch": [], "train_loss": []}
+    assert thin_out_table({"epoch": [1, 2, 3]}, 2_000) == {"epoch": [1, 2, 3]}
+    assert thin_out_table({"epoch": [], "train_loss": []}, 200) == {"epoch": [], "train_loss": []}
 
 
 def test_a_regression_has_a_chart_for_each_of_its_metrics() -> None:
     names = ["train_mae", "valid_mae", "train_r2", "valid_r2"]
     table = {"epoch": [1, 2], **{name: [0.1, 0.2] for name in names}, "seconds": [1, 1]}
-    mae, r2 = run_charts(table, record(test_mae=0.15, train_mae=0.2))
+    mae, r2 = charts_of_run(table, record(test_mae=0.15, train_mae=0.2))
     assert [line.name for line in mae.lines] == ["training", "validation"]
     assert [level.value for level in mae.levels] == [0.15]
     assert (r2.title, list(r2.levels)) == ("r2", [])
@@ -114,7 +114,7 @@ def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
         "seconds": [1, 1, 1],
         "duality_gap": [0.1, 0.1, 0.1],
     }
-    found = run_charts(
+    found = charts_of_run(
         table, record(**{"lambda": 0.1234567891, "nonzero": 50, "test_accuracy": 0.8})
     )
     assert [chart.title for chart in found] == ["accuracy", "nonzero"]
@@ -124,7 +124,7 @@ def test_a_path_has_its_chosen_step_and_what_else_it_found() -> None:
 
 def test_what_cannot_be_drawn() -> None:
     nan = float("nan")
-    assert run_charts({}, record()) == []
-    assert run_charts({"epoch": [], "train_loss": []}, record()) == []
-    assert run_charts({"epoch": [1, 2], "train_loss": [nan, nan]}, record()) == []
-    assert run_charts({"images": [6], "unreadable": [0], "seconds": [0.5]}, record()) == []
+    assert charts_of_run({}, record()) == []
+    assert charts_of_run({"epoch": [], "train_loss": []}, record()) == []
+    assert charts_of_run({"epoch": [1, 2], "train_loss": [nan, nan]}, record()) == []
+    assert charts_of_run({"images": [6], "unreadable": [0], "seconds": [0.5]}, record()) == []

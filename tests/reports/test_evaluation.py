@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
 
 from dlrun.errors import DataError
-from dlrun.reports.evaluation import BINS, evaluate
+from dlrun.reports.evaluation import BINS, evaluate_predictions
 from tests.reports.example_runs import predictions
 
 
@@ -17,7 +17,7 @@ def as_texts(rows: list[list[Any]]) -> list[list[str]]:
 @pytest.mark.parametrize("digits", [9, 1])  # rounded, many scores are equal
 def test_two_classes(digits: int) -> None:
     rows = [[*row[:3], round(row[3], digits)] for row in predictions(["bad", "good"], 500, seed=1)]
-    found = evaluate(as_texts(rows), ["bad", "good"])
+    found = evaluate_predictions(as_texts(rows), ["bad", "good"])
     label, predicted = [row[1] for row in rows], [row[2] for row in rows]
     score = [row[3] if row[2] == "good" else 1 - row[3] for row in rows]
     assert found.matrix == confusion_matrix(label, predicted, labels=["bad", "good"]).tolist()
@@ -37,7 +37,7 @@ def test_the_calibration_error_is_torchmetrics() -> None:
     probability = torch.tensor([row[3] for row in rows], dtype=torch.float64)
     right = torch.tensor([row[1] == row[2] for row in rows]).long()
     expected = binary_calibration_error(probability, right, n_bins=BINS)
-    found = evaluate(as_texts(rows), ["a", "b", "c"])
+    found = evaluate_predictions(as_texts(rows), ["a", "b", "c"])
     assert found.error == pytest.approx(float(expected))
     assert (sum(one.rows for one in found.bins), found.auroc) == (800, None)
 
@@ -45,7 +45,7 @@ def test_the_calibration_error_is_torchmetrics() -> None:
 def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
     labels = [f"class {n}" for n in range(100)]
     rows = predictions(labels, 3000, seed=3)
-    found = evaluate(as_texts(rows), labels)
+    found = evaluate_predictions(as_texts(rows), labels)
     assert found.matrix is None
     assert found.picture and found.picture.startswith("data:image/png;base64,")
     assert len(found.picture) < 20_000
@@ -59,11 +59,11 @@ def test_many_classes_are_a_picture_and_their_commonest_mistakes() -> None:
 
 def test_classes_keep_their_order_and_unknown_ones_follow() -> None:
     rows = [["0", "b", "a", "0.5"], ["1", "'=x", "b", "0.5"]]
-    assert evaluate(rows, ["never", "b", "a"]).classes == ["b", "a", "'=x"]
+    assert evaluate_predictions(rows, ["never", "b", "a"]).classes == ["b", "a", "'=x"]
 
 
 def test_one_class_alone() -> None:
-    found = evaluate([["0", "a", "a", "1.0"]], ["a", "b"])
+    found = evaluate_predictions([["0", "a", "a", "1.0"]], ["a", "b"])
     assert (found.matrix, found.auroc, found.error) == ([[1]], None, 0)
     assert [(one.rows, one.accuracy) for one in found.bins] == [(1, 1.0)]
 
@@ -71,12 +71,12 @@ def test_one_class_alone() -> None:
 @pytest.mark.parametrize("probability", ["", "high", "1.5", "-0.1", "nan"])
 def test_what_no_run_writes(probability: str) -> None:
     with pytest.raises(DataError, match="probability"):
-        evaluate([["0", "a", "b", probability]], ["a", "b"])
+        evaluate_predictions([["0", "a", "b", probability]], ["a", "b"])
 
 
 def test_very_many_classes_have_no_matrix() -> None:
     rows = [[str(n), f"class {n}", f"class {n // 2}", "0.5"] for n in range(20_000)]
-    found = evaluate(rows, [])
+    found = evaluate_predictions(rows, [])
     assert (found.rows, len(found.classes), found.matrix, found.picture) == (
         20_000, 20_000, None, None,
     )  # fmt: skip

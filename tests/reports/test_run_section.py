@@ -46,7 +46,9 @@ def test_only_a_png_is_a_picture(tmp_path: Path) -> None:
 
 def test_words_by_weight(tmp_path: Path) -> None:
     words = [(f"w{n}", n / 10) for n in range(-20, 21)]
-    negative, positive = run_section.read_words(a_classification(tmp_path / "e" / "r", words=words))
+    negative, positive = run_section.read_word_weights(
+        a_classification(tmp_path / "e" / "r", words=words)
+    )
     assert negative[0] == ("w-20", -2.0) and len(negative) == run_section.WORDS_SHOWN
     assert positive[0] == ("w20", 2.0) and len(positive) == run_section.WORDS_SHOWN
 
@@ -54,9 +56,9 @@ def test_words_by_weight(tmp_path: Path) -> None:
 def test_nothing_damaged_is_shown(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE])
     for name, read in (
-        ("predictions.csv", lambda: run_section.read_classifications(run)),
+        ("predictions.csv", lambda: run_section.read_test_predictions(run)),
         ("mistakes.json", lambda: run_section.read_mistakes(run, 9999)),
-        ("words.csv", lambda: run_section.read_words(run)),
+        ("words.csv", lambda: run_section.read_word_weights(run)),
     ):
         content = (run.folder / name).read_bytes()
         (run.folder / name).write_bytes(content.replace(b"e", b"a", 1))
@@ -70,7 +72,7 @@ def test_a_file_that_a_finished_run_does_not_know_is_not_its_own(tmp_path: Path)
     assert Run.in_folder(folder).read_if_written("words.csv") is None
     folder = a_run(tmp_path / "e" / "s", status="failed")
     (folder / "words.csv").write_text("word,weight\nits own,1\n")
-    assert run_section.read_words(Run.in_folder(folder)) == ([], [("its own", 1.0)])
+    assert run_section.read_word_weights(Run.in_folder(folder)) == ([], [("its own", 1.0)])
 
 
 def test_photographs(tmp_path: Path) -> None:
@@ -85,13 +87,14 @@ def test_photographs(tmp_path: Path) -> None:
     stream = io.BytesIO()
     np.savez(stream, *(_jpeg(colour) for colour in ("red", "green")))
     run.write("thumbnails.npz", stream.getvalue())
-    a, b, c = run_section.read_photographs(Run.in_folder(folder), 100_000)
+    a, b, c = run_section.read_classified_photographs(Run.in_folder(folder), 100_000)
     assert (a.name, a.labels) == ("a.jpg", [("hawk", 0.6), ("owl", 0.3)])
     assert a.published == {"book": [("owl", 0.5)]}
     assert (b.error, b.picture) == ("no photograph", "")
     assert a.picture != c.picture and c.picture.startswith("data:image/jpeg;base64,")
     assert [
-        bool(one.picture) for one in run_section.read_photographs(Run.in_folder(folder), 10)
+        bool(one.picture)
+        for one in run_section.read_classified_photographs(Run.in_folder(folder), 10)
     ] == [False] * 3
 
 

@@ -95,7 +95,9 @@ def accelerators(
 def _draw(title: str, seconds: dict[str, float]) -> bytes:
     from dlrun.plots import curves, style  # slow: matplotlib
 
-    return style.to_png(curves.epoch_times(list(seconds), list(seconds.values()), title=title))
+    return style.figure_to_png(
+        curves.draw_epoch_times(list(seconds), list(seconds.values()), title=title)
+    )
 
 
 def _state(why: str | None) -> str:

@@ -193,4 +193,6 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     if not tables:
         raise DlrunError("none of these runs has a curve", "leave out --out")
     panels = [(next(iter(one)), name) for one in tables.values() for name in metric_names(one)]
-    return style.to_png(curves.compared_curves(tables, list(dict.fromkeys(panels))))
+    return style.figure_to_png(
+        curves.draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)))
+    )

@@ -145,8 +145,8 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
             "leave out --figure; --words shows the words that count most",
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    picture = curves.after_each_word(panels, title=run.experiment.title(run))
-    write_atomically(file, style.to_png(picture))
+    picture = curves.draw_probability_after_each_word(panels, title=run.experiment.title(run))
+    write_atomically(file, style.figure_to_png(picture))
 
 
 def _read_inputs(

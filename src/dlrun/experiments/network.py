@@ -175,9 +175,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def draw(self, run: Run, config: N) -> "dict[str, Figure]":
         """Draw the learning curves."""
-        from dlrun.plots.curves import learning_curves  # slow: matplotlib
+        from dlrun.plots.curves import draw_learning_curves  # slow: matplotlib
 
-        figure = learning_curves(run.table, run.record.metrics, title=self.title(run))
+        figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 
 

@@ -1,4 +1,4 @@
-"""Figures of curves: learning curves, several runs, the lasso's path, words read, devices."""
+"""Figures of curves: learning curves, several runs, the lasso path, probability by word read."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,34 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dlrun.plots.style import COLOURS, NAMES, Figure, add_title, default_style, panel_grid, plain
+from dlrun.plots.style import (
+    COLOURS,
+    NAMES,
+    Figure,
+    add_figure_title,
+    create_panel_grid,
+    escape_figure_text,
+    matplotlib_defaults,
+)
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
 Panel = tuple[str, str, str, Sequence[tuple[str, float]]]
 """A text, its label, the class that is drawn, and after each word that class's probability."""
 
-LINES = {"train": ("--", "x"), "valid": ("-", "o"), "test": (":", "+")}  # style; mark of one step
+LINES = {
+    "train": ("--", "x"),
+    "valid": ("-", "o"),
+    "test": (":", "+"),
+}  # line style, and marker of a single step
 MARKED_WORDS = 8  # words at which the probability changes most
 
 
-@default_style()
-def learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
-    """Draw the loss and each metric by epoch, in a panel each, as in the lab's section 10.9.
+@matplotlib_defaults()
+def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
+    """Draw the learning curves of a run: the loss and each metric by epoch, in a panel each.
 
-    An axis spans its values and no more: one that starts at 0 or at chance would leave most of a
-    panel empty for one experiment, and cut off values of another.
+    As in the lab's section 10.9. An axis spans its values and no more: if it started at 0 or at
+    chance, most of a panel would be empty for one experiment, and values of another cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
@@ -37,7 +49,7 @@ def learning_curves(table: Table, test: Mapping[str, float | None], *, title: st
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
-    add_title(figure, title)
+    add_figure_title(figure, title)
     return figure
 
 
@@ -56,16 +68,18 @@ def _draw_part(axes: Axes, x: Sequence[float], y: Sequence[float], part: str) ->
     axes.plot(x, y, marker="o", markersize=3, color=COLOURS[part], label=NAMES[part])
 
 
-@default_style()
-def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str]]) -> Figure:
-    """Draw the curves of several runs over each other, each run in a colour of its own.
+@matplotlib_defaults()
+def draw_curves_of_several_runs(
+    tables: Mapping[str, Table], panels: Sequence[tuple[str, str]]
+) -> Figure:
+    """Draw the learning curves of several runs over each other, each run in its own colour.
 
     Args:
         tables: metrics.csv of each run by the run's name; the first column counts steps.
         panels: name of the steps (`epoch`, `lambda`) and metric of each panel. A lambda's axis
             is logarithmic and descends, as the path does.
     """
-    figure, grid = panel_grid(len(panels), 5.5, 3.6)
+    figure, grid = create_panel_grid(len(panels), 5.5, 3.6)
     figure.set_figheight(figure.get_figheight() + 0.9 + 0.2 * (len(tables) // 4))  # the legend
     palette = matplotlib.colormaps["tab10" if len(tables) <= 10 else "tab20"]
     colours = {name: palette(place % palette.N) for place, name in enumerate(tables)}
@@ -83,7 +97,9 @@ def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str
                         color=colours[name],
                     )
         _label_axes(axes, steps, metric)
-    legend = [Line2D([], [], color=colours[name], label=plain(name, 40)) for name in tables]
+    legend = [
+        Line2D([], [], color=colours[name], label=escape_figure_text(name, 40)) for name in tables
+    ]
     columns = min(4, len(legend))
     figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize=9)
     figure.suptitle("validation solid, training dashed, test dotted", fontsize=10)
@@ -92,24 +108,24 @@ def compared_curves(tables: Mapping[str, Table], panels: Sequence[tuple[str, str
 
 @dataclass(frozen=True)
 class BaselineCurve:
-    """A run to compare with: its name, its metrics.csv, its test accuracy."""
+    """The run that the lasso is compared with: its name, its metrics.csv, its test accuracy."""
 
     name: str
     table: Table
     test_accuracy: float
 
 
-@default_style()
-def lasso_path(
+@matplotlib_defaults()
+def draw_lasso_path(
     table: Table, rows: int, chosen: int, compared: BaselineCurve | None, *, title: str
 ) -> Figure:
-    """Draw the accuracy along the lasso's path, and beside it another run's by epoch (ISLP 10.9.5).
+    """Draw the accuracy along the lasso path, and beside it another run's by epoch (ISLP 10.9.5).
 
     Args:
         table: metrics.csv of the lasso.
-        rows: of the training data, the n in the first panel's axis.
-        chosen: index of the lambda that validation chose.
-        compared: the run in the second panel; None leaves that empty.
+        rows: number of training rows, the n in the label of the first panel's axis.
+        chosen: index of the lambda with the best validation accuracy.
+        compared: the run in the second panel, which is empty if None.
         title: of the figure.
     """
     figure = Figure(figsize=(11, 4.3), layout="constrained")
@@ -126,15 +142,15 @@ def lasso_path(
         right.set_title("no run to compare with (compare_with)", fontsize=11)
         right.axis("off")
     else:
-        right.set_title(plain(compared.name, 60), fontsize=11)
+        right.set_title(escape_figure_text(compared.name, 60), fontsize=11)
         _draw_metric(right, compared.table, "accuracy", compared.test_accuracy)
         right.tick_params(labelleft=True)
-    add_title(figure, title)
+    add_figure_title(figure, title)
     return figure
 
 
-@default_style()
-def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
+@matplotlib_defaults()
+def draw_probability_after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
     """Draw the probability of a class after each word of a text, in a panel for each text."""
     figure = Figure(figsize=(8, 0.7 + 2.6 * len(panels)), layout="constrained")
     rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -147,7 +163,7 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
         for place in np.sort(np.argsort(-changes, kind="stable")[:MARKED_WORDS]):
             above = values[place] < 0.5
             axes.annotate(
-                plain(after[place][0], 16),
+                escape_figure_text(after[place][0], 16),
                 (places[place], values[place]),
                 xytext=(0, 3 if above else -3),
                 textcoords="offset points",
@@ -156,31 +172,31 @@ def after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
                 va="bottom" if above else "top",
                 fontsize=7,
             )
-        _label_axes(axes, "", f"p({plain(towards, 20)})")
+        _label_axes(axes, "", f"p({escape_figure_text(towards, 20)})")
         axes.set(xlim=(0.5, len(values) + 0.5), ylim=(0, 1))
-        shown = plain(" ".join(text.split()), 70)
-        axes.set_title(f"{plain(label, 20)}: {shown}", fontsize=9, loc="left")
+        shown = escape_figure_text(" ".join(text.split()), 70)
+        axes.set_title(f"{escape_figure_text(label, 20)}: {shown}", fontsize=9, loc="left")
     rows[-1].set_xlabel("words read")
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-@default_style()
-def epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title: str) -> Figure:
-    """Draw the seconds per epoch on each device as bars."""
+@matplotlib_defaults()
+def draw_epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title: str) -> Figure:
+    """Draw a bar chart of the seconds per epoch on each device."""
     figure = Figure(figsize=(6, 0.7 + 0.6 * len(devices)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(list(devices), list(seconds), color=COLOURS["train"])
     axes.bar_label(bars, [f" {value:.2f} s" for value in seconds])
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.2 * max(seconds)), xlabel="seconds per epoch")
-    add_title(figure, title)
+    add_figure_title(figure, title)
     return figure
 
 
 def _label_axes(axes: Axes, steps: str, metric: str) -> None:
-    """Name the axes; steps are whole numbers, but for lambdas, which are logarithmic."""
-    axes.set(xlabel=plain(steps, 40), ylabel=plain(metric, 40))
+    """Label the axes of a panel; an axis of lambdas is logarithmic, any other has whole numbers."""
+    axes.set(xlabel=escape_figure_text(steps, 40), ylabel=escape_figure_text(metric, 40))
     axes.grid(alpha=0.3)
     if steps == "lambda":
         axes.set_xscale("log")

@@ -1,4 +1,4 @@
-"""The figure of classified photographs with their labels."""
+"""The figure of the classified photographs: a contact sheet with their labels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dlrun.plots.style import Figure, add_title, default_style, plain
+from dlrun.plots.style import Figure, add_figure_title, escape_figure_text, matplotlib_defaults
 
-# In inches. One pair of axes holds everything: a pair for each photograph takes far longer.
+# In inches. One pair of axes holds all photographs: a pair for each takes far longer.
 COLUMNS = 3
 WIDTH, HEIGHT = 4.0, 2.5  # of a card, of its photograph
 NAME, LINE = 0.3, 0.26  # of a photograph's name, of a label
@@ -21,14 +21,14 @@ CARD, BAR = "#f3f3f3", "#9ecae1"
 Labels = Sequence[tuple[str, float]]  # with their probabilities, the most probable first
 
 
-@default_style()
-def contact_sheet(
+@matplotlib_defaults()
+def draw_contact_sheet(
     thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
     predictions: Mapping[str, Labels],
     *,
     title: str,
 ) -> Figure:
-    """Draw a card for each photograph, with its labels on bars as long as they are probable.
+    """Draw the photographs with their labels, on bars whose length is the probability.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
@@ -41,8 +41,8 @@ def contact_sheet(
     card = NAME + HEIGHT + GAP + lines + 2 * GAP
     width, height = WIDTH * columns, card * rows + 2 * GAP
     figure = Figure(figsize=(width, height))
-    add_title(figure, title)
-    whole = figure.get_figheight()  # now with the title's lines
+    add_figure_title(figure, title)
+    whole = figure.get_figheight()  # includes the lines of the title
     figure.texts[0].set_y(1 - GAP / whole)
     axes = figure.add_axes((0, 0, 1, height / whole))
     for place, (file, pixels) in enumerate(thumbnails):
@@ -67,10 +67,10 @@ def _draw_card(
     # The lower edge of the photograph stands on its labels.
     axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
     above = bottom - tall - GAP / 2
-    axes.text(middle, above, plain(name, 40), va="bottom", ha="center", fontsize=10)
+    axes.text(middle, above, escape_figure_text(name, 40), va="bottom", ha="center", fontsize=10)
     for place, (label, probability) in enumerate(labels):
         top = bottom + GAP + LINE * place
         axes.add_patch(Rectangle((left, top), probability * width, 0.9 * LINE, color=BAR))
         y, right = top + 0.45 * LINE, left + width - 0.04
-        axes.text(left + 0.04, y, plain(label, 44), va="center", fontsize=9)
+        axes.text(left + 0.04, y, escape_figure_text(label, 44), va="center", fontsize=9)
         axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)

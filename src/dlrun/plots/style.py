@@ -1,4 +1,4 @@
-"""The look of all figures, whatever the user's own matplotlib settings are."""
+"""The common style of all figures, independent of the user's own matplotlib settings."""
 
 import contextlib
 import io
@@ -19,34 +19,34 @@ LETTER, LINE = 0.1, 0.18  # inches, of a title
 
 
 class Figure(matplotlib.figure.Figure):
-    """A figure that a notebook shows as it is saved, without pyplot's state."""
+    """A matplotlib figure that a notebook shows exactly as it is saved, without using pyplot."""
 
     def _repr_png_(self) -> bytes:
-        return to_png(self)
+        return figure_to_png(self)
 
 
 @contextlib.contextmanager
-def default_style() -> Iterator[None]:
-    """Use matplotlib's defaults in a block or function, and restore the user's settings."""
+def matplotlib_defaults() -> Iterator[None]:
+    """Use matplotlib's default settings in a block or function, then restore the user's."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
 
 
-@default_style()
-def to_png(figure: matplotlib.figure.Figure) -> bytes:
+@matplotlib_defaults()
+def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
     """Return a figure as the bytes of a PNG file."""
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # it is drawn as a box
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the glyph is drawn as a box
         figure.savefig(stream, dpi=DPI, format="png", pil_kwargs={"compress_level": COMPRESSION})
     return stream.getvalue()
 
 
-def panel_grid(
+def create_panel_grid(
     count: int, width: float, height: float, *, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with so many panels in rows of three; width and height in inches of one."""
+    """Return a figure and its panels, in rows of three; width and height of a panel in inches."""
     columns = min(PANELS_PER_ROW, count)
     rows = -(-count // columns)
     size = (max(6.5, width * columns), height * rows)
@@ -57,15 +57,15 @@ def panel_grid(
     return figure, panels[:count]
 
 
-def add_title(figure: matplotlib.figure.Figure, title: str) -> None:
-    """Write a title over a figure, wrapped to its width; the figure grows by the title's lines."""
+def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
+    """Add a title above a figure, wrapped to its width; the figure grows by the title's lines."""
     width = int(figure.get_figwidth() / LETTER)
     lines = [part for line in title.split("\n") for part in textwrap.wrap(line, width)]
     figure.set_figheight(figure.get_figheight() + LINE * len(lines))
-    figure.suptitle("\n".join(plain(line, width) for line in lines), fontsize=11)
+    figure.suptitle("\n".join(escape_figure_text(line, width) for line in lines), fontsize=11)
 
 
-def plain(text: str, length: int) -> str:
-    """Return a text cut to a length, without control characters and matplotlib's formulas."""
+def escape_figure_text(text: str, length: int) -> str:
+    """Return a text for a figure: cut to a length, with control characters and `$` escaped."""
     text = "".join(char if char.isprintable() else "?" for char in text).replace("$", r"\$")
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""The figure of a sweep: its metric against the values of each key that varied."""
+"""The figure of a sweep: the metric of its runs by the values of each key that varied."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from dlrun.plots.style import (
     NAMES,
     PANELS_PER_ROW,
     Figure,
-    add_title,
-    default_style,
-    panel_grid,
-    plain,
+    add_figure_title,
+    create_panel_grid,
+    escape_figure_text,
+    matplotlib_defaults,
 )
 
-LOGARITHMIC = 20.0  # ratio of the largest to the least value from which on an axis is logarithmic
+LOGARITHMIC = 20.0  # ratio of largest to smallest value from which on an axis is logarithmic
 DECADES = 100.0  # ratio from which on powers of ten are enough labels
 LETTERS = 14  # of a value's label
 JOINED = 12  # values at most whose means are joined by a line
@@ -26,14 +26,14 @@ JOINED = 12  # values at most whose means are joined by a line
 
 @dataclass(frozen=True)
 class RunPoint:
-    """A run of a sweep: the values of what varied, and its metric by part (`valid`, `test`)."""
+    """One run of a sweep: its values of the varied keys, and its metric on `valid` and `test`."""
 
     settings: Mapping[str, object]
     metric: Mapping[str, float]
 
 
-@default_style()
-def sweep_figure(
+@matplotlib_defaults()
+def draw_sweep_figure(
     dots: Sequence[RunPoint],
     keys: Sequence[str],
     metric: str,
@@ -43,18 +43,19 @@ def sweep_figure(
     title: str,
     alike: bool = True,
 ) -> Figure:
-    """Draw a panel for each key: a dot per run, a line through means, bars of one deviation.
+    """Draw the results of a sweep: a panel for each key with a dot per run, means and deviations.
 
     Args:
         dots: the runs.
-        keys: the settings that varied; a panel of one is over all values of the others.
+        keys: the settings that varied; the panel of a key shows the runs with any values of the
+            others.
         metric: name of the vertical axis.
         chosen: the best config's settings, which are marked.
-        book: the published test value; None if it does not compare.
+        book: the published test value; None if it cannot be compared.
         title: of the figure.
         alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
-    figure, panels = panel_grid(len(keys), 4.4, 3.6, share_y=True)
+    figure, panels = create_panel_grid(len(keys), 4.4, 3.6, share_y=True)
     for axes, key in zip(panels, keys, strict=True):
         _draw_key(axes, dots, key, chosen, alike=alike)
         if book is not None:
@@ -62,14 +63,14 @@ def sweep_figure(
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel(metric)
     panels[0].legend(fontsize=9)
-    add_title(figure, title)
+    add_figure_title(figure, title)
     return figure
 
 
 def _draw_key(
     axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, object], *, alike: bool
 ) -> None:
-    """Draw the runs by the values of one key."""
+    """Draw the metric of all runs by the values of one key."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())
     numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
     is_numeric = len(numbers) == len(values)
@@ -77,7 +78,7 @@ def _draw_key(
         _scale(axes, sorted(numbers))
         places = {repr(one): float(one) for one in numbers}
     else:
-        names = [plain(str(value), LETTERS) for value in values]
+        names = [escape_figure_text(str(value), LETTERS) for value in values]
         axes.set_xticks(range(len(names)), names, rotation=20 if len(names) > 4 else 0)
         places = {repr(one): float(place) for place, one in enumerate(values)}
     joined = alike and is_numeric and key != "seed" and len(values) <= JOINED
@@ -91,12 +92,12 @@ def _draw_key(
     if key in chosen and repr(chosen[key]) in places:
         place = places[repr(chosen[key])]
         axes.axvline(place, color="#2ca02c", alpha=0.25, linewidth=6, zorder=0, label="chosen")
-    axes.set_xlabel(plain(key, 40))
+    axes.set_xlabel(escape_figure_text(key, 40))
     axes.grid(alpha=0.3)
 
 
 def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """Make an axis of sorted numbers logarithmic if they span a wide range."""
+    """Scale an axis for sorted numbers: logarithmic if they span a wide range."""
     if values[0] > 0 and values[-1] >= LOGARITHMIC * values[0]:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())  # minor labels would overlap
@@ -110,7 +111,7 @@ def _scale(axes: Axes, values: Sequence[float]) -> None:
 def _draw_part(
     axes: Axes, by_place: Mapping[float, list[float]], part: str, *, joined: bool, bars: bool
 ) -> None:
-    """Draw the dots of validation or test, with their means and standard deviations."""
+    """Draw the validation or test metric of the runs, with means and standard deviations."""
     colour, points = COLOURS[part], sorted(by_place.items())
     xs = [place for place, values in points for _ in values]
     ys = [value for _, values in points for value in values]

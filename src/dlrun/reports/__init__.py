@@ -1,1 +1,1 @@
-"""The HTML page of runs: sections, charts, templates."""
+"""The HTML report of runs, one page that works offline: sections, charts, templates."""

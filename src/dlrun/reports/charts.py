@@ -1,6 +1,6 @@
-"""Charts of the HTML page: which curves a run has, and where everything stands in its SVG.
+"""The charts of the HTML report: the curves of runs, and all coordinates in a chart's SVG.
 
-parts.html writes the SVG; curves.js shows the values under the pointer.
+parts.html writes the SVG, and curves.js shows the values under the pointer.
 """
 
 import math
@@ -16,18 +16,18 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
 COLOURS, DASHES = 8, 3  # numbers of classes in report.css
 LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
-LOG_RATIO = 100  # of the largest to the least fraction from which on an axis is logarithmic
+LOG_RATIO = 100  # of largest to smallest value; from this ratio on, an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
-PART_OF_A_RUN = ("valid", "test", "train")  # the first that a run has stands for it among others
+PART_OF_A_RUN = ("valid", "test", "train")  # the first that exists is drawn beside other runs
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
 
 
 @dataclass(frozen=True)
-class Line:
-    """A curve: its name, its points, its class in report.css and a label at its end.
+class ChartCurve:
+    """A curve of a chart: its name, points, CSS class and the label at its end.
 
-    Values of y that no axis can hold are gaps.
+    Values of y that are not finite are gaps.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Line:
 
     @property
     def is_drawable(self) -> bool:
-        """Return whether the curve has a point and every x is a number."""
+        """Return whether the curve has at least one point, and every x is a finite number."""
         return any(map(is_plottable, self.y)) and all(map(is_plottable, self.x))
 
 
 @dataclass(frozen=True)
-class Level:
-    """A straight line at a value, such as a published metric or the lambda that was chosen."""
+class ReferenceLine:
+    """A straight line in a chart at one value, such as a published metric or the chosen lambda."""
 
     name: str
     value: float
@@ -53,7 +53,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that maps the values `start` to `end` to the places `first` to `last`."""
+    """A chart axis that maps the values `start` to `end` to SVG coordinates `first` to `last`."""
 
     start: float
     end: float
@@ -63,7 +63,7 @@ class Axis:
     whole: bool = False  # ticks are whole numbers
 
     def at(self, value: float) -> float:
-        """Return the place of a value, to a tenth of a unit."""
+        """Return the SVG coordinate of a value, rounded to a tenth of a unit."""
         scale = math.log if self.logarithmic else float
         start, end = scale(self.start), scale(self.end)
         share = (scale(value) - start) / (end - start)
@@ -71,7 +71,7 @@ class Axis:
 
     @property
     def ticks(self) -> list[tuple[float, str]]:
-        """Return the places and texts of the labels."""
+        """Return the coordinates and texts of the axis labels."""
         low, high = sorted((self.start, self.end))
         texts = _powers(low, high) if self.logarithmic else _multiples(low, high, self.whole)
         return [(self.at(float(text)), text) for text in dict.fromkeys(texts)]
@@ -79,35 +79,38 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over a common x axis, with horizontal levels and a vertical mark."""
+    """A chart: curves over one x axis, horizontal reference lines, and a vertical one (`mark`)."""
 
     title: str
     x_name: str
     y_name: str
-    lines: Sequence[Line]
-    levels: Sequence[Level] = ()
-    mark: Level | None = None  # at an x
+    lines: Sequence[ChartCurve]
+    levels: Sequence[ReferenceLine] = ()
+    mark: ReferenceLine | None = None  # at an x
 
     @cached_property
     def x(self) -> Axis:
-        """Return the x axis, logarithmic for fractions of many magnitudes; it may descend."""
+        """Return the x axis; it is logarithmic if the values are fractions over a wide range.
+
+        It descends if the longest curve does.
+        """
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
         logarithmic = not whole and min(values) > 0 and max(values) / min(values) >= LOG_RATIO
-        low, high = (min(values), max(values)) if logarithmic else padded(values, 0.02)
+        low, high = (min(values), max(values)) if logarithmic else padded_range(values, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
         return Axis(low, high, LEFT, RIGHT, logarithmic, whole)
 
     @cached_property
     def y(self) -> Axis:
-        """Return the y axis, which holds all values with a little room."""
+        """Return the y axis, which holds the values of all curves with a small margin."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
-        return Axis(*padded(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
+        return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
-    def points(self, line: Line) -> list[list[tuple[float, float]]]:
-        """Return the places of a line's points, in a list for each piece between its gaps."""
+    def points(self, line: ChartCurve) -> list[list[tuple[float, float]]]:
+        """Return the coordinates of a curve's points, as one list for each piece between gaps."""
         pieces: list[list[tuple[float, float]]] = [[]]
         for x, y in zip(line.x, line.y, strict=True):
             if is_plottable(y):
@@ -117,10 +120,10 @@ class Chart:
         return [piece for piece in pieces if piece]
 
     @property
-    def ends(self) -> list[tuple[float, float, Line]]:
-        """Return x and y of the labels at the lines' ends, moved down until none covers another."""
+    def ends(self) -> list[tuple[float, float, ChartCurve]]:
+        """Return the coordinates of the labels at the curves' ends, moved down so none overlap."""
         last_points = [(self.points(line)[-1][-1], line) for line in self.lines if line.end]
-        ends: list[tuple[float, float, Line]] = []
+        ends: list[tuple[float, float, ChartCurve]] = []
         for (x, y), line in sorted(last_points, key=lambda one: one[0][1]):
             lowest = ends[-1][1] + LABEL_HEIGHT if ends else 0.0
             ends.append((x + 4, max(y + 4, lowest), line))
@@ -129,7 +132,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class NumberedRun:
-    """A run among others: its number on the page, its name in a legend, its record, its table."""
+    """A run that is drawn beside others: its number on the page, legend name, record, metrics."""
 
     number: int
     name: str
@@ -137,27 +140,27 @@ class NumberedRun:
     table: Table
 
 
-def look(number: int) -> str:
-    """Return the CSS classes of a run's curve: 24 different ones, neighbours differ in both."""
+def curve_css_classes(number: int) -> str:
+    """Return the CSS classes for the colour and the dashes of the run with a number."""
     return f"run{number % COLOURS} dash{number % DASHES}"
 
 
 def metric_names(table: Table) -> list[str]:
-    """Return the metrics of parts of the data: `loss` for `train_loss` and `valid_loss`."""
+    """Return the metric names in a table without the part: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 
 
-def thinned(table: Table, cells: int) -> dict[str, list[float]]:
-    """Return about so many cells of a table: evenly chosen rows, with the first and the last."""
+def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
+    """Reduce a table to about so many cells: evenly spaced rows, with the first and the last."""
     length = min(map(len, table.values()), default=0)
     every = math.ceil(length * len(table) / cells) or 1
     kept = sorted({*range(0, length, every), *range(length)[-1:]})
     return {name: [values[row] for row in kept] for name, values in table.items()}
 
 
-def run_charts(table: Table, record: Record) -> list[Chart]:
-    """Return a run's charts: one for each metric of the data, one for each other result."""
+def charts_of_run(table: Table, record: Record) -> list[Chart]:
+    """Return the charts of one run: one for each metric, and for each other column of results."""
     step, metrics = next(iter(table), ""), metric_names(table)
     if not metrics or not table[step]:
         return []
@@ -167,25 +170,25 @@ def run_charts(table: Table, record: Record) -> list[Chart]:
     columns |= {name: {name: "other"} for name in others}
     chosen = record.metrics.get(step)
     near = [x for x in table[step] if chosen is not None and math.isclose(x, chosen)]
-    mark = Level(f"chosen {step}", near[0], "mark") if near else None
+    mark = ReferenceLine(f"chosen {step}", near[0], "mark") if near else None
     charts = []
     for metric, group in columns.items():
         lines = [
-            Line(PARTS.get(part, name), table[step], table[name], part)
+            ChartCurve(PARTS.get(part, name), table[step], table[name], part)
             for name, part in group.items()
             if name in table
         ]
         levels = _published_levels(record, metric)
         final = record.metrics.get(f"test_{metric}")
         if final is not None and is_plottable(final) and f"test_{metric}" not in table:
-            levels.insert(0, Level("test, at the end", float(final), "test"))
+            levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
         if lines := [line for line in lines if line.is_drawable]:
             charts.append(Chart(metric, step, metric, lines, levels, mark))
     return charts
 
 
-def overlay_charts(runs: Sequence[NumberedRun]) -> list[Chart]:
-    """Return a chart for each metric that several runs have by the same kind of step."""
+def charts_of_several_runs(runs: Sequence[NumberedRun]) -> list[Chart]:
+    """Return a chart for each metric that several runs recorded over the same kind of step."""
     panels = dict.fromkeys(
         (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)
     )
@@ -203,20 +206,20 @@ def overlay_charts(runs: Sequence[NumberedRun]) -> list[Chart]:
     return charts
 
 
-def _run_line(run: NumberedRun, step: str, metric: str) -> Line | None:
-    """Return a run's curve among others' curves; None if it cannot be drawn."""
+def _run_line(run: NumberedRun, step: str, metric: str) -> ChartCurve | None:
+    """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
     for part in PART_OF_A_RUN:
         if values := run.table.get(f"{part}_{metric}"):
             name, number = f"{run.name} ({PARTS[part]})", run.number
-            line = Line(name, run.table[step], values, look(number), str(number))
+            line = ChartCurve(name, run.table[step], values, curve_css_classes(number), str(number))
             return line if line.is_drawable else None
     return None
 
 
-def published(record: Record) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition; none if they do not compare with the run's.
+def published_metrics_by_edition(record: Record) -> dict[str, dict[str, float]]:
+    """Return the published metrics by edition; empty if they cannot be compared with the run.
 
-    dlrun 0.1 did not note whether its run had the same data.
+    dlrun 0.1 did not record whether a run used the same data.
     """
     editions = published_metrics(record) if record.format >= FORMAT else {}
     return {
@@ -229,23 +232,23 @@ def published(record: Record) -> dict[str, dict[str, float]]:
     }
 
 
-def _published_levels(record: Record, metric: str) -> list[Level]:
+def _published_levels(record: Record, metric: str) -> list[ReferenceLine]:
     return [
-        Level(f"{edition}'s test", values[f"test_{metric}"], edition)
-        for edition, values in published(record).items()
+        ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
+        for edition, values in published_metrics_by_edition(record).items()
         if f"test_{metric}" in values
     ]
 
 
-def padded(values: Sequence[float], share: float) -> tuple[float, float]:
-    """Return the ends of an axis that holds the values with a share of room on either side."""
+def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
+    """Return the ends of an axis: the range of the values, widened by a share on either side."""
     low, high = min(values), max(values)
     margin = share * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin
 
 
 def _multiples(low: float, high: float, whole: bool) -> list[str]:
-    """Return multiples of 1, 2 or 5 times a power of ten, about as many as TICKS."""
+    """Return about TICKS labels for an axis: multiples of 1, 2 or 5 times a power of ten."""
     power = math.floor(math.log10((high - low) / TICKS))
     enough = (f for f in (1, 2, 5, 10) if (high - low) / (f * 10**power) <= TICKS + 2)
     step = max(next(enough) * 10**power, 1 if whole else 0)
@@ -256,6 +259,6 @@ def _multiples(low: float, high: float, whole: bool) -> list[str]:
 
 
 def _powers(low: float, high: float) -> list[str]:
-    """Return powers of ten, or every second or third if there are many."""
+    """Return the powers of ten for a logarithmic axis; only every second or third if many."""
     first, last = math.ceil(math.log10(low)), math.floor(math.log10(high))
     return [f"{10.0**n:g}" for n in range(first, last + 1, 1 + (last - first) // TICKS)]

@@ -1,4 +1,4 @@
-"""Runs side by side: equal configs with mean and spread of their metrics, runs on the same data."""
+"""Comparison of runs: metrics over runs with equal configs, and charts of runs on the same data."""
 
 import json
 import statistics
@@ -9,7 +9,15 @@ from typing import TypeVar
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
 from dlrun.experiments.base import CHANCE
-from dlrun.reports.charts import LEFT, RIGHT, Axis, Chart, NumberedRun, overlay_charts, padded
+from dlrun.reports.charts import (
+    LEFT,
+    RIGHT,
+    Axis,
+    Chart,
+    NumberedRun,
+    charts_of_several_runs,
+    padded_range,
+)
 from dlrun.reports.run_section import RunSection
 from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
 
@@ -18,48 +26,48 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MetricSpread:
-    """A metric's values over the finished runs of one config."""
+    """The values of one metric over the finished runs of one config, with mean and deviation."""
 
     metric: str
     values: list[float]
 
     @property
     def mean(self) -> float:
-        """Return the mean of the values."""
+        """Return the mean of the metric over the runs."""
         return statistics.fmean(self.values)
 
     @property
     def deviation(self) -> float | None:
-        """Return the sample standard deviation; None for a single run."""
+        """Return the sample standard deviation over the runs; None for a single run."""
         return statistics.stdev(self.values) if len(self.values) > 1 else None
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Return the 95 % interval of the mean over seeds; None for a single run."""
+        """Return the 95 % interval of the mean over the runs; None for a single run."""
         return stats.mean_interval(self.values)
 
 
 def metric_spread(
     metric: str, metrics: Iterable[Mapping[str, float | None]]
 ) -> MetricSpread | None:
-    """Return a metric's spread over runs; None if any run lacks the metric."""
+    """Return the spread of a metric over runs; None if any run lacks the metric."""
     values = [one.get(metric) for one in metrics]
     known = [float(value) for value in values if value is not None and is_plottable(value)]
     return MetricSpread(metric, known) if known and len(known) == len(values) else None
 
 
-def group_by_config(
+def group_runs_by_config(
     runs: Iterable[T],
     config: Callable[[T], Mapping[str, object]],
     *,
     ignored: Collection[str] = CHANCE,
 ) -> list[list[T]]:
-    """Group runs by config, in their order.
+    """Group runs with equal configs, in the order of the runs.
 
     Args:
-        runs: to group.
+        runs: the runs to group.
         config: returns a run's config by dotted keys.
-        ignored: keys that do not count, such as the seed.
+        ignored: keys that may differ within a group, such as the seed.
     """
     groups: dict[str, list[T]] = {}
     for run in runs:
@@ -69,12 +77,12 @@ def group_by_config(
 
 
 @dataclass(frozen=True)
-class EqualConfigs:
-    """Several finished runs of one experiment whose configs differ by the seed at most.
+class RunsWithEqualConfig:
+    """Finished runs of one experiment whose configs are equal except for the seed.
 
-    sections: the runs; the first stands for what all have in common.
-    settings: those of the common config that are not the default.
-    spreads: of each test metric that all runs have.
+    sections: the sections of the runs.
+    settings: the settings of the common config that differ from the shipped config.
+    spreads: the spread of each test metric that all runs have.
     """
 
     sections: list[RunSection]
@@ -83,11 +91,11 @@ class EqualConfigs:
 
 
 @dataclass(frozen=True)
-class SameData:
-    """Several runs on the same data: their curves, and a chart of their 95 % intervals.
+class RunsOnSameData:
+    """Runs on the same data: charts of their curves, and of their 95 % intervals.
 
-    measured: the runs with an interval, if there are several.
-    axis: of the intervals and the published accuracies.
+    measured: the runs with an interval; empty if fewer than two have one.
+    axis: the axis of the intervals and the published accuracies.
     """
 
     data: str
@@ -96,17 +104,17 @@ class SameData:
     axis: Axis | None
 
 
-def test_metrics(sections: Sequence[RunSection]) -> list[str]:
-    """Return the test metrics of the runs, the accuracy first."""
+def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
+    """Return the names of the test metrics that any of the runs has, the accuracy first."""
     names = dict.fromkeys(name for one in sections for name in one.record.metrics)
     return sorted((name for name in names if name.startswith(TESTED)), key=ACCURACY.__ne__)
 
 
-def find_equal_configs(sections: Sequence[RunSection]) -> list[EqualConfigs]:
-    """Group the finished runs whose configs are equal but for chance; each seed counts once."""
+def find_runs_with_equal_config(sections: Sequence[RunSection]) -> list[RunsWithEqualConfig]:
+    """Group the finished runs with equal configs except for the seed; each seed counts once."""
     finished = [one for one in sections if one.state == "finished" and one.values]
     equal = []
-    for group in group_by_config(
+    for group in group_runs_by_config(
         finished, lambda one: {"experiment": one.record.experiment, **one.values}
     ):
         # A run that was repeated says nothing about the spread over seeds.
@@ -118,19 +126,19 @@ def find_equal_configs(sections: Sequence[RunSection]) -> list[EqualConfigs]:
             changed = runs[0].differing or {}
             settings = {key: value for key, value in changed.items() if key not in CHANCE}
             metrics = [one.record.metrics for one in runs]
-            spreads = [metric_spread(name, metrics) for name in test_metrics(runs[:1])]
-            equal.append(EqualConfigs(runs, settings, [one for one in spreads if one]))
+            spreads = [metric_spread(name, metrics) for name in test_metric_names(runs[:1])]
+            equal.append(RunsWithEqualConfig(runs, settings, [one for one in spreads if one]))
     return equal
 
 
-def compare_on_data(sections: Sequence[RunSection]) -> list[SameData]:
-    """Compare the runs that are on the same data, if there are several."""
+def compare_runs_on_same_data(sections: Sequence[RunSection]) -> list[RunsOnSameData]:
+    """Return the charts of each group of several runs on the same data."""
     groups: dict[str, list[RunSection]] = {}
     for one in sections:
         groups.setdefault(_data_name(one, sections), []).append(one)
     compared = []
     for data, group in groups.items():
-        charts = overlay_charts(
+        charts = charts_of_several_runs(
             [
                 NumberedRun(one.number, f"No. {one.number} {one.title}", one.record, one.table)
                 for one in group
@@ -141,17 +149,17 @@ def compare_on_data(sections: Sequence[RunSection]) -> list[SameData]:
         if len(measured) > 1:
             values = [end for one in measured for end in one.interval or ()]
             values += [value for one in measured for value in one.published_accuracies.values()]
-            axis = Axis(*padded(values, 0.04), LEFT, RIGHT)
-            compared.append(SameData(data, charts, measured, axis))
+            axis = Axis(*padded_range(values, 0.04), LEFT, RIGHT)
+            compared.append(RunsOnSameData(data, charts, measured, axis))
         elif charts:
-            compared.append(SameData(data, charts, [], None))
+            compared.append(RunsOnSameData(data, charts, [], None))
     return compared
 
 
 def _data_name(section: RunSection, others: Sequence[RunSection]) -> str:
-    """Return the name of a run's data, without the seed by which runs of one config differ.
+    """Return a description of a run's data, without the run's seed.
 
-    A run that is not finished has no name of its data; it takes that of a run with its config.
+    An unfinished run has none in its record; it gets that of a run with the same data settings.
     """
 
     def config(one: RunSection) -> Values:

@@ -1,4 +1,4 @@
-// Show the values of a chart at a step; without scripts the page lacks only this.
+// Shows the values of a chart's curves at a step; without scripts only this is missing.
 "use strict";
 
 // A slider below each chart works with keyboard, finger and screen reader; the pointer moves it too.

@@ -1,4 +1,4 @@
-"""Evaluation of a run's test predictions: confusion, calibration, area under the ROC curve."""
+"""Evaluation of a run's test predictions: confusion matrix, calibration, ROC area, recall."""
 
 import base64
 import io
@@ -12,16 +12,16 @@ from typing import NamedTuple
 from PIL import Image
 
 from dlrun.errors import DataError
-from dlrun.reports.charts import Chart, Level, Line
+from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 
-MATRIX_CLASSES = 12  # whose counts have room on a phone, scrolled
-HEAT_MAP_CLASSES = 200  # for which the matrix is a picture; its size is quadratic
+MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
+HEAT_MAP_CLASSES = 200  # up to which it is a picture, whose size is quadratic
 PAIRS = 10
 BINS = 20
 
 
-class Bin(NamedTuple):
-    """Predictions of about the same probability: how many, its mean, the share that is right."""
+class CalibrationBin(NamedTuple):
+    """Predictions with similar probability: their number, mean probability, and accuracy."""
 
     rows: int
     probability: float
@@ -29,8 +29,8 @@ class Bin(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What the predictions of a test set say."""
+class PredictionEvaluation:
+    """The evaluation of a classifier's predictions on its test set."""
 
     classes: list[str]
     rows: int
@@ -39,32 +39,34 @@ class Evaluation:
     picture: str | None  # the matrix of more classes as a data URI; None of very many
     pairs: list[tuple[str, str, int]]  # the commonest mistakes: label, predicted class, rows
     recalls: list[tuple[str, float, int]]  # class, share recognised, rows; lowest share first
-    bins: list[Bin]
+    bins: list[CalibrationBin]
     error: float  # expected calibration error of the predicted class's probability
     auroc: float | None  # area under the ROC curve; None unless there are two classes
 
     @property
     def calibration(self) -> Chart:
-        """Return the chart of accuracy by predicted probability; a diagonal means calibrated."""
+        """Return the calibration chart: accuracy by predicted probability, ideally the diagonal."""
         x = [one.probability for one in self.bins]
         return Chart(
             "calibration",
             "probability of the predicted class",
             "share right",
             [
-                Line("calibrated", x, x, "ideal"),
-                Line("this run", x, [one.accuracy for one in self.bins], "other"),
+                ChartCurve("calibrated", x, x, "ideal"),
+                ChartCurve("this run", x, [one.accuracy for one in self.bins], "other"),
             ],
-            [Level("all rows", self.correct / self.rows, "test")],
+            [ReferenceLine("all rows", self.correct / self.rows, "test")],
         )
 
 
-def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluation:
+def evaluate_predictions(
+    table: Sequence[Sequence[str]], labels: Sequence[str]
+) -> PredictionEvaluation:
     """Evaluate the rows of a predictions.csv: row, label, predicted class, its probability.
 
-    `labels` gives the order of the classes; those that no row names are left out. Raises DataError
-    if the rows are not what a run writes. (scikit-learn has all of this, and takes a second to be
-    imported.)
+    `labels` gives the order of the classes; classes that no row names are left out. Raises
+    DataError if a probability is invalid. (scikit-learn can do all of this, but takes a second to
+    import.)
     """
     try:
         probabilities = [float(row[3]) for row in table]
@@ -85,7 +87,7 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
     wrong = Counter({pair: rows for pair, rows in counts.items() if pair[0] != pair[1]})
     rows_of = Counter(row[1] for row in table)
     recalls = [(name, counts[name, name] / rows, rows) for name, rows in rows_of.items()]
-    return Evaluation(
+    return PredictionEvaluation(
         classes=classes,
         rows=len(table),
         correct=sum(right),
@@ -99,13 +101,13 @@ def evaluate(table: Sequence[Sequence[str]], labels: Sequence[str]) -> Evaluatio
     )
 
 
-def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[Bin]:
-    """Group predictions by probability: n / BINS <= p < (n + 1) / BINS; the last one holds 1."""
+def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[CalibrationBin]:
+    """Group predictions into BINS equal intervals of probability; the last one includes 1."""
     groups = defaultdict(list)
     for pair in zip(probabilities, right, strict=True):
         groups[min(int(pair[0] * BINS), BINS - 1)].append(pair)
     return [
-        Bin(len(group), fmean(one for one, _ in group), fmean(one for _, one in group))
+        CalibrationBin(len(group), fmean(one for one, _ in group), fmean(one for _, one in group))
         for _, group in sorted(groups.items())
     ]
 
@@ -113,9 +115,9 @@ def _bins(probabilities: Sequence[float], right: Sequence[bool]) -> list[Bin]:
 def _auroc(
     table: Sequence[Sequence[str]], probabilities: Sequence[float], positive: str
 ) -> float | None:
-    """Return how often a positive row has a higher score than another; a tie counts as a half.
+    """Return the area under the ROC curve; None if all rows are of one class.
 
-    None if all rows are of one class.
+    It is how often a positive row has a higher score than a negative one; a tie counts half.
     """
     scores: dict[bool, list[float]] = {True: [], False: []}
     for row, probability in zip(table, probabilities, strict=True):
@@ -128,9 +130,9 @@ def _auroc(
 
 
 def _heat_map(matrix: Sequence[Sequence[int]]) -> str:
-    """Return a confusion matrix as a picture, with a pixel for each pair of classes.
+    """Return a confusion matrix as a picture (a data URI), with a pixel for each pair of classes.
 
-    A pixel is the darker the larger its share of the row; a share of a hundredth is visible.
+    The larger its share of the row, the darker a pixel; a share of 1 % is visible.
     """
     pixels = bytearray()
     for row in matrix:
@@ -138,11 +140,11 @@ def _heat_map(matrix: Sequence[Sequence[int]]) -> str:
         # Sixteen shades: a hundred noisy classes take 5 kB.
         pixels += bytes(17 * round(15 * (1 - (count / total) ** 0.5)) for count in row)
     picture = Image.frombytes("L", (len(matrix), len(matrix)), bytes(pixels))
-    return data_uri(picture, "PNG", optimize=True)
+    return picture_data_uri(picture, "PNG", optimize=True)
 
 
-def data_uri(picture: Image.Image, kind: str, **options: int) -> str:
-    """Return a picture as a data URI of a kind, PNG or JPEG."""
+def picture_data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+    """Return a picture as a data URI of the format `kind`, PNG or JPEG."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""`dlrun report`: find runs, read them, render the HTML page and put it in place."""
+"""`dlrun report`: find the runs, read their files, and write the HTML page about them."""
 
 import base64
 import contextlib
@@ -17,29 +17,33 @@ from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.run import Run
 from dlrun.reports import charts
-from dlrun.reports.comparison import compare_on_data, find_equal_configs, test_metrics
+from dlrun.reports.comparison import (
+    compare_runs_on_same_data,
+    find_runs_with_equal_config,
+    test_metric_names,
+)
 from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import newest_runs
 from dlrun.run_folder.metrics import format_metric, notes, with_baseline
 from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular, write_atomically
 
-NEWEST = 20  # runs on the page if none is named
-ROOM, ROOM_OF_ONE = 230_000, 200_000  # characters of texts and pictures, of all runs and of one
-CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; so 20 runs stay below 1 MB
-OURS = b'<meta name="generator" content="dlrun report">'  # a page that may be overwritten
+NEWEST = 20  # runs on the page if the user names no run
+ROOM, ROOM_OF_ONE = 230_000, 200_000  # characters of texts and pictures, in all and for one run
+CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; then a page of 20 runs is below 1 MB
+OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
 def report(
     runs: Sequence[str], out: Path, runs_dir: Path | None = None, *, force: bool = False
 ) -> None:
-    """Write a page about the named runs, or about the newest finished ones.
+    """Write an HTML page about the named runs, or about the newest finished runs.
 
-    Raises ConfigError if there is no such run, or if `out` is not a report; DlrunError if a named
-    run's record is damaged, or if the page cannot be written.
+    Raises ConfigError if a run does not exist, or if `out` is a file that is not a report;
+    DlrunError if a named run's record is damaged, or if the page cannot be written.
     """
     screen = Screen()
-    check_page(out, force=force)
+    check_page_is_writable(out, force=force)
     note = ""
     if runs:
         opened = list(
@@ -49,21 +53,21 @@ def report(
         opened, note = _newest_finished(run_context.runs_dir(runs_dir), screen)
     if note:
         screen.note(note)
-    size, problems = write_page(opened, out, note)
+    size, problems = write_report_page(opened, out, note)
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
 
 
-def check_page(out: Path, *, force: bool, ours: bytes = OURS) -> None:
-    """Raise ConfigError if a page cannot be written; one that holds `ours` may be replaced."""
+def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> None:
+    """Raise ConfigError if a page cannot be written; an older one with `ours` may be replaced."""
     with contextlib.suppress(OSError), open_regular(out) as stream:
         force = force or ours in stream.read(2000)
     check_output_path("--out", out, force=force)
 
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
-    """Return the newest finished runs, and a sentence if there are more."""
+    """Return the newest finished runs, and a sentence for the reader if there are more."""
     folders, finished = newest_runs(runs_dir), list[Run]()
     for place, folder in enumerate(folders, start=1):
         try:
@@ -79,26 +83,26 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
                 f"The {NEWEST} newest finished runs; dlrun report RUN ... names others.",
             )
     if not finished:
-        raise ConfigError(f"{runs_dir}: no finished run here", "name a run, or --runs-dir")
+        raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
     return finished, ""
 
 
-def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
-    """Write a page about runs; return its bytes, and a sentence for each damaged file.
+def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
+    """Write a page about runs; return its size in bytes, and a sentence for each damaged file.
 
     Raises DlrunError if the page cannot be written.
     """
     room = min(ROOM_OF_ONE, ROOM // len(runs))
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
     sections = [RunSection(n, run, room, cells) for n, run in enumerate(runs, start=1)]
-    page = render_page(
+    page = render_html_page(
         "page.html",
         __package__,
         ["runs.js", "curves.js"],
         sections=sections,
-        equal=find_equal_configs(sections),
-        compared=compare_on_data(sections),
-        metrics=test_metrics(sections),
+        equal=find_runs_with_equal_config(sections),
+        compared=compare_runs_on_same_data(sections),
+        metrics=test_metric_names(sections),
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()
@@ -109,10 +113,10 @@ def write_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, lis
     return len(page), [problem for section in sections for problem in section.problems]
 
 
-def render_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:
-    """Return a page made from a package's template and this package's scripts.
+def render_html_page(template: str, package: str, scripts: Sequence[str], **values: object) -> str:
+    """Return an HTML page, rendered from a package's template with the report's style and scripts.
 
-    Every value is escaped, and loses its control characters.
+    Every value is escaped, and its control characters are replaced.
     """
     folder = resources.files(__package__)
     style = folder.joinpath("report.css").read_text("utf-8")
@@ -127,7 +131,10 @@ def render_page(template: str, package: str, scripts: Sequence[str], **values: o
         lstrip_blocks=True,
     )
     environment.filters.update(
-        brief=format_brief, config=format_setting, number=format_metric, short=format_number
+        brief=format_setting_briefly,
+        config=format_setting,
+        number=format_metric,
+        short=format_curve_value,
     )
     return environment.get_template(template).render(
         **values,
@@ -143,26 +150,26 @@ def render_page(template: str, package: str, scripts: Sequence[str], **values: o
     )
 
 
-def format_brief(value: object) -> str:
-    """Return a setting or another text, cut for a table's cell."""
+def format_setting_briefly(value: object) -> str:
+    """Return a setting as text, cut to 60 characters for a table's cell."""
     text = format_setting(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def format_setting(value: object) -> str:
-    """Return a config's value as its file has it."""
+    """Return the value of a config key as text, as it is written in a config file."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def format_number(value: float) -> str:
-    """Return a number of a curve."""
+def format_curve_value(value: float) -> str:
+    """Return a value of a curve as text with about four digits."""
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
 
 
 def _visible(value: object) -> object:
-    """Replace characters that a reader cannot see, but for line breaks."""
+    """Return a value for a template, with control characters (except line breaks) replaced."""
     if value is None:
         return ""
     if isinstance(value, str) and not hasattr(value, "__html__") and not value.isprintable():
@@ -171,6 +178,6 @@ def _visible(value: object) -> object:
 
 
 def _sha256(text: str) -> str:
-    """Return a hash as a Content-Security-Policy names it."""
+    """Return the SHA-256 of a text in the form that a Content-Security-Policy takes."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"

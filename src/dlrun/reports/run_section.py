@@ -1,4 +1,4 @@
-"""A run's section of the page: what its files say, and a sentence for each damaged file."""
+"""One run's section of the HTML report: the contents of its files, and a list of damaged ones."""
 
 import base64
 import csv
@@ -17,8 +17,8 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 from dlrun.config.yaml_loader import Values, flatten, format_override
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.run import ASSETS, Run
-from dlrun.reports.charts import Table, published, run_charts, thinned
-from dlrun.reports.evaluation import Evaluation, data_uri, evaluate
+from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
+from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, PREDICTIONS
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import FORMAT, Environment
@@ -26,7 +26,7 @@ from dlrun.run_folder.record import FORMAT, Environment
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT, MAX_NAME = 4000, 200  # characters of a mistake's text, of a class's name
-MARKUP = 200  # characters of the page around a mistake
+MARKUP = 200  # characters of HTML around a mistake
 CUT = " […]"
 SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -35,13 +35,13 @@ T = TypeVar("T")
 Weights = list[tuple[str, float]]
 
 
-def cut(text: str, length: int = MAX_NAME) -> str:
-    """Return a text, cut with a mark if it is longer."""
+def truncate_text(text: str, length: int = MAX_NAME) -> str:
+    """Return a text cut to a length; a mark shows where it was cut."""
     return text if len(text) <= length else f"{text[:length]}{CUT}"
 
 
-def png_uri(text: str) -> str:
-    """Return the data URI of a PNG in base64. Raises DataError if the text is something else."""
+def png_data_uri(text: str) -> str:
+    """Return the data URI of a PNG in base64; raise DataError if the text is not one."""
     try:
         content = base64.b64decode(text, validate=True)
     except ValueError:
@@ -52,14 +52,14 @@ def png_uri(text: str) -> str:
 
 
 class Mistake(BaseModel):
-    """A row of the test set that the network got wrong, with its text or its picture."""
+    """A row of the test set that was classified wrongly, with its text or its picture."""
 
     row: int
-    label: Annotated[str, AfterValidator(cut)]
-    predicted: Annotated[str, AfterValidator(cut)]
+    label: Annotated[str, AfterValidator(truncate_text)]
+    predicted: Annotated[str, AfterValidator(truncate_text)]
     probability: float
     text: str | None = None
-    image: Annotated[str, AfterValidator(png_uri)] | None = None
+    image: Annotated[str, AfterValidator(png_data_uri)] | None = None
 
 
 class _Mistakes(BaseModel):
@@ -67,8 +67,8 @@ class _Mistakes(BaseModel):
 
 
 @dataclass
-class Photograph:
-    """A photograph with its most probable labels and those of each edition; or its error."""
+class ClassifiedPhotograph:
+    """A photograph with its most probable labels and the published labels, or with its error."""
 
     name: str
     error: str
@@ -77,14 +77,17 @@ class Photograph:
     picture: str = ""  # a data URI
 
 
-def read_classifications(run: Run) -> list[list[str]]:
-    """Return the rows of a test set's predictions.csv; none for photographs. Raises DataError."""
+def read_test_predictions(run: Run) -> list[list[str]]:
+    """Return the rows of a run's predictions.csv for its test set; empty for photographs.
+
+    Raises DataError if the file is damaged.
+    """
     rows = _read_csv(run, PREDICTIONS)
     return rows[1:] if rows and rows[0][0] == "row" else []
 
 
 def read_mistakes(run: Run, room: int) -> list[Mistake]:
-    """Return the most certain mistakes that fit into so many characters; texts are cut to fit.
+    """Return a run's most confident mistakes that fit into `room` characters; texts are cut.
 
     Raises DataError if the file is damaged.
     """
@@ -100,12 +103,12 @@ def read_mistakes(run: Run, room: int) -> list[Mistake]:
     for one in mistakes:
         room -= MARKUP + min(longest, len(one.text or "")) + len(one.image or "")
         if room >= 0:
-            shown.append(one.model_copy(update={"text": cut(one.text or "", longest)}))
+            shown.append(one.model_copy(update={"text": truncate_text(one.text or "", longest)}))
     return shown
 
 
-def read_words(run: Run) -> tuple[Weights, Weights]:
-    """Return the words with the largest negative and positive weights, the heaviest first.
+def read_word_weights(run: Run) -> tuple[Weights, Weights]:
+    """Return the words with the largest negative and positive weights, the largest first.
 
     Raises DataError if the file is damaged.
     """
@@ -120,22 +123,24 @@ def read_words(run: Run) -> tuple[Weights, Weights]:
     return negative, [one for one in reversed(weights[-WORDS_SHOWN:]) if one[1] > 0]
 
 
-def read_photographs(run: Run, room: int) -> list[Photograph]:
-    """Return the first photographs, with pictures that fit into so many characters of the page.
+def read_classified_photographs(run: Run, room: int) -> list[ClassifiedPhotograph]:
+    """Return the first photographs of a run, with the pictures that fit into `room` characters.
 
     Raises DataError if a file is damaged.
     """
     rows = _read_csv(run, PREDICTIONS)
     if not rows or rows[0][0] != "image":
         return []
-    photographs: dict[str, Photograph] = {}
+    photographs: dict[str, ClassifiedPhotograph] = {}
     try:
         for image, _, label, probability, error in rows[1:]:
             name = Path(image).name
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
-                photographs[image] = Photograph(cut(name), cut(error), _published(run, name))
+                photographs[image] = ClassifiedPhotograph(
+                    truncate_text(name), truncate_text(error), _published(run, name)
+                )
             if image in photographs and not error:
-                photographs[image].labels.append((cut(label), float(probability)))
+                photographs[image].labels.append((truncate_text(label), float(probability)))
     except ValueError as error:
         raise DataError(f"{PREDICTIONS}: not what a run writes: {error}") from None
     content = run.read_if_written(THUMBNAILS)
@@ -150,7 +155,7 @@ def read_photographs(run: Run, room: int) -> list[Photograph]:
 
 
 def _published(run: Run, name: str) -> dict[str, Weights]:
-    """Return the published labels of a photograph by edition."""
+    """Return the published labels of a photograph, by edition of the book."""
     labels: dict[str, Weights] = {}
     for edition in EDITIONS:
         photographs = run.record.reference.get(edition)
@@ -161,7 +166,7 @@ def _published(run: Run, name: str) -> dict[str, Weights]:
 
 
 def _thumbnails(content: bytes) -> Iterator[str]:
-    """Yield the photographs of a thumbnails.npz, made smaller. Raises DataError."""
+    """Yield the photographs of a thumbnails.npz as data URIs of small JPEGs. Raises DataError."""
     import numpy as np  # slow: few runs have photographs
 
     try:
@@ -169,13 +174,13 @@ def _thumbnails(content: bytes) -> Iterator[str]:
             for jpeg in stored.values():
                 picture = Image.open(io.BytesIO(jpeg.tobytes()))
                 picture.thumbnail((SIDE, SIDE))
-                yield data_uri(picture, "JPEG", quality=QUALITY)
+                yield picture_data_uri(picture, "JPEG", quality=QUALITY)
     except (OSError, ValueError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
         raise DataError(f"{THUMBNAILS}: cannot be read: {first_line(error)}") from None
 
 
 def _read_csv(run: Run, name: str) -> list[list[str]]:
-    """Return the rows of a CSV table, the header first; none if the run did not leave it."""
+    """Return the rows of a run's CSV file, the header first; empty if the run has no such file."""
     content = run.read_if_written(name)
     if not content:
         return []
@@ -184,33 +189,33 @@ def _read_csv(run: Run, name: str) -> list[list[str]]:
     except (ValueError, csv.Error) as error:
         raise DataError(f"{name}: cannot be read: {error}") from None
     if not rows[0] or any(len(row) != len(rows[0]) for row in rows):
-        raise DataError(f"{name}: a row has not as many cells as the header")
+        raise DataError(f"{name}: a row and the header differ in length")
     return rows
 
 
 class RunSection:
-    """What the page shows of a run. The templates read its attributes.
+    """All that the HTML report shows about one run; the templates read its attributes.
 
     Args:
-        number: place on the page, from 1.
+        number: the run's number on the page, from 1.
         run: the run.
-        room: characters that its texts and pictures may take.
-        cells: largest size of its table of curves.
+        room: the largest number of characters for its texts and pictures.
+        cells: the largest number of cells of its table of curves.
     """
 
     def __init__(self, number: int, run: Run, room: int, cells: int) -> None:
-        self.problems: list[str] = []  # a sentence for each damaged file, as files are read
+        self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self._room = number, run, run.record, room
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
         self.values = _without_reference(flatten(self._read(run.effective_config, {})))
-        # The settings that are not the shipped default; None if that is unknown.
+        # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(
             lambda: _without_reference(run.changed_settings()), None
         )
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
-        self.published = published(self.record)
+        self.published = published_metrics_by_edition(self.record)
         self.published_accuracies = {
             edition: metrics[ACCURACY]
             for edition, metrics in self.published.items()
@@ -219,11 +224,11 @@ class RunSection:
         self.book = self.published_accuracies.get("book")
         self.not_compared = self.record.reference_differs or ""
         if self.record.reference and self.record.format < FORMAT:
-            self.not_compared = "dlrun 0.1 did not note whether it had the same data"
+            self.not_compared = "dlrun 0.1 did not record whether a run used the same data"
         self.table: Table = {}
         if (run.folder / METRICS).exists():
-            self.table = self._read(lambda: thinned(run.table, cells), {})
-        self.charts = run_charts(self.table, self.record)
+            self.table = self._read(lambda: thin_out_table(run.table, cells), {})
+        self.charts = charts_of_run(self.table, self.record)
         self.labels: list[str] = []
         if ASSETS in self.record.files:
             self.labels = self._read(lambda: run.labels, [])
@@ -232,7 +237,7 @@ class RunSection:
         self.interval = None if self.accuracy is None else self.record.interval
 
     def environment(self) -> Values:
-        """Return the code, packages and machine that the run began with."""
+        """Return the code, packages and machine with which the run began."""
         begun = self._read(lambda: self.run.environment, Environment(dlrun=""))
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
         if isinstance(command := about.pop("command", None), list):
@@ -241,7 +246,7 @@ class RunSection:
         return {name.replace("_", " "): value for name, value in known.items()}
 
     def commands(self) -> dict[str, str]:
-        """Return the commands that repeat or continue the run, by their purpose."""
+        """Return the commands that repeat or continue the run, by their purpose in words."""
         commands = {"The same again": self.run.repeat_command}
         if self.differing is not None:
             words = ["dlrun", self.record.experiment]
@@ -254,39 +259,39 @@ class RunSection:
 
     @property
     def book_within(self) -> bool:
-        """Return whether the book's accuracy lies within the run's interval."""
+        """Return whether the book's accuracy lies within the run's 95 % interval."""
         low, high = self.interval or (0, 0)
         return self.book is not None and low <= self.book <= high
 
     @cached_property
-    def evaluation(self) -> Evaluation | None:
-        """Return the evaluation of the test predictions, if the run left them."""
+    def evaluation(self) -> PredictionEvaluation | None:
+        """Return the evaluation of the run's test predictions; None if it wrote none."""
 
-        def read() -> Evaluation | None:
-            rows = read_classifications(self.run)
-            return evaluate(rows, self.labels) if rows else None
+        def read() -> PredictionEvaluation | None:
+            rows = read_test_predictions(self.run)
+            return evaluate_predictions(rows, self.labels) if rows else None
 
         return self._read(read, None)
 
     @cached_property
     def mistakes(self) -> list[Mistake]:
-        """Return the most certain mistakes that fit on the page."""
+        """Return the run's most confident mistakes that fit on the page."""
         return self._read(lambda: read_mistakes(self.run, self._room), [])
 
     @cached_property
     def words(self) -> list[tuple[str, Weights]]:
-        """Return the words with the largest weights, by the class that they speak for."""
+        """Return the words with the largest weights, grouped by the class that they indicate."""
         classes = self.labels if len(self.labels) == 2 else ["less", "more"]
-        weights: tuple[Weights, ...] = self._read(lambda: read_words(self.run), ())
+        weights: tuple[Weights, ...] = self._read(lambda: read_word_weights(self.run), ())
         return [(name, some) for name, some in zip(classes, weights, strict=False) if some]
 
     @cached_property
-    def photographs(self) -> list[Photograph]:
+    def photographs(self) -> list[ClassifiedPhotograph]:
         """Return the first photographs that the run classified."""
-        return self._read(lambda: read_photographs(self.run, self._room), [])
+        return self._read(lambda: read_classified_photographs(self.run, self._room), [])
 
     def _read(self, read: Callable[[], T], otherwise: T) -> T:
-        """Return what can be read; else note the problem and return `otherwise`."""
+        """Return the result of `read`; if it raises, note the problem and return `otherwise`."""
         try:
             return read()
         except DlrunError as error:
@@ -296,5 +301,5 @@ class RunSection:
 
 
 def _without_reference(values: Values) -> Values:
-    """Return a config by dotted keys without the published figures."""
+    """Return a config, by dotted keys, without the published numbers."""
     return {key: value for key, value in values.items() if not key.startswith("reference.")}

@@ -1,4 +1,4 @@
-// Sort and filter the table of all runs; without scripts the page lacks only this.
+// Sorts and filters the table of all runs; without scripts only this is missing.
 "use strict";
 
 const number = (text) => Number.parseFloat(text.replaceAll(",", ""));

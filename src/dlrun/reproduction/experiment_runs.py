@@ -14,8 +14,8 @@ from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.run import Run
-from dlrun.reports.charts import Chart, NumberedRun, overlay_charts
-from dlrun.reports.run_section import Photograph, RunSection, png_uri
+from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
+from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
 from dlrun.reproduction.verdicts import Row, published_rows
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
@@ -144,7 +144,7 @@ class ExperimentRuns:
         return published_rows(self.sections) if self.runs else []
 
     @property
-    def photographs(self) -> list[Photograph]:
+    def photographs(self) -> list[ClassifiedPhotograph]:
         """The photographs whose labels are published; they replace figures and charts."""
         return [photograph for row in self.rows for photograph in row.photographs]
 
@@ -155,7 +155,7 @@ class ExperimentRuns:
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
                 content = base64.b64encode(self.runs[0].read(path.name)).decode()
-                figures.append((path.name, png_uri(content)))
+                figures.append((path.name, png_data_uri(content)))
         return figures
 
     @property
@@ -166,7 +166,7 @@ class ExperimentRuns:
             if one.table:  # the page says beside them if the numbers are not comparable
                 record = one.record.model_copy(update={"reference_differs": None})
                 runs.append(NumberedRun(one.number, f"seed {record.seed}", record, one.table))
-        return overlay_charts(runs)
+        return charts_of_several_runs(runs)
 
 
 def prepare_experiments(

@@ -12,7 +12,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
-from dlrun.reports.page import check_page, render_page
+from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ExperimentRuns, prepare_experiments
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import to_json
@@ -86,8 +86,10 @@ def reproduce(
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
             raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-        check_page(out, force=options.force, ours=PAGE_MARK)
-        check_page(out.with_suffix(".md"), force=options.force, ours=TABLE_MARK.encode())
+        check_page_is_writable(out, force=options.force, ours=PAGE_MARK)
+        check_page_is_writable(
+            out.with_suffix(".md"), force=options.force, ours=TABLE_MARK.encode()
+        )
         parts = prepare_experiments(chosen, numbers, options, screen)
         runnable = [part for part in parts if not part.missing]
         if not runnable:
@@ -147,7 +149,7 @@ def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
 
 def format_page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], command: str) -> str:
     """Return the HTML page that compares the runs with the published numbers."""
-    return render_page(
+    return render_html_page(
         "reproduction.html",
         __package__,
         ["curves.js"],

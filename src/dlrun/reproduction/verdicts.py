@@ -7,7 +7,7 @@ from decimal import Decimal
 from dlrun import stats
 from dlrun.reports.charts import Axis
 from dlrun.reports.comparison import MetricSpread, metric_spread
-from dlrun.reports.run_section import Photograph, RunSection
+from dlrun.reports.run_section import ClassifiedPhotograph, RunSection
 from dlrun.run_folder.metrics import (
     ACCURACY,
     EDITIONS,
@@ -42,7 +42,7 @@ class Row:
     cells: dict[str, str]
     numbers: Mapping[str, object]
     strip: Strip | None = None
-    photographs: list[Photograph] = field(default_factory=list)
+    photographs: list[ClassifiedPhotograph] = field(default_factory=list)
 
 
 def published_rows(sections: Sequence[RunSection]) -> list[Row]:
@@ -125,7 +125,7 @@ def verdict_on(edition: str) -> str:
     return f"verdict on {edition}"
 
 
-def _labels_row(photographs: list[Photograph]) -> Row:
+def _labels_row(photographs: list[ClassifiedPhotograph]) -> Row:
     """Return the row that counts the photographs whose most probable label is the book's."""
     labels = {one.name: {"here": one.labels} | one.published for one in photographs}
     counts = dict.fromkeys(("here", *EDITIONS), 0)

@@ -244,7 +244,7 @@ def to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """Format a CSV cell: escape text that a spreadsheet would read as a formula, and line breaks."""
+    """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str):

@@ -199,11 +199,11 @@ class Runner:
 
     def _draw(self, run: Run) -> list[str]:
         """Draw the run's figures and return their file names; only warn if drawing fails."""
-        from dlrun.plots.style import to_png  # slow: matplotlib
+        from dlrun.plots.style import figure_to_png  # slow: matplotlib
 
         try:
             figures = self.experiment.draw(run, self.config)
-            contents = {name: to_png(figure) for name, figure in figures.items()}
+            contents = {name: figure_to_png(figure) for name, figure in figures.items()}
         except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
             log.exception("the figures")
             self.context.screen.warn(f"the figures could not be drawn: {first_line(error)}")

@@ -15,7 +15,7 @@ from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
-from dlrun.reports.page import write_page
+from dlrun.reports.page import write_report_page
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
 from dlrun.run_folder.metrics import (
     TESTED,
@@ -184,7 +184,7 @@ def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Pa
     note += f" Best: {best.describe()}." if best else ""
     try:
         runs = [run for _, run in sorted(state.runs.items())]
-        _, problems = write_page(runs, folder.path / PAGE, note)
+        _, problems = write_report_page(runs, folder.path / PAGE, note)
         files["report"] = folder.path / PAGE
     except DlrunError as error:
         problems = [error.message]
@@ -230,7 +230,7 @@ def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> byt
     title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
     if plan.rungs:
         title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
-    figure = sweep.sweep_figure(
+    figure = sweep.draw_sweep_figure(
         dots,
         keys,
         metric,
@@ -239,7 +239,7 @@ def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> byt
         title=title,
         alike=not plan.rungs,
     )
-    return style.to_png(figure)
+    return style.figure_to_png(figure)
 
 
 def show(sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen) -> None:

@@ -146,7 +146,7 @@ class ClassifyImages(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the first photographs with their labels."""
-        from dlrun.plots.photographs import contact_sheet  # slow: matplotlib
+        from dlrun.plots.photographs import draw_contact_sheet  # slow: matplotlib
 
         predictions = {
             file: [(one["label"], one["probability"]) for one in labels]
@@ -160,7 +160,7 @@ class ClassifyImages(Experiment[Config]):
         title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
         if len(predictions) > len(sheet):
             title += f" (the first {len(sheet)})"
-        return {SHEET: contact_sheet(sheet, predictions, title=title)}
+        return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
         """Obtain the lab's photographs and network, or the bundled network in its place."""

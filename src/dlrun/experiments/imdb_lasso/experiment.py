@@ -149,7 +149,7 @@ class ImdbLasso(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
-        from dlrun.plots.curves import BaselineCurve, lasso_path  # slow: matplotlib
+        from dlrun.plots.curves import BaselineCurve, draw_lasso_path  # slow: matplotlib
 
         results = run.record.model_extra or {}
         baseline = None
@@ -160,7 +160,7 @@ class ImdbLasso(Experiment[Config]):
                 results["compared_test_accuracy"],
             )
         rows, best = results["training_reviews"], results["best_index"]
-        figure = lasso_path(run.table, rows, best, baseline, title=self.title(run))
+        figure = draw_lasso_path(run.table, rows, best, baseline, title=self.title(run))
         return {"lasso_path.png": figure}
 
 
