@@ -132,7 +132,7 @@ class Experiment(ABC, Generic[C]):
         raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
-        """Return the published numbers' files and settings; raise DlrunError if data are missing."""
+        """Return the files and settings of the published numbers; may raise DlrunError."""
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return LabSetup()

@@ -153,7 +153,7 @@ class Run:
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """What the network needs besides its weights: vocabulary or labels, sizes, preprocessing."""
+        """What the network needs besides weights: vocabulary or labels, sizes, preprocessing."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
