@@ -10,8 +10,8 @@ import pytest
 
 from dlrun.config.sections import ReviewsData
 from dlrun.data import imdb
-from dlrun.data.encoding import split_words
 from dlrun.data.user_data import check_review_files
+from dlrun.data.word_ids import split_words
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
