@@ -15,8 +15,8 @@ from dlrun.data.splits import choose_test_rows
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import FILES, caches, config
+from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
