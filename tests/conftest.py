@@ -48,7 +48,7 @@ def _children_heed_signals() -> Iterator[None]:
 @pytest.fixture
 def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""
-    from dlrun.cli.main import run
+    from dlrun.cli.main import run_command_line
 
     def command(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +57,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
                 patch.delenv(name, raising=False)
             for name, value in {"COLUMNS": "100", **env}.items():
                 patch.setenv(name, value)
-            code = run([*map(str, arguments)])
+            code = run_command_line([*map(str, arguments)])
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 

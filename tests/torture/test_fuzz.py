@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dlrun.cli.main import run
+from dlrun.cli.main import run_command_line
 from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
@@ -111,7 +111,7 @@ def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
         file.write_bytes(text)
         arguments = [name, "--dry-run", "--config", str(file), *(f"--set={one}" for one in sets)]
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            code = run(arguments)
+            code = run_command_line(arguments)
         stderr = err.getvalue()
         assert code in (0, 2), stderr
         assert "Traceback" not in stderr and "bug in dlrun" not in stderr

@@ -1,4 +1,4 @@
-"""`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
+"""`dlrun accelerators`: list this machine's devices and time an epoch on each (ISLP 10.9.3)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table
 
-EPOCHS = 3  # the first warms up; the fastest of the others counts
+EPOCHS = 3  # the first is a warm-up; the fastest of the others counts
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
 TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
 
-def accelerators(
+def list_accelerators(
     experiment: str | None = None,
     *,
     config: Sequence[Path] = (),
@@ -31,7 +31,7 @@ def accelerators(
     data_dir: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """List the devices; time an experiment's epochs on each, and write a table and a figure.
+    """List this machine's devices; time an experiment on each, and write a table and a figure.
 
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
@@ -59,7 +59,7 @@ def accelerators(
         settings = RunSettings(
             config=config,
             overrides=[*overrides, *own],
-            runs_dir=folder.path,  # where `latest` does not find it
+            runs_dir=folder.path,  # in a folder where `latest` does not point to it
             data_dir=data_dir,
             name=device,
             quiet=True,

@@ -1,4 +1,4 @@
-"""`dlrun data`: fetch, verify and show the data sets that the experiments need."""
+"""`dlrun data`: download, verify and show the data sets that the experiments need."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,10 @@ from dlrun.runs.start import load_config
 from dlrun.system.console import Screen
 
 
-def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
-    """Download the files that are missing, and prepare them."""
+def fetch_dataset(
+    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+) -> None:
+    """Download the missing files of a data set, and prepare its arrays."""
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
@@ -26,8 +28,10 @@ def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = N
         screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
-def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> int:
-    """Check files by their published checksums, and prepared data by their own.
+def verify_dataset(
+    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+) -> int:
+    """Check the files of a data set by their published checksums, and its prepared arrays.
 
     Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
     the contents are not what the experiments need.
@@ -54,12 +58,12 @@ def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = 
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
-            "the experiments run on them, but the book's figures are of others",
+            "the experiments run on them, but the book's numbers cannot be compared",
         )
     return 1 if others or damaged else 0
 
 
-def show(
+def show_dataset(
     dataset: str,
     *,
     part: str,
@@ -68,7 +72,7 @@ def show(
     overrides: Sequence[str] = (),
     data_dir: Path | None = None,
 ) -> None:
-    """Print some examples. Raises ConfigError if the data are not texts."""
+    """Print some examples of a data set. Raises ConfigError if it has no texts."""
     screen = Screen()
     found, config = _find(dataset, overrides, screen)
     if found.show is None:
@@ -77,7 +81,7 @@ def show(
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
-    """Return a data set by its name or an experiment's, and the config that names its source."""
+    """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment, config in registry.load_config_classes():
         if isinstance(config, DlrunError):
