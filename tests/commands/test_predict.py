@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.base import Experiment
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
 from tests.conftest import Done, clean_environment, setting, smoke

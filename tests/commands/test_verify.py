@@ -13,7 +13,7 @@ import torch
 
 from dlrun.commands.verify import first_difference
 from dlrun.errors import DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
 from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke
