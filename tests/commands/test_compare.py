@@ -95,7 +95,7 @@ def test_curves_of_the_runs_that_have_some(runs: Path, tmp_path: Path, capsys: O
 @pytest.mark.parametrize(
     ("names", "out", "told"),
     [
-        (["a", "a"], None, "with another"),
+        (["a", "a"], None, "two different runs"),
         (["a", "nothing"], None, "no such run"),
         (["a", "b"], "curves.pdf", "not a PNG"),
     ],
