@@ -135,11 +135,13 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
 
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-def test_processes_that_train_together(dlrun: Dlrun) -> None:
+def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
     shared = setting("trainer.devices=2", "trainer.strategy=ddp")
-    assert dlrun(*smoke(NAME), *shared, OMP_NUM_THREADS="1").returncode == 0
-    done = dlrun("verify", "latest", OMP_NUM_THREADS="1")
-    assert (done.returncode, done.stdout[:11]) == (0, "identical: "), done.stderr
+    environment = {"OMP_NUM_THREADS": "1"}
+    assert dlrun(*smoke(NAME), *shared, **environment).returncode == 0
+    done = dlrun("verify", "latest", **environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("identical: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\0\x80", b'row,label\n1,"a'])
