@@ -60,15 +60,15 @@ def config(**changes: Any) -> ImagesData:
     return ImagesData.model_validate(values | changes)
 
 
-def load(folder: Path, source: Path | None) -> cifar100.Cifar100:
-    return cifar100.load(config(archive=source), folder / "data", 0, Screen())
+def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:
+    return cifar100.load_images(config(archive=source), folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
     return without_locks(folder / "data" / "cifar100")
 
 
-def assert_complete(data: cifar100.Cifar100) -> None:
+def assert_complete(data: cifar100.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
         pixels, labels = cifar100.sample_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
@@ -149,7 +149,9 @@ def test_files_of_another_content_are_refused(
 
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     sample = config(source="sample", sample_images=200)
-    data, again, other = (cifar100.load(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3))
+    data, again, other = (
+        cifar100.load_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
+    )
     for part, count in ((data.train, 200), (data.test, 40)):
         assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)
         assert part.pixels.flags.c_contiguous and part.labels.dtype == np.int64

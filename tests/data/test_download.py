@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import Published, download, obtain, obtain_weights
+from dlrun.data.download import PublishedFile, download_file, obtain_published_file, obtain_weights
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -113,7 +113,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetch(urls: list[str], target: Path, body: bytes = BODY) -> None:
     expected = hashlib.md5(body).hexdigest()
-    download(urls, target, "md5", expected, QUIET, REMEDY)
+    download_file(urls, target, "md5", expected, QUIET, REMEDY)
 
 
 def assert_fetched(target: Path, body: bytes = BODY) -> None:
@@ -189,9 +189,9 @@ def test_a_busy_server_is_asked_again_within_a_minute(
 SCRIPT = """
 import sys
 from pathlib import Path
-from dlrun.data.download import download
+from dlrun.data.download import download_file
 from dlrun.system.console import Screen
-download([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
+download_file([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
 """
 
 
@@ -274,18 +274,20 @@ def test_offline_nobody_is_asked(
 def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher(
     server: Server, tmp_path: Path
 ) -> None:
-    published = Published("file", f"{server.url}/elsewhere", "md5", hashlib.md5(BODY).hexdigest())
+    published = PublishedFile(
+        "file", f"{server.url}/elsewhere", "md5", hashlib.md5(BODY).hexdigest()
+    )
     local, mirrors = tmp_path / "local", [f"{server.url}/empty/", f"{server.url}/"]
     with pytest.raises(DataError, match="local: no such file"):
-        obtain(published, local, tmp_path, mirrors, QUIET)
+        obtain_published_file(published, local, tmp_path, mirrors, QUIET)
     local.write_text("other")
-    assert obtain(published, local, tmp_path, mirrors, QUIET) == local
+    assert obtain_published_file(published, local, tmp_path, mirrors, QUIET) == local
     with pytest.raises(DownloadError) as caught:
-        obtain(published, None, tmp_path, [], QUIET)
+        obtain_published_file(published, None, tmp_path, [], QUIET)
     for part in (f"put file into {tmp_path}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
     for _ in range(2):  # the second time it is in the data folder
-        assert obtain(published, None, tmp_path, mirrors, QUIET).read_bytes() == BODY
+        assert obtain_published_file(published, None, tmp_path, mirrors, QUIET).read_bytes() == BODY
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
 
 

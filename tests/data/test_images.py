@@ -15,9 +15,9 @@ from dlrun.data.images import (
     MAX_FILE_BYTES,
     THUMBNAIL,
     UnreadableImageError,
-    batches,
     find_images,
-    read,
+    load_photograph_batches,
+    read_photograph,
     sample_photographs,
 )
 from dlrun.errors import ConfigError, DataError
@@ -50,7 +50,7 @@ def saved(folder: Path, image: Image.Image, name: str, **options: Any) -> Path:
 
 def colour(path: Path) -> tuple[int, ...]:
     """The only colour of a picture."""
-    image = read(path)
+    image = read_photograph(path)
     assert image.mode == "RGB"
     colours = image.getcolors()
     assert colours is not None and len(colours) == 1, colours
@@ -60,7 +60,7 @@ def colour(path: Path) -> tuple[int, ...]:
 @pytest.mark.parametrize("name", ["a.bmp", "a.PNG", "a.webp"])
 def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
     options = {"lossless": True} if name == "a.webp" else {}
-    image = read(saved(tmp_path, noise(), name, **options))
+    image = read_photograph(saved(tmp_path, noise(), name, **options))
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image), np.asarray(noise()))
 
@@ -100,7 +100,7 @@ def test_a_picture_is_turned_upright_by_its_exif_orientation(
     stored = upright if step is None else upright.transpose(step)
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    image = read(saved(tmp_path, stored, "a.png", exif=exif))
+    image = read_photograph(saved(tmp_path, stored, "a.png", exif=exif))
     assert np.array_equal(np.asarray(image), np.asarray(upright))
 
 
@@ -117,10 +117,10 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
 def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
     path = saved(tmp_path, noise(64, 64), "a.txt", format=kind)  # contents count, not the name
-    assert read(path).size == (64, 64)
+    assert read_photograph(path).size == (64, 64)
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(UnreadableImageError, match="^damaged: |^not an image of a known kind"):
-        read(path)
+        read_photograph(path)
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
@@ -128,13 +128,13 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>"):
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-            read(path)
+            read_photograph(path)
     with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-        read(saved(tmp_path, noise(), "a.png", format="TIFF"))
+        read_photograph(saved(tmp_path, noise(), "a.png", format="TIFF"))
     with pytest.raises(UnreadableImageError, match="not a regular file"):
-        read(tmp_path)
+        read_photograph(tmp_path)
     with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
-        read(tmp_path / "none.jpg")
+        read_photograph(tmp_path / "none.jpg")
 
 
 def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, smallest: int | None, fraction: int
 ) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
-    image = read(large(tmp_path, "a.jpg", width, width), smallest)
+    image = read_photograph(large(tmp_path, "a.jpg", width, width), smallest)
     assert image.size == (-(-width // fraction),) * 2
     red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
@@ -191,10 +191,10 @@ def test_too_many_pixels_and_too_large_files_are_refused(
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
     path = large(tmp_path, name, *sides)
     with pytest.raises(UnreadableImageError, match=f"refused: {sides[0]:,} x {sides[1]:,} pixels"):
-        read(path)
+        read_photograph(path)
     os.truncate(path, MAX_FILE_BYTES + 1)  # zeros after the picture, which take no disk space
     with pytest.raises(UnreadableImageError, match="refused: a file of more than 200 MB"):
-        read(path)
+        read_photograph(path)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change who it is")
@@ -206,7 +206,7 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(UnreadableImageError, match="Permission denied"):
-            read(tmp_path / "a.png")
+            read_photograph(tmp_path / "a.png")
         with pytest.raises(DataError, match="locked: Permission denied"):
             find_images([tmp_path])
     finally:
@@ -231,7 +231,7 @@ def shade(image: Image.Image) -> int:
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_batches_are_in_order(files: list[Path], size: int) -> None:
-    found = list(batches(files, shade, size=size))
+    found = list(load_photograph_batches(files, shade, size=size))
     assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     photographs = [photograph for batch in found for photograph in batch]
     assert [photograph.file for photograph in photographs] == files
@@ -240,7 +240,9 @@ def test_batches_are_in_order(files: list[Path], size: int) -> None:
 
 
 def test_the_first_photographs_get_a_thumbnail(files: list[Path]) -> None:
-    (batch,) = batches(files, shade, size=8, thumbnails=4)  # one of which cannot be read
+    (batch,) = load_photograph_batches(
+        files, shade, size=8, thumbnails=4
+    )  # one of which cannot be read
     has_one = [photograph.thumbnail is not None for photograph in batch]
     assert has_one == [True, True, True, False, True, False, False, False]
     assert batch[0].thumbnail is not None
@@ -251,7 +253,9 @@ def test_the_first_photographs_get_a_thumbnail(files: list[Path]) -> None:
 @pytest.mark.parametrize(("size", "ahead"), [(2, 4), (100, AHEAD)])
 def test_only_a_few_photographs_are_read_ahead(files: list[Path], size: int, ahead: int) -> None:
     begun: list[int] = []
-    stream = batches(files[:3] * 100, lambda image: begun.append(shade(image)), size=size)
+    stream = load_photograph_batches(
+        files[:3] * 100, lambda image: begun.append(shade(image)), size=size
+    )
     assert len(next(stream)) == size
     assert len(begun) <= size + ahead + 1
     stream.close()
@@ -263,6 +267,6 @@ def test_a_photograph_that_fails_does_not_end_its_batch(files: list[Path]) -> No
             raise OverflowError("too many columns")
         return shade(image)
 
-    (found,) = batches(files, to_input, size=8)
+    (found,) = load_photograph_batches(files, to_input, size=8)
     assert found[2].error == "cannot be made an input: too many columns"
     assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]

@@ -12,8 +12,8 @@ import pytest
 
 from dlrun.config.sections import ReviewsData
 from dlrun.data import imdb
-from dlrun.data.encoding import split_words
-from dlrun.data.user_data import check_reviews
+from dlrun.data.user_data import check_review_files
+from dlrun.data.word_ids import split_words
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -59,7 +59,7 @@ def config(**changes: Any) -> ReviewsData:
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
-    return imdb.load(config(**changes), folder / "data", seed, Screen(quiet=True))
+    return imdb.load_reviews(config(**changes), folder / "data", seed, Screen(quiet=True))
 
 
 def caches(folder: Path) -> list[Path]:
@@ -67,7 +67,7 @@ def caches(folder: Path) -> list[Path]:
 
 
 def texts(reviews: imdb.Reviews, part: str) -> list[str]:
-    split: imdb.Split = getattr(reviews, part)
+    split: imdb.ReviewSplit = getattr(reviews, part)
     return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
 
 
@@ -159,7 +159,7 @@ def test_wrong_files_and_numbers_are_a_config_error_before_a_run(
     (tmp_path / "tar").write_bytes(b"\x1f\x8b\x08")
     paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
     with pytest.raises(ConfigError, match=problem):
-        check_reviews(config(**changes | paths))
+        check_review_files(config(**changes | paths))
 
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

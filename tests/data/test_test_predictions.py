@@ -10,8 +10,8 @@ from sklearn.metrics import f1_score
 from dlrun.data.test_predictions import (
     MOST_ROWS,
     ClassPredictions,
-    describe_classes,
-    predictions_wanted,
+    summarize_classes,
+    wants_test_predictions,
 )
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
@@ -42,8 +42,10 @@ def test_mistakes_are_listed_the_most_certain_first() -> None:
 
 
 def test_predictions_are_kept_if_the_config_says_so_or_they_are_few() -> None:
-    assert predictions_wanted("auto", MOST_ROWS) and not predictions_wanted("auto", MOST_ROWS + 1)
-    assert predictions_wanted(True, MOST_ROWS + 1) and not predictions_wanted(False, 1)
+    assert wants_test_predictions("auto", MOST_ROWS) and not wants_test_predictions(
+        "auto", MOST_ROWS + 1
+    )
+    assert wants_test_predictions(True, MOST_ROWS + 1) and not wants_test_predictions(False, 1)
 
 
 @pytest.mark.parametrize(("present", "seed"), [(3, 0), (2, 1), (1, 2)])
@@ -58,7 +60,7 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
 def test_the_largest_class_is_the_baseline() -> None:
     found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
     for labels in (found.labels, found.labels.astype(np.float32)):
-        described = describe_classes(NAMES, labels, found)
+        described = summarize_classes(NAMES, labels, found)
         expected = {"number": 3, "largest": NAMES[1], "share": 0.75, "macro_f1": found.macro_f1}
         assert described == expected
-    assert describe_classes(NAMES, labels, None) == expected | {"macro_f1": None}
+    assert summarize_classes(NAMES, labels, None) == expected | {"macro_f1": None}

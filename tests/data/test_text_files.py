@@ -11,11 +11,11 @@ from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
     NotTextError,
-    csv_column,
-    lines,
+    read_csv_column,
     read_text,
+    stream_lines,
 )
-from dlrun.data.user_data import open_texts
+from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
 from tests.data.test_imdb import config
 
@@ -26,7 +26,7 @@ def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding
     table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
     assert read_text(file) == table
-    assert list(csv_column(file, "text")) == [
+    assert list(read_csv_column(file, "text")) == [
         ('na\u00efve, "in" two\nlines', None),
         ("", None),
         ("", f"{file}:6: no cell 'text'"),
@@ -54,7 +54,7 @@ def test_lines_of_a_stream_come_as_soon_as_they_are_there() -> None:
         def read(self, size: int = -1) -> bytes:
             return self.blocks.pop(0) if self.blocks else b""
 
-    found = lines(Slow())  # type: ignore[arg-type]
+    found = stream_lines(Slow())  # type: ignore[arg-type]
     assert next(found) == [b"one"]
     assert list(found) == [[b"two", b""], [b"last"]]
 
@@ -66,7 +66,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     """The rows (text, label, line) of a file with these bytes, and the warnings."""
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
-    source = open_texts(config(source="csv", path=path, **columns), path, warnings)
+    source = open_text_source(config(source="csv", path=path, **columns), path, warnings)
     rows = [
         (str(text), label, int(where.rpartition(":")[2])) for text, label, where, _ in source.rows()
     ]

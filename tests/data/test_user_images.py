@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.data import cifar100
-from dlrun.data.user_data import check_images
+from dlrun.data.user_data import check_image_files
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.test_cifar100 import caches, config
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100:
+def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100Images:
     checked = config(source="folder", **changes)
-    check_images(checked)
-    return cifar100.load(checked, folder / "data", seed, Screen())
+    check_image_files(checked)
+    return cifar100.load_images(checked, folder / "data", seed, Screen())
 
 
 def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:

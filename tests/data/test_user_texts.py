@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.data.splits import divide
-from dlrun.data.user_data import check_reviews
+from dlrun.data.splits import choose_test_rows
+from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import caches, config
+from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
@@ -46,8 +46,8 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
-    check_reviews(checked)
-    return imdb.load(checked, folder / "data", seed, Screen())
+    check_review_files(checked)
+    return imdb.load_reviews(checked, folder / "data", seed, Screen())
 
 
 def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
@@ -67,7 +67,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.encoding.ENCODED_ROWS", at_once)
+    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     reviews = load(tmp_path, **two_files(tmp_path, train, test), num_words=40)
     assert_encoded(reviews, train, test, num_words=40)
@@ -82,7 +82,7 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     ]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
     labels = np.array(["ab".index(label) for _, label in rows])
-    test = divide(labels, ["a", "b"], None, 0.4, 0, "x")
+    test = choose_test_rows(labels, ["a", "b"], None, 0.4, 0, "x")
     parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
     assert_encoded(reviews, *parts)
     other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.encoding import RaggedIds, decode, split_words
+from dlrun.data.word_ids import RaggedIds, decode_word_ids, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -64,7 +64,7 @@ def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
 def test_padding_stands_in_front_and_the_end_is_kept(
     monkeypatch: pytest.MonkeyPatch, length: int, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.encoding.PADDED_ROWS", at_once)
+    monkeypatch.setattr("dlrun.data.word_ids.PADDED_ROWS", at_once)
     reviews = [[4, 5, 6], [], [2**15 - 1], [8] * 9 + [9]]
     ragged = RaggedIds.from_ids(reviews, num_words=2**15)
     expected = [([0] * length + [1, *review])[-length:] for review in reviews]
@@ -77,4 +77,6 @@ def test_padding_stands_in_front_and_the_end_is_kept(
 def test_ids_become_words_again() -> None:
     words, ids = ["the", "and", "<br>"], [0, 1, 4, 2, 5, 6, 3, 7, 60_000]
     expected = "<PAD> <START> the <UNK> and <br> <UNUSED> <UNK> <UNK>"
-    assert decode(ids, words) == decode(np.array(ids, np.uint16), words) == expected
+    assert (
+        decode_word_ids(ids, words) == decode_word_ids(np.array(ids, np.uint16), words) == expected
+    )
