@@ -11,7 +11,7 @@ from typing import Any
 
 from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import ProgressHandle, Screen

@@ -10,13 +10,13 @@ import pytest
 
 from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import imdb
-from dlrun.data.encoding import split_words
 from dlrun.data.user_data import check_review_files
+from dlrun.data.word_ids import split_words
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_pickles import objects
+from tests.data.test_word_ids import by_keras_rules
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",

@@ -15,8 +15,8 @@ from dlrun.data.splits import choose_test_rows
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import FILES, caches, config
+from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
@@ -66,7 +66,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.encoding.ENCODED_ROWS", at_once)
+    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     places = {
         "train": written(tmp_path / "a.csv", train),

@@ -14,7 +14,7 @@ import pytest
 
 from dlrun.data import imdb
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, clean_environment, overlaid, setting
 from tests.experiments.use import reader

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
 from dlrun.runs.start import load_experiment_config

@@ -14,7 +14,7 @@ from dlrun.commands.list_runs import check
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.run_folder.folder import RunFolder
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, setting

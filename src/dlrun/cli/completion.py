@@ -13,7 +13,7 @@ import typer
 from dlrun import run_context
 from dlrun.config.validation import allowed_config_values
 from dlrun.experiments import registry
-from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
 

@@ -9,7 +9,7 @@ from dlrun import run_context
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder, to_csv

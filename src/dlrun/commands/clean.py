@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run, scan_folder
+from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder import removal
 from dlrun.run_folder.find import start_time_from_folder_name
 from dlrun.run_folder.metrics import main_metric, metric_direction

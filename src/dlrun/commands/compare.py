@@ -12,7 +12,7 @@ from rich.text import Text
 from dlrun.commands.list_runs import EMPTY
 from dlrun.config.yaml_loader import flatten_keys
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.metrics import (

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_text_table

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import StopRequest

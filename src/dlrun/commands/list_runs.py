@@ -14,7 +14,7 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override, read_yaml_file
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run, scan_folder, scan_runs
+from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
 from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, format_size, pluralize

@@ -17,7 +17,7 @@ from dlrun import run_context
 from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import CONFIG, METRICS, to_json
 from dlrun.run_folder.metrics import SECONDS

@@ -31,9 +31,9 @@ from dlrun.data.download import (
     obtain_published_file,
     why_not_published,
 )
-from dlrun.data.encoding import RaggedIds, WordNumbers, binary_matrix, decode_word_ids, split_words
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
+from dlrun.data.word_ids import RaggedIds, WordNumbers, binary_matrix, decode_word_ids, split_words
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from dlrun.data import imdb
-from dlrun.data.encoding import (
+from dlrun.data.imdb import Reviews
+from dlrun.data.splits import Rows, split_off_validation
+from dlrun.data.test_predictions import DescribeRow
+from dlrun.data.word_ids import (
     FIRST_WORD,
     PAD,
     SPACES,
@@ -20,9 +23,6 @@ from dlrun.data.encoding import (
     decode_word_ids,
     split_words,
 )
-from dlrun.data.imdb import Reviews
-from dlrun.data.splits import Rows, split_off_validation
-from dlrun.data.test_predictions import DescribeRow
 from dlrun.experiments.base import Assets, ExportedNetwork
 from dlrun.experiments.predictor import Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig

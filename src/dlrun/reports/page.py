@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.comparison import (
     compare_runs_on_same_data,

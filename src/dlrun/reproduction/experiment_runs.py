@@ -13,7 +13,7 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
 from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published

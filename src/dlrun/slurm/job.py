@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted, OutOfTime
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import print_results_json
 from dlrun.run_folder.record import read_run_record
 from dlrun.runs.distributed import mark_waiting_run_failed

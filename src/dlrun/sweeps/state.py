@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_real_folder, iterate_run_folders
 from dlrun.run_folder.metrics import metric_direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS

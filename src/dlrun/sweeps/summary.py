@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError, first_line
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_report_page
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json

@@ -26,7 +26,7 @@ from dlrun.experiments.classify_images.inference import (
     input_transform,
 )
 from dlrun.experiments.predictor import ImagePredictor
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import DataOrigin, Results, RunContext

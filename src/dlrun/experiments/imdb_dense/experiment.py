@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import OptimizerConfig
-from dlrun.data.encoding import START, UNKNOWN, RaggedIds
+from dlrun.data.word_ids import START, UNKNOWN, RaggedIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
     WORDS,
@@ -23,7 +23,7 @@ from dlrun.experiments.reviews import (
     load_and_split_reviews,
     review_describer,
 )
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
 from dlrun.kernels.rmsprop import rmsprop
 from dlrun.run_context import DataOrigin, RunContext

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Section
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT

@@ -13,10 +13,10 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
 from dlrun.data.test_predictions import ClassPredictions, summarize_classes
+from dlrun.data.word_ids import UNKNOWN, RaggedIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
@@ -35,7 +35,7 @@ from dlrun.experiments.reviews import (
     load_and_split_reviews,
     review_describer,
 )
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso.path import (
     LabelledBags,
     Labels,

@@ -7,8 +7,8 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.data.encoding import FIRST_WORD
 from dlrun.data.imdb import Reviews
+from dlrun.data.word_ids import FIRST_WORD
 from dlrun.experiments.predictor import Words
 from dlrun.lasso.path import LabelledBags, LassoSolution
 from dlrun.system.console import printable

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.encoding import RaggedIds
+from dlrun.data.word_ids import RaggedIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_lstm.config import Config
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
@@ -20,7 +20,7 @@ from dlrun.experiments.reviews import (
     load_and_split_reviews,
     review_describer,
 )
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.kernels.lstm import why_lstm_kernels_unavailable
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches

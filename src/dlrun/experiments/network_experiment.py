@@ -19,7 +19,7 @@ from dlrun.data.test_predictions import (
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_predictions
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
