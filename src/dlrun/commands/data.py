@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.data.cache import cached_folders, find_damage
+from dlrun.data.cache import find_damaged_files, list_cached_folders
 from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
@@ -48,8 +48,8 @@ def verify_dataset(
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
             others += [] if is_same else [path.name]
-    for cache in cached_folders(folder / found.name):
-        if problem := find_damage(cache):
+    for cache in list_cached_folders(folder / found.name):
+        if problem := find_damaged_files(cache):
             damaged = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
         else:

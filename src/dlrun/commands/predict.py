@@ -20,7 +20,7 @@ from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
     read_csv_column,
-    read_text,
+    read_text_file,
     stream_lines,
 )
 from dlrun.errors import ConfigError
@@ -196,7 +196,7 @@ def _exists(name: str) -> bool:
 
 def _read_text(one: str) -> Input:
     try:
-        return Input(one, read_text(Path(one)) if _exists(one) else one)
+        return Input(one, read_text_file(Path(one)) if _exists(one) else one)
     except NotTextError as error:
         return Input(one, error=error.message)
 

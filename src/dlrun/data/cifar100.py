@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import images, splits, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
-from dlrun.data.cache import Names, Read, Save, cached_arrays
+from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
 from dlrun.data.download import (
     GENERATED,
     OWN,
@@ -85,7 +85,7 @@ def load_images(
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
         train, test = (
             LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-            for pixels, labels in map(sample_images, counts, (seed, seed + 1))
+            for pixels, labels in map(generate_images, counts, (seed, seed + 1))
         )
         labels = [f"generated {number}" for number in range(CLASSES)]
         return Cifar100Images(train, test, labels, origin, GENERATED)
@@ -100,7 +100,7 @@ def load_images(
         different = f"{path.name} is a folder, not the published file"
         return _cifar100(names, arrays.__getitem__, origin, different)
     key = [DATASET.name, hash_file(path, "sha256")]
-    names, read = cached_arrays(
+    names, read = load_or_prepare_arrays(
         folder, key, lambda save: _read_published(path, save, screen), screen
     )
     return _cifar100(names, read, origin, why_not_published([ARCHIVE], [path]))
@@ -166,10 +166,10 @@ def _load_own(config: ImagesDataConfig, folder: Path, seed: int, screen: Screen)
         screen.note(f"preparing the images of {name} (once)")
         return _prepare(config, places, save, seed, screen, warnings)
 
-    names, read = cached_arrays(folder, [key], prepare, screen)
+    names, read = load_or_prepare_arrays(folder, [key], prepare, screen)
     data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
     count = len(data.train.labels) + len(data.test.labels)
-    splits.describe_rows(count, "images", data.names, names["warnings"], screen)
+    splits.show_class_counts(count, "images", data.names, names["warnings"], screen)
     return data
 
 
@@ -232,7 +232,7 @@ def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on

@@ -87,7 +87,7 @@ def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
     return np.array([ordered.index(name) for name in names])[labels], ordered
 
 
-def describe_rows(
+def show_class_counts(
     count: int, what: str, labels: Sequence[str], warnings: Sequence[str], screen: Screen
 ) -> None:
     """Show the warnings about a user's own rows, their number, and their classes."""

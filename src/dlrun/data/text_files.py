@@ -64,7 +64,7 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
         return raw.decode("cp1252", "replace")
 
 
-def read_text(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
     """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
     try:
         with open_regular_file(path) as stream:

@@ -14,7 +14,7 @@ from dlrun.data.text_files import (
     CsvTable,
     DataWarnings,
     NotTextError,
-    read_text,
+    read_text_file,
 )
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
@@ -202,7 +202,7 @@ def _read_files(
     for number, (label, file) in enumerate(files, start=1):
         latin1_lines: list[int] = []
         try:
-            text = read_text(file, latin1_lines.append)
+            text = read_text_file(file, latin1_lines.append)
         except NotTextError as error:
             warnings.add(f"{error}: left out", file)
             continue

@@ -24,7 +24,7 @@ def why_not_comparable(
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
             f"{key} is {_to_text(value)} (book: {_to_text(defaults.get(key))})"
-            for key, value in changed_numbers(experiment, config).items()
+            for key, value in changed_result_keys(experiment, config).items()
         ]
     return ", ".join(reasons) or None
 
@@ -34,12 +34,12 @@ def expected_metric_ranges(
 ) -> dict[str, ExpectedInterval]:
     """Return the range of each metric that holds 95 % of this config's runs; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
-    if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
+    if not _has_shipped_source(experiment, config) or changed_result_keys(experiment, config):
         return {}
     return {metric: ExpectedInterval(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
-def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
+def changed_result_keys(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = flatten_keys(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()

@@ -18,7 +18,7 @@ from dlrun.data.test_predictions import (
 )
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
-from dlrun.experiments.predictor import keep_predictions
+from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
@@ -116,7 +116,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 classes = summarize_classes(
                     assets.labels, sets["test"].targets.numpy(), predictions
                 )
-                keep_predictions(context, config.predictions, predictions, loaded.describe)
+                keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             for name, content in self.extra_files(trained.network, assets).items():

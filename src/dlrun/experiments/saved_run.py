@@ -19,7 +19,7 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
-from dlrun.data.text_files import NotTextError, read_text
+from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
@@ -391,7 +391,7 @@ class Run:
 
 def _read_text(file: Path) -> str:
     try:
-        return read_text(file)
+        return read_text_file(file)
     except NotTextError as error:
         raise DataError(f"{file}: {error.message}") from None
 
