@@ -72,7 +72,8 @@ def test_a_key_that_changes_the_numbers_is_named(
 def test_other_keys_do_not_count(name: str, overrides: list[str]) -> None:
     assert of(name, *overrides) is None
     assert not changed_result_keys(
-        registry.load_experiment(name), load_config(name, RunSettings(overrides=overrides))
+        registry.load_experiment(name),
+        load_experiment_config(name, RunSettings(overrides=overrides)),
     )
 
 
