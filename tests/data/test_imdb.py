@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import imdb
 from dlrun.data.user_data import check_review_files
 from dlrun.data.word_ids import split_words
@@ -51,11 +51,11 @@ def archive_of(
     return path
 
 
-def config(**changes: Any) -> ReviewsData:
+def config(**changes: Any) -> ReviewsDataConfig:
     values = {"source": "stanford", "path": None, "train": None, "test": None, "test_share": 0.2}
     values |= {"text_column": "text", "label_column": "label", "archive": None, "word_index": None}
     values |= {"mirrors": [], "num_words": 100, "validation": 1, "split_seed": None}
-    return ReviewsData.model_validate(values | {"sample_reviews": 20} | changes)
+    return ReviewsDataConfig.model_validate(values | {"sample_reviews": 20} | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
@@ -168,13 +168,13 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
     assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
-    assert reviews.train.labels.tolist() == imdb.sample_reviews(20, 4)[1].tolist()
-    assert reviews.test.labels.tolist() == imdb.sample_reviews(20, 5)[1].tolist()
+    assert reviews.train.labels.tolist() == imdb.generate_reviews(20, 4)[1].tolist()
+    assert reviews.test.labels.tolist() == imdb.generate_reviews(20, 5)[1].tolist()
     assert not (tmp_path / "data").exists()
 
 
 def test_words_of_sample_reviews_tell_the_label() -> None:
-    texts, labels = imdb.sample_reviews(401, 0)
+    texts, labels = imdb.generate_reviews(401, 0)
     assert len(set(texts)) == 401
     assert np.bincount(labels).tolist() == [201, 200]
     wonderful = np.array([split_words(text).count("wonderful") for text in texts])

@@ -12,7 +12,7 @@ from dlrun.data.text_files import (
     DataWarnings,
     NotTextError,
     read_csv_column,
-    read_text,
+    read_text_file,
     stream_lines,
 )
 from dlrun.data.user_data import open_text_source
@@ -25,7 +25,7 @@ def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding
     file, limit = tmp_path / "reviews.csv", csv.field_size_limit()
     table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
-    assert read_text(file) == table
+    assert read_text_file(file) == table
     assert list(read_csv_column(file, "text")) == [
         ('na\u00efve, "in" two\nlines', None),
         ("", None),
@@ -44,7 +44,7 @@ def test_files_that_are_no_texts_are_refused(
     problems = {".": "directory", "missing": "^No such", "large": "refused", "binary": "zero byte"}
     for name, problem in problems.items():
         with pytest.raises(NotTextError, match=problem):
-            read_text(tmp_path / name)
+            read_text_file(tmp_path / name)
 
 
 def test_lines_of_a_stream_come_as_soon_as_they_are_there() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.word_ids import RaggedIds, decode_word_ids, split_words
+from dlrun.data.word_ids import RaggedWordIds, decode_word_ids, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -29,25 +29,25 @@ def test_texts_are_split_into_words_by_keras_rules(text: str, words: list[str]) 
 
 def by_keras_rules(
     train: Sequence[str], test: Sequence[str], num_words: int
-) -> tuple[list[str], RaggedIds, RaggedIds]:
+) -> tuple[list[str], RaggedWordIds, RaggedWordIds]:
     """The vocabulary and both parts' ids, with all words in memory: the rules as plain code."""
     counts = Counter(word for text in train for word in split_words(text))
     words = [word for word, _ in counts.most_common()][: num_words - 4]
     ids = {word: 4 + rank for rank, word in enumerate(words)}
     parts = [[[ids.get(word, 2) for word in split_words(text)] for text in part]
              for part in (train, test)]  # fmt: skip
-    return words, *(RaggedIds.from_ids(part, num_words) for part in parts)
+    return words, *(RaggedWordIds.from_ids(part, num_words) for part in parts)
 
 
 def test_ids_start_with_one_and_rare_words_are_two() -> None:
-    ragged = RaggedIds.from_ids([[4, 5, 9], [], [10, 11, 4]], num_words=10)
+    ragged = RaggedWordIds.from_ids([[4, 5, 9], [], [10, 11, 4]], num_words=10)
     reviews = [ragged.review(index).tolist() for index in range(len(ragged))]
     assert reviews == [[1, 4, 5, 9], [1], [1, 2, 2, 4]]
     assert ragged.ids.dtype == np.uint16
 
 
 def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
-    ragged = RaggedIds.from_ids([[7, 4, 7, 7], [], [12, 4]], num_words=10)
+    ragged = RaggedWordIds.from_ids([[7, 4, 7, 7], [], [12, 4]], num_words=10)
     before = ragged.ids.copy()
     bag = ragged.bag_of_words(13)
     assert bag.dtype == np.float32
@@ -66,7 +66,7 @@ def test_padding_stands_in_front_and_the_end_is_kept(
 ) -> None:
     monkeypatch.setattr("dlrun.data.word_ids.PADDED_ROWS", at_once)
     reviews = [[4, 5, 6], [], [2**15 - 1], [8] * 9 + [9]]
-    ragged = RaggedIds.from_ids(reviews, num_words=2**15)
+    ragged = RaggedWordIds.from_ids(reviews, num_words=2**15)
     expected = [([0] * length + [1, *review])[-length:] for review in reviews]
     assert ragged.padded(length).dtype == np.int16
     assert ragged.padded(length).tolist() == expected
