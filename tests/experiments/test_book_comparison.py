@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.experiments.book_comparison import expected, why_not_compared
+from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import Expected
 from dlrun.runs.start import load_config
@@ -23,7 +23,7 @@ def of(
 ) -> str | None:
     config = load_config(name, RunSettings(overrides=[*overrides]))
     results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
-    return why_not_compared(registry.load(name), config, results)
+    return why_not_comparable(registry.load_experiment(name), config, results)
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,6 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
 
 
 def expecting(name: str, *overrides: str) -> dict[str, Expected]:
-    return expected(registry.load(name), load_config(name, RunSettings(overrides=[*overrides])))
+    return expected_metric_ranges(
+        registry.load_experiment(name), load_config(name, RunSettings(overrides=[*overrides]))
+    )

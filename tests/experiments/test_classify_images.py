@@ -18,7 +18,7 @@ from dlrun.data import images
 from dlrun.errors import DataError
 from dlrun.experiments.classify_images.inference import classify_photographs
 from dlrun.experiments.run import Run
-from dlrun.networks.pretrained import Pretrained
+from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_config
 from tests import harness
@@ -257,7 +257,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
         Image.new("RGB", (40, 30), ("blue", "red")[number % 2]).save(file)
     context = reader(tmp_path / "run")
     transform = ImageClassification(crop_size=8, resize_size=8)
-    model = Pretrained(FailsOnce(), transform, ["red", "green", "blue"], "a network")
+    model = PretrainedNetwork(FailsOnce(), transform, ["red", "green", "blue"], "a network")
     settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
     config: Any = load_config(NAME, RunSettings(overrides=settings))
     with pytest.raises(RuntimeError, match="lost"):

@@ -128,7 +128,7 @@ def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -
     assert compared(tmp_path) is None
     folder = moved(latest(tmp_path), tmp_path)
     run = Run.open(folder)
-    test = imdb.load(run.config.data, tmp_path, run.config.seed, Screen(quiet=True)).test
+    test = imdb.load_reviews(run.config.data, tmp_path, run.config.seed, Screen(quiet=True)).test
     bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
     with torch.inference_mode():
         accuracy = ((run.network()(bags) > 0).numpy() == test.labels).mean()

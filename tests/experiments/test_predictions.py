@@ -52,7 +52,7 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of_each_time(
 @pytest.mark.parametrize("name", CLASSIFY)
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    load = (cifar100 if name == "cifar100" else imdb).load
+    load = cifar100.load_images if name == "cifar100" else imdb.load_reviews
     data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         if name == "cifar100":

@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores"),
 ]
 NAME = "imdb-dense"
-(SMOKE,) = registry.entry(NAME).overlays("smoke")
+(SMOKE,) = registry.experiment_entry(NAME).overlays("smoke")
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
 DDP = setting("trainer.devices=2")
 LIMIT = 60.0  # seconds in which all must have ended

@@ -81,13 +81,13 @@ def plugins(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
 
 
 def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
-    for name in registry.names():
-        entry = registry.entry(name)
+    for name in registry.experiment_names():
+        entry = registry.experiment_entry(name)
         assert entry.help.strip() and entry.package == "dlrun" and entry.overlays("smoke")
-        assert issubclass(registry.config_class(name), ExperimentConfig)
-        assert isinstance(registry.load(name), Experiment)
+        assert issubclass(registry.load_config_class(name), ExperimentConfig)
+        assert isinstance(registry.load_experiment(name), Experiment)
         with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
-            registry.entry(f"{name}x")
+            registry.experiment_entry(f"{name}x")
 
 
 def test_a_plugin_that_needs_neither_lightning_nor_steps(
@@ -111,7 +111,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     plugin(folder, "no-package", points_to="no_such_package")
     plugin(folder, "resume", module="taker")
     plugin(folder, "Bad_Name", module="bad_name")
-    plugin(folder, registry.names()[0], module="aaa")
+    plugin(folder, registry.experiment_names()[0], module="aaa")
     plugin(folder, "count-words")
     done = dlrun("--help", **env)
     assert done.returncode == 0
@@ -123,12 +123,12 @@ def test_plugins_that_are_left_out_have_a_warning_each(
         ("no-package", "no package no_such_package"),
         ("resume", ""),
         ("Bad_Name", "letters, digits and hyphens"),
-        (registry.names()[0], "dlrun has one of that name"),
+        (registry.experiment_names()[0], "dlrun has one of that name"),
     ):
         (warning,) = [text for text in warnings if f"'{name}'" in text]
         assert reason in warning
     assert len(warnings) == 5
-    done = dlrun("config", registry.names()[0], **env)
+    done = dlrun("config", registry.experiment_names()[0], **env)
     assert done.returncode == 0 and "words" not in done.stdout
 
 

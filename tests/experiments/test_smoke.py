@@ -49,7 +49,7 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     folder = latest(tmp_path, name)
     found = results(folder)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
-    overlays = registry.entry(name).overlays("smoke")
+    overlays = registry.experiment_entry(name).overlays("smoke")
     config = load_config(name, RunSettings(config=overlays))
     assert config.total_steps in (None, found["steps"])
     assert found["result_steps"] == (found["steps"] or 0)

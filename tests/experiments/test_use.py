@@ -49,7 +49,7 @@ def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
     found = results(folder)
     assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
     folders = {file.name for file in tmp_path.iterdir() if file.is_dir()}
-    assert folders == {".said", "again", "elsewhere"}
+    assert folders == {".output", "again", "elsewhere"}
 
 
 @pytest.mark.parametrize("name", NAMES)

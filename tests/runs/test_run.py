@@ -117,7 +117,7 @@ def test_files_of_an_unfinished_or_old_run_have_no_digest(
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_file(registry.entry(experiment).defaults).values
+    return read_file(registry.experiment_entry(experiment).defaults).values
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:

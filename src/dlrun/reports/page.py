@@ -50,7 +50,7 @@ def report(
             {run.folder: run for run in (Run.open(one, runs_dir) for one in runs)}.values()
         )
     else:
-        opened, note = _newest_finished(run_context.runs_dir(runs_dir), screen)
+        opened, note = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
     if note:
         screen.note(note)
     size, problems = write_report_page(opened, out, note)
