@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from dlrun.experiments.run import Run
-from tests import harness
 from tests.conftest import NETWORKS, Dlrun, clean_environment, overlaid, setting, smoke
 from tests.experiments.use import finished, flip, results, rows
 
@@ -257,20 +256,3 @@ def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -
     assert json.loads(again.stdout) == found
     fewer = forked("resume", run, "--set", "trainer.max_epochs=1")
     assert (fewer.returncode, "3 are finished" in fewer.stderr) == (2, True)
-
-
-def test_latest_is_the_run_that_was_begun_last(forked: Dlrun, tmp_path: Path) -> None:
-    """Whatever its state; one without a checkpoint begins at its first step."""
-    older = finished(tmp_path, TWO_EPOCHS)
-    time.sleep(1)  # a run's name tells its second
-    child = harness.start(tmp_path, *smoke(NETWORK))
-    begun = tmp_path / "runs" / NETWORK / "latest"
-    harness.wait_until(lambda: begun.resolve() != older and (begun / "config.yaml").exists(), child)
-    child.end(after=0)
-    newest = begun.resolve()
-    assert (Run.open(newest).state, rows(older)) == ("killed", rows(older))
-    (older.parent / "latest").unlink()
-    done = forked("resume", "latest", "--set", "trainer.max_epochs=3")
-    assert done.returncode == 0, done.stderr
-    assert len(rows(newest)) == 3
-    assert len(rows(older)) == 2
