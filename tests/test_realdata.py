@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_cifar100 import archive_of

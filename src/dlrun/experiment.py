@@ -31,9 +31,9 @@ from dlrun.config.sections import (
 
 if TYPE_CHECKING:
     from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
-    from dlrun.experiments.network import LoadedData, NetworkExperiment
+    from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
-    from dlrun.experiments.run import Run
+    from dlrun.experiments.saved_run import Run
     from dlrun.run_context import DataOrigin, Results, RunContext
     from dlrun.system.accelerator import AcceleratorReport
     from dlrun.training.data import ArrayData, TensorBatches
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
-    "dlrun.experiments.network": ("LoadedData", "NetworkExperiment"),
+    "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
     "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
-    "dlrun.experiments.run": ("Run",),
+    "dlrun.experiments.saved_run": ("Run",),
     "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
     "dlrun.system.accelerator": ("AcceleratorReport",),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.networks.network_files import serialize_tensors
 from dlrun.training.fit import WEIGHTS
 from tests import harness

@@ -15,8 +15,8 @@ from dlrun.data.splits import choose_test_rows
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import FILES, caches, config
+from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
@@ -35,7 +35,7 @@ def foldered(root: Path, rows: Rows) -> Path:
 
 
 def generated(count: int, seed: int) -> list[tuple[str, str]]:
-    texts, labels = imdb.sample_reviews(count, seed)
+    texts, labels = imdb.generate_reviews(count, seed)
     return [(text, ("neg", "pos")[label]) for text, label in zip(texts, labels, strict=True)]
 
 
@@ -66,7 +66,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.encoding.ENCODED_ROWS", at_once)
+    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     places = {
         "train": written(tmp_path / "a.csv", train),
@@ -230,7 +230,7 @@ def test_what_is_known_before_is_a_config_error(
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
-    text = " ".join(imdb.sample_reviews(1, 0)[0] * 3)
+    text = " ".join(imdb.generate_reviews(1, 0)[0] * 3)
     rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(4000)]
     path = written(tmp_path / "a.csv", rows)
     words = sum(len(text.split()) for text, _ in rows)

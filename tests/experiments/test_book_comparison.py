@@ -8,8 +8,8 @@ import pytest
 from dlrun.experiments import registry
 from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
 from dlrun.run_context import DataOrigin, Results, RunSettings
-from dlrun.run_folder.record import Expected
-from dlrun.runs.start import load_config
+from dlrun.run_folder.record import ExpectedInterval
+from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import AcceleratorReport
 from tests.conftest import NAMES, ROOT
 
@@ -21,7 +21,7 @@ BOOK = {"book": {"test_accuracy": 0.85}}
 def of(
     name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: dict[str, Any] = BOOK
 ) -> str | None:
-    config = load_config(name, RunSettings(overrides=[*overrides]))
+    config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
     results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
     return why_not_comparable(registry.load_experiment(name), config, results)
 
@@ -88,7 +88,6 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
     assert expecting("cifar100") == {}
 
 
-def expecting(name: str, *overrides: str) -> dict[str, Expected]:
-    return expected_metric_ranges(
-        registry.load_experiment(name), load_config(name, RunSettings(overrides=[*overrides]))
-    )
+def expecting(name: str, *overrides: str) -> dict[str, ExpectedInterval]:
+    config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
+    return expected_metric_ranges(registry.load_experiment(name), config)

@@ -17,10 +17,10 @@ from torchvision.transforms._presets import ImageClassification
 from dlrun.data import images
 from dlrun.errors import DataError
 from dlrun.experiments.classify_images.inference import classify_photographs
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import flip, moved, reader, results
@@ -259,7 +259,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
     transform = ImageClassification(crop_size=8, resize_size=8)
     model = PretrainedNetwork(FailsOnce(), transform, ["red", "green", "blue"], "a network")
     settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
-    config: Any = load_config(NAME, RunSettings(overrides=settings))
+    config: Any = load_experiment_config(NAME, RunSettings(overrides=settings))
     with pytest.raises(RuntimeError, match="lost"):
         classify_photographs(config, context, files, model, "cpu", thumbnails=3)
     assert len(context.steps.rows) == 2

@@ -13,7 +13,7 @@ import yaml
 from scipy import sparse
 
 from dlrun.data import imdb
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke

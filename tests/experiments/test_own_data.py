@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dlrun.data.imdb import sample_reviews
-from dlrun.experiments.run import Run
+from dlrun.data.imdb import generate_reviews
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import accuracy_again, reader, results
@@ -24,7 +24,7 @@ THREE = ["<b>bad</b>", "=1+1", "good"]
 
 def texts(path: Path, names: list[str], count: int = 120) -> Path:
     """A CSV file of texts that tell their class at their end, `class0 a0 class0 b0 ...`."""
-    reviews, _ = sample_reviews(count, 0)
+    reviews, _ = generate_reviews(count, 0)
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["text", "label"])

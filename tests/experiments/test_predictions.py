@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from dlrun.data import cifar100, imdb
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, Done, setting, smoke
 from tests.experiments.use import finished, reader

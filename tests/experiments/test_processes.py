@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, clean_environment, overlaid, setting
 from tests.experiments.use import rows

@@ -11,10 +11,10 @@ import torch
 import yaml
 
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from dlrun.stats import wilson_interval
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Dlrun, setting, smoke
@@ -50,7 +50,7 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     found = results(folder)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
     overlays = registry.experiment_entry(name).overlays("smoke")
-    config = load_config(name, RunSettings(config=overlays))
+    config = load_experiment_config(name, RunSettings(config=overlays))
     assert config.total_steps in (None, found["steps"])
     assert found["result_steps"] == (found["steps"] or 0)
     assert found["accelerator"].keys() == {"requested", "used", "reason"}

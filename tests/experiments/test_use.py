@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlrun.errors import DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Done, setting
 from tests.experiments.use import accuracy_again, flip, moved, reader, results, rows

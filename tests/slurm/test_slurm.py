@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.conftest import NETWORKS, setting, smoke
 from tests.experiments.test_resume import LONG, long, outcome
 from tests.slurm.conftest import DLRUN, Cluster

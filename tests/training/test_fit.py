@@ -14,8 +14,8 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import has_checkpoint
-from dlrun.runs.start import load_config
-from dlrun.system.accelerator import is_device_error
+from dlrun.runs.start import load_experiment_config
+from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
@@ -63,7 +63,7 @@ class Network(nn.Module):
 def network_config(accelerator: str, *, fallback: bool = True, **trainer: Any) -> NetworkConfig:
     """A small network's config; the keywords are keys of its trainer."""
     settings = ["threads=1", "batch_size=8", "optimizer={name: sgd, lr: 0.1}"]
-    config: Any = load_config("imdb-dense", RunSettings(overrides=settings))
+    config: Any = load_experiment_config("imdb-dense", RunSettings(overrides=settings))
     keys = {"max_epochs": 4, **trainer}
     return config.model_copy(
         update={
@@ -170,7 +170,7 @@ def test_the_probe_has_the_runs_precision(tmp_path: Path) -> None:
     ],
 )
 def test_whose_fault_an_error_is(error: Exception, is_fault: bool) -> None:
-    assert is_device_error(error) is is_fault
+    assert is_accelerator_error(error) is is_fault
 
 
 def test_a_loss_that_grows_is_said() -> None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, format_size, pluralize
@@ -103,7 +103,7 @@ def _files_and_versions(run: Run) -> list[tuple[str, str]]:
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
     lines = [
-        *metrics.notes(record),
+        *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),
         ("versions", ", ".join(known)),
         ("machine", ", ".join(machine)),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import ASSETS, RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import ASSETS, RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 

@@ -107,7 +107,7 @@ class ImagePredictor(Predictor):
         ]
 
 
-def keep_predictions(
+def keep_test_predictions(
     context: RunContext,
     config: Predictions,
     predictions: ClassPredictions,

@@ -43,7 +43,7 @@ FIRST_ROW = np.zeros(1, np.int64)
 Memory = dict[str, Floats]  # of a batch, which later ones use again: a tenth of a step otherwise
 
 
-def last_states(
+def lstm_last_states(
     lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor, threads: int, free: list[Memory]
 ) -> Tensor:
     """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).

@@ -13,9 +13,9 @@ from dlrun.data.splits import split_off_validation
 from dlrun.experiments.base import Assets
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import ImagePredictor
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 
