@@ -17,7 +17,7 @@ from dlrun.data.cache import (
     load_or_prepare_arrays,
 )
 from dlrun.errors import DataError
-from dlrun.run_folder.checkpoint import same_data, with_names
+from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
@@ -119,10 +119,10 @@ def test_same_arrays_same_digest_and_any_change_another() -> None:
 def test_words_and_labels_in_their_order_belong_to_it() -> None:
     arrays = fingerprint_arrays([np.eye(2)])
     assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
-    now = with_names(arrays, assets)
-    assert same_data(now, with_names(arrays, assets | {"width": 4}))
+    now = fingerprint_data(arrays, assets)
+    assert fingerprints_match(now, fingerprint_data(arrays, assets | {"width": 4}))
     for key, names in (("labels", ["b", "a"]), ("vocabulary", ["bad", "good"]), ("labels", ["ab"])):
-        assert not same_data(now, with_names(arrays, assets | {key: names}))
-    assert not same_data(now, with_names(fingerprint_arrays([np.eye(3)]), assets))
-    assert same_data(arrays, now)  # as dlrun 0.2 wrote it
-    assert not same_data(None, now) and not same_data(arrays[:-1], now)
+        assert not fingerprints_match(now, fingerprint_data(arrays, assets | {key: names}))
+    assert not fingerprints_match(now, fingerprint_data(fingerprint_arrays([np.eye(3)]), assets))
+    assert fingerprints_match(arrays, now)  # as dlrun 0.2 wrote it
+    assert not fingerprints_match(None, now) and not fingerprints_match(arrays[:-1], now)

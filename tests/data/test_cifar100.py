@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ImagesData
+from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import cifar100
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -53,11 +53,11 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
     return path
 
 
-def config(**changes: Any) -> ImagesData:
+def config(**changes: Any) -> ImagesDataConfig:
     values = {"source": "torchvision", "path": None, "train": None, "test": None}
     values |= {"test_share": 0.25, "split_seed": None, "validation": None}
     values |= {"archive": None, "mirrors": [], "sample_images": 100}
-    return ImagesData.model_validate(values | changes)
+    return ImagesDataConfig.model_validate(values | changes)
 
 
 def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:

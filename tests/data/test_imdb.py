@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import imdb
 from dlrun.data.user_data import check_review_files
 from dlrun.data.word_ids import split_words
@@ -50,7 +50,7 @@ def archive_of(
     return path
 
 
-def config(**changes: Any) -> ReviewsData:
+def config(**changes: Any) -> ReviewsDataConfig:
     values = {
         "source": "stanford",
         "path": None,
@@ -67,7 +67,7 @@ def config(**changes: Any) -> ReviewsData:
         "split_seed": None,
         "sample_reviews": 20,
     }
-    return ReviewsData.model_validate(values | changes)
+    return ReviewsDataConfig.model_validate(values | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:

@@ -12,8 +12,8 @@ from dlrun.experiments.book_comparison import (
     why_not_comparable,
 )
 from dlrun.run_context import DataOrigin, Results, RunSettings
-from dlrun.run_folder.record import Expected
-from dlrun.runs.start import load_config
+from dlrun.run_folder.record import ExpectedInterval
+from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import AcceleratorReport
 from tests.conftest import NAMES, ROOT
 
@@ -25,7 +25,7 @@ BOOK = {"book": {"test_accuracy": 0.85}}
 def of(
     name: str, *overrides: str, origin: DataOrigin = PUBLISHED, reference: dict[str, Any] = BOOK
 ) -> str | None:
-    config = load_config(name, RunSettings(overrides=[*overrides]))
+    config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
     results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
     return why_not_comparable(registry.load_experiment(name), config, results)
 
@@ -72,7 +72,8 @@ def test_a_key_that_changes_the_numbers_is_named(
 def test_other_keys_do_not_count(name: str, overrides: list[str]) -> None:
     assert of(name, *overrides) is None
     assert not changed_result_keys(
-        registry.load_experiment(name), load_config(name, RunSettings(overrides=overrides))
+        registry.load_experiment(name),
+        load_experiment_config(name, RunSettings(overrides=overrides)),
     )
 
 
@@ -104,7 +105,8 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
     assert expecting("cifar100") == {}
 
 
-def expecting(name: str, *overrides: str) -> dict[str, Expected]:
+def expecting(name: str, *overrides: str) -> dict[str, ExpectedInterval]:
     return expected_metric_ranges(
-        registry.load_experiment(name), load_config(name, RunSettings(overrides=[*overrides]))
+        registry.load_experiment(name),
+        load_experiment_config(name, RunSettings(overrides=[*overrides])),
     )

@@ -17,7 +17,7 @@ from dlrun.data.images import (
 )
 from dlrun.experiments.classify_images.inference import classify_photographs
 from dlrun.networks.pretrained import PretrainedNetwork
-from dlrun.runs.start import RunSettings, load_config
+from dlrun.runs.start import RunSettings, load_experiment_config
 from tests.experiments.use import reader
 
 
@@ -47,7 +47,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
         "a network",
     )
     settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
-    config: Any = load_config("classify-images", RunSettings(overrides=settings))
+    config: Any = load_experiment_config("classify-images", RunSettings(overrides=settings))
 
     def classify() -> list[Photograph]:
         return classify_photographs(config, context, files, model, "cpu", thumbnails=3)

@@ -14,7 +14,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from dlrun.stats import wilson_interval
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, ROOT, Dlrun, setting, smoke
@@ -56,7 +56,7 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     folder = latest(tmp_path, name)
     found = results(tmp_path, name)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
-    config = load_config(
+    config = load_experiment_config(
         name, RunSettings(config=registry.experiment_entry(name).overlays("smoke"))
     )
     assert config.total_steps in (None, found["steps"])

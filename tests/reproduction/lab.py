@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlrun.config.yaml_loader import read_file
+from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.data.imdb import generate_reviews
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
@@ -54,6 +54,6 @@ def photographs(folder: Path) -> None:
 
 def published(experiment: str) -> dict:
     """What the shipped config says of the book and the notebook."""
-    found = read_file(registry.experiment_entry(experiment).defaults).values["reference"]
+    found = read_yaml_file(registry.experiment_entry(experiment).defaults).values["reference"]
     assert isinstance(found, dict)
     return found

@@ -12,7 +12,7 @@ from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 
 
@@ -94,4 +94,4 @@ def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset,
         hint = did_you_mean(name, datasets)
         raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
     dataset, experiment = datasets[name]
-    return dataset, load_config(experiment, RunSettings(overrides=overrides))
+    return dataset, load_experiment_config(experiment, RunSettings(overrides=overrides))

@@ -12,7 +12,7 @@ import numpy as np
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, hold_lock
+from dlrun.system.files import file_digest, hold_file_lock
 
 FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
@@ -39,7 +39,7 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with hold_lock(
+        with hold_file_lock(
             target.with_name(f".{target.name}.lock"),
             on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
             warn=screen.warn,

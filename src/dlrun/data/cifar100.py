@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dlrun.config.sections import ImagesData
+from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import images, splits, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
 from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
@@ -32,7 +32,7 @@ from dlrun.data.download import (
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 ARCHIVE = PublishedFile(
     "cifar-100-python.tar.gz",
@@ -72,7 +72,9 @@ class Cifar100Images:
     differs: str | None
 
 
-def load_images(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar100Images:
+def load_images(
+    config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
+) -> Cifar100Images:
     """Return the images that a config names: generated, the published ones, or a user's own.
 
     Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
@@ -118,7 +120,7 @@ def _read_published(path: Path, save: Save, screen: Screen) -> Names:
     if path.is_dir():
         for part in PARTS:
             try:
-                contents[part] = read_regular(path / FOLDER / part)
+                contents[part] = read_regular_file(path / FOLDER / part)
             except OSError as error:
                 raise DataError(f"{path / FOLDER / part}: {error.strerror}") from None
     else:
@@ -155,7 +157,7 @@ def _unpickle(content: bytes, place: Path, *keys: str) -> list[object]:
     return [entry[key] for key in keys]
 
 
-def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
+def _load_own(config: ImagesDataConfig, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
     places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
     key = user_data.fingerprint_user_data(config, seed)
@@ -172,7 +174,7 @@ def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Ci
 
 
 def _prepare(
-    config: ImagesData,
+    config: ImagesDataConfig,
     places: Sequence[Path],
     save: Save,
     seed: int,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
 
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import splits, user_data
 from dlrun.data.archives import Array, load_npz, read_tar
 from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
@@ -42,7 +42,7 @@ from dlrun.data.word_ids import (
 )
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 LABELS = ["negative", "positive"]  # of the published and the generated reviews
 STANFORD_ARCHIVE = PublishedFile(
@@ -110,7 +110,7 @@ class Reviews:
         return decode_word_ids(ids, self.vocabulary)
 
 
-def load_reviews(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
+def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
@@ -130,7 +130,7 @@ def load_reviews(config: ReviewsData, data_dir: Path, seed: int, screen: Screen)
     return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
 
 
-def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+def _load_published(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
     published = PUBLISHED[config.source]
     local = [
         obtain_published_file(file, copy, folder, config.mirrors, screen)
@@ -151,7 +151,7 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
     return _reviews(config, names, read, origin, why_not_published(published, local))
 
 
-def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+def _load_own(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
     places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
     key = user_data.fingerprint_user_data(config, seed, config.text_column, config.label_column)
@@ -170,7 +170,7 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
 
 
 def _reviews(
-    config: ReviewsData, names: Names, read: Read, origin: str, differs: str | None
+    config: ReviewsDataConfig, names: Names, read: Read, origin: str, differs: str | None
 ) -> Reviews:
     def split(part: str) -> ReviewSplit:
         ids = RaggedWordIds(read(f"{part}_ids"), read(f"{part}_offsets"))
@@ -183,7 +183,7 @@ def _reviews(
 
 
 def _prepare(
-    config: ReviewsData,
+    config: ReviewsDataConfig,
     sources: Sequence[TextSource],
     save: Save,
     seed: int,
@@ -289,7 +289,7 @@ def read_keras_reviews(
     Raises DataError if they are not that.
     """
     try:
-        ranks = dict(json.loads(read_regular(word_index)))
+        ranks = dict(json.loads(read_regular_file(word_index)))
         words = sorted(ranks, key=ranks.__getitem__)
         if [ranks[word] for word in words] != list(range(1, len(words) + 1)):
             raise ValueError("a rank is missing")  # all words would be shifted

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import OwnData
+from dlrun.config.sections import UserDataConfig
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def split_off_validation(
-    config: OwnData, train: Sized, test: Sized, seed: int, screen: Screen
+    config: UserDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
 ) -> tuple[Rows, Rows]:
     """Return the indices of the training rows to fit and of those for validation; show how many.
 

@@ -87,7 +87,7 @@ class ClassPredictions:
 def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
 ) -> dict[str, Any]:
-    """Return the record's entry on the classes of a test set, see run_folder.record.Classes."""
+    """Return a summary of the classes of a test set, see run_folder.record.ClassSummary."""
     rows = np.bincount(labels.astype(np.int64))
     return {
         "number": len(names),

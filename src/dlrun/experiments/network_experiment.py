@@ -22,7 +22,7 @@ from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.checkpoint import with_names
+from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
@@ -52,7 +52,7 @@ class LoadedData(Generic[A]):
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
-        return with_names(self.data.fingerprint(), self.assets.values())
+        return fingerprint_data(self.data.fingerprint(), self.assets.values())
 
 
 class NetworkExperiment(Experiment[N], Generic[N, A]):

@@ -23,7 +23,7 @@ from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
-    from dlrun.config.yaml_loader import Layer
+    from dlrun.config.yaml_loader import ConfigLayer
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
@@ -49,11 +49,11 @@ class ExperimentEntry:
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def shipped(self) -> "Layer":
+    def shipped(self) -> "ConfigLayer":
         """Return every value of the YAML file with the defaults, by its key."""
-        from dlrun.config.yaml_loader import read_file  # needs PyYAML
+        from dlrun.config.yaml_loader import read_yaml_file  # needs PyYAML
 
-        return read_file(self.defaults)
+        return read_yaml_file(self.defaults)
 
     @cached_property
     def help(self) -> str:
@@ -186,9 +186,9 @@ def experiment_dataset(name: str) -> "Dataset | None":
 @functools.cache
 def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
-    from dlrun.config.yaml_loader import flatten  # needs PyYAML
+    from dlrun.config.yaml_loader import flatten_keys  # needs PyYAML
 
-    return flatten(experiment_entry(name).shipped.values)
+    return flatten_keys(experiment_entry(name).shipped.values)
 
 
 def changed_from_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import Optimizer
+from dlrun.config.sections import OptimizerConfig
 from dlrun.data.word_ids import START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
@@ -91,7 +91,9 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         return export_bag_network(self.network(run, config), self.assets(run))
 
 
-def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def fast_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """Return the config's optimizer: torch's, but RMSprop in one pass over each parameter."""
     if config.name == "rmsprop":
         return make_rmsprop(parameters, config.lr)

@@ -9,7 +9,7 @@ from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.find import find_run, newest_runs
+from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
@@ -94,7 +94,7 @@ def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run
     if len(parent.parts) > 1:
         runs_dir = parent.parent
     experiment = parent.name
-    for folder in newest_runs(runs_dir, experiment or None):
+    for folder in runs_newest_first(runs_dir, experiment or None):
         try:
             run = _open_with_curve(folder)
         except DlrunError:

@@ -51,7 +51,7 @@ from dlrun.lasso.path import (
     unpack_solution,
 )
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.checkpoint import with_names
+from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
@@ -207,7 +207,7 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Label
 
 def _digest(splits: dict[str, LabelledBags], assets: ReviewAssets) -> str:
     arrays = (array for split in splits.values() for array in split.arrays)
-    return with_names(fingerprint_arrays(arrays), assets.values())
+    return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
 def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:

@@ -2,11 +2,11 @@
 
 import importlib.util
 
-from dlrun.config.sections import PositiveInt, ReviewsData, Section
+from dlrun.config.sections import PositiveInt, ReviewsDataConfig, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
-class Data(ReviewsData):
+class Data(ReviewsDataConfig):
     """Defines the reviews to use, and how many ids of each are kept."""
 
     max_length: PositiveInt
