@@ -120,7 +120,7 @@ class NotebookScreen(Screen):
         self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
-        """Replace the text of the line."""
+        """Replace the text of the progress line."""
         self.log(text)
         self._line = text
         self._update()
@@ -144,7 +144,7 @@ class NotebookScreen(Screen):
         self._update()
 
     def to(self, done: float) -> None:
-        """Move the bar; each hundredth is a message to the browser."""
+        """Advance the bar; the browser gets a message at each hundredth."""
         percent = int(100 * done / self._total) if self._total else 0
         if percent != self._percent:
             self._percent = percent

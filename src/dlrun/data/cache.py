@@ -14,7 +14,7 @@ from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest, hold_file_lock
 
-FORMAT = "4"  # of the prepared arrays; a new one makes every cache again
+FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
 
 Names = dict[str, list[str]]  # what belongs to arrays: labels, vocabulary, warnings
@@ -66,7 +66,7 @@ def load_or_prepare_arrays(
             if cache.is_dir() and (problem := find_damaged_files(cache)):
                 screen.warn(f"{cache}: damaged, made again: {problem}")
                 shutil.rmtree(cache)
-            if not cache.is_dir():  # no other process has made it meanwhile
+            if not cache.is_dir():  # no other process has made it in the meantime
                 _make_folder(cache, prepare)
     names = json.loads((cache / "names.json").read_text(encoding="utf-8"))
     return names, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")

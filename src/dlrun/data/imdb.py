@@ -102,7 +102,7 @@ class Reviews:
 
     @property
     def width(self) -> int:
-        """The number of word ids: the size of the vocabulary plus the special ids."""
+        """Return the number of word ids: the size of the vocabulary plus the special ids."""
         return int(self.train.bags.shape[1])
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -48,7 +48,7 @@ class ClassNumbers:
 
     @property
     def names(self) -> list[str]:
-        """The names of the classes, in the order of their numbers."""
+        """Return the names of the classes, in the order of their numbers."""
         return list(self._by_name)
 
     def number(self, label: str, where: object, known: int | None = None) -> int:

@@ -95,29 +95,29 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of the run's folder."""
+        """Return the name of the run's folder."""
         return self.folder.name
 
     @property
     def state(self) -> str:
-        """The run's state, one of STATES; a running run whose lock no process holds was killed."""
+        """Return the run's state; a running run whose lock no process holds was killed."""
         if self.record.status == "running" and not is_file_locked(self.folder / LOCK):
             return "killed"
         return self.unreadable or self.record.status
 
     @property
     def results(self) -> dict[str, Any]:
-        """The contents of results.json."""
+        """Return the contents of results.json."""
         return read_json_object(self.folder / RESULTS)
 
     @cached_property
     def environment(self) -> RunEnvironment:
-        """The contents of environment.json: code, packages, machine, the config as begun."""
+        """Return the contents of environment.json: code, packages, machine, the config as begun."""
         return read_run_environment(self.folder)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file in the folder and below it, the largest first."""
+        """Return the bytes of each file in the folder and below it, the largest first."""
         files = [
             file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
         ]
@@ -126,19 +126,19 @@ class Run:
 
     @property
     def figures(self) -> list[Path]:
-        """The paths of the figures that the run drew."""
+        """Return the paths of the figures that the run drew."""
         return [self.folder / name for name in self.record.figures]
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """The rows of metrics.csv as a data frame, one per finished step. Raises DataError."""
+        """Return metrics.csv as a data frame, one row per finished step; raise DataError."""
         import pandas as pd  # slow; no run needs it for itself
 
         return pd.DataFrame(self.table)
 
     @cached_property
     def table(self) -> dict[str, list[float]]:
-        """The columns of metrics.csv by name. Raises DataError if it is missing or damaged."""
+        """Return the columns of metrics.csv by name; raise DataError if it is damaged."""
         path = self.folder / METRICS
         if not path.exists():
             raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
@@ -146,14 +146,14 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """The metrics of the result; of an unfinished run those of its newest step."""
+        """Return the metrics of the result; of an unfinished run those of its newest step."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
         return {name: values[-1] for name, values in self.table.items() if values}
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """What the network needs besides weights: vocabulary or labels, sizes, preprocessing."""
+        """Return what the network needs besides weights: vocabulary or labels, preprocessing."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
@@ -162,13 +162,13 @@ class Run:
 
     @property
     def vocabulary(self) -> list[str]:
-        """The words that the network knows, by frequency; empty if it reads no words."""
+        """Return the words that the network knows, by frequency; empty if it reads no words."""
         words: list[str] = self.assets.get("vocabulary", [])
         return words
 
     @property
     def labels(self) -> list[str]:
-        """The names of the classes; empty if the network has none."""
+        """Return the names of the classes; empty if the network has none."""
         names: list[str] = self.assets.get("labels", [])
         return names
 
@@ -223,12 +223,12 @@ class Run:
 
     @cached_property
     def experiment(self) -> "AnyExperiment":
-        """The run's experiment; raises ConfigError if it is not installed."""
+        """Return the run's experiment; raise ConfigError if it is not installed."""
         return registry.load_experiment(self.record.experiment)
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
+        """Return the valid config, with defaults for newer keys; raise ConfigError."""
         name = self.record.experiment
         return validate_layer(registry.load_config_class(name), self.current_config(), name)
 
@@ -280,12 +280,12 @@ class Run:
 
     @property
     def repeat_command(self) -> str:
-        """The command that repeats the run in a new folder."""
+        """Return the command that repeats the run in a new folder."""
         return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
 
     @property
     def resume_command(self) -> str | None:
-        """The command that continues the run, or extends a finished one; None if it cannot."""
+        """Return the command that continues or extends the run; None if neither is possible."""
         try:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
@@ -306,7 +306,7 @@ class Run:
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """The predictor for new inputs; raises DlrunError."""
+        """Return the predictor for new inputs; raise DlrunError."""
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
@@ -437,7 +437,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
     for folder in possible_run_folders(runs_dir, experiment):
         try:
             runs.append(scan_folder(folder))
-        except FileNotFoundError:  # removed meanwhile
+        except FileNotFoundError:  # removed in the meantime
             continue
     return runs
 

@@ -89,7 +89,7 @@ def solve_newton_path(
         tolerance: at least 0.
         free: the intercept is not penalised.
         start: the solution at the penalty before the first. A path resumed from it repeats the
-            uninterrupted one bit for bit, for nothing else is carried over.
+            uninterrupted one bit for bit, because no other state is kept.
 
     Raises:
         ValueError: X is not binary, or an array's size or numbers do not fit.

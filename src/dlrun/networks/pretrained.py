@@ -161,7 +161,7 @@ def predict_probabilities(
 ) -> Tensor:
     """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
 
-    Raises DataError if they are NaN: whatever the photograph, the weights are the cause.
+    Raises DataError if they are NaN, which only invalid weights can cause.
     """
     # Channels last in memory: the layout in which convolutions on a CPU are fastest.
     network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -213,7 +213,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network
-    with contextlib.suppress(Exception), torch.no_grad():  # whatever its code does when traced
+    with contextlib.suppress(Exception), torch.no_grad():  # its code may raise anything when traced
         folded: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
         before, after = network(example).softmax(-1), folded(example).softmax(-1)
         if torch.allclose(before, after, rtol=0, atol=CLOSE):

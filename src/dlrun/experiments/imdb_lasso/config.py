@@ -57,12 +57,12 @@ class Config(ReviewsConfig):
 
     @property
     def total_steps(self) -> int:
-        """The number of penalties (lambdas)."""
+        """Return the number of penalties (lambdas)."""
         return self.path.values
 
     @property
     def why_on_cpu(self) -> str | None:
-        """The reason why the requested accelerator is not used; None if none is requested."""
+        """Return why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: the lasso's solver runs on the CPU only"

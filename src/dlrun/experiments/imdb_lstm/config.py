@@ -30,5 +30,5 @@ class Config(ReviewsNetworkConfig):
 
     @property
     def thread_invariant(self) -> bool:
-        """Whether the result is the same for any number of threads."""
+        """Return whether the result is the same for any number of threads."""
         return self.model.skip_padding and importlib.util.find_spec("numba") is not None
