@@ -85,7 +85,7 @@ def trace(frame, event, argument):
     return trace
 
 sys.argv = ["dlrun", "config", "imdb-dense"]
-dlrun.runs.start.load_config = stopped
+dlrun.runs.start.load_experiment_config = stopped
 line, said = 0, "came, "
 while "came, " in said:
     line = left = line + 1

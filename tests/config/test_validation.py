@@ -7,18 +7,18 @@ from pydantic import ValidationError
 from dlrun.config.sections import NetworkConfig, Section
 from dlrun.config.validation import (
     InvalidConfigError,
-    all_keys,
-    allowed_values,
-    read_layers,
-    suggest_key,
-    to_yaml,
-    validate,
+    allowed_config_values,
+    config_keys,
+    config_to_yaml,
+    read_and_merge_layers,
+    suggest_config_key,
+    validate_layer,
 )
-from dlrun.config.yaml_loader import layer_from_values
+from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -28,13 +28,13 @@ OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
 def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
-    return load_config("imdb-dense", RunSettings(config=files, overrides=overrides))
+    return load_experiment_config("imdb-dense", RunSettings(config=files, overrides=overrides))
 
 
 def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
     """Return the sentences of the error, without what stands before the origin of each."""
     with pytest.raises(InvalidConfigError) as caught:
-        load_config(name, RunSettings(config=files, overrides=overrides))
+        load_experiment_config(name, RunSettings(config=files, overrides=overrides))
     assert caught.value.exit_code == 2
     assert f"dlrun config {name}" in caught.value.hint
     assert all(problem in caught.value.message for problem in caught.value.problems)
@@ -77,19 +77,19 @@ def test_keys_that_configs_share_have_the_same_comments() -> None:
 def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
     name: str, tmp_path: Path
 ) -> None:
-    config = load_config(name, RunSettings(overrides=["seed=7"]))
+    config = load_experiment_config(name, RunSettings(overrides=["seed=7"]))
     assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
-    file.write_text(to_yaml(config), encoding="utf-8")
-    assert load_config(name, RunSettings(config=[file])) == config
+    file.write_text(config_to_yaml(config), encoding="utf-8")
+    assert load_experiment_config(name, RunSettings(config=[file])) == config
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None:
-    small = load_config(overlay.stem, RunSettings(config=[overlay]))
-    full = load_config(overlay.stem, RunSettings())
+    small = load_experiment_config(overlay.stem, RunSettings(config=[overlay]))
+    full = load_experiment_config(overlay.stem, RunSettings())
     assert small != full
     if overlay.stem != "classify-images":
         assert getattr(small, "model", None) == getattr(full, "model", None)
@@ -105,7 +105,7 @@ def test_the_resolved_yaml_repeats_awkward_values(tmp_path: Path) -> None:
         "data.mirrors=['010', 'no', '', \"a'b\"]",
     )
     file = tmp_path / "config.yaml"
-    file.write_text(to_yaml(config), encoding="utf-8")
+    file.write_text(config_to_yaml(config), encoding="utf-8")
     assert dense(files=(file,)) == config
     assert config.reference.source == "1e5"
 
@@ -150,10 +150,10 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
 
 def test_an_error_in_a_default_names_the_shipped_file() -> None:
     schema = registry.load_config_class("imdb-dense")
-    layer = read_layers("imdb-dense", [DENSE])
+    layer = read_and_merge_layers("imdb-dense", [DENSE])
     layer.values["trainer"]["max_epochs"] = 0
     with pytest.raises(ConfigError, match=r"configs/imdb-dense\.yaml:\d+: trainer\.max_epochs"):
-        validate(schema, layer, "imdb-dense")
+        validate_layer(schema, layer, "imdb-dense")
 
 
 def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -215,9 +215,11 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         inner: Inner
         top: int
 
-    layer = read_layers("imdb-dense", [layer_from_values({"inner": {"there": 1}}, "some.yaml:4")])
+    layer = read_and_merge_layers(
+        "imdb-dense", [config_layer_from_values({"inner": {"there": 1}}, "some.yaml:4")]
+    )
     with pytest.raises(InvalidConfigError) as caught:
-        validate(Outer, layer, "imdb-dense")
+        validate_layer(Outer, layer, "imdb-dense")
     inner, top = caught.value.problems
     assert inner.startswith("some.yaml:4: inner.wanted: ") and top.startswith("defaults: top: ")
 
@@ -230,12 +232,14 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
-    values = [layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
     options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
-        load_config("imdb-dense", options)
-    options = RunSettings(overrides=["seed=2"], values=[layer_from_values({"seed": 3}, "run(...)")])
-    assert load_config("imdb-dense", options).seed == 3
+        load_experiment_config("imdb-dense", options)
+    options = RunSettings(
+        overrides=["seed=2"], values=[config_layer_from_values({"seed": 3}, "run(...)")]
+    )
+    assert load_experiment_config("imdb-dense", options).seed == 3
 
 
 @pytest.mark.parametrize(
@@ -256,7 +260,7 @@ def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
     ],
 )
 def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
-    assert suggest_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
+    assert suggest_config_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
 
@@ -280,5 +284,5 @@ def test_keys_and_values_that_are_not_known_are_answered_by_those_that_are() -> 
     ],
 )
 def test_the_values_that_a_type_lists(key: str, expected: list[str]) -> None:
-    assert key == "nothing.x" or key in all_keys(NetworkConfig)
-    assert allowed_values(NetworkConfig, key) == expected
+    assert key == "nothing.x" or key in config_keys(NetworkConfig)
+    assert allowed_config_values(NetworkConfig, key) == expected

@@ -1,7 +1,6 @@
 """Prepared arrays are made once, whole, and again if they are damaged."""
 
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +10,13 @@ from dlrun.data.cache import (
     SUMS,
     Names,
     Save,
-    cached_arrays,
-    cached_folders,
-    find_damage,
+    find_damaged_files,
     fingerprint_arrays,
+    list_cached_folders,
+    load_or_prepare_arrays,
 )
 from dlrun.errors import DataError
-from dlrun.run_folder.checkpoint import same_data, with_names
+from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
@@ -32,18 +31,21 @@ class Preparation:
         return {"labels": ["a", "\u00e4"]}
 
 
-def load(folder: Path, prepare: Preparation, key: str = "k") -> list[int]:
-    names, read = cached_arrays(folder, [key], prepare, Screen())
+def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
+    names, read = load_or_prepare_arrays(folder, [key], prepare, Screen())
     assert names == {"labels": ["a", "\u00e4"]}
-    values: list[int] = read("x").tolist()
-    return values
+    assert read("x").tolist() == [0, 1, 2, 3, 4]
 
 
-def test_arrays_are_prepared_once_for_each_key(tmp_path: Path) -> None:
+def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path: Path) -> None:
     prepare = Preparation()
     for key in ("k", "k", "other"):
-        assert load(tmp_path / "data", prepare, key) == [0, 1, 2, 3, 4]
-    assert prepare.calls == len(without_locks(tmp_path / "data")) == 2
+        assert_loaded(tmp_path / "data", prepare, key)
+    folders = list_cached_folders(tmp_path / "data")
+    assert prepare.calls == len(folders) == 2
+    command = ["sha256sum", "--check", "--strict", SUMS]
+    done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == 2
 
 
 @pytest.mark.parametrize("file", ["x.npy", "names.json", SUMS])
@@ -52,26 +54,17 @@ def test_a_damaged_folder_is_made_again(
     tmp_path: Path, file: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare = Preparation()
-    load(tmp_path, prepare)
-    (cache,) = cached_folders(tmp_path)
-    assert find_damage(cache) is None
-    if content is None:
-        (cache / file).unlink()
-    else:
+    assert_loaded(tmp_path, prepare)
+    (cache,) = list_cached_folders(tmp_path)
+    assert find_damaged_files(cache) is None
+    (cache / file).unlink()
+    if content is not None:
         (cache / file).write_bytes(content)
-    assert find_damage(cache)
+    assert find_damaged_files(cache)
     for _ in range(2):
-        assert load(tmp_path, prepare) == [0, 1, 2, 3, 4]
+        assert_loaded(tmp_path, prepare)
     assert prepare.calls == 2
     assert capsys.readouterr().err.count(f"{cache}: damaged, made again: ") == 1
-
-
-def test_coreutils_read_the_sums(tmp_path: Path) -> None:
-    load(tmp_path, Preparation())
-    (cache,) = cached_folders(tmp_path)
-    command = ["sha256sum", "--check", "--strict", SUMS]
-    done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK") == 2
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
@@ -80,49 +73,30 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
         raise DataError("damaged")
 
     with pytest.raises(DataError):
-        cached_arrays(tmp_path, ["k"], prepare, Screen())
+        load_or_prepare_arrays(tmp_path, ["k"], prepare, Screen())
     assert without_locks(tmp_path) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        cached_arrays(tmp_path / "file" / "x", ["k"], Preparation(), Screen())
+        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], Preparation(), Screen())
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
-def test_many_may_prepare_at_once(tmp_path: Path) -> None:
-    prepare, found = Preparation(), list[list[int]]()
-    together = threading.Barrier(6)
-
-    def run() -> None:
-        together.wait(timeout=10)
-        found.append(load(tmp_path, prepare))
-
-    threads = [threading.Thread(target=run) for _ in range(together.parties)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [[0, 1, 2, 3, 4]] * 6
-    assert prepare.calls == 1
-
-
-def test_same_arrays_same_digest_and_any_change_another() -> None:
+def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:
     arrays = [np.arange(6, dtype=np.int32), np.eye(2)]
     first = fingerprint_arrays(arrays)
     assert first == fingerprint_arrays([array.copy() for array in arrays])
-    changed = [array.copy() for array in arrays]
-    changed[0][3] = 9
-    others = [changed, arrays[::-1], [arrays[0].reshape(2, 3), arrays[1]]]
+    others = [[arrays[0] + 1, arrays[1]], arrays[::-1], [arrays[0].reshape(2, 3), arrays[1]]]
     others.append([arrays[0].astype(np.int64), arrays[1]])
     assert len({first, *map(fingerprint_arrays, others)}) == 5
 
 
-def test_words_and_labels_in_their_order_belong_to_it() -> None:
+def test_words_and_labels_in_their_order_belong_to_the_data() -> None:
     arrays = fingerprint_arrays([np.eye(2)])
     assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
-    now = with_names(arrays, assets)
-    assert same_data(now, with_names(arrays, assets | {"width": 4}))
+    now = fingerprint_data(arrays, assets)
+    assert fingerprints_match(now, fingerprint_data(arrays, assets | {"width": 4}))
     for key, names in (("labels", ["b", "a"]), ("vocabulary", ["bad", "good"]), ("labels", ["ab"])):
-        assert not same_data(now, with_names(arrays, assets | {key: names}))
-    assert not same_data(now, with_names(fingerprint_arrays([np.eye(3)]), assets))
-    assert same_data(arrays, now)  # as dlrun 0.2 wrote it
-    assert not same_data(None, now) and not same_data(arrays[:-1], now)
+        assert not fingerprints_match(now, fingerprint_data(arrays, assets | {key: names}))
+    assert not fingerprints_match(now, fingerprint_data(fingerprint_arrays([np.eye(3)]), assets))
+    assert fingerprints_match(arrays, now)  # as dlrun 0.2 wrote it
+    assert not fingerprints_match(None, now) and not fingerprints_match(arrays[:-1], now)

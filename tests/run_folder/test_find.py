@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.find import find_run, find_sweep, newest_runs, newest_sweeps, run_suffix
+from dlrun.run_folder.find import (
+    find_run,
+    find_sweep,
+    run_name_without_time,
+    runs_newest_first,
+    sweeps_newest_first,
+)
 from tests.run_folder.making import a_run
 
 
@@ -29,14 +35,20 @@ def found(run: str, runs: Path) -> str:
     folder = find_run(run, runs)
     assert folder.is_absolute()
     assert not folder.is_symlink()
-    return run_suffix(folder)
+    return run_name_without_time(folder)
 
 
 def test_the_newest_come_first_in_any_state(runs: Path) -> None:
     (runs / "y" / "20260104T000000Z-n4" / "results.json").write_text("{half")
-    assert [run_suffix(run) for run in newest_runs(runs)] == ["n5", "n4", "n3", "n2", "n1"]
-    assert [run_suffix(run) for run in newest_runs(runs, "y")] == ["n4", "n2"]
-    assert newest_runs(runs, "z") == newest_runs(runs / "none") == []
+    assert [run_name_without_time(run) for run in runs_newest_first(runs)] == [
+        "n5",
+        "n4",
+        "n3",
+        "n2",
+        "n1",
+    ]
+    assert [run_name_without_time(run) for run in runs_newest_first(runs, "y")] == ["n4", "n2"]
+    assert runs_newest_first(runs, "z") == runs_newest_first(runs / "none") == []
 
 
 @pytest.mark.parametrize(
@@ -83,7 +95,7 @@ def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> No
     (runs / "y" / "lost" / "config.yaml").write_text("")  # without a record: the oldest
     assert found("latest", runs) == found("y/latest", runs) == found("mine", runs) == "mine"
     names = ["mine", "n5", "n4", "n3", "n2", "old", "n1", "lost"]
-    assert [run_suffix(run) for run in newest_runs(runs)] == names
+    assert [run_name_without_time(run) for run in runs_newest_first(runs)] == names
 
 
 @pytest.mark.parametrize(("run", "close"), [("latestt", "latest"), ("n33", "n3")])
@@ -121,7 +133,7 @@ def test_no_runs_at_all(tmp_path: Path, run: str) -> None:
     ],
 )
 def test_a_suffix_is_the_name_without_its_time(name: str, expected: str) -> None:
-    assert run_suffix(Path("runs/x") / name) == expected
+    assert run_name_without_time(Path("runs/x") / name) == expected
 
 
 def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
@@ -130,7 +142,7 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "sweep.json").write_text("{}")
         os.utime(folder / "sweep.json", (number, number))
-    assert newest_sweeps(tmp_path) == folders[::-1]
+    assert sweeps_newest_first(tmp_path) == folders[::-1]
     assert find_sweep("latest", tmp_path) == find_sweep("b", tmp_path) == folders[1]
     assert find_sweep(str(folders[0]), tmp_path / "elsewhere") == folders[0]
     for name in ("", "c", "n" * 5000):

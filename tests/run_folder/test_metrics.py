@@ -7,21 +7,21 @@ import pytest
 
 from dlrun.errors import DataError
 from dlrun.run_folder.metrics import (
+    add_largest_class_baseline,
     best_epoch,
-    direction,
     main_metric,
-    notes,
+    metric_direction,
     read_metrics_csv,
-    with_baseline,
+    remarks_on_metrics,
 )
-from dlrun.run_folder.record import Record
+from dlrun.run_folder.record import RunRecord
 
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}
 
 
-def a_record(**values: Any) -> Record:
+def a_record(**values: Any) -> RunRecord:
     about = {"experiment": "x", "status": "finished", "metrics": METRICS}
-    return Record.model_validate(about | values)
+    return RunRecord.model_validate(about | values)
 
 
 def test_columns_by_name_and_whole_numbers_stay_whole(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_main_metric(names: str, main: str | None) -> None:
     ],
 )
 def test_the_direction_of_a_metric(metrics: str, expected: int) -> None:
-    assert {direction(metric) for metric in metrics.split()} == {expected}
+    assert {metric_direction(metric) for metric in metrics.split()} == {expected}
 
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:
@@ -94,24 +94,29 @@ def test_the_best_epoch_is_the_first_of_the_best() -> None:
 @pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])
 def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> None:
     about = {"metric": "valid_accuracy", "epoch": 17, "value": best}
-    found = dict(notes(a_record(best_epoch=about)))
+    found = dict(remarks_on_metrics(a_record(best_epoch=about)))
     assert ("valid" in found) is noted
     if noted:
         assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
 
 
 def test_the_interval_of_other_seeds_is_noted() -> None:
-    (note,) = notes(a_record(expected={"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}}))
+    (note,) = remarks_on_metrics(
+        a_record(expected={"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}})
+    )
     assert note[0] == "seeds"
     assert all(one in note[1] for one in ("test accuracy", "0.7600", "0.9100", "10 seeds"))
-    assert notes(a_record()) == []
+    assert remarks_on_metrics(a_record()) == []
 
 
 def test_the_baseline_stands_after_the_accuracy() -> None:
     classes = {"number": 2, "largest": "a", "share": 0.6, "macro_f1": 0.5}
-    found = with_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
+    found = add_largest_class_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
     assert list(found) == [*METRICS, "test_macro_f1", "largest_class", "nonzero"]
     assert (found["test_macro_f1"], found["largest_class"]) == (0.5, 0.6)
     del classes["macro_f1"]  # no predictions
-    assert list(with_baseline(a_record(classes=classes), METRICS)) == [*METRICS, "largest_class"]
-    assert with_baseline(a_record(), METRICS) == METRICS
+    assert list(add_largest_class_baseline(a_record(classes=classes), METRICS)) == [
+        *METRICS,
+        "largest_class",
+    ]
+    assert add_largest_class_baseline(a_record(), METRICS) == METRICS

@@ -13,12 +13,12 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
 from dlrun.run_folder.record import (
-    Record,
-    read_environment,
-    read_record,
-    write_record,
+    RunRecord,
+    read_run_environment,
+    read_run_record,
+    write_run_record,
 )
-from dlrun.system.files import hold_lock
+from dlrun.system.files import hold_file_lock
 from tests.run_folder.making import a_run
 
 V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
@@ -47,7 +47,7 @@ def write(folder: Path, value: object) -> Path:
 
 
 def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
-    record = read_record(write(tmp_path, V01))
+    record = read_run_record(write(tmp_path, V01))
     assert (record.format, record.status, record.id) == (1, "finished", "")
     assert record.metrics == V01["metrics"]
     assert record.accelerator is not None
@@ -64,7 +64,7 @@ def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
 def test_the_environment_of_0_1(tmp_path: Path, more: dict[str, Any]) -> None:
     begun = {"dlrun": "0.1.0", "started": V01["started"], "config": {"seed": 0}, "device": "cpu"}
     (tmp_path / "environment.json").write_text(json.dumps(begun | more))
-    environment = read_environment(tmp_path)
+    environment = read_run_environment(tmp_path)
     assert environment.config == {"seed": 0}
     assert environment.code == more.get("code")
     assert environment.packages == more.get("packages", {})
@@ -73,9 +73,9 @@ def test_the_environment_of_0_1(tmp_path: Path, more: dict[str, Any]) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from dlrun.system.files import hold_lock
+from dlrun.system.files import hold_file_lock
 from dlrun.run_folder.folder import RunFolder
-with hold_lock(Path(sys.argv[1]), warn=print):
+with hold_file_lock(Path(sys.argv[1]), warn=print):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -84,7 +84,7 @@ with hold_lock(Path(sys.argv[1]), warn=print):
 def test_running_is_a_run_whose_lock_is_held_and_killed_one_whose_holder_is_dead(
     tmp_path: Path,
 ) -> None:
-    record = read_record(a_run(tmp_path, status="running"))
+    record = read_run_record(a_run(tmp_path, status="running"))
     assert Run(tmp_path, record).state == "killed"  # never had a lock
     words = [sys.executable, "-c", HOLD, str(tmp_path / LOCK)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
@@ -99,8 +99,8 @@ def test_running_is_a_run_whose_lock_is_held_and_killed_one_whose_holder_is_dead
 
 @pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
 def test_of_a_run_that_ended_the_lock_says_nothing(tmp_path: Path, status: str) -> None:
-    record = read_record(a_run(tmp_path, status=status))
-    with hold_lock(tmp_path / LOCK, warn=pytest.fail):
+    record = read_run_record(a_run(tmp_path, status=status))
+    with hold_file_lock(tmp_path / LOCK, warn=pytest.fail):
         assert Run(tmp_path, record).state == status
 
 
@@ -129,7 +129,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
     if content is not None:
         (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(DlrunError, match=rf"results\.json: .*{problem}"):
-        read_record(tmp_path)
+        read_run_record(tmp_path)
 
 
 def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
@@ -139,25 +139,25 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     about = {"format": 2, "experiment": "x", "status": "finished"}
     metrics = {"test_loss": 0.5, "none": None}
     more = {"metrics": metrics, "files": {"\udcff": "ü"}, "own": [1, {"b": 2, "a": 1}]}
-    record = Record.model_validate(about | more)
+    record = RunRecord.model_validate(about | more)
     nan = {"metrics": metrics | {"none": float("nan")}}
-    write_record(folder, record.model_copy(update=nan))
-    found = read_record(tmp_path)
+    write_run_record(folder, record.model_copy(update=nan))
+    found = read_run_record(tmp_path)
     assert found == record and found.model_dump()["own"] == [1, {"b": 2, "a": 1}]
     path = tmp_path / "results.json"
     text = path.read_text()
     path.write_text(json.dumps(json.loads(text), sort_keys=True))
-    assert read_record(tmp_path) == found, "another order and other blanks say the same"
+    assert read_run_record(tmp_path) == found, "another order and other blanks say the same"
     path.write_text(text.replace("0.5", "0.4"))
     with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_record(tmp_path)
+        read_run_record(tmp_path)
     changed = json.loads(path.read_text())
     del changed["sha256"]
     path.write_text(json.dumps(changed))
-    assert read_record(tmp_path).metrics["test_loss"] == 0.4
-    write_record(folder, read_record(tmp_path))
+    assert read_run_record(tmp_path).metrics["test_loss"] == 0.4
+    write_run_record(folder, read_run_record(tmp_path))
     assert "sha256" in json.loads(path.read_text())
-    assert read_record(tmp_path).metrics["test_loss"] == 0.4
+    assert read_run_record(tmp_path).metrics["test_loss"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -176,9 +176,9 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     accuracy: float | None, rows: int | None, expected: tuple[float, float] | None
 ) -> None:
     about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
-    record = Record.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
+    record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
-    assert Record.model_validate(about).interval is None
+    assert RunRecord.model_validate(about).interval is None
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs permissions of a Unix")
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
         if user == 0:
             os.seteuid(65534)  # root may read all
         with pytest.raises(DlrunError, match="cannot be read"):
-            read_record(folder)
+            read_run_record(folder)
     finally:
         os.seteuid(user)
         folder.chmod(0o700)

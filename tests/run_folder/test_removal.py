@@ -11,10 +11,10 @@ from dlrun.run_folder.removal import (
     CHECKPOINTS,
     remove_checkpoints,
     remove_run,
-    repair_latest,
+    repair_latest_link,
     size_of_checkpoints,
 )
-from dlrun.system.files import LockedError, hold_lock
+from dlrun.system.files import LockedError, hold_file_lock
 from tests.run_folder.making import a_run
 
 
@@ -57,7 +57,7 @@ def test_a_run_that_changed_or_is_running_stays(tmp_path: Path) -> None:
     for remove in (remove_run, remove_checkpoints):
         with pytest.raises(DlrunError, match="not as it was"):
             remove(run, changed)
-        with hold_lock(run / LOCK, warn=pytest.fail), pytest.raises(LockedError):
+        with hold_file_lock(run / LOCK, warn=pytest.fail), pytest.raises(LockedError):
             remove(run, unchanged)
     assert (run / "checkpoint").exists() and scan_folder(run).state == "finished"
 
@@ -101,11 +101,11 @@ def test_latest_names_the_newest_that_is_left(tmp_path: Path, as_link: bool) -> 
         latest.symlink_to(name) if as_link else latest.write_text(f"{name}\n")
 
     point("20260101T000000Z-a")
-    repair_latest(tmp_path, "x")
+    repair_latest_link(tmp_path, "x")
     assert (latest.readlink().name if as_link else latest.read_text().strip())[-1] == "a"
     for gone in ("20260103T000000Z-gone", "not a name"):
         point(gone)
-        repair_latest(tmp_path, "x")
+        repair_latest_link(tmp_path, "x")
         assert latest.readlink().name == "20260102T000000Z-b"
 
 
@@ -114,6 +114,6 @@ def test_latest_goes_with_the_last_run_and_a_folder_of_that_name_stays(tmp_path:
     (tmp_path / "x" / "latest").symlink_to("gone")
     (tmp_path / "y" / "latest").mkdir(parents=True)
     for experiment in ("x", "y", "z"):
-        repair_latest(tmp_path, experiment)
+        repair_latest_link(tmp_path, experiment)
     assert not (tmp_path / "x" / "latest").is_symlink()
     assert (tmp_path / "y" / "latest").is_dir()

@@ -9,9 +9,9 @@ import pytest
 
 from dlrun.errors import ConfigError, DataError, DlrunError, Interrupted
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import Steps, check_finite
+from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 COLUMNS = ["epoch", "loss"]
 RESUME_FILES = {"results.json": "resumed"}
@@ -33,11 +33,13 @@ class Log:
         self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
-def steps_of(folder: Path, *, resuming: bool = False, run: str = "a run") -> Steps:
-    return Steps(RunFolder(folder), Screen(), Stop(), run, RESUME_FILES if resuming else None)
+def steps_of(folder: Path, *, resuming: bool = False, run: str = "a run") -> StepRecorder:
+    return StepRecorder(
+        RunFolder(folder), Screen(), StopRequest(), run, RESUME_FILES if resuming else None
+    )
 
 
-def do(steps: Steps, *epochs: int, total: int = 9) -> None:
+def do(steps: StepRecorder, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
@@ -161,8 +163,8 @@ def test_a_signal_waits_for_the_end_of_the_step(
 
 
 def test_a_loss_that_is_no_number_ends_the_run() -> None:
-    check_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
+    check_metrics_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
     for loss in (float("nan"), float("inf")):
         with pytest.raises(DlrunError, match=f"^epoch 3: train_loss is {loss}$") as caught:
-            check_finite({"train_loss": loss}, "epoch 3")
+            check_metrics_finite({"train_loss": loss}, "epoch 3")
         assert "optimizer.lr" in caught.value.hint

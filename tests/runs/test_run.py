@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dlrun.commands.list_runs import check
-from dlrun.config.yaml_loader import dump, read_file
+from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import ASSETS, Run
@@ -117,7 +117,7 @@ def test_files_of_an_unfinished_or_old_run_have_no_digest(
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_file(registry.experiment_entry(experiment).defaults).values
+    return read_yaml_file(registry.experiment_entry(experiment).defaults).values
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_changes_of_a_resume_count(tmp_path: Path) -> None:
     config = shipped(name)
     run = opened(tmp_path / name / "a", config, resumed="2026-01-01T00:00:00+00:00")
     config["trainer"]["max_epochs"] = 77
-    (run.folder / "config.yaml").write_text(dump(config))
+    (run.folder / "config.yaml").write_text(dump_yaml(config))
     assert run.changed_settings() == {"trainer.max_epochs": 77}
 
 
@@ -164,12 +164,12 @@ def folder_of(runs: Path, experiment: str, how: str) -> Path:
 def remove_key(folder: Path, key: str) -> None:
     """Make a run one of a dlrun that did not have a key yet."""
     environment = json.loads((folder / "environment.json").read_text())
-    values = read_file(folder / "config.yaml").values
+    values = read_yaml_file(folder / "config.yaml").values
     *sections, leaf = key.split(".")
     for config in (environment["config"], values):
         del functools.reduce(operator.getitem, sections, config)[leaf]
     (folder / "environment.json").write_text(json.dumps(environment))
-    (folder / "config.yaml").write_text(dump(values))
+    (folder / "config.yaml").write_text(dump_yaml(values))
 
 
 def test_runs_of_0_2_are_listed_shown_and_compared(runs: Path, tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_a_run_older_than_a_key_is_resumed(runs: Path, tmp_path: Path, experimen
 
 def test_a_value_that_is_not_the_shipped_one_cannot_be_deleted(runs: Path, capsys: Any) -> None:
     folder = folder_of(runs, EXPERIMENTS[0], "finished")
-    values = read_file(folder / "config.yaml").values
+    values = read_yaml_file(folder / "config.yaml").values
     del values["data"]["source"]
-    (folder / "config.yaml").write_text(dump(values))
+    (folder / "config.yaml").write_text(dump_yaml(values))
     assert check(str(folder), runs_dir=runs) == 1
     assert "data.source" in capsys.readouterr().err
 

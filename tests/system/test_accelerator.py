@@ -107,8 +107,8 @@ def test_auto_without_accelerator_keeps_the_reason_and_does_not_warn(
 @pytest.mark.usefixtures("cuda_is_there")
 def test_a_device_that_works_is_used(warnings: list[str]) -> None:
     assert run("auto", warnings) == AcceleratorReport("auto", "cuda", None)
-    assert accelerator.device_count("auto") == 3
-    assert accelerator.device_count("cpu") == 1
+    assert accelerator.count_devices("auto") == 3
+    assert accelerator.count_devices("cpu") == 1
 
 
 @pytest.mark.usefixtures("cuda_is_there")

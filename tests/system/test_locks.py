@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.system.files import LockedError, hold_lock, is_locked
+from dlrun.system.files import LockedError, hold_file_lock, is_file_locked
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from dlrun.system.files import LockedError, hold_lock
+from dlrun.system.files import LockedError, hold_file_lock
 wait = (lambda: print("waiting", flush=True)) if sys.argv[2] == "wait" else None
 try:
-    with hold_lock(Path(sys.argv[1]), on_wait=wait, warn=print):
+    with hold_file_lock(Path(sys.argv[1]), on_wait=wait, warn=print):
         print("held", flush=True)
         sys.stdin.readline()
 except LockedError:
@@ -63,27 +63,27 @@ def lock(tmp_path: Path) -> Path:
 
 
 def test_what_another_process_holds_is_refused_until_it_ends(lock: Path) -> None:
-    assert not is_locked(lock)
+    assert not is_file_locked(lock)
     assert not lock.exists()  # looking makes none
     with another(lock) as holder:
         assert holder.said() == "held"
-        assert is_locked(lock)
+        assert is_file_locked(lock)
         with (
             pytest.raises(LockedError, match="another process is writing to it"),
-            hold_lock(lock, warn=pytest.fail),
+            hold_file_lock(lock, warn=pytest.fail),
         ):
             pytest.fail("held twice")
         with another(lock) as third:
             assert third.said() == "refused"
         lock.chmod(0o444)
-        assert is_locked(lock)  # also if it may only be read
+        assert is_file_locked(lock)  # also if it may only be read
         lock.chmod(0o644)
         holder.let_go()
-    assert not is_locked(lock)
-    with pytest.raises(ZeroDivisionError), hold_lock(lock, warn=pytest.fail):
-        assert is_locked(lock)
+    assert not is_file_locked(lock)
+    with pytest.raises(ZeroDivisionError), hold_file_lock(lock, warn=pytest.fail):
+        assert is_file_locked(lock)
         raise ZeroDivisionError
-    assert not is_locked(lock)
+    assert not is_file_locked(lock)
 
 
 def test_the_lock_of_a_killed_process_is_free(lock: Path) -> None:
@@ -92,8 +92,8 @@ def test_the_lock_of_a_killed_process_is_free(lock: Path) -> None:
         holder.process.kill()
         holder.process.wait()
         assert lock.exists()
-        assert not is_locked(lock)
-        with hold_lock(lock, warn=pytest.fail):
+        assert not is_file_locked(lock)
+        with hold_file_lock(lock, warn=pytest.fail):
             pass
 
 
@@ -106,8 +106,8 @@ def test_waiting_is_said_once_and_ends_with_the_holder(lock: Path) -> None:
             said.append("waiting")
             threading.Timer(0.2, holder.process.kill).start()
 
-        with hold_lock(lock, on_wait=on_wait, warn=pytest.fail):
-            assert is_locked(lock)
+        with hold_file_lock(lock, on_wait=on_wait, warn=pytest.fail):
+            assert is_file_locked(lock)
             assert holder.process.wait(20)
     assert said == ["waiting"]
 
@@ -117,7 +117,7 @@ def test_two_threads_take_turns(lock: Path) -> None:
 
     def work() -> None:
         for _ in range(5):
-            with hold_lock(lock, on_wait=lambda: None, warn=pytest.fail):
+            with hold_file_lock(lock, on_wait=lambda: None, warn=pytest.fail):
                 inside.append(1)
                 assert sum(inside) == 1
                 inside.append(-1)
@@ -136,13 +136,13 @@ def test_a_look_does_not_stop_one_who_wants_it(lock: Path) -> None:
 
     def look() -> None:
         while not done.is_set():
-            is_locked(lock)
+            is_file_locked(lock)
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
         for _ in range(20):
-            with hold_lock(lock, warn=pytest.fail):
+            with hold_file_lock(lock, warn=pytest.fail):
                 pass
     finally:
         done.set()
@@ -162,8 +162,8 @@ def test_what_is_no_file_is_neither_followed_nor_opened(tmp_path: Path, kind: st
             lock.mkdir()
         case "in a file":
             lock = other / "run.lock"
-    assert not is_locked(lock)
+    assert not is_file_locked(lock)
     refused = pytest.raises(OSError, match=r"run\.lock|thesis\.txt")
-    with refused, hold_lock(lock, on_wait=pytest.fail, warn=pytest.fail):
+    with refused, hold_file_lock(lock, on_wait=pytest.fail, warn=pytest.fail):
         pytest.fail("held")
     assert other.read_text() == "three years of work"

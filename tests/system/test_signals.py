@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dlrun.errors import Interrupted, Stopped, Terminated
-from dlrun.system.signals import SIGNALS, Stop
+from dlrun.system.signals import SIGNALS, StopRequest
 
 SCRIPT = """
 import signal, sys, time
@@ -18,7 +18,7 @@ from dlrun.errors import Stopped
 signals.GRACE_SECONDS = 0.5
 if {ignored}:
     signal.signal({ignored}, signal.SIG_IGN)
-stop = signals.Stop()
+stop = signals.StopRequest()
 try:
     with {within}:
         print("ready", flush=True)
@@ -104,7 +104,7 @@ def test_outside_of_the_steps_a_signal_stops_at_once(number: signal.Signals) -> 
 def test_the_signals_are_given_back() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     threads = threading.active_count()
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         assert signal.getsignal(signal.SIGINT) not in before
     assert [signal.getsignal(number) for number in SIGNALS] == before
@@ -112,7 +112,7 @@ def test_the_signals_are_given_back() -> None:
 
 
 def test_what_takes_the_signals_over_meanwhile_is_overruled() -> None:
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         ours = signal.getsignal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as Lightning does when it begins to train
@@ -121,7 +121,7 @@ def test_what_takes_the_signals_over_meanwhile_is_overruled() -> None:
 
 
 def test_after_the_steps_a_signal_stops_at_once() -> None:
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         with stop.in_steps(pytest.fail):
             stop.after_step()
@@ -134,7 +134,7 @@ def test_in_another_thread_no_signal_is_touched() -> None:
     seen: list[object] = []
 
     def work() -> None:
-        stop = Stop()
+        stop = StopRequest()
         with stop.listening(), stop.in_steps(pytest.fail):
             stop.take_over()
             stop.after_step()
@@ -152,7 +152,7 @@ def test_in_another_thread_no_signal_is_touched() -> None:
 def test_what_was_asked_for_is_raised_after_the_step(
     number: signal.Signals, stopped: type[Stopped]
 ) -> None:
-    stop = Stop()
+    stop = StopRequest()
     said = threading.Event()
     with stop.listening(), stop.in_steps(said.set):
         stop.after_step()
@@ -164,7 +164,7 @@ def test_what_was_asked_for_is_raised_after_the_step(
 
 
 def test_a_run_that_ends_is_not_interrupted_in_writing_its_record() -> None:
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         with pytest.raises(Interrupted):
             signal.raise_signal(signal.SIGINT)
