@@ -218,16 +218,17 @@ def is_file_locked(path: Path) -> bool:
                 return False
         except TimeoutError:
             return True
-    import fcntl  # not on Windows
+    else:
+        import fcntl
 
-    try:
-        with path.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no right to read it, or no locks here
+        try:
+            with path.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # no right to read it, or no locks here
+            return False
         return False
-    return False
 
 
 def _file_lock(path: Path) -> "BaseFileLock":
