@@ -60,18 +60,18 @@ def process_private_memory(process: int) -> int:
 
 def peak_memory() -> int | None:
     """Return the peak memory of this process in bytes, or None if unknown."""
-    if sys.platform == "win32":
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if sys.platform != "win32":
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return None
 
 
 def address_space_limit() -> int | None:
     """Return the address-space limit of `ulimit -v` in bytes; None if torch can live with it."""
-    if sys.platform == "win32":
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
+    if sys.platform != "win32":
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
+    return None
 
 
 @contextlib.contextmanager
