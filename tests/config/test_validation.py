@@ -20,7 +20,7 @@ from dlrun.runs.start import load_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
-NAMES = [entry.name for entry in registry.entries() if entry.package == "dlrun"]
+NAMES = [entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"]
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
@@ -50,7 +50,7 @@ def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
     name: str, tmp_path: Path
 ) -> None:
     config = load_config(name, RunSettings(overrides=["seed=7"]))
-    assert isinstance(config, registry.config_class(name))
+    assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
@@ -191,7 +191,7 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ],
 )
 def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
-    assert suggest_key(wrong.split("."), registry.config_class("imdb-dense")) == right
+    assert suggest_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
 

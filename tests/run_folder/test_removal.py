@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import scan_folder
+from dlrun.experiments.saved_run import scan_folder
 from dlrun.run_folder.removal import remove_checkpoints, remove_run, repair_latest
 from tests.run_folder.making import a_run
 

@@ -45,7 +45,7 @@ def test_the_best_by_validation_go_on(forked: Dlrun, tmp_path: Path) -> None:
     (winner,) = living
     assert lengths[2 * winner : 2 * winner + 2] == [4, 4]
     assert f"best   lr={rates[winner]}" in done.stdout.replace("e-05", "")
-    smoke = overlaid("imdb-dense", *registry.entry("imdb-dense").overlays("smoke"))
+    smoke = overlaid("imdb-dense", *registry.experiment_entry("imdb-dense").overlays("smoke"))
     alone = setting("seed=1", f"optimizer.lr={rates[winner]}")
     assert forked(*smoke, *sets, *alone, "--name", "alone").returncode == 0
     (run,) = named(tmp_path, "alone", "imdb-dense")

@@ -113,7 +113,10 @@ def imported(connection: "Connection[set[str], None]", name: str, settings: RunS
 def send_imports(connection: "Connection[set[str], None]", name: str, runs_dir: Path) -> None:
     """In a process of its own, as a sweep: start a run by the fork server."""
     settings = RunSettings(
-        config=registry.entry(name).overlays("smoke"), runs_dir=runs_dir, quiet=True, results=False
+        config=registry.experiment_entry(name).overlays("smoke"),
+        runs_dir=runs_dir,
+        quiet=True,
+        results=False,
     )
     preload([name])
     child = CONTEXT.Process(target=imported, args=(connection, name, settings))

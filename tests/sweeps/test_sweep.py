@@ -82,7 +82,7 @@ def assert_the_last_lines_repeat_the_best(forked: Dlrun, stdout: str) -> None:
 
 
 def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
-    smoke = overlaid(QUICK, *registry.entry(QUICK).overlays("smoke"))
+    smoke = overlaid(QUICK, *registry.experiment_entry(QUICK).overlays("smoke"))
     alone = setting("seed=1", "path.smallest=0.1", "path.values=4")
     done = forked(*smoke, *alone, *QUIETLY, "--name", "alone")
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ TIMEOUT = 120.0
 
 def words(*more: str, experiment: str = QUICK, smoke: bool = True) -> list[str]:
     """The command line of a sweep on generated data."""
-    files = registry.entry(experiment).overlays("smoke") if smoke else []
+    files = registry.experiment_entry(experiment).overlays("smoke") if smoke else []
     overlays = [word for file in files for word in ("--config", str(file))]
     return ["sweep", experiment, *overlays, *more]
 
