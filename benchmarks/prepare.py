@@ -31,11 +31,11 @@ def _reviews(args: argparse.Namespace):
     from dlrun.data import imdb
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
-    from dlrun.runs.start import load_config
+    from dlrun.runs.start import load_experiment_config
     from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
-    config = load_config("imdb-lstm", RunSettings(overrides=sets))
+    config = load_experiment_config("imdb-lstm", RunSettings(overrides=sets))
     reviews = imdb.load_reviews(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
     return (

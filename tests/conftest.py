@@ -17,7 +17,7 @@ import pytest
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.experiments import registry
-from dlrun.system.signals import SIGNALS, handled_signals
+from dlrun.system.signals import SIGNALS, handled_stop_signals
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -37,7 +37,7 @@ Done = Callable[[str], Path]
 @pytest.fixture(autouse=True, scope="session")
 def _children_heed_signals() -> Iterator[None]:
     """Also where whoever started the tests has them ignored, as `nohup` and a script's `&` do."""
-    ignored = SIGNALS.keys() - handled_signals()
+    ignored = SIGNALS.keys() - handled_stop_signals()
     for number in ignored:
         signal.signal(number, lambda *_: None)  # a child begins with the system's own handling
     yield

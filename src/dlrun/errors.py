@@ -10,7 +10,7 @@ SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.6
 
 
 class DlrunError(Exception):
-    """Is a failure that the user can understand and fix; it is shown without a traceback."""
+    """Reports a failure that the user can understand and fix; it is shown without a traceback."""
 
     exit_code = 1
 

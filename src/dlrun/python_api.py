@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.yaml_loader import layer_from_values
+from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import Advance, Screen
+from dlrun.system.console import ProgressHandle, Screen
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
@@ -49,7 +49,7 @@ def run(
     files = [config] if isinstance(config, str | Path) else config
     settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[layer_from_values(_to_plain(values), "dlrun.run")] if values else [],
+        values=[config_layer_from_values(_to_plain(values), "dlrun.run")] if values else [],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
@@ -120,7 +120,7 @@ class NotebookScreen(Screen):
         self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
-        """Replace the text of the line."""
+        """Replace the text of the progress line."""
         self.log(text)
         self._line = text
         self._update()
@@ -134,7 +134,7 @@ class NotebookScreen(Screen):
         *,
         aloud: bool = False,
         lines: int | None = None,
-    ) -> Iterator[Advance]:
+    ) -> Iterator[ProgressHandle]:
         """Show a progress bar beside the line."""
         if aloud:
             self.note(what)
@@ -144,7 +144,7 @@ class NotebookScreen(Screen):
         self._update()
 
     def to(self, done: float) -> None:
-        """Move the bar; each hundredth is a message to the browser."""
+        """Advance the bar; the browser gets a message at each hundredth."""
         percent = int(100 * done / self._total) if self._total else 0
         if percent != self._percent:
             self._percent = percent

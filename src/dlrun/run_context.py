@@ -10,14 +10,14 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from dlrun.config.yaml_loader import Layer
+from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.record import RESULTS, SweepMembership
-from dlrun.run_folder.steps import Steps
+from dlrun.run_folder.steps import StepRecorder
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class RunSettings:
 
     config: Sequence[Path] = ()
     overrides: Sequence[str] = ()
-    values: Sequence[Layer] = ()
+    values: Sequence[ConfigLayer] = ()
     runs_dir: Path | None = None
     data_dir: Path | None = None
     name: str | None = None
@@ -74,7 +74,7 @@ class Results:
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
     processes: int = 1  # that trained together
-    classes: dict[str, Any] | None = None  # of the test set, see run_folder.record.Classes
+    classes: dict[str, Any] | None = None  # of the test set, see run_folder.record.ClassSummary
 
 
 @dataclass
@@ -83,8 +83,8 @@ class RunContext:
 
     folder: RunFolder
     screen: Screen
-    stop: Stop
-    steps: Steps
+    stop: StopRequest
+    steps: StepRecorder
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # of the CPU

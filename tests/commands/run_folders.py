@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.yaml_loader import dump, read_file
+from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import Record, write_record
+from dlrun.run_folder.record import RunRecord, write_run_record
 from tests.conftest import NETWORKS
 
 EXPERIMENT = NETWORKS[0]
@@ -20,12 +20,12 @@ EXPERIMENT = NETWORKS[0]
 
 def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any) -> Path:
     """A run's folder as the network experiment writes it; returns the folder."""
-    config = read_file(registry.experiment_entry(folder.parent.name).defaults).values
+    config = read_yaml_file(registry.experiment_entry(folder.parent.name).defaults).values
     config |= {"seed": seed}
     config["optimizer"] |= {"lr": lr}
     folder.mkdir(parents=True)
     run = RunFolder(folder)
-    run.write_text("config.yaml", dump(config))
+    run.write_text("config.yaml", dump_yaml(config))
     about = {"dlrun": "0.2.0", "packages": {"torch": "2.9.0"}, "config": config}
     run.write_json("environment.json", about)
     run.write_text("metrics.csv", "epoch,train_loss,valid_loss,seconds\n1,0.5,0.6,1\n2,0.4,0.5,1\n")
@@ -35,7 +35,7 @@ def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any
     values |= {"metrics": {"test_loss": 0.5, "test_accuracy": 0.5}, "test_rows": 1000}
     values |= {"seconds": {"fit": 9.0, "total": 10.5}}
     values |= {"reference": {"source": "the book", "book": {"test_accuracy": 0.421}}}
-    write_record(run, Record.model_validate(values | record))
+    write_run_record(run, RunRecord.model_validate(values | record))
     return folder
 
 
@@ -90,10 +90,10 @@ HOLD = """
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from dlrun.system.files import hold_lock
+from dlrun.system.files import hold_file_lock
 with ExitStack() as stack:
     for folder in sys.argv[1:]:
-        stack.enter_context(hold_lock(Path(folder) / "run.lock", warn=print))
+        stack.enter_context(hold_file_lock(Path(folder) / "run.lock", warn=print))
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -12,7 +12,7 @@ from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import scan_runs
-from dlrun.run_folder.find import candidate_folders
+from dlrun.run_folder.find import possible_run_folders
 from tests import child, harness
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
 from tests.conftest import NETWORKS, Dlrun, smoke
@@ -47,7 +47,9 @@ def runs(tmp_path: Path) -> Path:
 
 
 def left(runs: Path) -> str:
-    return "".join(sorted(run.name[-1] for run in candidate_folders(runs) if run.name != "notes"))
+    return "".join(
+        sorted(run.name[-1] for run in possible_run_folders(runs) if run.name != "notes")
+    )
 
 
 @pytest.mark.parametrize(

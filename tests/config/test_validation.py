@@ -7,16 +7,16 @@ from pydantic import ValidationError
 from dlrun.config.sections import Section
 from dlrun.config.validation import (
     InvalidConfigError,
-    read_layers,
-    suggest_key,
-    to_yaml,
-    validate,
+    config_to_yaml,
+    read_and_merge_layers,
+    suggest_config_key,
+    validate_layer,
 )
-from dlrun.config.yaml_loader import layer_from_values
+from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -25,13 +25,13 @@ OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
 def dense(*overrides: str, files: tuple[Path, ...] = ()) -> Any:
-    return load_config("imdb-dense", RunSettings(config=files, overrides=overrides))
+    return load_experiment_config("imdb-dense", RunSettings(config=files, overrides=overrides))
 
 
 def problems(*overrides: str, files: tuple[Path, ...] = (), name: str = "imdb-dense") -> list[str]:
     """Return the sentences of the error, without what stands before the origin of each."""
     with pytest.raises(InvalidConfigError) as caught:
-        load_config(name, RunSettings(config=files, overrides=overrides))
+        load_experiment_config(name, RunSettings(config=files, overrides=overrides))
     assert caught.value.exit_code == 2
     assert f"dlrun config {name}" in caught.value.hint
     assert all(problem in caught.value.message for problem in caught.value.problems)
@@ -49,19 +49,19 @@ def problem(override: str) -> str:
 def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
     name: str, tmp_path: Path
 ) -> None:
-    config = load_config(name, RunSettings(overrides=["seed=7"]))
+    config = load_experiment_config(name, RunSettings(overrides=["seed=7"]))
     assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
-    file.write_text(to_yaml(config), encoding="utf-8")
-    assert load_config(name, RunSettings(config=[file])) == config
+    file.write_text(config_to_yaml(config), encoding="utf-8")
+    assert load_experiment_config(name, RunSettings(config=[file])) == config
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None:
-    small = load_config(overlay.stem, RunSettings(config=[overlay]))
-    full = load_config(overlay.stem, RunSettings())
+    small = load_experiment_config(overlay.stem, RunSettings(config=[overlay]))
+    full = load_experiment_config(overlay.stem, RunSettings())
     assert small != full
     if overlay.stem != "classify-images":
         assert getattr(small, "model", None) == getattr(full, "model", None)
@@ -75,10 +75,10 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     config = dense("batch_size=9", "batch_size=10", files=(one, two))
     assert (config.seed, config.batch_size, config.optimizer.lr) == (2, 10, 0.5)
     assert config.optimizer.name == "rmsprop"
-    values = [layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
     options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
-        load_config("imdb-dense", options)
+        load_experiment_config("imdb-dense", options)
 
 
 def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
@@ -162,9 +162,11 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         inner: Inner
         top: int
 
-    layer = read_layers("imdb-dense", [layer_from_values({"inner": {"there": 1}}, "some.yaml:4")])
+    layer = read_and_merge_layers(
+        "imdb-dense", [config_layer_from_values({"inner": {"there": 1}}, "some.yaml:4")]
+    )
     with pytest.raises(InvalidConfigError) as caught:
-        validate(Outer, layer, "imdb-dense")
+        validate_layer(Outer, layer, "imdb-dense")
     inner, top = caught.value.problems
     assert inner.startswith("some.yaml:4: inner.wanted: ") and top.startswith("defaults: top: ")
 
@@ -191,7 +193,7 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ],
 )
 def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
-    assert suggest_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
+    assert suggest_config_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
 

@@ -9,19 +9,19 @@ import pytest
 from dlrun.config.yaml_loader import (
     MAX_BYTES,
     MAX_DEPTH,
-    Layer,
-    dump,
-    merge_layers,
-    read_file,
-    read_override,
+    ConfigLayer,
+    dump_yaml,
+    merge_config_layers,
+    parse_set_override,
+    read_yaml_file,
 )
 from dlrun.errors import ConfigError
 
 
-def read(folder: Path, text: str | bytes) -> Layer:
+def read(folder: Path, text: str | bytes) -> ConfigLayer:
     file = folder / "a.yaml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
-    return read_file(file)
+    return read_yaml_file(file)
 
 
 def value(folder: Path, text: str) -> Any:
@@ -45,7 +45,7 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null\n", "{}"])
 def test_an_empty_file_is_an_empty_mapping(tmp_path: Path, text: str) -> None:
-    assert read(tmp_path, text) == Layer({})
+    assert read(tmp_path, text) == ConfigLayer({})
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path, content: bytes, problem: s
 def test_a_missing_file_and_a_folder_are_config_errors(tmp_path: Path) -> None:
     for path, problem in ((tmp_path / "b.yaml", "no such config file"), (tmp_path, "directory")):
         with pytest.raises(ConfigError, match=f"(?i)^{path}: .*{problem}"):
-            read_file(path)
+            read_yaml_file(path)
 
 
 def test_depth_and_size_are_bounded(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_depth_and_size_are_bounded(tmp_path: Path) -> None:
     ],
 )
 def test_set_texts(text: str, expected: dict[str, Any]) -> None:
-    layer = read_override(text)
+    layer = parse_set_override(text)
     assert layer.values == expected
     assert set(layer.origins.values()) == {f"--set {text}"}
     assert {path[0] for path in layer.origins} == {*expected}
@@ -159,25 +159,27 @@ def test_set_texts(text: str, expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize("text", ["seed", "=1", "a..b=1", ".a=1", "a.=1", " =1"])
 def test_set_without_key_or_value_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected KEY=VALUE"):
-        read_override(text)
+        parse_set_override(text)
 
 
 @pytest.mark.parametrize("text", ["a=[1", "a={b: 1, b: 2}", "a=*x", "a=!!int 3", "a=\x07", "a='"])
 def test_set_with_a_faulty_value_names_the_option(text: str) -> None:
     with pytest.raises(ConfigError, match=f"^{re.escape(f'--set {text}: not valid YAML: ')}"):
-        read_override(text)
+        parse_set_override(text)
 
 
 def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
     base = read(tmp_path, "a: {b: 1, c: 2}\nd: [1, 2, 3]\ne: x\n")
-    top = read_override("a.c=5")
-    merged = merge_layers([base, top, read_override("d=[9]"), read_override("e={f: 1}")])
+    top = parse_set_override("a.c=5")
+    merged = merge_config_layers(
+        [base, top, parse_set_override("d=[9]"), parse_set_override("e={f: 1}")]
+    )
     assert merged.values == {"a": {"b": 1, "c": 5}, "d": [9], "e": {"f": 1}}
     assert merged.origins["a", "b"] == f"{tmp_path / 'a.yaml'}:1"
     assert merged.origins["a", "c"] == "--set a.c=5"
     assert merged.origins["d", 0] == "--set d=[9]"
     assert base.values["a"] == {"b": 1, "c": 2}  # no layer has changed
-    assert merge_layers([top, read_override("a=null")]).values == {"a": None}
+    assert merge_config_layers([top, parse_set_override("a=null")]).values == {"a": None}
 
 
 @pytest.mark.parametrize(
@@ -187,12 +189,12 @@ def test_merge_is_deep_and_the_later_wins(tmp_path: Path) -> None:
 )
 def test_dump_is_read_back_to_the_same_values(tmp_path: Path, word: str) -> None:
     values = {"word": word, "list": [word, 1, 1e-5, 1e20, 0.001, True, None], "sub": {word: {}}}
-    assert read(tmp_path, dump(values)).values == values
+    assert read(tmp_path, dump_yaml(values)).values == values
 
 
 def test_a_files_name_that_is_no_utf8_comes_back(tmp_path: Path) -> None:
     """A run's config.yaml names the files that it was given, as Python gives their bytes."""
     values = {"images": [os.fsdecode(b"/caf\xe9/\xff.jpg"), "/line\nbreak", "/\N{PILE OF POO}"]}
     path = tmp_path / "config.yaml"
-    path.write_bytes(dump(values).encode("utf-8", "backslashreplace"))
-    assert read_file(path).values == values
+    path.write_bytes(dump_yaml(values).encode("utf-8", "backslashreplace"))
+    assert read_yaml_file(path).values == values

@@ -11,13 +11,13 @@ from dlrun.data.cache import (
     SUMS,
     Names,
     Save,
-    cached_arrays,
-    cached_folders,
-    find_damage,
+    find_damaged_files,
     fingerprint_arrays,
+    list_cached_folders,
+    load_or_prepare_arrays,
 )
 from dlrun.errors import DataError
-from dlrun.run_folder.checkpoint import same_data, with_names
+from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
@@ -33,7 +33,7 @@ class Preparation:
 
 
 def load(folder: Path, prepare: Preparation, key: str = "k") -> list[int]:
-    names, read = cached_arrays(folder, [key], prepare, Screen())
+    names, read = load_or_prepare_arrays(folder, [key], prepare, Screen())
     assert names == {"labels": ["a", "\u00e4"]}
     values: list[int] = read("x").tolist()
     return values
@@ -53,13 +53,13 @@ def test_a_damaged_folder_is_made_again(
 ) -> None:
     prepare = Preparation()
     load(tmp_path, prepare)
-    (cache,) = cached_folders(tmp_path)
-    assert find_damage(cache) is None
+    (cache,) = list_cached_folders(tmp_path)
+    assert find_damaged_files(cache) is None
     if content is None:
         (cache / file).unlink()
     else:
         (cache / file).write_bytes(content)
-    assert find_damage(cache)
+    assert find_damaged_files(cache)
     for _ in range(2):
         assert load(tmp_path, prepare) == [0, 1, 2, 3, 4]
     assert prepare.calls == 2
@@ -68,7 +68,7 @@ def test_a_damaged_folder_is_made_again(
 
 def test_coreutils_read_the_sums(tmp_path: Path) -> None:
     load(tmp_path, Preparation())
-    (cache,) = cached_folders(tmp_path)
+    (cache,) = list_cached_folders(tmp_path)
     command = ["sha256sum", "--check", "--strict", SUMS]
     done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=True)
     assert done.stdout.count(": OK") == 2
@@ -80,11 +80,11 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
         raise DataError("damaged")
 
     with pytest.raises(DataError):
-        cached_arrays(tmp_path, ["k"], prepare, Screen())
+        load_or_prepare_arrays(tmp_path, ["k"], prepare, Screen())
     assert without_locks(tmp_path) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        cached_arrays(tmp_path / "file" / "x", ["k"], Preparation(), Screen())
+        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], Preparation(), Screen())
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
@@ -119,10 +119,10 @@ def test_same_arrays_same_digest_and_any_change_another() -> None:
 def test_words_and_labels_in_their_order_belong_to_it() -> None:
     arrays = fingerprint_arrays([np.eye(2)])
     assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
-    now = with_names(arrays, assets)
-    assert same_data(now, with_names(arrays, assets | {"width": 4}))
+    now = fingerprint_data(arrays, assets)
+    assert fingerprints_match(now, fingerprint_data(arrays, assets | {"width": 4}))
     for key, names in (("labels", ["b", "a"]), ("vocabulary", ["bad", "good"]), ("labels", ["ab"])):
-        assert not same_data(now, with_names(arrays, assets | {key: names}))
-    assert not same_data(now, with_names(fingerprint_arrays([np.eye(3)]), assets))
-    assert same_data(arrays, now)  # as dlrun 0.2 wrote it
-    assert not same_data(None, now) and not same_data(arrays[:-1], now)
+        assert not fingerprints_match(now, fingerprint_data(arrays, assets | {key: names}))
+    assert not fingerprints_match(now, fingerprint_data(fingerprint_arrays([np.eye(3)]), assets))
+    assert fingerprints_match(arrays, now)  # as dlrun 0.2 wrote it
+    assert not fingerprints_match(None, now) and not fingerprints_match(arrays[:-1], now)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ImagesData
+from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import cifar100
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -22,7 +22,7 @@ META = {
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
     """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
-    pixels, labels = cifar100.sample_images(images, seed)
+    pixels, labels = cifar100.generate_images(images, seed)
     values = {
         "filenames": [f"image_{number}.png" for number in range(images)],
         "batch_label": f"batch of {images}",
@@ -53,11 +53,11 @@ def archive_of(folder: Path, members: dict[str, bytes], mode: str = "w:gz") -> P
     return path
 
 
-def config(**changes: Any) -> ImagesData:
+def config(**changes: Any) -> ImagesDataConfig:
     values = {"source": "torchvision", "path": None, "train": None, "test": None}
     values |= {"test_share": 0.25, "split_seed": None, "validation": None}
     values |= {"archive": None, "mirrors": [], "sample_images": 100}
-    return ImagesData.model_validate(values | changes)
+    return ImagesDataConfig.model_validate(values | changes)
 
 
 def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:
@@ -70,7 +70,7 @@ def left_over(folder: Path) -> list[str]:
 
 def assert_complete(data: cifar100.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
-        pixels, labels = cifar100.sample_images(count, seed)
+        pixels, labels = cifar100.generate_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
         assert images.pixels.dtype == np.uint8
         assert images.pixels.flags.c_contiguous
@@ -200,7 +200,7 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
 
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
     def colours(seed: int) -> np.ndarray:
-        pixels, labels = cifar100.sample_images(300, seed)
+        pixels, labels = cifar100.generate_images(300, seed)
         return np.stack([pixels[labels == label].mean((0, 1, 2)) for label in range(100)])
 
     one, two = colours(0), colours(1)

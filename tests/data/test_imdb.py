@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import imdb
 from dlrun.data.user_data import check_review_files
 from dlrun.data.word_ids import split_words
@@ -50,7 +50,7 @@ def archive_of(
     return path
 
 
-def config(**changes: Any) -> ReviewsData:
+def config(**changes: Any) -> ReviewsDataConfig:
     values = {
         "source": "stanford",
         "path": None,
@@ -67,7 +67,7 @@ def config(**changes: Any) -> ReviewsData:
         "split_seed": None,
         "sample_reviews": 20,
     }
-    return ReviewsData.model_validate(values | changes)
+    return ReviewsDataConfig.model_validate(values | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
@@ -259,13 +259,13 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
     assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
-    assert reviews.train.labels.tolist() == imdb.sample_reviews(20, 4)[1].tolist()
-    assert reviews.test.labels.tolist() == imdb.sample_reviews(20, 5)[1].tolist()
+    assert reviews.train.labels.tolist() == imdb.generate_reviews(20, 4)[1].tolist()
+    assert reviews.test.labels.tolist() == imdb.generate_reviews(20, 5)[1].tolist()
     assert not (tmp_path / "data").exists()
 
 
 def test_words_of_sample_reviews_tell_the_label() -> None:
-    texts, labels = imdb.sample_reviews(401, 0)
+    texts, labels = imdb.generate_reviews(401, 0)
     assert len(set(texts)) == 401 and np.bincount(labels).tolist() == [201, 200]
     wonderful = np.array([split_words(text).count("wonderful") for text in texts])
     assert wonderful[labels == 1].mean() > 1.3 * wonderful[labels == 0].mean() > 0

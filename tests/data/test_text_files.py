@@ -13,7 +13,7 @@ from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
     read_csv_column,
-    read_text,
+    read_text_file,
     stream_lines,
 )
 from dlrun.data.user_data import open_text_source
@@ -25,7 +25,7 @@ from tests.data.test_imdb import config
 def test_a_file_in_any_encoding(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "review.txt"
     file.write_bytes("naïve café\n".encode(encoding))
-    assert read_text(file) == "naïve café\n"
+    assert read_text_file(file) == "naïve café\n"
 
 
 def test_bytes_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_bytes_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(text_files, "MAX_BYTES", 2)
     for name, problem in ((".", "directory"), ("missing", "^No such"), ("large", "refused")):
         with pytest.raises(NotTextError, match=problem):
-            read_text(tmp_path / name)
+            read_text_file(tmp_path / name)
 
 
 def test_lines_come_as_they_are_there() -> None:

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlrun.config.sections import ImagesData
+from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import cifar100
 from dlrun.data.user_data import check_image_files
 from dlrun.errors import DataError
@@ -17,11 +17,11 @@ from dlrun.system.console import Screen
 from tests.data.left import without_locks
 
 
-def config(**changes: Any) -> ImagesData:
+def config(**changes: Any) -> ImagesDataConfig:
     values = {"source": "folder", "path": None, "train": None, "test": None, "test_share": 0.25}
     values |= {"split_seed": None, "validation": None, "archive": None, "mirrors": []}
     values |= {"sample_images": 100}
-    return ImagesData.model_validate(values | changes)
+    return ImagesDataConfig.model_validate(values | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100Images:

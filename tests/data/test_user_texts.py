@@ -35,7 +35,7 @@ def foldered(root: Path, rows: Rows) -> Path:
 
 
 def generated(count: int, seed: int) -> list[tuple[str, str]]:
-    texts, labels = imdb.sample_reviews(count, seed)
+    texts, labels = imdb.generate_reviews(count, seed)
     return [(text, ("neg", "pos")[label]) for text, label in zip(texts, labels, strict=True)]
 
 
@@ -230,7 +230,7 @@ def test_what_is_known_before_is_a_config_error(
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
-    text = " ".join(imdb.sample_reviews(1, 0)[0] * 3)
+    text = " ".join(imdb.generate_reviews(1, 0)[0] * 3)
     rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(4000)]
     path = written(tmp_path / "a.csv", rows)
     words = sum(len(text.split()) for text, _ in rows)

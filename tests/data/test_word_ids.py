@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.word_ids import RaggedIds, WordNumbers, decode_word_ids, split_words
+from dlrun.data.word_ids import NumberedTexts, RaggedWordIds, decode_word_ids, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -33,18 +33,18 @@ def test_words_by_keras_rules(text: str, words: list[str]) -> None:
 
 def by_keras_rules(
     train: Sequence[str], test: Sequence[str], num_words: int
-) -> tuple[list[str], RaggedIds, RaggedIds]:
+) -> tuple[list[str], RaggedWordIds, RaggedWordIds]:
     """The vocabulary and both parts' ids, with all words in memory: the rules as plain code."""
     counts = Counter(word for text in train for word in split_words(text))
     words = [word for word, _ in counts.most_common()][: num_words - 4]
     ids = {word: 4 + rank for rank, word in enumerate(words)}
     parts = [[[ids.get(word, 2) for word in split_words(text)] for text in part]
              for part in (train, test)]  # fmt: skip
-    return words, *(RaggedIds.from_ids(part, num_words) for part in parts)
+    return words, *(RaggedWordIds.from_ids(part, num_words) for part in parts)
 
 
-def numbered(texts: Sequence[Sequence[str]], ranked: Sequence[str] = ()) -> WordNumbers:
-    words = WordNumbers(io.BytesIO(), ranked)
+def numbered(texts: Sequence[Sequence[str]], ranked: Sequence[str] = ()) -> NumberedTexts:
+    words = NumberedTexts(io.BytesIO(), ranked)
     for text in texts:
         words.append(text)
     return words
@@ -68,7 +68,7 @@ def test_a_vocabulary_that_is_given_is_not_counted() -> None:
 
 
 def test_ids_start_with_one_and_rare_words_are_two() -> None:
-    ragged = RaggedIds.from_ids([[4, 5, 9], [], [10, 11, 4]], num_words=10)
+    ragged = RaggedWordIds.from_ids([[4, 5, 9], [], [10, 11, 4]], num_words=10)
     assert len(ragged) == 3
     assert [ragged.review(index).tolist() for index in range(3)] == [
         [1, 4, 5, 9],
@@ -79,14 +79,14 @@ def test_ids_start_with_one_and_rare_words_are_two() -> None:
 
 
 def test_no_reviews() -> None:
-    ragged = RaggedIds.from_ids([], num_words=10)
+    ragged = RaggedWordIds.from_ids([], num_words=10)
     assert len(ragged) == 0
     assert ragged.padded(4).shape == (0, 4)
     assert ragged.bag_of_words(13).shape == (0, 13)
 
 
 def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
-    ragged = RaggedIds.from_ids([[7, 4, 7, 7], [], [12, 4]], num_words=10)
+    ragged = RaggedWordIds.from_ids([[7, 4, 7, 7], [], [12, 4]], num_words=10)
     before = ragged.ids.copy(), ragged.offsets.copy()
     bag = ragged.bag_of_words(13)
     assert bag.shape == (3, 13)
@@ -103,7 +103,7 @@ def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 6])
 def test_padding_stands_in_front_and_the_end_is_kept(length: int) -> None:
     reviews = [[4, 5, 6], [], [7], [8] * 9 + [9]]
-    padded = RaggedIds.from_ids(reviews, num_words=100).padded(length)
+    padded = RaggedWordIds.from_ids(reviews, num_words=100).padded(length)
     assert padded.dtype == np.int16
     assert padded.tolist() == [([0] * length + [1, *review])[-length:] for review in reviews]
 
@@ -111,7 +111,7 @@ def test_padding_stands_in_front_and_the_end_is_kept(length: int) -> None:
 def test_rows_are_padded_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     reviews = [random.integers(4, 2**15, random.integers(0, 12)).tolist() for _ in range(20)]
-    ragged = RaggedIds.from_ids(reviews, num_words=2**15)
+    ragged = RaggedWordIds.from_ids(reviews, num_words=2**15)
     whole = ragged.padded(8)
     monkeypatch.setattr("dlrun.data.word_ids.PADDED_ROWS", 3)
     assert np.array_equal(ragged.padded(8), whole)

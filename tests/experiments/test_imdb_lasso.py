@@ -46,8 +46,6 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
     lines = (folder / "metrics.csv").read_text().splitlines()
     assert lines[0] == COLUMNS
     assert len(lines) == 11
-    said = [line for line in done.stderr.splitlines() if line.startswith("lambda ")]
-    assert len(said) == 10 and len(set(map(len, said))) == 1  # number stands under number
     found = results(folder)
     assert compared(tmp_path) == dense
     assert (folder / "compared.csv").read_bytes() == (dense / "metrics.csv").read_bytes()
@@ -60,37 +58,22 @@ def test_row_for_every_lambda_and_the_words(forked: Dlrun, tmp_path: Path) -> No
     assert weight > 0 and word in done.stdout
     assert (folder / "coefficients.npz").stat().st_size > 0
     summary = (folder / "summary.txt").read_text()
-    assert {"data", "matrix", "solver", "lambda"} <= {
-        line.split()[0] for line in summary.split("\n")[:-1]
-    }
     assert f"{found['metrics']['lambda']:.4f}" in summary
     assert f" {found['metrics']['nonzero']} of " in summary
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [["path.smallest=1e-3", "data.num_words=60"], ["path.smallest=0.6"]],
-    ids=["many", "few"],
-)
+@pytest.mark.parametrize("smallest", ["1e-3", "0.6"])
 def test_words_have_a_weight_with_the_sign_of_their_column(
-    forked: Dlrun, tmp_path: Path, settings: list[str]
+    forked: Dlrun, tmp_path: Path, smallest: str
 ) -> None:
-    done = lasso(forked, *setting("path.values=2", *settings))
+    settings = setting("path.values=2", f"path.smallest={smallest}", "data.num_words=60")
+    done = lasso(forked, *settings)
     weights = dict(csv.reader((latest(tmp_path) / "words.csv").open()))
     assert weights and not [word for word in weights if word.startswith("<")]
-    assert "<UNK>" not in done.stdout and "<START>" not in done.stdout
-    assert "+0.000" not in done.stdout and "-0.000" not in done.stdout
+    assert not {"<UNK>", "<START>", "+0.000", "-0.000"} & {*done.stdout.split()}
     found = results(latest(tmp_path))
     assert all(weight > 0 for _, weight in found["most_positive"])
     assert all(weight < 0 for _, weight in found["most_negative"])
-
-
-def test_compares_with_no_run_where_there_is_none(forked: Dlrun, tmp_path: Path) -> None:
-    done = lasso(forked)
-    assert "no finished imdb-dense run of two epochs or more" in done.stderr
-    assert compared(tmp_path) is None
-    done = lasso(forked, "--set", "compare_with=.", code=2)
-    assert f"compare_with: {tmp_path}: not a run's folder" in done.stderr
 
 
 @pytest.mark.slow
@@ -149,15 +132,14 @@ def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: 
 
 
 def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -> None:
-    lasso(forked)
+    assert "no finished imdb-dense run" in lasso(forked).stderr
+    assert compared(tmp_path) is None
     folder = moved(latest(tmp_path), tmp_path)
     run = Run.open(folder)
-    network = run.network()
-    data, seed = run.config.data, run.config.seed
-    test = imdb.load_reviews(data, tmp_path, seed, Screen(quiet=True)).test
+    test = imdb.load_reviews(run.config.data, tmp_path, run.config.seed, Screen(quiet=True)).test
     bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
     with torch.inference_mode():
-        accuracy = ((network(bags) > 0).numpy() == test.labels).mean()
+        accuracy = ((run.network()(bags) > 0).numpy() == test.labels).mean()
     assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
     assert run.vocabulary and run.labels == ["negative", "positive"]
     flip(folder / "coefficients.npz", at=100)
@@ -165,12 +147,11 @@ def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -
         Run.open(folder).network()
 
 
-def test_parts_of_the_checkpoint_grow_with_each_lambda(forked: Dlrun, tmp_path: Path) -> None:
-    """The coefficients are written once: the checkpoint itself does not hold them."""
+def test_each_lambdas_coefficients_are_written_once(forked: Dlrun, tmp_path: Path) -> None:
     done = lasso(forked, "--set", "path.values=60")
     folder = latest(tmp_path)
-    log = (folder / "log.txt").read_text()
-    assert done.stderr.count("lambda ") == 10 and log.count(" lambda ") == 60
+    assert done.stderr.count("lambda ") == 10
+    assert (folder / "log.txt").read_text().count(" lambda ") == 60
     about = json.loads((folder / "checkpoint").read_bytes().split(b"\n")[1])
     assert len(about["parts"]) == len(about["rows"]) == 60
     assert (folder / "checkpoint.parts").stat().st_size == sum(size for size, _ in about["parts"])

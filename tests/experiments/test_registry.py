@@ -80,19 +80,14 @@ def plugins(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
     return folder, {"PYTHONPATH": os.pathsep.join(filter(None, (str(folder), there)))}
 
 
-def test_ours_are_found_with_their_yaml() -> None:
+def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
     for name in registry.experiment_names():
         entry = registry.experiment_entry(name)
-        assert entry.help.strip() and entry.overlays("smoke")
+        assert entry.help.strip() and entry.package == "dlrun" and entry.overlays("smoke")
         assert issubclass(registry.load_config_class(name), ExperimentConfig)
         assert isinstance(registry.load_experiment(name), Experiment)
-        assert entry.package == "dlrun"
-
-
-def test_an_unknown_name_is_answered_by_the_nearest() -> None:
-    name = registry.experiment_names()[0]
-    with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
-        registry.experiment_entry(f"{name}x")
+        with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
+            registry.experiment_entry(f"{name}x")
 
 
 def test_a_plugin_that_needs_neither_lightning_nor_steps(
@@ -115,7 +110,6 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     plugin(folder, "no-yaml", yaml=None)
     plugin(folder, "no-package", points_to="no_such_package")
     plugin(folder, "resume", module="taker")
-    plugin(folder, "data", module="data_taker")
     plugin(folder, "Bad_Name", module="bad_name")
     plugin(folder, registry.experiment_names()[0], module="aaa")
     plugin(folder, "count-words")
@@ -128,13 +122,12 @@ def test_plugins_that_are_left_out_have_a_warning_each(
         ("no-yaml", "no-yaml.yaml"),
         ("no-package", "no package no_such_package"),
         ("resume", ""),
-        ("data", ""),
         ("Bad_Name", "letters, digits and hyphens"),
         (registry.experiment_names()[0], "dlrun has one of that name"),
     ):
         (warning,) = [text for text in warnings if f"'{name}'" in text]
         assert reason in warning
-    assert len(warnings) == 6
+    assert len(warnings) == 5
     done = dlrun("config", registry.experiment_names()[0], **env)
     assert done.returncode == 0 and "words" not in done.stdout
 
@@ -145,7 +138,6 @@ def test_plugins_that_are_left_out_have_a_warning_each(
         ({"code": "import no_such_module"}, "ModuleNotFoundError"),
         ({"code": "experiment = 5"}, "int is no Experiment"),
         ({"code": WORKING.replace('"{name}"', '"another"')}, "calls itself 'another'"),
-        ({"config": "1 / 0"}, "ZeroDivisionError"),
         ({"config": "class Config: pass"}, "Config is no ExperimentConfig"),
     ],
 )
@@ -166,11 +158,11 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
 def test_a_check_that_raises_is_one_message(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
-    folder, environment = plugins
+    folder, env = plugins
     check = "\n    def check(self, runs_dir):\n        raise KeyError('lost')\n"
     plugin(folder, "checks-badly", config=CONFIG + check)
-    done = dlrun("checks-badly", **environment)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    done = dlrun("checks-badly", **env)
+    assert done.returncode == 1
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
-    assert "bug in dlrun" not in done.stderr
-    assert "Traceback" in dlrun("checks-badly", "--debug", **environment).stderr
+    assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
+    assert "Traceback" in dlrun("checks-badly", "--debug", **env).stderr

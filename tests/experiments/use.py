@@ -13,9 +13,9 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import Steps
+from dlrun.run_folder.steps import StepRecorder
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 from tests import harness
 
 
@@ -72,8 +72,8 @@ def rows(run: Path) -> list[str]:
 def reader(folder: Path) -> RunContext:
     """What an experiment needs to load its data once more."""
     folder.mkdir()
-    screen, stop, files = Screen(quiet=True), Stop(), RunFolder(folder)
-    steps = Steps(files, screen, stop, "")
+    screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
+    steps = StepRecorder(files, screen, stop, "")
     return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
 from dlrun.kernels.lstm import FEW, WIDEST
-from dlrun.kernels.lstm_rows import WIDTH, last_states
+from dlrun.kernels.lstm_rows import WIDTH, lstm_last_states
 
 WORDS = 10_003
 Result = tuple[Tensor, list[Tensor]]
@@ -148,8 +148,8 @@ def test_a_row_is_the_same_in_any_batch() -> None:
     skip, _ = pair()
     ids = reviews(realistic(60))
     with torch.no_grad():
-        every = last_states(skip.lstm, skip.embedding, ids, 2, [])
-        some = last_states(skip.lstm, skip.embedding, ids[20:50], 2, [])
+        every = lstm_last_states(skip.lstm, skip.embedding, ids, 2, [])
+        some = lstm_last_states(skip.lstm, skip.embedding, ids[20:50], 2, [])
     assert torch.equal(every[20:50], some)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlrun.kernels.rmsprop import OnePassRMSprop, rmsprop
+from dlrun.kernels.rmsprop import OnePassRMSprop, make_rmsprop
 
 SHAPES = [(), (5,), (16, 2), (37, 3)]
 
@@ -21,7 +21,7 @@ def trained(make: Callable[..., torch.optim.Optimizer], steps: int = 30) -> list
 
 
 def test_the_steps_are_torchs_up_to_rounding() -> None:
-    for ours, theirs in zip(trained(rmsprop), trained(torch.optim.RMSprop), strict=True):
+    for ours, theirs in zip(trained(make_rmsprop), trained(torch.optim.RMSprop), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -50,7 +50,7 @@ def test_nan_stays_in_its_element_and_an_absent_gradient_changes_nothing() -> No
     parameters = [nn.Parameter(torch.ones(20)), nn.Parameter(torch.ones(20))]
     parameters[0].grad = torch.zeros(20)
     parameters[0].grad[[3, 17]] = torch.nan
-    rmsprop(parameters, lr=0.1).step()
+    make_rmsprop(parameters, lr=0.1).step()
     assert parameters[0].isnan().nonzero().flatten().tolist() == [3, 17]
     assert torch.equal(parameters[1], torch.ones(20))
 
@@ -59,7 +59,7 @@ def test_a_gradient_may_be_transposed() -> None:
     parameters = [nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(4, 3))]
     gradient = torch.arange(12.0).reshape(3, 4).T
     parameters[0].grad, parameters[1].grad = gradient, gradient.contiguous()
-    rmsprop(parameters, lr=0.1).step()
+    make_rmsprop(parameters, lr=0.1).step()
     assert torch.equal(parameters[0], parameters[1])
 
 
@@ -67,12 +67,12 @@ def test_a_gradient_may_be_transposed() -> None:
     "parameter", [torch.ones(3, dtype=torch.float64), torch.ones(3, 4).T, torch.ones(3).bfloat16()]
 )
 def test_other_parameters_are_torchs(parameter: torch.Tensor) -> None:
-    assert type(rmsprop([nn.Parameter(parameter)], lr=0.1)) is torch.optim.RMSprop
+    assert type(make_rmsprop([nn.Parameter(parameter)], lr=0.1)) is torch.optim.RMSprop
 
 
 def test_the_closure_is_called_with_gradients_on() -> None:
     parameter = nn.Parameter(torch.ones(2))
-    optimizer = rmsprop([parameter], lr=0.1)
+    optimizer = make_rmsprop([parameter], lr=0.1)
 
     def closure() -> float:
         loss = parameter.sum()

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from dlrun.lasso.columns import binary_columns, column_sums, coordinate_descent_sweep, margins
+from dlrun.lasso.columns import (
+    binary_columns,
+    column_sums,
+    coordinate_descent_sweep,
+    linear_predictors,
+)
 
 WIDE = 2**16 + 50  # rows beyond 16 bits
 PRECISIONS = [(np.float64, 1e-8), (np.float32, 1e-4)]
@@ -26,7 +31,7 @@ def test_sums_and_margins_are_those_of_the_matrix(n_rows: int, dtype: Any, near:
         column_sums(columns, values, some), values.astype(float) @ dense[:, some], atol=near
     )
     np.testing.assert_allclose(
-        margins(columns, beta, n_rows), dense @ beta[:-1] + beta[-1], atol=1e-12
+        linear_predictors(columns, beta, n_rows), dense @ beta[:-1] + beta[-1], atol=1e-12
     )
     assert columns.rows.nbytes == (4 if n_rows == WIDE else 2) * dense.sum()
 

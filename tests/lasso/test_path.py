@@ -4,12 +4,12 @@ from scipy import optimize, sparse
 
 from dlrun.lasso.path import (
     LassoSolution,
-    liblinear_path,
     objective_and_gap,
     pack_path,
     pack_solution,
     penalty_path,
-    unpack_model,
+    solve_liblinear_path,
+    unpack_linear_model,
     unpack_solution,
 )
 
@@ -33,7 +33,7 @@ def test_path_runs_from_the_largest_gradient_at_zero(problem) -> None:
 def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem) -> None:
     X, y = problem
     penalties = penalty_path(X, y, 4, 1e-2)
-    for solution in liblinear_path(X, y, penalties, 1e-8, 10_000, 0):
+    for solution in solve_liblinear_path(X, y, penalties, 1e-8, 10_000, 0):
         # The same problem, smooth: coefficients as differences of two non-negative parts.
         def split(parts: np.ndarray, penalty: float = solution.penalty) -> float:
             coef = parts[:31] - parts[31:]
@@ -57,7 +57,7 @@ def test_objective_agrees_with_its_definition(problem) -> None:
 
 def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:
     X, y = problem
-    first = next(liblinear_path(X, y, penalty_path(X, y, 2, 0.5) * 1.01, 1e-6, 1000, 0))
+    first = next(solve_liblinear_path(X, y, penalty_path(X, y, 2, 0.5) * 1.01, 1e-6, 1000, 0))
     assert np.count_nonzero(first.coef) <= 1  # exactly at it the lab's own intercept still moves
 
 
@@ -69,7 +69,10 @@ def test_solutions_are_unpacked_to_the_bit() -> None:
         path.append(LassoSolution(coef, 0.1 + number, 1 / 3 - 0.05 * number, 1e300, 1e-300))
     content = pack_path(path)
     for number, solution in enumerate(path):
-        for found in (unpack_solution(pack_solution(solution)), unpack_model(content, number)):
+        for found in (
+            unpack_solution(pack_solution(solution)),
+            unpack_linear_model(content, number),
+        ):
             assert np.array_equal(found.coef, solution.coef)
             assert found.intercept == solution.intercept
         found = unpack_solution(pack_solution(solution))

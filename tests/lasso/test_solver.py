@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dlrun.lasso.path import LassoSolution, objective_and_gap
-from dlrun.lasso.solver import COARSE, newton_path
+from dlrun.lasso.solver import COARSE, solve_newton_path
 
 SHIPPED = 3e-5  # the config's tolerance
 EXACT = 1e-13
@@ -50,7 +50,7 @@ def bits(solution: LassoSolution) -> tuple[Any, ...]:
 @pytest.mark.parametrize("seed", range(4))
 def test_kkt_conditions(seed: int, free: bool) -> None:
     X, y = problem(seed)
-    for found in newton_path(X, y, grid(X, y), EXACT, free=free):
+    for found in solve_newton_path(X, y, grid(X, y), EXACT, free=free):
         residual = 1 / (1 + np.exp(-found.decision(X))) - y
         gradient, penalty = X.T @ residual, found.penalty
         active = found.coef != 0
@@ -69,14 +69,14 @@ def test_kkt_conditions(seed: int, free: bool) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_agrees_with_liblinear(seed: int) -> None:
     X, y = problem(seed)
-    for found in newton_path(X, y, grid(X, y), EXACT):
+    for found in solve_newton_path(X, y, grid(X, y), EXACT):
         theirs, _ = objective_and_gap(X, y, *liblinear(X, y, found.penalty), found.penalty)
         assert found.objective == pytest.approx(theirs, rel=1e-7)
 
 
 def test_a_free_intercept_agrees_with_a_barely_penalised_one() -> None:
     X, y = problem(5)
-    for found in newton_path(X, y, grid(X, y), EXACT, free=True):
+    for found in solve_newton_path(X, y, grid(X, y), EXACT, free=True):
         barely = liblinear(X, y, found.penalty, intercept_scaling=1e4)
         theirs, _ = objective_and_gap(X, y, *barely, found.penalty, free=True)
         assert found.objective <= theirs * (1 + 1e-9)
@@ -87,7 +87,7 @@ def test_a_free_intercept_agrees_with_a_barely_penalised_one() -> None:
 def test_gap_of_any_point_bounds_its_suboptimality(free: bool) -> None:
     X, y = problem(2)
     rng = np.random.default_rng(0)
-    (best,) = newton_path(X, y, np.array([1.0]), 1e-14, free=free)
+    (best,) = solve_newton_path(X, y, np.array([1.0]), 1e-14, free=free)
     for size in (0.0, 1e-3, 0.1, 3.0):
         coef, bias = best.coef + size * rng.normal(size=40), best.intercept + size
         value, gap = objective_and_gap(X, y, coef, bias, 1.0, free=free)
@@ -98,10 +98,10 @@ def test_gap_of_any_point_bounds_its_suboptimality(free: bool) -> None:
 def test_resumes_bit_for_bit(free: bool) -> None:
     X, y = problem(3, 400, 100)
     penalties = grid(X, y)
-    whole = list(newton_path(X, y, penalties, SHIPPED, free=free))
+    whole = list(solve_newton_path(X, y, penalties, SHIPPED, free=free))
     for stop in (0, 1, 5, 11):
         start = whole[stop - 1] if stop else None
-        path = newton_path(X, y, penalties[stop:], SHIPPED, free=free, start=start)
+        path = solve_newton_path(X, y, penalties[stop:], SHIPPED, free=free, start=start)
         assert list(map(bits, path)) == list(map(bits, whole[stop:]))
 
 
@@ -111,7 +111,7 @@ def test_all_zero_at_the_largest_penalty(factor: float, free: bool) -> None:
     X, y = problem(4)
     centre = y.mean() if free else 0.5
     top = max(np.abs(X.T @ (y - centre)).max(), abs(np.sum(y - centre)))
-    (found,) = newton_path(X, y, np.array([factor * top]), 0.0, free=free)
+    (found,) = solve_newton_path(X, y, np.array([factor * top]), 0.0, free=free)
     assert not found.coef.any()
     expected = np.log(y.mean() / (1 - y.mean())) if free else 0.0
     assert found.intercept == pytest.approx(expected, abs=1e-9)
@@ -120,8 +120,8 @@ def test_all_zero_at_the_largest_penalty(factor: float, free: bool) -> None:
 
 def test_line_search_and_working_set_survive_a_large_drop() -> None:
     X, y = problem(6, 200, 150)
-    (far,) = newton_path(X, y, np.array([1e-3]), EXACT)
-    *_, near = newton_path(X, y, np.geomspace(50, 1e-3, 40), EXACT)
+    (far,) = solve_newton_path(X, y, np.array([1e-3]), EXACT)
+    *_, near = solve_newton_path(X, y, np.geomspace(50, 1e-3, 40), EXACT)
     assert far.objective == pytest.approx(near.objective, rel=1e-6)
 
 
@@ -134,8 +134,8 @@ def test_what_is_reported_holds_for_the_coefficients(
     """Guards against margins that drift from X w + b, as when the sweeps converge at once."""
     X, y = problem(seed, 500, 60)
     penalties = grid(X, y, 25)
-    exact = newton_path(X, y, penalties, 1e-14, free=free)
-    path = newton_path(X, y, penalties, tolerance, free=free)
+    exact = solve_newton_path(X, y, penalties, 1e-14, free=free)
+    path = solve_newton_path(X, y, penalties, tolerance, free=free)
     for best, found in zip(exact, path, strict=True):
         value, gap = objective_and_gap(X, y, found.coef, found.intercept, found.penalty, free=free)
         assert found.objective == pytest.approx(value, rel=1e-12)
@@ -152,19 +152,19 @@ def test_what_is_reported_holds_for_the_coefficients(
 @pytest.mark.parametrize("n_rows", [65_536, 65_537, 140_000])
 def test_rows_beyond_16_bits(n_rows: int) -> None:
     X, y = problem(7, n_rows, 8)
-    (found,) = newton_path(X, y, np.array([50.0]), 1e-12)
+    (found,) = solve_newton_path(X, y, np.array([50.0]), 1e-12)
     assert found.duality_gap <= 1e-6 * found.objective
     last = csr_matrix(X.toarray()[::-1])
-    (turned,) = newton_path(last, y[::-1], np.array([50.0]), 1e-12)
+    (turned,) = solve_newton_path(last, y[::-1], np.array([50.0]), 1e-12)
     np.testing.assert_allclose(turned.coef, found.coef, atol=1e-6)
 
 
 def test_an_empty_path_no_columns_and_one_class() -> None:
     X, y = problem(0)
-    assert list(newton_path(X, y, np.array([]), SHIPPED)) == []
-    (found,) = newton_path(X[:, :0], y, np.array([1.0]), 1e-12)
+    assert list(solve_newton_path(X, y, np.array([]), SHIPPED)) == []
+    (found,) = solve_newton_path(X[:, :0], y, np.array([1.0]), 1e-12)
     assert found.coef.shape == (0,) and found.duality_gap <= 1e-6
-    for found in newton_path(X, 0 * y, np.array([30.0, 3.0]), 1e-12):
+    for found in solve_newton_path(X, 0 * y, np.array([30.0, 3.0]), 1e-12):
         assert found.duality_gap <= 1e-5 * found.objective and found.intercept <= 0
 
 
@@ -172,6 +172,6 @@ def test_unfit_labels_are_refused() -> None:
     X, y = problem(0)
     for labels in (y + 1, y[1:], 2 * y - 1):
         with pytest.raises(ValueError, match="y must"):
-            newton_path(X, labels, np.array([1.0]), SHIPPED)
+            solve_newton_path(X, labels, np.array([1.0]), SHIPPED)
     with pytest.raises(ValueError, match="both classes"):
-        newton_path(X, 0 * y, np.array([1.0]), SHIPPED, free=True)
+        solve_newton_path(X, 0 * y, np.array([1.0]), SHIPPED, free=True)

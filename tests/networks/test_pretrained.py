@@ -7,7 +7,7 @@ import torchvision
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from dlrun.config.sections import PretrainedModel
+from dlrun.config.sections import PretrainedModelConfig
 from dlrun.errors import DataError
 from dlrun.networks import pretrained
 from dlrun.networks.pretrained import fold_batch_norms, noise_image
@@ -15,9 +15,9 @@ from dlrun.networks.pretrained import fold_batch_norms, noise_image
 FIRST = "features.0.weight"
 
 
-def model(weights: Path) -> PretrainedModel:
+def model(weights: Path) -> PretrainedModelConfig:
     values = {"name": "squeezenet1_1", "weights": str(weights), "num_classes": 1000, "labels": None}
-    return PretrainedModel.model_validate(values)
+    return PretrainedModelConfig.model_validate(values)
 
 
 def test_weights_from_a_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from dlrun.reports.charts import (
     curve_css_classes,
     thin_out_table,
 )
-from dlrun.run_folder.record import Record
+from dlrun.run_folder.record import RunRecord
 
 
 def chart(*lines: ChartCurve) -> Chart:
@@ -70,8 +70,8 @@ def test_curves_look_different_and_their_labels_do_not_cover_each_other() -> Non
     assert all(below - above >= 11 for above, below in itertools.pairwise(places))
 
 
-def record(**values: float) -> Record:
-    return Record(experiment="e", status="finished", metrics=values)
+def record(**values: float) -> RunRecord:
+    return RunRecord(experiment="e", status="finished", metrics=values)
 
 
 def test_a_long_table_is_thinned_evenly() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlrun.config.yaml_loader import read_file
-from dlrun.data.imdb import sample_reviews
+from dlrun.config.yaml_loader import read_yaml_file
+from dlrun.data.imdb import generate_reviews
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
 from tests.data.test_cifar100 import archive_of as images_of
@@ -29,7 +29,7 @@ def reviews(path: Path) -> None:
     path.parent.mkdir(parents=True)
     with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         for part, count, seed in (("train", TRAINING, 0), ("test", TEST, 1)):
-            for place, (text, label) in enumerate(zip(*sample_reviews(count, seed), strict=True)):
+            for place, (text, label) in enumerate(zip(*generate_reviews(count, seed), strict=True)):
                 kind, stars = ("pos", 9) if label else ("neg", 2)
                 member = tarfile.TarInfo(f"aclImdb/{part}/{kind}/{place}_{stars}.txt")
                 raw = text.encode()
@@ -54,6 +54,6 @@ def photographs(folder: Path) -> None:
 
 def published(experiment: str) -> dict:
     """What the shipped config says of the book and the notebook."""
-    found = read_file(registry.experiment_entry(experiment).defaults).values["reference"]
+    found = read_yaml_file(registry.experiment_entry(experiment).defaults).values["reference"]
     assert isinstance(found, dict)
     return found

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.reproduce import format_page
+from dlrun.reproduction.experiment_runs import ReproducedExperiment
+from dlrun.reproduction.reproduce import format_reproduction_page
 from dlrun.run_context import RunSettings
 from tests.browsing import Open, watched
 from tests.reports.example_runs import a_classification
@@ -41,11 +41,15 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed in range(3)
     ]
     parts = [
-        ExperimentRuns("imdb-dense", RunSettings(), [0, 1, 2], runs=runs, failed={3: HOSTILE}),
-        ExperimentRuns("cifar100", RunSettings(), [0], missing=HOSTILE),
+        ReproducedExperiment(
+            "imdb-dense", RunSettings(), [0, 1, 2], runs=runs, failed={3: HOSTILE}
+        ),
+        ReproducedExperiment("cifar100", RunSettings(), [0], missing=HOSTILE),
     ]
     path = folder / "reproduction.html"
-    path.write_text(format_page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8")
+    path.write_text(
+        format_reproduction_page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8"
+    )
     return path
 
 

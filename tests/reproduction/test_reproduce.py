@@ -135,8 +135,7 @@ def test_what_is_missing_is_named_and_the_others_go_on(forked: Dlrun, lab: Path)
     done = forked("reproduce", "--seeds", "0,", *CPU, **OFFLINE)
     assert done.returncode == 0, done.stderr
     assert "Not run: cifar100: cifar-100-python.tar.gz is not in data/cifar100" in done.stdout
-    missing = f"{PHOTOGRAPHS}: data/book_images: of the lab's photographs Flamingo.jpg missing"
-    assert f"Not run: {missing}" in done.stdout
+    assert re.search(rf"Not run: {PHOTOGRAPHS}: .*Flamingo.jpg", done.stdout)
     for name in ("reproduction.html", "reproduction.md"):
         assert "cifar-100-python.tar.gz is not in" in (lab / name).read_text()
     fewer = ["reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU]

@@ -9,13 +9,13 @@ import scipy.stats
 from dlrun import stats
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread
-from dlrun.reproduction.experiment_runs import ExperimentRuns
-from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_markdown
+from dlrun.reproduction.experiment_runs import ReproducedExperiment
+from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_reproduction_markdown
 from dlrun.reproduction.verdicts import (
-    half_unit,
-    interval_of_one_more_run,
-    verdict,
-    verdict_on,
+    compare_with_interval,
+    half_unit_of_last_digit,
+    prediction_interval_of_next_run,
+    verdict_column_name,
 )
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
@@ -59,13 +59,13 @@ def test_the_interval_holds_as_many_as_it_says() -> None:
     ],
 )
 def test_verdicts(values: list[float], published: float | None, expected: str | None) -> None:
-    interval = interval_of_one_more_run(MetricSpread("test_accuracy", values))
-    assert verdict(published, interval) == expected
+    interval = prediction_interval_of_next_run(MetricSpread("test_accuracy", values))
+    assert compare_with_interval(published, interval) == expected
 
 
 def test_a_share_is_between_0_and_1() -> None:
-    high = interval_of_one_more_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
-    low = interval_of_one_more_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
+    high = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
+    low = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
     assert high and high[1] == 1 and low and low[0] == 0
 
 
@@ -73,7 +73,7 @@ def test_a_share_is_between_0_and_1() -> None:
     ("value", "half"), [(0.88, 0.005), (0.855, 0.0005), (1.0863, 0.00005), (2.0, 0.05), (12, 0.5)]
 )
 def test_a_published_number_is_as_exact_as_its_digits(value: float, half: float) -> None:
-    assert half_unit(value) == pytest.approx(half)
+    assert half_unit_of_last_digit(value) == pytest.approx(half)
 
 
 def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
@@ -86,11 +86,13 @@ def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:
         seconds={"total": 2.0},
         seed=0,
     )
-    part = ExperimentRuns("e", RunSettings(), [0], runs=[Run.open(folder)])
+    part = ReproducedExperiment("e", RunSettings(), [0], runs=[Run.open(folder)])
     other = replace(part, name="f", runs=[], missing="no | file\nhere")
     (row,) = part.rows
     assert row.cells["here"] == "0.5000" and row.cells["interval"] == ""
-    text = format_markdown([part, other], {"processor": "x|y"}, f"{TABLE_MARK[5:]} --out 'a-->b'")
+    text = format_reproduction_markdown(
+        [part, other], {"processor": "x|y"}, f"{TABLE_MARK[5:]} --out 'a-->b'"
+    )
     assert text.startswith(TABLE_MARK) and text.count("-->") == 1
     _, _, *table = text.splitlines()[:5]
     assert [line.count(" | ") for line in table] == [10, 10, 10]
@@ -107,13 +109,16 @@ def test_the_published_table_is_what_it_writes() -> None:
         cells = dict(zip(COLUMNS, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
         experiment, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
         for edition in ("book", "notebook"):
-            if not cells[verdict_on(edition)]:
+            if not cells[verdict_column_name(edition)]:
                 continue
             judged += 1
             value = published(experiment)[edition][metric]
             assert float(cells[edition]) == value
             low, high = map(float, cells["interval"].split("-"))
-            where = (high < value - half_unit(value), low > value + half_unit(value))
+            where = (
+                high < value - half_unit_of_last_digit(value),
+                low > value + half_unit_of_last_digit(value),
+            )
             expected = {(True, False): "below", (False, True): "above", (False, False): "within"}
-            assert cells[verdict_on(edition)] == expected[where]
+            assert cells[verdict_column_name(edition)] == expected[where]
     assert judged >= 5

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import Record
+from dlrun.run_folder.record import RunRecord
 
 
 def a_run(folder: Path, **values: Any) -> Path:
@@ -14,6 +14,6 @@ def a_run(folder: Path, **values: Any) -> Path:
     run.write_text("config.yaml", "seed: 0\n")
     run.write_json("environment.json", {"dlrun": "0.2.0", "started": values.get("started")})
     about = {"format": 2, "id": "1", "experiment": folder.parent.name, "status": "finished"}
-    record = Record.model_validate(about | values)
+    record = RunRecord.model_validate(about | values)
     run.write_json("results.json", record.model_dump(mode="json"))
     return folder

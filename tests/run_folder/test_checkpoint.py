@@ -11,8 +11,8 @@ from dlrun.run_folder.checkpoint import (
     PREVIOUS,
     Checkpoint,
     CheckpointFile,
-    drop_previous,
     has_checkpoint,
+    remove_previous_checkpoint,
 )
 from dlrun.run_folder.folder import RunFolder
 from dlrun.system.console import Screen
@@ -63,9 +63,9 @@ def test_the_one_before_stays_until_there_is_a_newer_one(tmp_path: Path) -> None
     save(file, 2)
     assert (tmp_path / PREVIOUS).read_bytes() == first
     assert list(contents(tmp_path)) == [NAME, PARTS, PREVIOUS]
-    drop_previous(RunFolder(tmp_path))
+    remove_previous_checkpoint(RunFolder(tmp_path))
     (tmp_path / NAME).rename(tmp_path / PREVIOUS)  # as if killed between the two names
-    drop_previous(RunFolder(tmp_path))  # not the only one
+    remove_previous_checkpoint(RunFolder(tmp_path))  # not the only one
     assert has_checkpoint(tmp_path) and load(tmp_path) == expected(2)
 
 

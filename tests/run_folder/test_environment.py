@@ -7,16 +7,16 @@ import pytest
 from dlrun import __version__
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import read_environment
+from dlrun.run_folder.record import read_run_environment
 from dlrun.system.resources import usable_cores
 
 
 def test_environment_says_what_is_needed_to_repeat(tmp_path: Path) -> None:
     about = environment.describe_environment("dlrun")
     RunFolder(tmp_path).write_json("environment.json", about | {"config": {"seed": 3}})
-    found = read_environment(tmp_path)
+    found = read_run_environment(tmp_path)
     assert found.packages["torch"]
-    assert found.packages == environment.versions()
+    assert found.packages == environment.package_versions()
     assert found.threads == usable_cores() >= 1
     assert found.config == {"seed": 3}
     assert found.code == environment.code_version("dlrun")

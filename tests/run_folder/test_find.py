@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.find import find_run, find_sweep, newest_runs, newest_sweeps, run_suffix
+from dlrun.run_folder.find import (
+    find_run,
+    find_sweep,
+    run_name_without_time,
+    runs_newest_first,
+    sweeps_newest_first,
+)
 from tests.run_folder.making import a_run
 
 
@@ -27,9 +33,15 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_newest_come_first_in_any_state(runs: Path) -> None:
     (runs / "y" / "20260104T000000Z-n4" / "results.json").write_text("{half")
-    assert [run_suffix(run) for run in newest_runs(runs)] == ["n5", "n4", "n3", "n2", "n1"]
-    assert [run_suffix(run) for run in newest_runs(runs, "y")] == ["n4", "n2"]
-    assert newest_runs(runs, "z") == newest_runs(runs / "none") == []
+    assert [run_name_without_time(run) for run in runs_newest_first(runs)] == [
+        "n5",
+        "n4",
+        "n3",
+        "n2",
+        "n1",
+    ]
+    assert [run_name_without_time(run) for run in runs_newest_first(runs, "y")] == ["n4", "n2"]
+    assert runs_newest_first(runs, "z") == runs_newest_first(runs / "none") == []
 
 
 @pytest.mark.parametrize(
@@ -47,7 +59,7 @@ def test_the_newest_come_first_in_any_state(runs: Path) -> None:
 def test_a_run_by_its_name_suffix_folder_or_latest(runs: Path, run: str, name: str) -> None:
     found = find_run(run, runs)
     assert found.is_absolute() and not found.is_symlink()
-    assert run_suffix(found) == name
+    assert run_name_without_time(found) == name
 
 
 def test_latest_where_it_is_a_text_file(runs: Path, tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_a_renamed_run_has_its_place_by_the_time_in_its_record(runs: Path) -> No
     for name in ("latest", "y/latest", "mine"):
         assert find_run(name, runs) == runs / "y" / "mine"
     names = ["mine", "n5", "n4", "n3", "n2", "old", "n1", "lost"]
-    assert [run_suffix(run) for run in newest_runs(runs)] == names
+    assert [run_name_without_time(run) for run in runs_newest_first(runs)] == names
 
 
 @pytest.mark.parametrize(
@@ -107,9 +119,12 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
 
 
 def test_a_suffix_is_the_name_without_its_time() -> None:
-    assert run_suffix(Path("runs/x/20260103T000000Z-20260104T000000Z-a")) == "20260104T000000Z-a"
+    assert (
+        run_name_without_time(Path("runs/x/20260103T000000Z-20260104T000000Z-a"))
+        == "20260104T000000Z-a"
+    )
     for name in ("mine", "20260103T000000Z"):
-        assert run_suffix(Path("runs/x") / name) == name
+        assert run_name_without_time(Path("runs/x") / name) == name
 
 
 def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
@@ -118,7 +133,7 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "sweep.json").write_text("{}")
         os.utime(folder / "sweep.json", (number, number))
-    assert newest_sweeps(tmp_path) == folders[::-1]
+    assert sweeps_newest_first(tmp_path) == folders[::-1]
     assert find_sweep("latest", tmp_path) == find_sweep("b", tmp_path) == folders[1]
     assert find_sweep(str(folders[0]), tmp_path / "elsewhere") == folders[0]
     for name in ("", "c", "n" * 5000):

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.folder import RunFolder, check_writable, runs_in, to_csv
+from dlrun.run_folder.folder import (
+    RunFolder,
+    check_runs_folder_writable,
+    iterate_run_folders,
+    to_csv,
+)
 
 
 def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
@@ -31,12 +36,12 @@ def test_name_that_a_shell_or_a_system_could_misread_is_refused(tmp_path: Path, 
 
 
 def test_runs_folder_that_cannot_be_one(tmp_path: Path) -> None:
-    check_writable(tmp_path / "new" / "runs")
+    check_runs_folder_writable(tmp_path / "new" / "runs")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     for runs in (tmp_path / "file", tmp_path / "file" / "runs"):
         with pytest.raises(ConfigError, match=f"runs folder {runs}"):
-            check_writable(runs)
+            check_runs_folder_writable(runs)
         for claim in (lambda runs: RunFolder.claim(runs, "x"), RunFolder.claim_sweep):
             with pytest.raises(ConfigError, match=f"runs folder {runs}"):
                 claim(runs)
@@ -109,6 +114,6 @@ def test_a_runs_folder_is_one_with_a_config_and_no_link(tmp_path: Path) -> None:
         (tmp_path / name / "config.yaml").write_text("")
     (tmp_path / "x" / "latest").symlink_to("b")
     (tmp_path / "x" / "empty").mkdir()
-    assert sorted(path.name for path in runs_in(tmp_path)) == ["a", "b", "c"]
-    assert sorted(path.name for path in runs_in(tmp_path, "x")) == ["a", "b"]
-    assert list(runs_in(tmp_path / "none")) == []
+    assert sorted(path.name for path in iterate_run_folders(tmp_path)) == ["a", "b", "c"]
+    assert sorted(path.name for path in iterate_run_folders(tmp_path, "x")) == ["a", "b"]
+    assert list(iterate_run_folders(tmp_path / "none")) == []

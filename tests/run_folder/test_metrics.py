@@ -1,4 +1,4 @@
-"""metrics.csv, the metric that a run is judged by, and the notes beside the metrics."""
+"""metrics.csv, the metric that a run is judged by, and the remarks_on_metrics beside the metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -7,22 +7,22 @@ import pytest
 
 from dlrun.errors import DataError
 from dlrun.run_folder.metrics import (
+    add_largest_class_baseline,
     best_epoch,
-    direction,
     main_metric,
-    notes,
+    metric_direction,
     read_metrics_csv,
-    with_baseline,
+    remarks_on_metrics,
 )
-from dlrun.run_folder.record import Record
+from dlrun.run_folder.record import RunRecord
 
 BEST = {"metric": "valid_accuracy", "epoch": 17}
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}
 
 
-def a_record(**values: Any) -> Record:
+def a_record(**values: Any) -> RunRecord:
     about = {"experiment": "x", "status": "finished", "metrics": METRICS}
-    return Record.model_validate(about | values)
+    return RunRecord.model_validate(about | values)
 
 
 @pytest.mark.parametrize("end", ["", "3,0.0", "3", "3,x", '"'])
@@ -63,7 +63,7 @@ def test_the_metric_that_a_run_is_judged_by() -> None:
         "test_accuracy test_auroc test_f1_macro r2": 1,
         "nonzero lambda objective images": 0,
     }.items():
-        assert {direction(metric) for metric in names.split()} == {expected}
+        assert {metric_direction(metric) for metric in names.split()} == {expected}
 
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:
@@ -80,23 +80,26 @@ def test_the_best_epoch_is_the_first_of_the_best() -> None:
 
 @pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])
 def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> None:
-    found = dict(notes(a_record(best_epoch=BEST | {"value": best})))
+    found = dict(remarks_on_metrics(a_record(best_epoch=BEST | {"value": best})))
     assert ("valid" in found) is noted
     assert not noted or all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
 
 
 def test_the_interval_of_other_seeds_is_noted() -> None:
     expected = {"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}}
-    ((kind, note),) = notes(a_record(expected=expected))
+    ((kind, note),) = remarks_on_metrics(a_record(expected=expected))
     assert kind == "seeds" and all(one in note for one in ("0.7600", "0.9100", "10 seeds"))
-    assert notes(a_record()) == []
+    assert remarks_on_metrics(a_record()) == []
 
 
 def test_the_baseline_stands_after_the_accuracy() -> None:
     classes = {"number": 2, "largest": "a", "share": 0.6, "macro_f1": 0.5}
-    found = with_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
+    found = add_largest_class_baseline(a_record(classes=classes), METRICS | {"nonzero": 3})
     assert list(found) == [*METRICS, "test_macro_f1", "largest_class", "nonzero"]
     assert (found["test_macro_f1"], found["largest_class"]) == (0.5, 0.6)
     del classes["macro_f1"]  # no predictions
-    assert list(with_baseline(a_record(classes=classes), METRICS)) == [*METRICS, "largest_class"]
-    assert with_baseline(a_record(), METRICS) == METRICS
+    assert list(add_largest_class_baseline(a_record(classes=classes), METRICS)) == [
+        *METRICS,
+        "largest_class",
+    ]
+    assert add_largest_class_baseline(a_record(), METRICS) == METRICS

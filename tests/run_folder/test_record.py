@@ -9,8 +9,13 @@ import pytest
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
-from dlrun.run_folder.record import Record, read_environment, read_record, write_record
-from dlrun.system.files import hold_lock
+from dlrun.run_folder.record import (
+    RunRecord,
+    read_run_environment,
+    read_run_record,
+    write_run_record,
+)
+from dlrun.system.files import hold_file_lock
 from tests.run_folder.making import a_run
 
 V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
@@ -35,7 +40,7 @@ V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
 def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "results.json").write_text(json.dumps(V01))
-    record = read_record(tmp_path)
+    record = read_run_record(tmp_path)
     assert (record.format, record.id, record.metrics) == (1, "", V01["metrics"])
     assert record.accelerator is not None and record.accelerator.used == "cpu"
     assert (record.files, record.steps, record.error) == ({}, None, None)
@@ -43,14 +48,17 @@ def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
     assert record.model_dump()["parameters"] == 160_305, "what is its own stays"
     begun = {"dlrun": "0.1.0", "started": V01["started"], "config": {"seed": 0}, "device": "cpu"}
     (tmp_path / "environment.json").write_text(json.dumps(begun))
-    environment = read_environment(tmp_path)
+    environment = read_run_environment(tmp_path)
     assert (environment.config, environment.code, environment.packages) == ({"seed": 0}, None, {})
 
 
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
     runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
-    begun, ended = (Run(folder, read_record(folder)) for folder in runs)
-    with hold_lock(runs[0] / LOCK, warn=pytest.fail), hold_lock(runs[1] / LOCK, warn=pytest.fail):
+    begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
+    with (
+        hold_file_lock(runs[0] / LOCK, warn=pytest.fail),
+        hold_file_lock(runs[1] / LOCK, warn=pytest.fail),
+    ):
         assert (begun.state, ended.state) == ("running", "interrupted")
     assert (begun.state, ended.state) == ("killed", "interrupted")
 
@@ -76,7 +84,7 @@ def test_a_damaged_record_is_an_error(tmp_path: Path, content: bytes | None, pro
     if content is not None:
         (tmp_path / "results.json").write_bytes(content)
     with pytest.raises(DlrunError, match=rf"results\.json: .*{problem}"):
-        read_record(tmp_path)
+        read_run_record(tmp_path)
 
 
 def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
@@ -86,22 +94,22 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     about = {"format": 2, "experiment": "x", "status": "finished"}
     metrics = {"test_loss": 0.5, "none": None}
     more = {"metrics": metrics, "files": {"\udcff": "ü"}, "own": [1, {"b": 2, "a": 1}]}
-    record = Record.model_validate(about | more)
+    record = RunRecord.model_validate(about | more)
     nan = {"metrics": metrics | {"none": float("nan")}}
-    write_record(folder, record.model_copy(update=nan))
-    found = read_record(tmp_path)
+    write_run_record(folder, record.model_copy(update=nan))
+    found = read_run_record(tmp_path)
     assert found == record and found.model_dump()["own"] == [1, {"b": 2, "a": 1}]
     path = tmp_path / "results.json"
     text = path.read_text()
     path.write_text(json.dumps(json.loads(text), sort_keys=True))
-    assert read_record(tmp_path) == found, "another order and other blanks say the same"
+    assert read_run_record(tmp_path) == found, "another order and other blanks say the same"
     path.write_text(text.replace("0.5", "0.4"))
     with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_record(tmp_path)
+        read_run_record(tmp_path)
     changed = json.loads(path.read_text())
     del changed["sha256"]
     path.write_text(json.dumps(changed))
-    assert read_record(tmp_path).metrics["test_loss"] == 0.4
+    assert read_run_record(tmp_path).metrics["test_loss"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -118,6 +126,6 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     accuracy: float | None, rows: int | None, expected: tuple[float, float] | None
 ) -> None:
     about: dict[str, Any] = {"experiment": "x", "status": "finished", "test_rows": rows}
-    record = Record.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
+    record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
-    assert Record.model_validate(about).interval is None
+    assert RunRecord.model_validate(about).interval is None

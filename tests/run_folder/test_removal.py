@@ -6,7 +6,7 @@ import pytest
 
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import scan_folder
-from dlrun.run_folder.removal import remove_checkpoints, remove_run, repair_latest
+from dlrun.run_folder.removal import remove_checkpoints, remove_run, repair_latest_link
 from tests.run_folder.making import a_run
 
 
@@ -48,11 +48,11 @@ def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: P
     latest = tmp_path / "x" / "latest"
     run = a_run(latest.with_name("20260102T000000Z-b"))
     latest.write_text("20260103T000000Z-gone\n")  # as where links are refused
-    repair_latest(tmp_path, "x")
+    repair_latest_link(tmp_path, "x")
     assert latest.readlink().name == run.name
     remove_run(run, unchanged)
-    repair_latest(tmp_path, "x")
+    repair_latest_link(tmp_path, "x")
     assert not latest.is_symlink()
     latest.mkdir()  # a user's own
-    repair_latest(tmp_path, "x")
+    repair_latest_link(tmp_path, "x")
     assert latest.is_dir()

@@ -8,9 +8,9 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import Checkpoint
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import Steps, check_finite
+from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 COLUMNS = ["epoch", "loss"]
 
@@ -31,13 +31,13 @@ class Log:
         self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
-def steps_of(folder: Path, *, resuming: bool = False) -> Steps:
+def steps_of(folder: Path, *, resuming: bool = False) -> StepRecorder:
     files = {"results.json": "resumed"} if resuming else None
-    return Steps(RunFolder(folder), Screen(), Stop(), "a run", files)
+    return StepRecorder(RunFolder(folder), Screen(), StopRequest(), "a run", files)
 
 
 @pytest.fixture
-def steps(tmp_path: Path) -> Steps:
+def steps(tmp_path: Path) -> StepRecorder:
     """Of a run that has begun."""
     steps = steps_of(tmp_path)
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
@@ -48,7 +48,7 @@ def begun_again(folder: Path, steps: int = 3) -> Checkpoint | None:
     return steps_of(folder, resuming=True).begin(COLUMNS, "data", steps, "epoch")
 
 
-def do(steps: Steps, *epochs: int, total: int = 9) -> None:
+def do(steps: StepRecorder, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
@@ -56,7 +56,7 @@ def do(steps: Steps, *epochs: int, total: int = 9) -> None:
 
 
 def test_a_step_is_on_disk_before_it_is_shown_and_logged(
-    tmp_path: Path, steps: Steps, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, steps: StepRecorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = steps.loggers = Log(tmp_path)
     do(steps, 1, 2)
@@ -71,7 +71,9 @@ def test_a_step_is_on_disk_before_it_is_shown_and_logged(
     assert log.begun == [2, 0]
 
 
-def test_another_attempt_or_another_run_begins_from_nothing(tmp_path: Path, steps: Steps) -> None:
+def test_another_attempt_or_another_run_begins_from_nothing(
+    tmp_path: Path, steps: StepRecorder
+) -> None:
     do(steps, 1, 2)
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
     assert steps.rows == []
@@ -87,7 +89,7 @@ def test_another_attempt_or_another_run_begins_from_nothing(tmp_path: Path, step
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
-    tmp_path: Path, steps: Steps, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, steps: StepRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     do(steps, 1)
 
@@ -104,8 +106,8 @@ def test_a_step_that_could_not_be_written_is_not_finished(
 
 
 def test_a_loss_that_is_no_number_ends_the_run() -> None:
-    check_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
+    check_metrics_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
     for loss in (float("nan"), float("inf")):
         with pytest.raises(DlrunError, match=f"^epoch 3: train_loss is {loss}$") as caught:
-            check_finite({"train_loss": loss}, "epoch 3")
+            check_metrics_finite({"train_loss": loss}, "epoch 3")
         assert "optimizer.lr" in caught.value.hint

@@ -5,8 +5,8 @@ import pytest
 from dlrun.errors import ConfigError
 from dlrun.run_context import RunSettings
 from dlrun.runs import distributed
-from dlrun.runs.distributed import config_as_launched, is_helper_process
-from dlrun.runs.start import load_config
+from dlrun.runs.distributed import is_helper_process, set_devices_from_launcher
+from dlrun.runs.start import load_experiment_config
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "a", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 ALLOCATION = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_TASKS_PER_NODE": "4"}
@@ -32,11 +32,11 @@ def test_the_starter_sets_devices_and_nodes(
     monkeypatch: pytest.MonkeyPatch, by: dict[str, str], sets: list[str]
 ) -> None:
     started(monkeypatch, **by)
-    config = load_config("imdb-dense", RunSettings(overrides=sets))
+    config = load_experiment_config("imdb-dense", RunSettings(overrides=sets))
     trainer = config.model_dump()["trainer"]
     assert (trainer["devices"], trainer["num_nodes"], trainer["strategy"]) == (2, 2, "ddp")
-    assert config.world == 4 and distributed.processes_to_start(config) == 1
-    assert is_helper_process(config) == distributed.is_reported_by_another_process() == (by is SRUN)
+    assert config.world == 4 and distributed.count_processes_to_start(config) == 1
+    assert is_helper_process(config) == distributed.another_process_prints_errors() == (by is SRUN)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_another_number_is_a_config_error(
 ) -> None:
     started(monkeypatch, **by)
     with pytest.raises(ConfigError, match=words):
-        load_config(name, RunSettings(overrides=sets))
+        load_experiment_config(name, RunSettings(overrides=sets))
 
 
 @pytest.mark.parametrize(
@@ -69,25 +69,25 @@ def test_an_allocation_or_a_rank_alone_starts_nothing(
 ) -> None:
     """A run in it is its own, and starts its processes itself."""
     started(monkeypatch, **around)
-    config = load_config("imdb-dense", RunSettings(overrides=sets))
-    assert config.world == distributed.processes_to_start(config) == len(sets) + 1
-    assert not is_helper_process(config) and not distributed.is_reported_by_another_process()
+    config = load_experiment_config("imdb-dense", RunSettings(overrides=sets))
+    assert config.world == distributed.count_processes_to_start(config) == len(sets) + 1
+    assert not is_helper_process(config) and not distributed.another_process_prints_errors()
 
 
 def test_how_many_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "device_count", lambda _: 3)
+    monkeypatch.setattr(distributed, "count_devices", lambda _: 3)
     configs = [
-        load_config("imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"]))
+        load_experiment_config("imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"]))
         for value in ("1", "2", "[1, 3]", "auto")
     ]
-    assert [distributed.processes_to_start(config) for config in configs] == [1, 2, 2, 3]
+    assert [distributed.count_processes_to_start(config) for config in configs] == [1, 2, 2, 3]
     started(monkeypatch, **TORCHRUN)
-    assert {distributed.processes_to_start(config) for config in configs} == {1}
-    assert config_as_launched(configs[1], resumed=True).world == 4  # what torchrun started
+    assert {distributed.count_processes_to_start(config) for config in configs} == {1}
+    assert set_devices_from_launcher(configs[1], resumed=True).world == 4  # what torchrun started
 
 
 def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
     started(monkeypatch, TORCHELASTIC_RUN_ID="a", WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
-    config = load_config("imdb-dense", RunSettings(overrides=["trainer.devices=[1, 3]"]))
+    config = load_experiment_config("imdb-dense", RunSettings(overrides=["trainer.devices=[1, 3]"]))
     assert config.model_dump()["trainer"]["devices"] == [1, 3]
     assert config.world == 2

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dlrun.commands.list_runs import check
-from dlrun.config.yaml_loader import dump, read_file
+from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import ASSETS, Run
@@ -98,7 +98,7 @@ def test_files_of_an_unfinished_or_old_run_have_no_digest(
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_file(registry.experiment_entry(experiment).defaults).values
+    return read_yaml_file(registry.experiment_entry(experiment).defaults).values
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
         "of_another_version.a": 1,
     }
     resumed = opened(tmp_path / name / "b", shipped(name), resumed="2026-01-01T00:00:00+00:00")
-    (resumed.folder / "config.yaml").write_text(dump(shipped(name) | {"seed": 77}))
+    (resumed.folder / "config.yaml").write_text(dump_yaml(shipped(name) | {"seed": 77}))
     assert resumed.changed_settings() == {"seed": 77}  # the changes of a resume count
     with pytest.raises(ConfigError, match="no experiment 'gone'"):
         opened(tmp_path / "gone" / "a", {}).changed_settings()
@@ -139,12 +139,12 @@ def folder_of(runs: Path, experiment: str, how: str) -> Path:
 def remove_key(folder: Path, key: str) -> None:
     """Make a run one of a dlrun that did not have a key yet."""
     environment = json.loads((folder / "environment.json").read_text())
-    values = read_file(folder / "config.yaml").values
+    values = read_yaml_file(folder / "config.yaml").values
     *sections, leaf = key.split(".")
     for config in (environment["config"], values):
         del functools.reduce(operator.getitem, sections, config)[leaf]
     (folder / "environment.json").write_text(json.dumps(environment))
-    (folder / "config.yaml").write_text(dump(values))
+    (folder / "config.yaml").write_text(dump_yaml(values))
 
 
 def test_runs_of_0_2_are_listed_shown_and_compared(runs: Path, tmp_path: Path) -> None:
@@ -195,9 +195,9 @@ def test_another_value_is_damage_where_it_was_deleted_and_no_resume_takes_it(
     runs: Path, tmp_path: Path
 ) -> None:
     finished, killed = (folder_of(runs, EXPERIMENTS[0], how) for how in ("finished", "killed"))
-    values = read_file(finished / "config.yaml").values
+    values = read_yaml_file(finished / "config.yaml").values
     del values["data"]["source"]  # it was not the shipped one
-    (finished / "config.yaml").write_text(dump(values))
+    (finished / "config.yaml").write_text(dump_yaml(values))
     harness.run(tmp_path, "runs", "check", finished).is_told(1, "data.source")
     remove_key(killed, "data.test_share")
     words = ["resume", killed, "--force", *setting("data.test_share=0.3")]

@@ -12,9 +12,14 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.start import read_config_layers
+from dlrun.runs.start import merge_experiment_config
 from dlrun.slurm.job import Job
-from dlrun.slurm.submit import SlurmOptions, config_for_slurm, resume_job, write_waiting_run
+from dlrun.slurm.submit import (
+    SlurmOptions,
+    make_resume_job,
+    set_devices_from_slurm_options,
+    write_waiting_run,
+)
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import clean_environment, smoke
@@ -29,7 +34,9 @@ def waiting(folder: Path) -> Run:
     """A run that waits."""
     runs = folder / "runs"
     claimed = RunFolder.claim(runs, NAME)
-    config = config_for_slurm(NAME, read_config_layers(NAME, OPTIONS), SlurmOptions())
+    config = set_devices_from_slurm_options(
+        NAME, merge_experiment_config(NAME, OPTIONS), SlurmOptions()
+    )
     write_waiting_run(NAME, config, claimed, Screen(quiet=True), OPTIONS)
     return Run.open(claimed.path)
 
@@ -60,7 +67,7 @@ def test_a_run_that_waits_is_begun_by_resume(tmp_path: Path) -> None:
 
 def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
     run = waiting(tmp_path)
-    job = resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    job = make_resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
     assert all(isinstance(one, str) for one in (job.run, *job.words))
     assert {field.name for field in fields(job)} == {"run", "words"}
     assert do(job, folder=tmp_path) == 0
@@ -75,7 +82,7 @@ def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     run = waiting(tmp_path)
-    job = resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    job = make_resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
     assert do(job, folder=tmp_path) == 2

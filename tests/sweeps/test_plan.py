@@ -9,9 +9,9 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import checksummed_text
-from dlrun.sweeps.plan import Plan, halving_rungs, make_plan, read_plan
-from dlrun.sweeps.search import Search
+from dlrun.run_folder.record import checksummed_json
+from dlrun.sweeps.plan import SweepPlan, halving_rungs, make_sweep_plan, read_sweep
+from dlrun.sweeps.search import SearchSpace
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT
 
@@ -25,10 +25,12 @@ def planned(
     eta: int | None = None,
     here: bool = True,
     **search: Any,
-) -> Plan:
+) -> SweepPlan:
     options = RunSettings(overrides=overrides, runs_dir=runs_dir)
     screen = Screen(quiet=True)
-    return make_plan("name", experiment, options, Search(**search), screen, eta=eta, here=here)
+    return make_sweep_plan(
+        "name", experiment, options, SearchSpace(**search), screen, eta=eta, here=here
+    )
 
 
 def errors(*overrides: str, **options: Any) -> str:
@@ -100,9 +102,9 @@ def test_a_plan_read_back_gives_the_same_configs(
         "data.source=csv", experiment="imdb-dense", seeds="2", grid=["data.path=a.csv,b.csv"]
     )
     folder = RunFolder.claim_sweep(tmp_path / "runs", "name")
-    folder.write_text("sweep.json", checksummed_text(plan))
+    folder.write_text("sweep.json", checksummed_json(plan))
     monkeypatch.chdir("/")
-    sweep = read_plan(folder.path)
+    sweep = read_sweep(folder.path)
     assert replace(sweep, data_dir=Path("d")).resume_command.endswith(" --data-dir d")
     assert sweep.plan.validate_points() == plan.validate_points()
     assert [str(config.data.path) for config in sweep.plan.validate_points()] == [  # type: ignore[attr-defined]
@@ -115,13 +117,13 @@ def test_a_plan_read_back_gives_the_same_configs(
     path = folder.path / "sweep.json"
     path.write_text(path.read_text().replace("a.csv", "c.csv"))
     with pytest.raises(DlrunError, match="damaged, or edited"):
-        read_plan(folder.path)
+        read_sweep(folder.path)
 
 
 def test_equal_points_are_one() -> None:
     """Equal as valid configs: an integer where a float is meant is no other value."""
 
-    def points(**search: Any) -> Plan:
+    def points(**search: Any) -> SweepPlan:
         return planned(experiment="imdb-dense", **search)
 
     spaces = ["model.hidden=[8]|[16]"]

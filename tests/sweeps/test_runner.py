@@ -10,18 +10,23 @@ import pytest
 
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config, run_experiment
+from dlrun.runs.start import load_experiment_config, run_experiment
 from dlrun.sweeps import runner
-from dlrun.sweeps.processes import CONTEXT, preload
-from dlrun.sweeps.runner import ASSUMED_PEAK, Share, jobs_that_fit, share_cores
+from dlrun.sweeps.processes import CONTEXT, preload_fork_server
+from dlrun.sweeps.runner import (
+    ASSUMED_PEAK,
+    JobsAndThreads,
+    choose_jobs_and_threads,
+    jobs_that_fit_in_memory,
+)
 from dlrun.system import resources
 
 GB = 1_000_000_000
 
 
-def share(name: str, jobs: int | None, *overrides: str) -> Share:
-    config = load_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
-    return share_cores([config], jobs)
+def share(name: str, jobs: int | None, *overrides: str) -> JobsAndThreads:
+    config = load_experiment_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
+    return choose_jobs_and_threads([config], jobs)
 
 
 @pytest.fixture
@@ -33,18 +38,18 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("cores")
 def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
-    assert share("imdb-dense", None) == share("imdb-lasso", None) == Share(4)
-    assert share("imdb-lstm", None) == Share(4, 1)
-    assert share("imdb-lstm", 2) == Share(2, 2)
-    assert share("imdb-lstm", 8) == Share(8, 1)
+    assert share("imdb-dense", None) == share("imdb-lasso", None) == JobsAndThreads(4)
+    assert share("imdb-lstm", None) == JobsAndThreads(4, 1)
+    assert share("imdb-lstm", 2) == JobsAndThreads(2, 2)
+    assert share("imdb-lstm", 8) == JobsAndThreads(8, 1)
 
 
 @pytest.mark.usefixtures("cores")
 def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
-    assert share("cifar100", None) == Share(1)
-    assert share("cifar100", 2) == Share(2)
-    assert share("cifar100", None, "threads=2") == Share(2)
-    assert share("imdb-lstm", None, "model.skip_padding=false") == Share(1)
+    assert share("cifar100", None) == JobsAndThreads(1)
+    assert share("cifar100", 2) == JobsAndThreads(2)
+    assert share("cifar100", None, "threads=2") == JobsAndThreads(2)
+    assert share("imdb-lstm", None, "model.skip_padding=false") == JobsAndThreads(1)
 
 
 @pytest.mark.usefixtures("cores")
@@ -55,11 +60,13 @@ def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
 
 
 def test_not_more_runs_than_memory_holds() -> None:
-    assert jobs_that_fit(4, None, 0, 0) == 4
-    assert jobs_that_fit(4, 100 * GB, 0, 0) == 4
-    assert jobs_that_fit(4, 3 * GB, 0, 0) == int(2.7 * GB / ASSUMED_PEAK)
-    assert jobs_that_fit(4, 3 * GB, 2 * GB, 1 * GB) == 4, "what its own runs hold is theirs"
-    assert jobs_that_fit(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
+    assert jobs_that_fit_in_memory(4, None, 0, 0) == 4
+    assert jobs_that_fit_in_memory(4, 100 * GB, 0, 0) == 4
+    assert jobs_that_fit_in_memory(4, 3 * GB, 0, 0) == int(2.7 * GB / ASSUMED_PEAK)
+    assert jobs_that_fit_in_memory(4, 3 * GB, 2 * GB, 1 * GB) == 4, (
+        "what its own runs hold is theirs"
+    )
+    assert jobs_that_fit_in_memory(4, 1 * GB, 1 * GB, 2 * GB) == 1, "one always runs"
 
 
 def test_memory_is_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,13 +101,13 @@ def test_memory_that_a_process_gave_back_is_not_counted() -> None:
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdout.readline()
-        assert resources.private_memory(process.pid) >= 300_000_000
+        assert resources.process_private_memory(process.pid) >= 300_000_000
         print(file=process.stdin, flush=True)
         process.stdout.readline()
-        assert resources.private_memory(process.pid) < 100_000_000
+        assert resources.process_private_memory(process.pid) < 100_000_000
         process.stdin.close()
         process.wait()
-        assert resources.private_memory(process.pid) == 0
+        assert resources.process_private_memory(process.pid) == 0
 
 
 def imported(connection: "Connection[set[str], None]", name: str, settings: RunSettings) -> None:
@@ -118,7 +125,7 @@ def send_imports(connection: "Connection[set[str], None]", name: str, runs_dir: 
         quiet=True,
         results=False,
     )
-    preload([name])
+    preload_fork_server([name])
     child = CONTEXT.Process(target=imported, args=(connection, name, settings))
     child.start()
     child.join()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search import Search, parse_seeds
+from dlrun.sweeps.search import SearchSpace, parse_seeds
 from dlrun.sweeps.summary import format_seeds
 
 
@@ -36,7 +36,7 @@ def test_wrong_seeds(text: str) -> None:
 
 def test_each_with_each_the_seeds_soonest() -> None:
     grid = ["optimizer.lr=0.001,2e-3", "model.hidden=[16,16],[32]"]
-    found = Search(seeds="2", grid=grid).points(0)
+    found = SearchSpace(seeds="2", grid=grid).points(0)
     assert len(found) == 8
     assert found[0] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 0}
     assert found[1] == {"optimizer.lr": 0.001, "model.hidden": [16, 16], "seed": 1}
@@ -45,7 +45,7 @@ def test_each_with_each_the_seeds_soonest() -> None:
 
 
 def drawn(n: int, *spaces: str, seed: int = 0) -> list[dict[str, Any]]:
-    return Search(spaces=spaces, draws=n).points(seed)
+    return SearchSpace(spaces=spaces, draws=n).points(seed)
 
 
 def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
@@ -53,7 +53,7 @@ def test_draws_depend_on_the_seed_the_key_and_their_number_alone() -> None:
     more = drawn(9, "batch_size=int:10..20", "optimizer.lr=log:1e-4..1e-2")
     assert [one["optimizer.lr"] for one in more[:5]] == [one["optimizer.lr"] for one in few]
     assert drawn(5, "optimizer.lr=log:1e-4..1e-2", seed=1) != few
-    assert Search(spaces=["a=lin:0..1"], draws=3, space_seed=7).points(0) == drawn(
+    assert SearchSpace(spaces=["a=lin:0..1"], draws=3, space_seed=7).points(0) == drawn(
         3, "a=lin:0..1", seed=7
     )
 
@@ -111,4 +111,4 @@ def test_whole_numbers_of_any_size_stay_in_their_range() -> None:
 )
 def test_what_is_said_wrongly(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Search(**asked).points(0)
+        SearchSpace(**asked).points(0)

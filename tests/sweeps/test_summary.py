@@ -8,11 +8,16 @@ from rich.console import Console
 
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.record import Record
-from dlrun.sweeps.plan import Plan, Rung, make_plan
-from dlrun.sweeps.search import Search
-from dlrun.sweeps.state import promoted_points
-from dlrun.sweeps.summary import ConfigResult, best_config, config_table, results_by_config
+from dlrun.run_folder.record import RunRecord
+from dlrun.sweeps.plan import HalvingRung, SweepPlan, make_sweep_plan
+from dlrun.sweeps.search import SearchSpace
+from dlrun.sweeps.state import points_promoted_by_halving
+from dlrun.sweeps.summary import (
+    ConfigResults,
+    find_best_config,
+    format_config_table,
+    group_runs_by_config,
+)
 from dlrun.system.console import Screen
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 
@@ -20,16 +25,16 @@ SCORES = {0.001: [0.7, 0.7, 0.7], 0.002: [0.6, 0.6, 0.6], 0.003: [0.9, None, Non
 
 
 @pytest.fixture
-def plan() -> Plan:
+def plan() -> SweepPlan:
     """Three configs with three seeds."""
     options = RunSettings(overrides=["data.source=sample", "trainer.max_epochs=2"])
-    search = Search(seeds="3", grid=[f"optimizer.lr={','.join(map(str, SCORES))}"])
-    plan = make_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
-    rungs = [Rung(configs=3, epochs=1), Rung(configs=2, epochs=2)]
+    search = SearchSpace(seeds="3", grid=[f"optimizer.lr={','.join(map(str, SCORES))}"])
+    plan = make_sweep_plan("s", EXPERIMENT, options, search, Screen(quiet=True))
+    rungs = [HalvingRung(configs=3, epochs=1), HalvingRung(configs=2, epochs=2)]
     return plan.model_copy(update={"rungs": rungs})
 
 
-def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, Run]:
+def runs(plan: SweepPlan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, Run]:
     """The finished runs of the points with a score."""
     found = {}
     for point in plan.points:
@@ -44,39 +49,41 @@ def runs(plan: Plan, folder: Path, scores: dict[float, list[float | None]]) -> d
     return found
 
 
-def rate(result: ConfigResult | None) -> float:
+def rate(result: ConfigResults | None) -> float:
     assert result is not None
     return float(result.settings["optimizer.lr"])
 
 
-def test_the_best_has_all_its_seeds(plan: Plan, tmp_path: Path) -> None:
-    results = results_by_config(plan, runs(plan, tmp_path, SCORES))
+def test_the_best_has_all_its_seeds(plan: SweepPlan, tmp_path: Path) -> None:
+    results = group_runs_by_config(plan, runs(plan, tmp_path, SCORES))
     assert [(rate(one), len(one.runs), one.planned) for one in results] == [
         (0.003, 1, 3),
         (0.002, 3, 3),
         (0.001, 3, 3),
     ]
-    assert rate(best_config(results)) == 0.001 and results[-1].missing == ""
+    assert rate(find_best_config(results)) == 0.001 and results[-1].missing == ""
 
 
-def test_where_no_config_has_all_seeds_the_best_says_how_many(plan: Plan, tmp_path: Path) -> None:
+def test_where_no_config_has_all_seeds_the_best_says_how_many(
+    plan: SweepPlan, tmp_path: Path
+) -> None:
     scores = SCORES | {0.001: [None, 0.7, 0.7], 0.002: [None] * 3}
-    best = best_config(results_by_config(plan, runs(plan, tmp_path, scores)))
+    best = find_best_config(group_runs_by_config(plan, runs(plan, tmp_path, scores)))
     assert rate(best) == 0.003 and best is not None and best.missing == "1 of 3"
 
 
-def test_halving_promotes_configs_with_all_seeds_first(plan: Plan, tmp_path: Path) -> None:
-    promoted = promoted_points(plan, 0, plan.points, runs(plan, tmp_path, SCORES))
+def test_halving_promotes_configs_with_all_seeds_first(plan: SweepPlan, tmp_path: Path) -> None:
+    promoted = points_promoted_by_halving(plan, 0, plan.points, runs(plan, tmp_path, SCORES))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.002] * 3
     left = SCORES | {0.002: [None, None, None]}
-    promoted = promoted_points(plan, 0, plan.points, runs(plan, tmp_path / "left", left))
+    promoted = points_promoted_by_halving(plan, 0, plan.points, runs(plan, tmp_path / "left", left))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.003] * 3
 
 
-def test_a_seed_counts_once(plan: Plan, tmp_path: Path) -> None:
+def test_a_seed_counts_once(plan: SweepPlan, tmp_path: Path) -> None:
     """As in a sweep of 0.2 that drew a point twice."""
     found = runs(plan, tmp_path, SCORES)
-    (result,) = results_by_config(plan, {1: found[1], 2: found[1]})
+    (result,) = group_runs_by_config(plan, {1: found[1], 2: found[1]})
     assert result.seeds == [0] and "--seeds" not in result.command(EXPERIMENT)
     assert result.spreads["valid_accuracy"].deviation is None
 
@@ -86,22 +93,22 @@ def result(
     *accuracies: float,
     book: float | None = 0.855,
     planned: int | None = None,
-) -> ConfigResult:
+) -> ConfigResults:
     runs = []
     for seed, accuracy in enumerate(accuracies):
         metrics = {"valid_accuracy": accuracy + 0.01, "test_accuracy": accuracy}
         reference = {"book": {"test_accuracy": book}}
-        record = Record(
+        record = RunRecord(
             experiment="e", status="finished", seed=seed, metrics=metrics, reference=reference
         )
         runs.append(Run(Path(), record))
-    return ConfigResult(runs, settings, planned or len(runs))
+    return ConfigResults(runs, settings, planned or len(runs))
 
 
-def lines(*results: ConfigResult) -> list[str]:
+def lines(*results: ConfigResults) -> list[str]:
     console = Console(width=80, soft_wrap=True)
     with console.capture() as capture:
-        console.print(config_table(results))
+        console.print(format_config_table(results))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 

@@ -85,7 +85,7 @@ def test_auto_without_accelerator_keeps_the_reason_and_does_not_warn(choose: Cho
 @pytest.mark.usefixtures("cuda_is_there")
 def test_what_fails_on_the_device_alone_is_done_on_the_cpu(choose: Choice) -> None:
     assert choose("auto") == AcceleratorReport("auto", "cuda", None)
-    assert (accelerator.device_count("auto"), accelerator.device_count("cpu")) == (3, 1)
+    assert (accelerator.count_devices("auto"), accelerator.count_devices("cpu")) == (3, 1)
     for where, error in (
         ("probe_fails_on", RuntimeError("operator not implemented")),
         ("work_fails_on", RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED")),

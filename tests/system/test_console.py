@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.run_folder.folder import to_json
-from dlrun.system.console import Screen, format_table
+from dlrun.system.console import Screen, format_text_table
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 
@@ -91,6 +91,10 @@ def test_on_a_terminal_a_bar_is_shown_in_place_of_lines(capsys: pytest.CaptureFi
 
 def test_a_table_is_aligned_by_what_a_terminal_shows() -> None:
     rows = [["key", "n", "text"], ["世界", "10", "a"], ["b", "5", "longer"]]
-    assert format_table(rows, left=(0, 2)) == ["key    n  text", "世界  10  a", "b      5  longer"]
-    assert format_table([["a", "b"], ["cc", ""]], gap=1) == ["a  b", "cc"]
-    assert format_table([]) == []
+    assert format_text_table(rows, left=(0, 2)) == [
+        "key    n  text",
+        "世界  10  a",
+        "b      5  longer",
+    ]
+    assert format_text_table([["a", "b"], ["cc", ""]], gap=1) == ["a  b", "cc"]
+    assert format_text_table([]) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.system.files import check_output_path, write_atomically
+from dlrun.system.files import check_output_path, write_file_atomically
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", "folder", "no/where", "pipe", "link", "x" * 300])
@@ -23,7 +23,7 @@ def test_where_no_file_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
 def test_a_file_that_is_there_is_replaced_by_force_and_an_input_never(tmp_path: Path) -> None:
     file = tmp_path / ("x" * 250)
     check_output_path("--out", file)
-    write_atomically(file, b"1")
+    write_file_atomically(file, b"1")
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
     with pytest.raises(ConfigError, match="exists already") as caught:
         check_output_path("--out", file)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from dlrun.system.files import LockedError, hold_lock, is_locked
+from dlrun.system.files import LockedError, hold_file_lock, is_file_locked
 
 SCRIPT = """
 import sys
 from pathlib import Path
-from dlrun.system.files import LockedError, hold_lock
+from dlrun.system.files import LockedError, hold_file_lock
 wait = (lambda: print("waiting", flush=True)) if sys.argv[2] == "wait" else None
 try:
-    with hold_lock(Path(sys.argv[1]), on_wait=wait, warn=print):
+    with hold_file_lock(Path(sys.argv[1]), on_wait=wait, warn=print):
         print("held", flush=True)
         sys.stdin.readline()
 except LockedError:
@@ -47,27 +47,27 @@ def lock(tmp_path: Path) -> Path:
 
 
 def test_what_another_process_holds_is_refused_until_it_ends(lock: Path) -> None:
-    assert not is_locked(lock)
+    assert not is_file_locked(lock)
     assert not lock.exists()  # looking makes none
     with Holder(lock) as holder:
         assert holder.said() == "held"
-        assert is_locked(lock)
+        assert is_file_locked(lock)
         with (
             pytest.raises(LockedError, match="another process is writing to it"),
-            hold_lock(lock, warn=pytest.fail),
+            hold_file_lock(lock, warn=pytest.fail),
         ):
             pytest.fail("held twice")
         with Holder(lock) as third:
             assert third.said() == "refused"
         lock.chmod(0o444)
-        assert is_locked(lock)  # also if it may only be read
+        assert is_file_locked(lock)  # also if it may only be read
         lock.chmod(0o644)
         holder.communicate("\n", timeout=20)
-    assert not is_locked(lock)
-    with pytest.raises(ZeroDivisionError), hold_lock(lock, warn=pytest.fail):
-        assert is_locked(lock)
+    assert not is_file_locked(lock)
+    with pytest.raises(ZeroDivisionError), hold_file_lock(lock, warn=pytest.fail):
+        assert is_file_locked(lock)
         raise ZeroDivisionError
-    assert not is_locked(lock)
+    assert not is_file_locked(lock)
 
 
 def test_the_lock_of_a_killed_process_is_free(lock: Path) -> None:
@@ -76,8 +76,8 @@ def test_the_lock_of_a_killed_process_is_free(lock: Path) -> None:
         holder.kill()
         holder.wait()
         assert lock.exists()
-        assert not is_locked(lock)
-        with hold_lock(lock, warn=pytest.fail):
+        assert not is_file_locked(lock)
+        with hold_file_lock(lock, warn=pytest.fail):
             pass
 
 
@@ -90,7 +90,7 @@ def test_waiting_is_said_once_and_ends_with_the_holder(lock: Path) -> None:
             said.append("waiting")
             threading.Timer(0.2, holder.kill).start()
 
-        with hold_lock(lock, on_wait=on_wait, warn=pytest.fail):
-            assert is_locked(lock)
+        with hold_file_lock(lock, on_wait=on_wait, warn=pytest.fail):
+            assert is_file_locked(lock)
             assert holder.wait(20)
     assert said == ["waiting"]

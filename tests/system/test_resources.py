@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.system.resources import resolve_threads, usable_cores
+from dlrun.system.resources import choose_thread_count, usable_cores
 from dlrun.training.torch_state import training_settings
 from tests.conftest import Dlrun, setting, smoke
 
@@ -52,12 +52,12 @@ def test_cores_are_those_that_this_process_may_use() -> None:
 def test_auto_takes_what_helps_and_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = usable_cores()
-    assert resolve_threads("auto", None, 1) == cores
-    assert resolve_threads("auto", 1, 1) == 1
-    assert resolve_threads("auto", None, 2 * cores) == 1
-    assert resolve_threads(7, 1, 2) == 7
+    assert choose_thread_count("auto", None, 1) == cores
+    assert choose_thread_count("auto", 1, 1) == 1
+    assert choose_thread_count("auto", None, 2 * cores) == 1
+    assert choose_thread_count(7, 1, 2) == 7
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert resolve_threads("auto", None, 1) == 1
+    assert choose_thread_count("auto", None, 1) == 1
 
 
 def test_a_resumed_run_keeps_its_threads(forked: Dlrun, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dlrun.errors import Interrupted
-from dlrun.system.signals import SIGNALS, Stop
+from dlrun.system.signals import SIGNALS, StopRequest
 
 SCRIPT = """
 import signal, sys, time
@@ -17,7 +17,7 @@ from dlrun.errors import Stopped
 signals.GRACE_SECONDS = 0.5
 if {ignored}:
     signal.signal({ignored}, signal.SIG_IGN)
-stop = signals.Stop()
+stop = signals.StopRequest()
 try:
     with {within}:
         print("ready", flush=True)
@@ -99,7 +99,7 @@ def test_a_process_that_does_not_stop_is_ended() -> None:
 
 def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         ours = signal.getsignal(signal.SIGTERM)
         assert ours not in before
@@ -110,7 +110,7 @@ def test_signals_are_handled_in_the_block_alone_whatever_else_takes_them_over() 
 
 
 def test_a_run_that_ends_is_not_interrupted_in_writing_its_record() -> None:
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening():
         with stop.in_steps(pytest.fail):
             stop.after_step()

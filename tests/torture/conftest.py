@@ -103,7 +103,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def checkpoint_steps(folder: Path) -> int:
     """How many steps the newest checkpoint is after."""
-    paths = checkpoint.existing_checkpoints(folder)
+    paths = checkpoint.existing_checkpoint_files(folder)
     abouts = [json.loads(path.read_bytes().split(b"\n", 2)[1]) for path in paths]
     return max((len(about["rows"]) for about in abouts), default=0)
 
@@ -116,7 +116,7 @@ def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool =
     folder = only_run(lab, whole.experiment)
     if folder is None:  # nothing was begun
         return
-    assert main.run(["runs", "check", str(folder)]) == 0
+    assert main.run_command_line(["runs", "check", str(folder)]) == 0
     assert Run.open(folder).state in ("killed", "failed", "interrupted", "finished")
     done = checkpoint_steps(folder)
     if not (folder / "metrics.csv").exists():

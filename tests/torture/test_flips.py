@@ -13,7 +13,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import Record, read_record
+from dlrun.run_folder.record import RunRecord, read_run_record
 from dlrun.system.console import Screen
 from tests.conftest import NETWORKS, Done, Tally
 from tests.experiments.test_resume import ENDLESS, NETWORK
@@ -25,8 +25,8 @@ LASSO = next(name for name in ENDLESS if name not in NETWORKS)
 
 def read_values(folder: Path) -> dict[str, object]:
     """What the record says, without what it may hold beside."""
-    record = read_record(folder)
-    return {name: getattr(record, name) for name in Record.model_fields}
+    record = read_run_record(folder)
+    return {name: getattr(record, name) for name in RunRecord.model_fields}
 
 
 def assert_no_flip_is_believed(

@@ -26,8 +26,8 @@ from dlrun.networks.network_files import read_tensors
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_environment, read_record
-from dlrun.runs.start import load_config
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_run_environment, read_run_record
+from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
@@ -120,8 +120,8 @@ def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
             assert stderr.startswith("error: ") and len(stderr) < 20_000
             return
         again.write_text(out.getvalue(), encoding="utf-8")
-        first = load_config(name, RunSettings(config=[file], overrides=sets))
-        assert load_config(name, RunSettings(config=[again])) == first
+        first = load_experiment_config(name, RunSettings(config=[file], overrides=sets))
+        assert load_experiment_config(name, RunSettings(config=[again])) == first
 
     check()
     assert outcomes[2] > 0
@@ -189,12 +189,12 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
     "checkpoint": (checkpoint_bytes, read_checkpoint, NAME),
     "results.json": (
         lambda _: json.dumps(RECORD).encode(),
-        lambda path: read_record(path.parent),
+        lambda path: read_run_record(path.parent),
         RESULTS,
     ),
     "environment.json": (
         lambda _: json.dumps(ENVIRONMENT_OF_RUN).encode(),
-        lambda path: read_environment(path.parent),
+        lambda path: read_run_environment(path.parent),
         ENVIRONMENT,
     ),
 }

@@ -15,10 +15,10 @@ from dlrun.errors import AcceleratorError, ConfigError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import Steps
-from dlrun.system.accelerator import is_device_error
+from dlrun.run_folder.steps import StepRecorder
+from dlrun.system.accelerator import is_accelerator_error
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
@@ -91,8 +91,8 @@ def network_config(
 
 def context(folder: Path) -> RunContext:
     folder.mkdir(exist_ok=True)
-    run, screen, stop = RunFolder(folder), Screen(quiet=True), Stop()
-    return RunContext(run, screen, stop, Steps(run, screen, stop, "id"), folder, folder)
+    run, screen, stop = RunFolder(folder), Screen(quiet=True), StopRequest()
+    return RunContext(run, screen, stop, StepRecorder(run, screen, stop, "id"), folder, folder)
 
 
 def batches() -> ArrayData:
@@ -205,7 +205,7 @@ def test_more_processes_than_rows_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_whose_fault_an_error_is(error: Exception, is_fault: bool) -> None:
-    assert is_device_error(error) is is_fault
+    assert is_accelerator_error(error) is is_fault
 
 
 def test_a_loss_that_grows_is_said() -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 import typer
 
 from dlrun import run_context
-from dlrun.config.validation import allowed_values
+from dlrun.config.validation import allowed_config_values
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
-from dlrun.run_folder.find import newest_runs, newest_sweeps, run_suffix
+from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
 
 NEWEST = 100  # runs offered at most
@@ -45,12 +45,12 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
         ["latest", *(f"{name}/latest" for name in complete_experiments(ctx, ""))] if folders else []
     )
     newest = folders[:NEWEST]
-    return [*latest, *map(run_suffix, newest), *(folder.name for folder in newest)]
+    return [*latest, *map(run_name_without_time, newest), *(folder.name for folder in newest)]
 
 
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps for completion, newest first."""
-    return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
+    return [folder.name for folder in sweeps_newest_first(_runs_dir(ctx))[:NEWEST]]
 
 
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -71,7 +71,7 @@ def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     key, equals, _ = incomplete.partition("=")
     if _typed_key or equals:
         key = _typed_key or key
-        values = config.suggestions(key) or allowed_values(config, key)
+        values = config.suggestions(key) or allowed_config_values(config, key)
         return [value if _typed_key else f"{key}={value}" for value in values]
     keys: Iterable[str] = registry.shipped_values(name)
     if "run" in ctx.params:
@@ -84,7 +84,7 @@ def _run_folders(ctx: typer.Context) -> list[Path]:
 
     zsh evaluates the completions, and bash inserts them unquoted.
     """
-    folders = newest_runs(_runs_dir(ctx))
+    folders = runs_newest_first(_runs_dir(ctx))
     return [one for one in folders if all(map(PLAIN_NAME.fullmatch, one.parts[-2:]))]
 
 

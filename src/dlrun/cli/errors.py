@@ -69,7 +69,7 @@ def _is_reported_by_another_process() -> bool:
     """Return whether another process on this machine reports the errors that all processes have."""
     distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
     with contextlib.suppress(ConfigError):
-        return distributed is not None and bool(distributed.is_reported_by_another_process())
+        return distributed is not None and bool(distributed.another_process_prints_errors())
     return False
 
 
@@ -153,9 +153,9 @@ def _config_key(option: str, experiment: str) -> str | None:
     """Return the config key that an unknown option probably means: optimizer.lr for --lr."""
     if experiment not in registry.experiment_names():
         return None
-    from dlrun.config.validation import suggest_key  # needs pydantic
+    from dlrun.config.validation import suggest_config_key  # needs pydantic
 
     with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
         schema = registry.load_config_class(experiment)
-        return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)
+        return suggest_config_key(option.lstrip("-").replace("-", "_").split("."), schema)
     return None

@@ -53,7 +53,7 @@ def create_experiment_command(name: str) -> Callable[..., int]:
         quiet: opt.Quiet = False,
         debug: opt.Debug = False,
     ) -> int:
-        from dlrun.config.yaml_loader import layer_from_values  # needs PyYAML
+        from dlrun.config.yaml_loader import config_layer_from_values  # needs PyYAML
         from dlrun.runs.start import run_experiment  # needs pydantic
 
         settings = opt.run_settings(
@@ -70,12 +70,12 @@ def create_experiment_command(name: str) -> Callable[..., int]:
             quiet=quiet,
         )
         if items and (argument := registry.load_config_class(name).argument):
-            values = [layer_from_values({argument.key: items}, argument.metavar)]
+            values = [config_layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
-            from dlrun.slurm.submit import submit_run
+            from dlrun.slurm.submit import submit_run_to_slurm
 
-            return submit_run(name, settings, slurm or [], wait=wait)
+            return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
 
     return run
@@ -107,7 +107,7 @@ def resume(
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    from dlrun.runs.start import resume  # needs pydantic
+    from dlrun.runs.start import resume_run  # needs pydantic
 
     settings = opt.run_settings(
         None,
@@ -121,7 +121,7 @@ def resume(
         json=json,
         quiet=quiet,
     )
-    return resume(run, settings.overrides, settings)
+    return resume_run(run, settings.overrides, settings)
 
 
 def sweep(
@@ -178,8 +178,8 @@ def sweep(
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """
     from dlrun.slurm.submit import parse_slurm_options  # needs pydantic
-    from dlrun.sweeps.search import Search
-    from dlrun.sweeps.sweep import sweep
+    from dlrun.sweeps.search import SearchSpace
+    from dlrun.sweeps.sweep import run_sweep
 
     given = {
         param.opts[0]
@@ -209,10 +209,10 @@ def sweep(
         json=json,
         quiet=quiet,
     )
-    return sweep(
+    return run_sweep(
         experiment or "",
         settings,
-        Search(seeds, grid or (), space or (), random, space_seed),
+        SearchSpace(seeds, grid or (), space or (), random, space_seed),
         resume=resume,
         eta=(eta or ETA) if halving else None,
         jobs=jobs,
@@ -249,7 +249,7 @@ def reproduce(
 
     Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
     """
-    from dlrun.reproduction.reproduce import reproduce  # needs pydantic
+    from dlrun.reproduction.reproduce import reproduce_published_numbers  # needs pydantic
 
     settings = opt.run_settings(
         None,
@@ -262,7 +262,9 @@ def reproduce(
         json=json,
         quiet=quiet,
     )
-    return reproduce(experiments or [], seeds, out, settings, shlex.join(["dlrun", *sys.argv[1:]]))
+    return reproduce_published_numbers(
+        experiments or [], seeds, out, settings, shlex.join(["dlrun", *sys.argv[1:]])
+    )
 
 
 @opt.calls("dlrun.commands.accelerators:list_accelerators")
@@ -311,11 +313,11 @@ def config(
 
     Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
     """
-    from dlrun.config.validation import to_yaml  # needs pydantic
-    from dlrun.runs.start import load_config
+    from dlrun.config.validation import config_to_yaml  # needs pydantic
+    from dlrun.runs.start import load_experiment_config
 
     settings = opt.run_settings(config, overrides)
-    typer.echo(to_yaml(load_config(experiment, settings)), nl=False)
+    typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
 
 
 def new(

@@ -17,8 +17,8 @@ from dlrun import __version__
 from dlrun.cli import experiments, options, runs
 from dlrun.cli.errors import report_error, unknown_command_error
 from dlrun.experiments import registry
-from dlrun.system.console import Screen, keep_stdout
-from dlrun.system.signals import handled_signals, stopped_by
+from dlrun.system.console import Screen, reserve_stdout
+from dlrun.system.signals import handled_stop_signals, raise_stop_signal
 
 EXPERIMENTS, MORE = "Experiments", "More commands"
 COMMANDS: list[Callable[..., object]] = [
@@ -117,13 +117,13 @@ def _prepare_process(arguments: Sequence[str]) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if os.environ.get("COLUMNS") == "0":  # set without a terminal: rich would show nothing
         del os.environ["COLUMNS"]
-    for number in handled_signals():  # a run replaces these handlers while it is running
-        signal.signal(number, stopped_by)
+    for number in handled_stop_signals():  # a run replaces these handlers while it is running
+        signal.signal(number, raise_stop_signal)
     for stream in (sys.stdout, sys.stderr):  # a name that cannot be encoded must not stop a run
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if "--json" in arguments and sys.stdout is not None:
-        keep_stdout()
+        reserve_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
         from dlrun.cli.completion import join_bash_words  # needs pydantic
 
@@ -139,7 +139,7 @@ def _exit_process(code: int) -> NoReturn:
 
     If several processes train together, each shuts down as usual.
     """
-    for number in handled_signals():
+    for number in handled_stop_signals():
         signal.signal(number, signal.SIG_IGN)
     distributed = sys.modules.get("torch.distributed")
     if "torch" not in sys.modules or (distributed and distributed.is_initialized()):

@@ -13,9 +13,9 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder, to_csv
-from dlrun.runs.start import load_config, run_experiment
-from dlrun.system.accelerator import ACCELERATORS, why_unavailable
-from dlrun.system.console import Screen, format_table
+from dlrun.runs.start import load_experiment_config, run_experiment
+from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
+from dlrun.system.console import Screen, format_text_table
 
 EPOCHS = 3  # the first is a warm-up; the fastest of the others counts
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
@@ -43,10 +43,10 @@ def list_accelerators(
         )
     valid = None
     if experiment is not None:
-        valid = load_config(experiment, RunSettings(config=config, overrides=overrides))
+        valid = load_experiment_config(experiment, RunSettings(config=config, overrides=overrides))
         if not isinstance(valid, NetworkConfig):
             raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
-    missing = {device: why_unavailable(device) for device in ("cpu", *ACCELERATORS)}
+    missing = {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
     if experiment is None or valid is None:
         _show([[device, _state(why)] for device, why in missing.items()], screen)
         return
@@ -105,5 +105,5 @@ def _state(why: str | None) -> str:
 
 
 def _show(rows: Sequence[Sequence[str]], screen: Screen) -> None:
-    for line in format_table(rows, left=(0, len(rows[0]) - 1)):
+    for line in format_text_table(rows, left=(0, len(rows[0]) - 1)):
         screen.show(Text(line))

@@ -15,9 +15,9 @@ from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder import removal
-from dlrun.run_folder.find import time_from_name
-from dlrun.run_folder.metrics import direction, main_metric
-from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
+from dlrun.run_folder.find import start_time_from_folder_name
+from dlrun.run_folder.metrics import main_metric, metric_direction
+from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import folder_size
 
 ENDED = {"finished", "failed", "interrupted", "killed"}
@@ -75,7 +75,7 @@ def clean(
         ]
         for run, size in zip(chosen, sizes, strict=True)
     ]
-    for line in format_table(table, left=(1, 2), gap=1):
+    for line in format_text_table(table, left=(1, 2), gap=1):
         screen.show(Text(line))
     if running := sum(run.state == "running" for run in runs):
         screen.note(f"left alone: {pluralize(running, 'running run')}")
@@ -97,7 +97,7 @@ def clean(
         return _remove(chosen, sizes, screen, checkpoints=checkpoints)
     finally:  # also after Ctrl-C
         for name in {run.folder.parent.name for run in chosen}:
-            removal.repair_latest(folder, name)
+            removal.repair_latest_link(folder, name)
 
 
 def _remove(runs: Sequence[Run], sizes: Sequence[int], screen: Screen, *, checkpoints: bool) -> int:
@@ -140,11 +140,11 @@ def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
         record = run.record
         metric = main_metric(record)
         value = record.metrics[metric] if metric else None
-        if metric is None or value is None or not direction(metric):
+        if metric is None or value is None or not metric_direction(metric):
             kept.add(run.folder)
         else:
             group = rivals[record.experiment, record.data, metric]
-            group.append((direction(metric) * value, run.folder))
+            group.append((metric_direction(metric) * value, run.folder))
     for group in rivals.values():  # of equal runs the newer one stands first, and stays first
         group.sort(key=lambda one: one[0], reverse=True)
         kept |= {folder for _, folder in group[:number]}
@@ -157,7 +157,7 @@ def _end_time(run: Run) -> datetime:
     try:
         found = datetime.fromisoformat(record.ended or record.resumed or record.started or "")
     except ValueError:
-        return time_from_name(run.folder) or datetime.max.replace(tzinfo=UTC)
+        return start_time_from_folder_name(run.folder) or datetime.max.replace(tzinfo=UTC)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

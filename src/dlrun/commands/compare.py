@@ -10,21 +10,21 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import EMPTY
-from dlrun.config.yaml_loader import flatten
+from dlrun.config.yaml_loader import flatten_keys
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
-from dlrun.run_folder.find import run_suffix
+from dlrun.run_folder.find import run_name_without_time
 from dlrun.run_folder.metrics import (
     ACCURACY,
-    direction,
     format_interval,
     format_metric,
     is_plottable,
+    metric_direction,
     published_metrics,
 )
 from dlrun.system.console import Screen, format_size
-from dlrun.system.files import check_output_path, write_atomically
+from dlrun.system.files import check_output_path, write_file_atomically
 
 MAX_CELL = 20  # columns; a longer value is wrapped
 SPLIT_SEED = "data.split_seed"
@@ -52,7 +52,7 @@ def compare(
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
-    suffixes = [run_suffix(run.folder) for run in opened]
+    suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     rows = _differing([_describe(run) for run in opened])
     for what, describe in {"config": _config, "versions": _versions}.items():
@@ -68,7 +68,7 @@ def compare(
             screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
     _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
     if out is not None:
-        write_atomically(out, _draw(opened, heads, screen))
+        write_file_atomically(out, _draw(opened, heads, screen))
         screen.show(Text(f"curves {out}"))
 
 
@@ -77,7 +77,7 @@ def _describe(run: Run) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    values = flatten(run.effective_config())
+    values = flatten_keys(run.effective_config())
     return {key: value for key, value in values.items() if not key.startswith("reference.")}
 
 
@@ -150,9 +150,9 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
 def _best(metric: str, values: Sequence[float | None]) -> set[float | None]:
     """Return the best value of a metric; empty if all are equal or the direction is unknown."""
     known = {value for value in values if value is not None}
-    if direction(metric) == 0 or len(known) < 2:
+    if metric_direction(metric) == 0 or len(known) < 2:
         return set()
-    return {max(known, key=lambda value: direction(metric) * value)}
+    return {max(known, key=lambda value: metric_direction(metric) * value)}
 
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:

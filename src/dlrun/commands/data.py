@@ -7,12 +7,12 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.data.cache import cached_folders, find_damage
+from dlrun.data.cache import find_damaged_files, list_cached_folders
 from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import load_config
+from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 
 
@@ -48,8 +48,8 @@ def verify_dataset(
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
             others += [] if is_same else [path.name]
-    for cache in cached_folders(folder / found.name):
-        if problem := find_damage(cache):
+    for cache in list_cached_folders(folder / found.name):
+        if problem := find_damaged_files(cache):
             damaged = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
         else:
@@ -94,4 +94,4 @@ def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset,
         hint = did_you_mean(name, datasets)
         raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
     dataset, experiment = datasets[name]
-    return dataset, load_config(experiment, RunSettings(overrides=overrides))
+    return dataset, load_experiment_config(experiment, RunSettings(overrides=overrides))

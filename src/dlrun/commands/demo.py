@@ -13,7 +13,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import Screen, format_table
+from dlrun.system.console import Screen, format_text_table
 
 
 def run_demo(
@@ -49,7 +49,7 @@ def run_demo(
     option = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
     dlrun = _command()
     lines = [
-        *("", "What was run", *format_table(table, left=(0, 1, 3))),
+        *("", "What was run", *format_text_table(table, left=(0, 1, 3))),
         *("", "Figures", *figures, *skipped, ""),
         "Results on generated data show that everything works; do not compare them with the book.",
         f"The experiments' own commands run on the real data (`{dlrun} --help`). Now try",

@@ -14,7 +14,7 @@ from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from dlrun.system.files import check_output_path, replace_atomically
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +50,7 @@ def export_network(
             )
     check_output_path("--out", out, force=force)
     opened = Run.open(run, runs_dir)
-    with Stop().listening():
+    with StopRequest().listening():
         screen.note(f"reading the network of {opened.folder}")
         exported = opened.exported()
         about = _metadata(opened, exported)

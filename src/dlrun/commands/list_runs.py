@@ -11,16 +11,16 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.yaml_loader import flatten, read_file, read_override
+from dlrun.config.yaml_loader import flatten_keys, parse_set_override, read_yaml_file
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
-from dlrun.run_folder.checkpoint import damaged_checkpoints
+from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json
 from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
 from dlrun.run_folder.record import FORMAT, RESULTS
-from dlrun.system.console import Screen, format_size, format_table, pluralize, printable
+from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import file_digest, folder_size
 
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
@@ -108,7 +108,7 @@ def _values(run: Run) -> Values:
     record, metric = run.record, main_metric(run.record)
     config, differs = {}, {}
     if not run.unreadable:
-        config = flatten(run.effective_config())
+        config = flatten_keys(run.effective_config())
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     about = {
@@ -126,7 +126,7 @@ def _values(run: Run) -> Values:
         "folder": str(run.folder),
         "problem": run.problem,
     }
-    values = {} if run.unreadable else flatten(record.model_dump())
+    values = {} if run.unreadable else flatten_keys(record.model_dump())
     return values | config | about | {"metrics": record.metrics, "config": config}
 
 
@@ -157,7 +157,7 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
         )
     key, sign, wanted = parts[1], parts[2], parts[3]
     with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
-        wanted = read_override(f"value={wanted}").values["value"]
+        wanted = parse_set_override(f"value={wanted}").values["value"]
     _check_keys([key], runs)
     values = [run[key] for run in runs if run.get(key) is not None]
     if values and all(_compare(value, sign, wanted) is None for value in values):
@@ -246,7 +246,7 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
     left = {place for place, key in enumerate(columns) if key in TEXTS}
-    lines = [Text(line) for line in format_table(rows, left=left, gap=1)]
+    lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")
     screen.show(Text("\n").join(lines))
@@ -305,7 +305,7 @@ def _find_damage(run: Run) -> Iterator[str]:
     if run.unreadable:
         return
     try:
-        if edited := run.edited_keys(read_file(folder / CONFIG).values):
+        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
@@ -315,4 +315,4 @@ def _find_damage(run: Run) -> Iterator[str]:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
         except OSError as error:
             yield f"{folder / name}: {error.strerror}"
-    yield from damaged_checkpoints(folder, record.id)
+    yield from find_damaged_checkpoints(folder, record.id)

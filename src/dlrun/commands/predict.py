@@ -20,7 +20,7 @@ from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
     read_csv_column,
-    read_text,
+    read_text_file,
     stream_lines,
 )
 from dlrun.errors import ConfigError
@@ -28,7 +28,7 @@ from dlrun.experiments.predictor import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv, to_json
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.files import check_output_path, new_file, write_atomically
+from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions up to which no total is shown
@@ -109,7 +109,7 @@ def _predict(
 ) -> int:
     predictor = run.predictor
     counts, row, drawn = Counter[str](), 0, list[tuple[str, Prediction]]()
-    with new_file(out) if out is not None else contextlib.nullcontext() as stream:
+    with open_new_file(out) if out is not None else contextlib.nullcontext() as stream:
         if stream is not None:
             stream.write(_to_plain_csv([_columns(predictor)]))
         for batch in batches:
@@ -154,7 +154,7 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
     picture = curves.draw_probability_after_each_word(panels, title=run.experiment.title(run))
-    write_atomically(file, style.figure_to_png(picture))
+    write_file_atomically(file, style.figure_to_png(picture))
 
 
 def _read_inputs(
@@ -196,7 +196,7 @@ def _exists(name: str) -> bool:
 
 def _read_text(one: str) -> Input:
     try:
-        return Input(one, read_text(Path(one)) if _exists(one) else one)
+        return Input(one, read_text_file(Path(one)) if _exists(one) else one)
     except NotTextError as error:
         return Input(one, error=error.message)
 
@@ -321,7 +321,7 @@ def _predict_test_set(
     screen.note(f"predicting the test set of {run.name}")
     found = run.test(data_dir, screen)
     if out is not None:
-        write_atomically(out, found.table())
+        write_file_atomically(out, found.table())
         screen.note(f"table {out}")
     result: dict[str, Any] = {"test_accuracy": found.accuracy, "test_rows": len(found.labels)}
     result["different_rows"] = None

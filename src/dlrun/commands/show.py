@@ -103,7 +103,7 @@ def _files_and_versions(run: Run) -> list[tuple[str, str]]:
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
     lines = [
-        *metrics.notes(record),
+        *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),
         ("versions", ", ".join(known)),
         ("machine", ", ".join(machine)),

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands.compare import run_causes
-from dlrun.config.yaml_loader import flatten, layer_from_values, read_file
+from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
@@ -24,7 +24,7 @@ from dlrun.run_folder.metrics import SECONDS
 from dlrun.run_folder.record import RESULTS
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 Arrays = dict[str, NDArray[Any]]
 Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: then and now
@@ -97,7 +97,7 @@ def _check_repeatable(run: Run) -> None:
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
     """Create a temporary folder that is removed after the block, even after a signal."""
-    stop = Stop()
+    stop = StopRequest()
     with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as folder:
         try:
             yield Path(folder)
@@ -110,7 +110,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     threads = run.record.threads or 1
     values = {**run.config.standalone_values, "threads": threads, "logger": []}
     settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
-    layers = [layer_from_values(values, "dlrun verify")]
+    layers = [config_layer_from_values(values, "dlrun verify")]
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
@@ -215,8 +215,11 @@ def _differing_causes(run: Run, repetition: Run) -> Differences:
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             causes[kind] = changed
-    begun, values = flatten(run.initial_config().values), read_file(run.folder / CONFIG).values
+    begun, values = (
+        flatten_keys(run.initial_config().values),
+        read_yaml_file(run.folder / CONFIG).values,
+    )
     if edited := run.edited_keys(values):
-        used = flatten(values)
+        used = flatten_keys(values)
         causes["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return causes

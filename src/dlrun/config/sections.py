@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
 from dlrun.errors import ConfigError
-from dlrun.system.accelerator import check_batch, check_devices
+from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 OWN = ("csv", "folder")  # sources that are the user's own data
@@ -54,7 +54,7 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-class Measured(Section):
+class MeasuredInterval(Section):
     """The interval in which 95 % of a config's runs lie (Student's t), measured over seeds."""
 
     low: float
@@ -68,7 +68,7 @@ class Reference(Section):
     source: str
     book: dict[str, float]
     notebook: dict[str, float]
-    measured: dict[str, Measured] = Field(default={})
+    measured: dict[str, MeasuredInterval] = Field(default={})
 
 
 @dataclass(frozen=True)
@@ -144,14 +144,14 @@ class ExperimentConfig(Section):
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
 
 
-class Optimizer(Section):
+class OptimizerConfig(Section):
     """The config of an optimizer from torch.optim."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
 
 
-class Trainer(Section):
+class TrainerConfig(Section):
     """The config of the arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
@@ -162,7 +162,7 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp"]
 
     @model_validator(mode="after")
-    def _each_device_once(self) -> "Trainer":
+    def _each_device_once(self) -> "TrainerConfig":
         if isinstance(self.devices, list) and len(set(self.devices)) < len(self.devices):
             raise ValueError(f"devices: {self.devices} names a device twice; name each once")
         return self
@@ -184,8 +184,8 @@ class NetworkConfig(ExperimentConfig):
 
     batch_size: BatchSize
     predictions: Predictions
-    optimizer: Optimizer
-    trainer: Trainer
+    optimizer: OptimizerConfig
+    trainer: TrainerConfig
 
     @property
     def world(self) -> int | None:
@@ -199,11 +199,11 @@ class NetworkConfig(ExperimentConfig):
 
     def check(self, runs_dir: Path) -> None:
         """Check that the devices exist on a CPU and that the processes can share a batch."""
-        check_devices(self.accelerator, self.trainer.devices)
-        check_batch(self.batch_size, self.world or 1)
+        check_cpu_devices(self.accelerator, self.trainer.devices)
+        check_batch_divisible(self.batch_size, self.world or 1)
 
 
-class OwnData(Section):
+class UserDataConfig(Section):
     """The config of data: where the user's own data are, and how all data are split."""
 
     source: str
@@ -238,7 +238,7 @@ class OwnData(Section):
         return max(1, held)
 
     @model_validator(mode="after")
-    def _one_place_or_two(self) -> "OwnData":
+    def _one_place_or_two(self) -> "UserDataConfig":
         given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
         if not self.is_own and given:
             raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
@@ -248,7 +248,7 @@ class OwnData(Section):
         return self
 
 
-class ReviewsData(OwnData):
+class ReviewsDataConfig(UserDataConfig):
     """The config of movie reviews: their source, and how their words become ids."""
 
     source: Literal["stanford", "keras", "sample", "csv", "folder"]
@@ -261,7 +261,7 @@ class ReviewsData(OwnData):
     sample_reviews: Annotated[int, Field(ge=10, le=100_000)]
 
 
-class ImagesData(OwnData):
+class ImagesDataConfig(UserDataConfig):
     """The config of small images (CIFAR100 or the user's own): their source."""
 
     source: Literal["torchvision", "sample", "folder"]
@@ -270,7 +270,7 @@ class ImagesData(OwnData):
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
-class PretrainedModel(Section):
+class PretrainedModelConfig(Section):
     """The config of a pretrained image network: its name, its weights and its labels."""
 
     name: str

@@ -9,7 +9,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from dlrun.config.sections import S, Section
-from dlrun.config.yaml_loader import KeyPath, Layer, dump, merge_layers, read_file, read_override
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    KeyPath,
+    dump_yaml,
+    merge_config_layers,
+    parse_set_override,
+    read_yaml_file,
+)
 from dlrun.errors import ConfigError, closest_name, did_you_mean
 
 # The types of pydantic's errors; the braces are filled with the bounds in its context.
@@ -51,7 +58,9 @@ class InvalidConfigError(ConfigError):
         self.problems = problems
 
 
-def read_layers(experiment: str, sources: Sequence[Path | str | Layer]) -> Layer:
+def read_and_merge_layers(
+    experiment: str, sources: Sequence[Path | str | ConfigLayer]
+) -> ConfigLayer:
     """Read and merge YAML files, `--set` texts and layers in this order; later ones win.
 
     Raises InvalidConfigError with an error for every source that cannot be read.
@@ -60,20 +69,20 @@ def read_layers(experiment: str, sources: Sequence[Path | str | Layer]) -> Layer
     for source in sources:
         try:
             match source:
-                case Layer():
+                case ConfigLayer():
                     layers.append(source)
                 case Path():
-                    layers.append(read_file(source))
+                    layers.append(read_yaml_file(source))
                 case str():
-                    layers.append(read_override(source))
+                    layers.append(parse_set_override(source))
         except ConfigError as error:
             problems.append(error.message)
     if problems:
         raise InvalidConfigError(experiment, problems)
-    return merge_layers(layers)
+    return merge_config_layers(layers)
 
 
-def validate(schema: type[S], layer: Layer, experiment: str) -> S:
+def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
     """Validate the values of a layer, and return them as a frozen config.
 
     Raises InvalidConfigError with the file, line and key of every error.
@@ -89,12 +98,12 @@ def validate(schema: type[S], layer: Layer, experiment: str) -> S:
     raise InvalidConfigError(experiment, problems)
 
 
-def to_yaml(config: Section) -> str:
+def config_to_yaml(config: Section) -> str:
     """Return a config as YAML text that `--config` reads back to the same config."""
-    return dump(config.model_dump(mode="json"))
+    return dump_yaml(config.model_dump(mode="json"))
 
 
-def _position(error: ErrorDetails, layer: Layer) -> str:
+def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
     """Return the file, the line and the dotted key of a validation error."""
     path: KeyPath = ()
     for part in error["loc"]:  # a union puts its members' names between the keys
@@ -143,27 +152,27 @@ def _hint(path: list[str], schema: type[Section]) -> str:
     if "." in name:
         *parents, key = name.split(".")
         return f"write {': {'.join([*parents, key])}: ...{'}' * len(parents)}"
-    if suggested := suggest_key(path, schema):
+    if suggested := suggest_config_key(path, schema):
         parent, _, leaf = suggested.rpartition(".")
         return f"did you mean {(leaf if parent == section else suggested)!r}?"
-    keys = [key.rpartition(".") for key in all_keys(schema)]
+    keys = [key.rpartition(".") for key in config_keys(schema)]
     siblings = [leaf for parent, _, leaf in keys if parent == section]
     return f"{section or 'a config'} has {', '.join(siblings)}"
 
 
-def all_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
+def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
     """Return the types of all keys of a schema by dotted key, such as `optimizer.lr`."""
     keys: dict[str, object] = {}
     for name, field in schema.model_fields.items():
         keys[prefix + name] = kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            keys |= all_keys(kind, f"{prefix}{name}.")
+            keys |= config_keys(kind, f"{prefix}{name}.")
     return keys
 
 
-def allowed_values(schema: type[Section], key: str) -> list[str]:
+def allowed_config_values(schema: type[Section], key: str) -> list[str]:
     """Return the values that a config key allows, in YAML; empty if its type lists none."""
-    return list(_listed_values(all_keys(schema).get(key)))
+    return list(_listed_values(config_keys(schema).get(key)))
 
 
 def _listed_values(kind: object) -> Iterator[str]:
@@ -178,7 +187,7 @@ def _listed_values(kind: object) -> Iterator[str]:
             yield from _listed_values(part)
 
 
-def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
+def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
     A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
@@ -187,7 +196,7 @@ def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """
     *parent, name = path
     name = OTHER_NAMES.get(name, name)
-    keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
+    keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
     siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
     if sibling := closest_name(name, siblings):  # the name itself is the closest

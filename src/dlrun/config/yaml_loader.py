@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from dlrun.errors import ConfigError, first_line
-from dlrun.system.files import open_regular
+from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
@@ -36,7 +36,7 @@ KeyPath = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConfigLayer:
     """Config values of one source, such as a file; `origins` gives each key's file and line."""
 
     values: Values
@@ -119,11 +119,11 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
 
 
-def read_file(path: Path) -> Layer:
+def read_yaml_file(path: Path) -> ConfigLayer:
     """Read a YAML file as a config layer. Raises ConfigError that names the file and line."""
     try:
         # The shell's pipes in /dev/fd, as in `--config <(command)`, end; another pipe may not.
-        given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular(path)
+        given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular_file(path)
         with given as stream:
             raw = stream.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
@@ -138,10 +138,10 @@ def read_file(path: Path) -> Layer:
     value, origins = _parse(text, str(path))
     if not isinstance(value, dict | None):
         raise ConfigError(f"{path}: expected 'key: value' lines")
-    return Layer(value or {}, origins)
+    return ConfigLayer(value or {}, origins)
 
 
-def read_override(text: str) -> Layer:
+def parse_set_override(text: str) -> ConfigLayer:
     """Parse the text of `--set a.b=value` as a config layer. Raises ConfigError."""
     origin = SET + text
     key, equals, value_text = text.partition("=")
@@ -152,7 +152,7 @@ def read_override(text: str) -> Layer:
     values: Values = {name: _parse(value_text, origin)[0]}
     for parent in reversed(parents):
         values = {parent: values}
-    return layer_from_values(values, origin)
+    return config_layer_from_values(values, origin)
 
 
 def format_override(key: str, value: object) -> str:
@@ -160,14 +160,14 @@ def format_override(key: str, value: object) -> str:
     plain = f"{key}={value}"
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
-            if flatten(read_override(plain).values) == {key: value}:
+            if flatten_keys(parse_set_override(plain).values) == {key: value}:
                 return plain
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
-def layer_from_values(values: Mapping[str, object], origin: str) -> Layer:
+def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
     """Return a config layer of values that come from no file; errors name `origin` instead."""
-    return Layer(dict(values), dict.fromkeys(_key_paths(values), origin))
+    return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
 def _key_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -181,7 +181,7 @@ def _key_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from _key_paths(item, (*path, key))
 
 
-def dump(values: Mapping[str, object]) -> str:
+def dump_yaml(values: Mapping[str, object]) -> str:
     """Return values as YAML text that reads back the same, without control characters."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
@@ -189,25 +189,25 @@ def dump(values: Mapping[str, object]) -> str:
     return text
 
 
-def flatten(values: Mapping[str, object], prefix: str = "") -> Values:
+def flatten_keys(values: Mapping[str, object], prefix: str = "") -> Values:
     """Flatten nested mappings to one with dotted keys; lists and empty mappings are values."""
     flat: Values = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten_keys(value, f"{prefix}{key}.")
         else:
             flat[f"{prefix}{key}"] = value
     return flat
 
 
-def merge_layers(layers: Sequence[Layer]) -> Layer:
+def merge_config_layers(layers: Sequence[ConfigLayer]) -> ConfigLayer:
     """Merge config layers key by key; later layers win."""
     values: Values = {}
     origins: dict[KeyPath, str] = {}
     for layer in layers:
         values = _merged(values, layer.values)
         origins |= layer.origins
-    return Layer(values, origins)
+    return ConfigLayer(values, origins)
 
 
 def _merged(base: object, top: Values) -> Values:

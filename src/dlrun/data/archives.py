@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.errors import DataError, first_line
-from dlrun.system.files import open_regular
+from dlrun.system.files import open_regular_file
 
 MAX_MEMBERS = 200_000  # the largest published archive has about 100,000
 MAX_TOTAL_BYTES = 2 << 30  # expanded; the largest published archive has half a gigabyte
@@ -41,7 +41,7 @@ def read_tar(
     """
     try:
         size, total, count = archive.stat().st_size, 0, 0
-        with open_regular(archive) as file, tarfile.open(fileobj=file) as tar:
+        with open_regular_file(archive) as file, tarfile.open(fileobj=file) as tar:
             while member := tar.next():
                 tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
                 on_read(100 * file.tell() / size)

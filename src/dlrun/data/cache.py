@@ -12,9 +12,9 @@ import numpy as np
 from dlrun.data.archives import Array
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, hold_lock
+from dlrun.system.files import file_digest, hold_file_lock
 
-FORMAT = "4"  # of the prepared arrays; a new one makes every cache again
+FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
 
 Names = dict[str, list[str]]  # what belongs to arrays: labels, vocabulary, warnings
@@ -39,7 +39,7 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with hold_lock(
+        with hold_file_lock(
             target.with_name(f".{target.name}.lock"),
             on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
             warn=screen.warn,
@@ -52,7 +52,7 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
         ) from None
 
 
-def cached_arrays(
+def load_or_prepare_arrays(
     folder: Path, key: Sequence[object], prepare: Callable[[Save], Names], screen: Screen
 ) -> tuple[Names, Read]:
     """Return cached arrays and their names; prepare and save them if the cache has none.
@@ -61,12 +61,12 @@ def cached_arrays(
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
-    if not cache.is_dir() or find_damage(cache):
+    if not cache.is_dir() or find_damaged_files(cache):
         with lock_while_writing(cache, screen):
-            if cache.is_dir() and (problem := find_damage(cache)):
+            if cache.is_dir() and (problem := find_damaged_files(cache)):
                 screen.warn(f"{cache}: damaged, made again: {problem}")
                 shutil.rmtree(cache)
-            if not cache.is_dir():  # no other process has made it meanwhile
+            if not cache.is_dir():  # no other process has made it in the meantime
                 _make_folder(cache, prepare)
     names = json.loads((cache / "names.json").read_text(encoding="utf-8"))
     return names, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
@@ -86,12 +86,12 @@ def _make_folder(cache: Path, prepare: Callable[[Save], Names]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def cached_folders(parent: Path) -> list[Path]:
+def list_cached_folders(parent: Path) -> list[Path]:
     """Return the folders of prepared data that a data set's folder contains."""
     return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
 
 
-def find_damage(folder: Path) -> str | None:
+def find_damaged_files(folder: Path) -> str | None:
     """Return which files of a cached folder differ from their checksums; None if all match."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from dlrun.config.sections import ImagesData
+from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import images, splits, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
-from dlrun.data.cache import Names, Read, Save, cached_arrays
+from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
 from dlrun.data.download import (
     GENERATED,
     OWN,
@@ -32,7 +32,7 @@ from dlrun.data.download import (
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 ARCHIVE = PublishedFile(
     "cifar-100-python.tar.gz",
@@ -72,7 +72,9 @@ class Cifar100Images:
     differs: str | None
 
 
-def load_images(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar100Images:
+def load_images(
+    config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
+) -> Cifar100Images:
     """Return the images that a config names: generated, the published ones, or a user's own.
 
     Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
@@ -83,7 +85,7 @@ def load_images(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
         train, test = (
             LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-            for pixels, labels in map(sample_images, counts, (seed, seed + 1))
+            for pixels, labels in map(generate_images, counts, (seed, seed + 1))
         )
         labels = [f"generated {number}" for number in range(CLASSES)]
         return Cifar100Images(train, test, labels, origin, GENERATED)
@@ -98,7 +100,7 @@ def load_images(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -
         different = f"{path.name} is a folder, not the published file"
         return _cifar100(names, arrays.__getitem__, origin, different)
     key = [DATASET.name, hash_file(path, "sha256")]
-    names, read = cached_arrays(
+    names, read = load_or_prepare_arrays(
         folder, key, lambda save: _read_published(path, save, screen), screen
     )
     return _cifar100(names, read, origin, why_not_published([ARCHIVE], [path]))
@@ -118,7 +120,7 @@ def _read_published(path: Path, save: Save, screen: Screen) -> Names:
     if path.is_dir():
         for part in PARTS:
             try:
-                contents[part] = read_regular(path / FOLDER / part)
+                contents[part] = read_regular_file(path / FOLDER / part)
             except OSError as error:
                 raise DataError(f"{path / FOLDER / part}: {error.strerror}") from None
     else:
@@ -155,7 +157,7 @@ def _unpickle(content: bytes, place: Path, *keys: str) -> list[object]:
     return [entry[key] for key in keys]
 
 
-def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
+def _load_own(config: ImagesDataConfig, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
     places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
     key = user_data.fingerprint_user_data(config, seed)
@@ -164,15 +166,15 @@ def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Ci
         screen.note(f"preparing the images of {name} (once)")
         return _prepare(config, places, save, seed, screen, warnings)
 
-    names, read = cached_arrays(folder, [key], prepare, screen)
+    names, read = load_or_prepare_arrays(folder, [key], prepare, screen)
     data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
     count = len(data.train.labels) + len(data.test.labels)
-    splits.describe_rows(count, "images", data.names, names["warnings"], screen)
+    splits.show_class_counts(count, "images", data.names, names["warnings"], screen)
     return data
 
 
 def _prepare(
-    config: ImagesData,
+    config: ImagesDataConfig,
     places: Sequence[Path],
     save: Save,
     seed: int,
@@ -230,7 +232,7 @@ def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on

@@ -21,7 +21,7 @@ CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
-ATTEMPTS = 5  # in a row that bring less than a chunk
+ATTEMPTS = 5  # attempts in a row that bring less than a chunk
 MAX_REDIRECTS = 5
 
 
@@ -201,7 +201,7 @@ def _size(file: Path) -> int:
 
 def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
     """Append an HTTP response to a partial file that had `size` bytes when it was requested."""
-    if size and response.status == 416:  # nothing is left to send: the hash tells
+    if size and response.status == 416:  # nothing is left to send; the hash decides
         return None
     if response.status not in (200, 206):
         return f"HTTP {response.status}"

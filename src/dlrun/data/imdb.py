@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from rich.text import Text
 from scipy import sparse
 
-from dlrun.config.sections import ReviewsData
+from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import splits, user_data
 from dlrun.data.archives import Array, load_npz, read_tar
-from dlrun.data.cache import Names, Read, Save, cached_arrays
+from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
 from dlrun.data.download import (
     GENERATED,
     OWN,
@@ -33,10 +33,16 @@ from dlrun.data.download import (
 )
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
-from dlrun.data.word_ids import RaggedIds, WordNumbers, binary_matrix, decode_word_ids, split_words
+from dlrun.data.word_ids import (
+    NumberedTexts,
+    RaggedWordIds,
+    decode_word_ids,
+    make_binary_matrix,
+    split_words,
+)
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 LABELS = ["negative", "positive"]  # of the published and the generated reviews
 STANFORD_ARCHIVE = PublishedFile(
@@ -75,7 +81,7 @@ class ReviewSplit:
     the class (1 is positive), shape (n_reviews,).
     """
 
-    ids: RaggedIds
+    ids: RaggedWordIds
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
@@ -96,7 +102,7 @@ class Reviews:
 
     @property
     def width(self) -> int:
-        """The number of word ids: the size of the vocabulary plus the special ids."""
+        """Return the number of word ids: the size of the vocabulary plus the special ids."""
         return int(self.train.bags.shape[1])
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -104,7 +110,7 @@ class Reviews:
         return decode_word_ids(ids, self.vocabulary)
 
 
-def load_reviews(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
+def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
@@ -117,14 +123,14 @@ def load_reviews(config: ReviewsData, data_dir: Path, seed: int, screen: Screen)
     arrays: dict[str, Array] = {}
     sources = []
     for part, part_seed in (("train", seed), ("test", seed + 1)):
-        texts, labels = sample_reviews(config.sample_reviews, part_seed)
+        texts, labels = generate_reviews(config.sample_reviews, part_seed)
         sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
     names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
     origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
     return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
 
 
-def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+def _load_published(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
     published = PUBLISHED[config.source]
     local = [
         obtain_published_file(file, copy, folder, config.mirrors, screen)
@@ -140,12 +146,12 @@ def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen
         return _prepare(config, sources, save, seed, screen, vocabulary, folder=folder)
 
     key = [config.source, config.num_words, *(hash_file(file, "sha256") for file in local)]
-    names, read = cached_arrays(folder, key, prepare, screen)
+    names, read = load_or_prepare_arrays(folder, key, prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
     return _reviews(config, names, read, origin, why_not_published(published, local))
 
 
-def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
+def _load_own(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
     places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
     key = user_data.fingerprint_user_data(config, seed, config.text_column, config.label_column)
@@ -155,21 +161,21 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
         sources = [user_data.open_text_source(config, place, warnings) for place in places]
         return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
 
-    names, read = cached_arrays(folder, [config.num_words, key], prepare, screen)
+    names, read = load_or_prepare_arrays(folder, [config.num_words, key], prepare, screen)
     origin = f"own texts ({config.source}, {name}, {key[:8]})"
     reviews = _reviews(config, names, read, origin, OWN)
     count = len(reviews.train.ids) + len(reviews.test.ids)
-    splits.describe_rows(count, "texts", reviews.labels, names["warnings"], screen)
+    splits.show_class_counts(count, "texts", reviews.labels, names["warnings"], screen)
     return reviews
 
 
 def _reviews(
-    config: ReviewsData, names: Names, read: Read, origin: str, differs: str | None
+    config: ReviewsDataConfig, names: Names, read: Read, origin: str, differs: str | None
 ) -> Reviews:
     def split(part: str) -> ReviewSplit:
-        ids = RaggedIds(read(f"{part}_ids"), read(f"{part}_offsets"))
+        ids = RaggedWordIds(read(f"{part}_ids"), read(f"{part}_offsets"))
         bag_ids, offsets = read(f"{part}_bag_ids"), read(f"{part}_bag_offsets")
-        bags = binary_matrix(bag_ids, offsets, config.num_words + 3)
+        bags = make_binary_matrix(bag_ids, offsets, config.num_words + 3)
         return ReviewSplit(ids, bags, read(f"{part}_labels"))
 
     train, test = split("train"), split("test")
@@ -177,7 +183,7 @@ def _reviews(
 
 
 def _prepare(
-    config: ReviewsData,
+    config: ReviewsDataConfig,
     sources: Sequence[TextSource],
     save: Save,
     seed: int,
@@ -195,7 +201,7 @@ def _prepare(
     numbers, hashes = array("q"), array("q")  # of each row
     classes, first_test = splits.ClassNumbers(), None
     with tempfile.TemporaryFile(dir=folder) as file:
-        words = WordNumbers(file, vocabulary)
+        words = NumberedTexts(file, vocabulary)
         for source in sources:
             known = None
             if source is not sources[0]:
@@ -283,7 +289,7 @@ def read_keras_reviews(
     Raises DataError if they are not that.
     """
     try:
-        ranks = dict(json.loads(read_regular(word_index)))
+        ranks = dict(json.loads(read_regular_file(word_index)))
         words = sorted(ranks, key=ranks.__getitem__)
         if [ranks[word] for word in words] != list(range(1, len(words) + 1)):
             raise ValueError("a rank is missing")  # all words would be shifted
@@ -336,7 +342,7 @@ _FRAMES = (
 _AGREE = 0.66  # share of the words of judgement that agree with the review's label
 
 
-def sample_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
+def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
     """Return generated reviews of 2 to 40 sentences and their labels, half of them positive.
 
     Results on them say nothing about the real data, so wherever one is shown it is labelled.

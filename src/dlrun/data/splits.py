@@ -8,7 +8,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import OwnData
+from dlrun.config.sections import UserDataConfig
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def split_off_validation(
-    config: OwnData, train: Sized, test: Sized, seed: int, screen: Screen
+    config: UserDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
 ) -> tuple[Rows, Rows]:
     """Return the indices of the training rows to fit and of those for validation; show how many.
 
@@ -48,7 +48,7 @@ class ClassNumbers:
 
     @property
     def names(self) -> list[str]:
-        """The names of the classes, in the order of their numbers."""
+        """Return the names of the classes, in the order of their numbers."""
         return list(self._by_name)
 
     def number(self, label: str, where: object, known: int | None = None) -> int:
@@ -87,7 +87,7 @@ def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
     return np.array([ordered.index(name) for name in names])[labels], ordered
 
 
-def describe_rows(
+def show_class_counts(
     count: int, what: str, labels: Sequence[str], warnings: Sequence[str], screen: Screen
 ) -> None:
     """Show the warnings about a user's own rows, their number, and their classes."""

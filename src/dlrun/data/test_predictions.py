@@ -47,12 +47,12 @@ class ClassPredictions:
 
     @property
     def accuracy(self) -> float:
-        """The share of rows whose class is predicted correctly."""
+        """Return the share of rows whose class is predicted correctly."""
         return float((self.labels == self.predicted).mean())
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 score of the classes that are in the labels or the predictions."""
+        """Return the mean F1 score of the classes that are in the labels or the predictions."""
         size = len(self.names)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
         both = np.bincount(np.concatenate([self.labels, self.predicted]), minlength=size)
@@ -87,7 +87,7 @@ class ClassPredictions:
 def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
 ) -> dict[str, Any]:
-    """Return the record's entry on the classes of a test set, see run_folder.record.Classes."""
+    """Return a summary of the classes of a test set, see run_folder.record.ClassSummary."""
     rows = np.bincount(labels.astype(np.int64))
     return {
         "number": len(names),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dlrun.errors import ConfigError, DataError, did_you_mean, first_line
-from dlrun.system.files import open_regular
+from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 64 << 20  # of a text
 BLOCK_BYTES = 1 << 16  # that are read from a stream at once, as soon as there are any
@@ -64,10 +64,10 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
         return raw.decode("cp1252", "replace")
 
 
-def read_text(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
     """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
     try:
-        with open_regular(path) as stream:
+        with open_regular_file(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise NotTextError(error.strerror or str(error)) from None
@@ -148,7 +148,7 @@ class CsvTable:
         """Yield the header and the rows; yield nothing if the delimiter gives no header."""
         before, line = csv.field_size_limit(MAX_CELL), 1
         try:
-            with open_regular(self._path) as file:
+            with open_regular_file(self._path) as file:
                 is_utf16 = file.peek(2).startswith(UTF16_MARKS)
                 encoding = "utf-16" if is_utf16 else "utf-8-sig"
                 errors = "replace" if is_utf16 else "surrogateescape"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.sections import ImagesData, OwnData, ReviewsData
+from dlrun.config.sections import ImagesDataConfig, ReviewsDataConfig, UserDataConfig
 from dlrun.data.text_files import (
     MB,
     NOT_UTF8,
@@ -14,7 +14,7 @@ from dlrun.data.text_files import (
     CsvTable,
     DataWarnings,
     NotTextError,
-    read_text,
+    read_text_file,
 )
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
@@ -36,7 +36,7 @@ class TextSource:
     rows: Callable[[], Iterator[tuple[str | list[str], str, str, float]]]
 
 
-def check_review_files(config: ReviewsData) -> None:
+def check_review_files(config: ReviewsDataConfig) -> None:
     """Raise ConfigError if the text files, columns or numbers that a config names are invalid."""
     if config.source == "sample":
         config.held_out(config.sample_reviews)
@@ -49,7 +49,7 @@ def check_review_files(config: ReviewsData) -> None:
             open_text_source(config, place, DataWarnings())
 
 
-def check_image_files(config: ImagesData) -> None:
+def check_image_files(config: ImagesDataConfig) -> None:
     """Raise ConfigError if the image files or folders that a config names are invalid."""
     if config.is_own:
         _check_places(config)
@@ -70,7 +70,7 @@ def _check_file(key: str, path: Path | None, archive: str = "") -> None:
         raise ConfigError(f"{key}: {path}: not a {archive} archive")
 
 
-def _check_places(config: OwnData) -> None:
+def _check_places(config: UserDataConfig) -> None:
     is_folder = config.source == "folder"
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
@@ -86,7 +86,7 @@ def _check_places(config: OwnData) -> None:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
 
-def user_data_paths(config: OwnData) -> list[Path]:
+def user_data_paths(config: UserDataConfig) -> list[Path]:
     """Return the path of a user's data, or the paths of its training and test parts.
 
     A folder may have these parts as train/ and test/. A folder with one of these names that has no
@@ -102,7 +102,7 @@ def user_data_paths(config: OwnData) -> list[Path]:
     return [train, test] if _sub_folders(test) else [train]
 
 
-def fingerprint_user_data(config: OwnData, seed: int, *details: str) -> str:
+def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> str:
     """Return a hash of a user's own data files, the settings that split them, and the seed.
 
     Raises DataError if they cannot be read.
@@ -173,7 +173,7 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def open_text_source(config: ReviewsData, place: Path, warnings: DataWarnings) -> TextSource:
+def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
     """Return a reader of a user's texts in a CSV file or a folder; its rows raise DataError.
 
     Raises ConfigError if a column is missing, DataError if the place cannot be read.
@@ -202,7 +202,7 @@ def _read_files(
     for number, (label, file) in enumerate(files, start=1):
         latin1_lines: list[int] = []
         try:
-            text = read_text(file, latin1_lines.append)
+            text = read_text_file(file, latin1_lines.append)
         except NotTextError as error:
             warnings.add(f"{error}: left out", file)
             continue

@@ -37,13 +37,13 @@ def decode_word_ids(ids: Iterable[int], words: Sequence[str]) -> str:
     return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
 
 
-def binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
+def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
     """Return a float32 CSR matrix (n_rows, width) that is 1 at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
 
-class RaggedIds:
+class RaggedWordIds:
     """Holds the word ids of texts end to end: text i is `ids[offsets[i]:offsets[i + 1]]`."""
 
     def __init__(self, ids: NDArray[np.uint16], offsets: NDArray[np.int64]) -> None:
@@ -51,7 +51,7 @@ class RaggedIds:
         self.offsets = offsets
 
     @classmethod
-    def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedIds":
+    def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedWordIds":
         """Join texts of word ids, each after START; replace ids from `num_words` on by UNKNOWN."""
         parts: list[NDArray[np.uint16]] = []
         for review in reviews:
@@ -71,7 +71,7 @@ class RaggedIds:
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
         """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
         # A copy of the offsets: sum_duplicates compresses in place.
-        matrix = binary_matrix(self.ids.astype(np.int32), self.offsets.copy(), width)
+        matrix = make_binary_matrix(self.ids.astype(np.int32), self.offsets.copy(), width)
         matrix.sum_duplicates()
         matrix.data[:] = 1
         return matrix
@@ -93,7 +93,7 @@ class RaggedIds:
         return out
 
 
-class WordNumbers:
+class NumberedTexts:
     """Holds a million texts in memory, their words numbered in the order of first appearance.
 
     `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
@@ -134,7 +134,7 @@ class WordNumbers:
     def encode(
         self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
     ) -> dict[str, Array]:
-        """Return the chosen texts as the ids and offsets of RaggedIds, and those of their bags.
+        """Return the chosen texts as the ids and offsets of RaggedWordIds, and those of their bags.
 
         `chosen` has a value for each text; `ranked` is what `rank` returned.
         """
@@ -149,7 +149,7 @@ class WordNumbers:
             ends = np.cumsum(lengths)
             row_ids = np.insert(ids[numbers], ends - lengths, START)
             row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
-            bag = RaggedIds(row_ids, row_offsets).bag_of_words(num_words + 3)
+            bag = RaggedWordIds(row_ids, row_offsets).bag_of_words(num_words + 3)
             all_ids[done : done + len(row_ids)] = row_ids
             bag_ids[held : held + len(bag.indices)] = bag.indices
             bag_offsets.append(held + bag.indptr[1:].astype(np.int64))

@@ -3,11 +3,11 @@
 import json
 
 from dlrun.config.sections import ExperimentConfig, Section
-from dlrun.config.yaml_loader import flatten
+from dlrun.config.yaml_loader import flatten_keys
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.run_context import Results
-from dlrun.run_folder.record import Expected
+from dlrun.run_folder.record import ExpectedInterval
 
 
 def why_not_comparable(
@@ -24,24 +24,24 @@ def why_not_comparable(
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
             f"{key} is {_to_text(value)} (book: {_to_text(defaults.get(key))})"
-            for key, value in changed_numbers(experiment, config).items()
+            for key, value in changed_result_keys(experiment, config).items()
         ]
     return ", ".join(reasons) or None
 
 
 def expected_metric_ranges(
     experiment: AnyExperiment, config: ExperimentConfig
-) -> dict[str, Expected]:
+) -> dict[str, ExpectedInterval]:
     """Return the range of each metric that holds 95 % of this config's runs; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
-    if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
+    if not _has_shipped_source(experiment, config) or changed_result_keys(experiment, config):
         return {}
-    return {metric: Expected(**bounds.model_dump()) for metric, bounds in measured.items()}
+    return {metric: ExpectedInterval(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
-def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
+def changed_result_keys(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
-    values = flatten(config.model_dump(mode="json"))
+    values = flatten_keys(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value

@@ -18,11 +18,11 @@ from dlrun.data.test_predictions import (
 )
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
-from dlrun.experiments.predictor import keep_predictions
+from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.checkpoint import with_names
+from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
@@ -52,7 +52,7 @@ class LoadedData(Generic[A]):
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
-        return with_names(self.data.fingerprint(), self.assets.values())
+        return fingerprint_data(self.data.fingerprint(), self.assets.values())
 
 
 class NetworkExperiment(Experiment[N], Generic[N, A]):
@@ -116,7 +116,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 classes = summarize_classes(
                     assets.labels, sets["test"].targets.numpy(), predictions
                 )
-                keep_predictions(context, config.predictions, predictions, loaded.describe)
+                keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
             for name, content in self.extra_files(trained.network, assets).items():

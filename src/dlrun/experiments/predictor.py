@@ -47,12 +47,12 @@ class Prediction:
 
     @property
     def label(self) -> str:
-        """The most probable class."""
+        """Return the most probable class."""
         return self.labels[0][0]
 
     @property
     def probability(self) -> float:
-        """The probability of the most probable class."""
+        """Return the probability of the most probable class."""
         return self.labels[0][1]
 
 
@@ -107,7 +107,7 @@ class ImagePredictor(Predictor):
         ]
 
 
-def keep_predictions(
+def keep_test_predictions(
     context: RunContext,
     config: Predictions,
     predictions: ClassPredictions,

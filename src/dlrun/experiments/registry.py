@@ -23,7 +23,7 @@ from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
-    from dlrun.config.yaml_loader import Layer
+    from dlrun.config.yaml_loader import ConfigLayer
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
 
@@ -40,24 +40,24 @@ class ExperimentEntry:
 
     @property
     def package(self) -> str:
-        """The name of the top package that has the experiment's code."""
+        """Return the name of the top package that has the experiment's code."""
         return self.point.module.partition(".")[0]
 
     @property
     def defaults(self) -> Path:
-        """The path of the YAML file with every value of the config."""
+        """Return the path of the YAML file with every value of the config."""
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def shipped(self) -> "Layer":
-        """Every value of the YAML file with the defaults, by its key."""
-        from dlrun.config.yaml_loader import read_file  # needs PyYAML
+    def shipped(self) -> "ConfigLayer":
+        """Return every value of the YAML file with the defaults, by its key."""
+        from dlrun.config.yaml_loader import read_yaml_file  # needs PyYAML
 
-        return read_file(self.defaults)
+        return read_yaml_file(self.defaults)
 
     @cached_property
     def help(self) -> str:
-        """The first comment of the YAML file: a description and an example."""
+        """Return the first comment of the YAML file: a description and an example."""
         text = self.defaults.read_text(encoding="utf-8")
         match = re.match(r"(?:#.*\n)+", text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
@@ -72,7 +72,7 @@ class ExperimentEntry:
         """Return an attribute of a module of the experiment's package; raise DlrunError."""
         try:
             return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
-        except (Exception, SystemExit) as error:  # somebody's code can raise anything
+        except (Exception, SystemExit) as error:  # code of other packages can raise anything
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
     def broken(self, why: str) -> DlrunError:
@@ -95,7 +95,7 @@ def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
             if entry.name in installed:
                 raise ValueError(f"{installed[entry.name].package} has one of that name")
             installed[entry.name] = entry
-        except Exception as error:  # somebody's files can be anything
+        except Exception as error:  # files of other packages can be anything
             left_out.append(
                 f"experiment {point.name!r} ({point.value}) is left out: {first_line(error)}; "
                 "mend its package, or uninstall it"
@@ -186,9 +186,9 @@ def experiment_dataset(name: str) -> "Dataset | None":
 @functools.cache
 def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
-    from dlrun.config.yaml_loader import flatten  # needs PyYAML
+    from dlrun.config.yaml_loader import flatten_keys  # needs PyYAML
 
-    return flatten(experiment_entry(name).shipped.values)
+    return flatten_keys(experiment_entry(name).shipped.values)
 
 
 def changed_from_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:

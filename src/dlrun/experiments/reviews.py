@@ -19,7 +19,7 @@ from dlrun.data.word_ids import (
     SPACES,
     START,
     UNKNOWN,
-    RaggedIds,
+    RaggedWordIds,
     decode_word_ids,
     split_words,
 )
@@ -35,7 +35,7 @@ WORDS = "words.csv"  # each word with its weight
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 
-class SpecialIds(BaseModel, frozen=True):
+class SpecialWordIds(BaseModel, frozen=True):
     """Holds the ids that stand for no word, and the id of the most frequent word."""
 
     pad: int = PAD
@@ -47,7 +47,7 @@ class SpecialIds(BaseModel, frozen=True):
 class ReviewPreprocessing(BaseModel, frozen=True):
     """Says how a review becomes ids; `max_length` is how many, the last ones, are kept."""
 
-    ids: SpecialIds = SpecialIds()
+    ids: SpecialWordIds = SpecialWordIds()
     max_length: int | None = None
 
 
@@ -126,7 +126,7 @@ class ReviewsPredictor(Predictor):
         self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
 
     @abstractmethod
-    def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         """Return the class probabilities (n_reviews, classes) of reviews."""
 
     @abstractmethod
@@ -143,7 +143,7 @@ class ReviewsPredictor(Predictor):
         """Return a prediction for each text; of two classes, effects are on the second one."""
         texts = [split_words(text) for text in inputs]
         ids = [[self._ids.get(word, UNKNOWN) for word in text] for text in texts]
-        rows = self.probabilities(RaggedIds.from_ids(ids, self.assets.width - 3))
+        rows = self.probabilities(RaggedWordIds.from_ids(ids, self.assets.width - 3))
         return [self._prediction(*text, words) for text in zip(texts, ids, rows, strict=True)]
 
     def _prediction(

@@ -8,7 +8,7 @@ from dlrun.config.sections import (
     ExperimentConfig,
     NetworkConfig,
     Reference,
-    ReviewsData,
+    ReviewsDataConfig,
 )
 from dlrun.data import user_data
 
@@ -21,7 +21,7 @@ class ReviewsConfig(ExperimentConfig):
     dataset_location = "dlrun.data.imdb:DATASET"
     changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
 
-    data: ReviewsData
+    data: ReviewsDataConfig
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:

@@ -17,36 +17,36 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.validation import validate
-from dlrun.config.yaml_loader import Layer, flatten, merge_layers, read_file
-from dlrun.data.text_files import NotTextError, read_text
+from dlrun.config.validation import validate_layer
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
+from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import has_checkpoint, same_data, with_names
-from dlrun.run_folder.find import candidate_folders, find_run, time_from_name
+from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match, has_checkpoint
+from dlrun.run_folder.find import find_run, possible_run_folders, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (
     TESTED,
     format_metric,
     metrics_table,
-    notes,
     read_metrics_csv,
+    remarks_on_metrics,
 )
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
     RESULTS,
-    Environment,
-    Record,
-    read_environment,
-    read_json,
-    read_record,
+    RunEnvironment,
+    RunRecord,
+    read_json_object,
+    read_run_environment,
+    read_run_record,
 )
-from dlrun.run_folder.steps import Steps
+from dlrun.run_folder.steps import StepRecorder
 from dlrun.system.console import Screen
-from dlrun.system.files import is_locked, read_regular
-from dlrun.system.signals import Stop
+from dlrun.system.files import is_file_locked, read_regular_file
+from dlrun.system.signals import StopRequest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ class Run:
     """
 
     folder: Path
-    record: Record
+    record: RunRecord
     problem: str | None = None
     unreadable: Literal["damaged", "foreign"] | None = None
 
@@ -91,33 +91,33 @@ class Run:
     @classmethod
     def in_folder(cls, folder: Path) -> "Run":
         """Open the run in a folder. Raises DlrunError if its record is missing or damaged."""
-        return cls(folder, read_record(folder))
+        return cls(folder, read_run_record(folder))
 
     @property
     def name(self) -> str:
-        """The name of the run's folder."""
+        """Return the name of the run's folder."""
         return self.folder.name
 
     @property
     def state(self) -> str:
-        """The run's state, one of STATES; a running run whose lock no process holds was killed."""
-        if self.record.status == "running" and not is_locked(self.folder / LOCK):
+        """Return the run's state; a running run whose lock no process holds was killed."""
+        if self.record.status == "running" and not is_file_locked(self.folder / LOCK):
             return "killed"
         return self.unreadable or self.record.status
 
     @property
     def results(self) -> dict[str, Any]:
-        """The contents of results.json."""
-        return read_json(self.folder / RESULTS)
+        """Return the contents of results.json."""
+        return read_json_object(self.folder / RESULTS)
 
     @cached_property
-    def environment(self) -> Environment:
-        """The contents of environment.json: code, packages, machine, the config as begun."""
-        return read_environment(self.folder)
+    def environment(self) -> RunEnvironment:
+        """Return the contents of environment.json: code, packages, machine, the config as begun."""
+        return read_run_environment(self.folder)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """The bytes of each file in the folder and below it, the largest first."""
+        """Return the bytes of each file in the folder and below it, the largest first."""
         files = [
             file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
         ]
@@ -126,19 +126,19 @@ class Run:
 
     @property
     def figures(self) -> list[Path]:
-        """The paths of the figures that the run drew."""
+        """Return the paths of the figures that the run drew."""
         return [self.folder / name for name in self.record.figures]
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """The rows of metrics.csv as a data frame, one per finished step. Raises DataError."""
+        """Return metrics.csv as a data frame, one row per finished step; raise DataError."""
         import pandas as pd  # slow; no run needs it for itself
 
         return pd.DataFrame(self.table)
 
     @cached_property
     def table(self) -> dict[str, list[float]]:
-        """The columns of metrics.csv by name. Raises DataError if it is missing or damaged."""
+        """Return the columns of metrics.csv by name; raise DataError if it is damaged."""
         path = self.folder / METRICS
         if not path.exists():
             raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
@@ -146,14 +146,14 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """The metrics of the result; of an unfinished run those of its newest step."""
+        """Return the metrics of the result; of an unfinished run those of its newest step."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
         return {name: values[-1] for name, values in self.table.items() if values}
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """What the network needs besides weights: vocabulary or labels, sizes, preprocessing."""
+        """Return what the network needs besides weights: vocabulary or labels, preprocessing."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
@@ -162,13 +162,13 @@ class Run:
 
     @property
     def vocabulary(self) -> list[str]:
-        """The words that the network knows, by frequency; empty if it reads no words."""
+        """Return the words that the network knows, by frequency; empty if it reads no words."""
         words: list[str] = self.assets.get("vocabulary", [])
         return words
 
     @property
     def labels(self) -> list[str]:
-        """The names of the classes; empty if the network has none."""
+        """Return the names of the classes; empty if the network has none."""
         names: list[str] = self.assets.get("labels", [])
         return names
 
@@ -203,7 +203,7 @@ class Run:
     def _read_verified(self, name: str, digest: str | None) -> bytes:
         path = self.folder / name
         try:
-            content = read_regular(path)
+            content = read_regular_file(path)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
         if digest is not None and hashlib.sha256(content).hexdigest() != digest:
@@ -212,8 +212,10 @@ class Run:
 
     def check_data(self, digest: str) -> None:
         """Raise DataError if data differ from the run's; `digest` is of their arrays and names."""
-        kept = with_names(digest.partition("-")[0], self.assets)  # 0.2's digest was without names
-        if kept != digest or not same_data(self.record.data_digest or digest, digest):
+        kept = fingerprint_data(
+            digest.partition("-")[0], self.assets
+        )  # 0.2's digest was without names
+        if kept != digest or not fingerprints_match(self.record.data_digest or digest, digest):
             raise DataError(
                 f"{self.folder}: the data have changed since the run",
                 f"`{self.repeat_command}` runs it again",
@@ -221,22 +223,22 @@ class Run:
 
     @cached_property
     def experiment(self) -> "AnyExperiment":
-        """The run's experiment; raises ConfigError if it is not installed."""
+        """Return the run's experiment; raise ConfigError if it is not installed."""
         return registry.load_experiment(self.record.experiment)
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
+        """Return the valid config, with defaults for newer keys; raise ConfigError."""
         name = self.record.experiment
-        return validate(registry.load_config_class(name), self.current_config(), name)
+        return validate_layer(registry.load_config_class(name), self.current_config(), name)
 
-    def current_config(self) -> Layer:
+    def current_config(self) -> ConfigLayer:
         """Return config.yaml as it is now, with every key. Raises ConfigError."""
-        return self._with_defaults(read_file(self.folder / CONFIG))
+        return self._with_defaults(read_yaml_file(self.folder / CONFIG))
 
-    def initial_config(self) -> Layer:
+    def initial_config(self) -> ConfigLayer:
         """Return the config in environment.json, with every key. Raises DlrunError."""
-        return self._with_defaults(Layer(self.environment.config))
+        return self._with_defaults(ConfigLayer(self.environment.config))
 
     def effective_config(self) -> dict[str, Any]:
         """Return the config with which the run's numbers were computed, after all resumes.
@@ -252,7 +254,7 @@ class Run:
         Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
         """
         return registry.changed_from_shipped(
-            self.record.experiment, flatten(self.effective_config())
+            self.record.experiment, flatten_keys(self.effective_config())
         )
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
@@ -264,26 +266,26 @@ class Run:
         name = self.record.experiment
         if name not in registry.experiment_names():
             return set()
-        initial = flatten(self.initial_config().values)
-        given = flatten(self._with_defaults(Layer(values)).values)
+        initial = flatten_keys(self.initial_config().values)
+        given = flatten_keys(self._with_defaults(ConfigLayer(values)).values)
         changed = {key for key in initial | given if initial.get(key) != given.get(key)}
         return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
 
-    def _with_defaults(self, layer: Layer) -> Layer:
+    def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
         """Return a config over the shipped one; unchanged if the experiment is not installed."""
         name = self.record.experiment
         if name not in registry.experiment_names():
             return layer
-        return merge_layers([registry.experiment_entry(name).shipped, layer])
+        return merge_config_layers([registry.experiment_entry(name).shipped, layer])
 
     @property
     def repeat_command(self) -> str:
-        """The command that repeats the run in a new folder."""
+        """Return the command that repeats the run in a new folder."""
         return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
 
     @property
     def resume_command(self) -> str | None:
-        """The command that continues the run, or extends a finished one; None if it cannot."""
+        """Return the command that continues or extends the run; None if neither is possible."""
         try:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
@@ -304,7 +306,7 @@ class Run:
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """The predictor for new inputs; raises DlrunError."""
+        """Return the predictor for new inputs; raise DlrunError."""
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
@@ -329,13 +331,13 @@ class Run:
 
         Raises DlrunError as `predict`, or if the data are missing.
         """
-        screen, stop = screen or Screen(quiet=True), Stop()
+        screen, stop = screen or Screen(quiet=True), StopRequest()
         folder = RunFolder(self.folder, writes=False)
         context = RunContext(
             folder,
             screen,
             stop,
-            Steps(folder, screen, stop, self.record.id),
+            StepRecorder(folder, screen, stop, self.record.id),
             data_dir=run_context.resolve_data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,
@@ -375,7 +377,7 @@ class Run:
         """Return HTML for a notebook: a table of metrics, and the first figure."""
         console = Console(file=io.StringIO(), record=True, width=100, force_jupyter=False)
         lines = [str(self.folder), self.state, self.record.data]
-        lines += [f"{label}: {text}" for label, text in notes(self.record)]
+        lines += [f"{label}: {text}" for label, text in remarks_on_metrics(self.record)]
         console.print(Text("\n".join(filter(None, lines))), soft_wrap=True)
         console.print(
             metrics_table(self.record.model_copy(update={"metrics": self.newest_metrics}))
@@ -389,7 +391,7 @@ class Run:
 
 def _read_text(file: Path) -> str:
     try:
-        return read_text(file)
+        return read_text_file(file)
     except NotTextError as error:
         raise DataError(f"{file}: {error.message}") from None
 
@@ -399,14 +401,17 @@ def scan_folder(folder: Path) -> Run:
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
-    empty = Record(format=FORMAT, experiment=folder.parent.name, status="failed")
+    empty = RunRecord(format=FORMAT, experiment=folder.parent.name, status="failed")
     try:
         names = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
         raise
     except OSError as error:
         return Run(folder, empty, error.strerror, "damaged")
-    if not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK} and time_from_name(folder) is None:
+    if (
+        not names & {RESULTS, CONFIG, ENVIRONMENT, LOCK}
+        and start_time_from_folder_name(folder) is None
+    ):
         return Run(folder, empty, "not a run's folder", "foreign")
     config = folder / CONFIG
     try:
@@ -429,10 +434,10 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
     runs = []
-    for folder in candidate_folders(runs_dir, experiment):
+    for folder in possible_run_folders(runs_dir, experiment):
         try:
             runs.append(scan_folder(folder))
-        except FileNotFoundError:  # removed meanwhile
+        except FileNotFoundError:  # removed in the meantime
             continue
     return runs
 

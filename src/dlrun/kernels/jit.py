@@ -79,7 +79,7 @@ UNALIGNED = 4  # bytes: a vector may begin at any float
 
 
 class Vector(types.Type):
-    """Is numba's type of a vector of LANES float32 numbers."""
+    """Describes a vector of LANES float32 numbers to numba, as a type."""
 
     def __init__(self) -> None:
         super().__init__(f"float32x{LANES}")

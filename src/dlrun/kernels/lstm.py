@@ -59,7 +59,7 @@ class LSTMLastState:
         if not isinstance(module, ModuleType):
             return lstm_states(lstm, embedding, ids)[:, -1]
         threads = self.threads or torch.get_num_threads()
-        last: Tensor = module.last_states(lstm, embedding, ids, threads, self._memories)
+        last: Tensor = module.lstm_last_states(lstm, embedding, ids, threads, self._memories)
         return last
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:

@@ -1,6 +1,6 @@
 """Compute an LSTM's last states on a CPU in float32, each row from its own first id on.
 
-It saves three things that nn.LSTM does on rows that are padded in front:
+It avoids three kinds of work that nn.LSTM does on rows that are padded in front:
 
 - The state after k leading pads is the same for all rows. It is computed once, by a row of nothing
   but pads, and every row begins at its own first id with the state that this row has there.
@@ -43,7 +43,7 @@ FIRST_ROW = np.zeros(1, np.int64)
 Memory = dict[str, Floats]  # of a batch, which later ones use again: a tenth of a step otherwise
 
 
-def last_states(
+def lstm_last_states(
     lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor, threads: int, free: list[Memory]
 ) -> Tensor:
     """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).
@@ -111,7 +111,7 @@ class _Batch:
         sizes = 1 + time - starts if keep else np.full(rows, 2)
         ends = 1 + int(starts.max()) + np.cumsum(sizes)
         self.reviews, self.n_steps = ReviewBatch(ids, starts, ends - sizes, keep), int(ends[-1])
-        # A batch that comes before the backward of another gets memory of its own.
+        # A batch that comes before the backward of another gets separate memory.
         self.threads, self.free, self.memory = threads, free, free.pop() if free else {}
 
     def all_pads(self) -> ReviewBatch:

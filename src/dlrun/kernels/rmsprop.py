@@ -18,7 +18,7 @@ from dlrun.kernels.llvm import Builder, LlvmArray, Value
 LANES = 16  # floats in the widest register
 
 
-def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
+def make_rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
     """Return an RMSprop optimizer: the one-pass one if it can update all parameters, or torch's."""
     given = list(parameters)
     return (OnePassRMSprop if all(map(_is_plain, given)) else torch.optim.RMSprop)(given, lr=lr)

@@ -98,7 +98,7 @@ def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vecto
 
 
 @jit_kernel
-def margins(columns: BinaryColumns, beta: Vector, n_rows: int) -> Vector:
+def linear_predictors(columns: BinaryColumns, beta: Vector, n_rows: int) -> Vector:
     """Return the linear predictor of each row, (n_rows,); the intercept is the last of beta."""
     sums = np.full(n_rows, beta[-1])
     for j in range(beta.size - 1):
@@ -144,10 +144,10 @@ def coordinate_descent_sweep(
             _move(columns, j, pairs.dtype.type(new - old), pairs)
 
 
-def load_kernels(columns: BinaryColumns, n_rows: int, dtype: Precision) -> None:
+def load_column_kernels(columns: BinaryColumns, n_rows: int, dtype: Precision) -> None:
     """Load or compile the machine code of this module for values of a precision."""
     none, beta, pairs = np.arange(0), np.zeros(columns.starts.size), np.zeros((n_rows, 2), dtype)
-    margins(columns, beta, n_rows)
+    linear_predictors(columns, beta, n_rows)
     coordinate_descent_sweep(
         columns, none, column_sums(columns, pairs.ravel(), none), 1.0, True, beta, pairs
     )

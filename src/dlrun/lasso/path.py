@@ -81,7 +81,7 @@ def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) 
     return np.geomspace(largest, smallest * largest, values)
 
 
-def liblinear_path(
+def solve_liblinear_path(
     X: sparse.csr_matrix,
     y: Labels,
     penalties: Vector,
@@ -209,7 +209,7 @@ def pack_path(solutions: Sequence[LassoSolution]) -> bytes:
     )
 
 
-def unpack_model(content: bytes, index: int) -> LinearModel:
+def unpack_linear_model(content: bytes, index: int) -> LinearModel:
     """Return one linear model of the path that `pack_path` stored."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         parts = file["data"], file["indices"], file["indptr"]

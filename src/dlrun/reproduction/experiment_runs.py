@@ -10,21 +10,28 @@ from functools import cached_property
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.yaml_loader import flatten, format_override
+from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
 from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
-from dlrun.reproduction.verdicts import Row, published_rows
+from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
-from dlrun.run_folder.record import checksummed_text
-from dlrun.runs.start import load_config
-from dlrun.sweeps.plan import Plan, Point, Sweep, check_unchanged, make_plan, read_plan
-from dlrun.sweeps.runner import run_points
-from dlrun.sweeps.search import SEED, Search, Settings
-from dlrun.sweeps.state import SweepState, runs_by_point
+from dlrun.run_folder.record import checksummed_json
+from dlrun.runs.start import load_experiment_config
+from dlrun.sweeps.plan import (
+    Sweep,
+    SweepPlan,
+    SweepPoint,
+    check_code_unchanged,
+    make_sweep_plan,
+    read_sweep,
+)
+from dlrun.sweeps.runner import run_sweep_points
+from dlrun.sweeps.search import SEED, SearchSpace, Settings
+from dlrun.sweeps.state import SweepState, find_runs_by_point
 from dlrun.sweeps.summary import format_seeds
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
@@ -34,7 +41,7 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 
 @dataclass
-class ExperimentRuns:
+class ReproducedExperiment:
     """An experiment of a reproduction and its runs, those of the sweep `reproduce-EXPERIMENT`.
 
     settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
@@ -57,14 +64,14 @@ class ExperimentRuns:
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
-    def make_plan(self, screen: Screen) -> Plan:
+    def make_plan(self, screen: Screen) -> SweepPlan:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
-        search = Search(seeds=format_seeds(self.seeds))
+        search = SearchSpace(seeds=format_seeds(self.seeds))
         name = f"reproduce-{self.name}"
-        return make_plan(name, self.name, options, search, screen, data=self.data)
+        return make_sweep_plan(name, self.name, options, search, screen, data=self.data)
 
-    def run(self, plan: Plan, screen: Screen) -> None:
+    def run(self, plan: SweepPlan, screen: Screen) -> None:
         """Run the missing seeds one after the other, each with the whole machine.
 
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
@@ -76,18 +83,18 @@ class ExperimentRuns:
             RunFolder.claim_sweep(runs_dir, plan.name)
         with RunFolder(folder).locked(screen, SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
-            RunFolder(folder).write_text(PLAN, checksummed_text(plan))
+            RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
             state = SweepState({})
             try:
-                state = run_points(sweep, screen, points=points, jobs=1)
+                state = run_sweep_points(sweep, screen, points=points, jobs=1)
             finally:  # with the seeds that were run earlier
                 self.failed = {seed_of[number]: why for number, why in state.failed.items()}
                 finished = {
                     seed_of[number]: run
-                    for number, run in runs_by_point(sweep).items()
+                    for number, run in find_runs_by_point(sweep).items()
                     if run.record.status == "finished"
                 }
                 self.runs = [finished[seed] for seed in self.seeds if seed in finished]
@@ -139,9 +146,9 @@ class ExperimentRuns:
         ]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[ComparisonRow]:
         """The rows that compare published numbers with the runs; empty if there are no runs."""
-        return published_rows(self.sections) if self.runs else []
+        return compare_with_published(self.sections) if self.runs else []
 
     @property
     def photographs(self) -> list[ClassifiedPhotograph]:
@@ -169,18 +176,21 @@ class ExperimentRuns:
         return charts_of_several_runs(runs)
 
 
-def prepare_experiments(
+def prepare_reproduction(
     names: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
-) -> list[ExperimentRuns]:
+) -> list[ReproducedExperiment]:
     """Prepare experiments for a reproduction; their data are downloaded if they are missing.
 
     If the download fails, `missing` says why; each data set is tried once.
     """
     parts, failures = [], dict[str, str]()
     for name in names:
-        part, source = ExperimentRuns(name, options, list(seeds)), name
+        part, source = ReproducedExperiment(name, options, list(seeds)), name
         try:
-            experiment, config = registry.load_experiment(name), load_config(name, options)
+            experiment, config = (
+                registry.load_experiment(name),
+                load_experiment_config(name, options),
+            )
             if not config.stochastic:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
@@ -201,16 +211,16 @@ def prepare_experiments(
     return parts
 
 
-def _with_earlier_points(new: Plan, folder: Path, screen: Screen) -> Plan:
+def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepPlan:
     """Return the plan in a folder with missing points added, or the new plan if they conflict."""
     if not (folder / PLAN).exists():
         return new
     try:
-        sweep = read_plan(folder)
-        check_unchanged(sweep)
+        sweep = read_sweep(folder)
+        check_code_unchanged(sweep)
         earlier = sweep.plan
         before, now = (
-            (plan.keys, plan.rungs, plan.data, flatten(plan.base) | {SEED: 0})
+            (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
             for plan in (earlier, new)
         )
         why = "" if before == now else f"{folder}: its data or config have changed"
@@ -221,5 +231,7 @@ def _with_earlier_points(new: Plan, folder: Path, screen: Screen) -> Plan:
         return new
     known = {point.settings[SEED] for point in earlier.points}
     added = [point.settings for point in new.points if point.settings[SEED] not in known]
-    points = [Point(number=n, settings=s) for n, s in enumerate(added, len(earlier.points) + 1)]
+    points = [
+        SweepPoint(number=n, settings=s) for n, s in enumerate(added, len(earlier.points) + 1)
+    ]
     return earlier.model_copy(update={"points": [*earlier.points, *points]})

@@ -13,14 +13,14 @@ from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
-from dlrun.reproduction.experiment_runs import ExperimentRuns, prepare_experiments
+from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import to_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.sweeps.processes import preload
+from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.search import MAX_POINTS, parse_seeds
-from dlrun.system.console import Screen, format_table, pluralize, printable
-from dlrun.system.files import write_atomically
+from dlrun.system.console import Screen, format_text_table, pluralize, printable
+from dlrun.system.files import write_file_atomically
 
 PAGE_MARK = b'<meta name="generator" content="dlrun reproduce">'  # such a page may be overwritten
 TABLE_MARK = "<!-- dlrun reproduce"  # such a table too
@@ -56,7 +56,7 @@ little: --seeds 10 says more. First labels: photographs whose most probable
 label is the book's. Seconds: the median run's. (*): see below."""
 
 
-def reproduce(
+def reproduce_published_numbers(
     names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
 ) -> int:
     """Reproduce the published numbers of experiments, write the page, return the exit code.
@@ -82,9 +82,9 @@ def reproduce(
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
         chosen = list(dict.fromkeys(names)) or list(
-            filter(is_published, registry.experiment_names())
+            filter(has_published_numbers, registry.experiment_names())
         )
-        if other := [name for name in chosen if not is_published(name)]:
+        if other := [name for name in chosen if not has_published_numbers(name)]:
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
             raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
@@ -92,12 +92,12 @@ def reproduce(
         check_page_is_writable(
             out.with_suffix(".md"), force=options.force, ours=TABLE_MARK.encode()
         )
-        parts = prepare_experiments(chosen, numbers, options, screen)
+        parts = prepare_reproduction(chosen, numbers, options, screen)
         runnable = [part for part in parts if not part.missing]
         if not runnable:
             raise DlrunError("no experiment could be run", "get what is missing, and run it again")
         plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
-        preload(part.name for part in runnable)
+        preload_fork_server(part.name for part in runnable)
         try:
             for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
                 about = f"{part.name}: {pluralize(len(part.seeds), 'run')}"
@@ -119,25 +119,25 @@ def reproduce(
     return 1 if failed or (names and len(runnable) < len(parts)) else 0
 
 
-def is_published(name: str) -> bool:
+def has_published_numbers(name: str) -> bool:
     """Return whether an experiment has published numbers in the book. Raises ConfigError."""
     return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
 
 
-def _write(parts: Sequence[ExperimentRuns], out: Path, command: str) -> None:
+def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:
     """Write the page and the table of the finished runs. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
-    texts = {out: format_page(parts, machine, command)}
-    texts[out.with_suffix(".md")] = format_markdown(parts, machine, made)
+    texts = {out: format_reproduction_page(parts, machine, command)}
+    texts[out.with_suffix(".md")] = format_reproduction_markdown(parts, machine, made)
     for path, text in texts.items():
         try:
-            write_atomically(path, text.encode("utf-8", "backslashreplace"))
+            write_file_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise DlrunError(f"--out {path}: {error.strerror}", "choose another place") from None
 
 
-def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
+def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
     """Describe the machine of the runs; if there were several, with all their values."""
     machine: dict[str, dict[str, None]] = {}
     for section in (section for part in parts if part.runs for section in part.sections):
@@ -149,7 +149,9 @@ def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
     return {name: " and ".join(values) for name, values in machine.items()}
 
 
-def format_page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], command: str) -> str:
+def format_reproduction_page(
+    parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], command: str
+) -> str:
     """Return the HTML page that compares the runs with the published numbers."""
     return render_html_page(
         "reproduction.html",
@@ -161,7 +163,9 @@ def format_page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], com
     )
 
 
-def format_markdown(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], made: str) -> str:
+def format_reproduction_markdown(
+    parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], made: str
+) -> str:
     """Return a Markdown table that compares the runs with the published numbers.
 
     `made` is the command, for a comment. The text names no folder of this machine, so that it can
@@ -194,13 +198,13 @@ def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _show(parts: Sequence[ExperimentRuns], out: Path, data_dir: Path, screen: Screen) -> None:
+def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, screen: Screen) -> None:
     """Print the comparison, the experiments that were not run, and the paths of the files."""
     keys = [key for key in COLUMNS if key not in BESIDE]
     rows = [(part, row) for part in parts for row in part.rows]
     cells = [[row.name, *(row.cells[key] for key in keys)] for _, row in rows]
     left = {0, *(place for place, key in enumerate(keys, start=1) if "verdict" in key)}
-    head, *lines = format_table([["", *(COLUMNS[key] for key in keys)], *cells], left=left)
+    head, *lines = format_text_table([["", *(COLUMNS[key] for key in keys)], *cells], left=left)
     shown, last = [], None
     for (part, _), line in zip(rows, lines, strict=True):
         if part is not last:
@@ -219,7 +223,7 @@ def _show(parts: Sequence[ExperimentRuns], out: Path, data_dir: Path, screen: Sc
 
 
 def _print_json(
-    parts: Sequence[ExperimentRuns], out: Path, command: str, status: str, screen: Screen
+    parts: Sequence[ReproducedExperiment], out: Path, command: str, status: str, screen: Screen
 ) -> None:
     experiments = [
         {

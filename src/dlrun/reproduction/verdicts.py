@@ -22,7 +22,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Strip:
+class StripPlot:
     """A strip plot: the runs' numbers, their interval and the published numbers on one axis."""
 
     dots: list[float]
@@ -31,7 +31,7 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """A row of the comparison: a published number, the numbers of the runs here, the verdict.
 
     cells: texts by column. numbers: for the JSON output. photographs: those whose labels are
@@ -41,11 +41,11 @@ class Row:
     name: str
     cells: dict[str, str]
     numbers: Mapping[str, object]
-    strip: Strip | None = None
+    strip: StripPlot | None = None
     photographs: list[ClassifiedPhotograph] = field(default_factory=list)
 
 
-def published_rows(sections: Sequence[RunSection]) -> list[Row]:
+def compare_with_published(sections: Sequence[RunSection]) -> list[ComparisonRow]:
     """Compare the runs of an experiment with its published numbers, one row for each metric."""
     reference = sections[0].record.reference
     editions = {one: found for one in EDITIONS if isinstance(found := reference.get(one), dict)}
@@ -63,10 +63,12 @@ def published_rows(sections: Sequence[RunSection]) -> list[Row]:
     return [_labels_row(photographs)] if photographs else rows
 
 
-def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Row:
-    interval = interval_of_one_more_run(here)
+def _metric_row(published: Mapping[str, float], here: MetricSpread) -> ComparisonRow:
+    interval = prediction_interval_of_next_run(here)
     values = {edition: published.get(edition) for edition in EDITIONS}
-    verdicts = {edition: verdict(value, interval) for edition, value in values.items()}
+    verdicts = {
+        edition: compare_with_interval(value, interval) for edition, value in values.items()
+    }
     numbers = {
         **values,
         "values": here.values,
@@ -78,7 +80,7 @@ def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Row:
     }
     cells = {
         **{edition: "" if value is None else repr(value) for edition, value in values.items()},
-        **{verdict_on(edition): found or "" for edition, found in verdicts.items()},
+        **{verdict_column_name(edition): found or "" for edition, found in verdicts.items()},
         "here": format_metric(here.mean),
         "sd": format_metric(here.deviation),
         "n": str(len(here.values)),
@@ -89,10 +91,12 @@ def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Row:
     at = Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT).at
     bar = (at(interval[0]), at(interval[1])) if interval else None
     marks = [(edition, at(value)) for edition, value in published.items()]
-    return Row(here.metric, cells, numbers, Strip([at(one) for one in here.values], bar, marks))
+    return ComparisonRow(
+        here.metric, cells, numbers, StripPlot([at(one) for one in here.values], bar, marks)
+    )
 
 
-def interval_of_one_more_run(here: MetricSpread) -> Interval | None:
+def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:
     """Return the 95 % prediction interval of a metric in one more run; None for a single run."""
     ends = stats.prediction_interval(here.values)
     if ends is None:
@@ -102,30 +106,30 @@ def interval_of_one_more_run(here: MetricSpread) -> Interval | None:
     return max(least, ends[0]), min(most, ends[1])
 
 
-def verdict(published: float | None, interval: Interval | None) -> str | None:
+def compare_with_interval(published: float | None, interval: Interval | None) -> str | None:
     """Return whether a prediction interval lies `above` or `below` a published number, or `within`.
 
     `within`: the interval contains the number, which may be rounded. None if either is missing.
     """
     if published is None or interval is None:
         return None
-    half = half_unit(published)
+    half = half_unit_of_last_digit(published)
     if interval[1] < published - half:
         return "below"
     return "above" if interval[0] > published + half else "within"
 
 
-def half_unit(value: float) -> float:
+def half_unit_of_last_digit(value: float) -> float:
     """Return half a unit of the last decimal digit of a number, such as 0.005 for 0.88."""
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
-def verdict_on(edition: str) -> str:
+def verdict_column_name(edition: str) -> str:
     """Return the name of the column that holds the verdict on an edition of the book."""
     return f"verdict on {edition}"
 
 
-def _labels_row(photographs: list[ClassifiedPhotograph]) -> Row:
+def _labels_row(photographs: list[ClassifiedPhotograph]) -> ComparisonRow:
     """Return the row that counts the photographs whose most probable label is the book's."""
     labels = {one.name: {"here": one.labels} | one.published for one in photographs}
     counts = dict.fromkeys(("here", *EDITIONS), 0)
@@ -135,8 +139,8 @@ def _labels_row(photographs: list[ClassifiedPhotograph]) -> Row:
                 counts[origin] += found[0][0] == by_origin["book"][0][0]
     here = counts.pop("here")
     cells = {edition: str(count) for edition, count in counts.items()}
-    cells |= dict.fromkeys(map(verdict_on, EDITIONS), "")
+    cells |= dict.fromkeys(map(verdict_column_name, EDITIONS), "")
     cells |= {"here": f"{here} of {len(photographs)}", "sd": "", "n": "1", "interval": ""}
     as_json = {name: {one: dict(found) for one, found in by.items()} for name, by in labels.items()}
     numbers = {**counts, "values": [here], "labels": as_json}
-    return Row(FIRST_LABELS, cells, numbers, photographs=photographs)
+    return ComparisonRow(FIRST_LABELS, cells, numbers, photographs=photographs)

@@ -15,20 +15,20 @@ from typing import Any
 from dlrun.errors import DataError
 from dlrun.run_folder.folder import CONFIG, Row, RunFolder
 from dlrun.system.console import Screen
-from dlrun.system.files import open_regular, replace_atomically, sync_file
+from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
 MAGIC = b"dlrun checkpoint 2 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
-def with_names(digest: str, assets: Mapping[str, object]) -> str:
+def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
     """Return a fingerprint of a run's data: the arrays' digest and one of vocabulary and labels."""
     names = [assets.get(key) for key in ("vocabulary", "labels")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 
-def same_data(then: str | None, now: str) -> bool:
+def fingerprints_match(then: str | None, now: str) -> bool:
     """Return whether two data fingerprints match; dlrun 0.2 wrote only the digest of the arrays."""
     return then in (now, now.partition("-")[0])
 
@@ -57,7 +57,7 @@ class CheckpointFile:
         """
         folder = self._folder.path
         remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
-        paths = existing_checkpoints(folder)
+        paths = existing_checkpoint_files(folder)
         for path in paths:
             try:
                 about, checkpoint = _read(path)
@@ -68,7 +68,7 @@ class CheckpointFile:
                 continue
             if run != self._run:
                 raise DataError(f"{path}: the checkpoint of another run", remedy)
-            if not same_data(data, self._data):
+            if not fingerprints_match(data, self._data):
                 arrays_differ = data.partition("-")[0] != self._data.partition("-")[0]
                 what = "data" if arrays_differ else "vocabulary or the labels"
                 raise DataError(f"the {what} have changed since the run began", remedy)
@@ -114,19 +114,19 @@ class CheckpointFile:
                 stream.truncate(whole)
 
 
-def existing_checkpoints(folder: Path) -> list[Path]:
+def existing_checkpoint_files(folder: Path) -> list[Path]:
     """Return the paths of the checkpoint files in a run's folder, the newest first."""
     return [folder / name for name in (NAME, PREVIOUS) if (folder / name).is_file()]
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Return whether a run's folder has a checkpoint that the run can resume from."""
-    return bool(existing_checkpoints(folder))
+    return bool(existing_checkpoint_files(folder))
 
 
-def damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
+def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
     """Yield a message for each checkpoint in a folder that is damaged or of another run."""
-    for path in existing_checkpoints(folder):
+    for path in existing_checkpoint_files(folder):
         try:
             about, _ = _read(path)
             if about["run"] != run:
@@ -135,7 +135,7 @@ def damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
             yield f"{path}: damaged: {error}"
 
 
-def drop_previous(folder: RunFolder) -> None:
+def remove_previous_checkpoint(folder: RunFolder) -> None:
     """Remove the older checkpoint if the newer one exists, to make room on a full disk."""
     if (folder.path / NAME).exists():
         folder.remove(PREVIOUS)
@@ -143,7 +143,7 @@ def drop_previous(folder: RunFolder) -> None:
 
 def _read(path: Path) -> tuple[dict[str, Any], Checkpoint]:
     """Read a checkpoint with its parts. Raises one of UNREADABLE if it is damaged."""
-    with open_regular(path) as stream:
+    with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
     if not head.startswith(MAGIC):
         raise ValueError("not a checkpoint of dlrun")
@@ -153,7 +153,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Checkpoint]:
     about = json.loads(text)
     parts = []
     if about["parts"]:
-        with open_regular(path.with_name(PARTS)) as stream:
+        with open_regular_file(path.with_name(PARTS)) as stream:
             parts = [stream.read(length) for length, _ in about["parts"]]
     for part, (_, digest) in zip(parts, about["parts"], strict=True):
         if hashlib.sha256(part).hexdigest() != digest:

@@ -24,7 +24,7 @@ def describe_environment(experiment_package: str) -> dict[str, Any]:
         "dlrun": metadata.version("dlrun"),
         "code": code_version(experiment_package),
         "python": platform.python_version(),
-        "packages": versions(),
+        "packages": package_versions(),
         "git_commit": _git_commit(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -34,7 +34,7 @@ def describe_environment(experiment_package: str) -> dict[str, Any]:
     }
 
 
-def changes(
+def describe_environment_changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
     """Return how the installed code and packages differ from those that a run began with."""
@@ -42,12 +42,12 @@ def changes(
     changed = [f"code: {code} then, {here} now"] if code != here else []
     return changed + [
         f"{name} {packages.get(name)} then, {version} now"
-        for name, version in versions().items()
+        for name, version in package_versions().items()
         if packages.get(name) != version
     ]
 
 
-def versions() -> dict[str, str | None]:
+def package_versions() -> dict[str, str | None]:
     """Return the installed versions of the packages that can change a run's numbers, or None."""
     versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for name in PACKAGES:

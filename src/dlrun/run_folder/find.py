@@ -7,21 +7,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, SWEEPS, is_own_folder, runs_in
-from dlrun.run_folder.record import ENVIRONMENT, read_record
+from dlrun.run_folder.folder import (
+    CONFIG,
+    LATEST,
+    PLAN,
+    SWEEPS,
+    is_real_folder,
+    iterate_run_folders,
+)
+from dlrun.run_folder.record import ENVIRONMENT, read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
 
-def newest_runs(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+def runs_newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
     """Return the folders of all runs, or of all runs of one experiment, the newest first."""
-    return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
+    return sorted(iterate_run_folders(runs_dir, experiment), key=_began, reverse=True)
 
 
-def candidate_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
+def possible_run_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
     """Return all folders that may be runs, damaged ones too, the newest first."""
     found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
-    folders = (one for one in found if one.parent.name != SWEEPS and is_own_folder(one))
+    folders = (one for one in found if one.parent.name != SWEEPS and is_real_folder(one))
     return sorted((one for one in folders if one.is_dir()), key=_began, reverse=True)
 
 
@@ -39,9 +46,9 @@ def find_run(run: str, runs_dir: Path) -> Path:
         if last == LATEST and not (folder / CONFIG).is_file():
             if "/" in experiment:  # a path to a folder in which `latest` is a text file
                 runs_dir, experiment = folder.parents[1], folder.parent.name
-            if runs := newest_runs(runs_dir, experiment or None):
+            if runs := runs_newest_first(runs_dir, experiment or None):
                 return runs[0].resolve()
-            known = {path.parent.name for path in runs_in(runs_dir)}
+            known = {path.parent.name for path in iterate_run_folders(runs_dir)}
             problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
             raise ConfigError(problem, "name a run's folder, or --runs-dir")
         if run and folder.exists():
@@ -50,15 +57,15 @@ def find_run(run: str, runs_dir: Path) -> Path:
             return folder.resolve()
     except (OSError, RuntimeError, ValueError) as error:  # too long a name, no permission
         raise ConfigError(f"{run!r}: no such run: {error}") from None
-    runs = newest_runs(runs_dir)
+    runs = runs_newest_first(runs_dir)
     named = [path for path in runs if run in (path.name, f"{path.parent.name}/{path.name}")]
-    named = named or [path for path in runs if run and run == run_suffix(path)]
+    named = named or [path for path in runs if run and run == run_name_without_time(path)]
     if len(named) == 1:
         return named[0].resolve()
     if named:
         full = ", ".join(path.name for path in named[:5])
         raise ConfigError(f"{len(named)} runs are named {run!r}", f"give a full name: {full}")
-    names = [LATEST, *(name for path in runs for name in (path.name, run_suffix(path)))]
+    names = [LATEST, *(name for path in runs for name in (path.name, run_name_without_time(path)))]
     names += sorted({f"{path.parent.name}/{LATEST}" for path in runs})
     raise ConfigError(
         f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
@@ -66,7 +73,7 @@ def find_run(run: str, runs_dir: Path) -> Path:
     )
 
 
-def newest_sweeps(runs_dir: Path) -> list[Path]:
+def sweeps_newest_first(runs_dir: Path) -> list[Path]:
     """Return the folders of all sweeps in a runs folder, the newest first."""
     plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
     return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
@@ -74,7 +81,7 @@ def newest_sweeps(runs_dir: Path) -> list[Path]:
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
     """Return the folder of a sweep by its name, its path, or `latest`. Raises ConfigError."""
-    sweeps = newest_sweeps(runs_dir)
+    sweeps = sweeps_newest_first(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]
     for folder in (runs_dir / SWEEPS / name, Path(name).expanduser().absolute()):
@@ -86,13 +93,13 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
     raise ConfigError(f"{name!r}: no such sweep{did_you_mean(name, names)}", hint)
 
 
-def run_suffix(folder: Path) -> str:
+def run_name_without_time(folder: Path) -> str:
     """Return the name of a run's folder without the time at its start."""
     stamp = _STAMP.match(folder.name)
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
 
 
-def time_from_name(folder: Path) -> datetime | None:
+def start_time_from_folder_name(folder: Path) -> datetime | None:
     """Return when a run began according to its folder's name; None if the name has no time."""
     stamp = _STAMP.match(folder.name)
     try:
@@ -112,7 +119,7 @@ def _began(folder: Path) -> tuple[str, int, str]:
     written = 0
     if not stamp:
         with contextlib.suppress(DlrunError):
-            began = re.sub(r"[-:]|\+.*", "", read_record(folder).started or "") + "Z"
+            began = re.sub(r"[-:]|\+.*", "", read_run_record(folder).started or "") + "Z"
     with contextlib.suppress(OSError):
         written = (folder / ENVIRONMENT).stat().st_mtime_ns
     return began, written, folder.name

@@ -17,7 +17,7 @@ from typing import Any
 
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen, printable
-from dlrun.system.files import hold_lock, sync_file, sync_folder, write_files
+from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_files_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
@@ -50,7 +50,7 @@ class RunFolder:
         `mkdir` fails if the folder exists, so a claim is atomic; if the name is taken, a
         different suffix is used. Raises ConfigError if the folder cannot be created.
         """
-        check_name(name)
+        check_run_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
         try:
             _make_folder(parent)
@@ -64,7 +64,7 @@ class RunFolder:
                     suffix = f"{name}-{random}" if name else random
                 else:
                     break
-            point_latest(parent, path.name)
+            update_latest_link(parent, path.name)
             sync_folder(parent)
         except OSError as error:
             raise _unusable(runs_dir, error.strerror) from None
@@ -76,7 +76,7 @@ class RunFolder:
 
         Raises ConfigError if a sweep of that name exists, or the folder cannot be created.
         """
-        check_name(name)
+        check_run_name(name)
         if name == LATEST:
             raise ConfigError(f"--name {LATEST}: means the newest sweep", "choose another")
         path = runs_dir / SWEEPS / (name or secrets.token_hex(4))
@@ -98,7 +98,7 @@ class RunFolder:
         """
         if not self.writes:
             return contextlib.nullcontext()
-        return hold_lock(self.path / name, warn=screen.warn)
+        return hold_file_lock(self.path / name, warn=screen.warn)
 
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write one whole file into the folder atomically."""
@@ -107,7 +107,9 @@ class RunFolder:
     def write_all(self, contents: Mapping[str, bytes | memoryview]) -> None:
         """Write several whole files; none is replaced before all of them are on disk."""
         if self.writes:
-            write_files({self.path / name: content for name, content in contents.items()})
+            write_files_atomically(
+                {self.path / name: content for name, content in contents.items()}
+            )
             self.written.update(contents)
 
     def write_text(self, name: str, text: str) -> None:
@@ -159,7 +161,7 @@ def _make_folder(path: Path) -> None:
         sync_folder(folder.parent)
 
 
-def check_name(name: str | None) -> None:
+def check_run_name(name: str | None) -> None:
     """Raise ConfigError if a run's name is not a valid folder name on every system."""
     if name is not None and not PLAIN_NAME.fullmatch(name):
         raise ConfigError(
@@ -168,7 +170,7 @@ def check_name(name: str | None) -> None:
         )
 
 
-def check_writable(runs_dir: Path) -> None:
+def check_runs_folder_writable(runs_dir: Path) -> None:
     """Raise ConfigError if runs cannot be written to a folder; nothing is created."""
     existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
@@ -182,7 +184,7 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
     return ConfigError(f"runs folder {runs_dir}: {why}", hint)
 
 
-def point_latest(parent: Path, name: str) -> None:
+def update_latest_link(parent: Path, name: str) -> None:
     """Create the link `latest` to the newest run, or a text file if links are not possible."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):  # a folder of the user's has the name: it stays
@@ -196,14 +198,14 @@ def point_latest(parent: Path, name: str) -> None:
             new.unlink(missing_ok=True)
 
 
-def runs_in(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
+def iterate_run_folders(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
     """Yield the folder of every run, in no order: each has a config.yaml and is not a link."""
     for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/{CONFIG}"):
-        if is_own_folder(config.parent):
+        if is_real_folder(config.parent):
             yield config.parent
 
 
-def is_own_folder(folder: Path) -> bool:
+def is_real_folder(folder: Path) -> bool:
     """Return whether a folder is neither a link nor hidden, as a half-removed one is."""
     return not (folder.is_symlink() or folder.name.startswith("."))
 

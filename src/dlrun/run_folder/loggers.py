@@ -15,12 +15,12 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 from dlrun.config.sections import ExperimentConfig
-from dlrun.config.yaml_loader import dump, flatten
+from dlrun.config.yaml_loader import dump_yaml, flatten_keys
 from dlrun.errors import ConfigError, first_line
 from dlrun.run_folder.folder import Row, RunFolder
 from dlrun.run_folder.metrics import STEP
 from dlrun.system.console import Screen
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 MLFLOW_RUN = "mlflow.json"  # in the run's folder: the id of the MLflow run
 MLFLOW_DATABASE = "mlflow.db"  # in the runs folder
@@ -38,13 +38,13 @@ BATCH = 900  # metrics in a request; MLflow takes 1,000
 MAX_PARAMETER = 6000  # characters
 
 
-class Loggers:
+class ExperimentLoggers:
     """Logs the steps of a run to all loggers in its config; one that fails is disabled."""
 
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
     ) -> None:
-        params = flatten(config.model_dump(mode="json"))
+        params = flatten_keys(config.model_dump(mode="json"))
         names = config.logger if folder.writes else ()
         self._loggers = {name: LOGGERS[name](folder, experiment, params) for name in names}
         self._screen = screen
@@ -77,7 +77,7 @@ class Loggers:
                 self._screen.warn(f"logger {name} is not used any more: {reason}")
 
 
-def check_loggers(config: ExperimentConfig) -> None:
+def check_loggers_installed(config: ExperimentConfig) -> None:
     """Raise ConfigError if the package of a logger in the config is not installed."""
     for name in config.logger:
         if importlib.util.find_spec(name) is None:
@@ -102,7 +102,7 @@ class _TensorBoard:
         if self._path.exists():
             shutil.rmtree(self._path)
         self._writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(self._path)
-        self._writer.add_text("config", f"```\n{dump(self._params)}```")
+        self._writer.add_text("config", f"```\n{dump_yaml(self._params)}```")
         for step, row in enumerate(rows, start=1):
             self.log(step, row)
         self._writer.flush()
@@ -186,7 +186,7 @@ class _MLflow:
         path = self._folder.path / MLFLOW_RUN
         if not path.exists():
             return None
-        run = str(json.loads(read_regular(path))["run_id"])
+        run = str(json.loads(read_regular_file(path))["run_id"])
         return run if self._client.get_run(run).info.lifecycle_stage == "active" else None
 
     def _new_run(self) -> str:

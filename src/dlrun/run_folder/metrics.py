@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.errors import DataError
-from dlrun.run_folder.record import BestEpoch, Record
+from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 STEP, SECONDS = "epoch", "seconds"  # the columns of metrics.csv that are no metrics
 TESTED, VALID = "test_", "valid_"
@@ -24,7 +24,7 @@ EDITIONS = ("book", "notebook")  # of the published metrics
 NOTABLE = 0.02  # share of the best validation metric by which a worse last epoch is noted
 
 
-def metrics_of(row: Mapping[str, float]) -> dict[str, float]:
+def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
     """Return the metrics in a row of metrics.csv, without the columns `epoch` and `seconds`."""
     return {name: value for name, value in row.items() if name not in (STEP, SECONDS)}
 
@@ -36,7 +36,7 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
     file cannot be read or is damaged.
     """
     try:
-        text, _, _ = read_regular(path).decode().rpartition("\n")
+        text, _, _ = read_regular_file(path).decode().rpartition("\n")
         names, *rows = csv.reader(text.split("\n"), strict=True)
         if not names:
             raise ValueError("it has no header")
@@ -53,7 +53,7 @@ def _number(cell: str) -> float:
     return int(cell) if is_short_integer else float(cell)
 
 
-def main_metric(record: Record) -> str | None:
+def main_metric(record: RunRecord) -> str | None:
     """Return the name of a run's main metric: test accuracy, or else the first test metric."""
     tested = [name for name in record.metrics if name.startswith(TESTED)]
     return ACCURACY if ACCURACY in tested else next(iter(tested), None)
@@ -64,7 +64,7 @@ def selection_metric(metrics: Iterable[str]) -> str | None:
 
     It is the accuracy, or the first metric whose name says whether higher is better.
     """
-    validated = [name for name in metrics if name.startswith(VALID) and direction(name)]
+    validated = [name for name in metrics if name.startswith(VALID) and metric_direction(name)]
     accuracy = f"{VALID}accuracy"
     return accuracy if accuracy in validated else next(iter(validated), None)
 
@@ -74,11 +74,11 @@ def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
-    best = max(rows, key=lambda row: direction(metric) * row[metric])
+    best = max(rows, key=lambda row: metric_direction(metric) * row[metric])
     return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric])
 
 
-def direction(metric: str) -> int:
+def metric_direction(metric: str) -> int:
     """Return 1 if higher values of a metric are better, -1 if lower ones are, 0 if unknown."""
     words = metric.lower().replace("-", "_").split("_")
     if any(word.endswith(LOWER) for word in words):
@@ -92,7 +92,7 @@ def is_plottable(value: float) -> bool:
 
 
 def published_metrics(
-    record: Record, *, ignoring_differences: bool = False
+    record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
     """Return the published metrics by edition, if they are comparable with those of a run."""
     if record.reference_differs and not ignoring_differences:
@@ -105,7 +105,7 @@ def published_metrics(
     }
 
 
-def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def add_largest_class_baseline(record: RunRecord, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
     shown: dict[str, Any] = {}
     for name, value in metrics.items():
@@ -117,7 +117,7 @@ def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def metrics_table(record: Record) -> Table:
+def metrics_table(record: RunRecord) -> Table:
     """Return a table of a run's metrics, their confidence interval and the published metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, dict[str, Any]] = {}
@@ -126,13 +126,13 @@ def metrics_table(record: Record) -> Table:
     references |= published_metrics(record)
     for column in ("metric", record.experiment, *references):
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for metric, value in with_baseline(record, record.metrics).items():
+    for metric, value in add_largest_class_baseline(record, record.metrics).items():
         others = [format_metric(values.get(metric)) for values in references.values()]
         table.add_row(Text(printable(metric)), format_metric(value), *others)
     return table
 
 
-def notes(record: Record) -> list[tuple[str, str]]:
+def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return remarks on a run's metrics, such as a better earlier epoch, each with a label."""
     lines = []
     best = record.best_epoch

@@ -17,7 +17,7 @@ from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize
-from dlrun.system.files import read_regular
+from dlrun.system.files import read_regular_file
 
 FORMAT = 2
 RESULTS, ENVIRONMENT = "results.json", "environment.json"
@@ -59,7 +59,7 @@ class BestEpoch(_Part):
     value: float
 
 
-class Expected(_Part):
+class ExpectedInterval(_Part):
     """The interval in which 95 % of a config's runs lie, as measured over several seeds."""
 
     low: float
@@ -67,7 +67,7 @@ class Expected(_Part):
     seeds: int
 
 
-class Classes(_Part):
+class ClassSummary(_Part):
     """A summary of the classes of a test set: their number and the largest class.
 
     largest, share: the class with the most rows, and the accuracy of always predicting it.
@@ -80,7 +80,7 @@ class Classes(_Part):
     macro_f1: float | None = None
 
 
-class Environment(ChecksummedModel):
+class RunEnvironment(ChecksummedModel):
     """The content of environment.json: the code, packages and config that a run began with."""
 
     dlrun: str
@@ -91,7 +91,7 @@ class Environment(ChecksummedModel):
     threads: int | None = None  # cores that it might use
 
 
-class Record(ChecksummedModel):
+class RunRecord(ChecksummedModel):
     """The content of results.json: the status and the results of a run.
 
     The metrics are those of the result; in an unfinished run, of its newest step.
@@ -117,9 +117,9 @@ class Record(ChecksummedModel):
     test_rows: Count | None = None  # that the test metrics are of
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
-    expected: dict[str, Expected] = {}  # by metric, for runs of the shipped config
+    expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config
     best_epoch: BestEpoch | None = None
-    classes: Classes | None = None  # of the test rows
+    classes: ClassSummary | None = None  # of the test rows
     accelerator: AcceleratorReport | None = None
     seconds: dict[str, float] = {}
     figures: list[str] = []
@@ -149,25 +149,25 @@ class Record(ChecksummedModel):
         return wilson_interval(correct, self.test_rows)
 
 
-def read_record(folder: Path) -> Record:
+def read_run_record(folder: Path) -> RunRecord:
     """Read the record of a run. Raises DlrunError if it is missing or damaged."""
-    return read_checksummed(Record, folder / RESULTS, FORMAT)
+    return read_checksummed_json(RunRecord, folder / RESULTS, FORMAT)
 
 
-def write_record(folder: RunFolder, record: Record) -> None:
+def write_run_record(folder: RunFolder, record: RunRecord) -> None:
     """Write the record of a run to results.json, with its SHA-256."""
-    folder.write_text(RESULTS, checksummed_text(record))
+    folder.write_text(RESULTS, checksummed_json(record))
 
 
-def read_environment(folder: Path) -> Environment:
+def read_run_environment(folder: Path) -> RunEnvironment:
     """Read the environment.json of a run. Raises DlrunError if it is missing or damaged."""
-    return read_checksummed(Environment, folder / ENVIRONMENT, 1)
+    return read_checksummed_json(RunEnvironment, folder / ENVIRONMENT, 1)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object from a run's file. Raises DlrunError if it is missing or damaged."""
     try:
-        value = json.loads(read_regular(path))
+        value = json.loads(read_regular_file(path))
     except FileNotFoundError:
         raise DlrunError(f"{path}: no such file: not a run's folder") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -177,9 +177,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
+def read_checksummed_json(kind: type[M], path: Path, newest: int) -> M:
     """Read a JSON file and check its SHA-256. Raises DlrunError if it is damaged or too new."""
-    value = read_json(path)
+    value = read_json_object(path)
     digest = value.pop(SHA256, None)
     try:
         model = kind.model_validate(value)
@@ -197,7 +197,7 @@ def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
     return model
 
 
-def checksummed_text(model: ChecksummedModel) -> str:
+def checksummed_json(model: ChecksummedModel) -> str:
     """Return a model as JSON text that includes the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest(value)})

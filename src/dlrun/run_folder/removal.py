@@ -7,10 +7,10 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError
 from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
-from dlrun.run_folder.find import newest_runs
-from dlrun.run_folder.folder import LATEST, LOCK, point_latest
+from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.folder import LATEST, LOCK, update_latest_link
 from dlrun.run_folder.record import RESULTS
-from dlrun.system.files import hold_lock, sync_folder
+from dlrun.system.files import hold_file_lock, sync_folder
 
 # Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
@@ -51,7 +51,7 @@ def size_of_checkpoints(folder: Path) -> int:
     return sum(path.lstat().st_size for path in paths if path.is_file())
 
 
-def repair_latest(runs_dir: Path, experiment: str) -> None:
+def repair_latest_link(runs_dir: Path, experiment: str) -> None:
     """Point `latest` at the newest remaining run if the run it names was removed."""
     latest = runs_dir / experiment / LATEST
     if latest.is_symlink():
@@ -62,8 +62,8 @@ def repair_latest(runs_dir: Path, experiment: str) -> None:
     else:
         return
     if is_gone:
-        if runs := newest_runs(runs_dir, experiment):
-            point_latest(latest.parent, runs[0].name)
+        if runs := runs_newest_first(runs_dir, experiment):
+            update_latest_link(latest.parent, runs[0].name)
         else:
             latest.unlink(missing_ok=True)
 
@@ -74,4 +74,4 @@ def _lock(folder: Path) -> AbstractContextManager[None]:
     def refuse(why: str) -> None:
         raise DlrunError(why, "remove the run by hand if no process writes to it")
 
-    return hold_lock(folder / LOCK, warn=refuse)
+    return hold_file_lock(folder / LOCK, warn=refuse)

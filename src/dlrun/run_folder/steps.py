@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
-from dlrun.run_folder.loggers import Loggers
-from dlrun.system.console import Advance, Screen, pluralize
-from dlrun.system.signals import Stop
+from dlrun.run_folder.loggers import ExperimentLoggers
+from dlrun.system.console import ProgressHandle, Screen, pluralize
+from dlrun.system.signals import StopRequest
 
 
 @dataclass
-class Steps:
+class StepRecorder:
     """Records each finished step of a run: checkpoint, metrics.csv, screen, loggers.
 
     Args:
@@ -32,16 +32,16 @@ class Steps:
 
     folder: RunFolder
     screen: Screen
-    stop: Stop
+    stop: StopRequest
     run: str
     resume_files: Mapping[str, str] | None = None
-    loggers: Loggers | None = None
+    loggers: ExperimentLoggers | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
     data: str | None = None
     begun: bool = False
     _columns: Sequence[str] = ()
     _file: CheckpointFile | None = None
-    _bar: Advance | None = None
+    _bar: ProgressHandle | None = None
 
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
@@ -83,7 +83,7 @@ class Steps:
     @contextmanager
     def progress(
         self, what: str, total: int, noun: str, *, lines: int | None = None
-    ) -> Iterator[Advance]:
+    ) -> Iterator[ProgressHandle]:
         """Show a progress bar during the steps; a first stop signal waits for the end of a step.
 
         `lines` of them are shown, see Screen.progress.
@@ -124,7 +124,7 @@ class Steps:
         return ",".join(f"{row[column]:.9g}" for column in self._columns) + "\n"
 
 
-def check_finite(metrics: Row, when: str) -> None:
+def check_metrics_finite(metrics: Row, when: str) -> None:
     """Raise DlrunError if a metric is infinite or NaN, as after a training that diverged."""
     for name, value in metrics.items():
         if not math.isfinite(value):

@@ -17,8 +17,8 @@ from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import read_record, write_record
-from dlrun.system.accelerator import device_count
+from dlrun.run_folder.record import read_run_record, write_run_record
+from dlrun.system.accelerator import count_devices
 from dlrun.system.console import pluralize
 
 C = TypeVar("C", bound=ExperimentConfig)
@@ -84,7 +84,7 @@ def _environment_number(name: str) -> int:
     return int(os.environ.get(name) or 0)
 
 
-def config_as_launched(config: C, *, resumed: bool = False) -> C:
+def set_devices_from_launcher(config: C, *, resumed: bool = False) -> C:
     """Return the config with its devices and nodes set to those that torchrun or srun started.
 
     Raises ConfigError if the config requests other numbers (unless `resumed`: such a run takes what
@@ -93,7 +93,7 @@ def config_as_launched(config: C, *, resumed: bool = False) -> C:
     """
     group = find_process_group()
     if group is not None:
-        return config_for_group(config, group, resumed=resumed)
+        return set_devices_from_process_group(config, group, resumed=resumed)
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     if nodes > 1:
         raise ConfigError(
@@ -103,7 +103,7 @@ def config_as_launched(config: C, *, resumed: bool = False) -> C:
     return config
 
 
-def config_for_group(config: C, group: ProcessGroup, *, resumed: bool = False) -> C:
+def set_devices_from_process_group(config: C, group: ProcessGroup, *, resumed: bool = False) -> C:
     """Return the config with its devices and nodes set to those of a group. Raises ConfigError."""
     if not isinstance(config, NetworkConfig):
         raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
@@ -128,20 +128,22 @@ def is_helper_process(config: ExperimentConfig) -> bool:
     return config.world != 1 and group is not None and group.rank > 0
 
 
-def is_reported_by_another_process() -> bool:
+def another_process_prints_errors() -> bool:
     """Return whether another process on this node prints an error that all of them raise."""
     group = find_process_group()
     return group is not None and group.local_rank > 0
 
 
-def processes_to_start(config: ExperimentConfig) -> int:
+def count_processes_to_start(config: ExperimentConfig) -> int:
     """Return in how many processes a run must be started; 1 if this process can execute it."""
     if not isinstance(config, NetworkConfig) or find_process_group() is not None:
         return 1
-    return config.world or device_count(config.accelerator)
+    return config.world or count_devices(config.accelerator)
 
 
-def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> int:
+def launch_training_processes(
+    processes: int, run: Path, settings: RunSettings, overrides: Sequence[str] = ()
+) -> int:
     """Execute a waiting or resumed run in several processes, and return its exit code.
 
     Raises DlrunError if the process that writes the run was lost.
@@ -150,11 +152,13 @@ def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence
 
     is_shown = settings.results and settings.screen is None
     with errors_as_json(settings.console(), wanted=settings.json):
-        words = resume_arguments(run, settings, overrides)
-        return launcher.launch(processes, run, words, show=is_shown)
+        words = resume_command_arguments(run, settings, overrides)
+        return launcher.launch_with_torch_elastic(processes, run, words, show=is_shown)
 
 
-def resume_arguments(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
+def resume_command_arguments(
+    run: Path, settings: RunSettings, overrides: Sequence[str] = ()
+) -> list[str]:
     """Return the command-line arguments of dlrun that start a waiting run or continue a run."""
     words = ["resume", str(run)]
     words += ["--runs-dir", str(run_context.resolve_runs_dir(settings.runs_dir))]
@@ -164,10 +168,10 @@ def resume_arguments(run: Path, settings: RunSettings, overrides: Sequence[str] 
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
 
 
-def fail_waiting_run(run: Path, why: str) -> None:
+def mark_waiting_run_failed(run: Path, why: str) -> None:
     """Set the status of a run that never began to `failed`; leave any other run unchanged."""
     with contextlib.suppress(DlrunError, OSError):
-        record = read_record(run)
+        record = read_run_record(run)
         if record.status == "waiting":
             changes = {"status": "failed", "error": why}
-            write_record(RunFolder(run), record.model_copy(update=changes))
+            write_run_record(RunFolder(run), record.model_copy(update=changes))

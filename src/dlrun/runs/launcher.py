@@ -15,12 +15,14 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.record import read_record
-from dlrun.runs.distributed import fail_waiting_run
-from dlrun.system.signals import handled_signals
+from dlrun.run_folder.record import read_run_record
+from dlrun.runs.distributed import mark_waiting_run_failed
+from dlrun.system.signals import handled_stop_signals
 
 
-def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> int:
+def launch_with_torch_elastic(
+    processes: int, run: Path, words: Sequence[str], *, show: bool
+) -> int:
     """Execute `dlrun WORDS` in several processes on this machine, and return the exit code.
 
     The first process writes the run's files, and prints all messages if `show`. The calling process
@@ -42,7 +44,9 @@ def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> in
             logs_specs=DefaultLogsSpecs(logs, redirects),
         )
         # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
-        config.signals_to_handle = ",".join(signal.Signals(one).name for one in handled_signals())
+        config.signals_to_handle = ",".join(
+            signal.Signals(one).name for one in handled_stop_signals()
+        )
         try:
             elastic_launch(config, sys.executable)("-m", "dlrun", *words)
         except SignalException as stopped:
@@ -51,10 +55,10 @@ def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> in
             code = failed.get_first_failure()[1].exitcode
         else:
             return 0
-    status = read_record(run).status
+    status = read_run_record(run).status
     how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
     message = f"one of the {processes} processes that train together ended with {how}"
-    fail_waiting_run(run, message)
+    mark_waiting_run_failed(run, message)
     if code < 0 and status in ("running", "waiting"):
         raise DlrunError(
             message, "the system does so if memory is short; `dlrun resume` continues the run"
@@ -65,7 +69,9 @@ def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> in
 @contextlib.contextmanager
 def _settings_restored() -> Iterator[None]:
     """Restore the signal handlers that torch's launcher replaces, and silence its log messages."""
-    handlers = {number: signal.getsignal(number) for number in (*handled_signals(), signal.SIGINT)}
+    handlers = {
+        number: signal.getsignal(number) for number in (*handled_stop_signals(), signal.SIGINT)
+    }
     disabled = logging.root.manager.disable
     logging.disable()
     try:

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
-from dlrun.config.validation import to_yaml
+from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
@@ -23,30 +23,30 @@ from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_co
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
-from dlrun.run_folder.checkpoint import drop_previous
+from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
-from dlrun.run_folder.loggers import Loggers
-from dlrun.run_folder.metrics import best_epoch, metrics_of, metrics_table, notes
+from dlrun.run_folder.loggers import ExperimentLoggers
+from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
     RESULTS,
-    Classes,
-    Record,
+    ClassSummary,
+    RunRecord,
     Status,
-    checksummed_text,
-    read_environment,
-    write_record,
+    checksummed_json,
+    read_run_environment,
+    write_run_record,
 )
-from dlrun.run_folder.steps import Steps
+from dlrun.run_folder.steps import StepRecorder
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
-from dlrun.system.signals import Stop
+from dlrun.system.signals import StopRequest
 
 log = logging.getLogger("dlrun")
 
 
-class Runner:
+class RunRecorder:
     """Runs one experiment in its own folder, and writes the record of the run.
 
     Args:
@@ -64,7 +64,7 @@ class Runner:
         config: ExperimentConfig,
         folder: RunFolder,
         settings: RunSettings,
-        record: Record | None = None,
+        record: RunRecord | None = None,
         *,
         resumes: bool = False,
     ) -> None:
@@ -75,12 +75,12 @@ class Runner:
         if record and resumes:
             changes = {"status": "running", "resumed": _now(), "run": str(folder.path)}
             self.record = record.model_copy(update=changes | {"written": {}})
-            begun = read_environment(folder.path).config
+            begun = read_run_environment(folder.path).config
             kept = {key: begun[key] for key in RUNTIME_KEYS if key in begun}
-            text = to_yaml(config.model_copy(update=kept))
-            resume_files = {RESULTS: checksummed_text(self.record), CONFIG: text}
+            text = config_to_yaml(config.model_copy(update=kept))
+            resume_files = {RESULTS: checksummed_json(self.record), CONFIG: text}
         else:
-            self.record = Record(
+            self.record = RunRecord(
                 format=FORMAT,
                 id=record.id if record else uuid.uuid4().hex,
                 experiment=experiment.name,
@@ -93,14 +93,14 @@ class Runner:
                 sweep=record.sweep if record else settings.sweep,
             )
         self.package = registry.experiment_entry(experiment.name).package
-        self.loggers = Loggers(config, experiment.name, folder, screen)
+        self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
         self.results: Results | None = None
-        stop = Stop()
+        stop = StopRequest()
         self.context = RunContext(
             folder=folder,
             screen=screen,
             stop=stop,
-            steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
+            steps=StepRecorder(folder, screen, stop, self.record.id, resume_files, self.loggers),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or _threads(config, settings),
@@ -114,7 +114,7 @@ class Runner:
         self.folder.write_json(ENVIRONMENT, about)
         self._save(status)
         # Last: a folder with a config.yaml is a run, and has the other two.
-        self.folder.write_text(CONFIG, to_yaml(self.config))
+        self.folder.write_text(CONFIG, config_to_yaml(self.config))
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[RunContext]:
@@ -151,7 +151,7 @@ class Runner:
         self.results, context = results, self.context
         if not self.folder.writes:
             return results.exit_code
-        if taken := results.extra.keys() & Record.model_fields.keys():
+        if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
             "ended": _now(),
@@ -165,7 +165,7 @@ class Runner:
             "reference_differs": why_not_comparable(self.experiment, self.config, results),
             "expected": expected_metric_ranges(self.experiment, self.config),
             "best_epoch": best_epoch(context.steps.rows),
-            "classes": results.classes and Classes(**results.classes),
+            "classes": results.classes and ClassSummary(**results.classes),
             "accelerator": results.accelerator,
             "processes": results.processes,
             "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
@@ -192,7 +192,7 @@ class Runner:
 
     def _save(self, status: Status, **changes: Any) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
-        write_record(self.folder, record)
+        write_run_record(self.folder, record)
         self.record = record
         if status in ("finished", "failed", "interrupted"):
             self.loggers.end(record.metrics, status)
@@ -223,7 +223,7 @@ class Runner:
             screen.show(Text(counts))
         if self.settings.summary and not (folder / "summary.txt").exists():
             screen.note(f"{record.experiment} has no layers to summarise")
-        lines = [("data", record.data), *notes(record)]
+        lines = [("data", record.data), *remarks_on_metrics(record)]
         lines.append(("time", f"{record.seconds.get('total', 0):.1f} s{record.computed_on}"))
         lines += [("figure", str(folder / figure)) for figure in record.figures]
         for label, text in [*lines, ("run", str(folder))]:
@@ -251,14 +251,14 @@ class Runner:
             "steps": len(steps.rows) or self.record.steps,
         }
         if self.record.result_steps is None:
-            changes["metrics"] = metrics_of(steps.rows[-1]) if steps.rows else {}
+            changes["metrics"] = metrics_from_row(steps.rows[-1]) if steps.rows else {}
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
             try:
                 self._save(status, **changes)
             except OSError:
-                drop_previous(self.folder)
+                remove_previous_checkpoint(self.folder)
                 self._save(status, **changes)
             self.folder.sync_tables()
         resumable = self.config.resumable and not self.settings.temporary
@@ -274,7 +274,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
         path = folder.path / LOG
-        files.check_appendable(path)
+        files.check_log_appendable(path)
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -298,7 +298,7 @@ def _threads(config: ExperimentConfig, settings: RunSettings) -> int:
     nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
     processes = (config.world or 1) // nodes
     limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
-    return resources.resolve_threads(config.threads, min(limits, default=None), processes)
+    return resources.choose_thread_count(config.threads, min(limits, default=None), processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

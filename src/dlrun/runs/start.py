@@ -7,9 +7,14 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
-from dlrun.config.validation import read_layers, to_yaml, validate
-from dlrun.config.yaml_loader import Layer, merge_layers, read_file, read_override
+from dlrun.config.sections import ExperimentConfig, NetworkConfig, TrainerConfig
+from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    merge_config_layers,
+    parse_set_override,
+    read_yaml_file,
+)
 from dlrun.data.download import is_offline, obtain_published_file
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
@@ -19,32 +24,45 @@ from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import has_checkpoint
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import CONFIG, RunFolder, check_name, check_writable, to_json
-from dlrun.run_folder.loggers import check_loggers
+from dlrun.run_folder.folder import (
+    CONFIG,
+    RunFolder,
+    check_run_name,
+    check_runs_folder_writable,
+    to_json,
+)
+from dlrun.run_folder.loggers import check_loggers_installed
 from dlrun.run_folder.record import FORMAT
-from dlrun.runs.distributed import config_as_launched, is_helper_process, launch, processes_to_start
-from dlrun.runs.runner import Runner
+from dlrun.runs.distributed import (
+    count_processes_to_start,
+    is_helper_process,
+    launch_training_processes,
+    set_devices_from_launcher,
+)
+from dlrun.runs.runner import RunRecorder
 from dlrun.system import accelerator, resources
 from dlrun.system.console import Screen
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 
 
-def load_config(name: str, settings: RunSettings) -> ExperimentConfig:
+def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig:
     """Read and validate the config of an experiment. Raises ConfigError with every error."""
-    return validate_config(name, read_config_layers(name, settings))
+    return validate_config(name, merge_experiment_config(name, settings))
 
 
-def read_config_layers(name: str, settings: RunSettings) -> Layer:
+def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     """Merge an experiment's default config with the user's settings. Raises ConfigError."""
     defaults = registry.experiment_entry(name).defaults
-    return read_layers(name, [defaults, *settings.config, *settings.overrides, *settings.values])
+    return read_and_merge_layers(
+        name, [defaults, *settings.config, *settings.overrides, *settings.values]
+    )
 
 
-def validate_config(name: str, layer: Layer) -> ExperimentConfig:
+def validate_config(name: str, layer: ConfigLayer) -> ExperimentConfig:
     """Validate the merged config of an experiment. Raises ConfigError with every error."""
-    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
-    return config_as_launched(config)
+    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+    return set_devices_from_launcher(config)
 
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
@@ -54,8 +72,8 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """
     screen = settings.console()
     with errors_as_json(screen, wanted=settings.json):
-        config = load_config(name, settings)
-        check(name, config, settings)
+        config = load_experiment_config(name, settings)
+        check_run_can_start(name, config, settings)
         runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
@@ -65,17 +83,17 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
             folder = RunFolder(runs_dir / name, writes=False)
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
-        runner = Runner(experiment, config, folder, settings)
+        runner = RunRecorder(experiment, config, folder, settings)
     with folder.locked(screen):
-        if (processes := processes_to_start(config)) == 1:
+        if (processes := count_processes_to_start(config)) == 1:
             with runner.recorded() as context:
                 code = runner.finish(experiment.run(config, context))
             return code, folder.path
         runner.write_first_files("waiting")
-    return launch(processes, folder.path, settings), folder.path
+    return launch_training_processes(processes, folder.path, settings), folder.path
 
 
-def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
+def resume_run(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
     """Continue a run in its own folder, and return the exit code.
 
     Args:
@@ -99,21 +117,23 @@ def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
             if settings.json:
                 print_results_json(path, screen)
             return 0
-        if (processes := processes_to_start(runner.config)) == 1:
+        if (processes := count_processes_to_start(runner.config)) == 1:
             with runner.recorded() as context:
                 return runner.finish(runner.experiment.run(runner.config, context))
-    return launch(processes, path, settings, overrides)
+    return launch_training_processes(processes, path, settings, overrides)
 
 
-def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True) -> None:
+def check_run_can_start(
+    name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True
+) -> None:
     """Check everything that can be checked before a run gets its folder. Raises DlrunError.
 
     `here`: the run will use this machine's memory and accelerators.
     """
-    check_name(settings.name)
+    check_run_name(settings.name)
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
-    check_writable(runs_dir)
-    check_loggers(config)
+    check_runs_folder_writable(runs_dir)
+    check_loggers_installed(config)
     limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
     if limit is not None and limit < TORCH_MEMORY:
         raise DlrunError(
@@ -142,20 +162,20 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
     """Print the validated config and the folder in which a run would be stored."""
-    text = to_json(config.model_dump(mode="json")) if json else to_yaml(config)
+    text = to_json(config.model_dump(mode="json")) if json else config_to_yaml(config)
     screen.out.print(Text(text.rstrip()))
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
 
 
 def _prepare_resume(
     folder: RunFolder, overrides: Sequence[str], screen: Screen, settings: RunSettings
-) -> Runner | None:
+) -> RunRecorder | None:
     """Return the runner that resumes a locked run, or None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
     record, config = run.record, _resumed_config(run, overrides)
-    check_loggers(config)
+    check_loggers_installed(config)
     if record.status == "waiting":
-        return Runner(run.experiment, config, folder, settings, record)
+        return RunRecorder(run.experiment, config, folder, settings, record)
     if problem := _changes_since(run, config):
         problem = f"{path}: a resumed run would get other numbers: {problem}"
         if not settings.force:
@@ -176,7 +196,7 @@ def _prepare_resume(
         return None
     if record.steps and not has_checkpoint(path):
         raise DlrunError(f"{path}: its checkpoints are missing", _repeat_hint(run))
-    return Runner(run.experiment, config, folder, settings, record, resumes=True)
+    return RunRecorder(run.experiment, config, folder, settings, record, resumes=True)
 
 
 def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
@@ -192,9 +212,13 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     if run.record.format < FORMAT:
         raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _repeat_hint(run))
     # A key that was deleted by hand has its value from when the run began.
-    layers = [run.initial_config(), read_file(path / CONFIG), *map(read_override, overrides)]
-    config: ExperimentConfig = validate(schema, merge_layers(layers), name)
-    config = config_as_launched(config, resumed=True)
+    layers = [
+        run.initial_config(),
+        read_yaml_file(path / CONFIG),
+        *map(parse_set_override, overrides),
+    ]
+    config: ExperimentConfig = validate_layer(schema, merge_config_layers(layers), name)
+    config = set_devices_from_launcher(config, resumed=True)
     if changed := run.edited_keys(config.model_dump(mode="json")) - PROCESSES:
         may_change = ", ".join(sorted(schema.changeable_keys | RUNTIME_KEYS))
         raise ConfigError(
@@ -214,11 +238,11 @@ def _changes_since(run: Run, config: ExperimentConfig) -> str:
     begun, changes = run.environment, list[str]()
     if isinstance(config, NetworkConfig):
         trainer = run.initial_config().values["trainer"]
-        then, now = Trainer.model_validate(trainer).world, config.world
+        then, now = TrainerConfig.model_validate(trainer).world, config.world
         if then != now:
             changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
     package = registry.experiment_entry(run.record.experiment).package
-    changes += environment.changes(begun.code, begun.packages, package)
+    changes += environment.describe_environment_changes(begun.code, begun.packages, package)
     return "; ".join(changes)
 
 

@@ -15,8 +15,8 @@ from typing import IO
 from dlrun.errors import DlrunError, Interrupted, OutOfTime
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import print_results_json
-from dlrun.run_folder.record import read_record
-from dlrun.runs.distributed import fail_waiting_run
+from dlrun.run_folder.record import read_run_record
+from dlrun.runs.distributed import mark_waiting_run_failed
 from dlrun.system.console import Screen
 from dlrun.system.signals import EXIT_CODES
 
@@ -62,7 +62,7 @@ class Job:
             if code == OutOfTime.exit_code:
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
-            fail_waiting_run(run, _last_error(about / STDERR))
+            mark_waiting_run_failed(run, _last_error(about / STDERR))
         (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
@@ -82,7 +82,7 @@ class Job:
 
     def _finished_steps(self) -> int:
         try:
-            return read_record(Path(self.run)).steps or 0
+            return read_run_record(Path(self.run)).steps or 0
         except DlrunError:
             return 0
 
@@ -93,7 +93,7 @@ def _last_error(stderr: Path) -> str:
     return errors[-1] if errors else "its job ended before it began"
 
 
-class Queue:
+class SlurmQueue:
     """The user's jobs in SLURM's queue, read with squeue and cached for QUEUE_TICK seconds.
 
     Every cluster has squeue, but not all have sacct.
@@ -118,12 +118,12 @@ class Queue:
         return self._jobs is None or job in self._jobs
 
 
-def has_begun(run: Path) -> bool:
+def job_has_started(run: Path) -> bool:
     """Return whether the SLURM job of a run has started at least once."""
     return (run / SLURM_FOLDER / STDERR).exists()
 
 
-def exit_code(run: Path, job: str, queue: Queue) -> int | None:
+def job_exit_code(run: Path, job: str, queue: SlurmQueue) -> int | None:
     """Return the exit code of a run's SLURM job, or None while it runs or waits in the queue.
 
     Raises DlrunError if the job has left the queue without an exit code.
@@ -149,18 +149,18 @@ def _written_exit_code(run: Path) -> int | None:
         return None
 
 
-def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
+def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
     """Wait until the SLURM job of a run has ended, show its output, and return its exit code.
 
     Raises DlrunError if the job ended before its run did, Interrupted by Ctrl-C.
     """
     streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
     shown = dict.fromkeys(streams, 0)  # bytes of each file
-    queue, code = Queue(), None
+    queue, code = SlurmQueue(), None
     try:
         while code is None:
             time.sleep(TICK)
-            code = exit_code(run, job, queue)
+            code = job_exit_code(run, job, queue)
             for name, stream in streams.items():
                 shown[name] += _show_lines(run / SLURM_FOLDER / name, shown[name], stream)
     except Interrupted:

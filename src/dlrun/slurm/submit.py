@@ -17,23 +17,23 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, PositiveInt, Section
-from dlrun.config.validation import validate
-from dlrun.config.yaml_loader import KeyPath, Layer
+from dlrun.config.validation import validate_layer
+from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder, to_json
-from dlrun.run_folder.removal import repair_latest
+from dlrun.run_folder.removal import repair_latest_link
 from dlrun.runs.distributed import (
     ProcessGroup,
-    config_for_group,
     find_process_group,
-    resume_arguments,
+    resume_command_arguments,
+    set_devices_from_process_group,
 )
-from dlrun.runs.runner import Runner
-from dlrun.runs.start import check, print_dry_run, read_config_layers
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_run
-from dlrun.system.accelerator import check_batch
+from dlrun.runs.runner import RunRecorder
+from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
+from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
+from dlrun.system.accelerator import check_batch_divisible
 from dlrun.system.console import Screen
 
 SIGNAL_SECONDS = 90  # before the time is over; far longer than a step takes
@@ -108,12 +108,12 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         values[key] = value
         origins[(key,)] = f"--slurm {part}"
     try:
-        return validate(SlurmOptions, Layer(dict(values), origins), "")
+        return validate_layer(SlurmOptions, ConfigLayer(dict(values), origins), "")
     except ConfigError as error:
         raise ConfigError(error.message, hint) from None
 
 
-def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
+def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
     """Submit a run to SLURM, wait for it if `wait`, and return the exit code.
 
     Raises ConfigError before anything is submitted, or if SLURM refuses it.
@@ -123,22 +123,26 @@ def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool
         options = parse_slurm_options(texts)
         if options.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
-        check_slurm()
-        config = config_for_slurm(name, read_config_layers(name, settings), options)
+        check_slurm_available()
+        config = set_devices_from_slurm_options(
+            name, merge_experiment_config(name, settings), options
+        )
         checked = config
         if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
-            check_batch(config.batch_size, config.world or 1)
+            check_batch_divisible(config.batch_size, config.world or 1)
             one = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1})
             checked = config.model_copy(update={"trainer": one})
-        check(name, checked, settings, here=False)
+        check_run_can_start(name, checked, settings, here=False)
         if settings.dry_run:
             place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
             print_dry_run(config, place, screen, json=settings.json)
             return 0
-        ((folder, job),) = submit_runs(name, [PlannedRun(config, settings)], options, name, screen)
+        ((folder, job),) = submit_runs_to_slurm(
+            name, [RunToSubmit(config, settings)], options, name, screen
+        )
     if wait:
         screen.note(f"submitted {name}/{folder.name} as job {job}")
-        return wait_for_run(folder, job, screen, as_json=settings.json)
+        return wait_for_job(folder, job, screen, as_json=settings.json)
     if settings.json:
         screen.out.file.write(to_json({"status": "waiting", "run": str(folder), "job": job}))
         return 0
@@ -148,7 +152,7 @@ def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool
     return 0
 
 
-def check_slurm() -> None:
+def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     if group := find_process_group():
         raise ConfigError(f"{group}, each of which would submit", f"leave {group.by} out")
@@ -160,14 +164,16 @@ def check_slurm() -> None:
         )
 
 
-def config_for_slurm(name: str, layer: Layer, options: SlurmOptions) -> ExperimentConfig:
+def set_devices_from_slurm_options(
+    name: str, layer: ConfigLayer, options: SlurmOptions
+) -> ExperimentConfig:
     """Return a validated config with the devices and nodes of `--slurm`. Raises ConfigError."""
-    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
+    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
         return config
-    return config_for_group(config, ProcessGroup("--slurm", tasks, nodes * tasks))
+    return set_devices_from_process_group(config, ProcessGroup("--slurm", tasks, nodes * tasks))
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
@@ -179,7 +185,7 @@ def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class RunToSubmit:
     """A run to submit to SLURM: its config and settings, and its folder if it continues."""
 
     config: ExperimentConfig
@@ -187,9 +193,9 @@ class PlannedRun:
     folder: Path | None = None
 
 
-def submit_runs(
+def submit_runs_to_slurm(
     experiment: str,
-    planned: Sequence[PlannedRun],
+    planned: Sequence[RunToSubmit],
     options: SlurmOptions,
     job_name: str,
     screen: Screen,
@@ -217,13 +223,15 @@ def submit_runs(
                 new.append(folder.path)
                 write_waiting_run(experiment, run.config, folder, screen, run.settings)
             paths.append(run.folder.absolute() if run.folder else new[-1])
-        jobs = [resume_job(path, run.settings) for path, run in zip(paths, planned, strict=True)]
+        jobs = [
+            make_resume_job(path, run.settings) for path, run in zip(paths, planned, strict=True)
+        ]
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
         numbers = _submit_jobs(jobs, (array_folder or paths[0]) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:
             shutil.rmtree(path)
-        repair_latest(runs_dir, experiment)
+        repair_latest_link(runs_dir, experiment)
         raise
     submitted = list(zip(paths, numbers, strict=True))
     for path, number in submitted:
@@ -237,16 +245,16 @@ def write_waiting_run(
 ) -> None:
     """Write the first files of a run that waits for its SLURM job to start."""
     with folder.locked(screen):
-        Runner(registry.load_experiment(name), config, folder, settings).write_first_files(
+        RunRecorder(registry.load_experiment(name), config, folder, settings).write_first_files(
             "waiting"
         )
 
 
-def resume_job(run: Path, settings: RunSettings) -> Job:
+def make_resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
-    return Job(str(run), tuple(resume_arguments(run, there)))
+    return Job(str(run), tuple(resume_command_arguments(run, there)))
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:

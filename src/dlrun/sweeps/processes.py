@@ -28,12 +28,12 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
-from dlrun.runs.start import resume, run_experiment
+from dlrun.runs.start import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
-from dlrun.system.console import Advance, Screen
-from dlrun.system.files import check_appendable
-from dlrun.system.signals import SIGNALS, stopped_by
+from dlrun.system.console import ProgressHandle, Screen
+from dlrun.system.files import check_log_appendable
+from dlrun.system.signals import SIGNALS, raise_stop_signal
 
 if sys.platform == "win32":
     from multiprocessing.connection import PipeConnection as Connection
@@ -53,7 +53,7 @@ else:
 
 
 @dataclass(frozen=True)
-class PointTask:
+class RunTask:
     """The task of a child process: start the run of a point, or resume the run in a folder.
 
     accelerator: if not empty, the process first reports the device that this stands for.
@@ -67,7 +67,7 @@ class PointTask:
 
 
 @dataclass(frozen=True)
-class Message:
+class ProcessMessage:
     """A message from a child process: its device, its progress, a warning, or its end.
 
     exit_code: once the run has ended; negative: the number of the signal that killed it. peak: the
@@ -82,12 +82,12 @@ class Message:
     peak: int = 0
 
 
-class Processes:
+class SweepProcesses:
     """Starts, stops and listens to the child processes of a sweep."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / LOG
-        self._children: dict[int, tuple[BaseProcess, Connection[int, Message]]] = {}
+        self._children: dict[int, tuple[BaseProcess, Connection[int, ProcessMessage]]] = {}
         self.peak = 0  # the most bytes that a run has held
 
     def __len__(self) -> int:
@@ -96,14 +96,15 @@ class Processes:
     def memory_held(self) -> int:
         """Return the number of bytes in memory that all child processes use now."""
         return sum(
-            resources.private_memory(process.pid or 0) for process, _ in self._children.values()
+            resources.process_private_memory(process.pid or 0)
+            for process, _ in self._children.values()
         )
 
-    def start(self, number: int, task: PointTask) -> None:
+    def start(self, number: int, task: RunTask) -> None:
         """Start a child process for a point. Raises DlrunError if no process can be started."""
-        check_appendable(self._log)
+        check_log_appendable(self._log)
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=run_point, args=(theirs, self._log, task))
+        process = CONTEXT.Process(target=run_point_in_child_process, args=(theirs, self._log, task))
         try:
             with _isolated():
                 process.start()
@@ -112,13 +113,13 @@ class Processes:
         theirs.close()
         self._children[number] = process, ours
 
-    def receive(self, seconds: float) -> list[tuple[int, Message]]:
+    def receive(self, seconds: float) -> list[tuple[int, ProcessMessage]]:
         """Wait at most `seconds` for messages; return each with the number of its point."""
         ready = wait([connection for _, connection in self._children.values()], seconds)
         numbers = [number for number, (_, one) in self._children.items() if one in ready]
         return [(number, self._message(number)) for number in numbers]
 
-    def _message(self, number: int) -> Message:
+    def _message(self, number: int) -> ProcessMessage:
         process, connection = self._children[number]
         try:
             message = connection.recv()
@@ -126,7 +127,7 @@ class Processes:
             process.join()
             code = process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
-            message = Message(exit_code=code, error=how)
+            message = ProcessMessage(exit_code=code, error=how)
         if message.exit_code is not None:
             self._end(number)
             self.peak = max(self.peak, message.peak)
@@ -172,7 +173,7 @@ def _isolated() -> Iterator[None]:
             os.environ[SAFE_PATH] = before
 
 
-def preload(experiments: Iterable[str]) -> None:
+def preload_fork_server(experiments: Iterable[str]) -> None:
     """Make the fork server import the slow packages that runs of these experiments need.
 
     It has no effect once the server was started.
@@ -191,7 +192,9 @@ def preload(experiments: Iterable[str]) -> None:
     CONTEXT.set_forkserver_preload(modules)
 
 
-def run_point(connection: "Connection[Message, int]", log: Path, task: PointTask) -> None:
+def run_point_in_child_process(
+    connection: "Connection[ProcessMessage, int]", log: Path, task: RunTask
+) -> None:
     """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
@@ -203,7 +206,7 @@ def run_point(connection: "Connection[Message, int]", log: Path, task: PointTask
         os.dup2(stream.fileno(), 2)
     gc.set_threshold(50_000)  # as in the command's process
     for number in SIGNALS:
-        signal.signal(number, stopped_by)
+        signal.signal(number, raise_stop_signal)
     end = _run(connection, task)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -212,15 +215,15 @@ def run_point(connection: "Connection[Message, int]", log: Path, task: PointTask
     os._exit(0)  # to take torch's modules down takes 0.7 s
 
 
-def _run(connection: "Connection[Message, int]", task: PointTask) -> Message:
+def _run(connection: "Connection[ProcessMessage, int]", task: RunTask) -> ProcessMessage:
     code, error = 0, ""
     try:
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         if task.accelerator:
-            _send(connection, Message(device=select_accelerator(task.accelerator)[0]))
+            _send(connection, ProcessMessage(device=select_accelerator(task.accelerator)[0]))
         settings = replace(task.settings, screen=_PointScreen(connection))
         if task.run is not None:
-            code = resume(str(task.run), task.overrides, settings)
+            code = resume_run(str(task.run), task.overrides, settings)
         else:
             code, _ = run_experiment(task.experiment, settings)
     except Stopped as stop:
@@ -229,10 +232,10 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Message:
         code, error = failure.exit_code, failure.message
     except BaseException as failure:
         code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
-    return Message(exit_code=code, error=error, peak=resources.peak_memory() or 0)
+    return ProcessMessage(exit_code=code, error=error, peak=resources.peak_memory() or 0)
 
 
-def _listen(connection: "Connection[Message, int]") -> None:
+def _listen(connection: "Connection[ProcessMessage, int]") -> None:
     """Raise each signal that the sweep sends, and SIGTERM when the connection closes."""
     closed = False
     while not closed:
@@ -246,7 +249,7 @@ def _listen(connection: "Connection[Message, int]") -> None:
             os.kill(os.getpid(), number)
 
 
-def _send(connection: "Connection[Message, int]", message: Message) -> None:
+def _send(connection: "Connection[ProcessMessage, int]", message: ProcessMessage) -> None:
     with contextlib.suppress(OSError):  # the sweep has ended
         connection.send(message)
 
@@ -254,7 +257,7 @@ def _send(connection: "Connection[Message, int]", message: Message) -> None:
 class _PointScreen(Screen):
     """A screen that sends warnings and progress to the sweep, and logs notes only."""
 
-    def __init__(self, connection: "Connection[Message, int]") -> None:
+    def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
         super().__init__(quiet=True, results=False)
         self._connection = connection
         self._total: float | None = None
@@ -262,7 +265,7 @@ class _PointScreen(Screen):
 
     def warn(self, text: str) -> None:
         """Send a warning to the sweep."""
-        _send(self._connection, Message(warning=self.log(text, warning=True)))
+        _send(self._connection, ProcessMessage(warning=self.log(text, warning=True)))
 
     @contextmanager
     def progress(
@@ -273,7 +276,7 @@ class _PointScreen(Screen):
         *,
         aloud: bool = False,
         lines: int | None = None,
-    ) -> Iterator[Advance]:
+    ) -> Iterator[ProgressHandle]:
         """Send the share of the work that is done, first of preparing data, then of steps."""
         self._total = total
         yield self
@@ -282,7 +285,7 @@ class _PointScreen(Screen):
         """Send to the sweep how much of the work is done."""
         if self._total and time.monotonic() - self._sent > PROGRESS_SECONDS:
             self._sent = time.monotonic()
-            _send(self._connection, Message(share=done / self._total))
+            _send(self._connection, ProcessMessage(share=done / self._total))
 
     def step(self, done: float, line: str) -> None:
         """Log a finished step, and send to the sweep how much of the work is done."""

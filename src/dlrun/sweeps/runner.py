@@ -14,21 +14,21 @@ from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.metrics import main_metric, selection_metric
-from dlrun.run_folder.record import Record
-from dlrun.sweeps.plan import EPOCHS, Plan, Point, Sweep
-from dlrun.sweeps.processes import Message, PointTask, Processes
+from dlrun.run_folder.record import RunRecord
+from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan, SweepPoint
+from dlrun.sweeps.processes import ProcessMessage, RunTask, SweepProcesses
 from dlrun.sweeps.state import (
     SweepState,
-    clear_leftovers,
-    is_done,
-    promoted_points,
-    run_of_point,
-    runs_by_point,
+    clean_up_killed_sweep,
+    find_run_of_point,
+    find_runs_by_point,
+    is_run_complete,
+    points_promoted_by_halving,
 )
 from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
-from dlrun.system.resources import resolve_threads, usable_cores
-from dlrun.system.signals import EXIT_CODES, SIGNALS, Stop
+from dlrun.system.resources import choose_thread_count, usable_cores
+from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
@@ -37,7 +37,7 @@ SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 
 
 @dataclass(frozen=True)
-class Share:
+class JobsAndThreads:
     """How many runs of a sweep execute in parallel, and the number of threads of each.
 
     threads: None if each run takes as many as it would alone. accelerator: the one in the config,
@@ -49,7 +49,9 @@ class Share:
     accelerator: str = ""
 
 
-def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
+def choose_jobs_and_threads(
+    configs: Sequence[ExperimentConfig], jobs: int | None
+) -> JobsAndThreads:
     """Choose how many runs execute in parallel and how many threads each has.
 
     `jobs` is the user's number; None: as many as the cores allow. A run has fewer threads than it
@@ -61,12 +63,12 @@ def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
     accelerator = devices[0] if devices else ""
     if all(one.threads == "auto" and one.thread_invariant for one in configs):
         at_once = jobs or cores
-        return Share(at_once, max(1, cores // at_once), accelerator)
-    alone = max(resolve_threads(one.threads, one.max_threads, 1) for one in configs)
-    return Share(jobs or max(1, cores // alone), None, accelerator)
+        return JobsAndThreads(at_once, max(1, cores // at_once), accelerator)
+    alone = max(choose_thread_count(one.threads, one.max_threads, 1) for one in configs)
+    return JobsAndThreads(jobs or max(1, cores // alone), None, accelerator)
 
 
-def jobs_that_fit(jobs: int, free: int | None, held: int, peak: int) -> int:
+def jobs_that_fit_in_memory(jobs: int, free: int | None, held: int, peak: int) -> int:
     """Return how many parallel runs fit into memory, from 1 to `jobs`.
 
     Args:
@@ -81,11 +83,11 @@ def jobs_that_fit(jobs: int, free: int | None, held: int, peak: int) -> int:
     return max(1, min(jobs, int(room / (peak or ASSUMED_PEAK))))
 
 
-def run_points(
+def run_sweep_points(
     sweep: Sweep,
     screen: Screen,
     *,
-    points: Sequence[Point] | None = None,
+    points: Sequence[SweepPoint] | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
     force: bool = False,
@@ -103,13 +105,13 @@ def run_points(
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     no process can be started, or a run of a killed sweep does not end.
     """
-    share = share_cores(sweep.plan.validate_points(), jobs)
-    clear_leftovers(sweep, screen)
+    share = choose_jobs_and_threads(sweep.plan.validate_points(), jobs)
+    clean_up_killed_sweep(sweep, screen)
     settings = RunSettings(
         runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=share.threads
     )
-    state = SweepState(runs_by_point(sweep))
-    with closing(Processes(sweep.folder)) as processes:
+    state = SweepState(find_runs_by_point(sweep))
+    with closing(SweepProcesses(sweep.folder)) as processes:
         runner = _Runner(sweep, screen, settings, state, processes, share, fail_fast)
         try:
             runner.run(sweep.plan.points if points is None else points)
@@ -126,14 +128,14 @@ class _Runner:
     screen: Screen
     settings: RunSettings
     state: SweepState
-    processes: Processes
-    share: Share
+    processes: SweepProcesses
+    share: JobsAndThreads
     fail_fast: bool
-    stop: Stop = field(default_factory=Stop)
+    stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun
     warnings: set[str] = field(default_factory=set)
 
-    def run(self, points: Sequence[Point]) -> None:
+    def run(self, points: Sequence[SweepPoint]) -> None:
         """Run the points, rung by rung if the plan has rungs."""
         plan = self.sweep.plan
         with self.stop.listening(), self.stop.in_steps(self._announce):
@@ -141,7 +143,7 @@ class _Runner:
                 self._run(points)
             for place, rung in enumerate(plan.rungs):
                 if place:
-                    points = promoted_points(plan, place - 1, points, self.state.runs)
+                    points = points_promoted_by_halving(plan, place - 1, points, self.state.runs)
                 configs, epochs = pluralize(rung.configs, "config"), rung.epochs
                 self.screen.note(f"rung {place + 1}: {configs} to {pluralize(epochs, 'epoch')}")
                 self._run(points, epochs)
@@ -150,9 +152,11 @@ class _Runner:
         if self.stop.asked:
             self.state.stopped = SIGNALS[self.stop.asked]()
 
-    def _run(self, points: Sequence[Point], epochs: int | None = None) -> None:
+    def _run(self, points: Sequence[SweepPoint], epochs: int | None = None) -> None:
         """Run points in parallel, each to `epochs` epochs if given."""
-        todo = deque(p for p in points if not is_done(self.state.runs.get(p.number), epochs))
+        todo = deque(
+            p for p in points if not is_run_complete(self.state.runs.get(p.number), epochs)
+        )
         if not todo:
             return
         done = len(points) - len(todo)
@@ -184,32 +188,32 @@ class _Runner:
         self.ending = True
         self.processes.stop(signal_number)
 
-    def _start(self, todo: deque[Point], epochs: int | None) -> None:
+    def _start(self, todo: deque[SweepPoint], epochs: int | None) -> None:
         """Start as many runs as cores and memory allow; only one until its device is known."""
         jobs = 1 if self.share.accelerator else self.share.jobs
         if jobs > 1:
             processes = self.processes
             free, held = resources.available_memory(), processes.memory_held()
-            jobs = jobs_that_fit(jobs, free, held, processes.peak)
+            jobs = jobs_that_fit_in_memory(jobs, free, held, processes.peak)
             if jobs < self.share.jobs:
                 self.share = replace(self.share, jobs=jobs)
                 self.screen.note(f"{pluralize(jobs, 'run')} at once: memory holds no more")
         while todo and len(self.processes) < jobs:
             point = todo.popleft()
             self.processes.start(point.number, self._task(point, epochs))
-            self.screen.note(point_line(self.sweep.plan, point, "begun"))
+            self.screen.note(format_point_line(self.sweep.plan, point, "begun"))
 
-    def _task(self, point: Point, epochs: int | None) -> PointTask:
+    def _task(self, point: SweepPoint, epochs: int | None) -> RunTask:
         """Return the task of a point's child process: start its run, or resume it."""
         plan, run = self.sweep.plan, self.state.runs.get(point.number)
         accelerator = self.share.accelerator
         if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
-            return PointTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
+            return RunTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)
-        return PointTask(plan.experiment, settings, accelerator=accelerator)
+        return RunTask(plan.experiment, settings, accelerator=accelerator)
 
-    def _handle(self, point: Point, message: Message, epochs: int | None) -> None:
+    def _handle(self, point: SweepPoint, message: ProcessMessage, epochs: int | None) -> None:
         if message.device:  # known from now on
             self.share = replace(self.share, accelerator="")
             if message.device != "cpu" and self.share.jobs > 1:
@@ -223,22 +227,24 @@ class _Runner:
             return
         # The record, not the exit code, says whether the run is done.
         plan, state = self.sweep.plan, self.state
-        run = run_of_point(self.sweep, point, state.runs.get(point.number))
+        run = find_run_of_point(self.sweep, point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
-        if run is not None and is_done(run, epochs):
-            self.screen.note(point_line(plan, point, "done", run.record))
+        if run is not None and is_run_complete(run, epochs):
+            self.screen.note(format_point_line(plan, point, "done", run.record))
         elif self.ending and message.exit_code in EXIT_CODES:
-            self.screen.note(point_line(plan, point, "ended"))
+            self.screen.note(format_point_line(plan, point, "ended"))
         else:
-            self.screen.note(point_line(plan, point, "FAILED"))
+            self.screen.note(format_point_line(plan, point, "FAILED"))
             state.failed[point.number] = message.error
             self.screen.fail(f"point {point.number}: {message.error}")
             if self.fail_fast and not self.ending:
                 self._end(signal.SIGTERM)
 
 
-def point_line(plan: Plan, point: Point, state: str, record: Record | None = None) -> str:
+def format_point_line(
+    plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
+) -> str:
     """Return a line about a point and its result; its label is cut to fit into 80 columns."""
     result = ""
     if record is not None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlrun.config.yaml_loader import flatten, read_override
+from dlrun.config.yaml_loader import flatten_keys, parse_set_override
 from dlrun.errors import ConfigError
 
 SEED = "seed"
@@ -23,7 +23,7 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSpace:
     """The search space of a sweep: --seeds, --grid, --space, --random and --space-seed."""
 
     seeds: str | None = None
@@ -89,7 +89,7 @@ def _parse_values(option: str, text: str, values: str) -> list[Settings]:
     if not equals:
         raise ConfigError(f"{option} {text}: expected KEY=VALUES")
     try:
-        ((key, found),) = flatten(read_override(f"{key}=[{values}]").values).items()
+        ((key, found),) = flatten_keys(parse_set_override(f"{key}=[{values}]").values).items()
     except ConfigError as error:
         raise ConfigError(f"{option} {text}: {error.message.rpartition(': ')[2]}") from None
     if not found:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
-from dlrun.run_folder.metrics import direction, selection_metric
+from dlrun.run_folder.folder import LOCK, LOG, is_real_folder, iterate_run_folders
+from dlrun.run_folder.metrics import metric_direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
-from dlrun.sweeps.plan import Plan, Point, Sweep
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint
 from dlrun.system.console import Screen
-from dlrun.system.files import is_locked, read_regular
+from dlrun.system.files import is_file_locked, read_regular_file
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
@@ -34,17 +34,19 @@ class SweepState:
     stopped: Stopped | None = None
 
 
-def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, Run]:
+def find_runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, Run]:
     """Return the runs of a sweep by the number of their points; a run may have been renamed.
 
     Of several runs of a point, such as a copy, the most advanced one is returned. `folders`: the
     only folders to search, or all.
     """
     plan, runs = sweep.plan, dict[int, Run]()
-    for folder in sorted(runs_in(sweep.runs_dir, plan.experiment) if folders is None else folders):
+    for folder in sorted(
+        iterate_run_folders(sweep.runs_dir, plan.experiment) if folders is None else folders
+    ):
         try:
             # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if plan.id.encode() not in read_regular(folder / RESULTS):
+            if plan.id.encode() not in read_regular_file(folder / RESULTS):
                 continue
             run = Run.in_folder(folder)
         except (OSError, DlrunError):
@@ -62,13 +64,13 @@ def _progress(run: Run) -> tuple[bool, int]:
     return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
 
 
-def run_of_point(sweep: Sweep, point: Point, known: Run | None) -> Run | None:
+def find_run_of_point(sweep: Sweep, point: SweepPoint, known: Run | None) -> Run | None:
     """Return the run of a point whose process has just ended; `known` is its earlier run."""
     folders = _point_folders(sweep, str(point.number)) + ([known.folder] if known else [])
-    return runs_by_point(sweep, folders).get(point.number)
+    return find_runs_by_point(sweep, folders).get(point.number)
 
 
-def is_done(run: Run | None, epochs: int | None = None) -> bool:
+def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
     """Return whether a run has finished, or has the result of `epochs` epochs if given."""
     if run is None or run.record.result_steps is None:
         return False
@@ -77,14 +79,14 @@ def is_done(run: Run | None, epochs: int | None = None) -> bool:
     return run.record.result_steps >= epochs
 
 
-def clear_leftovers(sweep: Sweep, screen: Screen) -> None:
+def clean_up_killed_sweep(sweep: Sweep, screen: Screen) -> None:
     """Wait for runs that a killed sweep left running, and remove folders without a run.
 
     Raises DlrunError if such a run does not end.
     """
     folders = _point_folders(sweep)
     deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
-    while busy := [folder for folder in folders if is_locked(folder / LOCK)]:
+    while busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
         if time.monotonic() > deadline:
             raise DlrunError(
                 f"{busy[0]}: another process is still writing to this run",
@@ -109,13 +111,13 @@ def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
     return [
         folder
         for folder in (sorted(parent.iterdir()) if parent.is_dir() else [])
-        if re.fullmatch(name, folder.name) and folder.is_dir() and is_own_folder(folder)
+        if re.fullmatch(name, folder.name) and folder.is_dir() and is_real_folder(folder)
     ]
 
 
-def promoted_points(
-    plan: Plan, rung: int, points: Sequence[Point], runs: Mapping[int, Run]
-) -> list[Point]:
+def points_promoted_by_halving(
+    plan: SweepPlan, rung: int, points: Sequence[SweepPoint], runs: Mapping[int, Run]
+) -> list[SweepPoint]:
     """Return the points whose configs successive halving promotes from one rung to the next.
 
     A config is ranked by the mean of its seeds after the epochs of its rung, but below all complete
@@ -130,7 +132,7 @@ def promoted_points(
 
 
 def _score(
-    config: Sequence[Point], runs: Mapping[int, Run], epochs: int
+    config: Sequence[SweepPoint], runs: Mapping[int, Run], epochs: int
 ) -> tuple[bool, float] | None:
     """Return whether all seeds have a validation metric, and its mean, negated if low is good."""
     values = []
@@ -141,6 +143,6 @@ def _score(
             continue
         metric = selection_metric(table)
         if metric is not None and len(table[metric]) >= epochs:
-            value = direction(metric) * table[metric][epochs - 1]
+            value = metric_direction(metric) * table[metric][epochs - 1]
             values += [value] if math.isfinite(value) else []
     return (len(values) == len(config), statistics.fmean(values)) if values else None

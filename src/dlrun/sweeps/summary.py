@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
-from dlrun.config.yaml_loader import flatten, format_override
+from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
@@ -20,14 +20,14 @@ from dlrun.run_folder.folder import RunFolder, to_csv, to_json
 from dlrun.run_folder.metrics import (
     TESTED,
     VALID,
-    direction,
     format_interval,
     format_metric,
     main_metric,
+    metric_direction,
     published_metrics,
     selection_metric,
 )
-from dlrun.sweeps.plan import EPOCHS, Plan, Sweep
+from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan
 from dlrun.sweeps.search import SEED, Settings
 from dlrun.sweeps.state import SweepState
 from dlrun.system.console import Screen, printable
@@ -36,7 +36,7 @@ TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 
 @dataclass(frozen=True)
-class ConfigResult:
+class ConfigResults:
     """The finished runs of one config of a sweep, one run for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
@@ -82,7 +82,7 @@ class ConfigResult:
     def rank(self) -> tuple[int, bool, bool, float]:
         """Sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
-        value = float("-inf") if by is None else direction(by.metric) * by.mean
+        value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
@@ -130,7 +130,7 @@ class ConfigResult:
         return shlex.join(words)
 
 
-def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]:
+def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[ConfigResults]:
     """Group the finished runs of a sweep by config and number of epochs, best config last."""
     results = []
     for config in plan.configs:
@@ -138,17 +138,17 @@ def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                epochs = flatten(run.effective_config()).get(EPOCHS, 0)
+                epochs = flatten_keys(run.effective_config()).get(EPOCHS, 0)
                 by_epochs.setdefault(epochs, {})[run.record.seed] = run
         planned = len({point.settings.get(SEED) for point in config})
         for epochs, by_seed in by_epochs.items():
             settings = {key: config[0].settings.get(key) for key in plan.keys}
             settings |= {EPOCHS: epochs} if plan.rungs else {}
-            results.append(ConfigResult([*by_seed.values()], settings, planned))
+            results.append(ConfigResults([*by_seed.values()], settings, planned))
     return sorted(results, key=lambda result: result.rank)
 
 
-def best_config(results: Sequence[ConfigResult]) -> ConfigResult | None:
+def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
     """Return the config with the best validation metric, or None if no config has one."""
     return results[-1] if results and results[-1].validated else None
 
@@ -165,11 +165,11 @@ def format_seeds(seeds: Sequence[int]) -> str:
     return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
 
 
-def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
+def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
     """Write a sweep's table, figure and report, and return their paths."""
     plan, folder = sweep.plan, RunFolder(sweep.folder)
-    results = results_by_config(plan, state.runs)
-    best = best_config(results)
+    results = group_runs_by_config(plan, state.runs)
+    best = find_best_config(results)
     folder.write(TABLE, to_csv(_table(plan, results)))
     files = {"table": folder.path / TABLE}
     if not state.runs:
@@ -193,7 +193,7 @@ def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Pa
     return files
 
 
-def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
+def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[object]]:
     """Return the rows of table.csv, one per config and metric, with the mean's 95 % interval."""
     keys = list(results[0].settings) if results else plan.keys
     names = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
@@ -204,13 +204,13 @@ def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
         for metric, spread in result.spreads.items():
             low, high = spread.interval or (None, None)
             numbers = result.numbers(metric) | {"metric": metric, "low": low, "high": high}
-            numbers["chosen"] = int(result is best_config(results))
+            numbers["chosen"] = int(result is find_best_config(results))
             row = [numbers[name] for name in names]
             rows.append([*cells, *("" if value is None else value for value in row)])
     return rows
 
 
-def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> bytes | None:
+def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) -> bytes | None:
     """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
     from dlrun.plots import style, sweep  # slow: matplotlib
 
@@ -242,22 +242,24 @@ def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> byt
     return style.figure_to_png(figure)
 
 
-def show(sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen) -> None:
+def show_sweep_summary(
+    sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen
+) -> None:
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
-    plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
-    screen.show(config_table(results))
+    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
+    screen.show(format_config_table(results))
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
     lines = {"again": sweep.resume_command} if state.failed else {}
     lines |= {kind: str(path) for kind, path in files.items()}
-    if (best := best_config(results)) is not None:
+    if (best := find_best_config(results)) is not None:
         lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
     for label, text in lines.items():
         screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
 
 
-def config_table(results: Sequence[ConfigResult]) -> Table:
+def format_config_table(results: Sequence[ConfigResults]) -> Table:
     """Return a table of a sweep's configs, the best last, without empty columns."""
     rows = []
     for result in results:
@@ -283,10 +285,10 @@ def config_table(results: Sequence[ConfigResult]) -> Table:
     return table
 
 
-def print_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
+def print_sweep_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
     """Print the state and results of a sweep as JSON. Raises OSError if stdout was closed."""
-    plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
-    best = best_config(results)
+    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
+    best = find_best_config(results)
     points = []
     for point in plan.points:
         run, number = state.runs.get(point.number), point.number

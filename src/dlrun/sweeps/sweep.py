@@ -12,26 +12,37 @@ from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
-from dlrun.run_folder.record import checksummed_text
+from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, Queue, exit_code, has_begun
-from dlrun.slurm.submit import PlannedRun, SlurmOptions, check_slurm, submit_runs
+from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, SlurmQueue, job_exit_code, job_has_started
+from dlrun.slurm.submit import (
+    RunToSubmit,
+    SlurmOptions,
+    check_slurm_available,
+    submit_runs_to_slurm,
+)
 from dlrun.sweeps import summary
-from dlrun.sweeps.plan import Plan, Sweep, check_unchanged, make_plan, read_plan
-from dlrun.sweeps.processes import preload
-from dlrun.sweeps.runner import point_line, run_points
-from dlrun.sweeps.search import Search
-from dlrun.sweeps.state import SweepState, clear_leftovers, is_done, run_of_point, runs_by_point
+from dlrun.sweeps.plan import Sweep, SweepPlan, check_code_unchanged, make_sweep_plan, read_sweep
+from dlrun.sweeps.processes import preload_fork_server
+from dlrun.sweeps.runner import format_point_line, run_sweep_points
+from dlrun.sweeps.search import SearchSpace
+from dlrun.sweeps.state import (
+    SweepState,
+    clean_up_killed_sweep,
+    find_run_of_point,
+    find_runs_by_point,
+    is_run_complete,
+)
 from dlrun.system.console import Screen, pluralize, printable
 
 POINTS_SHOWN = 200  # of a dry run
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
 
 
-def sweep(
+def run_sweep(
     experiment: str,
     options: RunSettings,
-    search: Search,
+    search: SearchSpace,
     *,
     resume: str | None = None,
     eta: int | None = None,
@@ -60,19 +71,21 @@ def sweep(
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
         if slurm is not None:
-            check_slurm()
+            check_slurm_available()
             if {slurm.nodes, slurm.tasks} - {None, 1}:
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
             raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
         runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
-            there = read_plan(find_sweep(resume, runs_dir))
+            there = read_sweep(find_sweep(resume, runs_dir))
             if not options.force:
-                check_unchanged(there)
+                check_code_unchanged(there)
             plan, folder = there.plan, there.folder
         else:
-            plan = make_plan("NAME", experiment, options, search, screen, eta=eta, here=not slurm)
+            plan = make_sweep_plan(
+                "NAME", experiment, options, search, screen, eta=eta, here=not slurm
+            )
             if options.dry_run:
                 _show_points(plan, screen, json=options.json)
                 place = runs_dir / experiment
@@ -85,12 +98,12 @@ def sweep(
         there = Sweep(plan, folder, options.data_dir)
         with RunFolder(folder).locked(screen, SWEEP_LOCK):
             if resume is None:
-                RunFolder(folder).write_text(PLAN, checksummed_text(plan))
+                RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             screen.note(f"sweep folder: {folder}")
             if slurm is None:
                 state = _run_here(there, options, screen, jobs, fail_fast=fail_fast)
             else:
-                clear_leftovers(there, screen)
+                clean_up_killed_sweep(there, screen)
                 submitted = _submit(there, slurm, options, screen)
                 if submitted and not wait:
                     _show_jobs(there, submitted, screen, json=options.json)
@@ -99,7 +112,7 @@ def sweep(
             return _finish(there, state, options, screen)
 
 
-def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
+def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     """Print the points of a plan, for a dry run."""
     if json:
         about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
@@ -118,10 +131,10 @@ def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
 def _run_here(
     there: Sweep, options: RunSettings, screen: Screen, jobs: int | None, *, fail_fast: bool
 ) -> SweepState:
-    preload([there.plan.experiment])
+    preload_fork_server([there.plan.experiment])
     state = None
     try:
-        state = run_points(there, screen, jobs=jobs, fail_fast=fail_fast, force=options.force)
+        state = run_sweep_points(there, screen, jobs=jobs, fail_fast=fail_fast, force=options.force)
     finally:
         if state is None or state.stopped:
             screen.warn(f"not done; continue with: {there.resume_command}")
@@ -136,16 +149,16 @@ def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Scree
     try:
         if state.stopped:
             raise state.stopped
-        files = summary.write_files(there, state, screen)
+        files = summary.write_sweep_files(there, state, screen)
     except Stopped:
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                summary.print_json(there, state, screen, "interrupted")
+                summary.print_sweep_json(there, state, screen, "interrupted")
         raise
     if options.json:
-        summary.print_json(there, state, screen, "failed" if state.failed else "finished")
+        summary.print_sweep_json(there, state, screen, "failed" if state.failed else "finished")
     else:
-        summary.show(there, state, files, screen)
+        summary.show_sweep_summary(there, state, files, screen)
     return 1 if state.failed else 0
 
 
@@ -154,13 +167,13 @@ def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
-    plan, runs, queue = there.plan, runs_by_point(there), Queue()
+    plan, runs, queue = there.plan, find_runs_by_point(there), SlurmQueue()
     common = replace(options, runs_dir=there.runs_dir)
     jobs: Jobs = {}
-    planned: dict[int, PlannedRun] = {}
+    planned: dict[int, RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
-        if is_done(run):
+        if is_run_complete(run):
             continue
         if run is not None:
             with contextlib.suppress(OSError):  # it was not submitted
@@ -169,10 +182,12 @@ def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
                     jobs[point.number] = run.folder, number
                     continue
         settings = plan.run_settings(point, common)
-        planned[point.number] = PlannedRun(config, settings, run.folder if run else None)
+        planned[point.number] = RunToSubmit(config, settings, run.folder if run else None)
     if planned:
         name, folder = f"{plan.experiment} {plan.name}", there.folder.absolute()
-        submitted = submit_runs(plan.experiment, [*planned.values()], slurm, name, screen, folder)
+        submitted = submit_runs_to_slurm(
+            plan.experiment, [*planned.values()], slurm, name, screen, folder
+        )
         queued = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
         array = submitted[0][1].partition("_")[0]
@@ -203,33 +218,33 @@ def _wait(there: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
 
     Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
-    plan, state, queue = there.plan, SweepState({}), Queue()
+    plan, state, queue = there.plan, SweepState({}), SlurmQueue()
     begun, waiting = set[int](), dict(jobs)
     try:
         with screen.progress("sweep", len(plan.points), "runs") as bar:
             while waiting:
                 for number, (folder, job) in list(waiting.items()):
                     point = plan.points[number - 1]
-                    if number not in begun and has_begun(folder):
+                    if number not in begun and job_has_started(folder):
                         begun.add(number)
-                        screen.note(point_line(plan, point, "begun"))
+                        screen.note(format_point_line(plan, point, "begun"))
                     why = "its job ended without a result"
                     try:
-                        if exit_code(folder, job, queue) is None:
+                        if job_exit_code(folder, job, queue) is None:
                             continue
                     except DlrunError as gone:
                         why = gone.message
                     del waiting[number]
-                    run = run_of_point(there, point, known=None)
-                    if run is not None and is_done(run):
-                        screen.note(point_line(plan, point, "done", run.record))
+                    run = find_run_of_point(there, point, known=None)
+                    if run is not None and is_run_complete(run):
+                        screen.note(format_point_line(plan, point, "done", run.record))
                     else:
                         state.failed[number] = (run and run.record.error) or why
-                        screen.note(point_line(plan, point, "FAILED"))
+                        screen.note(format_point_line(plan, point, "FAILED"))
                 bar.to(len(plan.points) - len(waiting))
                 time.sleep(TICK if waiting else 0)
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
-    state.runs = runs_by_point(there)
+    state.runs = find_runs_by_point(there)
     return state

@@ -14,7 +14,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 
 @dataclass(frozen=True)
-class Backend:
+class AcceleratorMessages:
     """The messages about one kind of accelerator, and a pattern that recognises its errors."""
 
     not_built: str  # why torch.backends.NAME.is_built() is False
@@ -24,12 +24,12 @@ class Backend:
 
 # In the order in which `auto` prefers them.
 ACCELERATORS = {
-    "cuda": Backend(
+    "cuda": AcceleratorMessages(
         "this build of PyTorch has no CUDA support",
         "no CUDA device or driver was found",
         "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
     ),
-    "mps": Backend(
+    "mps": AcceleratorMessages(
         "this build of PyTorch has no MPS support (Apple GPUs only)",
         "macOS 12.3 or later and an Apple GPU are needed",
         "mps|metal",
@@ -57,7 +57,7 @@ class AcceleratorReport:
     reason: str | None
 
 
-def why_unavailable(device: str) -> str | None:
+def why_accelerator_unavailable(device: str) -> str | None:
     """Return the reason why this machine cannot use an accelerator, or None if it can."""
     if device not in ACCELERATORS:
         return None
@@ -72,7 +72,7 @@ def why_unavailable(device: str) -> str | None:
 
 def require_accelerator(device: str) -> None:
     """Raise AcceleratorError if this machine lacks an accelerator; `auto` never raises."""
-    if reason := why_unavailable(device):
+    if reason := why_accelerator_unavailable(device):
         raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
 
 
@@ -82,14 +82,14 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
         return "cpu", None
     reasons = []
     for device in ACCELERATORS if requested == "auto" else (requested,):
-        reason = why_unavailable(device)
+        reason = why_accelerator_unavailable(device)
         if reason is None:
             return device, None
         reasons.append(f"{device}: {reason}")
     return "cpu", "; ".join(reasons)
 
 
-def device_count(requested: str) -> int:
+def count_devices(requested: str) -> int:
     """Return the number of devices of an accelerator on this machine; the CPU counts as one."""
     device, _ = select_accelerator(requested)
     if device == "cpu":
@@ -100,7 +100,7 @@ def device_count(requested: str) -> int:
     return count
 
 
-def check_devices(device: str, devices: int | list[int] | str) -> None:
+def check_cpu_devices(device: str, devices: int | list[int] | str) -> None:
     """Raise ConfigError if `trainer.devices` is impossible on a CPU, such as too many processes.
 
     The number of processes that torchrun starts is its user's choice.
@@ -115,7 +115,7 @@ def check_devices(device: str, devices: int | list[int] | str) -> None:
     )
 
 
-def check_batch(size: int, processes: int) -> None:
+def check_batch_divisible(size: int, processes: int) -> None:
     """Raise ConfigError if a batch cannot be divided equally among the processes."""
     if size % processes:
         raise ConfigError(
@@ -167,7 +167,7 @@ class AcceleratorChoice:
 
         Raises the error itself if the device did not cause it, AcceleratorError without fallback.
         """
-        if report.used == "cpu" or not is_device_error(error):
+        if report.used == "cpu" or not is_accelerator_error(error):
             raise error
         return self._on_cpu(f"the run failed on {report.used}: {first_line(error)}")
 
@@ -181,7 +181,7 @@ class AcceleratorChoice:
         return AcceleratorReport(self.requested, "cpu", reason)
 
 
-def is_device_error(error: Exception) -> bool:
+def is_accelerator_error(error: Exception) -> bool:
     """Return whether an accelerator caused an error: no memory, unsupported operation, lost."""
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return not isinstance(error, DlrunError)

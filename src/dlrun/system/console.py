@@ -43,7 +43,7 @@ def format_position(number: int, total: int) -> str:
     return f"{number:{len(str(total))}}/{total}"
 
 
-def format_table(
+def format_text_table(
     rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
 ) -> list[str]:
     """Return the rows of a table as lines of text, with the cells aligned in columns.
@@ -104,7 +104,7 @@ class _Console(Console):
             yield Segment(text if control else printable_lines(text), style, control)
 
 
-def keep_stdout() -> IO[str]:
+def reserve_stdout() -> IO[str]:
     """Reserve stdout for results; everything else that is written to it goes to stderr.
 
     This lasts until the process ends, and also holds for child processes and libraries that write
@@ -176,8 +176,8 @@ class Screen:
         *,
         aloud: bool = False,
         lines: int | None = None,
-    ) -> Iterator["Advance"]:
-        """Show a progress bar on a terminal; elsewhere only the lines of `Advance.step`.
+    ) -> Iterator["ProgressHandle"]:
+        """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
 
         Args:
             what: the text beside the bar.
@@ -207,7 +207,7 @@ class Screen:
             yield _TerminalBar(self, bar, total, unit, lines)
 
 
-class Advance(Protocol):
+class ProgressHandle(Protocol):
     """The interface by which a task moves its progress bar."""
 
     def to(self, done: float) -> None:

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases it sooner
 
 
-def open_regular(path: Path) -> BufferedReader:
+def open_regular_file(path: Path) -> BufferedReader:
     """Open a regular file for reading. Raises OSError for a pipe or device, which may never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")
 
 
-def read_regular(path: Path) -> bytes:
-    """Return the bytes of a regular file. Raises OSError as `open_regular` does."""
-    with open_regular(path) as stream:
+def read_regular_file(path: Path) -> bytes:
+    """Return the bytes of a regular file. Raises OSError as `open_regular_file` does."""
+    with open_regular_file(path) as stream:
         return stream.read()
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hash of a file in hexadecimal. Raises OSError as `open_regular` does."""
-    with open_regular(path) as stream:
+    """Return the hash of a file in hexadecimal. Raises OSError as `open_regular_file` does."""
+    with open_regular_file(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
@@ -88,13 +88,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[BufferedWriter]:
+def open_new_file(path: Path) -> Iterator[BufferedWriter]:
     """Open a file for writing, which appears under its name only when whole. Raises OSError."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
-def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
+def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
     """Write several files; none is replaced before all of them are on disk. Raises OSError."""
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():
@@ -103,9 +103,9 @@ def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
             sync_file(temporary)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_file_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: completely, or not at all. Raises OSError."""
-    write_files({path: content})
+    write_files_atomically({path: content})
 
 
 def sync_file(path: Path) -> None:
@@ -127,7 +127,7 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def check_appendable(path: Path) -> None:
+def check_log_appendable(path: Path) -> None:
     """Raise DlrunError if a log cannot be appended to a path: a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
@@ -176,7 +176,7 @@ class LockedError(DlrunError):
 
 
 @contextlib.contextmanager
-def hold_lock(
+def hold_file_lock(
     path: Path, *, on_wait: Callable[[], None] | None = None, warn: Callable[[str], None]
 ) -> Iterator[None]:
     """Hold a file lock during a block; the system releases it if the process dies.
@@ -210,7 +210,7 @@ def hold_lock(
         lock.release()
 
 
-def is_locked(path: Path) -> bool:
+def is_file_locked(path: Path) -> bool:
     """Return whether a running process holds a file lock, without creating or writing the file."""
     if path.is_symlink() or not path.is_file():
         return False

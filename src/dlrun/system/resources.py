@@ -49,7 +49,7 @@ def _container_memory() -> int | None:
         return None
 
 
-def private_memory(process: int) -> int:
+def process_private_memory(process: int) -> int:
     """Return the bytes of private memory that a process uses; 0 if unknown."""
     if sys.platform != "win32":
         with contextlib.suppress(OSError):  # only Linux has this file
@@ -102,7 +102,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def resolve_threads(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
+def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
     """Return the number of CPU threads that a run uses.
 
     Args:

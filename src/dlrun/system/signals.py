@@ -18,20 +18,20 @@ if sys.platform != "win32":
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
 came: list[
     int
-] = []  # signals that stopped_by raised; an interrupted import may replace the exception
+] = []  # signals that raise_stop_signal raised; an interrupted import may replace the exception
 
 
-def handled_signals() -> list[int]:
+def handled_stop_signals() -> list[int]:
     """Return the stop signals that this process does not ignore, as it does SIGHUP after nohup."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
-def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
+def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     """Handle a stop signal by raising its exception, such as Interrupted.
 
     A second signal, which may come anywhere in the handling of the first, ends the process.
     """
-    for each in handled_signals():
+    for each in handled_stop_signals():
         signal.signal(each, _end_at_once)
     _ignore_further_hangups(number)
     came.append(number)
@@ -55,7 +55,7 @@ def _ignore_further_hangups(number: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-class Stop:
+class StopRequest:
     """A request to stop the run, which a signal from the user or the batch system makes.
 
     `asked` is the number of the signal that arrived during a step; 0 if there was none.
@@ -77,7 +77,7 @@ class Stop:
         signal handlers in the main thread only.
         """
         if threading.current_thread() is threading.main_thread():
-            self._handled = handled_signals()
+            self._handled = handled_stop_signals()
         previous = {number: signal.getsignal(number) for number in self._handled}
         self.take_over()
         try:
@@ -85,7 +85,7 @@ class Stop:
         finally:
             self._ended.set()
             for number, handler in previous.items():
-                ends = self._raised and handler is stopped_by
+                ends = self._raised and handler is raise_stop_signal
                 signal.signal(number, _end_at_once if ends else handler)
 
     def take_over(self) -> None:

@@ -22,7 +22,7 @@ Loader = DataLoader[Any]
 
 
 class BatchDataset(Protocol):
-    """Is a data set that returns (inputs, targets) for an array of row indices."""
+    """Returns the batch (inputs, targets) for an array of row indices, as a torch data set."""
 
     targets: Tensor
 
@@ -35,7 +35,7 @@ class BatchDataset(Protocol):
 
 
 class TensorBatches:
-    """Is a data set of the rows of an array: inputs (batch, ...), targets (batch,).
+    """Returns batches of an array's rows: inputs (batch, ...), targets (batch,).
 
     `scale` divides the inputs: 255 turns bytes into numbers in [0, 1]. 16-bit inputs, with which
     torch cannot index an embedding, become int32 batch by batch, which halves the memory.
@@ -62,7 +62,7 @@ class TensorBatches:
 
 
 class BagBatches:
-    """Is a data set of bags of words: all rows of a binary matrix, or those of given numbers.
+    """Returns batches of bags of words: all rows of a binary matrix, or those of given numbers.
 
     `targets` are those of the whole matrix, which the parts of the data share.
     """

@@ -37,7 +37,7 @@ class SrunEnvironment(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """True, because srun has started the processes."""
+        """Return True, because srun has started the processes."""
         return True
 
     @staticmethod
@@ -47,7 +47,7 @@ class SrunEnvironment(ClusterEnvironment):
 
     @property
     def main_address(self) -> str:
-        """The address of the step's first node, unless MASTER_ADDR is set.
+        """Return the address of the step's first node, unless MASTER_ADDR is set.
 
         Raises ConfigError if the node's name cannot be resolved.
         """
@@ -56,7 +56,7 @@ class SrunEnvironment(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
-        """A port that differs between the steps of a job, unless MASTER_PORT is set."""
+        """Return a port that differs between the steps of a job, unless MASTER_PORT is set."""
         step = int(os.environ["SLURM_JOB_ID"]) * 16 + int(os.environ["SLURM_STEP_ID"])
         return int(os.environ.get("MASTER_PORT") or FIRST_PORT + step % PORTS)
 

@@ -17,12 +17,12 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
 from dlrun.networks.network_files import parse_tensors, serialize_tensors
 from dlrun.run_context import RunContext
-from dlrun.run_folder.steps import check_finite
+from dlrun.run_folder.steps import check_metrics_finite
 from dlrun.system.accelerator import (
     AcceleratorChoice,
     AcceleratorReport,
-    check_batch,
-    check_devices,
+    check_batch_divisible,
+    check_cpu_devices,
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
@@ -110,12 +110,12 @@ class Training:
         if start is not None:
             module.network.load_state_dict(start["network"])
         done = data.first_epoch = len(steps.rows)
-        check_devices(device, config.trainer.devices)
+        check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
             recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
             world = trainer.world_size
-            check_batch(config.batch_size, world)
+            check_batch_divisible(config.batch_size, world)
             if (rows := len(data.sets["train"])) < world:
                 raise ConfigError(
                     f"{pluralize(rows, 'row')} of training data for {world} processes",
@@ -145,7 +145,7 @@ class Training:
                     time.sleep(MOMENT)
                     context.stop.after_step()
                 raise lost from error
-        check_finite(metrics, "test")
+        check_metrics_finite(metrics, "test")
         if problem := divergence_warning([row["train_loss"] for row in steps.rows]):
             context.screen.warn(problem)
         network = module.network.cpu()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.sections import Optimizer
+from dlrun.config.sections import OptimizerConfig
 from dlrun.networks.network_files import serialize_tensors
-from dlrun.run_folder.steps import Steps, check_finite
-from dlrun.system.console import Advance, format_position
+from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
+from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
 
@@ -102,7 +102,7 @@ class NetworkModule(pl.LightningModule):
     def __init__(
         self,
         network: nn.Module,
-        optimizer: Optimizer,
+        optimizer: OptimizerConfig,
         objective: Objective,
         *,
         grouped: bool = False,
@@ -169,8 +169,8 @@ class EpochRecorder(pl.Callback):
 
     def __init__(
         self,
-        steps: Steps,
-        bar: Advance,
+        steps: StepRecorder,
+        bar: ProgressHandle,
         data: ArrayData,
         *,
         epochs: int,
@@ -241,7 +241,7 @@ class EpochRecorder(pl.Callback):
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
         epoch = len(self._steps.rows) + 1
-        check_finite(metrics, f"epoch {epoch}")
+        check_metrics_finite(metrics, f"epoch {epoch}")
         scaler = _scaler(trainer)
         state = {
             "network": pl_module.network.state_dict(),

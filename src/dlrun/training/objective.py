@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError, Metric
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
-from dlrun.config.sections import Optimizer
+from dlrun.config.sections import OptimizerConfig
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
@@ -21,7 +21,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 
-def torch_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def torch_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """Return torch's optimizer for a config, with torch's defaults except the learning rate."""
     return OPTIMIZERS[config.name](parameters, lr=config.lr)
 
@@ -43,7 +45,7 @@ class Objective:
     predict: Callable[[Tensor], Tensor]
     metrics: Callable[[], dict[str, Metric]]
     probabilities: Callable[[Tensor], Tensor] | None = None
-    optimizer: Callable[[Optimizer, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
+    optimizer: Callable[[OptimizerConfig, Iterable[nn.Parameter]], torch.optim.Optimizer] = (
         torch_optimizer
     )
 

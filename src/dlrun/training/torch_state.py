@@ -22,7 +22,7 @@ LOGGERS = (
 
 @contextlib.contextmanager
 def training_settings(threads: int) -> Iterator[None]:
-    """Use this number of threads and a training's settings in the block; then restore all.
+    """Use a training's settings of torch and Lightning in the block; restore the old ones after it.
 
     Flags, random states, loggers and environment variables are restored.
     """

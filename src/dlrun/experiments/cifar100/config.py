@@ -7,7 +7,7 @@ from pydantic import Field
 
 from dlrun.config.sections import (
     OWN_DATA_KEYS,
-    ImagesData,
+    ImagesDataConfig,
     NetworkConfig,
     PositiveInt,
     Reference,
@@ -32,7 +32,7 @@ class Config(NetworkConfig):
         NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
     )
 
-    data: ImagesData
+    data: ImagesDataConfig
     model: Model
     reference: Reference
 

@@ -12,7 +12,7 @@ from dlrun.config.sections import (
     BatchSize,
     ExperimentConfig,
     LocalPath,
-    PretrainedModel,
+    PretrainedModelConfig,
     Section,
 )
 from dlrun.errors import ConfigError
@@ -51,7 +51,7 @@ class Config(ExperimentConfig):
     precision: Literal["32-true", "bf16-mixed"]
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
-    model: PretrainedModel
+    model: PretrainedModelConfig
     transform: Transform
     reference: Reference
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dlrun.data.images import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
-from dlrun.experiments.book_comparison import changed_numbers
+from dlrun.experiments.book_comparison import changed_result_keys
 from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.classify_images.inference import (
     classify_photographs,
@@ -92,7 +92,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
-        published = {} if changed_numbers(self, config) else config.reference.book
+        published = {} if changed_result_keys(self, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,

@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import Optimizer
-from dlrun.data.word_ids import START, UNKNOWN, RaggedIds
+from dlrun.config.sections import OptimizerConfig
+from dlrun.data.word_ids import START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
@@ -25,7 +25,7 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
-from dlrun.kernels.rmsprop import rmsprop
+from dlrun.kernels.rmsprop import make_rmsprop
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.run_folder.folder import to_csv
 from dlrun.training.data import ArrayData, BagBatches
@@ -91,10 +91,12 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         return export_bag_network(self.network(run, config), self.assets(run))
 
 
-def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def fast_optimizer(
+    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+) -> torch.optim.Optimizer:
     """Return the config's optimizer: torch's, but RMSprop in one pass over each parameter."""
     if config.name == "rmsprop":
-        return rmsprop(parameters, config.lr)
+        return make_rmsprop(parameters, config.lr)
     return torch_optimizer(config, parameters)
 
 
@@ -103,7 +105,7 @@ class _Predictor(ReviewsPredictor):
     network: DenseNet
     objective: Objective
 
-    def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
         return self.objective.classify(self.network, bags)
 

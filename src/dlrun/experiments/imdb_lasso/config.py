@@ -9,7 +9,7 @@ from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.find import find_run, newest_runs
+from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
@@ -57,12 +57,12 @@ class Config(ReviewsConfig):
 
     @property
     def total_steps(self) -> int:
-        """The number of penalties (lambdas)."""
+        """Return the number of penalties (lambdas)."""
         return self.path.values
 
     @property
     def why_on_cpu(self) -> str | None:
-        """The reason why the requested accelerator is not used; None if none is requested."""
+        """Return why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: the lasso's solver runs on the CPU only"
@@ -94,7 +94,7 @@ def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run
     if len(parent.parts) > 1:
         runs_dir = parent.parent
     experiment = parent.name
-    for folder in newest_runs(runs_dir, experiment or None):
+    for folder in runs_newest_first(runs_dir, experiment or None):
         try:
             run = _open_with_curve(folder)
         except DlrunError:

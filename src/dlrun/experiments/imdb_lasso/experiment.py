@@ -16,7 +16,7 @@ from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
 from dlrun.data.test_predictions import ClassPredictions, summarize_classes
-from dlrun.data.word_ids import UNKNOWN, RaggedIds
+from dlrun.data.word_ids import UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
@@ -24,9 +24,9 @@ from dlrun.experiments.imdb_lasso.summary import (
     heaviest_words,
     summarize_lasso,
     word_weights,
-    words_table,
+    word_weights_table,
 )
-from dlrun.experiments.predictor import Words, keep_predictions
+from dlrun.experiments.predictor import Words, keep_test_predictions
 from dlrun.experiments.reviews import (
     WORDS,
     ReviewAssets,
@@ -43,15 +43,15 @@ from dlrun.lasso.path import (
     LinearModel,
     Vector,
     lasso_metrics_row,
-    liblinear_path,
     pack_path,
     pack_solution,
     penalty_path,
-    unpack_model,
+    solve_liblinear_path,
+    unpack_linear_model,
     unpack_solution,
 )
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.checkpoint import with_names
+from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, to_csv, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
@@ -94,7 +94,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         )
         context.keep(COEFFICIENTS, pack_path(solutions))
         context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
-        keep_predictions(context, config.predictions, predictions, review_describer(reviews))
+        keep_test_predictions(context, config.predictions, predictions, review_describer(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
         text = summarize_lasso(reviews, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")
@@ -123,7 +123,7 @@ class ImdbLassoExperiment(Experiment[Config]):
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[words_table(positive, negative, reviews.labels)],
+            shown=[word_weights_table(positive, negative, reviews.labels)],
         )
 
     def network(self, run: Run, config: Config) -> "nn.Module":
@@ -175,7 +175,7 @@ class _Predictor(ReviewsPredictor):
 
     model: LinearModel
 
-    def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         logits = self.model.decision(reviews.bag_of_words(self.assets.width))
         rows: NDArray[np.float64] = expit(np.stack([-logits, logits], 1))
         return rows
@@ -207,7 +207,7 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Label
 
 def _digest(splits: dict[str, LabelledBags], assets: ReviewAssets) -> str:
     arrays = (array for split in splits.values() for array in split.arrays)
-    return with_names(fingerprint_arrays(arrays), assets.values())
+    return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
 def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:
@@ -264,17 +264,17 @@ def _path(
 ) -> Iterator[LassoSolution]:
     settings, liblinear = config.solver, config.solver.liblinear
     if settings.name == "liblinear":
-        return liblinear_path(
+        return solve_liblinear_path(
             X, y, penalties, liblinear.tolerance, liblinear.max_iterations, config.seed
         )
-    from dlrun.lasso.solver import newton_path  # needs numba
+    from dlrun.lasso.solver import solve_newton_path  # needs numba
 
     free = settings.intercept == "free"
-    return newton_path(X, y, penalties, settings.tolerance, free=free, start=start)
+    return solve_newton_path(X, y, penalties, settings.tolerance, free=free, start=start)
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()

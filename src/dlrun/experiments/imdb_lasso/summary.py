@@ -35,7 +35,7 @@ def heaviest_words(words: Words) -> tuple[Words, Words]:
     return positive[:SHOWN], negative[:SHOWN]
 
 
-def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
+def word_weights_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
     """Return a table of words by the class they indicate; `labels` has the negative first."""
     table = Table(box=None, pad_edge=False)
     for label in reversed(labels):

@@ -2,11 +2,11 @@
 
 import importlib.util
 
-from dlrun.config.sections import PositiveInt, ReviewsData, Section
+from dlrun.config.sections import PositiveInt, ReviewsDataConfig, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
-class Data(ReviewsData):
+class Data(ReviewsDataConfig):
     """Defines the reviews to use, and how many ids of each are kept."""
 
     max_length: PositiveInt
@@ -30,5 +30,5 @@ class Config(ReviewsNetworkConfig):
 
     @property
     def thread_invariant(self) -> bool:
-        """Whether the result is the same for any number of threads."""
+        """Return whether the result is the same for any number of threads."""
         return self.model.skip_padding and importlib.util.find_spec("numba") is not None

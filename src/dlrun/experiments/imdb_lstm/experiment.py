@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.word_ids import RaggedIds
+from dlrun.data.word_ids import RaggedWordIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_lstm.config import Config
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
@@ -98,13 +98,13 @@ class _Predictor(ReviewsPredictor):
     objective: Objective
     length: int
 
-    def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
+    def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         return self.objective.classify(self.network, self._padded(reviews))
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
-        (sequence,) = self._padded(RaggedIds.from_ids([ids.tolist()], self.assets.width - 3))
+        (sequence,) = self._padded(RaggedWordIds.from_ids([ids.tolist()], self.assets.width - 3))
         after = self.objective.classify(self.network.after_each, sequence)[:, towards]
         moved = np.diff(after, prepend=after[0])
         read = slice(-len(words), None)
@@ -113,7 +113,7 @@ class _Predictor(ReviewsPredictor):
             list(zip(words, after[read].tolist(), strict=True)),
         )
 
-    def _padded(self, reviews: RaggedIds) -> Tensor:
+    def _padded(self, reviews: RaggedWordIds) -> Tensor:
         return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
 
 

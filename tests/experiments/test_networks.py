@@ -1,0 +1,94 @@
+"""What is each network's own: its logits, its data, what it says when training fails."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from dlrun.experiments.cifar100.model import ConvNet
+from dlrun.experiments.imdb_dense.model import DenseNet
+from dlrun.kernels.bag_linear import Bags
+from tests.conftest import Dlrun, setting, smoke
+from tests.data.test_imdb import REVIEWS, archive_of
+from tests.experiments.use import finished, results, rows
+
+DENSE = "imdb-dense"
+
+
+@pytest.mark.parametrize(("classes", "per_row"), [(2, ()), (5, (5,))])
+def test_two_classes_need_one_logit(classes: int, per_row: tuple[int, ...]) -> None:
+    images = torch.zeros(4, 3, 32, 32)
+    bags = Bags(sparse.csr_matrix(np.eye(4, 9)), np.arange(4))
+    dense = DenseNet(9, [3], classes)
+    outputs = [ConvNet([4, 8], 16, 0, classes)(images), dense(bags), dense(torch.zeros(4, 9))]
+    assert [one.shape for one in outputs] == [(4, *per_row)] * 3
+
+
+@pytest.mark.parametrize("hidden", [[], [16, 16]])
+def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
+    torch.manual_seed(0)
+    network, bags = DenseNet(50, hidden), torch.zeros(51, 50)
+    bags[:, 1] = 1
+    bags[torch.arange(50), torch.arange(50)] = 1
+    alone = network(bags)
+    effects = network.words_alone(start=1)
+    others = torch.arange(50) != 1
+    torch.testing.assert_close(effects[others], (alone[:50] - alone[50])[others])
+    ids = torch.tensor([1, 7, 30])
+    bag = torch.zeros(50).index_fill(0, ids, 1)
+    without = bag.repeat(3, 1).index_put((torch.arange(3), ids), torch.tensor(0.0))
+    torch.testing.assert_close(network.words_left_out(ids), network(bag) - network(without))
+
+
+def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:
+    options = setting("optimizer.lr=1e30", "trainer.max_epochs=5", "batch_size=100")
+    done = forked(*smoke(DENSE), *options)
+    assert done.returncode == 1, done.stderr
+    assert "optimizer.lr" in done.stderr
+    assert results(tmp_path / "runs" / DENSE / "latest")["status"] == "failed"
+
+
+@pytest.mark.slow
+def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -> None:
+    archive = archive_of(tmp_path)
+    sets = setting(f"data.archive={archive}", "data.source=stanford", "data.validation=1")
+    run = finished(tmp_path, [*smoke(DENSE), *sets, *setting("trainer.max_epochs=2")])
+    assert results(run)["reference_differs"].startswith("reviews.tar.gz is not the published file")
+    moved = archive.rename(tmp_path / "moved.tar.gz")
+    more = setting("trainer.max_epochs=3")
+    assert forked("resume", run, *more).returncode != 0
+    done = forked("resume", run, *more, "--set", f"data.archive={moved}")
+    assert done.returncode == 0, done.stderr
+    other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
+    done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}"))
+    assert done.returncode == 1
+    assert "the data have changed since the run began" in done.stderr
+    assert len(rows(run)) == 3
+
+
+def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_path: Path) -> None:
+    damaged = tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"no archive")
+    sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1")
+    assert forked(*smoke(DENSE), *sets).returncode == 1
+    run = (tmp_path / "runs" / DENSE / "latest").resolve()
+    assert results(run)["status"] == "failed"
+    done = forked("resume", run, *setting(f"data.archive={archive_of(tmp_path)}"))
+    assert done.returncode == 0, done.stderr
+    found = results(run)
+    assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
+    assert len(rows(run)) == 2
+
+
+@pytest.mark.slow
+def test_imdb_lstm_without_numba_says_so_and_trains(dlrun: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "numba.py").write_text("raise ImportError('not for this NumPy')")
+    paths = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
+    done = dlrun(*smoke("imdb-lstm"), "--set", "data.max_length=20", PYTHONPATH=paths)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("a CPU will compute the padding too: not for this NumPy") == 1
