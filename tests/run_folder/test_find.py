@@ -119,12 +119,12 @@ def test_no_runs_at_all(tmp_path: Path) -> None:
 
 
 def test_a_suffix_is_the_name_without_its_time() -> None:
-    assert (
-        run_name_without_time(Path("runs/x/20260103T000000Z-20260104T000000Z-a"))
-        == "20260104T000000Z-a"
-    )
-    for name in ("mine", "20260103T000000Z"):
-        assert run_name_without_time(Path("runs/x") / name) == name
+    for name, suffix in (
+        ("20260103T000000Z-20260104T000000Z-a", "20260104T000000Z-a"),
+        ("mine", "mine"),
+        ("20260103T000000Z", "20260103T000000Z"),
+    ):
+        assert run_name_without_time(Path("runs/x") / name) == suffix
 
 
 def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:

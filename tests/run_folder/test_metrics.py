@@ -1,4 +1,4 @@
-"""metrics.csv, the metric that a run is judged by, and the remarks_on_metrics beside the metrics."""
+"""metrics.csv, the metric that a run is judged by, and the remarks beside the metrics."""
 
 from pathlib import Path
 from typing import Any
