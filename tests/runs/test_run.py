@@ -51,8 +51,14 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     assert run.environment.dlrun == "0.2.0"
     assert run.metrics["epoch"].tolist() == [1, 2]
     assert run.metrics["loss"].tolist() == [0.123456789, 0.0617283945]
-    folder.write_text("metrics.csv", "a,b\n1,2,3,4\n")
-    with pytest.raises(DataError, match=r"metrics\.csv: cannot be read"):
+
+
+@pytest.mark.parametrize("content", [None, b'a,b\n1,2,3,4\n1\n"x'])
+def test_metrics_that_are_missing_or_damaged(tmp_path: Path, content: bytes | None) -> None:
+    run = opened(tmp_path)
+    if content is not None:
+        (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"metrics\.csv: (cannot be read|missing)"):
         _ = run.metrics
 
 
