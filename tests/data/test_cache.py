@@ -1,7 +1,6 @@
 """Prepared arrays are made once, whole, and again if they are damaged."""
 
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +31,21 @@ class Preparation:
         return {"labels": ["a", "\u00e4"]}
 
 
-def load(folder: Path, prepare: Preparation, key: str = "k") -> list[int]:
+def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
     names, read = load_or_prepare_arrays(folder, [key], prepare, Screen())
     assert names == {"labels": ["a", "\u00e4"]}
-    values: list[int] = read("x").tolist()
-    return values
+    assert read("x").tolist() == [0, 1, 2, 3, 4]
 
 
-def test_arrays_are_prepared_once_for_each_key(tmp_path: Path) -> None:
+def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path: Path) -> None:
     prepare = Preparation()
     for key in ("k", "k", "other"):
-        assert load(tmp_path / "data", prepare, key) == [0, 1, 2, 3, 4]
-    assert prepare.calls == len(without_locks(tmp_path / "data")) == 2
+        assert_loaded(tmp_path / "data", prepare, key)
+    folders = list_cached_folders(tmp_path / "data")
+    assert prepare.calls == len(folders) == 2
+    command = ["sha256sum", "--check", "--strict", SUMS]
+    done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, check=True)
+    assert done.stdout.count(": OK") == 2
 
 
 @pytest.mark.parametrize("file", ["x.npy", "names.json", SUMS])
@@ -52,26 +54,17 @@ def test_a_damaged_folder_is_made_again(
     tmp_path: Path, file: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare = Preparation()
-    load(tmp_path, prepare)
+    assert_loaded(tmp_path, prepare)
     (cache,) = list_cached_folders(tmp_path)
     assert find_damaged_files(cache) is None
-    if content is None:
-        (cache / file).unlink()
-    else:
+    (cache / file).unlink()
+    if content is not None:
         (cache / file).write_bytes(content)
     assert find_damaged_files(cache)
     for _ in range(2):
-        assert load(tmp_path, prepare) == [0, 1, 2, 3, 4]
+        assert_loaded(tmp_path, prepare)
     assert prepare.calls == 2
     assert capsys.readouterr().err.count(f"{cache}: damaged, made again: ") == 1
-
-
-def test_coreutils_read_the_sums(tmp_path: Path) -> None:
-    load(tmp_path, Preparation())
-    (cache,) = list_cached_folders(tmp_path)
-    command = ["sha256sum", "--check", "--strict", SUMS]
-    done = subprocess.run(command, cwd=cache, capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK") == 2
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
@@ -88,35 +81,16 @@ def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 
-def test_many_may_prepare_at_once(tmp_path: Path) -> None:
-    prepare, found = Preparation(), list[list[int]]()
-    together = threading.Barrier(6)
-
-    def run() -> None:
-        together.wait(timeout=10)
-        found.append(load(tmp_path, prepare))
-
-    threads = [threading.Thread(target=run) for _ in range(together.parties)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [[0, 1, 2, 3, 4]] * 6
-    assert prepare.calls == 1
-
-
-def test_same_arrays_same_digest_and_any_change_another() -> None:
+def test_equal_arrays_have_one_fingerprint_and_any_change_another() -> None:
     arrays = [np.arange(6, dtype=np.int32), np.eye(2)]
     first = fingerprint_arrays(arrays)
     assert first == fingerprint_arrays([array.copy() for array in arrays])
-    changed = [array.copy() for array in arrays]
-    changed[0][3] = 9
-    others = [changed, arrays[::-1], [arrays[0].reshape(2, 3), arrays[1]]]
+    others = [[arrays[0] + 1, arrays[1]], arrays[::-1], [arrays[0].reshape(2, 3), arrays[1]]]
     others.append([arrays[0].astype(np.int64), arrays[1]])
     assert len({first, *map(fingerprint_arrays, others)}) == 5
 
 
-def test_words_and_labels_in_their_order_belong_to_it() -> None:
+def test_words_and_labels_in_their_order_belong_to_the_data() -> None:
     arrays = fingerprint_arrays([np.eye(2)])
     assets = {"labels": ["a", "b"], "vocabulary": ["good", "bad"], "width": 3}
     now = fingerprint_data(arrays, assets)

@@ -1,9 +1,7 @@
+"""Photographs of any kind are read as upright RGB, or refused with the reason."""
+
 import io
 import os
-import struct
-import traceback
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,6 @@ from dlrun.data.images import (
     sample_photographs,
 )
 from dlrun.errors import ConfigError, DataError
-from dlrun.system.files import fingerprint_files
 
 EXIF_ORIENTATION = 0x112
 # How a camera's picture must be stored for each orientation to show it upright.
@@ -36,6 +33,7 @@ STORED = {
     6: Image.Transpose.ROTATE_90,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
+    9: None,  # there is no such orientation
 }
 
 
@@ -59,20 +57,7 @@ def colour(path: Path) -> tuple[int, ...]:
     return tuple(colours[0][1])
 
 
-def png(bits: int, colour_type: int, pixel: bytes, width: int = 2, extra: bytes = b"") -> bytes:
-    """A PNG of equal pixels, in depths that Pillow does not write."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    head = struct.pack(">IIBBBBB", width, 2, bits, colour_type, 0, 0, 0)
-    rows = zlib.compress((b"\0" + pixel * width) * 2)
-    body = chunk(b"IHDR", head) + extra + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.PNG", "a.webp"])
+@pytest.mark.parametrize("name", ["a.bmp", "a.PNG", "a.webp"])
 def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
     options = {"lossless": True} if name == "a.webp" else {}
     image = read_photograph(saved(tmp_path, noise(), name, **options))
@@ -87,16 +72,11 @@ def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> No
         (Image.new("1", (3, 2), 1), {}, (255, 255, 255)),
         (Image.new("LA", (3, 2), (90, 255)), {}, (90, 90, 90)),
         (Image.new("LA", (3, 2), (90, 0)), {}, (255, 255, 255)),
-        (Image.new("RGBA", (3, 2), (10, 20, 30, 255)), {}, (10, 20, 30)),
-        (Image.new("RGBA", (3, 2), (10, 20, 30, 0)), {}, (255, 255, 255)),
         (Image.new("RGBA", (3, 2), (0, 0, 0, 51)), {}, (204, 204, 204)),
         (Image.new("RGB", (3, 2), (1, 2, 3)), {"transparency": (1, 2, 3)}, (255, 255, 255)),
         (Image.new("RGB", (3, 2), (1, 2, 3)), {"transparency": (9, 9, 9)}, (1, 2, 3)),
-        (Image.new("L", (3, 2), 7), {"transparency": 7}, (255, 255, 255)),
         (Image.new("P", (3, 2), 0), {"transparency": 0}, (255, 255, 255)),
-        (Image.fromarray(np.full((2, 3), 65535, np.uint16)), {}, (255, 255, 255)),
         (Image.fromarray(np.full((2, 3), 30_000, np.uint16)), {}, (117, 117, 117)),
-        (Image.fromarray(np.full((2, 3), 128, np.uint16)), {}, (0, 0, 0)),
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
 )
@@ -106,56 +86,22 @@ def test_every_mode_becomes_rgb_on_white(
     assert colour(saved(tmp_path, image, "a.png", **options)) == expected
 
 
-@pytest.mark.parametrize(
-    ("colour_type", "samples", "expected"),
-    [
-        (0, [30_000], (117, 117, 117)),
-        (2, [65_535, 30_000, 0], (255, 117, 0)),
-        (4, [30_000, 65_535], (117, 117, 117)),
-        (6, [65_535, 30_000, 0, 65_535], (255, 117, 0)),
-        (6, [65_535, 30_000, 0, 0], (255, 255, 255)),
-    ],
-)
-def test_sixteen_bits_a_sample(
-    tmp_path: Path, colour_type: int, samples: list[int], expected: tuple[int, ...]
-) -> None:
-    pixel = struct.pack(f">{len(samples)}H", *samples)
-    (tmp_path / "a.png").write_bytes(png(16, colour_type, pixel))
-    assert colour(tmp_path / "a.png") == expected
-
-
-def test_cmyk(tmp_path: Path) -> None:
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     cyan = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
-    path = saved(tmp_path, cyan, "a.jpg", quality=100)
-    with Image.open(path) as stored:
-        assert stored.mode == "CMYK"
-    red, green, blue = colour(path)
+    red, green, blue = colour(saved(tmp_path, cyan, "a.jpg", quality=100))
     assert red < 8 and green > 247 and blue > 247
 
 
 @pytest.mark.parametrize("orientation", STORED)
-@pytest.mark.parametrize("mode", ["RGB", "I;16"])
-def test_exif_orientation(tmp_path: Path, orientation: int, mode: str) -> None:
-    upright = noise(3, 5)
-    if mode == "I;16":
-        upright = Image.fromarray(np.asarray(upright.convert("L")).astype(np.uint16) * 257)
-    step = STORED[orientation]
+def test_a_picture_is_turned_upright_by_its_exif_orientation(
+    tmp_path: Path, orientation: int
+) -> None:
+    upright, step = noise(3, 5), STORED[orientation]
     stored = upright if step is None else upright.transpose(step)
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
     image = read_photograph(saved(tmp_path, stored, "a.png", exif=exif))
-    grey = np.asarray(upright)
-    expected = grey if mode == "RGB" else np.stack([grey // 257] * 3, axis=2)
-    assert np.array_equal(np.asarray(image), expected)
-
-
-@pytest.mark.parametrize("orientation", [0, 9, 65_535])
-def test_an_impossible_orientation_changes_nothing(tmp_path: Path, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = orientation
-    assert read_photograph(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (32, 24)
-    exif[EXIF_ORIENTATION] = 6
-    assert read_photograph(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (24, 32)
+    assert np.array_equal(np.asarray(image), np.asarray(upright))
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
@@ -179,28 +125,14 @@ def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>", b"\0" * 5000):
+    for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>"):
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
             read_photograph(path)
-    for kind in ("TIFF", "PPM", "ICO"):
-        with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-            read_photograph(saved(tmp_path, noise(), "a.png", format=kind))
-    bomb = bytearray(png(8, 0, b"\0"))
-    bomb[16:24] = struct.pack(">II", 60_000, 60_000)
-    bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
-    path.write_bytes(bomb)
-    with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
-        read_photograph(path)
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    pipe = tmp_path / "a.jpg"
-    os.mkfifo(pipe)
-    assert find_images([pipe]) == find_images([tmp_path]) == [pipe]
-    for path in (pipe, tmp_path):
-        with pytest.raises(UnreadableImageError, match="not a regular file"):
-            read_photograph(path)
+    with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
+        read_photograph(saved(tmp_path, noise(), "a.png", format="TIFF"))
+    with pytest.raises(UnreadableImageError, match="not a regular file"):
+        read_photograph(tmp_path)
     with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
         read_photograph(tmp_path / "none.jpg")
 
@@ -212,27 +144,20 @@ def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
-    assert find_images([tmp_path]) == sorted(tmp_path / name for name in names)
+    (tmp_path / "again").symlink_to(tmp_path / "again")
+    inside = sorted(tmp_path / name for name in names)
+    assert find_images([tmp_path]) == inside
+    files = [tmp_path / "x.jpg.txt", tmp_path / "jpg"]  # a file needs no extension
+    assert find_images([files[0], tmp_path, files[1]]) == [files[0], *inside, files[1]]
+    with pytest.raises(ConfigError, match="no images in this folder"):
+        find_images([tmp_path / "folder.jpg"])
+    assert [path.name for path in sample_photographs()] == ["china.jpg", "flower.jpg"]
 
 
-def test_paths_keep_their_order_and_files_need_no_extension(tmp_path: Path) -> None:
-    for name in ("z", "folder/b.jpg", "folder/a.jpg", "c.txt", "empty/a.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    paths = [tmp_path / "z", tmp_path / "folder", tmp_path / "c.txt"]
-    found = [path.relative_to(tmp_path).as_posix() for path in find_images(paths)]
-    assert found == ["z", "folder/a.jpg", "folder/b.jpg", "c.txt"]
-    assert find_images([]) == []
-    with pytest.raises(ConfigError, match="no images in this folder") as caught:
-        find_images([tmp_path / "empty"])
-    assert ".bmp, .gif, .jpeg, .jpg, .png, .webp" in caught.value.hint
-
-
-@pytest.mark.parametrize("name", ["none.jpg", "none/", "x" * 300, "a\0b"])
+@pytest.mark.parametrize("name", ["none.jpg", "x" * 300, "a\0b"])
 def test_a_missing_path_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="no such image or folder|File name too long"):
         find_images([tmp_path / name])
-    assert [path.name for path in sample_photographs()] == ["china.jpg", "flower.jpg"]
 
 
 def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
@@ -244,14 +169,7 @@ def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
 
 @pytest.mark.parametrize(
     ("width", "smallest", "fraction"),
-    [
-        (990, None, 1),
-        (1500, None, 2),
-        (4500, None, 8),
-        (990, 300, 2),
-        (990, 100, 8),
-        (4000, 2000, 4),
-    ],
+    [(990, None, 1), (1500, None, 2), (990, 100, 8), (4000, 2000, 4)],
 )
 def test_a_large_jpeg_is_decoded_at_a_fraction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, smallest: int | None, fraction: int
@@ -263,85 +181,36 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
 
 
-@pytest.mark.parametrize(("name", "width"), [("a.png", 1100), ("a.webp", 1100), ("a.jpg", 8100)])
-def test_more_pixels_than_can_be_decoded_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, width: int
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [("a.png", (1100, 1100)), ("a.jpg", (8100, 8100)), ("a.bmp", (65_536, 2))],
+)
+def test_too_many_pixels_and_too_large_files_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sides: tuple[int, int]
 ) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
-    path = large(tmp_path, name, width, width)
-    with pytest.raises(UnreadableImageError, match=f"refused: {width:,} x {width:,} pixels"):
+    path = large(tmp_path, name, *sides)
+    with pytest.raises(UnreadableImageError, match=f"refused: {sides[0]:,} x {sides[1]:,} pixels"):
         read_photograph(path)
-
-
-def test_sides_and_files_are_bounded(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png(8, 0, b"\0", width=65_536))
-    with pytest.raises(UnreadableImageError, match="refused: 65,536 x 2 pixels"):
-        read_photograph(tmp_path / "a.png")
-    path = saved(tmp_path, noise(), "a.png")
     os.truncate(path, MAX_FILE_BYTES + 1)  # zeros after the picture, which take no disk space
     with pytest.raises(UnreadableImageError, match="refused: a file of more than 200 MB"):
         read_photograph(path)
 
 
-def as_nobody(task: Callable[[], object]) -> None:
-    """Do it in a process for which permissions count."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            if os.getuid() == 0:
-                os.setuid(65534)
-            task()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-
-
-def open_to_all(folder: Path) -> None:
-    """A test's own folder, and pytest's above it."""
-    folder.chmod(0o777)
-    for above in folder.parents:
-        if "pytest-of-" in str(above):
-            above.chmod(0o755)
-
-
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may change who it is")
 def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
-    open_to_all(tmp_path)
-    (tmp_path / "locked").mkdir()
-    (tmp_path / "closed").mkdir()
-    saved(tmp_path, noise(), "a.png")
-    saved(tmp_path, noise(), "b.png").chmod(0)
-    saved(tmp_path / "locked", noise(), "c.png")
-    saved(tmp_path / "closed", noise(), "d.png")
-    (tmp_path / "locked").chmod(0)  # cannot be listed
-    (tmp_path / "closed").chmod(0o744)  # can be listed, not entered
-    if os.getuid() != 0:
-        pytest.skip("only root may change who it is")
-
-    def look() -> None:
-        for path in (tmp_path / "b.png", tmp_path / "closed" / "d.png"):
-            with pytest.raises(UnreadableImageError, match="Permission denied"):
-                read_photograph(path)
-        for path in (tmp_path, tmp_path / "locked"):
-            with pytest.raises(DataError, match="locked: Permission denied"):
-                find_images([path])
-        read_photograph(tmp_path / "a.png")
-        fingerprint_files([tmp_path / "a.png", tmp_path / "closed" / "d.png"])
-
-    as_nobody(look)
-
-
-def test_links_in_a_circle_end(tmp_path: Path) -> None:
-    saved(tmp_path, noise(), "a.png")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "up").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "again").symlink_to(tmp_path / "again", target_is_directory=True)
-    assert find_images([tmp_path]) == [tmp_path / "a.png"]
-    with pytest.raises(ConfigError, match="no such image or folder"):
-        find_images([tmp_path / "again"])
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    saved(tmp_path, noise(), "a.png").chmod(0)
+    (tmp_path / "locked").mkdir(mode=0)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(UnreadableImageError, match="Permission denied"):
+            read_photograph(tmp_path / "a.png")
+        with pytest.raises(DataError, match="locked: Permission denied"):
+            find_images([tmp_path])
+    finally:
+        os.seteuid(0)
 
 
 @pytest.fixture
@@ -360,7 +229,7 @@ def shade(image: Image.Image) -> int:
     return int(np.asarray(image)[0, 0, 0])
 
 
-@pytest.mark.parametrize("size", [1, 3, 8, 100])
+@pytest.mark.parametrize("size", [1, 3, 100])
 def test_batches_are_in_order(files: list[Path], size: int) -> None:
     found = list(load_photograph_batches(files, shade, size=size))
     assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
@@ -368,35 +237,31 @@ def test_batches_are_in_order(files: list[Path], size: int) -> None:
     assert [photograph.file for photograph in photographs] == files
     assert [photograph.pixels for photograph in photographs] == [0, 1, 2, None, 3, 4, 5, 6]
     assert "not an image of a known kind" in str(photographs[3].error)
-    assert list(load_photograph_batches([], shade, size=size)) == []
 
 
-def test_the_first_ones_get_a_thumbnail(files: list[Path]) -> None:
-    (found,) = load_photograph_batches(
+def test_the_first_photographs_get_a_thumbnail(files: list[Path]) -> None:
+    (batch,) = load_photograph_batches(
         files, shade, size=8, thumbnails=4
     )  # one of which cannot be read
-    has_one = [photograph.thumbnail is not None for photograph in found]
+    has_one = [photograph.thumbnail is not None for photograph in batch]
     assert has_one == [True, True, True, False, True, False, False, False]
-    assert found[0].thumbnail is not None
-    with Image.open(io.BytesIO(found[0].thumbnail)) as image:
+    assert batch[0].thumbnail is not None
+    with Image.open(io.BytesIO(batch[0].thumbnail)) as image:
         assert (image.format, image.size) == ("JPEG", (THUMBNAIL, THUMBNAIL // 2))
 
 
 @pytest.mark.parametrize(("size", "ahead"), [(2, 4), (100, AHEAD)])
-def test_it_reads_only_a_little_ahead(files: list[Path], size: int, ahead: int) -> None:
-    begun = []
-
-    def to_input(image: Image.Image) -> int:
-        begun.append(shade(image))
-        return 0
-
-    stream = load_photograph_batches(files[:3] * 100, to_input, size=size)
+def test_only_a_few_photographs_are_read_ahead(files: list[Path], size: int, ahead: int) -> None:
+    begun: list[int] = []
+    stream = load_photograph_batches(
+        files[:3] * 100, lambda image: begun.append(shade(image)), size=size
+    )
     assert len(next(stream)) == size
     assert len(begun) <= size + ahead + 1
     stream.close()
 
 
-def test_whatever_one_photograph_does_ends_no_batch(files: list[Path]) -> None:
+def test_a_photograph_that_fails_does_not_end_its_batch(files: list[Path]) -> None:
     def to_input(image: Image.Image) -> int:
         if shade(image) == 2:
             raise OverflowError("too many columns")

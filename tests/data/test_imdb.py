@@ -1,3 +1,5 @@
+"""The published reviews become a vocabulary, ids and bags of words; so do Keras's arrays."""
+
 import io
 import json
 import tarfile
@@ -16,7 +18,6 @@ from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_pickles import objects
-from tests.data.test_word_ids import by_keras_rules
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
@@ -51,23 +52,10 @@ def archive_of(
 
 
 def config(**changes: Any) -> ReviewsDataConfig:
-    values = {
-        "source": "stanford",
-        "path": None,
-        "train": None,
-        "test": None,
-        "test_share": 0.2,
-        "text_column": "text",
-        "label_column": "label",
-        "archive": None,
-        "word_index": None,
-        "mirrors": [],
-        "num_words": 100,
-        "validation": 1,
-        "split_seed": None,
-        "sample_reviews": 20,
-    }
-    return ReviewsDataConfig.model_validate(values | changes)
+    values = {"source": "stanford", "path": None, "train": None, "test": None, "test_share": 0.2}
+    values |= {"text_column": "text", "label_column": "label", "archive": None, "word_index": None}
+    values |= {"mirrors": [], "num_words": 100, "validation": 1, "split_seed": None}
+    return ReviewsDataConfig.model_validate(values | {"sample_reviews": 20} | changes)
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
@@ -83,109 +71,49 @@ def texts(reviews: imdb.Reviews, part: str) -> list[str]:
     return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
 
 
-def test_counts_labels_order_and_words(tmp_path: Path) -> None:
+def test_an_archive_becomes_labelled_texts_and_a_ranked_vocabulary(tmp_path: Path) -> None:
     reviews = load(tmp_path, archive=archive_of(tmp_path))
     assert reviews.vocabulary == WORDS
     assert reviews.train.labels.tolist() == [0, 0, 1, 1]
     assert reviews.test.labels.tolist() == [0, 0, 1]
-    assert texts(reviews, "train") == [
-        "<START> bad film the worst",
-        "<START> it's bad",
-        "<START> it's good it's good",
-        "<START> a good film br br good",
-    ]
-    assert texts(reviews, "test") == [
-        "<START> bad it's the <UNK>",  # 'worst' keeps its quotes: another word
-        "<START>",
-        "<START> good <UNK> film",
-    ]
+    train = ["bad film the worst", "it's bad", "it's good it's good", "a good film br br good"]
+    assert texts(reviews, "train") == [f"<START> {text}" for text in train]
+    test = [" bad it's the <UNK>", "", " good <UNK> film"]  # 'worst' in quotes is another word
+    assert texts(reviews, "test") == [f"<START>{text}" for text in test]
     assert reviews.train.ids.review(2).tolist() == [1, 5, 4, 5, 4]
     assert reviews.origin == "IMDB reviews (stanford, reviews.tar.gz)"
     assert reviews.differs == "reviews.tar.gz is not the published file"
 
 
-def test_ids_at_or_above_num_words_are_unknown(tmp_path: Path) -> None:
-    alphabet = " ".join(letter * (27 - rank) for rank, letter in enumerate("abcdefghijklm"))
-    counted = " ".join(" ".join([word] * (20 - rank)) for rank, word in enumerate(alphabet.split()))
-    reviews = load(
-        tmp_path,
-        archive=archive_of(tmp_path, REVIEWS | {"train/pos/5_8.txt": counted}),
-        num_words=10,
-    )
-    known = {int(id_) for id_ in reviews.train.ids.ids}
-    assert known == {1, 2, *range(4, 10)}
-    assert reviews.width == 13
+def test_words_beyond_num_words_are_unknown_and_not_in_the_vocabulary(tmp_path: Path) -> None:
+    reviews = load(tmp_path, archive=archive_of(tmp_path), num_words=10)
+    assert {*reviews.train.ids.ids.tolist()} == {1, 2, *range(4, 10)}
+    assert (reviews.width, reviews.vocabulary) == (13, WORDS[:6])
+    assert reviews.decode([4, 9]) == f"{WORDS[0]} {WORDS[5]}"
 
 
 def test_what_is_no_review_is_ignored(tmp_path: Path) -> None:
     names = (
-        "README imdb.vocab train/urls_pos.txt train/unsup/0_0.txt train/pos/notes.txt "
-        "train/pos/1_2.txt.bak train/pos/x_1.txt valid/pos/1_1.txt train/pos/../neg/9_9.txt "
-        "test/pos/sub/1_1.txt"
+        "README train/urls_pos.txt train/unsup/0_0.txt train/pos/notes.txt train/pos/1_2.txt.bak "
+        "train/pos/x_1.txt valid/pos/1_1.txt train/pos/../neg/9_9.txt test/pos/sub/1_1.txt"
     ).split()
-    members = []
-    kinds = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
-    for number, kind in enumerate(kinds):
-        member = tarfile.TarInfo(f"aclImdb/train/pos/{number + 50}_8.txt")
-        member.type, member.linkname = kind, str(tmp_path / "secret")
-        members.append(member)
+    link = tarfile.TarInfo("aclImdb/train/pos/50_8.txt")
+    link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
     others = dict.fromkeys(names, "strange words")
-    reviews = load(tmp_path, archive=archive_of(tmp_path, REVIEWS | others, more=members))
+    reviews = load(tmp_path, archive=archive_of(tmp_path, REVIEWS | others, more=[link]))
     assert reviews.vocabulary == WORDS
     assert len(reviews.train.labels) == 4
     latin1 = archive_of(tmp_path, {**REVIEWS, "train/pos/10_9.txt": b"caf\xe9 good"})
     assert texts(load(tmp_path, archive=latin1), "train")[2] == "<START> caf\ufffd good"
-    for prefix in ("../aclImdb/", "/aclImdb/"):
-        with pytest.raises(DataError, match="no reviews in"):
-            load(tmp_path, archive=archive_of(tmp_path, prefix=prefix))
 
 
-@pytest.mark.parametrize("missing", ["train/pos", "train/neg", "test/pos", "test/neg"])
+@pytest.mark.parametrize("missing", ["train/pos", "test/neg"])
 def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
     left = {name: text for name, text in REVIEWS.items() if not name.startswith(missing)}
-    with pytest.raises(DataError, match=f"no reviews in aclImdb/{missing}$") as caught:
+    with pytest.raises(DataError, match=f"no reviews in aclImdb/{missing}$"):
         load(tmp_path, archive=archive_of(tmp_path, left))
-    assert "aclImdb/{train,test}/{pos,neg}/ID_STARS.txt" in caught.value.hint
-
-
-def contents(archive: Path) -> list[list[Any]]:
-    return [list(part.rows()) for part in imdb.read_stanford_reviews(archive, Screen(quiet=True))]
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_wherever_an_archive_ends_it_is_refused(tmp_path: Path, mode: str) -> None:
-    archive = archive_of(tmp_path, mode=mode)
-    raw, whole, refused = archive.read_bytes(), contents(archive), 0
-    ends = range(0, len(raw), 3 if mode == "w:gz" else 97)
-    for end in ends:
-        archive.write_bytes(raw[:end])
-        try:
-            assert contents(archive) == whole  # only the padding behind the last review is gone
-        except DataError as error:
-            assert str(archive) in error.message
-            refused += 1
-    assert refused > 0.65 * len(ends)
-
-
-def test_what_takes_long_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stanford, keras = {"archive": archive_of(tmp_path)}, keras_files(tmp_path)
-    for files, said in ((stanford, "reading the archive"), (keras, "reading the arrays")):
-        for _ in range(2):
-            imdb.load_reviews(config(**files), tmp_path / "data", 0, Screen())
-        assert capsys.readouterr().err.splitlines()[1:] == [said]  # once
-
-
-def test_the_cache_has_what_was_prepared(tmp_path: Path) -> None:
-    archive = archive_of(tmp_path)
-    train, test = ([text for text, *_ in rows] for rows in contents(archive))
-    words, *expected = by_keras_rules(train, test, 100)
-    reviews = load(tmp_path, archive=archive)
-    assert reviews.vocabulary == words
-    for split, ids in zip((reviews.train, reviews.test), expected, strict=True):
-        assert np.array_equal(split.ids.ids, ids.ids)
-        assert np.array_equal(split.ids.offsets, ids.offsets)
-        assert (split.bags != ids.bag_of_words(103)).nnz == 0
-        assert (split.bags.dtype, split.labels.dtype) == (np.float32, np.int8)
+    with pytest.raises(DataError, match="no reviews in"):
+        load(tmp_path, archive=archive_of(tmp_path, prefix="../aclImdb/"))
 
 
 def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None:
@@ -201,35 +129,30 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
     assert len(caches(tmp_path)) == 3
 
 
-FILES = ["names.json"] + [
-    f"{part}_{name}.npy"
-    for part in ("train", "test")
-    for name in ("ids", "offsets", "bag_ids", "bag_offsets", "labels")
-]
-
-
-def test_no_data_and_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_the_archive_is_taken_from_the_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    folder = tmp_path / "data" / "imdb"
     with pytest.raises(DownloadError, match=r"aclImdb_v1\.tar\.gz is not in") as caught:
         load(tmp_path)
-    assert f"put aclImdb_v1.tar.gz into {tmp_path / 'data' / 'imdb'}" in caught.value.hint
-    assert "data.source=sample" in caught.value.hint
-    (tmp_path / "data" / "imdb").mkdir(parents=True)
-    archive_of(tmp_path).rename(tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz")
+    assert f"put aclImdb_v1.tar.gz into {folder}" in caught.value.hint
+    folder.mkdir(parents=True)
+    archive_of(tmp_path).rename(folder / "aclImdb_v1.tar.gz")
     assert load(tmp_path).vocabulary == WORDS
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"source": "stanford", "archive": "none"}, r"^data\.archive: .*none: no such file$"),
-        ({"source": "stanford", "archive": "zip"}, "zip: not a tar archive$"),
+        ({"archive": "none"}, r"^data\.archive: .*none: no such file$"),
+        ({"archive": "zip"}, "zip: not a tar archive$"),
         ({"source": "keras", "archive": "tar"}, "tar: not a zip archive$"),
         ({"source": "keras", "word_index": "none"}, r"^data\.word_index: .*none: no such file$"),
         ({"source": "sample", "validation": 20}, "^data.validation: 20 .* held out of 20$"),
     ],
 )
-def test_what_is_wrong_is_known_before_a_run(
+def test_wrong_files_and_numbers_are_a_config_error_before_a_run(
     tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
     (tmp_path / "zip").write_bytes(b"PK\x03\x04")
@@ -237,20 +160,6 @@ def test_what_is_wrong_is_known_before_a_run(
     paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
     with pytest.raises(ConfigError, match=problem):
         check_review_files(config(**changes | paths))
-
-
-def test_what_can_be_read_passes_the_check(tmp_path: Path) -> None:
-    sample = {"source": "sample", "archive": tmp_path / "none", "validation": 19}
-    for changes in ({"archive": archive_of(tmp_path)}, {}, sample, keras_files(tmp_path)):
-        check_review_files(config(**changes))
-
-
-def test_the_vocabulary_is_of_the_words_that_have_an_id(tmp_path: Path) -> None:
-    reviews = load(tmp_path, archive=archive_of(tmp_path), num_words=10)
-    highest = max(int(split.ids.ids.max()) for split in (reviews.train, reviews.test))
-    assert highest == 3 + len(reviews.vocabulary)
-    assert reviews.vocabulary == WORDS[:6]
-    assert reviews.decode([4, 9]) == f"{reviews.vocabulary[0]} {reviews.vocabulary[5]}"
 
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
@@ -266,7 +175,8 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
 
 def test_words_of_sample_reviews_tell_the_label() -> None:
     texts, labels = imdb.generate_reviews(401, 0)
-    assert len(set(texts)) == 401 and np.bincount(labels).tolist() == [201, 200]
+    assert len(set(texts)) == 401
+    assert np.bincount(labels).tolist() == [201, 200]
     wonderful = np.array([split_words(text).count("wonderful") for text in texts])
     assert wonderful[labels == 1].mean() > 1.3 * wonderful[labels == 0].mean() > 0
 
@@ -301,14 +211,10 @@ def test_keras_arrays_become_the_same_ids_as_in_keras(tmp_path: Path) -> None:
     assert reviews.origin == "IMDB reviews (keras, imdb.npz)"
 
 
-@pytest.mark.parametrize(
-    "square", [np.array([[1, 2], [3, 1]], dtype=object), np.asfortranarray([[1, 2], [3, 1]])]
-)
-def test_keras_reviews_of_one_length_make_a_square_array(
-    tmp_path: Path, square: np.ndarray
-) -> None:
-    files = keras_files(tmp_path, x_train=square)
-    assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
+def test_keras_reviews_of_one_length_make_a_square_array(tmp_path: Path) -> None:
+    for square in (np.array([[1, 2], [3, 1]], object), np.asfortranarray([[1, 2], [3, 1]])):
+        files = keras_files(tmp_path, x_train=square)
+        assert texts(load(tmp_path, **files), "train") == ["<START> the and", "<START> it's the"]
 
 
 @pytest.mark.parametrize(
@@ -317,24 +223,16 @@ def test_keras_reviews_of_one_length_make_a_square_array(
         ({"y_test": None}, "no item named 'y_test.npy'"),
         ({"y_train": np.array([0])}, "train has reviews"),
         ({"y_train": np.array([0, 7])}, "labels in train are not 0 and 1"),
-        ({"y_test": objects("a", "b", "c")}, "labels in test are not 0 and 1"),
-        ({"y_test": np.zeros(3, "V8")}, "labels in test are not 0 and 1"),
         ({"x_train": objects([1.5], [1])}, "not Keras's reviews"),
-        ({"y_train": np.array([[0], [1]])}, "train has reviews"),
         ({"x_train": np.array(5), "y_train": np.array(1)}, "imdb.npz"),
         ({"x_train": np.array([1, 2])}, "not Keras's reviews"),
         ({"x_train": objects([-9], [1])}, "a word of rank -9"),
-        ({"x_train": objects("words", "words")}, "not Keras's reviews"),
-        ({"x_train": objects(None, [1])}, "not Keras's reviews"),
         ({"index": "[1, 2]"}, "not Keras's word index"),
         ({"index": '{"a": Infinity}'}, "not Keras's word index"),
-        ({"index": '{"a"'}, "not Keras's word index"),
-        ({"index": "[" * 100_000}, "not Keras's word index"),
         ({"index": {"the": 1, "it's": 3}}, "a rank is missing"),
-        ({"index": {"the": 1, "and": 1}}, "a rank is missing"),
     ],
 )
-def test_what_is_not_keras_is_a_data_error(
+def test_files_that_are_not_keras_s_are_a_data_error(
     tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(DataError, match=problem):

@@ -32,7 +32,6 @@ def test_the_split_is_seeded_complete_and_ordered() -> None:
     [
         (25_000, None, 2000),
         (2008, None, 402),
-        (10_001, None, 2000),
         (2, None, 1),
         (2008, 2000, 2000),
         (50_000, 0.2, 10_000),
@@ -49,7 +48,7 @@ def test_how_many_are_held_out(
     assert ("warning: " in said) == (held > rows - held)
 
 
-@pytest.mark.parametrize(("rows", "validation"), [(20, 20), (20, 2000), (1, None), (1, 0.5)])
+@pytest.mark.parametrize(("rows", "validation"), [(20, 20), (1, None), (1, 0.5)])
 def test_all_held_out_is_an_error(rows: int, validation: float | None) -> None:
     with pytest.raises(ConfigError, match=rf"^data\.validation: .* held out of {rows}$"):
         parts(rows, validation)
@@ -62,7 +61,6 @@ def test_all_held_out_is_an_error(rows: int, validation: float | None) -> None:
         (["10", "9", "-1", "2.5"], ["-1", "2.5", "9", "10"]),
         (["10", "9", "x"], ["10", "9", "x"]),
         (["nan", "inf", "1"], ["1", "inf", "nan"]),
-        (["\u00e4", "b", "=1+1"], ["=1+1", "b", "\u00e4"]),
     ],
 )
 def test_numbers_are_sorted_by_value_and_words_by_letters(
@@ -82,9 +80,7 @@ def test_labels_are_numbered_as_they_appear_and_blanks_do_not_count() -> None:
         classes.number("c d", "t.csv:3", known=2)
 
 
-@pytest.mark.parametrize(
-    "label", ["a\x1b[31m", "a\u202eb", "a\x00", "a\udc80", "x" * 300, "one too many"]
-)
+@pytest.mark.parametrize("label", ["a\x1b[31m", "a\u202eb", "x" * 300, "one too many"])
 def test_a_label_that_is_no_class_is_refused_with_its_place(
     label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,33 +92,28 @@ def test_a_label_that_is_no_class_is_refused_with_its_place(
     assert caught.value.message.isprintable()
 
 
-def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all() -> None:
-    labels = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3])
-
-    def held(share: float, seed: int) -> list[int]:
-        test = choose_test_rows(labels, list("abcd"), None, share, seed, "x")
-        assert np.array_equal(test, choose_test_rows(labels, list("abcd"), None, share, seed, "x"))
-        assert not np.array_equal(
-            test, choose_test_rows(labels, list("abcd"), None, share, seed + 1, "x")
-        )
-        return np.bincount(labels[test], minlength=4).tolist()
-
-    assert held(0.2, 0) == [10, 2, 1, 0]
-    assert held(0.9, 0) == [45, 9, 1, 0]
+@pytest.mark.parametrize(("share", "held"), [(0.2, [10, 2, 1, 0]), (0.9, [45, 9, 1, 0])])
+def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
+    share: float, held: list[int]
+) -> None:
+    labels, names = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3]), list("abcd")
+    test, again, other = (
+        choose_test_rows(labels, names, None, share, seed, "x") for seed in (0, 0, 1)
+    )
+    assert np.bincount(labels[test], minlength=4).tolist() == held
+    assert np.array_equal(test, again) and not np.array_equal(test, other)
 
 
 @pytest.mark.parametrize(
     ("labels", "first_test", "names", "message"),
     [
-        ([], 0, [], "x: classes: 0"),
         ([0, 0], 1, ["a"], "x: classes: 1"),
         ([0, 1, 0], 3, ["a", "b"], "x: 3 for the training and 0 for the test: too few"),
-        ([0, 1], 1, ["a", "b"], "x: 1 for the training and 1 for the test: too few"),
         ([0, 1], None, ["a", "b"], "x: 2 for the training and 0 for the test: too few"),
         ([0, 0, 1], 2, ["a", "b"], "x: nothing to train on of the class 'b'"),
     ],
 )
-def test_too_little(
+def test_too_few_rows_or_classes_are_an_error(
     labels: list[int], first_test: int | None, names: list[str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):

@@ -11,7 +11,6 @@ from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
     NotTextError,
-    decode_bytes,
     read_csv_column,
     read_text_file,
     stream_lines,
@@ -22,23 +21,33 @@ from tests.data.test_imdb import config
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_a_file_in_any_encoding(tmp_path: Path, encoding: str) -> None:
-    file = tmp_path / "review.txt"
-    file.write_bytes("naïve café\n".encode(encoding))
-    assert read_text_file(file) == "naïve café\n"
+def test_a_text_and_a_column_of_a_table_in_any_encoding(tmp_path: Path, encoding: str) -> None:
+    file, limit = tmp_path / "reviews.csv", csv.field_size_limit()
+    table = f'id,text\n1,"na\u00efve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
+    file.write_bytes(table.encode(encoding))
+    assert read_text_file(file) == table
+    assert list(read_csv_column(file, "text")) == [
+        ('na\u00efve, "in" two\nlines', None),
+        ("", None),
+        ("", f"{file}:6: no cell 'text'"),
+        ("long " * 50_000, None),
+    ]
+    assert csv.field_size_limit() == limit
 
 
-def test_bytes_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(NotTextError, match="zero byte"):
-        decode_bytes(b"\x89PNG\r\n\x00\x00")
-    (tmp_path / "large").write_bytes(b"abc")
-    monkeypatch.setattr(text_files, "MAX_BYTES", 2)
-    for name, problem in ((".", "directory"), ("missing", "^No such"), ("large", "refused")):
+def test_files_that_are_no_texts_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_files, "MAX_BYTES", 9)
+    (tmp_path / "large").write_bytes(b"0123456789")
+    (tmp_path / "binary").write_bytes(b"\x89PNG\0")
+    problems = {".": "directory", "missing": "^No such", "large": "refused", "binary": "zero byte"}
+    for name, problem in problems.items():
         with pytest.raises(NotTextError, match=problem):
             read_text_file(tmp_path / name)
 
 
-def test_lines_come_as_they_are_there() -> None:
+def test_lines_of_a_stream_come_as_soon_as_they_are_there() -> None:
     class Slow(io.RawIOBase):
         blocks = [b"one\r\ntw", b"o\n\nla", b"st"]
 
@@ -48,28 +57,6 @@ def test_lines_come_as_they_are_there() -> None:
     found = stream_lines(Slow())  # type: ignore[arg-type]
     assert next(found) == [b"one"]
     assert list(found) == [[b"two", b""], [b"last"]]
-
-
-def test_a_kind_of_warning_is_one_line() -> None:
-    warnings = DataWarnings()
-    warnings.add("hidden", "a")
-    warnings.add("empty", "b")
-    warnings.add("hidden", "c", 1200)
-    assert warnings.lines() == ["a: hidden (and 1,200 more)", "b: empty"]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-def test_a_column_of_a_table(tmp_path: Path, encoding: str) -> None:
-    file, limit = tmp_path / "reviews.csv", csv.field_size_limit()
-    table = f'id,text\n1,"naïve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
-    file.write_bytes(table.encode(encoding))
-    assert list(read_csv_column(file, "text")) == [
-        ('naïve, "in" two\nlines', None),
-        ("", None),
-        ("", f"{file}:6: no cell 'text'"),
-        ("long " * 50_000, None),
-    ]
-    assert csv.field_size_limit() == limit
 
 
 Row = tuple[str, str, int]
@@ -94,29 +81,21 @@ def test_quotes_line_breaks_and_blank_lines(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_delimiters_ends_of_lines_and_marks(
-    tmp_path: Path, delimiter: str, end: str, encoding: str
-) -> None:
+def test_any_delimiter_and_end_of_line_is_read(tmp_path: Path, delimiter: str, end: str) -> None:
     table = [["text", "label"], ["x; y, z\t!", "1"], ["caf\u00e9 \u20ac \U0001f600", "2"]]
     raw = end.join(delimiter.join(f'"{cell}"' for cell in line) for line in table)
     rows = [(text, label, line) for line, (text, label) in enumerate(table, start=1)][1:]
-    assert read(tmp_path, raw.encode(encoding)) == (rows, [])
+    assert read(tmp_path, raw.encode()) == (rows, [])
 
 
 def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
-    raw = "text,label\ncaf\u00e9,1\n".encode() + b"na\xefve \x93x\x94,\xe9t\xe9\nplain,1\n\xe9,1"
-    rows, warnings = read(tmp_path, raw)
-    assert rows == [
-        ("caf\u00e9", "1", 2),
-        ("na\u00efve \u201cx\u201d", "\u00e9t\u00e9", 3),
-        ("plain", "1", 4),
-        ("\u00e9", "1", 5),
-    ]
+    raw = "text,\u00e9tat\ncaf\u00e9,1\n".encode() + b"na\xefve \x93x\x94,\xe9t\xe9\n\xe9,1"
+    rows, warnings = read(tmp_path, raw, label_column="\u00e9tat")
+    latin1 = ("na\u00efve \u201cx\u201d", "\u00e9t\u00e9", 3)
+    assert rows == [("caf\u00e9", "1", 2), latin1, ("\u00e9", "1", 4)]
     assert warnings == ["f.csv:3: not UTF-8: read as Latin-1 (and 1 more)"]
     rows, warnings = read(tmp_path, b"text,\xe9tat\na,1\n", label_column="\u00e9tat")
-    assert rows == [("a", "1", 2)]
-    assert warnings == ["f.csv:1: not UTF-8: read as Latin-1"]
+    assert (rows, len(warnings)) == ([("a", "1", 2)], 1)
 
 
 @pytest.mark.parametrize(
@@ -129,28 +108,20 @@ def test_lines_that_are_not_utf_8_are_latin_1(tmp_path: Path) -> None:
         (b'text,label\n"' + b"a\n" * (MAX_CELL // 2 + 2), "f.csv:2: a text of more than"),
         (b"\x89PNG\0", "f.csv:1: not CSV: it has a zero byte"),
         (b"text,label\n" + b"a,1\n" * 2000 + b"a\0b,1\n", "f.csv:2002: not CSV: it has a zero"),
-        ("text,label\na\0b,1\n".encode("utf-16"), "f.csv:2: not CSV: it has a zero byte"),
-        (b"text,label\n" + b"a" * (2 * MAX_CELL + 9), "f.csv:2: a text of more than"),
     ],
 )
 def test_what_is_no_row_is_refused_with_its_line(tmp_path: Path, raw: bytes, message: str) -> None:
-    limit = csv.field_size_limit()
     with pytest.raises(DataError) as caught:
         read(tmp_path, raw)
     assert message in caught.value.message
-    assert csv.field_size_limit() == limit
 
 
 def test_a_missing_or_doubled_column_is_named(tmp_path: Path) -> None:
     raw = b"id,review,sentiment\n1,a,b\n"
-    with pytest.raises(ConfigError, match=r"data\.text_column: .*f\.csv:1: no column 'text'") as it:
+    with pytest.raises(ConfigError, match=r"data\.text_column: .*f\.csv:1: no column 'text'"):
         read(tmp_path, raw)
-    assert "id, review, sentiment" in it.value.hint
     with pytest.raises(ConfigError, match=r"data\.label_column: .* did you mean 'sentiment'\?"):
         read(tmp_path, raw, text_column="review", label_column="sentiments")
-    for empty in (b"", b"\n", b"\xef\xbb\xbf"):
-        with pytest.raises(ConfigError, match="no column 'text'"):
-            read(tmp_path, empty)
     for column in ("text", "label"):
         rows = f"text,,label,, {column} \na,,b,,c\n".encode()
         with pytest.raises(ConfigError, match=rf"data\.{column}_column: .*f.csv:1: 2 .*{column}"):

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.data.cache import SUMS
 from dlrun.data.splits import choose_test_rows
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_imdb import FILES, caches, config
+from tests.data.test_imdb import caches, config
 from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
@@ -25,6 +24,11 @@ def written(path: Path, rows: Rows, header: tuple[str, str] = ("text", "label"))
     with path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([header, *rows])
     return path
+
+
+def two_files(folder: Path, train: Rows, test: Rows) -> dict[str, Path]:
+    """The config's keys for a file of each part."""
+    return {"train": written(folder / "a.csv", train), "test": written(folder / "b.csv", test)}
 
 
 def foldered(root: Path, rows: Rows) -> Path:
@@ -43,7 +47,7 @@ def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
     check_review_files(checked)
-    return imdb.load_reviews(checked, folder / "data", seed, Screen(quiet=True))
+    return imdb.load_reviews(checked, folder / "data", seed, Screen())
 
 
 def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
@@ -51,10 +55,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
     texts = [[text for text, _ in rows] for rows in (train, test)]
     words, *parts = by_keras_rules(*texts, num_words)
     assert reviews.vocabulary == words
-    for split, ids, rows in (
-        (reviews.train, parts[0], train),
-        (reviews.test, parts[1], test),
-    ):
+    for split, ids, rows in zip((reviews.train, reviews.test), parts, (train, test), strict=True):
         assert split.ids.ids.dtype == np.uint16
         assert np.array_equal(split.ids.ids, ids.ids)
         assert np.array_equal(split.ids.offsets, ids.offsets)
@@ -62,17 +63,13 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
         assert [reviews.labels[label] for label in split.labels] == [label for _, label in rows]
 
 
-@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+@pytest.mark.parametrize("at_once", [7, 10_000])
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
     monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
-    places = {
-        "train": written(tmp_path / "a.csv", train),
-        "test": written(tmp_path / "b.csv", test),
-    }
-    reviews = load(tmp_path, **places, num_words=40)
+    reviews = load(tmp_path, **two_files(tmp_path, train, test), num_words=40)
     assert_encoded(reviews, train, test, num_words=40)
     assert reviews.labels == ["neg", "pos"]
     assert reviews.train.labels.dtype == np.int8
@@ -93,25 +90,11 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     assert len(caches(tmp_path)) == 2
 
 
-def test_a_folder_gives_what_the_file_gives(tmp_path: Path) -> None:
-    rows = sorted(generated(30, 0), key=lambda row: row[1])
-    of_file = load(tmp_path, path=written(tmp_path / "a.csv", rows))
-    of_folder = load(tmp_path, source="folder", path=foldered(tmp_path / "texts", rows))
-    for one, other in ((of_file.train, of_folder.train), (of_file.test, of_folder.test)):
-        assert np.array_equal(one.ids.ids, other.ids.ids)
-        assert np.array_equal(one.labels, other.labels)
-    assert of_file.vocabulary == of_folder.vocabulary
-
-
-@pytest.mark.parametrize("keys", [False, True])
-def test_a_folder_with_both_parts(tmp_path: Path, keys: bool) -> None:
+def test_a_folder_with_both_parts(tmp_path: Path) -> None:
     train, test = (sorted(generated(9, seed), key=lambda row: row[1]) for seed in (0, 1))
-    root = tmp_path / "texts"
-    places = {
-        name: foldered(root / name, rows) for name, rows in (("train", train), ("test", test))
-    }
-    reviews = load(tmp_path, source="folder", **(places if keys else {"path": root}))
-    assert_encoded(reviews, train, test)
+    foldered(tmp_path / "texts" / "train", train)
+    foldered(tmp_path / "texts" / "test", test)
+    assert_encoded(load(tmp_path, source="folder", path=tmp_path / "texts"), train, test)
 
 
 def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
@@ -127,13 +110,10 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
 ) -> None:
     train = [("good", "a"), ("bad", "b"), ("...", "a"), ("bad", "c"), ("lost", ""), ("lost", " ")]
     test = [("fine", "a"), ("bad", "b"), ("good", "b"), ("", "a")]
-    places = {
-        "train": written(tmp_path / "a.csv", train),
-        "test": written(tmp_path / "b.csv", test),
-    }
+    places = two_files(tmp_path, train, test)
     a, b = places.values()
     for _ in range(2):
-        imdb.load_reviews(config(source="csv", **places), tmp_path / "data", 0, Screen())
+        load(tmp_path, **places)
         said = capsys.readouterr().err.splitlines()
         empty, unlabelled, missing, repeated = (
             line for line in said if line.startswith("warning: ")
@@ -147,41 +127,31 @@ def test_words_in_two_unicode_forms_are_noted_and_stay_two(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [("caf\u00e9 one", "a"), ("cafe\u0301 one", "b"), ("na\u00efve", "a")]
-    places = {part: written(tmp_path / f"{part}.csv", rows) for part in ("train", "test")}
-    reviews = imdb.load_reviews(config(source="csv", **places), tmp_path / "data", 0, Screen())
+    reviews = load(tmp_path, **two_files(tmp_path, rows, rows))
     assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
     assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
 
 
 def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
-    train = written(tmp_path / "a.csv", generated(9, 0))
-    test = written(tmp_path / "b.csv", [("good", "pos"), ("so\nso", "neutral")])
-    message = r"b\.csv:3: the label 'neutral' is in no row of the training part"
-    with pytest.raises(DataError, match=message) as caught:
-        load(tmp_path, train=train, test=test)
+    places = two_files(tmp_path, generated(9, 0), [("good", "pos"), ("so\nso", "neutral")])
+    with pytest.raises(DataError, match=r"b\.csv:3: the label 'neutral' is in no row") as caught:
+        load(tmp_path, **places)
     assert caught.value.hint == "the training part has neg, pos"
     assert caches(tmp_path) == []
 
 
-def test_files_of_a_folder_that_are_no_texts(
+def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = foldered(tmp_path / "texts", generated(20, 0))
     (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")
     (root / "pos" / "y.txt").write_bytes(b"good\nna\xefve")
     (root / "pos" / "z.txt").write_text("wide", encoding="utf-16")
-    (root / "pos" / ".DS_Store").write_bytes(b"\0")
-    (root / "mixed").mkdir()
-    reviews = imdb.load_reviews(config(source="folder", path=root), tmp_path / "data", 0, Screen())
+    reviews = load(tmp_path, source="folder", path=root)
     said = capsys.readouterr().err
-    for line in (
-        f"{root / 'pos' / '.DS_Store'}: a hidden file: left out",
-        f"{root / 'mixed'}: a folder without a name or files: left out",
-        f"{root / 'neg' / 'x.png'}: not a text: it has a zero byte: left out",
-        f"{root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1",
-    ):
-        assert f"warning: {line}\n" in said
-    assert reviews.labels == ["neg", "pos"]
+    assert said.count("warning: ") == 2
+    assert f"warning: {root / 'neg' / 'x.png'}: not a text" in said
+    assert f"warning: {root / 'pos' / 'y.txt'}:2: not UTF-8: read as Latin-1\n" in said
     assert len(reviews.train.labels) + len(reviews.test.labels) == 22
 
 
@@ -191,41 +161,32 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
     load(tmp_path, path=path)
     load(tmp_path, path=path.rename(tmp_path / "b.csv"), validation=2)
     assert len(caches(tmp_path)) == 1
-    names = {file.name for file in caches(tmp_path)[0].iterdir()}
-    assert names == {*FILES, SUMS}
-    load(tmp_path, path=tmp_path / "b.csv", num_words=20)
-    load(tmp_path, path=written(tmp_path / "b.csv", rows[1:]))
-    load(
-        tmp_path,
-        path=written(tmp_path / "b.csv", rows, ("a", "b")),
-        text_column="a",
-        label_column="b",
-    )
-    load(tmp_path, path=tmp_path / "b.csv", text_column="a", label_column="b", test_share=0.5)
+    path = tmp_path / "b.csv"
+    load(tmp_path, path=path, num_words=20)
+    load(tmp_path, path=written(path, rows[1:]))
+    columns = {"text_column": "a", "label_column": "b"}
+    load(tmp_path, path=written(path, rows, ("a", "b")), **columns)
+    load(tmp_path, path=path, **columns, test_share=0.5)
     assert len(caches(tmp_path)) == 5
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": "none"}, "data.path: .*none: no such file or folder"),
         ({"path": "."}, "data.path: .*: not a file"),
         ({"train": "a.csv", "test": "none"}, "data.test: .*none: no such file"),
-        ({"path": "a.csv", "text_column": "x"}, "data.text_column: .*a.csv:1: no column 'x'"),
-        ({"source": "folder", "path": "a.csv"}, "data.path: .*a.csv: not a folder"),
         ({"source": "folder", "path": "texts/neg"}, "texts/neg: no sub-folders in it"),
         ({"source": "folder", "path": "."}, "texts: the only class"),
     ],
 )
-def test_what_is_known_before_is_a_config_error(
+def test_a_wrong_place_is_a_config_error(
     tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     written(tmp_path / "a.csv", generated(9, 0))
     foldered(tmp_path / "texts", generated(9, 0))
-    found = {key: tmp_path / value if key in ("path", "train", "test") else value
-             for key, value in changes.items()}  # fmt: skip
+    places = {key: tmp_path / changes[key] for key in {"path", "train", "test"} & {*changes}}
     with pytest.raises(ConfigError, match=message):
-        load(tmp_path, **found)
+        load(tmp_path, **changes | places)
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
