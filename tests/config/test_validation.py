@@ -4,11 +4,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from dlrun.config.sections import NetworkConfig, Section
+from dlrun.config.sections import Section
 from dlrun.config.validation import (
     InvalidConfigError,
-    allowed_config_values,
-    config_keys,
     config_to_yaml,
     read_and_merge_layers,
     suggest_config_key,
@@ -23,7 +21,6 @@ from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
 NAMES = [entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"]
-DENSE = registry.experiment_entry("imdb-dense").defaults
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
@@ -46,31 +43,6 @@ def problem(override: str) -> str:
     (said,) = problems(override)
     assert said.startswith(f"--set {override}: ")
     return said.removeprefix(f"--set {override}: ")
-
-
-def test_every_folder_holds_configs() -> None:
-    lab = {"cifar100", "classify-images", "imdb-dense", "imdb-lasso", "imdb-lstm"}
-    assert lab <= set(NAMES)
-    for kind in ("smoke", "demo"):
-        assert [path for path in OVERLAYS if path.parent.name == kind], kind
-    assert {path.stem for path in OVERLAYS if path.parent.name == "smoke"} == set(NAMES)
-
-
-def test_keys_that_configs_share_have_the_same_comments() -> None:
-    def section(name: str, key: str) -> list[str]:
-        text = (CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")
-        (body,) = [part for part in text.split("\n\n") if part.startswith(f"{key}:")]
-        own = ("max_epochs", "max_length", "lr:")
-        return [line for line in body.splitlines() if not line.lstrip().startswith(own)]
-
-    reviews, networks = ("imdb-dense", "imdb-lstm", "imdb-lasso"), ("imdb-dense", "cifar100")
-    for names, keys in {
-        reviews: ["data"],
-        (*networks, "imdb-lstm"): ["optimizer", "trainer"],
-    }.items():
-        for key in keys:
-            first, *others = (section(name, key) for name in names)
-            assert len(first) > 1 and all(other == first for other in others)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,20 +68,6 @@ def test_a_shipped_overlay_is_valid_and_keeps_the_network(overlay: Path) -> None
         assert small.source == "sample" or overlay.parent.name == "demo"
 
 
-def test_the_resolved_yaml_repeats_awkward_values(tmp_path: Path) -> None:
-    config = dense(
-        "reference.source='1e5'",
-        "optimizer.lr=1e-7",
-        "trainer.devices=[0, 3]",
-        "data.archive='~/Sch\u00f6n: #1.tar.gz'",
-        "data.mirrors=['010', 'no', '', \"a'b\"]",
-    )
-    file = tmp_path / "config.yaml"
-    file.write_text(config_to_yaml(config), encoding="utf-8")
-    assert dense(files=(file,)) == config
-    assert config.reference.source == "1e5"
-
-
 def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("seed: 1\nbatch_size: 8\noptimizer: {lr: 0.5}\n")
@@ -117,6 +75,10 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     config = dense("batch_size=9", "batch_size=10", files=(one, two))
     assert (config.seed, config.batch_size, config.optimizer.lr) == (2, 10, 0.5)
     assert config.optimizer.name == "rmsprop"
+    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
+    with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
+        load_experiment_config("imdb-dense", options)
 
 
 def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
@@ -148,14 +110,6 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
         assert said.startswith(where) and said.endswith(what)
 
 
-def test_an_error_in_a_default_names_the_shipped_file() -> None:
-    schema = registry.load_config_class("imdb-dense")
-    layer = read_and_merge_layers("imdb-dense", [DENSE])
-    layer.values["trainer"]["max_epochs"] = 0
-    with pytest.raises(ConfigError, match=r"configs/imdb-dense\.yaml:\d+: trainer\.max_epochs"):
-        validate_layer(schema, layer, "imdb-dense")
-
-
 def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\n")
@@ -169,15 +123,11 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     ("override", "key", "got"),
     [
         ("seed=true", "seed", "True"),
-        ("seed=1.0", "seed", "1.0"),
         ("seed=", "seed", "nothing"),
         ("seed=4294967296", "seed", "4294967296"),
         ("seed.sub=1", "seed", "{'sub': 1}"),
         (f"seed={'x' * 500}", "seed", "xxx..."),
-        ("fallback=1", "fallback", "1"),
         ("optimizer.lr=.nan", "optimizer.lr", "nan"),
-        ("optimizer.lr=1e400", "optimizer.lr", "inf"),
-        (f"optimizer.lr={'1' * 400}", "optimizer.lr", "111..."),
         ("model.hidden=[]", "model.hidden", "[]"),
         ("data.archive=~nobody-here/x", "data.archive", "~nobody-here/x"),
         ("data.mirrors=[5]", "data.mirrors.0", "5"),
@@ -191,12 +141,9 @@ def test_a_wrong_type_or_value_is_named_with_its_key(override: str, key: str, go
     assert said.startswith(f"{key}: ") and said.removesuffix("; name each once").endswith(got)
 
 
-@pytest.mark.parametrize(("text", "value"), [("1", 1), ("[0, 2]", [0, 2]), ("auto", "auto")])
-def test_each_member_of_a_union_is_accepted(text: str, value: object) -> None:
-    assert dense(f"trainer.devices={text}").trainer.devices == value
-
-
 def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) -> None:
+    for text, value in (("1", 1), ("[0, 2]", [0, 2]), ("auto", "auto")):
+        assert dense(f"trainer.devices={text}").trainer.devices == value
     said = problem("trainer.devices=null")
     assert all(expected in said for expected in ("whole number", "list", "'auto'"))
     file = tmp_path / "mine.yaml"
@@ -231,31 +178,17 @@ def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert dense("data.archive=null").data.archive is None
 
 
-def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
-    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
-    options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
-    with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
-        load_experiment_config("imdb-dense", options)
-    options = RunSettings(
-        overrides=["seed=2"], values=[config_layer_from_values({"seed": 3}, "run(...)")]
-    )
-    assert load_experiment_config("imdb-dense", options).seed == 3
-
-
 @pytest.mark.parametrize(
     ("wrong", "right"),
     [
         ("epochs", "trainer.max_epochs"),
         ("lr", "optimizer.lr"),
-        ("size", "batch_size"),
         ("device", "accelerator"),
         ("optimiser", "optimizer"),
-        ("optimiser.lr", "optimizer.lr"),
         ("optimizer.lrr", "optimizer.lr"),
         ("data.lr", "optimizer.lr"),
         ("trainer.seed", "seed"),
         ("trainer.epochs", "trainer.max_epochs"),
-        ("hiden", "model.hidden"),
         ("zzzzqq", None),
     ],
 )
@@ -268,21 +201,3 @@ def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -
 def test_keys_and_values_that_are_not_known_are_answered_by_those_that_are() -> None:
     assert problem("data.zzzzqq=1").startswith("data.zzzzqq: unknown key; data has source, ")
     assert problem("optimizer.name=sgdd").endswith("did you mean 'sgd'?")
-
-
-@pytest.mark.parametrize(
-    ("key", "expected"),
-    [
-        ("accelerator", ["auto", "cpu", "cuda", "mps"]),
-        ("fallback", ["true", "false"]),
-        ("threads", ["auto"]),
-        ("optimizer.name", ["rmsprop", "adam", "adamw", "sgd"]),
-        ("trainer.devices", ["auto"]),
-        ("seed", []),
-        ("optimizer", []),
-        ("nothing.x", []),
-    ],
-)
-def test_the_values_that_a_type_lists(key: str, expected: list[str]) -> None:
-    assert key == "nothing.x" or key in config_keys(NetworkConfig)
-    assert allowed_config_values(NetworkConfig, key) == expected

@@ -49,8 +49,7 @@ def restore(folder: Path, files: dict[str, bytes]) -> None:
         (folder / name).write_bytes(content)
 
 
-@pytest.mark.parametrize("parts", [True, False])
-@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(("steps", "parts"), [(1, True), (5, True), (5, False)])
 def test_the_newest_is_read_back_to_the_bit(tmp_path: Path, steps: int, parts: bool) -> None:
     assert not has_checkpoint(tmp_path) and load(tmp_path) is None
     save(file_of(tmp_path), *range(1, steps + 1), parts=parts)
@@ -70,24 +69,6 @@ def test_the_one_before_stays_until_there_is_a_newer_one(tmp_path: Path) -> None
     assert has_checkpoint(tmp_path) and load(tmp_path) == expected(2)
 
 
-@pytest.mark.parametrize("parts", [True, False])
-def test_a_damaged_one_is_detected_and_the_previous_used(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], parts: bool
-) -> None:
-    """Every flipped bit, and every place at which the file may end."""
-    save(file_of(tmp_path), 1, 2, parts=parts)
-    files = contents(tmp_path)
-    whole = files[NAME]
-    flipped = [
-        whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :]
-        for bit in range(8 * len(whole))
-    ]
-    for damaged in (*flipped, *(whole[:end] for end in range(len(whole))), whole * 2):
-        restore(tmp_path, files | {NAME: damaged})
-        assert load(tmp_path) == expected(1, parts=parts)
-        assert capsys.readouterr().err.count(f"{tmp_path / NAME}: damaged, not used") == 1
-
-
 def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> None:
     save(file_of(tmp_path), 1, 2, 3)
     previous = (tmp_path / PREVIOUS).read_bytes()
@@ -101,36 +82,10 @@ def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> No
 
 def test_both_damaged_the_run_cannot_be_resumed_and_keeps_them(tmp_path: Path) -> None:
     save(file_of(tmp_path), 1, 2)
-    restore(tmp_path, {NAME: b"", PREVIOUS: b""})
-    before = contents(tmp_path)
+    before = contents(tmp_path) | {NAME: b"", PREVIOUS: b""}
+    restore(tmp_path, before)
     with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)
-    assert contents(tmp_path) == before
-
-
-def test_the_helper_of_a_run_changes_no_file(tmp_path: Path) -> None:
-    save(file_of(tmp_path), 1, 2)
-    (tmp_path / NAME).write_bytes(b"damaged")
-    before = contents(tmp_path)
-    helper = file_of(tmp_path, writes=False)
-    assert helper.load(Screen(quiet=True)) == expected(1)
-    save(helper, 2)
-    helper.discard()
-    assert contents(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("run", "data", "problem"),
-    [("another", "some data", "of another run$"), ("a run", "other", "^the data have changed")],
-)
-def test_one_of_another_run_or_of_other_data_is_refused_and_stays(
-    tmp_path: Path, run: str, data: str, problem: str
-) -> None:
-    save(file_of(tmp_path), 1, 2)
-    before = contents(tmp_path)
-    with pytest.raises(DataError, match=problem) as caught:
-        CheckpointFile(RunFolder(tmp_path), run, data).load(Screen())
-    assert "new run" in caught.value.hint
     assert contents(tmp_path) == before
 
 
@@ -148,24 +103,22 @@ def test_parts_are_appended_once_and_no_checkpoint_repeats_them(tmp_path: Path) 
     assert load(tmp_path) == expected(3)
 
 
-def test_damaged_parts_are_detected(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("parts", "steps"),  # the first checkpoint needs one part
+    [(b"part 1part", 1), (b"part 1part 3", 1), (b"", 0), (b"part 2part 2", 0), (None, 0)],
+)
+def test_damaged_parts_are_detected(tmp_path: Path, parts: bytes | None, steps: int) -> None:
     save(file_of(tmp_path), 1, 2)
-    files = contents(tmp_path)
-    for parts in (b"part 1", b"part 1part", b"part 1part 3"):  # the first checkpoint needs one
-        restore(tmp_path, files | {PARTS: parts})
-        assert load(tmp_path) == expected(1)
-    for parts in (b"", b"part 2part 2"):
-        restore(tmp_path, files | {PARTS: parts})
+    (tmp_path / PARTS).unlink() if parts is None else (tmp_path / PARTS).write_bytes(parts)
+    if steps:
+        assert load(tmp_path) == expected(steps)
+    else:
         with pytest.raises(DataError, match="every checkpoint is damaged"):
             load(tmp_path)
-    (tmp_path / PARTS).unlink()
-    with pytest.raises(DataError, match="every checkpoint is damaged"):
-        load(tmp_path)
 
 
 def test_discard_forgets_all_steps(tmp_path: Path) -> None:
     save(file_of(tmp_path), 1, 2)
-    (tmp_path / NAME).write_bytes(b"damaged")
     file = file_of(tmp_path)
     file.load(Screen(quiet=True))
     file.discard()

@@ -1,4 +1,4 @@
-"""metrics.csv, the metric that a run is judged by, and the notes beside the metrics."""
+"""metrics.csv, the metric that a run is judged by, and the remarks beside the metrics."""
 
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from dlrun.run_folder.metrics import (
 )
 from dlrun.run_folder.record import RunRecord
 
+BEST = {"metric": "valid_accuracy", "epoch": 17}
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}
 
 
@@ -24,28 +25,24 @@ def a_record(**values: Any) -> RunRecord:
     return RunRecord.model_validate(about | values)
 
 
-def test_columns_by_name_and_whole_numbers_stay_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "3,0.0", "3", "3,x", '"'])
+def test_numbers_are_as_written_and_a_last_row_without_its_end_is_dropped(
+    tmp_path: Path, end: str
+) -> None:
     path = tmp_path / "metrics.csv"
-    path.write_text("epoch,loss\n1,0.123456789\n2,1e-05\n")
+    path.write_text("epoch,loss\n1,0.123456789\n2,1e-05\n" + end)
     table = read_metrics_csv(path)
     assert table == {"epoch": [1, 2], "loss": [0.123456789, 1e-05]}
     assert all(isinstance(epoch, int) for epoch in table["epoch"])
 
 
-@pytest.mark.parametrize("end", ["2,0.0", "2", "2,x", '"'])
-def test_a_last_row_without_its_end_is_dropped(tmp_path: Path, end: str) -> None:
-    path = tmp_path / "metrics.csv"
-    path.write_text("epoch,loss\n1,0.5\n" + end)
-    assert read_metrics_csv(path) == {"epoch": [1], "loss": [0.5]}
-
-
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,2,3", b"1,x", b'1,"2', b"")),
-        b"epoch,loss\n\xff,1\n", b"epoch,loss\n\0,1\n", b"epoch,lo", b"", None,
+        *(b"epoch,loss\n" + row + b"\n2,0.5\n" for row in (b"1", b"1,2,3", b"1,x", b"\xff,1")),
+        *(b"epoch,lo", b"", None),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_table_is_a_data_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "metrics.csv"
     if content is not None:
@@ -54,29 +51,19 @@ def test_a_damaged_table_is_a_data_error(tmp_path: Path, content: bytes | None) 
         read_metrics_csv(path)
 
 
-@pytest.mark.parametrize(
-    ("names", "main"),
-    [
-        ("train_loss test_loss test_accuracy", "test_accuracy"),
-        ("valid_mae test_mae test_r2", "test_mae"),
-        ("images unreadable", None),
-        ("", None),
-    ],
-)
-def test_the_main_metric(names: str, main: str | None) -> None:
-    assert main_metric(a_record(metrics=dict.fromkeys(names.split(), 1))) == main
-
-
-@pytest.mark.parametrize(
-    ("metrics", "expected"),
-    [
-        ("test_loss valid_rmse test_MeanAbsoluteError", -1),
-        ("test_accuracy test_auroc test_f1_macro r2", 1),
-        ("nonzero lambda objective images", 0),
-    ],
-)
-def test_the_direction_of_a_metric(metrics: str, expected: int) -> None:
-    assert {metric_direction(metric) for metric in metrics.split()} == {expected}
+def test_the_metric_that_a_run_is_judged_by() -> None:
+    for names, main in {
+        "train_loss test_loss test_accuracy": "test_accuracy",
+        "valid_mae test_mae test_r2": "test_mae",
+        "images unreadable": None,
+    }.items():
+        assert main_metric(a_record(metrics=dict.fromkeys(names.split(), 1))) == main
+    for names, expected in {
+        "test_loss valid_rmse test_MeanAbsoluteError": -1,
+        "test_accuracy test_auroc test_f1_macro r2": 1,
+        "nonzero lambda objective images": 0,
+    }.items():
+        assert {metric_direction(metric) for metric in names.split()} == {expected}
 
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:
@@ -93,19 +80,15 @@ def test_the_best_epoch_is_the_first_of_the_best() -> None:
 
 @pytest.mark.parametrize(("best", "noted"), [(0.8655, True), (0.7950, False), (0.7907, False)])
 def test_an_epoch_that_was_notably_better_is_noted(best: float, noted: bool) -> None:
-    about = {"metric": "valid_accuracy", "epoch": 17, "value": best}
-    found = dict(remarks_on_metrics(a_record(best_epoch=about)))
+    found = dict(remarks_on_metrics(a_record(best_epoch=BEST | {"value": best})))
     assert ("valid" in found) is noted
-    if noted:
-        assert all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
+    assert not noted or all(one in found["valid"] for one in ("0.7907", "0.8655", "epoch 17"))
 
 
 def test_the_interval_of_other_seeds_is_noted() -> None:
-    (note,) = remarks_on_metrics(
-        a_record(expected={"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}})
-    )
-    assert note[0] == "seeds"
-    assert all(one in note[1] for one in ("test accuracy", "0.7600", "0.9100", "10 seeds"))
+    expected = {"test_accuracy": {"low": 0.76, "high": 0.91, "seeds": 10}}
+    ((kind, note),) = remarks_on_metrics(a_record(expected=expected))
+    assert kind == "seeds" and all(one in note for one in ("0.7600", "0.9100", "10 seeds"))
     assert remarks_on_metrics(a_record()) == []
 
 

@@ -1,9 +1,6 @@
 """What a run's record says, of every version and in every state."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,68 +37,30 @@ V01: dict[str, Any] = {  # as dlrun 0.1 wrote it
 }
 
 
-def write(folder: Path, value: object) -> Path:
-    (folder / "config.yaml").write_text("seed: 0\n")
-    (folder / "results.json").write_text(json.dumps(value))
-    return folder
-
-
 def test_a_finished_run_of_0_1(tmp_path: Path) -> None:
-    record = read_run_record(write(tmp_path, V01))
-    assert (record.format, record.status, record.id) == (1, "finished", "")
-    assert record.metrics == V01["metrics"]
-    assert record.accelerator is not None
-    assert record.accelerator.used == "cpu"
-    assert record.figures == ["learning_curves.png"]
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "results.json").write_text(json.dumps(V01))
+    record = read_run_record(tmp_path)
+    assert (record.format, record.id, record.metrics) == (1, "", V01["metrics"])
+    assert record.accelerator is not None and record.accelerator.used == "cpu"
     assert (record.files, record.steps, record.error) == ({}, None, None)
     assert Run(tmp_path, record).state == "finished"
     assert record.model_dump()["parameters"] == 160_305, "what is its own stays"
-
-
-@pytest.mark.parametrize(
-    "more", [{}, {"code": "14c40ab4d79e0ad7", "packages": {"torch": "2.9.0"}, "threads": 2}]
-)
-def test_the_environment_of_0_1(tmp_path: Path, more: dict[str, Any]) -> None:
     begun = {"dlrun": "0.1.0", "started": V01["started"], "config": {"seed": 0}, "device": "cpu"}
-    (tmp_path / "environment.json").write_text(json.dumps(begun | more))
+    (tmp_path / "environment.json").write_text(json.dumps(begun))
     environment = read_run_environment(tmp_path)
-    assert environment.config == {"seed": 0}
-    assert environment.code == more.get("code")
-    assert environment.packages == more.get("packages", {})
+    assert (environment.config, environment.code, environment.packages) == ({"seed": 0}, None, {})
 
 
-HOLD = """
-import sys
-from pathlib import Path
-from dlrun.system.files import hold_file_lock
-from dlrun.run_folder.folder import RunFolder
-with hold_file_lock(Path(sys.argv[1]), warn=print):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_running_is_a_run_whose_lock_is_held_and_killed_one_whose_holder_is_dead(
-    tmp_path: Path,
-) -> None:
-    record = read_run_record(a_run(tmp_path, status="running"))
-    assert Run(tmp_path, record).state == "killed"  # never had a lock
-    words = [sys.executable, "-c", HOLD, str(tmp_path / LOCK)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
-        assert run.stdout is not None
-        assert run.stdout.readline() == "held\n"
-        for _ in range(3):  # looking does not take it away
-            assert Run(tmp_path, record).state == "running"
-        run.kill()
-    assert (tmp_path / LOCK).exists()
-    assert Run(tmp_path, record).state == "killed"
-
-
-@pytest.mark.parametrize("status", ["finished", "failed", "interrupted"])
-def test_of_a_run_that_ended_the_lock_says_nothing(tmp_path: Path, status: str) -> None:
-    record = read_run_record(a_run(tmp_path, status=status))
-    with hold_file_lock(tmp_path / LOCK, warn=pytest.fail):
-        assert Run(tmp_path, record).state == status
+def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
+    begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
+    with (
+        hold_file_lock(runs[0] / LOCK, warn=pytest.fail),
+        hold_file_lock(runs[1] / LOCK, warn=pytest.fail),
+    ):
+        assert (begun.state, ended.state) == ("running", "interrupted")
+    assert (begun.state, ended.state) == ("killed", "interrupted")
 
 
 FAILED = b'{"experiment": "x", "status": "failed", %s}'
@@ -112,14 +71,10 @@ FAILED = b'{"experiment": "x", "status": "failed", %s}'
     [
         (b"", "cannot be read"),
         (b"{half", "cannot be read"),
-        (b"\xff{}", "cannot be read"),
         (b"[" * 100_000, "cannot be read"),
-        (b"[1]", "not what a run writes"),
         (b"{}", "not what a run writes: experiment: Field required"),
         (b'{"experiment": "x", "status": "flying"}', "not what a run writes: status: "),
-        (FAILED % b'"metrics": {"a": "b"}', r"metrics\.a"),
         (FAILED % b'"metrics": {"a": 1e400}', r"metrics\.a"),
-        (FAILED % b'"files": [1]', "files: "),
         (FAILED % b'"test_rows": -5', "test_rows: "),
         (FAILED % b'"format": 9', "written by a newer dlrun"),
         (None, "no such file: not a run's folder"),
@@ -155,9 +110,6 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
     del changed["sha256"]
     path.write_text(json.dumps(changed))
     assert read_run_record(tmp_path).metrics["test_loss"] == 0.4
-    write_run_record(folder, read_run_record(tmp_path))
-    assert "sha256" in json.loads(path.read_text())
-    assert read_run_record(tmp_path).metrics["test_loss"] == 0.4
 
 
 @pytest.mark.parametrize(
@@ -166,9 +118,7 @@ def test_a_record_that_was_changed_is_refused_and_one_without_a_digest_is_not(
         (0.8528000116348267, 25_000, (0.8483538687740, 0.8571377265496)),  # of single precision
         (1.0, 10, (0.7224672001371, 1.0)),
         (0.8528, None, None),  # of a run of before it was counted
-        (None, 25_000, None),
         (0.8528, 0, None),
-        (7.5, 10, None),
         (0.8533, 1_000, None),  # a mean over classes
     ],
 )
@@ -179,18 +129,3 @@ def test_the_interval_of_the_accuracy_where_it_is_a_share_of_rows(
     record = RunRecord.model_validate(about | {"metrics": {"test_accuracy": accuracy}})
     assert record.interval == (None if expected is None else pytest.approx(expected, abs=1e-10))
     assert RunRecord.model_validate(about).interval is None
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs permissions of a Unix")
-def test_a_folder_that_cannot_be_read_is_one_message(tmp_path: Path) -> None:
-    folder = a_run(tmp_path / "x" / "20260101T000000Z-a")
-    user = os.geteuid()
-    folder.chmod(0)
-    try:
-        if user == 0:
-            os.seteuid(65534)  # root may read all
-        with pytest.raises(DlrunError, match="cannot be read"):
-            read_run_record(folder)
-    finally:
-        os.seteuid(user)
-        folder.chmod(0o700)

@@ -74,19 +74,16 @@ def test_an_allocation_or_a_rank_alone_starts_nothing(
     assert not is_helper_process(config) and not distributed.another_process_prints_errors()
 
 
-@pytest.mark.parametrize(
-    ("value", "count"), [("1", 1), ("2", 2), ("[1, 3]", 2), ("auto", 3)], ids=str
-)
-def test_how_many_processes_are_started(
-    monkeypatch: pytest.MonkeyPatch, value: str, count: int
-) -> None:
+def test_how_many_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "count_devices", lambda _: 3)
-    config = load_experiment_config(
-        "imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"])
-    )
-    assert distributed.count_processes_to_start(config) == count
+    configs = [
+        load_experiment_config("imdb-dense", RunSettings(overrides=[f"trainer.devices={value}"]))
+        for value in ("1", "2", "[1, 3]", "auto")
+    ]
+    assert [distributed.count_processes_to_start(config) for config in configs] == [1, 2, 2, 3]
     started(monkeypatch, **TORCHRUN)
-    assert distributed.count_processes_to_start(config) == 1
+    assert {distributed.count_processes_to_start(config) for config in configs} == {1}
+    assert set_devices_from_launcher(configs[1], resumed=True).world == 4  # what torchrun started
 
 
 def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +91,3 @@ def test_listed_devices_stay_those(monkeypatch: pytest.MonkeyPatch) -> None:
     config = load_experiment_config("imdb-dense", RunSettings(overrides=["trainer.devices=[1, 3]"]))
     assert config.model_dump()["trainer"]["devices"] == [1, 3]
     assert config.world == 2
-
-
-def test_a_resumed_run_takes_what_torchrun_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = load_experiment_config("imdb-dense", RunSettings(overrides=["trainer.devices=3"]))
-    started(monkeypatch, **TORCHRUN)
-    assert set_devices_from_launcher(config, resumed=True).world == 4
