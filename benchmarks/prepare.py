@@ -29,16 +29,20 @@ def _whole(target: Path) -> Iterator[Path]:
 def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
     from dlrun.data import imdb
-    from dlrun.data.splits import split
+    from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
     from dlrun.runs.start import load_config
     from dlrun.system.console import Screen
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
     config = load_config("imdb-lstm", RunSettings(overrides=sets))
-    reviews = imdb.load(config.data, args.data, config.split_seed, Screen())
+    reviews = imdb.load_reviews(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
-    return reviews, split(config.data, *labels, config.split_seed, Screen()), config.data.max_length
+    return (
+        reviews,
+        split_off_validation(config.data, *labels, config.split_seed, Screen()),
+        config.data.max_length,
+    )
 
 
 def arrays(args: argparse.Namespace) -> None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
-NAMES = registry.names()
-NETWORKS = [name for name in NAMES if issubclass(registry.config_class(name), NetworkConfig)]
+NAMES = registry.experiment_names()
+NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name), NetworkConfig)]
 
 # Variables that change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
@@ -48,7 +48,7 @@ def _children_heed_signals() -> Iterator[None]:
 @pytest.fixture
 def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""
-    from dlrun.cli.main import run
+    from dlrun.cli.main import run_command_line
 
     def command(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
         with pytest.MonkeyPatch.context() as patch:
@@ -57,7 +57,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
                 patch.delenv(name, raising=False)
             for name, value in {"COLUMNS": "100", **env}.items():
                 patch.setenv(name, value)
-            code = run([*map(str, arguments)])
+            code = run_command_line([*map(str, arguments)])
         said = capsys.readouterr()
         return subprocess.CompletedProcess(arguments, code, said.out, said.err)
 
@@ -106,7 +106,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def smoke(name: str) -> list[str]:
     """The command line of an experiment's tiny run."""
-    return overlaid(name, *registry.entry(name).overlays("smoke"))
+    return overlaid(name, *registry.experiment_entry(name).overlays("smoke"))
 
 
 def overlaid(name: str, *files: Path) -> list[str]:

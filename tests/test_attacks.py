@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, Done, clean_environment, setting, smoke
 from tests.experiments.test_registry import WORKING, plugin
 from tests.experiments.use import moved, results

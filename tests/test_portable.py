@@ -25,7 +25,7 @@ os.open = no_folders
 """
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.experiment_names())
 def test_a_run_without_posix_finishes_and_can_be_extended(
     dlrun: Dlrun, tmp_path: Path, name: str
 ) -> None:

@@ -17,7 +17,7 @@ import torch
 
 import dlrun
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},

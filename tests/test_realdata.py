@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_cifar100 import archive_of
@@ -54,7 +54,7 @@ def why_not_compared(real_data: Path, *differences: str) -> str | None:
 
 def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
     data = config(archive=real_data / "aclImdb_v1.tar.gz", num_words=10_000)
-    reviews = imdb.load(data, data_dir, 0, Screen(quiet=True))
+    reviews = imdb.load_reviews(data, data_dir, 0, Screen(quiet=True))
     assert len(reviews.train.ids) == len(reviews.test.ids) == 25_000
     assert reviews.train.labels.sum() == reviews.test.labels.sum() == 12_500
     assert len(reviews.vocabulary) == 10_000 - 4
@@ -102,7 +102,9 @@ def test_predicts_its_own_test_set_row_for_row(
     assert done.returncode == 0, done.stderr
     assert "row for row as in the run's predictions.csv" in done.stdout
     opened = Run.open("latest", tmp_path / "runs")
-    reviews = imdb.load(opened.config.data, data_dir, opened.config.seed, Screen(quiet=True))  # type: ignore[attr-defined]
+    reviews = imdb.load_reviews(
+        opened.config.data, data_dir, opened.config.seed, Screen(quiet=True)
+    )  # type: ignore[attr-defined]
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["text"])

@@ -1,4 +1,4 @@
-"""dlrun: the deep-learning lab of ISLP (chapter 10) as experiments that run, resume and repeat.
+"""Run, resume and repeat the deep-learning lab of ISLP (chapter 10) as experiments.
 
 In Python: `run = dlrun.run("imdb-dense", seed=3)`, `run = dlrun.open("latest")`.
 """
@@ -13,7 +13,7 @@ __all__ = ["__version__", "open", "run"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `run` and `open` when they are first used."""
+    """Import the functions `run` and `open` when they are first used."""
     if name in ("open", "run"):
         from dlrun import python_api
 

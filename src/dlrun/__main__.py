@@ -1,4 +1,4 @@
-"""The command `dlrun`, which is also `python -m dlrun`."""
+"""Start the command `dlrun`, which is also `python -m dlrun`."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def main() -> None:
 
 
 def _exit_interrupted(*_: object) -> None:
-    """Exit at Ctrl-C while modules are imported, where an exception may be lost or replaced."""
+    """Exit at Ctrl-C while modules are imported, when an exception may be lost or replaced."""
     try:
         if sys.stderr is not None:  # None if it was closed, as by `2>&-`
             print("error: interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The errors that a user sees: a message, a hint that says what to do, and an exit code."""
+"""Define the errors that a user sees: a message, a hint on what to do, and an exit code."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ SIMILARITY = 0.75  # of a name that is suggested; `note` and `notebook` have 0.6
 
 
 class DlrunError(Exception):
-    """A failure that the user can understand and fix; it is shown without a traceback."""
+    """Is a failure that the user can understand and fix; it is shown without a traceback."""
 
     exit_code = 1
 
@@ -21,57 +21,57 @@ class DlrunError(Exception):
 
 
 class ConfigError(DlrunError):
-    """An invalid config, option or argument."""
+    """Says that a config, an option or an argument is invalid."""
 
     exit_code = 2
 
 
 class UsageError(ConfigError):
-    """An invalid command line: no config was read yet."""
+    """Says that the command line is invalid, before any config was read."""
 
 
 class DataError(DlrunError):
-    """Data that is missing, damaged, or not what was expected."""
+    """Says that data are missing, damaged, or not what was expected."""
 
 
 class DownloadError(DataError):
-    """Data that could not be downloaded."""
+    """Says that data could not be downloaded."""
 
 
 class AcceleratorError(DlrunError):
-    """An accelerator that cannot run the experiment while falling back to the CPU is forbidden."""
+    """Says that the accelerator failed while falling back to the CPU is forbidden."""
 
 
 class Stopped(BaseException):
-    """A signal asked the run to end. It is not an Exception, because the run did not fail."""
+    """Ends the run after a signal; it is not an Exception, because the run did not fail."""
 
     exit_code = 1
     word = "stopped"
 
 
 class Interrupted(Stopped):
-    """The user pressed Ctrl-C (SIGINT)."""
+    """Ends the run because the user pressed Ctrl-C (SIGINT)."""
 
     exit_code = 130
     word = "interrupted"
 
 
 class Terminated(Stopped):
-    """The process was asked to terminate (SIGTERM)."""
+    """Ends the run because the process received SIGTERM."""
 
     exit_code = 143
     word = "terminated"
 
 
 class HungUp(Terminated):
-    """The terminal was closed, or the connection to it was lost (SIGHUP)."""
+    """Ends the run because the terminal was closed or disconnected (SIGHUP)."""
 
     exit_code = 129
     word = "hung up"
 
 
 class OutOfTime(Stopped):
-    """A SLURM job is about to reach its time limit (SIGUSR2, which submitit requests)."""
+    """Ends the run because its SLURM job is about to reach its time limit (SIGUSR2)."""
 
     exit_code = 140
     word = "out of time"
@@ -83,7 +83,7 @@ def first_line(error: BaseException) -> str:
 
 
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error that the user is shown for one that ended a run.
+    """Return the error to show to the user for an exception that ended a run.
 
     It is the same one if its message is clear, or if it is a bug in dlrun. `package` has the
     experiment's code.
@@ -112,7 +112,7 @@ def explain_failure(error: BaseException, folder: Path, package: str) -> BaseExc
     return error
 
 
-def closest(name: str, names: Iterable[str]) -> str | None:
+def closest_name(name: str, names: Iterable[str]) -> str | None:
     """Return the name that is most similar to an unknown one, or None if none is similar."""
     similar = difflib.get_close_matches(name, list(names), n=1, cutoff=SIMILARITY)
     return similar[0] if similar else None
@@ -120,5 +120,5 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` with the most similar name, or an empty string."""
-    similar = closest(name, names)
+    similar = closest_name(name, names)
     return f"; did you mean {similar!r}?" if similar else ""

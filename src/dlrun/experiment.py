@@ -1,4 +1,4 @@
-"""All that a package with an experiment of its own imports from dlrun.
+"""Export all names that a package with an experiment of its own imports from dlrun.
 
 `dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names a
 package with two modules:
@@ -11,7 +11,7 @@ config.py
 experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
-    of `Experiment`, which only has to `run`. What a network needs beside its weights (labels,
+    of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
     sizes, preprocessing) is a subclass of `Assets`.
 """
 
@@ -31,9 +31,9 @@ from dlrun.config.sections import (
 
 if TYPE_CHECKING:
     from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
-    from dlrun.experiments.network import LoadedData, NetworkExperiment
+    from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
-    from dlrun.experiments.run import Run
+    from dlrun.experiments.saved_run import Run
     from dlrun.run_context import DataOrigin, Results, RunContext
     from dlrun.system.accelerator import AcceleratorReport
     from dlrun.training.data import ArrayData, TensorBatches
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
-    "dlrun.experiments.network": ("LoadedData", "NetworkExperiment"),
+    "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
     "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
-    "dlrun.experiments.run": ("Run",),
+    "dlrun.experiments.saved_run": ("Run",),
     "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
     "dlrun.system.accelerator": ("AcceleratorReport",),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
@@ -60,7 +60,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `_MODULES`; `config.py` must not wait for torch."""
+    """Import a name that loads slow packages when it is first used."""
     for module, names in _MODULES.items():
         if name in names:
             return getattr(importlib.import_module(module), name)

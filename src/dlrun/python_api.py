@@ -1,4 +1,4 @@
-"""The Python interface for notebooks: run an experiment, open a run."""
+"""Run experiments and open runs from Python or a notebook."""
 
 import html
 import importlib
@@ -11,7 +11,7 @@ from typing import Any
 
 from dlrun.config.yaml_loader import layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Advance, Screen
@@ -30,7 +30,7 @@ def run(
     quiet: bool = False,
     **values: Any,
 ) -> Run:
-    """Run an experiment and open the run.
+    """Run an experiment and return its run.
 
     Signal handlers, logging, torch's flags and random states are restored afterwards.
 
@@ -78,7 +78,7 @@ def run(
 
 
 def open(run: str | Path = "latest", *, runs_dir: str | Path | None = None) -> Run:
-    """Open a run: its folder, name or suffix, "latest", or "EXPERIMENT/latest".
+    """Open a run by its folder, name or suffix, by "latest", or by "EXPERIMENT/latest".
 
     Raises ConfigError if there is none.
     """
@@ -105,13 +105,13 @@ def _to_plain(value: Any) -> Any:
 
 
 def _in_notebook() -> bool:
-    """Return whether the kernel of a notebook runs this code."""
+    """Return whether this code runs in the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class NotebookScreen(Screen):
-    """A line in a notebook that is replaced, with a bar; warnings go to stderr."""
+    """Shows progress in a notebook as one line with a bar; warnings go to stderr."""
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)
@@ -120,7 +120,7 @@ class NotebookScreen(Screen):
         self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
-        """Replace the line."""
+        """Replace the text of the line."""
         self.log(text)
         self._line = text
         self._update()
@@ -135,7 +135,7 @@ class NotebookScreen(Screen):
         aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator[Advance]:
-        """Show a bar beside the line."""
+        """Show a progress bar beside the line."""
         if aloud:
             self.note(what)
         self._total = total
@@ -151,7 +151,7 @@ class NotebookScreen(Screen):
             self._update()
 
     def step(self, done: float, line: str) -> None:
-        """Show a finished step."""
+        """Show the text of a finished step."""
         self.note(line)
         self.to(done)
 

@@ -1,4 +1,4 @@
-"""What a run is given: the settings of a command, and the context that its experiment runs in."""
+"""Define what a run is given: the settings of its command, and the context of its experiment."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from dlrun.system.signals import Stop
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The options of a command, or the arguments of `dlrun.run`.
+    """Holds the options of a command, or the arguments of `dlrun.run`.
 
     config: YAML files over the defaults. overrides: `--set` texts. values: those from Python or of
     the command's positional arguments, over all others.
@@ -52,7 +52,7 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class DataOrigin:
-    """Where the data are from, as the screen and the figures show it.
+    """Says where the data are from, for the screen and the figures.
 
     `differs` says why the published metrics do not apply to them; None if they do.
     """
@@ -63,7 +63,7 @@ class DataOrigin:
 
 @dataclass
 class Results:
-    """What an experiment returns; it becomes results.json and the last lines on the screen."""
+    """Holds what an experiment returns, for results.json and the last lines on the screen."""
 
     metrics: dict[str, float]
     accelerator: AcceleratorReport
@@ -79,7 +79,7 @@ class Results:
 
 @dataclass
 class RunContext:
-    """What a run has around it while it runs."""
+    """Holds what an experiment needs while it runs: folder, steps, screen and clock."""
 
     folder: RunFolder
     screen: Screen
@@ -102,7 +102,7 @@ class RunContext:
             self.seconds[name] = self.seconds.get(name, 0) + time.perf_counter() - started
 
     def keep(self, name: str, content: bytes | memoryview) -> None:
-        """Have a file written that a later use of the run needs, such as its weights.
+        """Write a file at the end of the run that later commands need, such as its weights.
 
         It is written with the others when the run has finished: until then an earlier result of the
         run stays whole.
@@ -110,18 +110,18 @@ class RunContext:
         self.kept[name] = content
 
 
-def data_dir(option: Path | None = None) -> Path:
+def resolve_data_dir(option: Path | None = None) -> Path:
     """Return the data folder: the option, DLRUN_DATA_DIR, or `data` in the working folder."""
     return option or Path(os.environ.get("DLRUN_DATA_DIR") or "data")
 
 
-def runs_dir(option: Path | None = None) -> Path:
+def resolve_runs_dir(option: Path | None = None) -> Path:
     """Return the runs folder: the option, DLRUN_RUNS_DIR, or `runs` in the working folder."""
     return option or Path(os.environ.get("DLRUN_RUNS_DIR") or "runs")
 
 
 def print_results_json(folder: Path, screen: Screen) -> None:
-    """Print a run's results.json on stdout. Raises OSError if stdout was closed."""
+    """Print a run's results.json on stdout; raise OSError if stdout was closed."""
     with contextlib.suppress(FileNotFoundError):  # an error message says why it is missing
         screen.out.file.write((folder / RESULTS).read_text(encoding="utf-8"))
         screen.out.file.flush()
@@ -129,7 +129,7 @@ def print_results_json(folder: Path, screen: Screen) -> None:
 
 @contextlib.contextmanager
 def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
-    """Print an error of the block as a JSON object on stdout too, if wanted."""
+    """Print an error of the block as a JSON object on stdout too, if `wanted`."""
     try:
         yield
     except DlrunError as error:

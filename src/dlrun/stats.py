@@ -1,4 +1,4 @@
-"""Confidence intervals: of a share that was counted, and of runs over seeds."""
+"""Compute confidence intervals: of a counted share, and of runs over seeds."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share, `correct` of `n` (Wilson 1927).
+    """Return the 95 % confidence interval of a share, `correct` of `n` (Wilson 1927).
 
     Unlike the normal approximation it stays within 0 and 1 and is not empty at either end.
     Raises ValueError if `correct` is not within 0 and n, or n is 0.
@@ -29,7 +29,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the interval of one more value with 95 %; None for fewer than two values.
+    """Return the 95 % interval of one more value; None for fewer than two values.
 
     It is wider than the mean's, because a single value varies by itself.
     """

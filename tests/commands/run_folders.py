@@ -20,7 +20,7 @@ EXPERIMENT = NETWORKS[0]
 
 def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any) -> Path:
     """A run's folder as the network experiment writes it; returns the folder."""
-    config = read_file(registry.entry(folder.parent.name).defaults).values
+    config = read_file(registry.experiment_entry(folder.parent.name).defaults).values
     config |= {"seed": seed}
     config["optimizer"] |= {"lr": lr}
     folder.mkdir(parents=True)

@@ -11,7 +11,7 @@ import pytest
 from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
-from dlrun.experiments.run import scan_runs
+from dlrun.experiments.saved_run import scan_runs
 from dlrun.run_folder.find import candidate_folders
 from tests import child, harness
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.networks.network_files import serialize_tensors
 from dlrun.training.fit import WEIGHTS
 from tests import harness
@@ -161,10 +161,10 @@ def test_nothing_is_overwritten_or_left_half(tmp_path: Path, done: Done) -> None
 
 def test_missing_package_is_named(tmp_path: Path, done: Done) -> None:
     script = (
-        "import importlib.util, sys; from dlrun.cli.main import run\n"
+        "import importlib.util, sys; from dlrun.cli.main import run_command_line\n"
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name: None if name == 'onnxruntime' else found(name)\n"
-        "sys.exit(run(['export', *sys.argv[1:]]))\n"
+        "sys.exit(run_command_line(['export', *sys.argv[1:]]))\n"
     )
     command = [sys.executable, "-c", script, str(done("imdb-lasso")), "--out", str(tmp_path / "x")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from dlrun.errors import ConfigError, DataError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Done, clean_environment, setting, smoke
 from tests.experiments.use import finished, moved, put

@@ -13,7 +13,7 @@ import torch
 
 from dlrun.commands.verify import first_difference
 from dlrun.errors import DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import RunFolder
 from tests import harness
 from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke

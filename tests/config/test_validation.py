@@ -22,8 +22,8 @@ from dlrun.runs.start import load_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
-NAMES = [entry.name for entry in registry.entries() if entry.package == "dlrun"]
-DENSE = registry.entry("imdb-dense").defaults
+NAMES = [entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"]
+DENSE = registry.experiment_entry("imdb-dense").defaults
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
@@ -78,7 +78,7 @@ def test_a_shipped_default_is_valid_frozen_and_repeated_by_its_yaml(
     name: str, tmp_path: Path
 ) -> None:
     config = load_config(name, RunSettings(overrides=["seed=7"]))
-    assert isinstance(config, registry.config_class(name))
+    assert isinstance(config, registry.load_config_class(name))
     with pytest.raises(ValidationError, match="frozen"):
         config.seed = 1  # type: ignore[misc]
     file = tmp_path / "config.yaml"
@@ -149,7 +149,7 @@ def test_all_errors_at_once_with_file_line_and_key(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_default_names_the_shipped_file() -> None:
-    schema = registry.config_class("imdb-dense")
+    schema = registry.load_config_class("imdb-dense")
     layer = read_layers("imdb-dense", [DENSE])
     layer.values["trainer"]["max_epochs"] = 0
     with pytest.raises(ConfigError, match=r"configs/imdb-dense\.yaml:\d+: trainer\.max_epochs"):
@@ -256,7 +256,7 @@ def test_a_layer_of_values_comes_last_and_names_its_origin() -> None:
     ],
 )
 def test_the_key_that_an_unknown_one_stands_for(wrong: str, right: str | None) -> None:
-    assert suggest_key(wrong.split("."), registry.config_class("imdb-dense")) == right
+    assert suggest_key(wrong.split("."), registry.load_config_class("imdb-dense")) == right
     if "." not in wrong:
         assert (right or "seed, ") in problem(f"{wrong}=1")
 

@@ -60,15 +60,15 @@ def config(**changes: Any) -> ImagesData:
     return ImagesData.model_validate(values | changes)
 
 
-def load(folder: Path, source: Path | None) -> cifar100.Cifar100:
-    return cifar100.load(config(archive=source), folder / "data", 0, Screen(quiet=True))
+def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:
+    return cifar100.load_images(config(archive=source), folder / "data", 0, Screen(quiet=True))
 
 
 def left_over(folder: Path) -> list[str]:
     return [path.name for path in without_locks(folder / "data" / "cifar100")]
 
 
-def assert_complete(data: cifar100.Cifar100) -> None:
+def assert_complete(data: cifar100.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
         pixels, labels = cifar100.sample_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
@@ -108,7 +108,9 @@ def test_files_that_python_3_pickled(tmp_path: Path, protocol: int) -> None:
 def test_the_archive_is_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     archive = archive_of(tmp_path, parts())
     for _ in range(2):
-        assert_complete(cifar100.load(config(archive=archive), tmp_path / "data", 0, Screen()))
+        assert_complete(
+            cifar100.load_images(config(archive=archive), tmp_path / "data", 0, Screen())
+        )
     assert capsys.readouterr().err.count("reading") == 1
     assert len(left_over(tmp_path)) == 1
     load(tmp_path, archive_of(tmp_path, parts(test=python2_pickle(half(5, 2)))))
@@ -181,7 +183,7 @@ def test_other_names_than_one_for_each_class_are_refused(tmp_path: Path, names: 
 
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     data, again, other = (
-        cifar100.load(config(source="sample", sample_images=200), tmp_path, seed, Screen())
+        cifar100.load_images(config(source="sample", sample_images=200), tmp_path, seed, Screen())
         for seed in (2, 2, 3)
     )
     for part, count in ((data.train, 200), (data.test, 40)):

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import Published, differs, digest, download, obtain, obtain_weights
+from dlrun.data.download import (
+    PublishedFile,
+    download_file,
+    hash_file,
+    obtain_published_file,
+    obtain_weights,
+    why_not_published,
+)
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -118,7 +125,7 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetch(urls: list[str], target: Path, body: bytes = BODY) -> None:
     expected = hashlib.md5(body).hexdigest()
-    download(urls, target, "md5", expected, Screen(quiet=True), REMEDY)
+    download_file(urls, target, "md5", expected, Screen(quiet=True), REMEDY)
 
 
 @pytest.mark.parametrize("path", ["/file", "/no-length", "/odd-length", "/moved", "/moved-twice"])
@@ -202,9 +209,9 @@ def test_a_busy_server_is_asked_again_within_a_minute(
 SCRIPT = """
 import sys
 from pathlib import Path
-from dlrun.data.download import download
+from dlrun.data.download import download_file
 from dlrun.system.console import Screen
-download([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
+download_file([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
 """
 
 
@@ -302,25 +309,29 @@ def test_offline_asks_nobody(
     fetch([f"{server.url}/file"], tmp_path / "x.bin")
 
 
-def published(server: Server, path: str = "/elsewhere") -> Published:
-    return Published("file", server.url + path, "md5", hashlib.md5(BODY).hexdigest())
+def published(server: Server, path: str = "/elsewhere") -> PublishedFile:
+    return PublishedFile("file", server.url + path, "md5", hashlib.md5(BODY).hexdigest())
 
 
 def test_local_copies_come_before_the_network(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     local = tmp_path / "local"
-    found = obtain(published(server), None, tmp_path, [server.url], Screen(quiet=True))
+    found = obtain_published_file(
+        published(server), None, tmp_path, [server.url], Screen(quiet=True)
+    )
     assert found == tmp_path / "file"
     with pytest.raises(DataError, match="local: no such file"):
-        obtain(published(server), local, tmp_path, [], Screen(quiet=True))
+        obtain_published_file(published(server), local, tmp_path, [], Screen(quiet=True))
     local.write_text("other")
-    assert obtain(published(server), local, tmp_path, [], Screen(quiet=True)) == local
+    assert (
+        obtain_published_file(published(server), local, tmp_path, [], Screen(quiet=True)) == local
+    )
     assert server.asked == []
 
 
 def test_mirrors_come_before_the_publisher(server: Server, tmp_path: Path) -> None:
     mirrors = [f"{server.url}/empty/", f"{server.url}/"]
-    found = obtain(published(server), None, tmp_path, mirrors, Screen(quiet=True))
+    found = obtain_published_file(published(server), None, tmp_path, mirrors, Screen(quiet=True))
     assert found.read_bytes() == BODY
     assert server.asked == ["/empty/file", "/file"]
 
@@ -329,7 +340,7 @@ def test_nobody_has_it_says_where_to_put_it_and_how_to_go_on(
     server: Server, tmp_path: Path
 ) -> None:
     with pytest.raises(DownloadError) as caught:
-        obtain(published(server), None, tmp_path, [], Screen(quiet=True))
+        obtain_published_file(published(server), None, tmp_path, [], Screen(quiet=True))
     for part in (f"put file into {tmp_path}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
 
@@ -340,14 +351,14 @@ WEIGHTS = b"the published content"
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
 def test_a_file_is_the_published_one_by_its_content(tmp_path: Path, algorithm: str) -> None:
     expected = hashlib.new(algorithm, WEIGHTS).hexdigest()
-    published = Published("file.gz", "https://example.com/file.gz", algorithm, expected)
+    published = PublishedFile("file.gz", "https://example.com/file.gz", algorithm, expected)
     paths = [tmp_path / name for name in "abc"]
     for path in paths:
         path.write_bytes(WEIGHTS if path.name == "a" else b"")
-    assert differs([published], paths[:1]) is None
-    assert differs([published] * 3, paths) == "b is not the published file"
+    assert why_not_published([published], paths[:1]) is None
+    assert why_not_published([published] * 3, paths) == "b is not the published file"
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
-        digest(tmp_path, "md5")
+        hash_file(tmp_path, "md5")
 
 
 def test_weights_are_checked_by_their_own_name(

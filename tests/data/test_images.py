@@ -17,9 +17,9 @@ from dlrun.data.images import (
     MAX_FILE_BYTES,
     THUMBNAIL,
     UnreadableImageError,
-    batches,
     find_images,
-    read,
+    load_photograph_batches,
+    read_photograph,
     sample_photographs,
 )
 from dlrun.errors import ConfigError, DataError
@@ -52,7 +52,7 @@ def saved(folder: Path, image: Image.Image, name: str, **options: Any) -> Path:
 
 def colour(path: Path) -> tuple[int, ...]:
     """The only colour of a picture."""
-    image = read(path)
+    image = read_photograph(path)
     assert image.mode == "RGB"
     colours = image.getcolors()
     assert colours is not None and len(colours) == 1, colours
@@ -75,7 +75,7 @@ def png(bits: int, colour_type: int, pixel: bytes, width: int = 2, extra: bytes 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.PNG", "a.webp"])
 def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
     options = {"lossless": True} if name == "a.webp" else {}
-    image = read(saved(tmp_path, noise(), name, **options))
+    image = read_photograph(saved(tmp_path, noise(), name, **options))
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image), np.asarray(noise()))
 
@@ -143,7 +143,7 @@ def test_exif_orientation(tmp_path: Path, orientation: int, mode: str) -> None:
     stored = upright if step is None else upright.transpose(step)
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    image = read(saved(tmp_path, stored, "a.png", exif=exif))
+    image = read_photograph(saved(tmp_path, stored, "a.png", exif=exif))
     grey = np.asarray(upright)
     expected = grey if mode == "RGB" else np.stack([grey // 257] * 3, axis=2)
     assert np.array_equal(np.asarray(image), expected)
@@ -153,9 +153,9 @@ def test_exif_orientation(tmp_path: Path, orientation: int, mode: str) -> None:
 def test_an_impossible_orientation_changes_nothing(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
-    assert read(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (32, 24)
+    assert read_photograph(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (32, 24)
     exif[EXIF_ORIENTATION] = 6
-    assert read(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (24, 32)
+    assert read_photograph(saved(tmp_path, noise(24, 32), "a.jpg", exif=exif)).size == (24, 32)
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
@@ -171,10 +171,10 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
 def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
     path = saved(tmp_path, noise(64, 64), "a.txt", format=kind)  # contents count, not the name
-    assert read(path).size == (64, 64)
+    assert read_photograph(path).size == (64, 64)
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(UnreadableImageError, match="^damaged: |^not an image of a known kind"):
-        read(path)
+        read_photograph(path)
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
@@ -182,16 +182,16 @@ def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>", b"\0" * 5000):
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-            read(path)
+            read_photograph(path)
     for kind in ("TIFF", "PPM", "ICO"):
         with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-            read(saved(tmp_path, noise(), "a.png", format=kind))
+            read_photograph(saved(tmp_path, noise(), "a.png", format=kind))
     bomb = bytearray(png(8, 0, b"\0"))
     bomb[16:24] = struct.pack(">II", 60_000, 60_000)
     bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
     path.write_bytes(bomb)
     with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
-        read(path)
+        read_photograph(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
@@ -200,9 +200,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     assert find_images([pipe]) == find_images([tmp_path]) == [pipe]
     for path in (pipe, tmp_path):
         with pytest.raises(UnreadableImageError, match="not a regular file"):
-            read(path)
+            read_photograph(path)
     with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
-        read(tmp_path / "none.jpg")
+        read_photograph(tmp_path / "none.jpg")
 
 
 def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, smallest: int | None, fraction: int
 ) -> None:
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
-    image = read(large(tmp_path, "a.jpg", width, width), smallest)
+    image = read_photograph(large(tmp_path, "a.jpg", width, width), smallest)
     assert image.size == (-(-width // fraction),) * 2
     red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
     assert np.abs(np.array([red, blue]) - [(200, 0, 0), (0, 0, 200)]).max() < 4
@@ -270,17 +270,17 @@ def test_more_pixels_than_can_be_decoded_are_refused(
     monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
     path = large(tmp_path, name, width, width)
     with pytest.raises(UnreadableImageError, match=f"refused: {width:,} x {width:,} pixels"):
-        read(path)
+        read_photograph(path)
 
 
 def test_sides_and_files_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(8, 0, b"\0", width=65_536))
     with pytest.raises(UnreadableImageError, match="refused: 65,536 x 2 pixels"):
-        read(tmp_path / "a.png")
+        read_photograph(tmp_path / "a.png")
     path = saved(tmp_path, noise(), "a.png")
     os.truncate(path, MAX_FILE_BYTES + 1)  # zeros after the picture, which take no disk space
     with pytest.raises(UnreadableImageError, match="refused: a file of more than 200 MB"):
-        read(path)
+        read_photograph(path)
 
 
 def as_nobody(task: Callable[[], object]) -> None:
@@ -324,11 +324,11 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
     def look() -> None:
         for path in (tmp_path / "b.png", tmp_path / "closed" / "d.png"):
             with pytest.raises(UnreadableImageError, match="Permission denied"):
-                read(path)
+                read_photograph(path)
         for path in (tmp_path, tmp_path / "locked"):
             with pytest.raises(DataError, match="locked: Permission denied"):
                 find_images([path])
-        read(tmp_path / "a.png")
+        read_photograph(tmp_path / "a.png")
         fingerprint_files([tmp_path / "a.png", tmp_path / "closed" / "d.png"])
 
     as_nobody(look)
@@ -362,17 +362,19 @@ def shade(image: Image.Image) -> int:
 
 @pytest.mark.parametrize("size", [1, 3, 8, 100])
 def test_batches_are_in_order(files: list[Path], size: int) -> None:
-    found = list(batches(files, shade, size=size))
+    found = list(load_photograph_batches(files, shade, size=size))
     assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
     photographs = [photograph for batch in found for photograph in batch]
     assert [photograph.file for photograph in photographs] == files
     assert [photograph.pixels for photograph in photographs] == [0, 1, 2, None, 3, 4, 5, 6]
     assert "not an image of a known kind" in str(photographs[3].error)
-    assert list(batches([], shade, size=size)) == []
+    assert list(load_photograph_batches([], shade, size=size)) == []
 
 
 def test_the_first_ones_get_a_thumbnail(files: list[Path]) -> None:
-    (found,) = batches(files, shade, size=8, thumbnails=4)  # one of which cannot be read
+    (found,) = load_photograph_batches(
+        files, shade, size=8, thumbnails=4
+    )  # one of which cannot be read
     has_one = [photograph.thumbnail is not None for photograph in found]
     assert has_one == [True, True, True, False, True, False, False, False]
     assert found[0].thumbnail is not None
@@ -388,7 +390,7 @@ def test_it_reads_only_a_little_ahead(files: list[Path], size: int, ahead: int) 
         begun.append(shade(image))
         return 0
 
-    stream = batches(files[:3] * 100, to_input, size=size)
+    stream = load_photograph_batches(files[:3] * 100, to_input, size=size)
     assert len(next(stream)) == size
     assert len(begun) <= size + ahead + 1
     stream.close()
@@ -400,6 +402,6 @@ def test_whatever_one_photograph_does_ends_no_batch(files: list[Path]) -> None:
             raise OverflowError("too many columns")
         return shade(image)
 
-    (found,) = batches(files, to_input, size=8)
+    (found,) = load_photograph_batches(files, to_input, size=8)
     assert found[2].error == "cannot be made an input: too many columns"
     assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]

@@ -10,13 +10,13 @@ import pytest
 
 from dlrun.config.sections import ReviewsData
 from dlrun.data import imdb
-from dlrun.data.encoding import split_words
-from dlrun.data.user_data import check_reviews
+from dlrun.data.user_data import check_review_files
+from dlrun.data.word_ids import split_words
 from dlrun.errors import ConfigError, DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_pickles import objects
+from tests.data.test_word_ids import by_keras_rules
 
 REVIEWS = {
     "train/pos/2_7.txt": "A good film.<br /><br />Good",
@@ -71,7 +71,7 @@ def config(**changes: Any) -> ReviewsData:
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
-    return imdb.load(config(**changes), folder / "data", seed, Screen(quiet=True))
+    return imdb.load_reviews(config(**changes), folder / "data", seed, Screen(quiet=True))
 
 
 def caches(folder: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def caches(folder: Path) -> list[Path]:
 
 
 def texts(reviews: imdb.Reviews, part: str) -> list[str]:
-    split: imdb.Split = getattr(reviews, part)
+    split: imdb.ReviewSplit = getattr(reviews, part)
     return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
 
 
@@ -149,7 +149,7 @@ def test_a_missing_folder_is_named(tmp_path: Path, missing: str) -> None:
 
 
 def contents(archive: Path) -> list[list[Any]]:
-    return [list(part.rows()) for part in imdb.read_stanford(archive, Screen(quiet=True))]
+    return [list(part.rows()) for part in imdb.read_stanford_reviews(archive, Screen(quiet=True))]
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -171,7 +171,7 @@ def test_what_takes_long_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[s
     stanford, keras = {"archive": archive_of(tmp_path)}, keras_files(tmp_path)
     for files, said in ((stanford, "reading the archive"), (keras, "reading the arrays")):
         for _ in range(2):
-            imdb.load(config(**files), tmp_path / "data", 0, Screen())
+            imdb.load_reviews(config(**files), tmp_path / "data", 0, Screen())
         assert capsys.readouterr().err.splitlines()[1:] == [said]  # once
 
 
@@ -236,13 +236,13 @@ def test_what_is_wrong_is_known_before_a_run(
     (tmp_path / "tar").write_bytes(b"\x1f\x8b\x08")
     paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
     with pytest.raises(ConfigError, match=problem):
-        check_reviews(config(**changes | paths))
+        check_review_files(config(**changes | paths))
 
 
 def test_what_can_be_read_passes_the_check(tmp_path: Path) -> None:
     sample = {"source": "sample", "archive": tmp_path / "none", "validation": 19}
     for changes in ({"archive": archive_of(tmp_path)}, {}, sample, keras_files(tmp_path)):
-        check_reviews(config(**changes))
+        check_review_files(config(**changes))
 
 
 def test_the_vocabulary_is_of_the_words_that_have_an_id(tmp_path: Path) -> None:

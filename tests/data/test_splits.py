@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dlrun.data import splits
-from dlrun.data.splits import Classes, divide, sort_classes, split
+from dlrun.data.splits import ClassNumbers, choose_test_rows, sort_classes, split_off_validation
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
@@ -13,7 +13,7 @@ from tests.data.test_imdb import config
 
 def parts(rows: int, validation: float | None, seed: int = 3) -> list[list[int]]:
     data = config(validation=validation)
-    found = split(data, range(rows), range(7), seed, Screen())
+    found = split_off_validation(data, range(rows), range(7), seed, Screen())
     return [part.tolist() for part in found]
 
 
@@ -74,7 +74,7 @@ def test_numbers_are_sorted_by_value_and_words_by_letters(
 
 
 def test_labels_are_numbered_as_they_appear_and_blanks_do_not_count() -> None:
-    classes = Classes()
+    classes = ClassNumbers()
     labels = ["b", " a ", "b ", "a", "c\td", "c d", "", " "]
     assert [classes.number(label, "x") for label in labels] == [0, 1, 0, 1, 2, 2, -1, -1]
     assert classes.names == ["b", "a", "c d"]
@@ -89,7 +89,7 @@ def test_a_label_that_is_no_class_is_refused_with_its_place(
     label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splits, "MAX_CLASSES", 1 if label == "one too many" else 9)
-    classes = Classes()
+    classes = ClassNumbers()
     classes.number("a", "f.csv:2")
     with pytest.raises(DataError, match=r"^f\.csv:7: the label ") as caught:
         classes.number(label, "f.csv:7")
@@ -100,9 +100,11 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all() -> None:
     labels = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3])
 
     def held(share: float, seed: int) -> list[int]:
-        test = divide(labels, list("abcd"), None, share, seed, "x")
-        assert np.array_equal(test, divide(labels, list("abcd"), None, share, seed, "x"))
-        assert not np.array_equal(test, divide(labels, list("abcd"), None, share, seed + 1, "x"))
+        test = choose_test_rows(labels, list("abcd"), None, share, seed, "x")
+        assert np.array_equal(test, choose_test_rows(labels, list("abcd"), None, share, seed, "x"))
+        assert not np.array_equal(
+            test, choose_test_rows(labels, list("abcd"), None, share, seed + 1, "x")
+        )
         return np.bincount(labels[test], minlength=4).tolist()
 
     assert held(0.2, 0) == [10, 2, 1, 0]
@@ -124,7 +126,7 @@ def test_too_little(
     labels: list[int], first_test: int | None, names: list[str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        divide(np.array(labels, np.int64), names, first_test, 0.2, 0, "x")
+        choose_test_rows(np.array(labels, np.int64), names, first_test, 0.2, 0, "x")
 
 
 def warnings_of(labels: list[int], names: list[str], hashes: list[int], test: int) -> list[str]:

@@ -8,8 +8,8 @@ from sklearn.metrics import f1_score
 from dlrun.data.test_predictions import (
     MOST_ROWS,
     ClassPredictions,
-    describe_classes,
-    predictions_wanted,
+    summarize_classes,
+    wants_test_predictions,
 )
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
@@ -61,8 +61,10 @@ def test_nothing_wrong_nothing_to_show() -> None:
 
 
 def test_wanted_where_asked_for_or_small_enough() -> None:
-    assert predictions_wanted("auto", MOST_ROWS) and not predictions_wanted("auto", MOST_ROWS + 1)
-    assert predictions_wanted(True, MOST_ROWS + 1) and not predictions_wanted(False, 1)
+    assert wants_test_predictions("auto", MOST_ROWS) and not wants_test_predictions(
+        "auto", MOST_ROWS + 1
+    )
+    assert wants_test_predictions(True, MOST_ROWS + 1) and not wants_test_predictions(False, 1)
 
 
 @pytest.mark.parametrize(("present", "seed"), [(3, 0), (2, 1), (1, 2)])
@@ -78,5 +80,7 @@ def test_the_largest_class() -> None:
     labels = np.array([1, 1, 1, 0])
     found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
     expected = {"number": 3, "largest": NAMES[1], "share": 0.75}
-    assert describe_classes(NAMES, labels, found) == expected | {"macro_f1": found.macro_f1}
-    assert describe_classes(NAMES, labels.astype(np.float32), None) == expected | {"macro_f1": None}
+    assert summarize_classes(NAMES, labels, found) == expected | {"macro_f1": found.macro_f1}
+    assert summarize_classes(NAMES, labels.astype(np.float32), None) == expected | {
+        "macro_f1": None
+    }

@@ -11,12 +11,12 @@ from dlrun.data.text_files import (
     MAX_CELL,
     DataWarnings,
     NotTextError,
-    csv_column,
     decode_bytes,
-    lines,
+    read_csv_column,
     read_text,
+    stream_lines,
 )
-from dlrun.data.user_data import open_texts
+from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
 from tests.data.test_imdb import config
 
@@ -45,7 +45,7 @@ def test_lines_come_as_they_are_there() -> None:
         def read(self, size: int = -1) -> bytes:
             return self.blocks.pop(0) if self.blocks else b""
 
-    found = lines(Slow())  # type: ignore[arg-type]
+    found = stream_lines(Slow())  # type: ignore[arg-type]
     assert next(found) == [b"one"]
     assert list(found) == [[b"two", b""], [b"last"]]
 
@@ -63,7 +63,7 @@ def test_a_column_of_a_table(tmp_path: Path, encoding: str) -> None:
     file, limit = tmp_path / "reviews.csv", csv.field_size_limit()
     table = f'id,text\n1,"naïve, ""in"" two\nlines"\n\n2,\n3\n4,{"long " * 50_000}'
     file.write_bytes(table.encode(encoding))
-    assert list(csv_column(file, "text")) == [
+    assert list(read_csv_column(file, "text")) == [
         ('naïve, "in" two\nlines', None),
         ("", None),
         ("", f"{file}:6: no cell 'text'"),
@@ -79,7 +79,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     """The rows (text, label, line) of a file with these bytes, and the warnings."""
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
-    source = open_texts(config(source="csv", path=path, **columns), path, warnings)
+    source = open_text_source(config(source="csv", path=path, **columns), path, warnings)
     rows = [
         (str(text), label, int(where.rpartition(":")[2])) for text, label, where, _ in source.rows()
     ]

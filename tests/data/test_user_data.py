@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.text_files import DataWarnings
-from dlrun.data.user_data import files_by_class, fingerprint_places, places
+from dlrun.data.user_data import fingerprint_user_data, list_files_by_class, user_data_paths
 from dlrun.errors import ConfigError
 from dlrun.system.files import fingerprint_files
 from tests.data.test_imdb import config
@@ -30,7 +30,7 @@ def written(root: Path, *names: str) -> Path:
 )
 def test_parts_of_a_folder(tmp_path: Path, files: list[str], parts: list[str]) -> None:
     data = config(source="folder", path=written(tmp_path, *files))
-    assert places(data) == [tmp_path / part for part in parts]
+    assert user_data_paths(data) == [tmp_path / part for part in parts]
 
 
 def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "a" / "z.txt").symlink_to(tmp_path / "nothing.txt")
     warnings = DataWarnings()
-    found = files_by_class(tmp_path, warnings, lambda file: file.suffix == ".txt")
+    found = list_files_by_class(tmp_path, warnings, lambda file: file.suffix == ".txt")
     expected = [("a", "a/1.txt"), ("b", "b/1.txt"), ("b", "b/2.txt"), ("b", "b/in/3.txt")]
     assert [(label, file.relative_to(tmp_path).as_posix()) for label, file in found] == expected
     assert warnings.lines() == [
@@ -49,14 +49,14 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
         f"{tmp_path / 'b' / '.hidden'}: a hidden file: left out",
     ]
     with pytest.raises(ConfigError, match="no sub-folders in it"):
-        files_by_class(tmp_path / "c", warnings)
+        list_files_by_class(tmp_path / "c", warnings)
 
 
 def test_a_changed_file_is_another_state_and_a_moved_folder_is_not(tmp_path: Path) -> None:
     root = written(tmp_path / "a", "n/1.txt", "p/2.txt")
 
     def now(folder: Path, seed: int = 0) -> str:
-        return fingerprint_places(config(source="folder", path=folder), seed)
+        return fingerprint_user_data(config(source="folder", path=folder), seed)
 
     before = now(root)
     assert now(root, seed=1) != before

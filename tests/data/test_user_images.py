@@ -11,7 +11,7 @@ from PIL import Image
 
 from dlrun.config.sections import ImagesData
 from dlrun.data import cifar100
-from dlrun.data.user_data import check_images
+from dlrun.data.user_data import check_image_files
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -24,10 +24,10 @@ def config(**changes: Any) -> ImagesData:
     return ImagesData.model_validate(values | changes)
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100:
+def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100Images:
     checked = config(**changes)
-    check_images(checked)
-    return cifar100.load(checked, folder / "data", seed, Screen(quiet=True))
+    check_image_files(checked)
+    return cifar100.load_images(checked, folder / "data", seed, Screen(quiet=True))
 
 
 def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:
@@ -103,7 +103,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
     (train / "b" / "damaged.png").write_bytes((train / "b" / "0.png").read_bytes()[:200])
     shutil.copy(train / "a" / "1.png", test / "b" / "again.png")
     for _ in range(2):
-        data = cifar100.load(config(train=train, test=test), tmp_path / "data", 0, Screen())
+        data = cifar100.load_images(config(train=train, test=test), tmp_path / "data", 0, Screen())
         said = capsys.readouterr().err
         warnings = [line for line in said.splitlines() if line.startswith("warning: ")]
         assert warnings[:3] == [

@@ -11,12 +11,12 @@ import pytest
 
 from dlrun.data import imdb
 from dlrun.data.cache import SUMS
-from dlrun.data.splits import divide
-from dlrun.data.user_data import check_reviews
+from dlrun.data.splits import choose_test_rows
+from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_encoding import by_keras_rules
 from tests.data.test_imdb import FILES, caches, config
+from tests.data.test_word_ids import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
@@ -42,8 +42,8 @@ def generated(count: int, seed: int) -> list[tuple[str, str]]:
 def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
-    check_reviews(checked)
-    return imdb.load(checked, folder / "data", seed, Screen(quiet=True))
+    check_review_files(checked)
+    return imdb.load_reviews(checked, folder / "data", seed, Screen(quiet=True))
 
 
 def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
@@ -66,7 +66,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
 def test_two_files_are_encoded_as_the_published_reviews(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr("dlrun.data.encoding.ENCODED_ROWS", at_once)
+    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     places = {
         "train": written(tmp_path / "a.csv", train),
@@ -85,7 +85,7 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     ]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
     labels = np.array(["ab".index(label) for _, label in rows])
-    test = divide(labels, ["a", "b"], None, 0.4, 0, "x")
+    test = choose_test_rows(labels, ["a", "b"], None, 0.4, 0, "x")
     parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
     assert_encoded(reviews, *parts)
     other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)
@@ -133,7 +133,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
     }
     a, b = places.values()
     for _ in range(2):
-        imdb.load(config(source="csv", **places), tmp_path / "data", 0, Screen())
+        imdb.load_reviews(config(source="csv", **places), tmp_path / "data", 0, Screen())
         said = capsys.readouterr().err.splitlines()
         empty, unlabelled, missing, repeated = (
             line for line in said if line.startswith("warning: ")
@@ -148,7 +148,7 @@ def test_words_in_two_unicode_forms_are_noted_and_stay_two(
 ) -> None:
     rows = [("caf\u00e9 one", "a"), ("cafe\u0301 one", "b"), ("na\u00efve", "a")]
     places = {part: written(tmp_path / f"{part}.csv", rows) for part in ("train", "test")}
-    reviews = imdb.load(config(source="csv", **places), tmp_path / "data", 0, Screen())
+    reviews = imdb.load_reviews(config(source="csv", **places), tmp_path / "data", 0, Screen())
     assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
     assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
 
@@ -172,7 +172,7 @@ def test_files_of_a_folder_that_are_no_texts(
     (root / "pos" / "z.txt").write_text("wide", encoding="utf-16")
     (root / "pos" / ".DS_Store").write_bytes(b"\0")
     (root / "mixed").mkdir()
-    reviews = imdb.load(config(source="folder", path=root), tmp_path / "data", 0, Screen())
+    reviews = imdb.load_reviews(config(source="folder", path=root), tmp_path / "data", 0, Screen())
     said = capsys.readouterr().err
     for line in (
         f"{root / 'pos' / '.DS_Store'}: a hidden file: left out",

@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 
 from dlrun.experiments import registry
-from dlrun.experiments.book_comparison import changed_numbers, expected, why_not_compared
+from dlrun.experiments.book_comparison import (
+    changed_numbers,
+    expected_metric_ranges,
+    why_not_comparable,
+)
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import Expected
 from dlrun.runs.start import load_config
@@ -23,7 +27,7 @@ def of(
 ) -> str | None:
     config = load_config(name, RunSettings(overrides=[*overrides]))
     results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
-    return why_not_compared(registry.load(name), config, results)
+    return why_not_comparable(registry.load_experiment(name), config, results)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,7 +72,7 @@ def test_a_key_that_changes_the_numbers_is_named(
 def test_other_keys_do_not_count(name: str, overrides: list[str]) -> None:
     assert of(name, *overrides) is None
     assert not changed_numbers(
-        registry.load(name), load_config(name, RunSettings(overrides=overrides))
+        registry.load_experiment(name), load_config(name, RunSettings(overrides=overrides))
     )
 
 
@@ -101,4 +105,6 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
 
 
 def expecting(name: str, *overrides: str) -> dict[str, Expected]:
-    return expected(registry.load(name), load_config(name, RunSettings(overrides=[*overrides])))
+    return expected_metric_ranges(
+        registry.load_experiment(name), load_config(name, RunSettings(overrides=[*overrides]))
+    )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dlrun.experiments.cifar100.model import ConvNet
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_cifar100 import archive_of, parts
 from tests.experiments.use import results

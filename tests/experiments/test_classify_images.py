@@ -14,7 +14,7 @@ from PIL import Image
 
 from dlrun.data import images
 from dlrun.errors import DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
 from tests.experiments.use import flip, moved, results

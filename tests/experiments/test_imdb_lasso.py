@@ -13,7 +13,7 @@ import yaml
 from scipy import sparse
 
 from dlrun.data import imdb
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import Dlrun, setting, smoke
@@ -154,7 +154,7 @@ def test_network_of_a_moved_run_tests_as_it_did(forked: Dlrun, tmp_path: Path) -
     run = Run.open(folder)
     network = run.network()
     data, seed = run.config.data, run.config.seed
-    test = imdb.load(data, tmp_path, seed, Screen(quiet=True)).test
+    test = imdb.load_reviews(data, tmp_path, seed, Screen(quiet=True)).test
     bags = torch.from_numpy(sparse.csr_matrix(test.bags).toarray().astype(np.float32))
     with torch.inference_mode():
         accuracy = ((network(bags) > 0).numpy() == test.labels).mean()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dlrun.data.imdb import sample_reviews
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
 from tests.experiments.use import accuracy_again, reader, results

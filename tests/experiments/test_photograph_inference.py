@@ -9,9 +9,14 @@ import torch
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.data.images import Photograph, pack, table_rows, unpack
+from dlrun.data.images import (
+    Photograph,
+    pack_predictions,
+    prediction_table_rows,
+    unpack_predictions,
+)
 from dlrun.experiments.classify_images.inference import classify_photographs
-from dlrun.networks.pretrained import Pretrained
+from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.runs.start import RunSettings, load_config
 from tests.experiments.use import reader
 
@@ -35,7 +40,7 @@ def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> Non
         files.append(tmp_path / f"{number}.png")
         Image.new("RGB", (40, 30), colour).save(files[-1])
     context = reader(tmp_path / "run")
-    model = Pretrained(
+    model = PretrainedNetwork(
         FailsOnce(),
         ImageClassification(crop_size=8, resize_size=8),
         ["red", "green", "blue"],
@@ -66,7 +71,7 @@ def test_a_batch_comes_back_to_the_bit() -> None:
         Photograph(files[0], labels=[("x", 0.1 + 0.2), ("y", 1e-45)], thumbnail=b"\xff\xd8"),
         Photograph(files[1], error="damaged: \N{PILE OF POO} \udcff"),
     ]
-    assert unpack(pack(batch), files) == batch
-    assert len(table_rows(batch)) == 3
+    assert unpack_predictions(pack_predictions(batch), files) == batch
+    assert len(prediction_table_rows(batch)) == 3
     with pytest.raises(ValueError, match="zip"):
-        unpack(pack(batch), files[:1])
+        unpack_predictions(pack_predictions(batch), files[:1])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, Done, setting, smoke
 from tests.experiments.use import finished, reader
@@ -55,7 +55,7 @@ def test_texts_of_mistakes_are_the_reviews(tmp_path: Path, done: Done, name: str
     from dlrun.data import imdb
 
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
+    reviews = imdb.load_reviews(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         assert f"<START> {one['text']}" == reviews.decode(reviews.test.ids.review(one["row"]))
 
@@ -64,7 +64,9 @@ def test_images_of_mistakes_are_the_pixels(tmp_path: Path, done: Done) -> None:
     from dlrun.data import cifar100
 
     run, context = Run.open(done("cifar100")), reader(tmp_path / "again")
-    pixels = cifar100.load(run.config.data, tmp_path, run.config.seed, context.screen).test.pixels
+    pixels = cifar100.load_images(
+        run.config.data, tmp_path, run.config.seed, context.screen
+    ).test.pixels
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
         assert image.format == "PNG"

@@ -14,7 +14,7 @@ import pytest
 
 from dlrun.data import imdb
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, clean_environment, overlaid, setting
 from tests.experiments.use import reader
@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores"),
 ]
 NAME = "imdb-dense"
-(SMOKE,) = registry.entry(NAME).overlays("smoke")
+(SMOKE,) = registry.experiment_entry(NAME).overlays("smoke")
 TORCHRUN = str(Path(sys.executable).with_name("torchrun"))
 DDP = setting("trainer.devices=2")
 LIMIT = 60.0  # seconds in which all must have ended
@@ -207,7 +207,7 @@ def test_each_row_is_measured_once(tmp_path: Path, dlrun: Dlrun, validation: int
         rows = list(csv.DictReader(stream))
     assert [int(row["row"]) for row in rows] == list(range(501))
     context = reader(tmp_path / "again")
-    reviews = imdb.load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
+    reviews = imdb.load_reviews(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     labels = reviews.test.labels.astype(bool).tolist()
     assert [row["label"] == "positive" for row in rows] == labels
     right = sum(row["label"] == row["predicted"] for row in rows)

@@ -81,18 +81,18 @@ def plugins(tmp_path: Path) -> tuple[Path, Mapping[str, str]]:
 
 
 def test_ours_are_found_with_their_yaml() -> None:
-    for name in registry.names():
-        entry = registry.entry(name)
+    for name in registry.experiment_names():
+        entry = registry.experiment_entry(name)
         assert entry.help.strip() and entry.overlays("smoke")
-        assert issubclass(registry.config_class(name), ExperimentConfig)
-        assert isinstance(registry.load(name), Experiment)
+        assert issubclass(registry.load_config_class(name), ExperimentConfig)
+        assert isinstance(registry.load_experiment(name), Experiment)
         assert entry.package == "dlrun"
 
 
 def test_an_unknown_name_is_answered_by_the_nearest() -> None:
-    name = registry.names()[0]
+    name = registry.experiment_names()[0]
     with pytest.raises(ConfigError, match=f"did you mean '{name}'"):
-        registry.entry(f"{name}x")
+        registry.experiment_entry(f"{name}x")
 
 
 def test_a_plugin_that_needs_neither_lightning_nor_steps(
@@ -117,7 +117,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     plugin(folder, "resume", module="taker")
     plugin(folder, "data", module="data_taker")
     plugin(folder, "Bad_Name", module="bad_name")
-    plugin(folder, registry.names()[0], module="aaa")
+    plugin(folder, registry.experiment_names()[0], module="aaa")
     plugin(folder, "count-words")
     done = dlrun("--help", **env)
     assert done.returncode == 0
@@ -130,12 +130,12 @@ def test_plugins_that_are_left_out_have_a_warning_each(
         ("resume", ""),
         ("data", ""),
         ("Bad_Name", "letters, digits and hyphens"),
-        (registry.names()[0], "dlrun has one of that name"),
+        (registry.experiment_names()[0], "dlrun has one of that name"),
     ):
         (warning,) = [text for text in warnings if f"'{name}'" in text]
         assert reason in warning
     assert len(warnings) == 6
-    done = dlrun("config", registry.names()[0], **env)
+    done = dlrun("config", registry.experiment_names()[0], **env)
     assert done.returncode == 0 and "words" not in done.stdout
 
 

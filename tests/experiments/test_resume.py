@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NETWORKS, Dlrun, clean_environment, overlaid, setting, smoke
 from tests.experiments.use import finished as finished_run

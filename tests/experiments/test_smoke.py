@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
 from dlrun.runs.start import load_config
@@ -45,8 +45,8 @@ def metrics(tmp_path: Path, name: str) -> list[dict[str, str]]:
 
 def test_every_experiment_has_a_smoke_config() -> None:
     assert NAMES
-    assert all(entry.overlays("smoke") for entry in registry.entries())
-    ours = {entry.name for entry in registry.entries() if entry.package == "dlrun"}
+    assert all(entry.overlays("smoke") for entry in registry.experiment_entries())
+    ours = {entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"}
     assert {path.stem for path in (ROOT / "configs" / "smoke").glob("*.yaml")} == ours
 
 
@@ -56,7 +56,9 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     folder = latest(tmp_path, name)
     found = results(tmp_path, name)
     assert (found["status"], found["format"], found["experiment"]) == ("finished", FORMAT, name)
-    config = load_config(name, RunSettings(config=registry.entry(name).overlays("smoke")))
+    config = load_config(
+        name, RunSettings(config=registry.experiment_entry(name).overlays("smoke"))
+    )
     assert config.total_steps in (None, found["steps"])
     assert found["result_steps"] == (found["steps"] or 0)
     assert found["accelerator"].keys() == {"requested", "used", "reason"}
@@ -187,7 +189,7 @@ def test_values_that_would_break_a_run_are_refused(
 def test_runs_config_is_plain_yaml(forked: Dlrun, tmp_path: Path, name: str) -> None:
     run(forked, name)
     values = yaml.safe_load((latest(tmp_path, name) / "config.yaml").read_text())
-    for file in registry.entry(name).overlays("smoke"):
+    for file in registry.experiment_entry(name).overlays("smoke"):
         for section, overlay in yaml.safe_load(file.read_text()).items():
             assert overlay.items() <= values[section].items()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Done, setting
 from tests.experiments.use import accuracy_again, flip, moved, reader, results, rows
@@ -67,7 +67,7 @@ def test_moved_run_goes_on(tmp_path: Path, done: Done, name: str) -> None:
     assert len(rows(folder)) == 2
     found = results(folder)
     assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
-    assert [file.name for file in tmp_path.iterdir() if file.is_dir()] == [".said", "elsewhere"]
+    assert {file.name for file in tmp_path.iterdir() if file.is_dir()} == {".output", "elsewhere"}
 
 
 def test_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done) -> None:

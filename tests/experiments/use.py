@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.steps import Steps

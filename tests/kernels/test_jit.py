@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dlrun.kernels.jit import LANES, broadcast, clip, fma, jit, kernel, load, power_of_two, store
+from dlrun.kernels.jit import (
+    LANES,
+    broadcast,
+    clip,
+    fma,
+    jit,
+    jit_kernel,
+    power_of_two,
+    vload,
+    vstore,
+)
 
 f32 = np.float32
 
@@ -35,7 +45,7 @@ def weighted(a: float, b: float) -> float:
 
 
 def compute_as_a_new_process() -> None:
-    assert kernel(weighted)(1.0, 2.0) == 2.0
+    assert jit_kernel(weighted)(1.0, 2.0) == 2.0
 
 
 def saved(cache: Path) -> dict[str, int]:
@@ -93,15 +103,15 @@ def test_without_a_writable_folder_every_process_compiles(
     module.write_text("def twice(a):\n    return 2.0 * a\n")
     names = vars(ModuleType("module"))
     exec(compile(module.read_text(), str(module), "exec"), names)
-    assert kernel(names["twice"])(1.0) == 2.0
+    assert jit_kernel(names["twice"])(1.0) == 2.0
 
 
 @jit
 def arithmetic(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
-    a, b = load(x, 0), load(x, x.shape[1])  # of the second row
-    store(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)
-    store(y, 1 * LANES, clip(a, f32(0.25)) / b)
-    store(y, 2 * LANES, power_of_two(broadcast(f32(1.5 * 2**23)) + broadcast(f32(-3))) + a)
+    a, b = vload(x, 0), vload(x, x.shape[1])  # of the second row
+    vstore(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)
+    vstore(y, 1 * LANES, clip(a, f32(0.25)) / b)
+    vstore(y, 2 * LANES, power_of_two(broadcast(f32(1.5 * 2**23)) + broadcast(f32(-3))) + a)
 
 
 def test_arithmetic_of_vectors() -> None:

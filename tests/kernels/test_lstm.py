@@ -235,8 +235,9 @@ def test_without_numba_the_plain_path(tmp_path: Path) -> None:
     script = (
         "import torch\n"
         "from dlrun.experiments.imdb_lstm.model import LSTMClassifier\n"
-        "from dlrun.kernels.lstm import why_unavailable\n"
-        "assert why_unavailable() == 'Numba needs NumPy 0.1 or less', why_unavailable()\n"
+        "from dlrun.kernels.lstm import why_lstm_kernels_unavailable\n"
+        "reason = why_lstm_kernels_unavailable()\n"
+        "assert reason == 'Numba needs NumPy 0.1 or less', reason\n"
         "LSTMClassifier(5, 4, 3)(torch.ones(20, 6, dtype=torch.int32)).sum().backward()\n"
     )
     path = [str(tmp_path), *sys.path]

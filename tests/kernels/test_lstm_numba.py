@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dlrun.kernels.jit import LANES, jit, load, store
+from dlrun.kernels.jit import LANES, jit, vload, vstore
 from dlrun.kernels.lstm_numba import sigmoid, tanh
 
 Floats = NDArray[np.float32]
@@ -16,13 +16,13 @@ ULP = 2**-24  # of numbers below 1
 @jit
 def sigmoids(x: Floats, y: Floats) -> None:
     for i in range(0, len(x), LANES):
-        store(y, i, sigmoid(load(x, i)))
+        vstore(y, i, sigmoid(vload(x, i)))
 
 
 @jit
 def tanhs(x: Floats, y: Floats) -> None:
     for i in range(0, len(x), LANES):
-        store(y, i, tanh(load(x, i)))
+        vstore(y, i, tanh(vload(x, i)))
 
 
 def of_each(function: Callable[[Floats, Floats], None], x: Floats) -> Floats:

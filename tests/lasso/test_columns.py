@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from dlrun.lasso.columns import binary_columns, column_sums, margins, sweep
+from dlrun.lasso.columns import binary_columns, column_sums, coordinate_descent_sweep, margins
 
 WIDE = 2**16 + 50  # rows beyond 16 bits
 PRECISIONS = [(np.float64, 1e-8), (np.float32, 1e-4)]
@@ -42,7 +42,7 @@ def test_a_sweep_minimises_over_each_column_in_turn(n_rows: int, dtype: Any, nea
     beta, pairs = old.copy(), np.stack([start, weight], 1).astype(dtype)
     some = np.array([0, 1, 2, 3])
     penalty, curvature = 1.0, weight @ dense[:, some]
-    sweep(columns, some, curvature, penalty, True, beta, pairs)
+    coordinate_descent_sweep(columns, some, curvature, penalty, True, beta, pairs)
     assert beta[1] == 0.0  # an empty column costs its penalty and explains nothing
     assert beta[2] == 0.0 and beta[4] == 0.2 and beta[5] == 0.1  # left out
     residual = pairs[:, 0].astype(float)

@@ -3,14 +3,14 @@ import pytest
 from scipy import optimize, sparse
 
 from dlrun.lasso.path import (
-    Solution,
-    evaluate,
+    LassoSolution,
     liblinear_path,
-    pack,
+    objective_and_gap,
     pack_path,
+    pack_solution,
     penalty_path,
-    unpack,
     unpack_model,
+    unpack_solution,
 )
 
 
@@ -46,13 +46,13 @@ def test_liblinear_minimises_the_objective_with_its_intercept_penalised(problem)
 
 def test_objective_agrees_with_its_definition(problem) -> None:
     X, y = problem
-    assert evaluate(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
+    assert objective_and_gap(X, y, np.zeros(30), 0.0, 1.0)[0] == pytest.approx(200 * np.log(2))
     coef, bias = np.random.default_rng(1).normal(size=30) * 20, -3.0
     f = X.toarray().astype(float) @ coef + bias
     loss = np.logaddexp(0, -(2.0 * y - 1) * f).sum()
-    free, _ = evaluate(X, y, coef, bias, 0.7, free=True)
+    free, _ = objective_and_gap(X, y, coef, bias, 0.7, free=True)
     assert free == pytest.approx(loss + 0.7 * np.abs(coef).sum(), rel=1e-13)
-    assert evaluate(X, y, coef, bias, 0.7)[0] == pytest.approx(free + 0.7 * 3.0, rel=1e-13)
+    assert objective_and_gap(X, y, coef, bias, 0.7)[0] == pytest.approx(free + 0.7 * 3.0, rel=1e-13)
 
 
 def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:
@@ -66,16 +66,16 @@ def test_solutions_are_unpacked_to_the_bit() -> None:
     path = []
     for number in range(4):
         coef = random.normal(size=50) * (random.random(50) < 0.1 * number)
-        path.append(Solution(coef, 0.1 + number, 1 / 3 - 0.05 * number, 1e300, 1e-300))
+        path.append(LassoSolution(coef, 0.1 + number, 1 / 3 - 0.05 * number, 1e300, 1e-300))
     content = pack_path(path)
     for number, solution in enumerate(path):
-        for found in (unpack(pack(solution)), unpack_model(content, number)):
+        for found in (unpack_solution(pack_solution(solution)), unpack_model(content, number)):
             assert np.array_equal(found.coef, solution.coef)
             assert found.intercept == solution.intercept
-        found = unpack(pack(solution))
+        found = unpack_solution(pack_solution(solution))
         for name in ("penalty", "objective", "duality_gap"):
             assert getattr(found, name) == getattr(solution, name)
 
 
 def test_zero_coefficients_take_no_room() -> None:
-    assert len(pack(Solution(np.zeros(100_000), 0, 1, 0, 0))) < 2_000
+    assert len(pack_solution(LassoSolution(np.zeros(100_000), 0, 1, 0, 0))) < 2_000

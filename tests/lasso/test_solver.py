@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from dlrun.lasso.path import Solution, evaluate
+from dlrun.lasso.path import LassoSolution, objective_and_gap
 from dlrun.lasso.solver import COARSE, newton_path
 
 SHIPPED = 3e-5  # the config's tolerance
@@ -41,7 +41,7 @@ def liblinear(X: csr_matrix, y: NDArray[Any], penalty: float, **options: Any) ->
     return model.coef_[0], float(model.intercept_[0])
 
 
-def bits(solution: Solution) -> tuple[Any, ...]:
+def bits(solution: LassoSolution) -> tuple[Any, ...]:
     coef, *numbers = astuple(solution)
     return (coef.tobytes(), *numbers)
 
@@ -70,7 +70,7 @@ def test_kkt_conditions(seed: int, free: bool) -> None:
 def test_agrees_with_liblinear(seed: int) -> None:
     X, y = problem(seed)
     for found in newton_path(X, y, grid(X, y), EXACT):
-        theirs, _ = evaluate(X, y, *liblinear(X, y, found.penalty), found.penalty)
+        theirs, _ = objective_and_gap(X, y, *liblinear(X, y, found.penalty), found.penalty)
         assert found.objective == pytest.approx(theirs, rel=1e-7)
 
 
@@ -78,7 +78,7 @@ def test_a_free_intercept_agrees_with_a_barely_penalised_one() -> None:
     X, y = problem(5)
     for found in newton_path(X, y, grid(X, y), EXACT, free=True):
         barely = liblinear(X, y, found.penalty, intercept_scaling=1e4)
-        theirs, _ = evaluate(X, y, *barely, found.penalty, free=True)
+        theirs, _ = objective_and_gap(X, y, *barely, found.penalty, free=True)
         assert found.objective <= theirs * (1 + 1e-9)
         assert found.objective == pytest.approx(theirs, rel=1e-3)
 
@@ -90,7 +90,7 @@ def test_gap_of_any_point_bounds_its_suboptimality(free: bool) -> None:
     (best,) = newton_path(X, y, np.array([1.0]), 1e-14, free=free)
     for size in (0.0, 1e-3, 0.1, 3.0):
         coef, bias = best.coef + size * rng.normal(size=40), best.intercept + size
-        value, gap = evaluate(X, y, coef, bias, 1.0, free=free)
+        value, gap = objective_and_gap(X, y, coef, bias, 1.0, free=free)
         assert gap >= value - best.objective - 1e-9
 
 
@@ -137,7 +137,7 @@ def test_what_is_reported_holds_for_the_coefficients(
     exact = newton_path(X, y, penalties, 1e-14, free=free)
     path = newton_path(X, y, penalties, tolerance, free=free)
     for best, found in zip(exact, path, strict=True):
-        value, gap = evaluate(X, y, found.coef, found.intercept, found.penalty, free=free)
+        value, gap = objective_and_gap(X, y, found.coef, found.intercept, found.penalty, free=free)
         assert found.objective == pytest.approx(value, rel=1e-12)
         single = tolerance >= COARSE
         rounded = SINGLE if single else 1e-9

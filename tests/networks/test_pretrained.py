@@ -23,7 +23,7 @@ def model(weights: Path) -> PretrainedModel:
 def test_weights_from_a_file(tmp_path: Path) -> None:
     network = squeezenet1_1()
     torch.save({"state_dict": network.state_dict()}, tmp_path / "w.pt")
-    found = pretrained.load(model(tmp_path / "w.pt")).network
+    found = pretrained.load_pretrained(model(tmp_path / "w.pt")).network
     assert torch.equal(found.state_dict()[FIRST], network.state_dict()[FIRST])
 
 
@@ -44,7 +44,7 @@ def test_weights_from_a_file(tmp_path: Path) -> None:
 def test_tensors_that_do_not_fit(tmp_path: Path, name: str, value: torch.Tensor) -> None:
     torch.save({**squeezenet1_1().state_dict(), name: value}, tmp_path / "w.pt")
     with pytest.raises(DataError, match="these weights do not fit the model"):
-        pretrained.load(model(tmp_path / "w.pt"))
+        pretrained.load_pretrained(model(tmp_path / "w.pt"))
 
 
 def trained(network: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dlrun.errors import DataError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports import run_section
 from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.reports.example_runs import a_classification, a_picture

@@ -50,6 +50,6 @@ def photographs(folder: Path) -> None:
 
 def published(experiment: str) -> dict:
     """What the shipped config says of the book and the notebook."""
-    found = read_file(registry.entry(experiment).defaults).values["reference"]
+    found = read_file(registry.experiment_entry(experiment).defaults).values["reference"]
     assert isinstance(found, dict)
     return found

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.reproduce import format_page
 from dlrun.run_context import RunSettings

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from dlrun import stats
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread
 from dlrun.reproduction.experiment_runs import ExperimentRuns
 from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_markdown

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
 from dlrun.run_folder.record import (
     Record,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import scan_folder
+from dlrun.experiments.saved_run import scan_folder
 from dlrun.run_folder.folder import LOCK
 from dlrun.run_folder.removal import (
     CHECKPOINTS,

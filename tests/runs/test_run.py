@@ -14,7 +14,7 @@ from dlrun.commands.list_runs import check
 from dlrun.config.yaml_loader import dump, read_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.run_folder.folder import RunFolder
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, setting
@@ -117,7 +117,7 @@ def test_files_of_an_unfinished_or_old_run_have_no_digest(
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_file(registry.entry(experiment).defaults).values
+    return read_file(registry.experiment_entry(experiment).defaults).values
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
 from dlrun.runs.start import read_config_layers

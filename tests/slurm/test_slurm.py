@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.conftest import NETWORKS, setting, smoke
 from tests.experiments.test_resume import LONG, long, outcome
 from tests.slurm.conftest import DLRUN, Cluster, until
@@ -155,7 +155,7 @@ def test_a_job_that_is_cancelled(cluster: Cluster) -> None:
     assert "continue with: dlrun resume" in said and "error: terminated" in said
     _, said = queued.communicate(timeout=60)
     assert queued.returncode == 1
-    assert f"job {by_state['waiting']} is gone from SLURM's queue, its run is waiting" in said
+    assert f"job {by_state['waiting']} is no longer in SLURM's queue, its run is waiting" in said
 
 
 @pytest.mark.parametrize("words", [RUN, ["sweep", NAME, *RUN[1:], "--seeds", "1", "--json"]])

@@ -87,7 +87,7 @@ def test_memory_that_a_process_gave_back_is_not_counted() -> None:
 
 def run_and_note_imports(name: str, folder: Path) -> None:
     """In a process of its own: which modules a run had to import."""
-    overlays = registry.entry(name).overlays("smoke")
+    overlays = registry.experiment_entry(name).overlays("smoke")
     before = set(sys.modules)
     run_experiment(name, RunSettings(config=overlays, runs_dir=folder, quiet=True, results=False))
     (folder / "imported").write_text("\n".join(set(sys.modules) - before))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import Record
 from dlrun.sweeps.plan import Plan, Rung, make_plan

@@ -25,7 +25,7 @@ def test_a_file_that_is_there_is_replaced_by_force_and_an_input_never(tmp_path: 
     check_output_path("--out", file)
     write_atomically(file, b"1")
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
-    with pytest.raises(ConfigError, match="is there already") as caught:
+    with pytest.raises(ConfigError, match="exists already") as caught:
         check_output_path("--out", file)
     assert caught.value.hint == "--force replaces it"
     check_output_path("--out", file, force=True)

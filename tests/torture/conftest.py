@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dlrun.cli import main
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done
 from tests.experiments.test_resume import NETWORK

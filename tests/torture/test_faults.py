@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.child import Fault
 from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES

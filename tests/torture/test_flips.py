@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, Done, Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.use import put

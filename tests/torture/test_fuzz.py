@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from dlrun.cli.main import run
+from dlrun.cli.main import run_command_line
 from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
@@ -35,7 +35,7 @@ from tests.data.test_imdb import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
 from tests.torture.test_hostile import saved
 
-TEXTS = {name: registry.entry(name).defaults.read_text() for name in NAMES}
+TEXTS = {name: registry.experiment_entry(name).defaults.read_text() for name in NAMES}
 
 
 def keys(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -111,7 +111,7 @@ def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
         file.write_bytes(text)
         arguments = [name, "--dry-run", "--config", str(file), *(f"--set={one}" for one in sets)]
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            code = run(arguments)
+            code = run_command_line(arguments)
         stderr = err.getvalue()
         assert code in (0, 2), stderr
         assert "Traceback" not in stderr and "bug in dlrun" not in stderr
@@ -160,7 +160,7 @@ def read_checkpoint(path: Path) -> None:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in imdb.read_keras(path, index, QUIET)[0]:
+    for part in imdb.read_keras_reviews(path, index, QUIET)[0]:
         list(part.rows())
 
 
@@ -174,15 +174,15 @@ EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
     "tar": (
         lambda folder: archive_of(folder, mode="w").read_bytes(),
-        lambda path: imdb.read_stanford(path, QUIET),
+        lambda path: imdb.read_stanford_reviews(path, QUIET),
         "reviews.tar",
     ),
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle, "train"),
     "pickle": (lambda _: pickle.dumps({"a": np.arange(5), "b": [1, "x"]}), read_pickle, "a"),
-    "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read, "a.jpg"),
+    "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read_photograph, "a.jpg"),
     **{
-        kind: (lambda _, kind=kind: picture(kind), images.read, "a")
+        kind: (lambda _, kind=kind: picture(kind), images.read_photograph, "a")
         for kind in ("PNG", "WebP", "GIF", "BMP")
     },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.training.distributed import SrunEnvironment, cluster_environment, process_lost
+from dlrun.training.distributed import SrunEnvironment, cluster_environment, explain_lost_process
 
 STEP = {
     "SLURM_JOB_ID": "7",
@@ -74,5 +74,5 @@ def test_torchrun_goes_first(step: SrunEnvironment, monkeypatch: pytest.MonkeyPa
 def test_what_the_loss_of_a_process_looks_like(
     error: Exception, processes: int, message: str | None
 ) -> None:
-    lost = process_lost(error, processes)
+    lost = explain_lost_process(error, processes)
     assert (lost is None) if message is None else (lost is not None and message in lost.message)

@@ -20,7 +20,7 @@ from dlrun.system.accelerator import is_device_error
 from dlrun.system.console import Screen
 from dlrun.system.signals import Stop
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.fit import Training, diverged
+from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
 from dlrun.training.torch_state import training_settings
 
@@ -209,6 +209,6 @@ def test_whose_fault_an_error_is(error: Exception, is_fault: bool) -> None:
 
 
 def test_a_loss_that_grows_is_said() -> None:
-    assert diverged([0.7, 0.5, 0.6]) is None
-    assert "diverged" in str(diverged([0.7, 0.5, 50.0]))
-    assert "optimizer.lr" in str(diverged([1e32]))
+    assert divergence_warning([0.7, 0.5, 0.6]) is None
+    assert "diverged" in str(divergence_warning([0.7, 0.5, 50.0]))
+    assert "optimizer.lr" in str(divergence_warning([1e32]))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchinfo import summary
 
-from dlrun.training.network_summary import COLUMNS, fit_width
+from dlrun.training.network_summary import COLUMNS, narrow_summary_table
 
 
 class Nested(nn.Module):
@@ -36,7 +36,7 @@ class ALayerWhoseNameIsLongerThanThereIsPlaceForOnOneLine(Nested):
 )
 def test_it_fits_80_columns(network: nn.Module, example: Tensor, columns: int) -> None:
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    fit_width(statistics)
+    narrow_summary_table(statistics)
     lines = str(statistics).splitlines()
     assert max(map(len, lines)) <= 80
     assert ("Input Shape" in lines[1]) == (columns == 3)

@@ -1,1 +1,1 @@
-"""The command line: each command calls the plain function that does its work."""
+"""The command line: each command has options and calls one function that does the work."""

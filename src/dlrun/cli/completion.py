@@ -1,6 +1,6 @@
-"""Shell completion: the values that a shell offers while a word is typed, without slow imports.
+"""Shell completion: the values that a shell offers at the tab key, without slow imports.
 
-options.completer() imports this module only if a shell asks: it needs pydantic.
+options.completer() imports this module only during completion, because it needs pydantic.
 """
 
 import os
@@ -13,11 +13,11 @@ import typer
 from dlrun import run_context
 from dlrun.config.validation import allowed_values
 from dlrun.experiments import registry
-from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_folder.find import newest_runs, newest_sweeps, run_suffix
 from dlrun.run_folder.folder import PLAIN_NAME
 
-NEWEST = 100  # runs that are offered
+NEWEST = 100  # runs offered at most
 # bash splits `--set KEY=VALUE` at the `=` into words, here lines.
 SPLIT_SETTING = re.compile(r"(\n--(?:set|grid|space)\n[^\n=]+)\n=(?:\n|$)")
 TYPED_SETTING = re.compile(r"\n--(?:set|grid|space)\n([^\n=]+)=([^\n]*)$")
@@ -38,38 +38,42 @@ def join_bash_words() -> None:
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
-def runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return `latest`, then runs by suffix and by name, newest first."""
+def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the runs for completion: `latest`, then suffixes and names, newest first."""
     folders = _run_folders(ctx)
-    latest = ["latest", *(f"{name}/latest" for name in experiments(ctx, ""))] if folders else []
+    latest = (
+        ["latest", *(f"{name}/latest" for name in complete_experiments(ctx, ""))] if folders else []
+    )
     newest = folders[:NEWEST]
     return [*latest, *map(run_suffix, newest), *(folder.name for folder in newest)]
 
 
-def sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of sweeps, newest first."""
+def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of sweeps for completion, newest first."""
     return [folder.name for folder in newest_sweeps(_runs_dir(ctx))[:NEWEST]]
 
 
-def experiments(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the experiments that have runs."""
+def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of experiments that have runs, for completion."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
-def settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the keys of an experiment's config, each with `=`, or the values of the typed key."""
+def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the config keys for completion, each with `=`, or the values of a typed key."""
     name = str(ctx.info_name)
-    if name not in registry.names():  # no argument is parsed while an option has no value yet
+    if (
+        name not in registry.experiment_names()
+    ):  # no argument is parsed while an option has no value yet
         name = str(ctx.args[0])
         if "run" in ctx.params:
             name = Run.open(name, _runs_dir(ctx)).record.experiment
-    config = registry.config_class(name)
+    config = registry.load_config_class(name)
     key, equals, _ = incomplete.partition("=")
     if _typed_key or equals:
         key = _typed_key or key
         values = config.suggestions(key) or allowed_values(config, key)
         return [value if _typed_key else f"{key}={value}" for value in values]
-    keys: Iterable[str] = registry.shipped(name)
+    keys: Iterable[str] = registry.shipped_values(name)
     if "run" in ctx.params:
         keys = sorted(config.changeable_keys | RUNTIME_KEYS)
     return [f"{one}=" for one in keys if not one.startswith("reference.")]
@@ -78,11 +82,11 @@ def settings(ctx: typer.Context, incomplete: str) -> list[str]:
 def _run_folders(ctx: typer.Context) -> list[Path]:
     """Return the folders of runs, newest first, without names that a shell could execute.
 
-    zsh evaluates what is offered, and bash inserts it unquoted.
+    zsh evaluates the completions, and bash inserts them unquoted.
     """
     folders = newest_runs(_runs_dir(ctx))
     return [one for one in folders if all(map(PLAIN_NAME.fullmatch, one.parts[-2:]))]
 
 
 def _runs_dir(ctx: typer.Context) -> Path:
-    return run_context.runs_dir(ctx.params.get("runs_dir"))
+    return run_context.resolve_runs_dir(ctx.params.get("runs_dir"))

@@ -1,4 +1,4 @@
-"""Error messages of the command line: one message, a hint and an exit code for any exception."""
+"""Error messages of the command line: a message, a hint and an exit code for each exception."""
 
 import contextlib
 import errno
@@ -57,7 +57,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
 
 
 def _stopped_by(error: BaseException) -> type[Stopped] | None:
-    """Return the class of the signal that caused the exception, or None."""
+    """Return the exception class of the signal that stopped the command, or None."""
     if isinstance(error, Stopped):
         return type(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
@@ -66,7 +66,7 @@ def _stopped_by(error: BaseException) -> type[Stopped] | None:
 
 
 def _is_reported_by_another_process() -> bool:
-    """Return whether the first of several processes on this machine reports what all were given."""
+    """Return whether another process on this machine reports the errors that all processes have."""
     distributed = sys.modules.get("dlrun.runs.distributed")  # None if no run was begun
     with contextlib.suppress(ConfigError):
         return distributed is not None and bool(distributed.is_reported_by_another_process())
@@ -90,8 +90,10 @@ def _describe(error: BaseException) -> tuple[str, str, int]:
     return f"unexpected {problem}", hint, 1
 
 
-def no_such_command(name: str, commands: Mapping[str, Any], options: Collection[str]) -> UsageError:
-    """Return the error for an unknown command, with the commands that were probably meant."""
+def unknown_command_error(
+    name: str, commands: Mapping[str, Any], options: Collection[str]
+) -> UsageError:
+    """Return the error for an unknown command, with similar commands as a suggestion."""
     close = [command for command in commands if command.startswith(name)] or [
         f"{group} {name}"
         for group, command in commands.items()
@@ -105,7 +107,7 @@ def no_such_command(name: str, commands: Mapping[str, Any], options: Collection[
 
 
 def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
-    """Return a usage error of the command-line parser as one of ours, with a hint."""
+    """Convert an error of the command-line parser into a UsageError with a hint."""
     message = error.format_message().removesuffix(".").replace("Value error, ", "")
     if error.ctx is None:
         return UsageError(message, "dlrun --help")
@@ -116,7 +118,10 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if hasattr(error, "possibilities"):  # there is no such option
         option, experiment = error.option_name, command.rpartition(" ")[2]
         message = f"no such option: {option}"
-        if option.replace("_", "-") == "--print-config" and experiment in registry.names():
+        if (
+            option.replace("_", "-") == "--print-config"
+            and experiment in registry.experiment_names()
+        ):
             return UsageError(message, f"`dlrun config {experiment}` prints the config")
         if close := did_you_mean(option, options):
             message += close
@@ -135,7 +140,7 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
 
 
 def _option_value(option: str, arguments: Sequence[str]) -> str:
-    """Return the value that follows an option on the command line, or dots if there is none."""
+    """Return the value that follows an option on the command line, or `...` if it has none."""
     for word, after in zip(arguments, [*arguments[1:], "--"], strict=True):
         if word == option and not after.startswith("--"):
             return after
@@ -145,12 +150,12 @@ def _option_value(option: str, arguments: Sequence[str]) -> str:
 
 
 def _config_key(option: str, experiment: str) -> str | None:
-    """Return the config key that an option probably stands for, as optimizer.lr for --lr."""
-    if experiment not in registry.names():
+    """Return the config key that an unknown option probably means: optimizer.lr for --lr."""
+    if experiment not in registry.experiment_names():
         return None
     from dlrun.config.validation import suggest_key  # needs pydantic
 
     with contextlib.suppress(DlrunError):  # the experiment cannot be loaded
-        schema = registry.config_class(experiment)
+        schema = registry.load_config_class(experiment)
         return suggest_key(option.lstrip("-").replace("-", "_").split("."), schema)
     return None

@@ -1,4 +1,4 @@
-"""Commands that run experiments: one, again, many times, on each device; and those about data."""
+"""Commands that run experiments (run, resume, sweep, reproduce, demo) or handle their data."""
 
 import shlex
 import sys
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dlrun.cli import options as opt
-from dlrun.commands.new import new as write_package
+from dlrun.commands.new import write_experiment_package
 from dlrun.errors import UsageError
 from dlrun.experiments import registry
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 data = typer.Typer(help="Download, check and show the data.", no_args_is_help=True)
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)
-# Options that a sweep takes again when it is continued, and those of which SLURM is in charge.
+# Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
 CONTINUING = {
     *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
     *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
 }
 LOCAL = {"--jobs", "--fail-fast", "--halving"}
-SETTINGS = opt.completer("settings")
+SETTINGS = opt.completer("complete_settings")
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 Dataset = Annotated[
     str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
 ]
 
 
-def command(name: str) -> Callable[..., int]:
-    """Return the function behind `dlrun NAME`, where NAME is an experiment."""
+def create_experiment_command(name: str) -> Callable[..., int]:
+    """Return the command function of `dlrun EXPERIMENT` for the experiment with this name."""
 
     def run(
         items: Annotated[list[str] | None, typer.Argument()] = None,
@@ -69,7 +69,7 @@ def command(name: str) -> Callable[..., int]:
             json=json,
             quiet=quiet,
         )
-        if items and (argument := registry.config_class(name).argument):
+        if items and (argument := registry.load_config_class(name).argument):
             values = [layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
@@ -81,8 +81,8 @@ def command(name: str) -> Callable[..., int]:
     return run
 
 
-def set_arguments(command: Any, argument: "Argument | None") -> None:
-    """Describe an experiment's positional arguments in its command, or remove them if None."""
+def set_positional_arguments(command: Any, argument: "Argument | None") -> None:
+    """Set the help of an experiment's positional arguments, or remove them if it has none."""
     (items,) = [param for param in command.params if param.name == "items"]
     if argument is None:
         command.params.remove(items)
@@ -153,7 +153,9 @@ def sweep(
     resume: Annotated[
         str | None,
         opt.option(
-            "Continue this sweep, or latest.", "NAME", autocompletion=opt.completer("sweeps")
+            "Continue this sweep, or latest.",
+            "NAME",
+            autocompletion=opt.completer("complete_sweeps"),
         ),
     ] = None,
     name: Annotated[str | None, opt.option("The sweep's name.", "NAME")] = None,
@@ -221,7 +223,7 @@ def sweep(
 
 
 def _forbid(options: set[str], reason: str, hint: str) -> None:
-    """Raise UsageError if there are any of these options."""
+    """Raise UsageError if any of these options was given."""
     if options:
         raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)
 
@@ -263,14 +265,14 @@ def reproduce(
     return reproduce(experiments or [], seeds, out, settings, shlex.join(["dlrun", *sys.argv[1:]]))
 
 
-@opt.calls("dlrun.commands.accelerators:accelerators")
+@opt.calls("dlrun.commands.accelerators:list_accelerators")
 def accelerators(
     experiment: Annotated[
         str | None,
         typer.Argument(
             metavar="[EXPERIMENT]",
             help="Time an epoch of it on each available device.",
-            autocompletion=registry.names,
+            autocompletion=registry.experiment_names,
         ),
     ] = None,
     config: opt.ConfigFiles = None,
@@ -286,7 +288,7 @@ def accelerators(
     """
 
 
-@opt.calls("dlrun.commands.demo:demo")
+@opt.calls("dlrun.commands.demo:run_demo")
 def demo(
     experiments: Annotated[list[str] | None, opt.Experiments] = None,
     runs_dir: opt.RunsDir = None,
@@ -327,11 +329,11 @@ def new(
     Example: dlrun new my-experiment
     """
     parent: Any = context.parent
-    write_package(name, into, parent.command.list_commands(parent))
+    write_experiment_package(name, into, parent.command.list_commands(parent))
 
 
 @data.command()
-@opt.calls("dlrun.commands.data:fetch")
+@opt.calls("dlrun.commands.data:fetch_dataset")
 def fetch(
     dataset: Dataset,
     overrides: opt.DataOverrides = None,
@@ -345,7 +347,7 @@ def fetch(
 
 
 @data.command()
-@opt.calls("dlrun.commands.data:verify")
+@opt.calls("dlrun.commands.data:verify_dataset")
 def verify(
     dataset: Dataset,
     overrides: opt.DataOverrides = None,
@@ -359,7 +361,7 @@ def verify(
 
 
 @data.command()
-@opt.calls("dlrun.commands.data:show")
+@opt.calls("dlrun.commands.data:show_dataset")
 def show(
     dataset: Dataset,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,

@@ -1,4 +1,4 @@
-"""The `dlrun` command: its subcommands, the function that runs a command line, and its process."""
+"""The `dlrun` command: its subcommands, and the setup and end of its process."""
 
 import contextlib
 import gc
@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 
 from dlrun import __version__
 from dlrun.cli import experiments, options, runs
-from dlrun.cli.errors import no_such_command, report_error
+from dlrun.cli.errors import report_error, unknown_command_error
 from dlrun.experiments import registry
 from dlrun.system.console import Screen, keep_stdout
 from dlrun.system.signals import handled_signals, stopped_by
@@ -39,23 +39,25 @@ GROUPS = {"data": experiments.data, "runs": runs.app}
 RESERVED = {*GROUPS, *(command.__name__ for command in COMMANDS)}
 
 
-class Commands(TyperGroup):
-    """The group of all commands, which loads an experiment only if its command is called."""
+class CommandGroup(TyperGroup):
+    """The group of all commands; it loads an experiment only if its command is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the first word names. Raises UsageError if there is none."""
+        """Return the command named by the first word. Raises UsageError if it does not exist."""
         name = args[0]
         if name not in self.commands:
             names = [name for param in self.get_params(ctx) for name in param.opts]
-            raise no_such_command(name, self.commands, names)
+            raise unknown_command_error(name, self.commands, names)
         if name not in RESERVED:
-            experiments.set_arguments(self.commands[name], registry.config_class(name).argument)
+            experiments.set_positional_arguments(
+                self.commands[name], registry.load_config_class(name).argument
+            )
         return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(
     name="dlrun",
-    cls=Commands,
+    cls=CommandGroup,
     help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,10 +80,10 @@ def _root(
     pass
 
 
-for _entry in registry.entries():
+for _entry in registry.experiment_entries():
     if _entry.name not in RESERVED:
         app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(
-            experiments.command(_entry.name)
+            experiments.create_experiment_command(_entry.name)
         )
 for _command in COMMANDS:
     app.command(rich_help_panel=MORE)(_command)
@@ -89,7 +91,7 @@ for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name, rich_help_panel=MORE)
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_command_line(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; every failure is shown as one message."""
     try:
         return int(app(arguments, standalone_mode=False) or 0)
@@ -98,16 +100,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def run_process(arguments: Sequence[str]) -> NoReturn:
-    """Run a command line as this process, which ends with its exit code."""
+    """Run a command line as this process's only task, and end the process with the exit code."""
     try:
         _prepare_process(arguments)
-        _exit_process(run(arguments))
-    except BaseException as error:  # a signal before the command began, or just as it ended
+        _exit_process(run_command_line(arguments))
+    except BaseException as error:  # a signal before the command began or as it ended
         _exit_process(report_error(error, arguments))
 
 
 def _prepare_process(arguments: Sequence[str]) -> None:
-    """Set up this process for one command: its signals, streams, and what libraries read early."""
+    """Set up this process for one command: signals, streams and environment variables."""
     # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
     gc.set_threshold(50_000)
     # Waiting threads sleep: beside other processes, two runs of CIFAR100 whose threads spin took
@@ -126,16 +128,16 @@ def _prepare_process(arguments: Sequence[str]) -> None:
         from dlrun.cli.completion import join_bash_words  # needs pydantic
 
         join_bash_words()
-    for problem in registry.problems():
+    for problem in registry.broken_experiments():
         Screen().warn(problem)
-    for name in sorted(RESERVED & {*registry.names()}):
+    for name in sorted(RESERVED & {*registry.experiment_names()}):
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 
 def _exit_process(code: int) -> NoReturn:
-    """End this process; skip Python's own shutdown, which takes 0.7 s, if torch was imported.
+    """End this process; if torch was imported, skip Python's own shutdown, which takes 0.7 s.
 
-    A process of several that train together shuts down as usual.
+    If several processes train together, each shuts down as usual.
     """
     for number in handled_signals():
         signal.signal(number, signal.SIG_IGN)

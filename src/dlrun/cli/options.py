@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the call of a command's function."""
+"""Options and arguments shared by several commands, and the decorator that calls the work."""
 
 import contextlib
 import functools
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def calls(function: str) -> Callable[[Callable[..., None]], Callable[..., object]]:
-    """Return a decorator: the command calls a function, `module:name`, imported only then.
+    """Return a decorator that lets a command call a function `module:name`, imported at the call.
 
-    The function has the command's parameters but `debug`, and returns the exit code or None. An
-    option that was not given has the function's default.
+    The function has the parameters of the command except `debug`, and returns the exit code or
+    None. A missing option gets the default of the function.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., object]:
@@ -36,19 +36,19 @@ def calls(function: str) -> Callable[[Callable[..., None]], Callable[..., object
 
 
 def option(help: str, metavar: str, *names: str, **settings: Any) -> Any:
-    """Return an option with a value; typer names it after its parameter if no names are given."""
+    """Return a command option with a value; without names typer uses the parameter's name."""
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
 def flag(help: str, *names: str, **settings: Any) -> Any:
-    """Return an option without a value; its help shows no type."""
+    """Return a command option without a value, such as --quiet."""
     return typer.Option(*names, metavar="", help=help, **settings)
 
 
 def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
-    """Return the function of `cli/completion.py` with this name, imported only if a shell asks.
+    """Return a completion function that imports its function of `cli/completion.py` when called.
 
-    It offers nothing if the words typed so far are invalid: the command itself says why.
+    It offers nothing if the words typed so far are invalid; the command itself reports the error.
     """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -60,20 +60,26 @@ def completer(name: str) -> Callable[[typer.Context, str], list[str]]:
 
 
 def _overrides(help: str) -> Any:
-    return option(help, "KEY=VALUE", "--set", autocompletion=completer("settings"))
+    return option(help, "KEY=VALUE", "--set", autocompletion=completer("complete_settings"))
 
 
-EXPERIMENTS = f"One of {', '.join(registry.names())}."
-Experiment = typer.Argument(metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.names)
+EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
+Experiment = typer.Argument(
+    metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.experiment_names
+)
 Experiments = typer.Argument(
-    metavar="[EXPERIMENT ...]", help="Default: all that can.", autocompletion=registry.names
+    metavar="[EXPERIMENT ...]",
+    help="Default: all that can.",
+    autocompletion=registry.experiment_names,
 )
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
 CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completer("runs"))]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completer("complete_runs"))
+]
 ConfigFiles = Annotated[
     list[Path] | None,
     option("YAML over the defaults; repeatable, the later wins.", "FILE", "--config"),
@@ -105,9 +111,9 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 
 def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
-    """Return whether to submit to SLURM. Raises ConfigError if only --wait is given."""
+    """Return whether to submit the run to SLURM. Raises ConfigError for --wait without --slurm."""
     if wait and slurm is None:
-        raise ConfigError("--wait: only a job of --slurm is waited for", "leave it out")
+        raise ConfigError("--wait needs --slurm", "leave it out")
     return slurm is not None
 
 
@@ -118,7 +124,7 @@ def run_settings(
     no_fallback: bool = False,
     **settings: Any,
 ) -> "RunSettings":
-    """Return the settings of a run; --accelerator and --no-fallback stand for `--set` texts."""
+    """Return the RunSettings of a command; --accelerator and --no-fallback become overrides."""
     from dlrun.run_context import RunSettings  # needs pydantic
 
     texts = list(overrides or [])

@@ -1,4 +1,4 @@
-"""Commands about runs that were made: verify, report, predict, export, and the group `runs`."""
+"""Commands about existing runs: verify, report, predict, export, and the group `runs`."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ Experiment = Annotated[
     typer.Argument(
         metavar="EXPERIMENT",
         help="Only its runs; default: all.",
-        autocompletion=opt.completer("experiments"),
+        autocompletion=opt.completer("complete_experiments"),
     ),
 ]
 STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
@@ -25,7 +25,7 @@ State = StrEnum("State", "waiting running finished failed interrupted killed dam
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 
 
-@opt.calls("dlrun.commands.verify:verify")
+@opt.calls("dlrun.commands.verify:verify_run")
 def verify(
     run: opt.Run,
     keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
@@ -63,7 +63,7 @@ def report(
     report(runs or [], out, runs_dir, force=force)
 
 
-@opt.calls("dlrun.commands.predict:predict")
+@opt.calls("dlrun.commands.predict:predict_inputs")
 def predict(
     run: opt.Run,
     inputs: Annotated[
@@ -91,7 +91,7 @@ def predict(
     """
 
 
-@opt.calls("dlrun.commands.export:export")
+@opt.calls("dlrun.commands.export:export_network")
 def export(
     run: opt.Run,
     out: Annotated[Path, opt.option("The file to write.", "FILE")],
@@ -159,7 +159,7 @@ def compare(
         typer.Argument(
             metavar="RUN",
             help="Each by folder, name or suffix, latest.",
-            autocompletion=opt.completer("runs"),
+            autocompletion=opt.completer("complete_runs"),
         ),
     ],
     out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
@@ -207,7 +207,9 @@ def check(
     run: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=opt.completer("runs")
+            metavar="RUN",
+            help=f"{opt.RUN} Default: all.",
+            autocompletion=opt.completer("complete_runs"),
         ),
     ] = None,
     runs_dir: opt.RunsDir = None,

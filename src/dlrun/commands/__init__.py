@@ -1,1 +1,1 @@
-"""What the commands around runs do, one module each."""
+"""The work of the commands about runs, data and packages: one module per command."""

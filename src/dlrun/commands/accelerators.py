@@ -1,4 +1,4 @@
-"""`dlrun accelerators`: this machine's devices, and seconds per epoch on each (ISLP 10.9.3)."""
+"""`dlrun accelerators`: list this machine's devices and time an epoch on each (ISLP 10.9.3)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from dlrun import run_context
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder import environment
 from dlrun.run_folder.folder import RunFolder, to_csv
@@ -17,12 +17,12 @@ from dlrun.runs.start import load_config, run_experiment
 from dlrun.system.accelerator import ACCELERATORS, why_unavailable
 from dlrun.system.console import Screen, format_table
 
-EPOCHS = 3  # the first warms up; the fastest of the others counts
+EPOCHS = 3  # the first is a warm-up; the fastest of the others counts
 COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
 TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
 
-def accelerators(
+def list_accelerators(
     experiment: str | None = None,
     *,
     config: Sequence[Path] = (),
@@ -31,7 +31,7 @@ def accelerators(
     data_dir: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """List the devices; time an experiment's epochs on each, and write a table and a figure.
+    """List this machine's devices; time an experiment on each, and write a table and a figure.
 
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
@@ -39,7 +39,7 @@ def accelerators(
     if experiment is None and (config or overrides):
         raise ConfigError(
             "--config and --set belong to an experiment, and none is named",
-            f"dlrun accelerators {registry.names()[0]} ...",
+            f"dlrun accelerators {registry.experiment_names()[0]} ...",
         )
     valid = None
     if experiment is not None:
@@ -50,7 +50,7 @@ def accelerators(
     if experiment is None or valid is None:
         _show([[device, _state(why)] for device, why in missing.items()], screen)
         return
-    folder = RunFolder.claim(run_context.runs_dir(runs_dir), "accelerators", experiment)
+    folder = RunFolder.claim(run_context.resolve_runs_dir(runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
     for device in [device for device, why in missing.items() if why is None]:
@@ -59,7 +59,7 @@ def accelerators(
         settings = RunSettings(
             config=config,
             overrides=[*overrides, *own],
-            runs_dir=folder.path,  # where `latest` does not find it
+            runs_dir=folder.path,  # in a folder where `latest` does not point to it
             data_dir=data_dir,
             name=device,
             quiet=True,
@@ -83,7 +83,7 @@ def accelerators(
         rows.append([device, why is None, *times, why])
         cells.append([device, *("" if one is None else f"{one:.2f}" for one in times), _state(why)])
     folder.write(TABLE, to_csv([COLUMNS, *rows]))
-    package = registry.entry(experiment).package
+    package = registry.experiment_entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     folder.write(FIGURE, _draw(title, seconds))

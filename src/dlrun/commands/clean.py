@@ -1,4 +1,4 @@
-"""`dlrun runs clean`: choose runs, say how much space they take, ask, remove them."""
+"""`dlrun runs clean`: choose runs, show how much space they take, ask, and remove them."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run, scan_folder
+from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder import removal
 from dlrun.run_folder.find import time_from_name
 from dlrun.run_folder.metrics import direction, main_metric
@@ -37,14 +37,14 @@ def clean(
 ) -> int:
     """Remove runs, or only their checkpoints, and return the exit code: 1 if a removal failed.
 
-    `older_than` is an age such as `30d`, `12h` or `2w`; `keep_best` the number of each experiment's
-    best runs on the same data that are kept. Raises ConfigError if no option selects runs, or if
-    nobody answers the question.
+    `older_than` is an age such as `30d`, `12h` or `2w`; `keep_best` is how many of each
+    experiment's best runs on the same data are kept. Raises ConfigError if no option selects runs,
+    or if the question cannot be answered.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
         raise ConfigError(
-            "no option says which runs to remove",
+            "no option selects runs to remove",
             "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
         )
     if checkpoints and set(status) - {"finished"}:
@@ -120,7 +120,7 @@ def _remove(runs: Sequence[Run], sizes: Sequence[int], screen: Screen, *, checkp
 
 
 def _parse_age(text: str) -> datetime:
-    """Return the time that lies an age such as `30d` ago. Raises ConfigError."""
+    """Return the time that was an age such as `30d` ago. Raises ConfigError if it is invalid."""
     age = re.fullmatch(r"(\d{1,4})([hdw])", text.strip())
     if not age:
         raise ConfigError(f"--older-than {text!r}: not a time", "30d: days; 12h: hours; 2w: weeks")
@@ -152,7 +152,7 @@ def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
 
 
 def _end_time(run: Run) -> datetime:
-    """Return when a run ended or was last begun; the far future if that is unknown."""
+    """Return when a run ended or last began; the latest possible time if that is unknown."""
     record = run.record
     try:
         found = datetime.fromisoformat(record.ended or record.resumed or record.started or "")
@@ -162,7 +162,7 @@ def _end_time(run: Run) -> datetime:
 
 
 def _confirm(screen: Screen) -> bool:
-    """Ask the user. Raises ConfigError if nobody can answer."""
+    """Ask the user whether to remove the runs. Raises ConfigError if standard input is closed."""
     screen.err.print(Text("remove them? [y/N] "), end="")
     answer = sys.stdin.readline() if sys.stdin else ""
     if not answer:

@@ -1,4 +1,4 @@
-"""`dlrun runs compare`: what differs between runs, and their metrics and curves side by side."""
+"""`dlrun runs compare`: show differences between runs, and their metrics and curves together."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from rich.text import Text
 from dlrun.commands.list_runs import EMPTY
 from dlrun.config.yaml_loader import flatten
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
 from dlrun.run_folder.find import run_suffix
 from dlrun.run_folder.metrics import (
@@ -51,7 +51,7 @@ def compare(
         check_output_path("--out", out, force=force)
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
-        raise ConfigError("a run is compared with another", "name two different runs, or more")
+        raise ConfigError("a comparison needs at least two different runs", "name two or more")
     suffixes = [run_suffix(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
     rows = _differing([_describe(run) for run in opened])
@@ -65,7 +65,7 @@ def compare(
         screen.note("not on the same data: no metric is marked as the best")
         data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
         if SPLIT_SEED in _config(opened[0]) and not data_keys:
-            screen.note(f"with one {SPLIT_SEED}, runs with several seeds have the same data")
+            screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
     _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
     if out is not None:
         write_atomically(out, _draw(opened, heads, screen))
@@ -82,7 +82,7 @@ def _config(run: Run) -> dict[str, Any]:
 
 
 def run_causes(run: Run) -> dict[str, dict[str, Any]]:
-    """Return what a run's numbers may depend on, by kind; None for what it did not write down."""
+    """Return the code, packages, machine and data of a run; None for a value it did not record."""
     environment, record = run.environment, run.record
     more = environment.model_extra or {}
     return {
@@ -110,7 +110,7 @@ def _versions(run: Run) -> dict[str, Any]:
 
 
 def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
-    """Return the keys whose values are not the same in all runs, to the last digit."""
+    """Return the rows of a table for the keys whose values are not equal in all runs."""
     rows = []
     for key in dict.fromkeys(key for values in runs for key in values):
         cells = [_to_text(values[key]) if key in values else EMPTY for values in runs]
@@ -124,7 +124,7 @@ def _to_text(value: object) -> str:
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
-    """Return the metrics, with the best of each marked, and seconds and sizes."""
+    """Return the rows of a table for metrics (the best value marked), seconds and sizes."""
     rows: Rows = []
     metrics = [run.newest_metrics for run in runs]
     for name in dict.fromkeys(name for one in metrics for name in one):
@@ -148,7 +148,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
 
 
 def _best(metric: str, values: Sequence[float | None]) -> set[float | None]:
-    """Return the best value; nothing if all are equal or the metric's direction is unknown."""
+    """Return the best value of a metric; empty if all are equal or the direction is unknown."""
     known = {value for value in values if value is not None}
     if direction(metric) == 0 or len(known) < 2:
         return set()
@@ -156,7 +156,7 @@ def _best(metric: str, values: Sequence[float | None]) -> set[float | None]:
 
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
-    """Print a table, or several below each other if the runs do not fit side by side."""
+    """Print a table of runs, or several tables if the runs do not fit side by side."""
     longest = max(len(cell) for row in (heads, *(row for _, row in rows)) for cell in row)
     keys = max(len(key) for key, _ in rows)
     width = min(MAX_CELL, longest) + 2

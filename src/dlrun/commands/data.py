@@ -1,4 +1,4 @@
-"""`dlrun data`: fetch, verify and show the data sets that the experiments need."""
+"""`dlrun data`: download, verify and show the data sets that the experiments need."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.data.cache import cached_folders, find_damage
-from dlrun.data.download import Dataset, digest
+from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -16,9 +16,11 @@ from dlrun.runs.start import load_config
 from dlrun.system.console import Screen
 
 
-def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> None:
-    """Download the files that are missing, and prepare them."""
-    screen, folder = Screen(), run_context.data_dir(data_dir)
+def fetch_dataset(
+    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+) -> None:
+    """Download the missing files of a data set, and prepare its arrays."""
+    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
@@ -26,20 +28,22 @@ def fetch(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = N
         screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
-def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None) -> int:
-    """Check files by their published checksums, and prepared data by their own.
+def verify_dataset(
+    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+) -> int:
+    """Check the files of a data set by their published checksums, and its prepared arrays.
 
     Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
     the contents are not what the experiments need.
     """
-    screen, folder = Screen(), run_context.data_dir(data_dir)
+    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     others, damaged = [], False
     for published, path in found.files(config, folder):
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            computed = digest(path, published.algorithm)
+            computed = hash_file(path, published.algorithm)
             is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
@@ -54,12 +58,12 @@ def verify(dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = 
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
-            "the experiments run on them, but the book's figures are of others",
+            "the experiments run on them, but the book's numbers cannot be compared",
         )
     return 1 if others or damaged else 0
 
 
-def show(
+def show_dataset(
     dataset: str,
     *,
     part: str,
@@ -68,21 +72,21 @@ def show(
     overrides: Sequence[str] = (),
     data_dir: Path | None = None,
 ) -> None:
-    """Print some examples. Raises ConfigError if the data are not texts."""
+    """Print some examples of a data set. Raises ConfigError if it has no texts."""
     screen = Screen()
     found, config = _find(dataset, overrides, screen)
     if found.show is None:
         raise ConfigError(f"{found.name} has nothing to show as text")
-    found.show(config, run_context.data_dir(data_dir), screen, part, first, count)
+    found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
-    """Return a data set by its name or an experiment's, and the config that names its source."""
+    """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for experiment, config in registry.config_classes():
+    for experiment, config in registry.load_config_classes():
         if isinstance(config, DlrunError):
             screen.warn(config.message)
-        elif dataset := registry.dataset(experiment):
+        elif dataset := registry.experiment_dataset(experiment):
             for key in (dataset.name, experiment):
                 datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:

@@ -1,4 +1,4 @@
-"""`dlrun demo`: run every experiment at its full network size on small data."""
+"""`dlrun demo`: run every experiment on small data with its full-size network."""
 
 import shlex
 import shutil
@@ -10,21 +10,24 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_table
 
 
-def demo(
+def run_demo(
     experiments: Sequence[str] = (), *, runs_dir: Path | None = None, data_dir: Path | None = None
 ) -> int:
-    """Run experiments, or all, on their overlays `smoke` and `demo`, and show the results.
+    """Run the named experiments, or all, on small data, and show the results.
 
-    Returns the exit code: 1 if an experiment could not be run; the others are run all the same.
+    Their configs are the overlays `smoke` and `demo`. Returns the exit code: 1 if an experiment
+    could not be run; the others are run anyway.
     """
     screen = Screen()
-    chosen = [registry.entry(name) for name in experiments] or registry.entries()
+    chosen = [
+        registry.experiment_entry(name) for name in experiments
+    ] or registry.experiment_entries()
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):
@@ -48,7 +51,7 @@ def demo(
     lines = [
         *("", "What was run", *format_table(table, left=(0, 1, 3))),
         *("", "Figures", *figures, *skipped, ""),
-        "Results on generated data show that everything works; they say nothing about the book's.",
+        "Results on generated data show that everything works; do not compare them with the book.",
         f"The experiments' own commands run on the real data (`{dlrun} --help`). Now try",
         *(f"  {dlrun} {words}{option}" for words in ("runs list", "report")),
         f"  {dlrun} runs show {runs[-1].name}{option}",
@@ -58,7 +61,7 @@ def demo(
 
 
 def _command() -> str:
-    """Return what starts dlrun in the user's shell: its name if PATH leads to it."""
+    """Return the command that starts dlrun in the user's shell: `dlrun` if it is on PATH."""
     if shutil.which("dlrun"):
         return "dlrun"
     started = Path(sys.argv[0])

@@ -1,4 +1,4 @@
-"""`dlrun export`: write a run's network as a checked file for other programs."""
+"""`dlrun export`: write a run's network as a file for other programs, and check the file."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from dlrun.system.files import check_output_path, replace_atomically
 from dlrun.system.signals import Stop
@@ -25,7 +25,7 @@ BATCH_SIZES = (1, 7, 300)  # with which the file is checked
 TRACED_ROWS = 2
 
 
-def export(
+def export_network(
     run: str,
     *,
     format_: Format,
@@ -35,9 +35,9 @@ def export(
     runs_dir: Path | None = None,
     quiet: bool = False,
 ) -> None:
-    """Write a run's network into a file, if the file's outputs are the network's.
+    """Write a run's network into a file, if the file gives the same outputs as the network.
 
-    They may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
+    Outputs may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
     package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
     or if the outputs differ too much.
     """
@@ -80,7 +80,7 @@ def export(
 
 
 def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
-    """Return the file's metadata: what a program needs to use the network, and its origin."""
+    """Return the metadata of an exported file: its inputs, outputs, preprocessing and origin."""
     example, labels = exported.inputs(TRACED_ROWS), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
@@ -105,7 +105,7 @@ def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
 def _serialize(
     run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]
 ) -> tuple[bytes, Callable[[Path], Callable[["Tensor"], "Tensor"]]]:
-    """Return the file's bytes, and the function that reads the network in such a file.
+    """Return the bytes of the exported file, and the function that loads a network from it.
 
     Raises DlrunError if the format cannot hold the network.
     """
@@ -115,12 +115,12 @@ def _serialize(
     names = exported.input, about["output"]["name"]
     try:
         if format_ == "torch":
-            content = network_files.to_torch(exported.network, example, text)
-            return content, network_files.from_torch
+            content = network_files.export_torchscript(exported.network, example, text)
+            return content, network_files.load_torchscript
         free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        content = network_files.to_onnx(exported.network, example, names, free, text)
-        return content, network_files.from_onnx
-    except Exception as error:  # an author's network may do what no file can hold
+        content = network_files.export_onnx(exported.network, example, names, free, text)
+        return content, network_files.load_onnx
+    except Exception as error:  # a network may use operations that the format lacks
         raise DlrunError(
             f"{run.folder}: its network cannot be written as {format_}: "
             f"{type(error).__name__}: {first_line(error)}"
@@ -130,7 +130,7 @@ def _serialize(
 def _compare(
     run: Run, exported: ExportedNetwork, network_in_file: Callable[["Tensor"], "Tensor"]
 ) -> tuple[float, float]:
-    """Return the largest difference between the file's outputs and the network's, and the largest.
+    """Return the largest difference of the outputs of file and network, and the largest output.
 
     Raises DlrunError if the shapes differ.
     """

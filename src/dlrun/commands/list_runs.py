@@ -1,4 +1,4 @@
-"""`dlrun runs list` and `dlrun runs check`: a line for each run, or for each damaged file."""
+"""`dlrun runs list` and `dlrun runs check`: list runs, and report damaged files of runs."""
 
 import contextlib
 import json as json_module
@@ -14,7 +14,7 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten, read_file, read_override
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run, scan_folder, scan_runs
+from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
 from dlrun.run_folder.checkpoint import damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json
@@ -61,7 +61,7 @@ def list_runs(
 
     Raises ConfigError if there are no runs, or if a key or condition is invalid.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if json and csv:
         raise ConfigError("--json and --csv: only one of them", "choose one")
     runs = [_values(run) for run in scan_or_fail(folder, experiment)]
@@ -92,12 +92,14 @@ def list_runs(
 
 
 def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
-    """Return all folders among the runs, or one experiment's. Raises ConfigError for none."""
+    """Return all runs, or those of one experiment. Raises ConfigError if there are none."""
     if runs := scan_runs(runs_dir, experiment):
         return runs
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
-    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {*registry.names()}
+    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {
+        *registry.experiment_names()
+    }
     hint = "" if experiment in known else did_you_mean(experiment, known)
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
@@ -129,7 +131,7 @@ def _values(run: Run) -> Values:
 
 
 def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
-    """Raise ConfigError if no run has one of the keys, which is then probably mistyped."""
+    """Raise ConfigError if a key occurs in no run, because it is probably mistyped."""
     known = {key for run in runs for key in run}
     for key in keys:
         if key not in known:
@@ -142,9 +144,10 @@ def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
 
 
 def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bool]:
-    """Return the test of a condition such as `KEY>VALUE`; a run without the key does not meet it.
+    """Return a function that tests a condition such as `KEY>VALUE` for a run's values.
 
-    Raises ConfigError if the condition is invalid, or compares with the value of none of the runs.
+    A run without the key does not meet it. Raises ConfigError if the condition is invalid, or if
+    its value cannot be compared with that of any run.
     """
     parts = CONDITION.fullmatch(text)
     if not parts:
@@ -153,7 +156,7 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
             "as in --where 'optimizer.lr>0.001', in quotes for the shell",
         )
     key, sign, wanted = parts[1], parts[2], parts[3]
-    with contextlib.suppress(ConfigError):  # what is not YAML is a text
+    with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
         wanted = read_override(f"value={wanted}").values["value"]
     _check_keys([key], runs)
     values = [run[key] for run in runs if run.get(key) is not None]
@@ -173,7 +176,7 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
 
 
 def _compare(value: object, sign: str, wanted: object) -> bool | None:
-    """Compare a run's value; None if the two values are of different kinds."""
+    """Return whether a comparison of two values holds; None if their types differ."""
     value = list(value) if isinstance(value, tuple) else value
     if None not in (value, wanted):
         for kind in (bool, list):
@@ -200,9 +203,9 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
 
 
 def format_differences(values: dict[str, Any]) -> str:
-    """Return settings as `lr=0.01 seed=3`, by the last words of their keys, with values cut.
+    """Return settings as one short text such as `lr=0.01 seed=3`, with long values cut.
 
-    Data settings and paths come last, because they say least.
+    Data settings and paths come last, because they are the least important.
     """
     ordered = sorted(values, key=lambda key: (key.startswith("data."), "/" in str(values[key])))
     leaves = [key.rpartition(".")[2] for key in ordered]
@@ -220,7 +223,7 @@ def _shorten(value: object) -> str:
 
 
 def format_value(value: object) -> str:
-    """Return a value for the screen: texts unchanged, lists as JSON, metrics rounded."""
+    """Return a value as text for the screen: lists as JSON, metrics rounded."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return format_metric(value) if is_number or value is None else _to_text(value)
 
@@ -232,7 +235,7 @@ def _to_text(value: object) -> str:
 
 
 def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
-    """Print the table; on a terminal lines are cut to its width, and empty columns left out."""
+    """Print a table of runs; a terminal gets lines cut to its width, and no empty columns."""
     metrics = {run["metric"] for run in runs} - {None}
     metric = metrics.pop() if len(metrics) == 1 else None
     heads = {"value": (metric or "metric").removeprefix(TESTED), "seconds": "sec"}
@@ -250,7 +253,7 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
 
 
 def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
-    """Return a run's value in a column; `name_metric` tells several metrics apart."""
+    """Return the text of one cell of the table; `name_metric` adds the name of the metric."""
     value = run.get(key)
     match key:
         case "differs":
@@ -267,11 +270,11 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
 
 
 def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
-    """Read a run, or all runs, byte for byte; return the exit code: 1 if one is damaged.
+    """Check all files of a run, or of all runs, for damage; return 1 if a file is damaged, else 0.
 
     Raises ConfigError if there are no runs.
     """
-    screen, folder = Screen(), run_context.runs_dir(runs_dir)
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if run is None:
         runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
     else:

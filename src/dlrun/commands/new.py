@@ -1,4 +1,4 @@
-"""`dlrun new`: write a package with an experiment, ready to be installed and changed."""
+"""`dlrun new`: write a Python package with a working experiment, to be installed and changed."""
 
 import importlib.util
 import keyword
@@ -16,10 +16,11 @@ TEMPLATE = Path(__file__).parent / "template"  # a working package of this name:
 NAME = "my-experiment"
 
 
-def new(name: str, into: Path, taken: Sequence[str]) -> None:
-    """Write the package into a folder of its name in `into`; `taken` are names that dlrun uses.
+def write_experiment_package(name: str, into: Path, taken: Sequence[str]) -> None:
+    """Write a package with an experiment into the folder `into`.
 
-    Raises ConfigError if the name is invalid or taken, or if the folder cannot be written.
+    `taken` are the names of existing commands. Raises ConfigError if the name is invalid or taken,
+    or if the folder cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(
@@ -29,7 +30,7 @@ def new(name: str, into: Path, taken: Sequence[str]) -> None:
     if name in taken:
         raise ConfigError(f"dlrun has {name!r} already", "choose another name")
     module = name.replace("-", "_")
-    spec = importlib.util.find_spec(module)  # a folder that happens to have the name has no origin
+    spec = importlib.util.find_spec(module)  # a folder with this name has no origin
     if keyword.iskeyword(module) or (spec and spec.origin):
         raise ConfigError(f"{module!r} means something else in Python", "choose another name")
     folder, whole = into / f".{name}.new", into / name
@@ -57,7 +58,7 @@ def new(name: str, into: Path, taken: Sequence[str]) -> None:
 
 
 def _rename(text: str, name: str) -> str:
-    """Replace the template's names by the package's."""
+    """Replace the names of the template in a text by those of the new package."""
     text = text.replace(NAME, name).replace(NAME.replace("-", "_"), name.replace("-", "_"))
     camel = "".join(word.capitalize() for word in name.split("-")).removesuffix("Experiment")
     return text.replace("MyExperiment", f"{camel}Experiment")

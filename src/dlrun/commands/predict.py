@@ -1,4 +1,4 @@
-"""`dlrun predict`: a finished run's predictions of new inputs, or of its own test set."""
+"""`dlrun predict`: classify new inputs, or the run's own test set, with a finished run."""
 
 import contextlib
 import csv as csv_module
@@ -16,18 +16,24 @@ from typing import Any
 from rich.text import Text
 
 from dlrun.data.images import find_images
-from dlrun.data.text_files import NotTextError, csv_column, decode_bytes, lines, read_text
+from dlrun.data.text_files import (
+    NotTextError,
+    decode_bytes,
+    read_csv_column,
+    read_text,
+    stream_lines,
+)
 from dlrun.errors import ConfigError
 from dlrun.experiments.predictor import Prediction, Predictor
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv, to_json
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import check_output_path, new_file, write_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
-UNCOUNTED = 20  # predictions that a reader counts without help
+UNCOUNTED = 20  # predictions up to which no total is shown
 FIGURE_TEXTS = 6
-NEAR = 1e-5  # difference of probabilities that another machine may cause
+NEAR = 1e-5  # smaller differences of probabilities may come from another machine
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
@@ -36,14 +42,14 @@ FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re
 
 @dataclass(frozen=True)
 class Input:
-    """An input: a name to show, and a text or an image's file; or an error."""
+    """An input to classify: its name, and its text or image file, or why it cannot be read."""
 
     name: str
     value: str | Path = ""
     error: str | None = None
 
 
-def predict(
+def predict_inputs(
     run: str,
     inputs: Sequence[str] = (),
     *,
@@ -58,7 +64,7 @@ def predict(
     runs_dir: Path | None = None,
     data_dir: Path | None = None,
 ) -> int:
-    """Predict inputs, print each prediction as it is found, and return the exit code.
+    """Classify inputs with a run, print each prediction at once, and return the exit code.
 
     The code is 1 if an input could not be predicted, or if a row of the run's own test set differs.
     Raises ConfigError if an input is missing or an option invalid, DlrunError if the run cannot
@@ -83,8 +89,10 @@ def predict(
         batches = _read_inputs(inputs, csv, column, reads)
         words = words or is_named or figure is not None
         return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
-    except BrokenPipeError:  # the reader of the output has seen enough
-        with contextlib.suppress(OSError, ValueError):  # nothing more is flushed into the pipe
+    except BrokenPipeError:  # the reader of the output has closed the pipe
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # so that nothing more is flushed into the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
 
@@ -152,11 +160,11 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
 def _read_inputs(
     inputs: Sequence[str], csv: Path | None, column: str, reads: str
 ) -> Iterator[list[Input]]:
-    """Return the inputs in their order, in batches. Raises ConfigError if one is missing."""
+    """Return the inputs of the command in batches. Raises ConfigError if one is missing."""
     if csv is not None:
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _batches(Input(text, text, error) for text, error in csv_column(csv, column))
+        return _batches(Input(text, text, error) for text, error in read_csv_column(csv, column))
     if not inputs and (sys.stdin is None or sys.stdin.isatty()):
         raise ConfigError(
             "nothing to predict",
@@ -194,10 +202,10 @@ def _read_text(one: str) -> Input:
 
 
 def _read_lines(reads: str) -> Iterator[list[Input]]:
-    """Yield the lines of standard input as soon as they are there."""
+    """Yield batches of the lines of standard input as soon as they arrive."""
     if sys.stdin is None:
         raise ConfigError("standard input is closed", "name texts or files")
-    for block in lines(sys.stdin.buffer):
+    for block in stream_lines(sys.stdin.buffer):
         yield from _batches(_read_line(line, reads) for line in block)
 
 
@@ -222,7 +230,7 @@ def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
 
 
 def _to_lines(name: str, prediction: Prediction) -> list[str]:
-    """Return a prediction for a reader: the class, and the words that count most."""
+    """Return a prediction as lines for the screen: the class, and the most important words."""
     if prediction.error is not None:
         return [f"error: {name}: {prediction.error}" if name else f"error: {prediction.error}"]
     if prediction.words is None:  # an image
@@ -253,7 +261,7 @@ def _to_lines(name: str, prediction: Prediction) -> list[str]:
 
 
 def _to_object(row: int, name: str, prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction as a JSON object."""
+    """Return a prediction as an object for JSON."""
     found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.error is not None:
         return found | {"error": prediction.error}
@@ -271,7 +279,7 @@ def _to_object(row: int, name: str, prediction: Prediction) -> dict[str, Any]:
 
 
 def _columns(predictor: Predictor) -> list[str]:
-    """Return the header of the table of predictions; of images it is that of a run's own."""
+    """Return the column names of the table of predictions, which differ for texts and images."""
     if predictor.reads == "image":
         return IMAGE_COLUMNS
     labels = predictor.labels
@@ -280,7 +288,7 @@ def _columns(predictor: Predictor) -> list[str]:
 
 
 def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
-    """Return the CSV lines of a prediction: one of a text, and one for each label of an image."""
+    """Return a prediction as CSV: one line for a text, one line per label for an image."""
     labels, error = prediction.labels, prediction.error
     if predictor.reads == "image":
         ranked = [[name, rank, *label, ""] for rank, label in enumerate(labels, start=1)]
@@ -300,7 +308,7 @@ def _shorten(text: str, length: int) -> str:
 
 
 def _to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return CSV with the classes' names unchanged, as in a run's own predictions.csv."""
+    """Return rows as CSV, with all texts unchanged, as in a run's own predictions.csv."""
     stream = io.StringIO(newline="")
     csv_module.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")
@@ -309,7 +317,7 @@ def _to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
 def _predict_test_set(
     run: Run, data_dir: Path | None, screen: Screen, *, out: Path | None, json: bool
 ) -> int:
-    """Predict the run's own test set; the exit code is 1 if a row differs from the run's."""
+    """Classify the run's own test set again; return 1 if a prediction differs, else 0."""
     screen.note(f"predicting the test set of {run.name}")
     found = run.test(data_dir, screen)
     if out is not None:
@@ -343,7 +351,7 @@ def _predict_test_set(
 
 
 def _compare_tables(kept: bytes, found: bytes) -> dict[str, float]:
-    """Return how new predictions of the test set differ from those that the run kept."""
+    """Return how many new test predictions differ from those of the run, and by how much."""
     tables = [csv_module.reader(io.StringIO(one.decode())) for one in (kept, found)]
     pairs = [(one, other) for one, other in zip(*tables, strict=True) if one != other]
     other_class = [one[:-1] != other[:-1] for one, other in pairs]

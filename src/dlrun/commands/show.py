@@ -1,4 +1,4 @@
-"""`dlrun runs show`: everything about one run."""
+"""`dlrun runs show`: show everything about one run."""
 
 import textwrap
 from pathlib import Path
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, format_size, pluralize
@@ -39,7 +39,7 @@ def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = Non
 
 
 def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
-    """Return everything about a run under the names that scripts use."""
+    """Return everything about a run as the object that `--json` prints."""
     sizes = run.sizes
     return {
         "name": run.name,
@@ -71,7 +71,7 @@ def _print(screen: Screen, label: str, text: str) -> None:
 
 
 def _origin(run: Run, differs: dict[str, Any] | None) -> list[tuple[str, str]]:
-    """Return the labelled lines above the metrics."""
+    """Return labels and texts of the lines above the metrics: name, state, error, data."""
     record = run.record
     state = [str(run.state)]
     if record.steps:
@@ -94,7 +94,7 @@ def _origin(run: Run, differs: dict[str, Any] | None) -> list[tuple[str, str]]:
 
 
 def _files_and_versions(run: Run) -> list[tuple[str, str]]:
-    """Return the labelled lines below the metrics."""
+    """Return labels and texts of the lines below the metrics: versions, files, commands."""
     record, environment, sizes = run.record, run.environment, run.sizes
     more = environment.model_extra or {}
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in record.seconds.items())

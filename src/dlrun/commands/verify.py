@@ -17,7 +17,7 @@ from dlrun import run_context
 from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import flatten, layer_from_values, read_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import CONFIG, METRICS, to_json
 from dlrun.run_folder.metrics import SECONDS
@@ -30,7 +30,7 @@ Arrays = dict[str, NDArray[Any]]
 Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: then and now
 
 
-def verify(
+def verify_run(
     run: str,
     *,
     keep: bool = False,
@@ -39,7 +39,7 @@ def verify(
     json: bool = False,
     quiet: bool = False,
 ) -> int:
-    """Repeat a finished run from its own config.yaml; return the exit code: 0 if identical.
+    """Repeat a finished run from its config.yaml; return 0 if the results are identical, else 1.
 
     Raises ConfigError if there is no such run, DlrunError if it cannot be repeated.
     """
@@ -51,7 +51,7 @@ def verify(
             temporary = None if keep else stack.enter_context(_temporary_folder())
             settings = RunSettings(
                 config=[opened.folder / CONFIG],
-                runs_dir=temporary or run_context.runs_dir(runs_dir).absolute(),
+                runs_dir=temporary or run_context.resolve_runs_dir(runs_dir).absolute(),
                 data_dir=data_dir,
                 temporary=not keep,
                 screen=Screen(quiet=quiet, results=False),
@@ -83,7 +83,7 @@ def verify(
 
 
 def _check_repeatable(run: Run) -> None:
-    """Raise DlrunError if the run has no whole result to compare with."""
+    """Raise DlrunError if the run has no complete result to compare with."""
     if run.record.format < 2:
         raise DlrunError(
             f"{run.folder}: dlrun 0.1 kept no weights to compare with",
@@ -96,17 +96,17 @@ def _check_repeatable(run: Run) -> None:
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """Make a folder that is removed after the block, even after a signal."""
+    """Create a temporary folder that is removed after the block, even after a signal."""
     stop = Stop()
     with stop.listening(), tempfile.TemporaryDirectory(prefix="dlrun-verify-") as folder:
         try:
             yield Path(folder)
         finally:
-            stop.let_end()  # nothing interrupts the removal
+            stop.let_end()  # no signal interrupts the removal
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:
-    """Run the experiment once more from the run's config.yaml, with as many threads."""
+    """Run the experiment again from the run's config.yaml, with the same number of threads."""
     threads = run.record.threads or 1
     values = {**run.config.standalone_values, "threads": threads, "logger": []}
     settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
@@ -121,7 +121,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
 
 
 def first_difference(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
-    """Return the first difference of a run's repetition, in words, and the compared files.
+    """Return the first difference between a run and its repetition, and the compared files.
 
     Compared are metrics.csv without its times, the metrics of the result, weights or coefficients,
     and tables that both wrote, such as predictions. Raises DataError if a file was damaged.
@@ -158,7 +158,7 @@ def _compare_file(run: Run, repetition: Run, name: str) -> str | None:
 
 
 def _read_table(content: bytes, path: Path) -> pd.DataFrame:
-    """Return a CSV table of texts without the steps' times. Raises DataError if it is damaged."""
+    """Return a CSV table as texts, without the column of times. Raises DataError if damaged."""
     try:
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
     except ValueError as error:
@@ -167,7 +167,7 @@ def _read_table(content: bytes, path: Path) -> pd.DataFrame:
 
 
 def _compare_tables(then: pd.DataFrame, now: pd.DataFrame) -> str | None:
-    """Return the first cell that differs; a row is named by its first cell."""
+    """Return a description of the first cell that differs between two tables."""
     names = [[str(name) for name in table] for table in (then, now)]
     if names[0] != names[1]:
         return f"columns {','.join(names[0])} then, {','.join(names[1])} now"
@@ -181,7 +181,7 @@ def _compare_tables(then: pd.DataFrame, now: pd.DataFrame) -> str | None:
 
 
 def _read_arrays(content: bytes, path: Path) -> Arrays:
-    """Return coefficients or weights by name; bfloat16, which numpy lacks, as float32."""
+    """Return the arrays of a file of weights or coefficients by name; bfloat16 as float32."""
     if path.suffix == ".npz":
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
@@ -192,7 +192,7 @@ def _read_arrays(content: bytes, path: Path) -> Arrays:
 
 
 def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
-    """Return the first array that differs in a bit, and by how much."""
+    """Return a description of the first array that differs between two files, or None."""
     for name in then | now:
         if name not in then or name not in now:
             return f"{name}: only {'then' if name in then else 'now'}"
@@ -208,7 +208,7 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 
 
 def _differing_causes(run: Run, repetition: Run) -> Differences:
-    """Return what the numbers may depend on and is not the same."""
+    """Return the differences in code, packages, machine, data and config between two runs."""
     then, now = run_causes(run), run_causes(repetition)
     causes: Differences = {}
     for kind, values in now.items():

@@ -1,1 +1,1 @@
-"""Configs: YAML text with positions, merged in layers and validated as one frozen object."""
+"""Read configs from YAML with line numbers, merge them in layers, and validate them."""

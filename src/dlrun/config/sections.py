@@ -1,4 +1,4 @@
-"""The config sections that several experiments share: types and bounds; the values are in YAML."""
+"""Schemas of the config sections that experiments share: types and bounds, no values."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def _absolute_if_it_exists(text: str) -> str:
 
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
 LocalPath = Annotated[Path, Strict(False), AfterValidator(_absolute)]
-# A name of something known, or a path; a path that is there is made absolute.
+# A known name, or a path; a path that exists is made absolute.
 NameOrPath = Annotated[str, AfterValidator(_absolute_if_it_exists)]
 PositiveInt = Annotated[int, Field(ge=1)]
 BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -46,7 +46,7 @@ Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test s
 
 
 class Section(BaseModel):
-    """A mapping in a config: unknown keys and silent conversions are errors, and it is frozen."""
+    """Base class of a config's mappings: frozen; unknown keys and conversions are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -55,7 +55,7 @@ S = TypeVar("S", bound=Section)
 
 
 class Measured(Section):
-    """Where 95 % of the runs of a config lie (Student's t), as measured over so many seeds."""
+    """The interval in which 95 % of a config's runs lie (Student's t), measured over seeds."""
 
     low: float
     high: float
@@ -63,7 +63,7 @@ class Measured(Section):
 
 
 class Reference(Section):
-    """Published metrics and where they stand; those of runs over seeds, where measured."""
+    """Published metrics, their source, and the intervals measured over several seeds."""
 
     source: str
     book: dict[str, float]
@@ -73,7 +73,7 @@ class Reference(Section):
 
 @dataclass(frozen=True)
 class Argument:
-    """The positional arguments of an experiment's command: the items of a list in its config."""
+    """The positional arguments of an experiment's command, which fill a list in its config."""
 
     key: str
     metavar: str
@@ -81,7 +81,7 @@ class Argument:
 
 
 class ExperimentConfig(Section):
-    """The keys of every experiment's config, and what dlrun must know before it loads torch.
+    """The config keys that every experiment has, and facts that are needed without torch.
 
     A subclass sets the class variables and overrides the methods for its experiment:
     argument: the command's positional arguments.
@@ -111,12 +111,12 @@ class ExperimentConfig(Section):
 
     @property
     def source(self) -> str | None:
-        """Where the data come from; `sample` is generated."""
+        """The name of the data source, or None; `sample` data are generated."""
         return getattr(getattr(self, "data", None), "source", None)
 
     @property
     def split_seed(self) -> int:
-        """The seed that splits, or generates, the data: `data.split_seed`, or the run's."""
+        """The seed that splits or generates the data: `data.split_seed`, or the run's seed."""
         given: int | None = getattr(getattr(self, "data", None), "split_seed", None)
         return self.seed if given is None else given
 
@@ -137,22 +137,22 @@ class ExperimentConfig(Section):
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
-        """Return values that a shell completes for a key whose type does not list them."""
+        """Return values that a shell completes for a config key whose type does not list them."""
         return ()
 
     def check(self, runs_dir: Path) -> None:
-        """Check what can be known before a run begins; raise ConfigError or DataError."""
+        """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
 
 
 class Optimizer(Section):
-    """An optimizer of torch.optim."""
+    """The config of an optimizer from torch.optim."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
 
 
 class Trainer(Section):
-    """Arguments of lightning.pytorch.Trainer."""
+    """The config of the arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
@@ -178,7 +178,7 @@ class Trainer(Section):
 
 
 class NetworkConfig(ExperimentConfig):
-    """What the config of an experiment that trains a network has."""
+    """The config keys of every experiment that trains a network."""
 
     changeable_keys: ClassVar[frozenset[str]] = frozenset({"trainer.max_epochs"})
 
@@ -194,7 +194,7 @@ class NetworkConfig(ExperimentConfig):
 
     @property
     def total_steps(self) -> int:
-        """The number of epochs."""
+        """The number of epochs of a whole run."""
         return self.trainer.max_epochs
 
     def check(self, runs_dir: Path) -> None:
@@ -204,7 +204,7 @@ class NetworkConfig(ExperimentConfig):
 
 
 class OwnData(Section):
-    """Where data of the user's own lie, one place or one for each part; how all data are split."""
+    """The config of data: where the user's own data are, and how all data are split."""
 
     source: str
     path: LocalPath | None
@@ -216,13 +216,13 @@ class OwnData(Section):
 
     @property
     def is_own(self) -> bool:
-        """Whether the data are the user's own."""
+        """Whether the data are the user's own, not a published data set."""
         return self.source in OWN
 
     def held_out(self, rows: int) -> int:
-        """Return how many of the training part's rows are held out for validation.
+        """Return how many training rows are held out for validation.
 
-        Raises ConfigError if none would be left to fit.
+        Raises ConfigError if no rows would be left to fit.
         """
         if self.validation is None:
             held = min(round(rows / 5), MOST_VALIDATION)
@@ -249,7 +249,7 @@ class OwnData(Section):
 
 
 class ReviewsData(OwnData):
-    """Which reviews, and how they become ids."""
+    """The config of movie reviews: their source, and how their words become ids."""
 
     source: Literal["stanford", "keras", "sample", "csv", "folder"]
     text_column: str
@@ -262,7 +262,7 @@ class ReviewsData(OwnData):
 
 
 class ImagesData(OwnData):
-    """Which small images."""
+    """The config of small images (CIFAR100 or the user's own): their source."""
 
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
@@ -271,7 +271,7 @@ class ImagesData(OwnData):
 
 
 class PretrainedModel(Section):
-    """A pretrained image network by name, its weights and its labels."""
+    """The config of a pretrained image network: its name, its weights and its labels."""
 
     name: str
     weights: NameOrPath

@@ -1,4 +1,4 @@
-"""Validation of a config: layers of values become one frozen config, or a list of all errors."""
+"""Validate merged config values against a schema, and describe every error in plain words."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from dlrun.config.sections import S, Section
 from dlrun.config.yaml_loader import KeyPath, Layer, dump, merge_layers, read_file, read_override
-from dlrun.errors import ConfigError, closest, did_you_mean
+from dlrun.errors import ConfigError, closest_name, did_you_mean
 
 # The types of pydantic's errors; the braces are filled with the bounds in its context.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -41,7 +41,7 @@ OTHER_NAMES = {"device": "accelerator"}  # names in other programs
 
 
 class InvalidConfigError(ConfigError):
-    """An invalid config; `problems` has one sentence for each error in it."""
+    """A config is invalid; `problems` has one sentence for each error in it."""
 
     def __init__(self, experiment: str, problems: list[str]) -> None:
         lines = "".join(f"\n  {problem}" for problem in problems)
@@ -52,7 +52,7 @@ class InvalidConfigError(ConfigError):
 
 
 def read_layers(experiment: str, sources: Sequence[Path | str | Layer]) -> Layer:
-    """Merge files, `--set` texts and layers in this order; later ones win.
+    """Read and merge YAML files, `--set` texts and layers in this order; later ones win.
 
     Raises InvalidConfigError with an error for every source that cannot be read.
     """
@@ -74,7 +74,7 @@ def read_layers(experiment: str, sources: Sequence[Path | str | Layer]) -> Layer
 
 
 def validate(schema: type[S], layer: Layer, experiment: str) -> S:
-    """Return the validated config.
+    """Validate the values of a layer, and return them as a frozen config.
 
     Raises InvalidConfigError with the file, line and key of every error.
     """
@@ -90,12 +90,12 @@ def validate(schema: type[S], layer: Layer, experiment: str) -> S:
 
 
 def to_yaml(config: Section) -> str:
-    """Return a config as YAML that `--config` reads back to the same config."""
+    """Return a config as YAML text that `--config` reads back to the same config."""
     return dump(config.model_dump(mode="json"))
 
 
 def _position(error: ErrorDetails, layer: Layer) -> str:
-    """Return the file, line and dotted key of an error."""
+    """Return the file, the line and the dotted key of a validation error."""
     path: KeyPath = ()
     for part in error["loc"]:  # a union puts its members' names between the keys
         if (*path, part) in layer.origins:
@@ -108,7 +108,7 @@ def _position(error: ErrorDetails, layer: Layer) -> str:
 
 
 def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
-    """Return a sentence about the errors of one key."""
+    """Return a sentence that describes the validation errors of one key."""
     error = errors[0]
     match error["type"]:
         case "extra_forbidden":
@@ -128,7 +128,7 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
 
 
 def _expected(error: ErrorDetails) -> str:
-    """Return what was expected; a bound that is a whole number is shown without `.0`."""
+    """Return what a validation error expected; whole bounds are shown without `.0`."""
     bounds = {
         name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
         for name, bound in error.get("ctx", {}).items()
@@ -138,7 +138,7 @@ def _expected(error: ErrorDetails) -> str:
 
 
 def _hint(path: list[str], schema: type[Section]) -> str:
-    """Return what to write instead of an unknown key."""
+    """Return a hint about what to write instead of an unknown key."""
     section, name = ".".join(path[:-1]), path[-1]
     if "." in name:
         *parents, key = name.split(".")
@@ -152,7 +152,7 @@ def _hint(path: list[str], schema: type[Section]) -> str:
 
 
 def all_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
-    """Return the type of every key of a schema, by dotted key: `optimizer`, `optimizer.lr`, ..."""
+    """Return the types of all keys of a schema by dotted key, such as `optimizer.lr`."""
     keys: dict[str, object] = {}
     for name, field in schema.model_fields.items():
         keys[prefix + name] = kind = field.annotation
@@ -162,7 +162,7 @@ def all_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
 
 
 def allowed_values(schema: type[Section], key: str) -> list[str]:
-    """Return the values that a key's type lists, as YAML spells them; empty if it lists none."""
+    """Return the values that a config key allows, in YAML; empty if its type lists none."""
     return list(_listed_values(all_keys(schema).get(key)))
 
 
@@ -179,7 +179,7 @@ def _listed_values(kind: object) -> Iterator[str]:
 
 
 def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
-    """Return the dotted key that an unknown one probably stands for, or None if none is similar.
+    """Return the dotted key that an unknown key probably stands for, or None.
 
     A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
     another section (`lr` -> `optimizer.lr`), then one with that ending (`epochs` ->
@@ -190,9 +190,9 @@ def suggest_key(path: Sequence[str], schema: type[Section]) -> str | None:
     keys = [key for key in all_keys(schema) if not key.startswith("reference.")]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
     siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
-    if sibling := closest(name, siblings):  # the name itself is the closest
+    if sibling := closest_name(name, siblings):  # the name itself is the closest
         return siblings[sibling]
     endings = [key for key in keys if key.endswith(f"_{name}")]
     if name not in by_leaf and endings:
         return endings[0]
-    return by_leaf.get(closest(name, by_leaf) or "")
+    return by_leaf.get(closest_name(name, by_leaf) or "")

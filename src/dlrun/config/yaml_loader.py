@@ -1,6 +1,6 @@
-"""YAML with positions: text becomes plain values, each with the file and line of its key.
+"""Load and dump YAML configs; every loaded value keeps the file and line of its key.
 
-This is PyYAML's SafeLoader with what a config needs: the line of every key, an error for a
+This is PyYAML's SafeLoader with additions for configs: the line of every key, an error for a
 duplicate key, no aliases (an anchor can expand exponentially), no tags, bounded depth and size, and
 YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off` are words).
 """
@@ -28,7 +28,7 @@ FLOAT = re.compile(
            |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
     re.X,
 )
-# Halves of a surrogate pair, but for those that stand for the bytes of a file's name (PEP 383).
+# Unpaired surrogates, except those that represent bytes of file names (PEP 383).
 NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 Values = dict[str, Any]  # of a config: nested mappings, lists and plain values
@@ -37,14 +37,14 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Layer:
-    """Values of one source; `origins` maps the path of every key to its file and line."""
+    """Config values of one source, such as a file; `origins` gives each key's file and line."""
 
     values: Values
     origins: dict[KeyPath, str] = field(default_factory=dict)
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that records where every key stands, and refuses what a config must not have."""
+    """A YAML loader that records the position of every key and refuses aliases and tags."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own spelling)
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
@@ -58,7 +58,7 @@ class _Loader(yaml.SafeLoader):
         self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Return the next node. Raises MarkedYAMLError for an alias, a tag or too deep nesting."""
+        """Return the next YAML node. Raises MarkedYAMLError for aliases, tags or deep nesting."""
         event = self.peek_event()  # type: ignore[no-untyped-call]
         self.depth += 1
         if isinstance(event, yaml.AliasEvent):
@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def read(self, node: yaml.Node, path: KeyPath) -> object:
-        """Return the value of a node, and record the origin of every key and item in it."""
+        """Return the value of a YAML node, and record the position of every key and item."""
         if isinstance(node, yaml.MappingNode):
             mapping: Values = {}
             for key_node, value_node in node.value:
@@ -93,7 +93,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes the words which YAML 1.1 or 1.2 would read as another type."""
+    """A YAML dumper that quotes words which YAML 1.1 or 1.2 would read as another type."""
 
 
 for _yaml in (_Loader, _Dumper):
@@ -111,7 +111,7 @@ def _text(node: yaml.Node) -> str:
 
 
 def _position(source: str, mark: yaml.Mark | None) -> str:
-    """Return the file and line of a mark, or the text of `--set`."""
+    """Return the file and line of a YAML mark, or the text of `--set`."""
     return source if mark is None or source.startswith(SET) else f"{source}:{mark.line + 1}"
 
 
@@ -120,7 +120,7 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
 
 
 def read_file(path: Path) -> Layer:
-    """Return the mapping in a YAML file. Raises ConfigError, naming the file and line."""
+    """Read a YAML file as a config layer. Raises ConfigError that names the file and line."""
     try:
         # The shell's pipes in /dev/fd, as in `--config <(command)`, end; another pipe may not.
         given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular(path)
@@ -142,7 +142,7 @@ def read_file(path: Path) -> Layer:
 
 
 def read_override(text: str) -> Layer:
-    """Return the mapping that `--set a.b=value` stands for. Raises ConfigError."""
+    """Parse the text of `--set a.b=value` as a config layer. Raises ConfigError."""
     origin = SET + text
     key, equals, value_text = text.partition("=")
     path = key.strip().split(".")
@@ -156,7 +156,7 @@ def read_override(text: str) -> Layer:
 
 
 def format_override(key: str, value: object) -> str:
-    """Return the `--set` text for a value, quoted as JSON if YAML would read something else."""
+    """Return the `--set` text for a key and value, quoted if YAML would read something else."""
     plain = f"{key}={value}"
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
@@ -166,7 +166,7 @@ def format_override(key: str, value: object) -> str:
 
 
 def layer_from_values(values: Mapping[str, object], origin: str) -> Layer:
-    """Return a layer of values that are from no file; errors in them name the origin."""
+    """Return a config layer of values that come from no file; errors name `origin` instead."""
     return Layer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
@@ -182,7 +182,7 @@ def _key_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
 
 
 def dump(values: Mapping[str, object]) -> str:
-    """Return YAML that `read_file` reads back to the same values, without control characters."""
+    """Return values as YAML text that reads back the same, without control characters."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
@@ -190,7 +190,7 @@ def dump(values: Mapping[str, object]) -> str:
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> Values:
-    """Return nested mappings as one, by dotted keys; lists and empty mappings are values."""
+    """Flatten nested mappings to one with dotted keys; lists and empty mappings are values."""
     flat: Values = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -201,7 +201,7 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> Values:
 
 
 def merge_layers(layers: Sequence[Layer]) -> Layer:
-    """Merge mappings key by key and replace anything else; later layers win."""
+    """Merge config layers key by key; later layers win."""
     values: Values = {}
     origins: dict[KeyPath, str] = {}
     for layer in layers:
@@ -218,7 +218,7 @@ def _merged(base: object, top: Values) -> Values:
 
 
 def _parse(text: str, source: str) -> tuple[object, dict[KeyPath, str]]:
-    """Return the value of a YAML text, and the origin of every key in it. Raises ConfigError."""
+    """Parse YAML text to a value and the position of every key in it. Raises ConfigError."""
     try:
         loader = _Loader(text, source)
         node = loader.get_single_node()

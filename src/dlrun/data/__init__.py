@@ -1,1 +1,1 @@
-"""The data sets: one file per source of data, arrays out; nothing here needs torch to import."""
+"""Read the data sets: one file per source of data, which returns arrays and needs no torch."""

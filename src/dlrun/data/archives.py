@@ -1,4 +1,4 @@
-"""Tar archives, .npz files and pickles that others made: read as data, never unpacked or run."""
+"""Read tar archives, .npz files and pickles that others made, without unpacking or running them."""
 
 import io
 import lzma
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 def read_tar(
     archive: Path, wanted: re.Pattern[str], max_bytes: int, on_read: Callable[[float], object]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each regular file whose whole name, without `./`, matches.
+    """Yield the name and content of each regular file in a tar archive whose name matches.
 
     Args:
         archive: a tar archive, perhaps compressed by gzip, bzip2 or xz.
@@ -68,7 +68,7 @@ def read_tar(
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise TarError if an archive ends in anything but zeros; then its checksum was read too.
+    """Raise TarError if a tar archive does not end in zeros; reading so far checks its checksum.
 
     tarfile takes a damaged header for the archive's end.
     """
@@ -83,7 +83,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 class _Dtype:
-    """Stand-in for a pickled dtype of numbers or objects; numpy's own trusts a crafted state."""
+    """Stands for a pickled dtype of numbers or objects; numpy's own trusts a crafted state."""
 
     def __init__(self, name: str, *_: object) -> None:
         if not re.fullmatch(r"[biufO]\d{0,2}", name):
@@ -95,7 +95,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """A pickled array whose contents fill its shape; numpy would not count the objects."""
+    """Stands for a pickled array; refuses one with fewer or more contents than its shape holds."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, dtype, fortran, contents = state
@@ -123,7 +123,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def load_pickle(stream: IO[bytes], what: str) -> object:
-    """Unpickle numbers, text, lists, dicts and arrays. Raises DataError for anything else.
+    """Read numbers, text, lists, dicts and arrays from a pickle; raise DataError for other types.
 
     Python 2's strings become text, one character for each byte, as in torchvision.
     """
@@ -134,7 +134,7 @@ def load_pickle(stream: IO[bytes], what: str) -> object:
 
 
 def load_npz(path: Path, names: list[str]) -> list[Array]:
-    """Return arrays of an .npz file, including arrays of objects. Raises DataError."""
+    """Return arrays of an .npz file by name, also arrays of objects; raise DataError if damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             if any(archive.getinfo(f"{name}.npy").file_size > MAX_ARRAY_BYTES for name in names):

@@ -1,4 +1,4 @@
-"""Prepared data: a folder is written by one process, whole or not at all, and checked when read."""
+"""Keep prepared data in folders that one process writes completely or not at all."""
 
 import contextlib
 import hashlib
@@ -23,7 +23,7 @@ Read = Callable[[str], Array]
 
 
 def fingerprint_arrays(arrays: Iterable[Array]) -> str:
-    """Return a digest of the arrays' types, shapes and contents, in their order."""
+    """Return a hash of the types, shapes and contents of arrays, in their order."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -32,8 +32,8 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 
 @contextlib.contextmanager
-def exclusive(target: Path, screen: Screen) -> Iterator[None]:
-    """Let no other process make the target meanwhile; wait for one that does.
+def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
+    """Hold a lock while this process makes a file or folder; wait for a process that has it.
 
     Raises DataError if the target's folder cannot be made or written, also within the block.
     """
@@ -55,14 +55,14 @@ def exclusive(target: Path, screen: Screen) -> Iterator[None]:
 def cached_arrays(
     folder: Path, key: Sequence[object], prepare: Callable[[Save], Names], screen: Screen
 ) -> tuple[Names, Read]:
-    """Prepare arrays once for each key; return the names that belong to them, and their reader.
+    """Return cached arrays and their names; prepare and save them if the cache has none.
 
     `prepare` saves the arrays and returns the names.
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
     if not cache.is_dir() or find_damage(cache):
-        with exclusive(cache, screen):
+        with lock_while_writing(cache, screen):
             if cache.is_dir() and (problem := find_damage(cache)):
                 screen.warn(f"{cache}: damaged, made again: {problem}")
                 shutil.rmtree(cache)
@@ -87,12 +87,12 @@ def _make_folder(cache: Path, prepare: Callable[[Save], Names]) -> None:
 
 
 def cached_folders(parent: Path) -> list[Path]:
-    """Return the folders of prepared data in a folder."""
+    """Return the folders of prepared data that a data set's folder contains."""
     return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
 
 
 def find_damage(folder: Path) -> str | None:
-    """Return which files of a folder of prepared data are damaged, or None."""
+    """Return which files of a cached folder differ from their checksums; None if all match."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
         written = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -1,4 +1,4 @@
-"""Small images as arrays: CIFAR100 (Krizhevsky, 2009), 50,000 + 10,000 of 100 classes, or own ones.
+"""Read small images as arrays: CIFAR100 (Krizhevsky, 2009), generated ones, or a user's own.
 
 Of each of a user's own images the largest centred square is resized (bicubic, with antialiasing);
 one that has the network's size is not changed.
@@ -20,13 +20,21 @@ from dlrun.config.sections import ImagesData
 from dlrun.data import images, splits, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
 from dlrun.data.cache import Names, Read, Save, cached_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
+from dlrun.data.download import (
+    GENERATED,
+    OWN,
+    Dataset,
+    PublishedFile,
+    hash_file,
+    obtain_published_file,
+    why_not_published,
+)
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
-ARCHIVE = Published(
+ARCHIVE = PublishedFile(
     "cifar-100-python.tar.gz",
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     "md5",
@@ -43,28 +51,28 @@ BATCH = 32  # images that are decoded ahead
 
 
 @dataclass(frozen=True)
-class Images:
-    """Holds pixels (n_images, 3, 32, 32) as bytes, and numbers of the classes (n_images,)."""
+class LabelledImages:
+    """Holds the pixels of images as bytes (n_images, 3, 32, 32), and their class numbers."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cifar100:
-    """Holds both parts, the classes' names, and the origin.
+class Cifar100Images:
+    """Holds the training and the test images, the names of their classes, and their origin.
 
     `differs` says why they are not the published images, and is None if they are.
     """
 
-    train: Images
-    test: Images
+    train: LabelledImages
+    test: LabelledImages
     names: list[str]
     origin: str
     differs: str | None
 
 
-def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar100:
+def load_images(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar100Images:
     """Return the images that a config names: generated, the published ones, or a user's own.
 
     Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
@@ -74,38 +82,38 @@ def load(config: ImagesData, data_dir: Path, seed: int, screen: Screen) -> Cifar
         counts = config.sample_images, config.sample_images // 5
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
         train, test = (
-            Images(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
+            LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
             for pixels, labels in map(sample_images, counts, (seed, seed + 1))
         )
         labels = [f"generated {number}" for number in range(CLASSES)]
-        return Cifar100(train, test, labels, origin, GENERATED)
+        return Cifar100Images(train, test, labels, origin, GENERATED)
     folder = data_dir / DATASET.name
     if config.is_own:
         return _load_own(config, folder, seed, screen)
-    path = obtain(ARCHIVE, config.archive, folder, config.mirrors, screen)
+    path = obtain_published_file(ARCHIVE, config.archive, folder, config.mirrors, screen)
     origin = f"CIFAR100 ({path.name})"
     if path.is_dir():
         arrays: dict[str, Array] = {}
         names = _read_published(path, arrays.__setitem__, screen)
         different = f"{path.name} is a folder, not the published file"
         return _cifar100(names, arrays.__getitem__, origin, different)
-    key = [DATASET.name, digest(path, "sha256")]
+    key = [DATASET.name, hash_file(path, "sha256")]
     names, read = cached_arrays(
         folder, key, lambda save: _read_published(path, save, screen), screen
     )
-    return _cifar100(names, read, origin, differs([ARCHIVE], [path]))
+    return _cifar100(names, read, origin, why_not_published([ARCHIVE], [path]))
 
 
-def _cifar100(names: Names, read: Read, origin: str, differs: str | None) -> Cifar100:
+def _cifar100(names: Names, read: Read, origin: str, differs: str | None) -> Cifar100Images:
     train, test = (
-        Images(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
+        LabelledImages(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
         for part in ("train", "test")
     )
-    return Cifar100(train, test, names["labels"], origin, differs)
+    return Cifar100Images(train, test, names["labels"], origin, differs)
 
 
 def _read_published(path: Path, save: Save, screen: Screen) -> Names:
-    """Save the arrays of an archive, or of a folder unpacked from one; return the labels."""
+    """Save the arrays of CIFAR100's archive or unpacked folder; return the class names."""
     contents: dict[str, bytes] = {}
     if path.is_dir():
         for part in PARTS:
@@ -147,10 +155,10 @@ def _unpickle(content: bytes, place: Path, *keys: str) -> list[object]:
     return [entry[key] for key in keys]
 
 
-def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Cifar100:
-    places, warnings = user_data.places(config), DataWarnings()
+def _load_own(config: ImagesData, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
+    places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
-    key = user_data.fingerprint_places(config, seed)
+    key = user_data.fingerprint_user_data(config, seed)
 
     def prepare(save: Save) -> Names:
         screen.note(f"preparing the images of {name} (once)")
@@ -171,14 +179,14 @@ def _prepare(
     screen: Screen,
     warnings: DataWarnings,
 ) -> Names:
-    """Save the images of a training and a test part, or of one that is divided, as arrays."""
-    classes, numbers, files = splits.Classes(), list[int](), list[Path]()
+    """Save a user's training and test images as arrays; divide them if they are in one place."""
+    classes, numbers, files = splits.ClassNumbers(), list[int](), list[Path]()
     first_file = None  # of the test part
     for place in places:
         known = None
         if place is not places[0]:
             known, first_file = len(classes.names), len(files)
-        for label, file in user_data.files_by_class(
+        for label, file in user_data.list_files_by_class(
             place, warnings, lambda file: file.suffix.lower() in images.SUFFIXES
         ):
             numbers.append(classes.number(label, file, known))
@@ -187,7 +195,9 @@ def _prepare(
     present, labels = np.unique(np.array(numbers, np.int64)[read], return_inverse=True)
     names = [classes.names[number] for number in present]
     first_test = None if first_file is None else int(np.searchsorted(read, first_file))
-    is_test = splits.divide(labels, names, first_test, config.test_share, seed, str(places[0]))
+    is_test = splits.choose_test_rows(
+        labels, names, first_test, config.test_share, seed, str(places[0])
+    )
     hashes = np.array([hash(pixels[row].tobytes()) for row in read])
     splits.add_part_warnings(labels, names, hashes, is_test, places[-1], warnings)
     labels, names = splits.sort_classes(labels, names)
@@ -200,9 +210,9 @@ def _prepare(
 def _decode(
     files: Sequence[Path], screen: Screen, warnings: DataWarnings
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pixels (n_files, 3, SIDE, SIDE), and the indices of the files that could be read."""
+    """Return pixels (n_files, 3, SIDE, SIDE) and indices of the image files that can be read."""
     pixels, read = np.empty((len(files), 3, SIDE, SIDE), np.uint8), list[int]()
-    stream = images.batches(files, to_square, size=BATCH, smallest=SMALLEST)
+    stream = images.load_photograph_batches(files, crop_to_square, size=BATCH, smallest=SMALLEST)
     with screen.progress("reading images", len(files), "images") as bar, closing(stream):
         for index, image in enumerate(image for batch in stream for image in batch):
             if image.error is None:
@@ -214,8 +224,8 @@ def _decode(
     return pixels, np.array(read, np.int64)
 
 
-def to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
-    """Return the largest centred square of an image at the network's size, (3, side, side)."""
+def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
+    """Return an image's largest centred square, resized to the network's input (3, side, side)."""
     square = ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
@@ -240,14 +250,14 @@ def sample_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
     return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
 
 
-def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
+def _files(config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
     if config.data.source != "torchvision":
         return []
     return [(ARCHIVE, config.data.archive or data_dir / DATASET.name / ARCHIVE.name)]
 
 
 def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    data = load(config.data, data_dir, config.split_seed, screen)
+    data = load_images(config.data, data_dir, config.split_seed, screen)
     counts = len(data.train.labels), len(data.test.labels)
     return f"{counts[0]:,} training and {counts[1]:,} test images, {data.origin}"
 

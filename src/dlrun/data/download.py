@@ -1,4 +1,4 @@
-"""Published files: the user's local copies, or downloads over https, checked by their hashes."""
+"""Obtain published files: use the user's local copies or download over https, and check hashes."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.cache import exclusive
+from dlrun.data.cache import lock_while_writing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system import files
 from dlrun.system.console import Screen
@@ -26,8 +26,8 @@ MAX_REDIRECTS = 5
 
 
 @dataclass(frozen=True)
-class Published:
-    """A file as its publisher offers it."""
+class PublishedFile:
+    """Describes a file as its publisher offers it: its URLs and its hash."""
 
     name: str
     url: str
@@ -42,7 +42,7 @@ OWN = "the data are your own"
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set that an experiment needs, for `dlrun data`.
+    """Describes a data set that an experiment needs, for the command `dlrun data`.
 
     name: of the data set, and of its folder in the data folder. files: returns the published files
     that a config needs, and the path of each. load: reads all data, downloading what is missing,
@@ -50,13 +50,13 @@ class Dataset:
     """
 
     name: str
-    files: Callable[[Any, Path], list[tuple[Published, Path]]]
+    files: Callable[[Any, Path], list[tuple[PublishedFile, Path]]]
     load: Callable[[Any, Path, Screen], str]
     show: Callable[[Any, Path, Screen, str, int, int], None] | None = None
 
 
-def digest(path: Path, algorithm: str) -> str:
-    """Return a file's hash in hexadecimal. Raises DataError if the file cannot be read."""
+def hash_file(path: Path, algorithm: str) -> str:
+    """Return a file's hash in hexadecimal; raise DataError if the file cannot be read."""
     try:
         return files.file_digest(path, algorithm)
     except OSError as error:
@@ -64,22 +64,26 @@ def digest(path: Path, algorithm: str) -> str:
 
 
 def is_offline() -> bool:
-    """Return whether the user forbids downloads, by `DLRUN_OFFLINE`."""
+    """Return whether the user forbids downloads by the environment variable `DLRUN_OFFLINE`."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
 
 
-def differs(files: Sequence[Published], local: Sequence[Path]) -> str | None:
+def why_not_published(files: Sequence[PublishedFile], local: Sequence[Path]) -> str | None:
     """Return why local files are not the published ones, or None if they are."""
     for published, path in zip(files, local, strict=True):
-        if digest(path, published.algorithm) != published.digest:
+        if hash_file(path, published.algorithm) != published.digest:
             return f"{path.name} is not the published file"
     return None
 
 
-def obtain(
-    published: Published, local: Path | None, folder: Path, mirrors: Sequence[str], screen: Screen
+def obtain_published_file(
+    published: PublishedFile,
+    local: Path | None,
+    folder: Path,
+    mirrors: Sequence[str],
+    screen: Screen,
 ) -> Path:
-    """Return the local path, or the published file in the data folder, downloaded if missing.
+    """Return the path of the user's local file, or of the published file, downloaded if missing.
 
     Raises DataError, or DownloadError if no address answered.
     """
@@ -94,12 +98,12 @@ def obtain(
             f"{published.option}=PATH`; `--set data.source=sample` runs on generated data instead"
         )
         urls = [f"{base.rstrip('/')}/{published.name}" for base in mirrors] + [published.url]
-        download(urls, path, published.algorithm, published.digest, screen, remedy)
+        download_file(urls, path, published.algorithm, published.digest, screen, remedy)
     return path
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
-    """Return the file of an URL in a folder, downloaded if missing. Raises DataError.
+    """Return the path of a network's weights file, downloaded if missing; raise DataError.
 
     The file's name ends in the first digits of its SHA-256. `instead` says what else can be done.
     """
@@ -108,16 +112,16 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     expected = match.group(1) if match else ""
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
-        download([url], path, "sha256", expected, screen, remedy)
-    elif not digest(path, "sha256").startswith(expected):
+        download_file([url], path, "sha256", expected, screen, remedy)
+    elif not hash_file(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 
 
-def download(
+def download_file(
     urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
 ) -> None:
-    """Download a file from the first URL that has it, check its hash, and give it its name.
+    """Download a file from the first URL that has it, check its hash, and move it into place.
 
     What was received before a failure or a kill stays as `.part`, and the next attempt asks only
     for the rest. Of several processes that need the same file, one downloads and the others wait.
@@ -141,7 +145,7 @@ def download(
         if not re.match(r"https://[^/]|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
             raise DataError(f"{url}: only https addresses are downloaded from")
     part = target.with_name(f"{target.name}.part")
-    with exclusive(target, screen):
+    with lock_while_writing(target, screen):
         if target.exists():
             return
         problems = []
@@ -149,7 +153,7 @@ def download(
             for resumed in (part.exists(), False):
                 if problem := _fetch(url, part, screen):
                     break
-                if digest(part, algorithm).startswith(expected):
+                if hash_file(part, algorithm).startswith(expected):
                     part.replace(target)
                     return
                 part.unlink()
@@ -161,7 +165,7 @@ def download(
 
 
 def _fetch(url: str, part: Path, screen: Screen) -> str | None:
-    """Fetch what the partial file lacks, in several attempts; return the problem, or None."""
+    """Download what a partial file lacks, in several attempts; return the problem, or None."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
@@ -196,7 +200,7 @@ def _size(file: Path) -> int:
 
 
 def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
-    """Append an answer to the partial file, which had so many bytes when it was asked for."""
+    """Append an HTTP response to a partial file that had `size` bytes when it was requested."""
     if size and response.status == 416:  # nothing is left to send: the hash tells
         return None
     if response.status not in (200, 206):

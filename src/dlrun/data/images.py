@@ -1,4 +1,4 @@
-"""Photographs from files and folders, in any mode and orientation, as RGB, with their labels."""
+"""Read photographs in any mode and orientation as RGB, and store their predictions."""
 
 import base64
 import importlib.util
@@ -42,7 +42,7 @@ Labelled = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Photograph:
-    """A photograph with its network input or its prediction, or the reason why it has none.
+    """Holds a photograph with its network input or prediction, or the reason why it has none.
 
     pixels: the input, (3, height, width). labels: with their probabilities, highest first.
     thumbnail: a JPEG.
@@ -56,11 +56,11 @@ class Photograph:
 
 
 class UnreadableImageError(Exception):
-    """The file is not a photograph that can be read; the message says why."""
+    """Says why a file cannot be read as a photograph."""
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Return the files, and all images in the folders and their sub-folders, each path once.
+    """Return the given files and all images in the given folders and their sub-folders, once each.
 
     Hidden files are left out and links to folders are not followed. Raises ConfigError if a path
     does not exist or a folder has no images, DataError if a folder cannot be listed.
@@ -92,8 +92,8 @@ def sample_photographs() -> list[Path]:
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
 
 
-def read(path: Path, smallest: int | None = None) -> Image.Image:
-    """Return a photograph in RGB, upright, with transparency on white; of an animation one frame.
+def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
+    """Return an image file as RGB: upright, transparency on white, one frame of an animation.
 
     `smallest` allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size if both sides keep so many
     pixels, which is several times faster and nearly the same picture. A JPEG of more than
@@ -124,7 +124,7 @@ def read(path: Path, smallest: int | None = None) -> Image.Image:
 
 
 def _fraction(image: Image.Image, smallest: int | None) -> int:
-    """Return n if a photograph is decoded at 1/n of its size.
+    """Return n if a photograph is to be decoded at 1/n of its size.
 
     Raises UnreadableImageError if it is too large at every fraction.
     """
@@ -151,14 +151,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def png(pixels: NDArray[np.uint8]) -> str:
+def encode_png(pixels: NDArray[np.uint8]) -> str:
     """Encode pixels (height, width, 3) as a PNG in base64."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def batches(
+def load_photograph_batches(
     files: Sequence[Path],
     to_input: Callable[[Image.Image], Any],
     *,
@@ -166,14 +166,14 @@ def batches(
     thumbnails: int = 0,
     smallest: int | None = None,
 ) -> Generator[list[Photograph], None, None]:
-    """Yield the photographs in order, `size` at a time, decoded by threads a few batches ahead.
+    """Yield batches of photographs, in order; threads decode a few batches ahead.
 
     Args:
         files: to read.
         to_input: returns the network's input for a photograph.
         size: of a batch.
         thumbnails: how many photographs get one: the first that can be read.
-        smallest: see `read`.
+        smallest: see `read_photograph`.
     """
     ahead = min(2 * size, AHEAD)
     pool = ThreadPoolExecutor(DECODERS)
@@ -202,7 +202,7 @@ def _load(
     file: Path, to_input: Callable[[Image.Image], Any], smallest: int | None, with_thumbnail: bool
 ) -> Photograph:
     try:
-        photograph = read(file, smallest)
+        photograph = read_photograph(file, smallest)
         pixels, thumbnail = to_input(photograph), None
         if with_thumbnail:
             photograph.thumbnail((THUMBNAIL, THUMBNAIL))  # in place: this is its last use
@@ -216,7 +216,7 @@ def _load(
         return Photograph(file, error=f"cannot be made an input: {first_line(error)}")
 
 
-def pack(batch: Iterable[Photograph]) -> bytes:
+def pack_predictions(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
     rows = []
     for one in batch:
@@ -225,8 +225,8 @@ def pack(batch: Iterable[Photograph]) -> bytes:
     return json.dumps(rows).encode()
 
 
-def unpack(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return the batch of these files whose predictions `pack` stored."""
+def unpack_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
+    """Return the photographs of these files with the predictions that `pack_predictions` stored."""
     return [
         Photograph(
             file,
@@ -238,8 +238,8 @@ def unpack(content: bytes, files: Sequence[Path]) -> list[Photograph]:
     ]
 
 
-def table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
-    """Return rows of predictions.csv: one for each label of a photograph, or one for its error."""
+def prediction_table_rows(photographs: Iterable[Photograph]) -> list[list[str | int | float]]:
+    """Return the rows of predictions.csv: one per label of a photograph, or one with its error."""
     rows: list[list[str | int | float]] = []
     for one in photographs:
         if one.error is not None:

@@ -1,4 +1,4 @@
-"""Labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, generated ones, or a user's own.
+"""Read labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, generated ones, or a user's own.
 
 Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011).
 Keras: keras.datasets.imdb.
@@ -22,28 +22,36 @@ from dlrun.config.sections import ReviewsData
 from dlrun.data import splits, user_data
 from dlrun.data.archives import Array, load_npz, read_tar
 from dlrun.data.cache import Names, Read, Save, cached_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, Published, differs, digest, obtain
-from dlrun.data.encoding import RaggedIds, WordNumbers, binary_matrix, decode, split_words
+from dlrun.data.download import (
+    GENERATED,
+    OWN,
+    Dataset,
+    PublishedFile,
+    hash_file,
+    obtain_published_file,
+    why_not_published,
+)
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
+from dlrun.data.word_ids import RaggedIds, WordNumbers, binary_matrix, decode_word_ids, split_words
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular
 
 LABELS = ["negative", "positive"]  # of the published and the generated reviews
-STANFORD_ARCHIVE = Published(
+STANFORD_ARCHIVE = PublishedFile(
     "aclImdb_v1.tar.gz",
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "md5",
     "7c2ac02c03563afcf9b574c7e56c153a",
 )
-KERAS_ARRAYS = Published(
+KERAS_ARRAYS = PublishedFile(
     "imdb.npz",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
     "sha256",
     "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
 )
-KERAS_WORDS = Published(
+KERAS_WORDS = PublishedFile(
     "imdb_word_index.json",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
     "md5",
@@ -60,8 +68,8 @@ _NO_WORD = "<UNK>"  # splitting a text gives no such word
 
 
 @dataclass(frozen=True)
-class Split:
-    """The training or the test part of the reviews.
+class ReviewSplit:
+    """Holds the training or the test part of the reviews as word ids, bags of words and labels.
 
     ids: all ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the number of
     the class (1 is positive), shape (n_reviews,).
@@ -74,13 +82,13 @@ class Split:
 
 @dataclass(frozen=True)
 class Reviews:
-    """Both parts, the vocabulary by frequency rank, the classes' names, and the origin.
+    """Holds the training and the test reviews, the vocabulary, the class names, and the origin.
 
     `differs` says why they are not the published reviews, and is None if they are.
     """
 
-    train: Split
-    test: Split
+    train: ReviewSplit
+    test: ReviewSplit
     vocabulary: list[str]
     labels: list[str]
     origin: str
@@ -88,15 +96,15 @@ class Reviews:
 
     @property
     def width(self) -> int:
-        """The number of ids: the vocabulary and the special ids."""
+        """The number of word ids: the size of the vocabulary plus the special ids."""
         return int(self.train.bags.shape[1])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the words of ids."""
-        return decode(ids, self.vocabulary)
+        """Return the words of word ids."""
+        return decode_word_ids(ids, self.vocabulary)
 
 
-def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
+def load_reviews(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Reviews:
     """Return the reviews that a config names: generated, from the cache, or from their source.
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
@@ -119,32 +127,32 @@ def load(config: ReviewsData, data_dir: Path, seed: int, screen: Screen) -> Revi
 def _load_published(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
     published = PUBLISHED[config.source]
     local = [
-        obtain(file, copy, folder, config.mirrors, screen)
+        obtain_published_file(file, copy, folder, config.mirrors, screen)
         for file, copy in zip(published, (config.archive, config.word_index), strict=False)
     ]
 
     def prepare(save: Save) -> Names:
         screen.note(f"preparing the reviews of {local[0]} (once)")
         if config.source == "stanford":
-            sources, vocabulary = read_stanford(local[0], screen), list[str]()
+            sources, vocabulary = read_stanford_reviews(local[0], screen), list[str]()
         else:
-            sources, vocabulary = read_keras(local[0], local[1], screen)
+            sources, vocabulary = read_keras_reviews(local[0], local[1], screen)
         return _prepare(config, sources, save, seed, screen, vocabulary, folder=folder)
 
-    key = [config.source, config.num_words, *(digest(file, "sha256") for file in local)]
+    key = [config.source, config.num_words, *(hash_file(file, "sha256") for file in local)]
     names, read = cached_arrays(folder, key, prepare, screen)
     origin = f"IMDB reviews ({config.source}, {local[0].name})"
-    return _reviews(config, names, read, origin, differs(published, local))
+    return _reviews(config, names, read, origin, why_not_published(published, local))
 
 
 def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> Reviews:
-    places, warnings = user_data.places(config), DataWarnings()
+    places, warnings = user_data.user_data_paths(config), DataWarnings()
     name = (config.path or places[0]).name
-    key = user_data.fingerprint_places(config, seed, config.text_column, config.label_column)
+    key = user_data.fingerprint_user_data(config, seed, config.text_column, config.label_column)
 
     def prepare(save: Save) -> Names:
         screen.note(f"preparing the texts of {name} (once)")
-        sources = [user_data.open_texts(config, place, warnings) for place in places]
+        sources = [user_data.open_text_source(config, place, warnings) for place in places]
         return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
 
     names, read = cached_arrays(folder, [config.num_words, key], prepare, screen)
@@ -158,11 +166,11 @@ def _load_own(config: ReviewsData, folder: Path, seed: int, screen: Screen) -> R
 def _reviews(
     config: ReviewsData, names: Names, read: Read, origin: str, differs: str | None
 ) -> Reviews:
-    def split(part: str) -> Split:
+    def split(part: str) -> ReviewSplit:
         ids = RaggedIds(read(f"{part}_ids"), read(f"{part}_offsets"))
         bag_ids, offsets = read(f"{part}_bag_ids"), read(f"{part}_bag_offsets")
         bags = binary_matrix(bag_ids, offsets, config.num_words + 3)
-        return Split(ids, bags, read(f"{part}_labels"))
+        return ReviewSplit(ids, bags, read(f"{part}_labels"))
 
     train, test = split("train"), split("test")
     return Reviews(train, test, names["words"], names["labels"], origin, differs)
@@ -178,14 +186,14 @@ def _prepare(
     warnings: DataWarnings | None = None,
     folder: Path | None = None,
 ) -> Names:
-    """Read a training and a test part, or one that is divided, and save their arrays.
+    """Save a user's training and test texts as arrays; divide them if they are in one place.
 
     The vocabulary, by frequency rank, is counted on the training part if it is not given. `folder`
     takes a temporary file of 4 bytes a word, as /tmp may be in memory.
     """
     warnings = warnings or DataWarnings()
     numbers, hashes = array("q"), array("q")  # of each row
-    classes, first_test = splits.Classes(), None
+    classes, first_test = splits.ClassNumbers(), None
     with tempfile.TemporaryFile(dir=folder) as file:
         words = WordNumbers(file, vocabulary)
         for source in sources:
@@ -214,7 +222,7 @@ def _prepare(
                     if len(numbers) % BAR_ROWS == 0:
                         bar.to(done)
         labels, names, place = np.array(numbers), classes.names, sources[0].place
-        is_test = splits.divide(labels, names, first_test, config.test_share, seed, place)
+        is_test = splits.choose_test_rows(labels, names, first_test, config.test_share, seed, place)
         if config.is_own:
             content = np.array(hashes)
             splits.add_part_warnings(labels, names, content, is_test, sources[-1].place, warnings)
@@ -240,8 +248,8 @@ def _in_memory(place: str, texts: Iterable[str | list[str]], labels: Sequence[st
     return TextSource(place, len(labels), "reviews", lambda: rows)
 
 
-def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
-    """Read aclImdb_v1.tar.gz, whatever its checksum, if it has labelled reviews.
+def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
+    """Read the labelled reviews of aclImdb_v1.tar.gz, whatever its checksum.
 
     Raises DataError if it is no such archive, is damaged, or lacks one of the four folders.
     """
@@ -267,10 +275,10 @@ def read_stanford(archive: Path, screen: Screen) -> list[TextSource]:
     return sources
 
 
-def read_keras(
+def read_keras_reviews(
     arrays: Path, word_index: Path, screen: Screen
 ) -> tuple[list[TextSource], list[str]]:
-    """Read Keras's imdb.npz, and imdb_word_index.json as the words by rank.
+    """Read the reviews of Keras's imdb.npz, and imdb_word_index.json as the words by rank.
 
     Raises DataError if they are not that.
     """
@@ -349,7 +357,7 @@ def sample_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
     return texts, labels
 
 
-def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
+def _files(config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
     copies = config.data.archive, config.data.word_index
     return [
         (published, copy or data_dir / DATASET.name / published.name)
@@ -358,14 +366,14 @@ def _files(config: Any, data_dir: Path) -> list[tuple[Published, Path]]:
 
 
 def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    reviews = load(config.data, data_dir, config.split_seed, screen)
+    reviews = load_reviews(config.data, data_dir, config.split_seed, screen)
     counts = len(reviews.train.ids), len(reviews.test.ids)
     return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
 
 
 def _show(config: Any, data_dir: Path, screen: Screen, part: str, first: int, count: int) -> None:
-    """Print reviews of a part as words, each with its label and length. Raises ConfigError."""
-    reviews = load(config.data, data_dir, config.split_seed, screen)
+    """Print reviews of one part as words, each with its label and length; raise ConfigError."""
+    reviews = load_reviews(config.data, data_dir, config.split_seed, screen)
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.ids):
         raise ConfigError(f"--first {first}: there are {len(split.ids):,} {part} reviews")

@@ -1,4 +1,4 @@
-"""Rows by their class and part: training, validation, test."""
+"""Number the classes of labelled rows, and divide the rows into training, validation and test."""
 
 import re
 import unicodedata
@@ -21,10 +21,10 @@ SHOWN_NAMES = 10  # in a message
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
-def split(
+def split_off_validation(
     config: OwnData, train: Sized, test: Sized, seed: int, screen: Screen
 ) -> tuple[Rows, Rows]:
-    """Return the indices of the training part's rows to fit and for validation; say how many.
+    """Return the indices of the training rows to fit and of those for validation; show how many.
 
     Raises ConfigError if none would be left to fit.
     """
@@ -39,8 +39,8 @@ def split(
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-class Classes:
-    """Numbers the classes in order of appearance, by their labels."""
+class ClassNumbers:
+    """Numbers the class labels of a data set in order of their appearance."""
 
     def __init__(self) -> None:
         self._by_label: dict[str, int] = {}
@@ -48,7 +48,7 @@ class Classes:
 
     @property
     def names(self) -> list[str]:
-        """The classes' names, by number."""
+        """The names of the classes, in the order of their numbers."""
         return list(self._by_name)
 
     def number(self, label: str, where: object, known: int | None = None) -> int:
@@ -78,7 +78,7 @@ class Classes:
 
 
 def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
-    """Return the rows' classes (n_rows,) as numbers of the sorted names, and these names.
+    """Return the rows' class numbers (n_rows,) in the order of the sorted names, and these names.
 
     Numbers are sorted by value, words by letters.
     """
@@ -90,21 +90,21 @@ def sort_classes(labels: Rows, names: Sequence[str]) -> tuple[Rows, list[str]]:
 def describe_rows(
     count: int, what: str, labels: Sequence[str], warnings: Sequence[str], screen: Screen
 ) -> None:
-    """Show the warnings of a user's own rows, how many there are, and of which classes."""
+    """Show the warnings about a user's own rows, their number, and their classes."""
     for warning in warnings:
         screen.warn(warning)
     screen.note(f"{count:,} {what} of {len(labels)} classes: {shorten_list(labels)}")
 
 
 def shorten_list(names: Sequence[str]) -> str:
-    """Return as many names as fit into a message."""
+    """Return names joined by commas for a message; of a long list only the first ones."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
-def divide(
+def choose_test_rows(
     labels: Rows, names: Sequence[str], first_test: int | None, share: float, seed: int, place: str
 ) -> NDArray[np.bool_]:
-    """Return which rows (n_rows,) are the test part: those from `first_test`, or a share.
+    """Return which rows (n_rows,) are the test part: those from `first_test` on, or a random share.
 
     A share has at least one row of each class, and leaves one for the training. `labels` are the
     numbers of the rows' classes, (n_rows,). Raises DataError if there are too few classes or rows.
@@ -137,7 +137,7 @@ def add_part_warnings(
     place: object,
     warnings: DataWarnings,
 ) -> None:
-    """Warn of classes that the test part lacks or that look alike, and of rows in both parts.
+    """Warn of classes missing from the test part, and of rows that are in both parts.
 
     `labels` are the numbers of the rows' classes and `hashes` of their contents, (n_rows,).
     """
@@ -164,7 +164,7 @@ def add_part_warnings(
 
 
 def add_spelling_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
-    """Warn of names that differ only by Unicode normalisation: one character, or two."""
+    """Warn of class names that differ only by their Unicode normalisation."""
     for name in names:
         composed = name if name.isascii() else unicodedata.normalize("NFC", name)
         if composed != name and composed in names:

@@ -1,4 +1,4 @@
-"""Predictions for a test set: predictions.csv, scores, and the most certain mistakes."""
+"""Store the predictions for a test set: predictions.csv, scores, and the most certain mistakes."""
 
 import csv
 import io
@@ -21,14 +21,14 @@ DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
 
 
-def predictions_wanted(predictions: bool | Literal["auto"], rows: int) -> bool:
-    """Return whether a config asks for the predictions of a test set of so many rows."""
+def wants_test_predictions(predictions: bool | Literal["auto"], rows: int) -> bool:
+    """Return whether the config requests predictions of a test set with so many rows."""
     return rows <= MOST_ROWS if predictions == "auto" else predictions
 
 
 @dataclass(frozen=True)
 class ClassPredictions:
-    """Holds the classes of the test set's rows, in their order.
+    """Holds the true and the predicted class of each row of the test set, in order.
 
     names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
     predicted class, float64 (n_rows,).
@@ -41,13 +41,13 @@ class ClassPredictions:
 
     @classmethod
     def of_two(cls, logits: Array, labels: Array, names: Sequence[str]) -> "ClassPredictions":
-        """Return the predictions for two classes; the logits (n_rows,) are of the second one."""
+        """Return the predictions for two classes from logits (n_rows,) of the second class."""
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
 
     @property
     def accuracy(self) -> float:
-        """The share of rows whose class is predicted."""
+        """The share of rows whose class is predicted correctly."""
         return float((self.labels == self.predicted).mean())
 
     @property
@@ -59,7 +59,7 @@ class ClassPredictions:
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
     def table(self) -> bytes:
-        """Return predictions.csv; class names are unchanged, since programs compare them."""
+        """Return the text of predictions.csv, with the class names unchanged."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -84,10 +84,10 @@ class ClassPredictions:
         ]
 
 
-def describe_classes(
+def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
 ) -> dict[str, Any]:
-    """Return what a run's record says of a test set's classes, see run_folder.record.Classes."""
+    """Return the record's entry on the classes of a test set, see run_folder.record.Classes."""
     rows = np.bincount(labels.astype(np.int64))
     return {
         "number": len(names),

@@ -1,4 +1,4 @@
-"""Texts from files, streams and CSV tables of any size, in whatever encoding they are."""
+"""Read texts from files, streams and CSV tables of any size, in several character encodings."""
 
 import codecs
 import csv
@@ -23,23 +23,23 @@ _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class NotTextError(DataError):
-    """The bytes are not a text."""
+    """Says that a file's bytes are not text."""
 
 
 class DataWarnings:
-    """Collects what a user should know of their data: of each kind the first place and a count."""
+    """Collects warnings about a user's data: for each kind the first place and a count."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
         self._counts: dict[str, int] = {}
 
     def add(self, what: str, place: object, count: int = 1) -> None:
-        """Count a kind; `place` is the file, or file and line, where it was found."""
+        """Count a warning of one kind; `place` is the file, or file and line, of the problem."""
         self._first.setdefault(what, place)
         self._counts[what] = self._counts.get(what, 0) + count
 
     def lines(self) -> list[str]:
-        """Return a warning for each kind."""
+        """Return the text of each kind of warning, with its first place and count."""
         return [
             f"{place}: {what}" + (f" (and {more:,} more)" if more else "")
             for what, place in self._first.items()
@@ -48,7 +48,7 @@ class DataWarnings:
 
 
 def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) -> str:
-    """Decode UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
+    """Decode bytes as UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
 
     `on_latin1` is called with the first line that is not UTF-8. Raises NotTextError for binary
     data.
@@ -65,7 +65,7 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
 
 
 def read_text(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
-    """Read a file as one text. Raises NotTextError, whose message does not name the file."""
+    """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
     try:
         with open_regular(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
@@ -76,8 +76,8 @@ def read_text(path: Path, on_latin1: Callable[[int], None] = lambda line: None) 
     return decode_bytes(raw, on_latin1)
 
 
-def lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield a stream's lines as they come, those that are available at once together.
+def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield lists of a stream's lines: all lines that are available at once, as they arrive.
 
     Raises DataError for a line that is longer than any text.
     """
@@ -93,8 +93,8 @@ def lines(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each row's text in a column of a CSV file, or "" and the reason why it has none.
+def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
+    """Yield the text of each row in one column of a CSV file, or "" and the error in that row.
 
     Raises ConfigError if the table has no such column, DataError if it cannot be read.
     """
@@ -108,7 +108,7 @@ def csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
 
 
 class CsvTable:
-    """A CSV file with a header, in UTF-8, or in UTF-16 with a byte order mark.
+    """Reads a CSV file with a header, in UTF-8, or in UTF-16 with a byte order mark.
 
     A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. `columns` are those
     that it must have, by the setting or option that names each.
@@ -137,7 +137,7 @@ class CsvTable:
             raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
 
     def rows(self) -> Iterator[tuple[list[str], int, float]]:
-        """Yield each row's cells, its first line, and the MB read so far. Raises DataError."""
+        """Yield each row's cells, its first line, and the MB read so far; raise DataError."""
         records = self._records(self._delimiter, self._warnings)
         next(records)  # the header
         yield from (record for record in records if record[0])
@@ -145,7 +145,7 @@ class CsvTable:
     def _records(
         self, delimiter: str, warnings: DataWarnings
     ) -> Iterator[tuple[list[str], int, float]]:
-        """Yield the header and the rows; nothing if the delimiter gives no header."""
+        """Yield the header and the rows; yield nothing if the delimiter gives no header."""
         before, line = csv.field_size_limit(MAX_CELL), 1
         try:
             with open_regular(self._path) as file:

@@ -1,4 +1,4 @@
-"""Local files and folders that a config names: checked, and listed or read with their labels."""
+"""Check, list and read the local files and folders of labelled data that a config names."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ ARCHIVE_STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x0
 
 @dataclass(frozen=True)
 class TextSource:
-    """Labelled texts, in order.
+    """Describes labelled texts in a file or folder, and reads them in order.
 
     place: their path, or a part's name. size: how many there are, in `unit`. rows: reads them: a
     text (or its words), its label, its place, and how much was read so far.
@@ -36,8 +36,8 @@ class TextSource:
     rows: Callable[[], Iterator[tuple[str | list[str], str, str, float]]]
 
 
-def check_reviews(config: ReviewsData) -> None:
-    """Raise ConfigError for what is wrong before the texts are read: files, columns, numbers."""
+def check_review_files(config: ReviewsData) -> None:
+    """Raise ConfigError if the text files, columns or numbers that a config names are invalid."""
     if config.source == "sample":
         config.held_out(config.sample_reviews)
     elif not config.is_own:
@@ -45,12 +45,12 @@ def check_reviews(config: ReviewsData) -> None:
         _check_file("data.word_index", config.word_index if config.source == "keras" else None)
     else:
         _check_places(config)
-        for place in places(config) if config.source == "csv" else ():
-            open_texts(config, place, DataWarnings())
+        for place in user_data_paths(config) if config.source == "csv" else ():
+            open_text_source(config, place, DataWarnings())
 
 
-def check_images(config: ImagesData) -> None:
-    """Raise ConfigError for what is wrong before the images are read: files and folders."""
+def check_image_files(config: ImagesData) -> None:
+    """Raise ConfigError if the image files or folders that a config names are invalid."""
     if config.is_own:
         _check_places(config)
     elif config.source != "sample" and not (config.archive and config.archive.is_dir()):
@@ -81,13 +81,13 @@ def _check_places(config: OwnData) -> None:
             hint = "`data.source: csv` reads a file, `folder` a sub-folder for each class"
             raise ConfigError(f"data.{key}: {place}: {problem}", hint)
     if is_folder:
-        train, *_ = [_class_folders(place) for place in places(config)]
+        train, *_ = [_class_folders(place) for place in user_data_paths(config)]
         if len(train) < 2:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
 
-def places(config: OwnData) -> list[Path]:
-    """Return the place of all data, or those of the training and the test part.
+def user_data_paths(config: OwnData) -> list[Path]:
+    """Return the path of a user's data, or the paths of its training and test parts.
 
     A folder may have these parts as train/ and test/. A folder with one of these names that has no
     sub-folders is a class: CIFAR100 has one, `train`.
@@ -102,12 +102,12 @@ def places(config: OwnData) -> list[Path]:
     return [train, test] if _sub_folders(test) else [train]
 
 
-def fingerprint_places(config: OwnData, seed: int, *details: str) -> str:
-    """Return a digest of the user's own data, how they are split, and further details.
+def fingerprint_user_data(config: OwnData, seed: int, *details: str) -> str:
+    """Return a hash of a user's own data files, the settings that split them, and the seed.
 
     Raises DataError if they cannot be read.
     """
-    found = places(config)
+    found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
     try:
         for place in found:
@@ -120,10 +120,10 @@ def fingerprint_places(config: OwnData, seed: int, *details: str) -> str:
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def files_by_class(
+def list_files_by_class(
     folder: Path, warnings: DataWarnings, wanted: Callable[[Path], bool] = lambda file: True
 ) -> list[tuple[str, Path]]:
-    """Return the class and the path of each wanted file, sorted by class, then by path.
+    """Return the class and path of each wanted file in a folder, sorted by class, then path.
 
     Folders in a class's folder are read too; links to folders are not followed. Hidden files, files
     that are not wanted and classes without files are left out, with a warning.
@@ -146,7 +146,7 @@ def files_by_class(
 
 
 def list_files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its sub-folders that are not hidden. Raises DataError."""
+    """Yield the files in a folder and its sub-folders that are not hidden; raise DataError."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
@@ -173,13 +173,13 @@ def _sub_folders(folder: Path) -> list[Path]:
     return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
 
 
-def open_texts(config: ReviewsData, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return the user's own texts in a CSV file or a folder; its rows raise DataError.
+def open_text_source(config: ReviewsData, place: Path, warnings: DataWarnings) -> TextSource:
+    """Return a reader of a user's texts in a CSV file or a folder; its rows raise DataError.
 
     Raises ConfigError if a column is missing, DataError if the place cannot be read.
     """
     if config.source == "folder":
-        files = files_by_class(place, warnings)
+        files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), "texts", lambda: _read_files(files, warnings))
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
     table = CsvTable(place, columns, warnings)

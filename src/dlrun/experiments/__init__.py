@@ -1,1 +1,1 @@
-"""What an experiment declares, and the lab's experiments."""
+"""Define what an experiment declares, and the lab's experiments."""

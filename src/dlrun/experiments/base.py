@@ -1,4 +1,4 @@
-"""The base class of an experiment: what it computes, and what can be done with a finished run."""
+"""Define the base class of an experiment: what it computes, and the use of a finished run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import ASSETS, RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import ASSETS, RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
@@ -40,7 +40,7 @@ NEUTRAL |= {
 
 @dataclass(frozen=True)
 class LabSetup:
-    """What the reproduction of the published numbers needs.
+    """Holds the data files and settings that the reproduction of the published numbers needs.
 
     files: the data's files. settings: values that differ from the shipped config, by dotted keys.
     """
@@ -51,12 +51,12 @@ class LabSetup:
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """A trained network and what its exported file contains.
+    """Holds a trained network and what its exported file contains.
 
     network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
     input: the name of its input.
     inputs: makes so many realistic rows (rows, ...), to trace the network and to check the file.
-    about: what a program needs beside the network (labels, vocabulary, preprocessing), as JSON.
+    about: what a program needs besides the network (labels, vocabulary, preprocessing), as JSON.
     any_length: whether the second dimension of the inputs may vary.
     """
 
@@ -68,7 +68,7 @@ class ExportedNetwork:
 
 
 class Assets(BaseModel, frozen=True):
-    """What a network needs beside its weights; a subclass adds its own fields.
+    """Holds what a network needs besides its weights; a subclass adds its own fields.
 
     A run saves them as assets.json and reads them again when its network is used.
     labels: the names of the classes; None if the network does not classify.
@@ -77,7 +77,7 @@ class Assets(BaseModel, frozen=True):
     labels: list[str] | None = None
 
     def values(self) -> dict[str, object]:
-        """Return the fields as JSON values, without those that are None."""
+        """Return the fields that are not None, as JSON values."""
         return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
@@ -92,7 +92,7 @@ class Assets(BaseModel, frozen=True):
 
 
 class Experiment(ABC, Generic[C]):
-    """An experiment; the module `experiment` of its package has one object of a subclass.
+    """Defines an experiment; each package has one object of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
     name: of the command and the entry point.
@@ -105,11 +105,11 @@ class Experiment(ABC, Generic[C]):
         """Run the experiment and write its files into context.folder."""
 
     def title(self, run: Run) -> str:
-        """Return a figure's title: experiment, seed, the run's folder name, and the data."""
+        """Return the title of a run's figures: experiment, seed, the folder's name, the data."""
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
     def draw(self, run: Run, config: C) -> "dict[str, Figure]":
-        """Draw a run's figures by their file names, from the run's files alone."""
+        """Return a run's figures by their file names, drawn from the run's files alone."""
         return {}
 
     def network(self, run: Run, config: C) -> "nn.Module":
@@ -117,7 +117,7 @@ class Experiment(ABC, Generic[C]):
         raise DlrunError(f"{self.name} trains no network")
 
     def predictor(self, run: Run, config: C) -> "Predictor":
-        """Return what predicts new inputs, with the run's own preprocessing."""
+        """Return a predictor for new inputs, with the run's own preprocessing."""
         raise DlrunError(
             f"{self.name} does not say how it predicts new input",
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
@@ -128,12 +128,12 @@ class Experiment(ABC, Generic[C]):
         raise DlrunError(f"{self.name} has no test set to predict")
 
     def exported(self, run: Run, config: C) -> ExportedNetwork:
-        """Return a run's trained network for other programs."""
+        """Return a run's trained network for use in other programs."""
         raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
-        """Obtain the data of the published numbers; raise DlrunError if they cannot be had."""
-        dataset = registry.dataset(self.name)
+        """Return the files and settings of the published numbers; may raise DlrunError."""
+        dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return LabSetup()
         dataset.load(config, data_dir, screen)

@@ -1,25 +1,25 @@
-"""Whether a run may be compared with the published figures, and with those measured over seeds."""
+"""Decide whether a run may be compared with the published numbers and with those over seeds."""
 
 import json
 
 from dlrun.config.sections import ExperimentConfig, Section
 from dlrun.config.yaml_loader import flatten
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
-from dlrun.experiments.registry import shipped, unlike_shipped
+from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.run_context import Results
 from dlrun.run_folder.record import Expected
 
 
-def why_not_compared(
+def why_not_comparable(
     experiment: AnyExperiment, config: ExperimentConfig, results: Results
 ) -> str | None:
-    """Return why the published figures of an experiment are of something else; None if not.
+    """Return why a run cannot be compared with the published numbers; None if it can.
 
     They are of the published data, trained as the shipped config says.
     """
     if not results.reference:
         return None
-    differs, defaults = results.origin.differs, shipped(experiment.name)
+    differs, defaults = results.origin.differs, shipped_values(experiment.name)
     reasons = [differs] if differs else []
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
@@ -29,8 +29,10 @@ def why_not_compared(
     return ", ".join(reasons) or None
 
 
-def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, Expected]:
-    """Return where 95 % of the runs of this config lie, by metric; empty if not measured."""
+def expected_metric_ranges(
+    experiment: AnyExperiment, config: ExperimentConfig
+) -> dict[str, Expected]:
+    """Return the range of each metric that holds 95 % of this config's runs; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     if not _has_shipped_source(experiment, config) or changed_numbers(experiment, config):
         return {}
@@ -38,18 +40,18 @@ def expected(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, E
 
 
 def changed_numbers(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
-    """Return the config's values, by dotted keys, that change numbers of the shipped config."""
+    """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = flatten(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value
-        for key, value in unlike_shipped(experiment.name, values).items()
+        for key, value in changed_from_shipped(experiment.name, values).items()
         if key not in neutral and not key.startswith("reference.")
     }
 
 
 def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> bool:
-    return config.source == shipped(experiment.name).get("data.source")
+    return config.source == shipped_values(experiment.name).get("data.source")
 
 
 def _to_text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Predictions of new inputs by a finished run, and those of its test set that a run keeps."""
+"""Predict new inputs by a finished run, and keep a run's predictions of its test set."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -12,7 +12,12 @@ from PIL import Image
 
 from dlrun.config.sections import Predictions
 from dlrun.data import images
-from dlrun.data.test_predictions import MISTAKES, ClassPredictions, DescribeRow, predictions_wanted
+from dlrun.data.test_predictions import (
+    MISTAKES,
+    ClassPredictions,
+    DescribeRow,
+    wants_test_predictions,
+)
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS, to_json
 
@@ -21,7 +26,7 @@ Words = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The prediction for one input, or the reason why there is none.
+    """Holds the prediction for one input, or the reason why there is none.
 
     labels: classes with their probabilities, the most probable first.
     words, read, unknown: how many words a text has, how many of them (the last) the network reads,
@@ -52,7 +57,7 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """A run's network with its own preprocessing.
+    """Predicts new inputs by a run's network, with the run's own preprocessing.
 
     reads: what an input is: a text, or an image's file. labels: names of the classes.
     shown: how many labels a prediction lists; None: all.
@@ -64,7 +69,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, inputs: Sequence[Any], *, words: bool = False) -> list[Prediction]:
-        """Return a prediction for each input; if `words`, with each word's effect."""
+        """Return a prediction for each input, with each word's effect if `words` is true."""
 
     def ranked(self, probabilities: NDArray[np.float64]) -> Words:
         """Return the classes with their probabilities (classes,), the most probable first."""
@@ -78,7 +83,7 @@ class ImagePredictor(Predictor):
 
     to_input: converts a PIL image, upright and RGB, to the network's input.
     probabilities: inputs -> probabilities (n_inputs, classes).
-    smallest: see `data.images.read`.
+    smallest: see `data.images.read_photograph`.
     """
 
     reads = "image"
@@ -89,9 +94,11 @@ class ImagePredictor(Predictor):
     smallest: int | None = None
 
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
-        """Return a prediction for each file; for one that cannot be read, its error."""
+        """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
-        (batch,) = images.batches(files, self.to_input, size=len(files), smallest=self.smallest)
+        (batch,) = images.load_photograph_batches(
+            files, self.to_input, size=len(files), smallest=self.smallest
+        )
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [
@@ -106,10 +113,10 @@ def keep_predictions(
     predictions: ClassPredictions,
     describe: DescribeRow | None,
 ) -> None:
-    """Keep predictions.csv and mistakes.json, if the config asks for them.
+    """Keep predictions.csv and mistakes.json as files of the run, if its config requests them.
 
     `describe` shows a row beside its mistake.
     """
-    if predictions_wanted(config, len(predictions.labels)):
+    if wants_test_predictions(config, len(predictions.labels)):
         context.keep(PREDICTIONS, predictions.table())
         context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())

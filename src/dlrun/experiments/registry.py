@@ -1,4 +1,4 @@
-"""The registry of experiments: entry points of the group `dlrun.experiments`, with their YAML.
+"""Find the installed experiments by the entry points of the group `dlrun.experiments`.
 
 An entry point names a package with two modules: `config`, which has the class `Config` and is read
 for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
@@ -31,8 +31,8 @@ GROUP = "dlrun.experiments"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An installed experiment whose code is not loaded yet."""
+class ExperimentEntry:
+    """Describes an installed experiment whose code is not loaded yet."""
 
     name: str
     point: EntryPoint
@@ -45,12 +45,12 @@ class Entry:
 
     @property
     def defaults(self) -> Path:
-        """The YAML file with every value."""
+        """The path of the YAML file with every value of the config."""
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
     def shipped(self) -> "Layer":
-        """Every value as the YAML file says it. Raises ConfigError."""
+        """Every value of the YAML file with the defaults, by its key."""
         from dlrun.config.yaml_loader import read_file  # needs PyYAML
 
         return read_file(self.defaults)
@@ -69,14 +69,14 @@ class Entry:
         return [file for file in files if file.is_file()]
 
     def load(self, module: str, attribute: str) -> Any:
-        """Return an attribute of a module of the package. Raises DlrunError."""
+        """Return an attribute of a module of the experiment's package; raise DlrunError."""
         try:
             return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
         except (Exception, SystemExit) as error:  # somebody's code can raise anything
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
     def broken(self, why: str) -> DlrunError:
-        """Return the error of a package that cannot be used."""
+        """Return the error for a package that cannot be used, with the reason."""
         return DlrunError(
             f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}",
             f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}",
@@ -84,9 +84,9 @@ class Entry:
 
 
 @functools.cache
-def _installed() -> tuple[dict[str, Entry], list[str]]:
-    """Return the experiments by name, sorted, and why others are left out."""
-    installed: dict[str, Entry] = {}
+def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
+    """Return the installed experiments by name, and the reasons why others are left out."""
+    installed: dict[str, ExperimentEntry] = {}
     left_out = []
     points = entry_points(group=GROUP)
     for point in sorted(points, key=lambda p: (not p.value.startswith("dlrun."), p.name)):
@@ -103,7 +103,7 @@ def _installed() -> tuple[dict[str, Entry], list[str]]:
     return dict(sorted(installed.items())), left_out
 
 
-def _entry(point: EntryPoint) -> Entry:
+def _entry(point: EntryPoint) -> ExperimentEntry:
     if not re.fullmatch("[a-z][a-z0-9-]*", point.name):
         raise ValueError("a name consists of small letters, digits and hyphens")
     if point.name == SWEEPS:
@@ -114,83 +114,84 @@ def _entry(point: EntryPoint) -> Entry:
         raise ImportError(f"there is no package {package}")
     folder = Path(spec.origin).parent
     for configs in (folder / "configs", folder.parent.parent / "configs"):  # installed; checkout
-        entry = Entry(point.name, point, configs)
+        entry = ExperimentEntry(point.name, point, configs)
         if entry.defaults.is_file():
             _ = entry.help  # can be read
             return entry
     raise FileNotFoundError(f"no {folder / 'configs' / f'{point.name}.yaml'}")
 
 
-def entries() -> list[Entry]:
-    """Return every installed experiment, sorted by name."""
+def experiment_entries() -> list[ExperimentEntry]:
+    """Return an entry for every installed experiment, sorted by name."""
     return list(_installed()[0].values())
 
 
-def names() -> list[str]:
-    """Return every experiment's name, sorted."""
+def experiment_names() -> list[str]:
+    """Return the name of every installed experiment, sorted."""
     return list(_installed()[0])
 
 
-def problems() -> list[str]:
-    """Return a sentence for each installed experiment that is left out."""
+def broken_experiments() -> list[str]:
+    """Return a sentence for each installed experiment that cannot be used."""
     return _installed()[1]
 
 
-def entry(name: str) -> Entry:
-    """Return an experiment by its name; raise ConfigError if there is none."""
+def experiment_entry(name: str) -> ExperimentEntry:
+    """Return the entry of an experiment by its name; raise ConfigError if there is none."""
     if found := _installed()[0].get(name):
         return found
     raise ConfigError(
-        f"no experiment {name!r}{did_you_mean(name, names())}", f"choose of {', '.join(names())}"
+        f"no experiment {name!r}{did_you_mean(name, experiment_names())}",
+        f"choose of {', '.join(experiment_names())}",
     )
 
 
-def load(name: str) -> "AnyExperiment":
-    """Import an experiment; raise ConfigError or DlrunError."""
+def load_experiment(name: str) -> "AnyExperiment":
+    """Import an experiment by its name; raise ConfigError or DlrunError."""
     from dlrun.experiments.base import Experiment
 
-    found = entry(name).load("experiment", "experiment")
+    found = experiment_entry(name).load("experiment", "experiment")
     if not isinstance(found, Experiment):
-        raise entry(name).broken(f"{type(found).__name__} is no Experiment")
+        raise experiment_entry(name).broken(f"{type(found).__name__} is no Experiment")
     if getattr(found, "name", None) != name:
-        raise entry(name).broken(f"it calls itself {getattr(found, 'name', None)!r}")
+        raise experiment_entry(name).broken(f"it calls itself {getattr(found, 'name', None)!r}")
     return found
 
 
-def config_class(name: str) -> "type[ExperimentConfig]":
+def load_config_class(name: str) -> "type[ExperimentConfig]":
     """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
-    found = entry(name).load("config", "Config")
+    found = experiment_entry(name).load("config", "Config")
     if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
-        raise entry(name).broken("its Config is no ExperimentConfig")
+        raise experiment_entry(name).broken("its Config is no ExperimentConfig")
     return found
 
 
-def config_classes() -> "Iterator[tuple[str, type[ExperimentConfig] | DlrunError]]":
+def load_config_classes() -> "Iterator[tuple[str, type[ExperimentConfig] | DlrunError]]":
     """Yield each experiment's name and config class, or the reason why it cannot be loaded."""
-    for name in names():
+    for name in experiment_names():
         try:
-            yield name, config_class(name)
+            yield name, load_config_class(name)
         except DlrunError as error:
             yield name, error
 
 
-def dataset(name: str) -> "Dataset | None":
-    """Return the data set that an experiment needs, if it has a name for `dlrun data`."""
-    location = config_class(name).dataset_location
+def experiment_dataset(name: str) -> "Dataset | None":
+    """Return the data set of an experiment, or None if `dlrun data` does not know it."""
+    location = load_config_class(name).dataset_location
     return None if location is None else pkgutil.resolve_name(location)
 
 
 @functools.cache
-def shipped(name: str) -> dict[str, Any]:
+def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     from dlrun.config.yaml_loader import flatten  # needs PyYAML
 
-    return flatten(entry(name).shipped.values)
+    return flatten(experiment_entry(name).shipped.values)
 
 
-def unlike_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
-    """Return the values of a config, by dotted keys, that are not the shipped defaults."""
-    defaults, missing = shipped(name), object()
+def changed_from_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
+    """Return the values of a config, by dotted keys, that differ from the shipped config."""
+    defaults, missing = shipped_values(name), object()
     return {key: value for key, value in values.items() if defaults.get(key, missing) != value}

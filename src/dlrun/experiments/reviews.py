@@ -1,4 +1,4 @@
-"""What the experiments on movie reviews share, without torch: data, assets, and predictions."""
+"""Share code among the experiments on movie reviews: data, assets, and predictions, no torch."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from dlrun.data import imdb
-from dlrun.data.encoding import (
+from dlrun.data.imdb import Reviews
+from dlrun.data.splits import Rows, split_off_validation
+from dlrun.data.test_predictions import DescribeRow
+from dlrun.data.word_ids import (
     FIRST_WORD,
     PAD,
     SPACES,
     START,
     UNKNOWN,
     RaggedIds,
-    decode,
+    decode_word_ids,
     split_words,
 )
-from dlrun.data.imdb import Reviews
-from dlrun.data.splits import Rows, split
-from dlrun.data.test_predictions import DescribeRow
 from dlrun.experiments.base import Assets, ExportedNetwork
 from dlrun.experiments.predictor import Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
@@ -36,7 +36,7 @@ MOST_MOVED = 20  # words of a text whose effects are listed
 
 
 class SpecialIds(BaseModel, frozen=True):
-    """The ids of no word, and the id of the most frequent word."""
+    """Holds the ids that stand for no word, and the id of the most frequent word."""
 
     pad: int = PAD
     start: int = START
@@ -44,22 +44,22 @@ class SpecialIds(BaseModel, frozen=True):
     first_word: int = FIRST_WORD
 
 
-class Preprocessing(BaseModel, frozen=True):
-    """How a review becomes ids; max_length: how many ids are kept, the last ones; None: all."""
+class ReviewPreprocessing(BaseModel, frozen=True):
+    """Says how a review becomes ids; `max_length` is how many, the last ones, are kept."""
 
     ids: SpecialIds = SpecialIds()
     max_length: int | None = None
 
 
 class ReviewAssets(Assets, frozen=True):
-    """What a model needs to read a review as its run did.
+    """Holds what a model needs to read a review as its run did.
 
     width: how many ids there are, special ones included. vocabulary: the words, by frequency rank.
     """
 
     labels: list[str]
     width: int
-    preprocessing: Preprocessing
+    preprocessing: ReviewPreprocessing
     vocabulary: list[str]
 
     @classmethod
@@ -68,32 +68,36 @@ class ReviewAssets(Assets, frozen=True):
         return cls(
             labels=reviews.labels,
             width=reviews.width,
-            preprocessing=Preprocessing(max_length=max_length),
+            preprocessing=ReviewPreprocessing(max_length=max_length),
             vocabulary=reviews.vocabulary,
         )
 
     def for_export(self) -> dict[str, object]:
-        """Return the assets for programs without dlrun: they also say how a text is split."""
+        """Return the assets for programs without dlrun, with the rule that splits a text."""
         words = {"words": {"lower_case": True, "spaces": SPACES}}
         preprocessing = self.preprocessing.model_dump(exclude_none=True) | words
         return self.values() | {"preprocessing": preprocessing}
 
 
-def load_reviews(config: ReviewsConfig, context: RunContext) -> tuple[Reviews, Rows, Rows]:
-    """Return the reviews, and which rows of their training part are fitted and held out."""
+def load_and_split_reviews(
+    config: ReviewsConfig, context: RunContext
+) -> tuple[Reviews, Rows, Rows]:
+    """Return the reviews, and which rows of their training part are for fitting and validation."""
     seed, screen = config.split_seed, context.screen
-    reviews = imdb.load(config.data, context.data_dir, seed, screen)
-    return reviews, *split(config.data, reviews.train.labels, reviews.test.labels, seed, screen)
+    reviews = imdb.load_reviews(config.data, context.data_dir, seed, screen)
+    return reviews, *split_off_validation(
+        config.data, reviews.train.labels, reviews.test.labels, seed, screen
+    )
 
 
-def describe_review(reviews: Reviews) -> DescribeRow:
-    """Return what shows a test review as the words of its ids, unknown words as <UNK>."""
+def review_describer(reviews: Reviews) -> DescribeRow:
+    """Return a function that shows a test review as words, unknown words as <UNK>."""
     ids, words = reviews.test.ids, reviews.vocabulary
-    return lambda row: {"text": decode(ids.review(row)[1:], words)}  # without <START>
+    return lambda row: {"text": decode_word_ids(ids.review(row)[1:], words)}  # without <START>
 
 
-def export_bags(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:
-    """Return a network whose input says which words a text holds, (rows, width) of 0 and 1."""
+def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:
+    """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
     import torch  # slow
 
     density = min(0.5, 150 / assets.width)  # of the words that a review has
@@ -107,7 +111,7 @@ def export_bags(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:
 
 @dataclass
 class ReviewsPredictor(Predictor):
-    """Reads a text as the run read its reviews: its words, as ids of its vocabulary.
+    """Predicts a text after encoding its words by the vocabulary of the run.
 
     by: the unit of the effects of words.
     """
@@ -123,13 +127,13 @@ class ReviewsPredictor(Predictor):
 
     @abstractmethod
     def probabilities(self, reviews: RaggedIds) -> NDArray[np.float64]:
-        """Return the probabilities (n_reviews, classes)."""
+        """Return the class probabilities (n_reviews, classes) of reviews."""
 
     @abstractmethod
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
-        """Return the effects of a text's words on a class, and its probability after each word.
+        """Return the effect of each word on a class, and its probability after each word.
 
         The second list is empty if the network does not read the words in order. `words` and their
         `ids` are those that the network reads.

@@ -1,4 +1,4 @@
-"""The config of the experiments on movie reviews."""
+"""Define the config of the experiments on movie reviews."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,7 @@ DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN
 
 
 class ReviewsConfig(ExperimentConfig):
-    """The keys of every experiment on the reviews."""
+    """Defines the keys of every experiment on the reviews."""
 
     dataset_location = "dlrun.data.imdb:DATASET"
     changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
@@ -27,10 +27,10 @@ class ReviewsConfig(ExperimentConfig):
     def check(self, runs_dir: Path) -> None:
         """Check that the data's files exist."""
         super().check(runs_dir)
-        user_data.check_reviews(self.data)
+        user_data.check_review_files(self.data)
 
 
 class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
-    """The keys of every network on the reviews."""
+    """Defines the keys of every experiment that trains a network on the reviews."""
 
     changeable_keys = NetworkConfig.changeable_keys | DATA_KEYS

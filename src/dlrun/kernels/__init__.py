@@ -1,1 +1,1 @@
-"""Fast paths that replace torch's own code on a CPU."""
+"""Replace torch's own code on a CPU by faster code."""

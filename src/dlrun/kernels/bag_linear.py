@@ -1,4 +1,4 @@
-"""`nn.Linear` for binary bags of words, without the dense matrix.
+"""Compute `nn.Linear` for binary bags of words without the dense matrix.
 
 On a CPU in float32 machine code reads the rows of the whole matrix in place. One thread computes
 each sum in the order of the rows and of their ids, so the numbers are those of torch's
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Array, Builder, Value, Write, loop
+from dlrun.kernels.llvm import Builder, LlvmArray, Value, Write, write_loop
 
 MAX_COLUMNS = 64  # so many floats fit in a few registers
 
 
 class BagTensors(NamedTuple):
-    """A batch of bags of words for torch, as a sparse matrix's rows and as its columns; int32."""
+    """Holds a batch of bags of words as torch tensors: a sparse matrix by rows and by columns."""
 
     ids: Tensor  # (n_ids,): of all bags, end to end
     starts: Tensor  # (batch,): where each bag begins in `ids`
@@ -35,7 +35,7 @@ class BagTensors(NamedTuple):
 
 
 class Bags:
-    """A batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
+    """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
 
     `rows` (batch,) are their numbers. The kernels do not check that the matrix's ids are below its
     width. Raises IndexError if a row does not exist.
@@ -50,27 +50,27 @@ class Bags:
         return len(self.rows)
 
     def to(self, device: torch.device, **_: Any) -> "Bags | BagTensors":
-        """Return itself for the CPU, or tensors for an accelerator; Lightning calls this."""
+        """Return the bags for the CPU, or tensors for another device; Lightning calls this."""
         if device.type == "cpu":
             return self
         return BagTensors(*(part.to(device) for part in self.tensors()))
 
     def tensors(self) -> BagTensors:
-        """Return copies of the rows for torch."""
+        """Return copies of the batch's rows as tensors for torch."""
         rows = self.matrix[self.rows]
         columns = rows.tocsc()
         parts = rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]
         return BagTensors(*(torch.from_numpy(part.copy()) for part in parts))
 
     def addresses(self) -> tuple[int, int, int, int]:
-        """Return the addresses of the matrix's ids, starts and of the rows, and their number."""
+        """Return the addresses of the matrix's ids, starts and batch rows, and the batch's size."""
         arrays = self.matrix.indices, self.matrix.indptr, self.rows
         ids, starts, rows = (array.ctypes.data for array in arrays)
         return ids, starts, rows, len(self.rows)
 
 
 class BagLinear(nn.Module):
-    """`nn.Linear` for binary bags of words: it sums the weight rows of a bag's words.
+    """Computes `nn.Linear` for binary bags of words, by summing the weight rows of a bag's words.
 
     The weight is stored as (in_features, out_features), so that a word's row is contiguous. It is
     initialised as nn.Linear's.
@@ -110,7 +110,7 @@ class BagLinear(nn.Module):
 
 
 class _BagSum(torch.autograd.Function):
-    """Sums the weight rows of each bag's ids; the gradient sums over the bags that hold an id.
+    """Sums the weight rows of each bag's ids, and in backward the gradients of each id's bags.
 
     embedding_bag's own backward takes twenty times as long on a CPU.
     """
@@ -122,7 +122,7 @@ class _BagSum(torch.autograd.Function):
             return F.embedding_bag(bags.ids, weight, bags.starts, mode="sum")
         weight = weight.contiguous()
         sums = weight.new_empty(len(bags), weight.shape[1])
-        sum_words(weight.shape[1])(weight.data_ptr(), *bags.addresses(), sums.data_ptr())
+        compile_bag_sums(weight.shape[1])(weight.data_ptr(), *bags.addresses(), sums.data_ptr())
         return sums
 
     @staticmethod
@@ -131,26 +131,32 @@ class _BagSum(torch.autograd.Function):
         if isinstance(bags, BagTensors):
             return F.embedding_bag(bags.holders, gradient, bags.id_starts, mode="sum"), None
         sums = gradient.new_zeros(ctx.width, gradient.shape[1])
-        sum_rows(gradient.shape[1])(gradient.data_ptr(), *bags.addresses(), sums.data_ptr())
+        compile_gradient_sums(gradient.shape[1])(
+            gradient.data_ptr(), *bags.addresses(), sums.data_ptr()
+        )
         return sums, None
 
 
 @cache
-def sum_words(columns: int) -> Callable[..., None]:
-    """Compile `sums[i] = sum of weight[id] over the ids of row i`, for so many columns."""
-    zeros = ir.Constant(llvm.vector(columns), [0.0] * columns)
+def compile_bag_sums(columns: int) -> Callable[..., None]:
+    """Compile a function that sums, for each bag, the weight rows of its ids."""
+    zeros = ir.Constant(llvm.vector_type(columns), [0.0] * columns)
 
-    def write_row(builder: Builder, weight: Array, sums: Array, i: Value, over_ids: Write) -> None:
+    def write_row(
+        builder: Builder, weight: LlvmArray, sums: LlvmArray, i: Value, over_ids: Write
+    ) -> None:
         sums[i] = over_ids(lambda word, total: builder.fadd(total, weight[word]), zeros)
 
     return _compile(columns, write_row)
 
 
 @cache
-def sum_rows(columns: int) -> Callable[..., None]:
-    """Compile `sums[id] += gradient[i]` for each id of each row i, for so many columns."""
+def compile_gradient_sums(columns: int) -> Callable[..., None]:
+    """Compile a function that adds, for each id, the gradients of the bags that hold it."""
 
-    def write_row(builder: Builder, grads: Array, sums: Array, i: Value, over_ids: Write) -> None:
+    def write_row(
+        builder: Builder, grads: LlvmArray, sums: LlvmArray, i: Value, over_ids: Write
+    ) -> None:
         gradient = grads[i]
 
         def add(word: Value) -> None:
@@ -166,19 +172,21 @@ def _compile(columns: int, write_row: Write) -> Callable[..., None]:
 
     def write(builder: Builder, numbers: Value, *bags: Value) -> None:
         *addresses, count, results = bags
-        ids, starts, rows = (Array(builder, address) for address in addresses)
-        given, sums = Array(builder, numbers, columns), Array(builder, results, columns)
+        ids, starts, rows = (LlvmArray(builder, address) for address in addresses)
+        given, sums = LlvmArray(builder, numbers, columns), LlvmArray(builder, results, columns)
 
         def write_one(i: Value) -> None:
             row = rows[i]
-            first, end = starts[row], starts[builder.add(row, llvm.count(1))]
+            first, end = starts[row], starts[builder.add(row, llvm.count_constant(1))]
 
             def over_ids(body: Write, initial: Value | None = None) -> Value:
-                return loop(builder, first, end, lambda k, *kept: body(ids[k], *kept), initial)
+                return write_loop(
+                    builder, first, end, lambda k, *kept: body(ids[k], *kept), initial
+                )
 
             write_row(builder, given, sums, i, over_ids)
 
-        loop(builder, llvm.count(0), count, write_one)
+        write_loop(builder, llvm.count_constant(0), count, write_one)
 
     addresses = [llvm.FLOATS, llvm.INT32S, llvm.INT32S, llvm.COUNTS]
-    return llvm.function([*addresses, llvm.COUNT, llvm.FLOATS], write)
+    return llvm.compile_function([*addresses, llvm.COUNT, llvm.FLOATS], write)

@@ -1,4 +1,4 @@
-"""Functions compiled by numba, and vectors of float32 for them.
+"""Compile functions by numba, and give them vectors of float32 numbers (SIMD).
 
 There is no fastmath: reordered sums would not be reproducible, and LLVM's vectorised gathers are
 slower than scalar loads if they follow scattered stores.
@@ -38,12 +38,12 @@ Numba: TypeAlias = Any  # an object of numba's, which has no types of its own
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that only compiled code calls; it is kept as a part of its callers."""
+    """Compile a function that only other compiled functions call; it is cached as part of them."""
     compiled: Callable[P, R] = numba.njit(nogil=True)(function)
     return compiled
 
 
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
+def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from numba's cache.
 
     If the cache cannot be loaded or written (a power cut leaves empty files, a disk is full), the
@@ -73,13 +73,13 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 # A vector fills a register of AVX-512, or one of AVX2; elsewhere LLVM takes several registers.
 LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
-FLOATS = llvm.vector(LANES)
+FLOATS = llvm.vector_type(LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 UNALIGNED = 4  # bytes: a vector may begin at any float
 
 
 class Vector(types.Type):
-    """numba's type of LANES float32 numbers."""
+    """Is numba's type of a vector of LANES float32 numbers."""
 
     def __init__(self) -> None:
         super().__init__(f"float32x{LANES}")
@@ -90,14 +90,14 @@ VECTOR = Vector()
 
 @register_model(Vector)
 class _Model(models.PrimitiveModel):
-    """A vector is kept in a register."""
+    """Makes numba keep a vector in a register."""
 
     def __init__(self, manager: Numba, kind: Vector) -> None:
         super().__init__(manager, kind, FLOATS)
 
 
 def _define_operator(function: Callable[..., object], instruction: str) -> None:
-    """Teach numba that `function` of two vectors is LLVM's `instruction`."""
+    """Make numba compile an operator of two vectors to one LLVM instruction."""
 
     @infer_global(function)
     class _Template(AbstractTemplate):
@@ -117,14 +117,14 @@ _define_operator(operator.truediv, "fdiv")
 
 
 def _intrinsic(function: Callable[..., Numba]) -> Callable[..., Numba]:
-    """Make a function for compiled code; `function` gives its types and writes its instructions."""
+    """Make a numba intrinsic of a function that gives its types and writes its instructions."""
     made: Callable[..., Numba] = intrinsic(function)
     return made
 
 
 @_intrinsic
-def load(_: Numba, array: Numba, index: Numba) -> Numba:
-    """Return LANES numbers of a contiguous array, from `array.ravel()[index]` on."""
+def vload(_: Numba, array: Numba, index: Numba) -> Numba:
+    """Load a vector of LANES numbers from a contiguous array, from `array.ravel()[index]` on."""
 
     def lower(context: Numba, builder: Builder, sig: Numba, arguments: Value) -> Value:
         place = _place(context, builder, sig.args[0], *arguments)
@@ -134,8 +134,8 @@ def load(_: Numba, array: Numba, index: Numba) -> Numba:
 
 
 @_intrinsic
-def store(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
-    """Do `array.ravel()[index : index + LANES] = vector`; the array must be contiguous."""
+def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
+    """Store a vector in a contiguous array: `array.ravel()[index : index + LANES] = vector`."""
 
     def lower(context: Numba, builder: Builder, sig: Numba, arguments: Value) -> Value:
         place = _place(context, builder, sig.args[0], *arguments[:2])
@@ -161,21 +161,21 @@ def _all_lanes(builder: Builder, number: Value) -> Value:
 
 @_intrinsic
 def broadcast(_: Numba, number: Numba) -> Numba:
-    """Return the vector with the float32 `number` in every lane."""
+    """Return a vector with the same float32 number in every lane."""
     return VECTOR(types.float32), _written_by(_all_lanes)
 
 
 @_intrinsic
 def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
-    """Return `a * b + c`, rounded once."""
+    """Return `a * b + c` of three vectors, rounded once."""
     return VECTOR(VECTOR, VECTOR, VECTOR), _written_by(
-        lambda builder, *vectors: llvm.intrinsic(builder, "fma", *vectors)
+        lambda builder, *vectors: llvm.call_intrinsic(builder, "fma", *vectors)
     )
 
 
 @_intrinsic
 def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
-    """Return the vector with numbers beyond -limit .. limit replaced by these; NaN stays."""
+    """Return a vector with its numbers limited to -limit .. limit; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
         high, low = _all_lanes(builder, limit), _all_lanes(builder, builder.fneg(limit))
@@ -188,7 +188,7 @@ def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 @_intrinsic
 def power_of_two(_: Numba, vector: Numba) -> Numba:
-    """Return `2.0 ** n`, -126 <= n <= 127, of `1.5 * 2**23 + n`: its last bits are n."""
+    """Return a vector of `2.0 ** n`, -126 <= n <= 127, from one of `1.5 * 2**23 + n`."""
 
     def write(builder: Builder, vector: Value) -> Value:
         shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))

@@ -1,4 +1,4 @@
-"""Loops over arrays, written as LLVM's instructions by llvmlite, which numba is built on.
+"""Write loops over arrays as LLVM instructions by llvmlite, on which numba is built.
 
 numba compiles plain loops too, but its import and its first call cost a process 0.4 s and 110 MB,
 llvmlite's 0.04 s and 70 MB; torch and scipy need 15 ms more for each epoch of imdb-dense.
@@ -22,8 +22,8 @@ Value: TypeAlias = Any  # the result of an instruction
 Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for some Values
 
 
-def function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile a function without a result for this machine.
+def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
+    """Compile a function that returns nothing from LLVM instructions, for this machine.
 
     Nothing is checked when it is called: arrays are given as addresses.
 
@@ -50,10 +50,10 @@ def function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
     return compiled
 
 
-def loop(
+def write_loop(
     builder: Builder, start: Value, stop: Value, body: Write, initial: Value | None = None
 ) -> Value:
-    """Write `for index in range(start, stop): value = body(index, value)`; return the last value.
+    """Write the LLVM code of `for index in range(start, stop): value = body(index, value)`.
 
     Without an initial value the body is called with the index alone.
     """
@@ -71,14 +71,14 @@ def loop(
         value.add_incoming(initial, before)
         value.add_incoming(body(index, value), builder.block)
     index.add_incoming(start, before)
-    index.add_incoming(builder.add(index, count(1)), builder.block)
+    index.add_incoming(builder.add(index, count_constant(1)), builder.block)
     builder.branch(head)
     builder.position_at_end(after)
     return value
 
 
-class Array:
-    """An array of numbers, or of vectors of `lanes` floats side by side; int32 is read as COUNT."""
+class LlvmArray:
+    """Reads and writes, in LLVM code, an array of numbers or of vectors of `lanes` floats."""
 
     def __init__(self, builder: Builder, address: Value, lanes: int = 0) -> None:
         self._builder, self._address, self._lanes = builder, address, lanes
@@ -93,30 +93,32 @@ class Array:
     def _place(self, index: Value) -> Value:
         if not self._lanes:
             return self._builder.gep(self._address, [index])
-        place = self._builder.gep(self._address, [self._builder.mul(index, count(self._lanes))])
-        return self._builder.bitcast(place, vector(self._lanes).as_pointer())
+        place = self._builder.gep(
+            self._address, [self._builder.mul(index, count_constant(self._lanes))]
+        )
+        return self._builder.bitcast(place, vector_type(self._lanes).as_pointer())
 
 
-def count(number: int) -> Value:
-    """Return a constant COUNT."""
+def count_constant(number: int) -> Value:
+    """Return a constant integer of the LLVM type COUNT."""
     return ir.Constant(COUNT, number)
 
 
-def vector(lanes: int) -> ir.Type:
-    """Return the type of so many floats at once, which LLVM maps to registers."""
+def vector_type(lanes: int) -> ir.Type:
+    """Return the LLVM type of a vector of so many floats."""
     return ir.VectorType(FLOAT, lanes)
 
 
 def broadcast(builder: Builder, number: Value, lanes: int) -> Value:
-    """Return the vector with the same float in every lane."""
-    unset = ir.Constant(vector(lanes), ir.Undefined)
+    """Return an LLVM vector with the same float in every lane."""
+    unset = ir.Constant(vector_type(lanes), ir.Undefined)
     first = builder.insert_element(unset, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
     return builder.shuffle_vector(first, unset, zeros)
 
 
-def intrinsic(builder: Builder, name: str, *vectors: Value) -> Value:
-    """Return the result of one of LLVM's functions of vectors, such as `sqrt` and `fma`."""
+def call_intrinsic(builder: Builder, name: str, *vectors: Value) -> Value:
+    """Return the result of an LLVM intrinsic function for vectors, such as `sqrt` or `fma`."""
     kind = vectors[0].type
     signature = ir.FunctionType(kind, [kind] * len(vectors))
     full = f"llvm.{name}.v{kind.count}f32"

@@ -1,4 +1,4 @@
-"""The last state of an LSTM on ids padded in front, without repeated work on the padding."""
+"""Compute an LSTM's last state for ids padded in front, without repeated work on the padding."""
 
 import contextlib
 import functools
@@ -13,7 +13,7 @@ FEW = 16  # rows: nn.LSTM finishes them before numba is loaded
 
 @functools.cache
 def _rows_module() -> ModuleType | str:
-    """Import `lstm_rows`, which needs numba; return why if numba does not work here."""
+    """Import `lstm_rows`, which needs numba; return the reason if numba does not work here."""
     try:
         from dlrun.kernels import lstm_rows
     except ImportError as error:  # numba is missing, or not for this version of numpy
@@ -21,13 +21,13 @@ def _rows_module() -> ModuleType | str:
     return lstm_rows
 
 
-def why_unavailable() -> str | None:
-    """Return why this machine cannot compute an LSTM by rows; None if it can."""
+def why_lstm_kernels_unavailable() -> str | None:
+    """Return why this machine cannot compute an LSTM by `lstm_rows`; None if it can."""
     module = _rows_module()
     return module if isinstance(module, str) else None
 
 
-class LastState:
+class LSTMLastState:
     """Computes nn.LSTM's last state on a CPU; the state after leading padding is computed once.
 
     Id 0 pads and has an ordinary, trained embedding vector, so leading padding changes the state
@@ -44,7 +44,7 @@ class LastState:
         self._memories: list[object] = []  # of `lstm_rows`
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Return the states (batch, hidden) after the last of ids (batch, time).
+        """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).
 
         Raises:
             TypeError: the ids are not int32 or int64.
@@ -57,13 +57,13 @@ class LastState:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
         module = _rows_module() if self.applies(lstm, ids) else None
         if not isinstance(module, ModuleType):
-            return all_states(lstm, embedding, ids)[:, -1]
+            return lstm_states(lstm, embedding, ids)[:, -1]
         threads = self.threads or torch.get_num_threads()
         last: Tensor = module.last_states(lstm, embedding, ids, threads, self._memories)
         return last
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
-        """Return whether `lstm_rows` computes these rows if numba works, rather than nn.LSTM.
+        """Return whether `lstm_rows` rather than nn.LSTM is to compute a batch of ids.
 
         An accelerator's own LSTM runs all steps in one kernel. Without gradients a few rows are
         left to nn.LSTM, whose layers torchinfo then sees; all training steps use the same path.
@@ -77,8 +77,8 @@ class LastState:
         )
 
 
-def all_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Return nn.LSTM's states after each id; on a CPU in full precision, as `lstm_rows` does.
+def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
+    """Return nn.LSTM's state after each id, computed in full precision on a CPU.
 
     Many CPUs lack a bfloat16 LSTM kernel, and torch then raises an error.
     """

@@ -1,4 +1,4 @@
-"""Last states of an LSTM on a CPU in float32, each row computed from its own first id on.
+"""Compute an LSTM's last states on a CPU in float32, each row from its own first id on.
 
 It saves three things that nn.LSTM does on rows that are padded in front:
 
@@ -29,9 +29,9 @@ from dlrun.kernels import lstm_numba as kernels
 from dlrun.kernels.jit import LANES
 from dlrun.kernels.lstm_numba import (
     Floats,
-    Reviews,
+    ReviewBatch,
     StateGradients,
-    Steps,
+    StepStates,
     WordGradients,
     WordSums,
 )
@@ -46,7 +46,7 @@ Memory = dict[str, Floats]  # of a batch, which later ones use again: a tenth of
 def last_states(
     lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor, threads: int, free: list[Memory]
 ) -> Tensor:
-    """Return the states (batch, hidden) after the last of ids (batch, time), int32 or int64.
+    """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).
 
     `free` keeps memory for later calls. Raises IndexError for ids without a vector, as nn.Embedding
     does.
@@ -71,13 +71,13 @@ def last_states(
 
 
 def _padded(weight: Tensor, tall: int, wide: int) -> Tensor:
-    """[4 * hidden, n] -> [4 * (hidden + tall), n + wide]; what is added is zero."""
+    """Return weights [4 * hidden, n] as [4 * (hidden + tall), n + wide], padded with zeros."""
     gates = weight.view(4, -1, weight.shape[1])
     return F.pad(gates, (0, wide, 0, tall)).flatten(0, 1)
 
 
 def _zeros(*shape: int) -> Floats:
-    """Return zeros aligned to a line of the cache, as torch's are and numpy's are not."""
+    """Return zeros aligned to a cache line, as torch's are and numpy's are not."""
     return torch.zeros(shape).numpy()
 
 
@@ -86,9 +86,9 @@ def _state_gradients(rows: int, hidden: int) -> StateGradients:
 
 
 class _Batch:
-    """Rows of ids in chunks, each of which one thread computes, and the memory that they need.
+    """Holds rows of ids in chunks, each of which one thread computes, and their working memory.
 
-    The states of the all-pad row come first in `Steps`, then those of the reviews.
+    The states of the all-pad row come first in `StepStates`, then those of the reviews.
 
     Args:
         ids: (rows, time), padded in front with 0.
@@ -110,34 +110,34 @@ class _Batch:
         self.chunks = [order[dealt == chunk] for chunk in range(count)]
         sizes = 1 + time - starts if keep else np.full(rows, 2)
         ends = 1 + int(starts.max()) + np.cumsum(sizes)
-        self.reviews, self.n_steps = Reviews(ids, starts, ends - sizes, keep), int(ends[-1])
+        self.reviews, self.n_steps = ReviewBatch(ids, starts, ends - sizes, keep), int(ends[-1])
         # A batch that comes before the backward of another gets memory of its own.
         self.threads, self.free, self.memory = threads, free, free.pop() if free else {}
 
-    def all_pads(self) -> Reviews:
-        """Return the all-pad row, up to the state in which the shortest row begins."""
+    def all_pads(self) -> ReviewBatch:
+        """Return the row that is all padding, up to the state in which the shortest row begins."""
         time = int(self.reviews.starts.max())
-        return Reviews(np.zeros((1, time), np.int32), FIRST_ROW, FIRST_ROW, keep=True)
+        return ReviewBatch(np.zeros((1, time), np.int32), FIRST_ROW, FIRST_ROW, keep=True)
 
     def array(self, name: str, *shape: int) -> Floats:
-        """Return an array, not initialised, in the same memory at each call with this name."""
+        """Return an uninitialised array, in the same memory at each call with this name."""
         size = int(np.prod(shape))
         if name not in self.memory or self.memory[name].size < size:
             self.memory[name] = _zeros(size + size // 8)  # batches differ by a few percent
         return self.memory[name][:size].reshape(shape)
 
-    def steps(self, hidden: int) -> Steps:
-        """Return the arrays of all steps."""
+    def steps(self, hidden: int) -> StepStates:
+        """Return the arrays for the results of all steps."""
         gates = self.array("gates", self.n_steps, 4 * hidden)
         cells, states = (self.array(name, self.n_steps, hidden) for name in ("cells", "states"))
-        return Steps(gates, cells, states)
+        return StepStates(gates, cells, states)
 
     def share_chunks(self, work: Callable[[int, NDArray[np.int64]], None]) -> None:
-        """Call `work` for the number and the rows of each chunk."""
+        """Call `work` with the number and the rows of each chunk, in several threads."""
         self._share(lambda chunk: work(chunk, self.chunks[chunk]), len(self.chunks))
 
     def share_words(self, words: int, work: Callable[[int, int, int], None]) -> None:
-        """Call `work` for each of CHUNKS parts of the vocabulary: number, first word, end."""
+        """Call `work` with each part of the vocabulary (number, first word, end), in threads."""
         parts = list(pairwise(words * part // CHUNKS for part in range(CHUNKS + 1)))
         self._share(lambda part: work(part, *parts[part]), CHUNKS)
 
@@ -161,7 +161,7 @@ class _Batch:
 
 
 class _LastStates(torch.autograd.Function):
-    """Last states [batch, hidden] of a batch; sizes are multiples of WIDTH."""
+    """Computes the last states [batch, hidden] of a batch; sizes are multiples of WIDTH."""
 
     @staticmethod
     def forward(
@@ -180,15 +180,17 @@ class _LastStates(torch.autograd.Function):
         projected = batch.array("projected", words, 4 * hidden)
         batch.share_words(
             words,
-            lambda _, begin, end: kernels.project(
+            lambda _, begin, end: kernels.project_words(
                 begin, end, vectors, from_input, biases, projected
             ),
         )
         steps, last = batch.steps(hidden), _zeros(len(batch.reviews.ids), hidden)
         steps.cells[0] = steps.states[0] = 0
-        kernels.forward(FIRST_ROW, batch.all_pads(), projected, from_state, steps, last)
+        kernels.lstm_forward(FIRST_ROW, batch.all_pads(), projected, from_state, steps, last)
         batch.share_chunks(
-            lambda _, rows: kernels.forward(rows, batch.reviews, projected, from_state, steps, last)
+            lambda _, rows: kernels.lstm_forward(
+                rows, batch.reviews, projected, from_state, steps, last
+            )
         )
         if batch.reviews.keep:
             ctx.save_for_backward(embedding, weight_ih, weight_hh)
@@ -219,7 +221,7 @@ class _LastStates(torch.autograd.Function):
         begun, none = _state_gradients(len(starts), hidden), _state_gradients(0, hidden)
         begun.states[:] = gradients[0].numpy()
         batch.share_chunks(
-            lambda chunk, rows: kernels.backward(
+            lambda chunk, rows: kernels.lstm_backward(
                 chunk, rows, reviews, weight_hh, steps, begun, none, word_sums, d_hidden
             )
         )
@@ -228,7 +230,9 @@ class _LastStates(torch.autograd.Function):
         for total, rows in zip(joined, begun, strict=True):
             np.add.at(total, starts, rows)
         first = _state_gradients(1, hidden)
-        kernels.backward(0, FIRST_ROW, pads, weight_hh, steps, first, joined, word_sums, d_hidden)
+        kernels.lstm_backward(
+            0, FIRST_ROW, pads, weight_hh, steps, first, joined, word_sums, d_hidden
+        )
         width = embedding.shape[1]
         sums = WordGradients(
             _zeros(words, width), _zeros(CHUNKS, width, 4 * hidden), _zeros(CHUNKS, 4 * hidden)
@@ -237,7 +241,7 @@ class _LastStates(torch.autograd.Function):
         vectors = batch.array("vectors", CHUNKS * kernels.TILE, width)
         batch.share_words(
             words,
-            lambda part, begin, end: kernels.gather(
+            lambda part, begin, end: kernels.gather_word_gradients(
                 part, begin, end, word_sums, embedding, weight_ih, summed, vectors, sums
             ),
         )

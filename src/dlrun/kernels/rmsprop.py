@@ -1,4 +1,4 @@
-"""RMSprop in one pass over each parameter, where torch's own makes five.
+"""Compute RMSprop in one pass over each parameter, where torch's own makes five.
 
 With the gradient g, the mean square v and torch's default alpha = 0.99, eps = 1e-8:
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Array, Builder, Value
+from dlrun.kernels.llvm import Builder, LlvmArray, Value
 
 LANES = 16  # floats in the widest register
 
 
 def rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
-    """Return the one-pass RMSprop if it can update all parameters, or else torch's."""
+    """Return an RMSprop optimizer: the one-pass one if it can update all parameters, or torch's."""
     given = list(parameters)
     return (OnePassRMSprop if all(map(_is_plain, given)) else torch.optim.RMSprop)(given, lr=lr)
 
@@ -33,14 +33,14 @@ def _is_plain(parameter: Tensor) -> bool:
 
 
 class OnePassRMSprop(torch.optim.RMSprop):
-    """RMSprop with torch's state, and torch's steps up to rounding.
+    """Computes the steps of torch's RMSprop in one pass, equal up to rounding.
 
     It takes float32 parameters in C order on the CPU, and of torch's options the learning rate.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Do one step; return what `closure`, which computes the gradients anew, returns."""
+        """Do one optimizer step; return what `closure`, which computes the gradients, returns."""
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:
@@ -64,29 +64,29 @@ class OnePassRMSprop(torch.optim.RMSprop):
 @cache
 def _update() -> Callable[..., None]:
     """Compile the step of w, g, v, their size, lr, alpha, 1 - alpha and eps."""
-    return llvm.function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], _write_update)
+    return llvm.compile_function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], _write_update)
 
 
 def _write_update(builder: Builder, *arguments: Value) -> None:
     addresses, count, numbers = arguments[:3], arguments[3], arguments[4:]
-    vectors = builder.udiv(count, llvm.count(LANES))
-    rest = builder.mul(vectors, llvm.count(LANES))
-    for width, start, stop in ((LANES, llvm.count(0), vectors), (1, rest, count)):
+    vectors = builder.udiv(count, llvm.count_constant(LANES))
+    rest = builder.mul(vectors, llvm.count_constant(LANES))
+    for width, start, stop in ((LANES, llvm.count_constant(0), vectors), (1, rest, count)):
         _write_loop(builder, width, start, stop, addresses, numbers)
 
 
 def _write_loop(
     builder: Builder, width: int, start: Value, stop: Value, addresses: Value, numbers: Value
 ) -> None:
-    w, g, v = (Array(builder, address, width) for address in addresses)
+    w, g, v = (LlvmArray(builder, address, width) for address in addresses)
     lr, alpha, rest, eps = (llvm.broadcast(builder, number, width) for number in numbers)
 
     def update(i: Value) -> None:
         gradient = g[i]
         new = builder.fmul(builder.fmul(rest, gradient), gradient)
         mean = builder.fadd(builder.fmul(v[i], alpha), new)
-        divisor = builder.fadd(llvm.intrinsic(builder, "sqrt", mean), eps)
+        divisor = builder.fadd(llvm.call_intrinsic(builder, "sqrt", mean), eps)
         v[i] = mean
         w[i] = builder.fsub(w[i], builder.fdiv(builder.fmul(lr, gradient), divisor))
 
-    llvm.loop(builder, start, stop, update)
+    llvm.write_loop(builder, start, stop, update)

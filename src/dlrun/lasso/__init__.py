@@ -1,1 +1,1 @@
-"""The L1-penalised logistic regression: problem, solver, path, storage."""
+"""Solve the L1-penalised logistic regression over a path of penalties, and store the solutions."""

@@ -1,4 +1,4 @@
-"""A binary matrix by its columns, and the passes over it that the lasso's solver is made of.
+"""Store a binary matrix by its columns, and compute the lasso solver's passes over it.
 
 All entries are one, so a column is only a list of rows, each in 16 bits up to 65,536 rows.
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.kernels.jit import jit, kernel
+from dlrun.kernels.jit import jit, jit_kernel
 from dlrun.lasso.path import Vector
 
 Places = NDArray[np.int64]
@@ -24,26 +24,26 @@ Values = NDArray[Float]
 Rows = NDArray[np.uint16] | NDArray[np.uint32]  # unsigned: no index is tested for being negative
 
 
-class Columns(NamedTuple):
-    """The rows in which each column is one."""
+class BinaryColumns(NamedTuple):
+    """Holds, for each column of a binary matrix, the rows in which it is one."""
 
     starts: Places  # (n_columns + 1,): where each column begins in `rows`
     rows: Rows  # (n_ones,)
 
 
-def binary_columns(X: sparse.csr_matrix) -> Columns:
-    """Return the columns of a matrix; raise ValueError if the matrix is not binary."""
+def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
+    """Return the columns of a binary matrix; raise ValueError if it is not binary."""
     columns = X.tocsc(copy=True)
     columns.sum_duplicates()  # sorts each column's rows too
     if not np.all(columns.data == 1):
         raise ValueError("X must be binary: every stored value 1, none repeated")
     narrow = X.shape[0] <= 2**16
     rows = columns.indices.astype(np.uint16 if narrow else np.uint32)
-    return Columns(columns.indptr.astype(np.int64), rows)
+    return BinaryColumns(columns.indptr.astype(np.int64), rows)
 
 
 @jit
-def _column_sum(columns: Columns, values: Values, j: int) -> float:
+def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
     # Eight partial sums: one alone would wait for each addition to finish before the next.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
     a = b = c = d = e = f = g = h = 0.0
@@ -64,7 +64,7 @@ def _column_sum(columns: Columns, values: Values, j: int) -> float:
 
 
 @jit
-def _move(columns: Columns, j: int, step: Float, pairs: Values) -> None:
+def _move(columns: BinaryColumns, j: int, step: Float, pairs: Values) -> None:
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
     rows = columns.rows[columns.starts[j] : columns.starts[j + 1]]
     whole = rows.size // 4
@@ -88,8 +88,8 @@ def _soft_threshold(value: float, threshold: float) -> float:
     return 0.0
 
 
-@kernel
-def column_sums(columns: Columns, values: Values, chosen: Places) -> Vector:
+@jit_kernel
+def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
     """Return the sum of `values` (n_rows,) over the rows of each chosen column."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
@@ -97,8 +97,8 @@ def column_sums(columns: Columns, values: Values, chosen: Places) -> Vector:
     return sums
 
 
-@kernel
-def margins(columns: Columns, beta: Vector, n_rows: int) -> Vector:
+@jit_kernel
+def margins(columns: BinaryColumns, beta: Vector, n_rows: int) -> Vector:
     """Return the linear predictor of each row, (n_rows,); the intercept is the last of beta."""
     sums = np.full(n_rows, beta[-1])
     for j in range(beta.size - 1):
@@ -108,9 +108,9 @@ def margins(columns: Columns, beta: Vector, n_rows: int) -> Vector:
     return sums
 
 
-@kernel
-def sweep(
-    columns: Columns,
+@jit_kernel
+def coordinate_descent_sweep(
+    columns: BinaryColumns,
     chosen: Places,
     curvature: Vector,
     penalty: float,
@@ -118,7 +118,7 @@ def sweep(
     beta: Vector,
     pairs: Values,
 ) -> None:
-    """Do coordinate descent on the quadratic model once; update beta and residuals in place.
+    """Do one sweep of coordinate descent on the quadratic model; update beta and residuals.
 
     Args:
         columns: the matrix.
@@ -144,8 +144,10 @@ def sweep(
             _move(columns, j, pairs.dtype.type(new - old), pairs)
 
 
-def load_kernels(columns: Columns, n_rows: int, dtype: Precision) -> None:
-    """Load or compile the machine code for values of a precision."""
+def load_kernels(columns: BinaryColumns, n_rows: int, dtype: Precision) -> None:
+    """Load or compile the machine code of this module for values of a precision."""
     none, beta, pairs = np.arange(0), np.zeros(columns.starts.size), np.zeros((n_rows, 2), dtype)
     margins(columns, beta, n_rows)
-    sweep(columns, none, column_sums(columns, pairs.ravel(), none), 1.0, True, beta, pairs)
+    coordinate_descent_sweep(
+        columns, none, column_sums(columns, pairs.ravel(), none), 1.0, True, beta, pairs
+    )

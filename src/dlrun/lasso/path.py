@@ -1,4 +1,4 @@
-"""L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
+"""Compute and store the L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
 
 At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
 
@@ -24,7 +24,7 @@ Intercept = Literal["penalised", "free"]
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Coefficients (n_features,) and an intercept."""
+    """Holds the coefficients (n_features,) and the intercept of a linear model."""
 
     coef: Vector
     intercept: float
@@ -36,8 +36,8 @@ class LinearModel:
 
 
 @dataclass(frozen=True)
-class Solution(LinearModel):
-    """A solution of the problem at one penalty; the optimum is at least objective - duality_gap."""
+class LassoSolution(LinearModel):
+    """Holds a lasso solution; the optimum is at least its objective - duality_gap."""
 
     penalty: float
     objective: float
@@ -45,22 +45,22 @@ class Solution(LinearModel):
 
 
 @dataclass(frozen=True)
-class Split:
-    """Bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
+class LabelledBags:
+    """Holds bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
 
     bags: sparse.csr_matrix
     labels: Labels
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """All arrays of the split."""
+        """Return all arrays of the bags and the labels."""
         return self.bags.indices, self.bags.indptr, self.labels
 
 
-def metrics_row(
-    solution: Solution, splits: Mapping[str, Split], seconds: float
+def lasso_metrics_row(
+    solution: LassoSolution, splits: Mapping[str, LabelledBags], seconds: float
 ) -> dict[str, float]:
-    """Return a solution's row of metrics.csv."""
+    """Return the row of metrics.csv for a lasso solution."""
     accuracies = {
         f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
         for part, split in splits.items()
@@ -76,7 +76,7 @@ def metrics_row(
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return `values` log-spaced penalties from max |X'(y - mean(y))| to `smallest` of it."""
+    """Return log-spaced penalties from max |X'(y - mean(y))| down to `smallest` of it."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     return np.geomspace(largest, smallest * largest, values)
 
@@ -88,8 +88,8 @@ def liblinear_path(
     tolerance: float,
     max_iterations: int,
     seed: int,
-) -> Iterator[Solution]:
-    """Yield the lab's solution at each penalty, by scikit-learn's liblinear, each from zero."""
+) -> Iterator[LassoSolution]:
+    """Yield the lasso solution at each penalty by scikit-learn's liblinear, as the lab does."""
     from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
     X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
@@ -104,10 +104,12 @@ def liblinear_path(
         )
         model.fit(X64, y)
         coef, intercept = model.coef_[0], float(model.intercept_[0])
-        yield Solution(coef, intercept, penalty, *evaluate(X, y, coef, intercept, penalty))
+        yield LassoSolution(
+            coef, intercept, penalty, *objective_and_gap(X, y, coef, intercept, penalty)
+        )
 
 
-def evaluate(
+def objective_and_gap(
     X: sparse.csr_matrix,
     y: Labels,
     coef: Vector,
@@ -116,27 +118,27 @@ def evaluate(
     *,
     free: bool = False,
 ) -> tuple[float, float]:
-    """Return the objective at any coefficients and intercept, and a duality gap, both in nats.
+    """Return the lasso objective at any coefficients and intercept, and a duality gap, in nats.
 
     The gap is how far, at most, the objective is above the optimum. Its dual point is the residual
     p - y, scaled until no column exceeds the penalty (Ndiaye et al. 2017, arXiv:1611.05780); with a
     free intercept it is first moved to sum to zero.
     """
     labels, margin = y.astype(np.float64), X @ coef + intercept
-    loss, residual, _ = logistic(margin, labels)
+    loss, residual, _ = logistic_loss(margin, labels)
     value = loss + penalty * l1_norm(np.append(coef, intercept), free)
     if free:
-        residual = logistic(margin + balancing_shift(margin, labels), labels)[1]
+        residual = logistic_loss(margin + balancing_shift(margin, labels), labels)[1]
     return value, value - dual_objective(residual, X.T @ residual, penalty, free)
 
 
 def l1_norm(beta: Vector, free: bool) -> float:
-    """Return what the penalty multiplies; the intercept is the last of beta, (n_features + 1,)."""
+    """Return the L1 norm of the penalised coefficients; beta's last, the intercept, may be free."""
     return float(np.abs(beta[:-1] if free else beta).sum())
 
 
-def logistic(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Return the loss, its gradient p - y and its curvature p (1 - p) in each margin (n_rows,)."""
+def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
+    """Return the logistic loss, its gradient p - y and its curvature p (1 - p) at each margin."""
     small = np.exp(-np.abs(margin))
     loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
     residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # of the misclassified; others below
@@ -145,7 +147,7 @@ def logistic(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: bool) -> float:
-    """Return the dual's value at the residual, scaled to be feasible: a bound of the optimum."""
+    """Return the dual objective at the scaled residual, a lower bound of the optimum."""
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)))
     if not free:
         largest = max(largest, abs(float(residual.sum())))
@@ -169,8 +171,8 @@ def balancing_shift(margin: Vector, y: Vector) -> float:
     return shift
 
 
-def pack(solution: Solution) -> bytes:
-    """Return one solution as bytes, without its zero coefficients."""
+def pack_solution(solution: LassoSolution) -> bytes:
+    """Return one lasso solution as bytes, without its zero coefficients."""
     (places,) = np.nonzero(solution.coef)
     return _npz(
         places=places.astype(np.int32),
@@ -182,17 +184,17 @@ def pack(solution: Solution) -> bytes:
     )
 
 
-def unpack(content: bytes) -> Solution:
-    """Return the solution that `pack` was given, bit for bit."""
+def unpack_solution(content: bytes) -> LassoSolution:
+    """Return the lasso solution that `pack_solution` stored as bytes, bit for bit."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         coef: Vector = np.zeros(int(file["sizes"][0]))
         coef[file["places"]] = file["values"]
         penalty, intercept, objective, gap = map(float, file["numbers"])
-    return Solution(coef, intercept, penalty, objective, gap)
+    return LassoSolution(coef, intercept, penalty, objective, gap)
 
 
-def pack_path(solutions: Sequence[Solution]) -> bytes:
-    """Return the path as an .npz file: a CSR matrix of coefficients, intercepts, penalties.
+def pack_path(solutions: Sequence[LassoSolution]) -> bytes:
+    """Return the solutions of a path as the bytes of an .npz file.
 
     The matrix is (n_lambdas, n_features); its parts are named as in scipy.
     """
@@ -208,7 +210,7 @@ def pack_path(solutions: Sequence[Solution]) -> bytes:
 
 
 def unpack_model(content: bytes, index: int) -> LinearModel:
-    """Return one model of the path that `pack_path` was given."""
+    """Return one linear model of the path that `pack_path` stored."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         parts = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(parts, shape=tuple(file["shape"]))

@@ -1,4 +1,4 @@
-"""An exact solver for the lasso path on a binary matrix: warm-started proximal Newton.
+"""Solve the lasso path on a binary matrix exactly, by a warm-started proximal Newton method.
 
 At each penalty lambda it starts from the solution at the one before. Let p be the probabilities at
 beta = (w, b), r = p - y the residuals and h = p (1 - p) the weights of the rows. A Newton step
@@ -33,24 +33,24 @@ import numpy as np
 from scipy import sparse
 
 from dlrun.lasso.columns import (
-    Columns,
+    BinaryColumns,
     Places,
     Precision,
     Values,
     binary_columns,
     column_sums,
+    coordinate_descent_sweep,
     load_kernels,
     margins,
-    sweep,
 )
 from dlrun.lasso.path import (
     Labels,
-    Solution,
+    LassoSolution,
     Vector,
     balancing_shift,
     dual_objective,
     l1_norm,
-    logistic,
+    logistic_loss,
 )
 
 SWEEPS = 9  # of coordinate descent per Newton step: two cycles of HISTORY, and one to re-sparsify
@@ -69,9 +69,9 @@ def newton_path(
     tolerance: float,
     *,
     free: bool = False,
-    start: Solution | None = None,
-) -> Iterator[Solution]:
-    """Return the solution at each penalty, one after another.
+    start: LassoSolution | None = None,
+) -> Iterator[LassoSolution]:
+    """Return the lasso solution at each penalty, one after another, by proximal Newton steps.
 
     A penalty is done once its duality gap, or the decrease by its last Newton step, is at most
     `tolerance` times the objective. The second usually comes first and is no bound: the objective
@@ -106,7 +106,7 @@ def newton_path(
     dtype = np.float32 if tolerance >= COARSE else np.float64
     load_kernels(columns, labels.size, dtype)  # here, and not in the first penalty's time
 
-    def solutions(beta: Vector) -> Iterator[Solution]:
+    def solutions(beta: Vector) -> Iterator[LassoSolution]:
         for penalty in penalties:
             solution = _solve(columns, labels, beta, float(penalty), tolerance, free, dtype)
             beta = np.append(solution.coef, solution.intercept)
@@ -116,14 +116,14 @@ def newton_path(
 
 
 def _solve(
-    columns: Columns,
+    columns: BinaryColumns,
     y: Vector,
     beta: Vector,
     penalty: float,
     tolerance: float,
     free: bool,
     dtype: Precision,
-) -> Solution:
+) -> LassoSolution:
     margin, every = margins(columns, beta, y.size), np.arange(beta.size - 1)
     scale = _best_scale(margin, y, penalty * l1_norm(beta, free))
     beta, margin = scale * beta, scale * margin
@@ -133,14 +133,14 @@ def _solve(
             shift = balancing_shift(margin, y)
             beta[-1] += shift
             margin += shift
-        loss, residual, weight = logistic(margin, y)
+        loss, residual, weight = logistic_loss(margin, y)
         norm = l1_norm(beta, free)
         value = loss + penalty * norm
         gradient = column_sums(columns, residual.astype(dtype, copy=False), every)
         gap = value - dual_objective(residual, gradient, penalty, free)
         done = gap <= tolerance * value or previous - value <= tolerance * value
         if done or iterations == MAX_STEPS:
-            return Solution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
+            return LassoSolution(beta[:-1].copy(), float(beta[-1]), penalty, value, gap)
         weight = np.maximum(weight, MIN_WEIGHT)
         chosen = np.flatnonzero((beta[:-1] != 0) | (np.abs(gradient) > NEAR * penalty))
         curvature = column_sums(columns, weight.astype(dtype, copy=False), chosen)
@@ -151,7 +151,7 @@ def _solve(
         step = 1.0
         while step > 1e-6:  # backtrack; the full step nearly always does
             trial = new if step == 1.0 else beta + step * (new - beta)
-            objective = logistic(margin + step * moved, y)[0] + penalty * l1_norm(trial, free)
+            objective = logistic_loss(margin + step * moved, y)[0] + penalty * l1_norm(trial, free)
             if objective <= value + 1e-4 * step * slope:
                 beta, margin = trial, margin + step * moved
                 break
@@ -165,17 +165,17 @@ def _best_scale(margin: Vector, y: Vector, cost: float) -> float:
         return 1.0
     scale = 1.0
     for _ in range(2):
-        _, residual, weight = logistic(scale * margin, y)
+        _, residual, weight = logistic_loss(scale * margin, y)
         slope = float(np.sum(residual * margin)) + cost
         scale -= slope / max(float(np.sum(weight * margin**2)), 1e-300)
     if scale <= 0:
         return 1.0
-    better = logistic(scale * margin, y)[0] + cost * scale < logistic(margin, y)[0] + cost
+    better = logistic_loss(scale * margin, y)[0] + cost * scale < logistic_loss(margin, y)[0] + cost
     return scale if better else 1.0
 
 
 def _minimise_model(
-    columns: Columns,
+    columns: BinaryColumns,
     chosen: Places,
     curvature: Vector,
     beta: Vector,
@@ -195,7 +195,7 @@ def _minimise_model(
             current += (bias - new[-1]) * pairs[:, 1]
             new[-1] = bias
         only_nonzero = number % HISTORY > 0  # zeros seldom change within a cycle
-        sweep(columns, chosen, curvature, penalty, only_nonzero, new, pairs)
+        coordinate_descent_sweep(columns, chosen, curvature, penalty, only_nonzero, new, pairs)
         history.append((new.copy(), current.astype(np.float64)))
         if len(history) == HISTORY:
             new, current[:] = _extrapolate(history, weight, penalty, free)
@@ -206,7 +206,7 @@ def _minimise_model(
 def _extrapolate(
     history: list[tuple[Vector, Vector]], weight: Vector, penalty: float, free: bool
 ) -> tuple[Vector, Vector]:
-    """Return the model's best point in the span of the last sweeps' moves, or else the last point.
+    """Return the model's best point in the span of the last sweeps' moves, or the last point.
 
     It is computed by `einsum` rather than `@`: BLAS may sum in a different order if it has a
     different number of threads.

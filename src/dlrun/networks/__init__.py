@@ -1,4 +1,4 @@
-"""Pretrained networks, and files of networks. Their names need no torch: a shell completes them."""
+"""Load pretrained networks, and read and write files of networks."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULT
 
 
 def classifier_names() -> list[str]:
-    """Return torchvision's image classifiers, as its files register them, and the bundled one."""
+    """Return the names of torchvision's image classifiers and the bundled one, without torch."""
     spec = importlib.util.find_spec("torchvision")
     folders = spec.submodule_search_locations if spec else None
     names = {

@@ -1,4 +1,4 @@
-"""Files of networks: weights, read without running code; ONNX and TorchScript, which need no dlrun.
+"""Read and write files of networks: weights (no code is run), ONNX and TorchScript.
 
 The latter two are traced: torch.export would fix the length of what an LSTM reads.
 """
@@ -25,14 +25,14 @@ _jit: Any = torch.jit  # has no types
 
 
 def serialize_tensors(state: Mapping[str, object]) -> memoryview:
-    """Return the bytes that torch.save writes; on a full disk it says only `write failed`."""
+    """Return the bytes that torch.save writes for tensors."""
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getbuffer()
 
 
 def parse_tensors(content: bytes, path: Path) -> Any:
-    """Return tensors, numbers, text, lists and dicts from the content of a file, on the CPU.
+    """Read tensors, numbers, text, lists and dicts from a file's bytes, onto the CPU.
 
     Raises DataError for anything else.
     """
@@ -40,7 +40,7 @@ def parse_tensors(content: bytes, path: Path) -> Any:
 
 
 def read_tensors(path: Path) -> Any:
-    """Return what `parse_tensors` returns for a file's content."""
+    """Read tensors, numbers, text, lists and dicts from a file, onto the CPU."""
     return _load(path, path)
 
 
@@ -57,10 +57,10 @@ def _load(source: Path | io.BytesIO, path: Path) -> Any:
         raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 
 
-def to_onnx(
+def export_onnx(
     network: nn.Module, example: Tensor, names: tuple[str, str], free: Sequence[str], about: str
 ) -> bytes:
-    """Return a network, in eval mode on the CPU, as an ONNX file's content, checked by onnx itself.
+    """Return a network, in eval mode on the CPU, as the bytes of a checked ONNX file.
 
     `names` are those of the input and the output, `free` those of the input's first dimensions,
     which may be of any size; `about` becomes the metadata.
@@ -87,7 +87,7 @@ def to_onnx(
     return content
 
 
-def from_onnx(path: Path) -> Function:
+def load_onnx(path: Path) -> Function:
     """Return the function that an ONNX file computes, by onnxruntime on the CPU."""
     import onnxruntime  # of the extra `export`
 
@@ -98,8 +98,8 @@ def from_onnx(path: Path) -> Function:
     return lambda inputs: torch.from_numpy(session.run(None, {name: inputs.numpy()})[0])
 
 
-def to_torch(network: nn.Module, example: Tensor, about: str) -> bytes:
-    """Return a network as a TorchScript file's content."""
+def export_torchscript(network: nn.Module, example: Tensor, about: str) -> bytes:
+    """Return a network as the bytes of a TorchScript file."""
     stream = io.BytesIO()
     with _tracing():
         traced = _jit.trace(network, (example,), check_trace=False)
@@ -107,7 +107,7 @@ def to_torch(network: nn.Module, example: Tensor, about: str) -> bytes:
     return stream.getvalue()
 
 
-def from_torch(path: Path) -> Function:
+def load_torchscript(path: Path) -> Function:
     """Return the function that a TorchScript file computes, by torch on the CPU."""
     with _tracing():
         loaded: Function = _jit.load(path, map_location="cpu")
@@ -116,7 +116,7 @@ def from_torch(path: Path) -> Function:
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """Silence warnings that tracing is to be replaced, and of what the file's check answers."""
+    """Silence the warnings of torch's tracer that it is deprecated."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield

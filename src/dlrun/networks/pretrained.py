@@ -1,4 +1,4 @@
-"""Pretrained image networks by name, with their transforms and labels (ISLP, lab 10.9.4)."""
+"""Load pretrained image networks by name, with their transforms and labels (ISLP, lab 10.9.4)."""
 
 import contextlib
 from collections.abc import Callable
@@ -37,8 +37,8 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """A network in eval mode, the transform of a photograph to its input, its outputs' names."""
+class PretrainedNetwork:
+    """Holds a network in eval mode, the transform of a photograph to its input, and its labels."""
 
     network: nn.Module
     transform: ImageClassification
@@ -46,8 +46,8 @@ class Pretrained:
     source: str  # which network with which weights
 
 
-def check(config: PretrainedModel) -> None:
-    """Check that model, weights and labels exist and fit each other; raise ConfigError."""
+def check_pretrained(config: PretrainedModel) -> None:
+    """Raise ConfigError if a pretrained model, its weights and its labels do not fit each other."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
@@ -68,8 +68,8 @@ def check(config: PretrainedModel) -> None:
         raise ConfigError(problem + similar, f"its weights are {', '.join(members)}")
 
 
-def obtain(config: PretrainedModel, screen: Screen) -> None:
-    """Download published weights to where torchvision looks for them; raise DataError."""
+def download_weights(config: PretrainedModel, screen: Screen) -> None:
+    """Download a model's published weights to torchvision's cache folder; raise DataError."""
     if weights := _weights(config).get(config.weights):  # no local file
         instead = (
             f"`--set model.name={BUNDLED}` runs the network that the extra `offline` carries, "
@@ -78,8 +78,8 @@ def obtain(config: PretrainedModel, screen: Screen) -> None:
         obtain_weights(weights.url, _cache(), screen, instead)
 
 
-def load(config: PretrainedModel) -> Pretrained:
-    """Load the network of a config that `check` accepted, after `obtain`.
+def load_pretrained(config: PretrainedModel) -> PretrainedNetwork:
+    """Load the pretrained network of a checked config, whose weights were downloaded before.
 
     Raises DataError if its weights are refused or do not fit the model.
     """
@@ -104,11 +104,11 @@ def load(config: PretrainedModel) -> Pretrained:
         _load_weights(network, Path(config.weights))
         transform = members["DEFAULT"].transforms()
     source = f"{config.name} with the weights {config.weights}"
-    return Pretrained(network.eval(), transform, _labels(config), source)
+    return PretrainedNetwork(network.eval(), transform, _labels(config), source)
 
 
 def _weights(config: PretrainedModel) -> dict[str, Any]:
-    """Return the model's published weights by name."""
+    """Return the published weights that a config names."""
     if config.name == BUNDLED:
         return {"DEFAULT": None}
     choices = torchvision.models.get_model_weights(config.name)
@@ -156,8 +156,10 @@ def _labels(config: PretrainedModel) -> list[str]:
     return labels
 
 
-def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str) -> Tensor:
-    """Return probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
+def predict_probabilities(
+    model: PretrainedNetwork, batch: Tensor, device: str, precision: str
+) -> Tensor:
+    """Return class probabilities (n, classes) on the CPU for a batch (n, 3, height, width).
 
     Raises DataError if they are NaN: whatever the photograph, the weights are the cause.
     """
@@ -177,7 +179,7 @@ def probabilities(model: Pretrained, batch: Tensor, device: str, precision: str)
 
 
 def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
-    """Return the transform of a photograph to an input: the published one, or the lab's.
+    """Return the transform of a photograph to a network's input: the published or the lab's.
 
     The lab resizes to a square whatever the sides' ratio. With the published transform, the network
     gets the middle of a very long picture: the crop holds no more, and the resize would make 5
@@ -203,7 +205,7 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
 
 
 def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
-    """Return the network with its batch norms folded into convolutions; a CPU saves a sixth.
+    """Return a network with batch norms folded into convolutions, a sixth faster on a CPU.
 
     Returns the network itself if it has no batch norm, if its code cannot be traced, or if the
     probabilities of the example change. The network, on the CPU and in eval mode, is not modified;
@@ -220,5 +222,5 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
 
 
 def noise_image(side: int) -> Tensor:
-    """Return an example (1, 3, side, side) without using torch's global random state."""
+    """Return a noise image (1, 3, side, side) without using torch's global random state."""
     return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.comparison import (
     compare_runs_on_same_data,
@@ -50,7 +50,7 @@ def report(
             {run.folder: run for run in (Run.open(one, runs_dir) for one in runs)}.values()
         )
     else:
-        opened, note = _newest_finished(run_context.runs_dir(runs_dir), screen)
+        opened, note = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
     if note:
         screen.note(note)
     size, problems = write_report_page(opened, out, note)

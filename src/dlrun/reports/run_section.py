@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ValidationError
 
 from dlrun.config.yaml_loader import Values, flatten, format_override
 from dlrun.errors import DataError, DlrunError, first_line
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, PREDICTIONS

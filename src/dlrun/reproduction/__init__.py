@@ -1,1 +1,1 @@
-"""The published numbers beside this machine's: runs over seeds, verdicts, one page."""
+"""Reproduce the published numbers: run experiments over seeds, compare, write one page."""

@@ -1,4 +1,4 @@
-"""One experiment of a reproduction: its data, and its runs over the seeds, which are a sweep."""
+"""One experiment of a reproduction: its data and its sweep of runs over seeds."""
 
 import base64
 import contextlib
@@ -13,7 +13,7 @@ from dlrun import run_context
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
 from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
 from dlrun.reproduction.verdicts import Row, published_rows
@@ -35,11 +35,11 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 @dataclass
 class ExperimentRuns:
-    """An experiment and its runs, which are those of the sweep `reproduce-EXPERIMENT`.
+    """An experiment of a reproduction and its runs, those of the sweep `reproduce-EXPERIMENT`.
 
     settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
-    missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: why
-    others are not, by seed.
+    missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: the
+    errors of the others, by seed.
     """
 
     name: str
@@ -53,24 +53,24 @@ class ExperimentRuns:
 
     @property
     def overrides(self) -> list[str]:
-        """The `--set` texts of its runs."""
+        """The `--set` texts of the experiment's runs."""
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
     def make_plan(self, screen: Screen) -> Plan:
-        """Return the plan of its runs. Raises ConfigError with every error."""
+        """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
         search = Search(seeds=format_seeds(self.seeds))
         name = f"reproduce-{self.name}"
         return make_plan(name, self.name, options, search, screen, data=self.data)
 
     def run(self, plan: Plan, screen: Screen) -> None:
-        """Run the seeds that are missing, one at a time: each has the machine to itself.
+        """Run the missing seeds one after the other, each with the whole machine.
 
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         run has ended.
         """
-        runs_dir = run_context.runs_dir(self.options.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(self.options.runs_dir)
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
@@ -83,7 +83,7 @@ class ExperimentRuns:
             state = SweepState({})
             try:
                 state = run_points(sweep, screen, points=points, jobs=1)
-            finally:  # the other seeds are there too
+            finally:  # with the seeds that were run earlier
                 self.failed = {seed_of[number]: why for number, why in state.failed.items()}
                 finished = {
                     seed_of[number]: run
@@ -95,7 +95,7 @@ class ExperimentRuns:
             raise state.stopped
 
     def command(self, seed: int | None = None) -> str:
-        """Return the command that gives the numbers of all seeds, or of one."""
+        """Return the shell command that runs the experiment with all seeds, or with one."""
         words, overrides = ["dlrun", self.name], self.overrides
         if seed is not None:
             overrides.append(f"{SEED}={seed}")
@@ -108,18 +108,18 @@ class ExperimentRuns:
 
     @property
     def seconds(self) -> float:
-        """The median run's; of a resumed one only a part is known."""
+        """The median duration of the runs in seconds, without resumed runs if possible."""
         whole = [run for run in self.runs if not run.record.resumed]
         return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
     @property
     def not_comparable(self) -> str:
-        """Why the published numbers are not quite comparable; empty if they are."""
+        """Why the published numbers are not comparable with the runs; empty if they are."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know: why numbers are not comparable, or missing."""
+        """Remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -132,7 +132,7 @@ class ExperimentRuns:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """Its runs as sections of a page."""
+        """The runs as sections of the page."""
         return [
             RunSection(place, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
             for place, run in enumerate(self.runs)
@@ -140,17 +140,17 @@ class ExperimentRuns:
 
     @property
     def rows(self) -> list[Row]:
-        """Its published numbers beside those of its runs; none if it was not run."""
+        """The rows that compare published numbers with the runs; empty if there are no runs."""
         return published_rows(self.sections) if self.runs else []
 
     @property
     def photographs(self) -> list[ClassifiedPhotograph]:
-        """Those whose labels are published; on the page they replace figures and charts."""
+        """The photographs whose labels are published; they replace figures and charts."""
         return [photograph for row in self.rows for photograph in row.photographs]
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """The first run's figures by name, as data URIs."""
+        """The figures of the first run: file names and data URIs."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
@@ -160,7 +160,7 @@ class ExperimentRuns:
 
     @property
     def charts(self) -> list[Chart]:
-        """The curves of all seeds over each other, with the published numbers."""
+        """Charts of the metrics by epoch, with all seeds and the published numbers in each."""
         runs = []
         for one in self.sections:
             if one.table:  # the page says beside them if the numbers are not comparable
@@ -172,21 +172,21 @@ class ExperimentRuns:
 def prepare_experiments(
     names: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
 ) -> list[ExperimentRuns]:
-    """Return the experiments with their data, which are downloaded if they are missing.
+    """Prepare experiments for a reproduction; their data are downloaded if they are missing.
 
-    If that fails, `missing` says why; each data set is tried once.
+    If the download fails, `missing` says why; each data set is tried once.
     """
     parts, failures = [], dict[str, str]()
     for name in names:
         part, source = ExperimentRuns(name, options, list(seeds)), name
         try:
-            experiment, config = registry.load(name), load_config(name, options)
+            experiment, config = registry.load_experiment(name), load_config(name, options)
             if not config.stochastic:
                 part.seeds = [config.seed]
-            if (dataset := registry.dataset(name)) is not None:
+            if (dataset := registry.experiment_dataset(name)) is not None:
                 source = dataset.name
             if source not in failures:
-                data_dir = run_context.data_dir(options.data_dir)
+                data_dir = run_context.resolve_data_dir(options.data_dir)
                 lab = experiment.lab_setup(config, data_dir, screen)
                 part.settings = dict(lab.settings)
                 part.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
@@ -202,7 +202,7 @@ def prepare_experiments(
 
 
 def _with_earlier_points(new: Plan, folder: Path, screen: Screen) -> Plan:
-    """Return the folder's plan with the points that it lacks, or the new plan if it cannot be."""
+    """Return the plan in a folder with missing points added, or the new plan if they conflict."""
     if not (folder / PLAN).exists():
         return new
     try:

@@ -1,4 +1,4 @@
-"""`dlrun reproduce`: run the lab over seeds, and write its numbers beside the book's."""
+"""The command `dlrun reproduce`: run the lab over seeds and compare with the book's numbers."""
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,20 +59,20 @@ label is the book's. Seconds: the median run's. (*): see below."""
 def reproduce(
     names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
 ) -> int:
-    """Run the experiments that have published numbers, or the named ones; return the exit code.
+    """Reproduce the published numbers of experiments, write the page, return the exit code.
 
-    One whose data are missing is named with the reason, and the others are run. A seed that was
-    run before, with the same code, packages and data, is not run again.
+    An experiment whose data are missing is listed with the reason, and the others are run. A seed
+    that was run before, with the same code, packages and data, is not run again.
 
     Args:
-        names: of experiments; none: all.
-        seeds: as `--seeds` of a sweep.
-        out: the page; the table lies beside it, as .md.
-        options: accelerator, folders, what is shown.
-        command: that continues it.
+        names: the experiments; if empty, all that have published numbers.
+        seeds: the seeds, written as in `--seeds` of a sweep.
+        out: the file of the page; the table is written beside it, as .md.
+        options: accelerator, folders, what to print.
+        command: the command that continues the reproduction.
 
-    Raises ConfigError before anything begins, DlrunError if nothing could be run; Interrupted or
-    Terminated once a run has ended.
+    Raises ConfigError before any run begins, DlrunError if no experiment could be run; Interrupted
+    or Terminated after the current run has ended.
     """
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
@@ -81,7 +81,9 @@ def reproduce(
         numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
-        chosen = list(dict.fromkeys(names)) or list(filter(is_published, registry.names()))
+        chosen = list(dict.fromkeys(names)) or list(
+            filter(is_published, registry.experiment_names())
+        )
         if other := [name for name in chosen if not is_published(name)]:
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
@@ -113,17 +115,17 @@ def reproduce(
         if options.json:
             _print_json(parts, out, command, "failed" if failed else "finished", screen)
         else:
-            _show(parts, out, run_context.data_dir(options.data_dir), screen)
+            _show(parts, out, run_context.resolve_data_dir(options.data_dir), screen)
     return 1 if failed or (names and len(runnable) < len(parts)) else 0
 
 
 def is_published(name: str) -> bool:
-    """Return whether the book has numbers of an experiment. Raises ConfigError."""
-    return any(key.startswith("reference.book.") for key in registry.shipped(name))
+    """Return whether an experiment has published numbers in the book. Raises ConfigError."""
+    return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
 
 
 def _write(parts: Sequence[ExperimentRuns], out: Path, command: str) -> None:
-    """Write the page and the table of the runs that are done. Raises DlrunError."""
+    """Write the page and the table of the finished runs. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
     texts = {out: format_page(parts, machine, command)}
@@ -136,7 +138,7 @@ def _write(parts: Sequence[ExperimentRuns], out: Path, command: str) -> None:
 
 
 def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
-    """Return what the runs were done on: if it was several machines, each value that differs."""
+    """Describe the machine of the runs; if there were several, with all their values."""
     machine: dict[str, dict[str, None]] = {}
     for section in (section for part in parts if part.runs for section in part.sections):
         accelerator = section.record.accelerator
@@ -148,7 +150,7 @@ def _machine(parts: Sequence[ExperimentRuns]) -> dict[str, str]:
 
 
 def format_page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], command: str) -> str:
-    """Return the page."""
+    """Return the HTML page that compares the runs with the published numbers."""
     return render_html_page(
         "reproduction.html",
         __package__,
@@ -160,9 +162,10 @@ def format_page(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], com
 
 
 def format_markdown(parts: Sequence[ExperimentRuns], machine: Mapping[str, str], made: str) -> str:
-    """Return the table, its legend, what is missing, and the machine; `made` is the command.
+    """Return a Markdown table that compares the runs with the published numbers.
 
-    It names no folder of this machine, so that it can be put into a README.
+    `made` is the command, for a comment. The text names no folder of this machine, so that it can
+    be put into a README.
     """
     comment = _one_line(made).replace("-->", "")  # which would end it
     lines = [f"<!-- {comment} -->", "", _line(COLUMNS.values()), _line("---" for _ in COLUMNS)]
@@ -183,7 +186,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text for a cell: one line without HTML and control characters."""
+    """Return text for a Markdown table cell: one line without HTML or control characters."""
     return escape(_one_line(text), quote=False).replace("|", r"\|")
 
 
@@ -192,7 +195,7 @@ def _one_line(text: str) -> str:
 
 
 def _show(parts: Sequence[ExperimentRuns], out: Path, data_dir: Path, screen: Screen) -> None:
-    """Show the table, what is missing, and where the files are."""
+    """Print the comparison, the experiments that were not run, and the paths of the files."""
     keys = [key for key in COLUMNS if key not in BESIDE]
     rows = [(part, row) for part in parts for row in part.rows]
     cells = [[row.name, *(row.cells[key] for key in keys)] for _, row in rows]

@@ -1,4 +1,4 @@
-"""Verdicts: each published number beside those of the runs here, and whether they agree."""
+"""Compare each published number with the interval that runs on this machine predict."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Strip:
-    """A row's picture: the runs' numbers, their interval and the published ones on one axis."""
+    """A strip plot: the runs' numbers, their interval and the published numbers on one axis."""
 
     dots: list[float]
     bar: Interval | None
@@ -32,9 +32,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Row:
-    """A published number beside those of the runs here: texts by column, and numbers as JSON.
+    """A row of the comparison: a published number, the numbers of the runs here, the verdict.
 
-    photographs: those whose labels are published, if the row is about labels.
+    cells: texts by column. numbers: for the JSON output. photographs: those whose labels are
+    published, if the row is about labels.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Row:
 
 
 def published_rows(sections: Sequence[RunSection]) -> list[Row]:
-    """Return the rows of an experiment's runs, of which there is at least one."""
+    """Compare the runs of an experiment with its published numbers, one row for each metric."""
     reference = sections[0].record.reference
     editions = {one: found for one in EDITIONS if isinstance(found := reference.get(one), dict)}
     metrics = [section.record.metrics for section in sections]
@@ -92,7 +93,7 @@ def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Row:
 
 
 def interval_of_one_more_run(here: MetricSpread) -> Interval | None:
-    """Return the 95 % prediction interval of one more run; None for a single run."""
+    """Return the 95 % prediction interval of a metric in one more run; None for a single run."""
     ends = stats.prediction_interval(here.values)
     if ends is None:
         return None
@@ -102,9 +103,9 @@ def interval_of_one_more_run(here: MetricSpread) -> Interval | None:
 
 
 def verdict(published: float | None, interval: Interval | None) -> str | None:
-    """Return `within` if one more run may give a published number, else `above` or `below` it.
+    """Return whether a prediction interval lies `above` or `below` a published number, or `within`.
 
-    It is rounded: it stands for all numbers that give its digits. None if either is missing.
+    `within`: the interval contains the number, which may be rounded. None if either is missing.
     """
     if published is None or interval is None:
         return None
@@ -115,17 +116,17 @@ def verdict(published: float | None, interval: Interval | None) -> str | None:
 
 
 def half_unit(value: float) -> float:
-    """Return half a unit of a number's last digit: 0.005 for 0.88."""
+    """Return half a unit of the last decimal digit of a number, such as 0.005 for 0.88."""
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
 def verdict_on(edition: str) -> str:
-    """Return the key of a verdict's cell."""
+    """Return the name of the column that holds the verdict on an edition of the book."""
     return f"verdict on {edition}"
 
 
 def _labels_row(photographs: list[ClassifiedPhotograph]) -> Row:
-    """Return the row that counts the photographs whose first label is the book's."""
+    """Return the row that counts the photographs whose most probable label is the book's."""
     labels = {one.name: {"here": one.labels} | one.published for one in photographs}
     counts = dict.fromkeys(("here", *EDITIONS), 0)
     for by_origin in labels.values():

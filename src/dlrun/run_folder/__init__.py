@@ -1,1 +1,1 @@
-"""A run's folder: the files in it, how they are written and read."""
+"""The files in the folder of a run: how they are written, read, found and removed."""

@@ -1,8 +1,8 @@
-"""The checkpoint of a run: the state after its newest finished step, which a resume reads.
+"""Write and read the checkpoint of a run: the state after its newest finished step.
 
-One file: a line with its SHA-256, a line of JSON, the state as bytes. What a step adds for good
-(a lambda's coefficients) is appended to a file of parts and never written again. The newest whole
-checkpoint counts; the one before stays until there is a newer one.
+A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data that a
+step adds permanently (a lambda's coefficients) are appended to a file of parts and never rewritten.
+A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
 import hashlib
@@ -23,19 +23,19 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def with_names(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a digest of arrays joined with one of the vocabulary and labels in a run's assets."""
+    """Return a fingerprint of a run's data: the arrays' digest and one of vocabulary and labels."""
     names = [assets.get(key) for key in ("vocabulary", "labels")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
 
 def same_data(then: str | None, now: str) -> bool:
-    """Return whether two digests are of the same data; dlrun 0.2 wrote that of the arrays alone."""
+    """Return whether two data fingerprints match; dlrun 0.2 wrote only the digest of the arrays."""
     return then in (now, now.partition("-")[0])
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state after some steps."""
+    """The content of a checkpoint: the metrics and the state of a run after some steps."""
 
     rows: list[dict[str, float]]  # of metrics.csv, one per step
     state: bytes  # as the experiment wrote it
@@ -43,17 +43,17 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """The checkpoints of a run with an id, which trains on data with a fingerprint."""
+    """Writes and reads the checkpoint files of one run, with its id and data fingerprint."""
 
     def __init__(self, folder: RunFolder, run: str, data: str) -> None:
         self._folder, self._run, self._data = folder, run, data
         self._parts: list[tuple[int, str]] = []  # length and SHA-256 of each
 
     def load(self, screen: Screen) -> Checkpoint | None:
-        """Return the newest whole checkpoint, or None if no step was finished.
+        """Return the newest undamaged checkpoint, or None if no step was finished.
 
-        A damaged one is removed if the previous is whole. Raises DataError if both are damaged, the
-        run began with other data, or the checkpoint is another run's.
+        A damaged one is replaced by the previous one. Raises DataError if both are damaged, the
+        data have changed since the run began, or the checkpoint is another run's.
         """
         folder = self._folder.path
         remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
@@ -81,7 +81,7 @@ class CheckpointFile:
         return None
 
     def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
-        """Write a checkpoint; the one before stays as the previous."""
+        """Write a checkpoint, and keep the one before it as the previous checkpoint."""
         if not self._folder.writes:
             return
         if part is not None:
@@ -101,12 +101,12 @@ class CheckpointFile:
                 current.replace(current.with_name(PREVIOUS))
 
     def discard(self) -> None:
-        """Remove the checkpoints: the run begins again."""
+        """Remove all checkpoints of the run, which then begins again."""
         self._parts = []
         self._folder.remove(NAME, PREVIOUS, PARTS)
 
     def _cut_parts(self) -> None:
-        """Cut off a part whose checkpoint was never written."""
+        """Truncate the file of parts after the last part that a checkpoint refers to."""
         path = self._folder.path / PARTS
         whole = sum(length for length, _ in self._parts)
         if path.exists() and path.stat().st_size > whole:
@@ -115,17 +115,17 @@ class CheckpointFile:
 
 
 def existing_checkpoints(folder: Path) -> list[Path]:
-    """Return the paths of a run's checkpoints that exist, the newest first."""
+    """Return the paths of the checkpoint files in a run's folder, the newest first."""
     return [folder / name for name in (NAME, PREVIOUS) if (folder / name).is_file()]
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a run has a checkpoint to resume from."""
+    """Return whether a run's folder has a checkpoint that the run can resume from."""
     return bool(existing_checkpoints(folder))
 
 
 def damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
-    """Yield a message for each checkpoint that is damaged, or of a run with another id."""
+    """Yield a message for each checkpoint in a folder that is damaged or of another run."""
     for path in existing_checkpoints(folder):
         try:
             about, _ = _read(path)

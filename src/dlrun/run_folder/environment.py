@@ -1,4 +1,4 @@
-"""The environment of a run beside its config: code, packages, machine."""
+"""Describe the environment of a run: the versions of code and packages, and the machine."""
 
 import contextlib
 import platform
@@ -11,7 +11,7 @@ from typing import Any
 
 from dlrun.system.resources import usable_cores
 
-# Packages of which another version may compute other numbers.
+# Packages whose other versions may compute different numbers.
 PACKAGES = (
     "torch", "torchvision", "lightning", "torchmetrics", "numpy", "scipy", "scikit-learn", "numba",
     "pillow",
@@ -19,7 +19,7 @@ PACKAGES = (
 
 
 def describe_environment(experiment_package: str) -> dict[str, Any]:
-    """Return the contents of environment.json that do not depend on the run."""
+    """Return the fields of environment.json that describe the code, packages and machine."""
     return {
         "dlrun": metadata.version("dlrun"),
         "code": code_version(experiment_package),
@@ -37,7 +37,7 @@ def describe_environment(experiment_package: str) -> dict[str, Any]:
 def changes(
     code: str | None, packages: Mapping[str, str | None], experiment_package: str
 ) -> list[str]:
-    """Return what differs here from the code and packages of a run: `torch 2.9 then, 2.10 now`."""
+    """Return how the installed code and packages differ from those that a run began with."""
     here = code_version(experiment_package)
     changed = [f"code: {code} then, {here} now"] if code != here else []
     return changed + [
@@ -48,7 +48,7 @@ def changes(
 
 
 def versions() -> dict[str, str | None]:
-    """Return the versions of the packages that compute; None if one is not installed."""
+    """Return the installed versions of the packages that can change a run's numbers, or None."""
     versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -57,10 +57,10 @@ def versions() -> dict[str, str | None]:
 
 
 def code_version(experiment_package: str) -> str:
-    """Return the version of the code that computes: `0.3.0+1a2b3c4d5e6f`.
+    """Return the version of dlrun and of an experiment's package, such as `0.3.0+1a2b3c4d5e6f`.
 
-    The part after the plus is the commit of dlrun's git checkout. The version of another package
-    that an experiment is from follows.
+    The part after the plus is the commit of dlrun's git checkout. If the experiment is from another
+    package, its version follows.
     """
     commit = _git_commit()
     version = metadata.version("dlrun") + (f"+{commit[:12]}" if commit else "")

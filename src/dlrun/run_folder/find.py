@@ -1,4 +1,4 @@
-"""Finding a run or a sweep by its folder, its name, or `latest`."""
+"""Find the folder of a run or a sweep by its path, its name, or `latest`."""
 
 import contextlib
 import glob
@@ -14,26 +14,24 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
 
 def newest_runs(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """Return the folders of all runs, or of one experiment's, the newest first."""
+    """Return the folders of all runs, or of all runs of one experiment, the newest first."""
     return sorted(runs_in(runs_dir, experiment), key=_began, reverse=True)
 
 
 def candidate_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """Return all folders beside the runs, the newest first, whatever is in them; no sweep's."""
+    """Return all folders that may be runs, damaged ones too, the newest first."""
     found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
     folders = (one for one in found if one.parent.name != SWEEPS and is_own_folder(one))
     return sorted((one for one in folders if one.is_dir()), key=_began, reverse=True)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
-    """Return the folder of a run.
+    """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
     Args:
-        run: its folder; its name or suffix; `latest`, the run that began last, in any state;
-            `EXPERIMENT/latest`, the same of one experiment.
-        runs_dir: where runs are looked for that are not named by their folder.
-
-    Raises ConfigError if there is none.
+        run: a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
+            `EXPERIMENT/latest`, the last run of one experiment.
+        runs_dir: the folder that is searched for names.
     """
     experiment, _, last = run.rpartition("/")
     try:
@@ -69,13 +67,13 @@ def find_run(run: str, runs_dir: Path) -> Path:
 
 
 def newest_sweeps(runs_dir: Path) -> list[Path]:
-    """Return the folders of all sweeps, the newest first."""
+    """Return the folders of all sweeps in a runs folder, the newest first."""
     plans = {path: path.stat().st_mtime_ns for path in runs_dir.glob(f"{SWEEPS}/*/{PLAN}")}
     return [path.parent for path in sorted(plans, key=lambda path: plans[path], reverse=True)]
 
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
-    """Return the folder of a sweep by its name, its folder, or `latest`. Raises ConfigError."""
+    """Return the folder of a sweep by its name, its path, or `latest`. Raises ConfigError."""
     sweeps = newest_sweeps(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]
@@ -89,7 +87,7 @@ def find_sweep(name: str, runs_dir: Path) -> Path:
 
 
 def run_suffix(folder: Path) -> str:
-    """Return a run's name without its time."""
+    """Return the name of a run's folder without the time at its start."""
     stamp = _STAMP.match(folder.name)
     return folder.name[stamp.end() + 1 :] if stamp else folder.name
 
@@ -104,7 +102,7 @@ def time_from_name(folder: Path) -> datetime | None:
 
 
 def _began(folder: Path) -> tuple[str, int, str]:
-    """Return when a run began by its name, or by its record if it was renamed, for sorting.
+    """Return a sort key: when a run began by its name, or by its record if it was renamed.
 
     Two runs that began in the same second are ordered by the time of environment.json, which each
     writes only once.

@@ -1,4 +1,4 @@
-"""The folder of a run: its name, and the only code that writes files into it."""
+"""Create, name and lock the folder of a run, and write files into it."""
 
 import contextlib
 import csv
@@ -31,10 +31,10 @@ Row = Mapping[str, float]
 
 
 class RunFolder:
-    """A run's folder: `runs/<experiment>/<UTC time>-<suffix>/`.
+    """The folder of a run, `runs/<experiment>/<UTC time>-<suffix>/`, and how to write into it.
 
     A whole file is on disk, with its name, once the method that writes it returns.
-    `writes=False` is for a process that helps the one that owns the run: it writes no file.
+    `writes=False` is for a helper process of distributed training: it writes no file.
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
@@ -45,10 +45,10 @@ class RunFolder:
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
-        """Make a new folder that no other run shares, and point `latest` at it.
+        """Create a folder for a new run, which no other run shares, and point `latest` at it.
 
-        `mkdir` fails if the folder exists, so a claim is atomic; a name that is taken gets another
-        suffix. Raises ConfigError if the folder cannot be made.
+        `mkdir` fails if the folder exists, so a claim is atomic; if the name is taken, a
+        different suffix is used. Raises ConfigError if the folder cannot be created.
         """
         check_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
@@ -72,9 +72,9 @@ class RunFolder:
 
     @classmethod
     def claim_sweep(cls, runs_dir: Path, name: str | None = None) -> "RunFolder":
-        """Make the folder of a sweep that has no plan yet, with a random name if none is given.
+        """Create the folder of a new sweep, with a random name if none is given.
 
-        Raises ConfigError if a sweep of that name exists, or the folder cannot be made.
+        Raises ConfigError if a sweep of that name exists, or the folder cannot be created.
         """
         check_name(name)
         if name == LATEST:
@@ -92,34 +92,34 @@ class RunFolder:
         return cls(path)
 
     def locked(self, screen: Screen, name: str = LOCK) -> AbstractContextManager[None]:
-        """Lock the folder for a block, so that no other process writes to it.
+        """Lock the folder during a block, so that no other process writes to it.
 
-        Raises LockedError if another process has it.
+        Raises LockedError if another process holds the lock.
         """
         if not self.writes:
             return contextlib.nullcontext()
         return hold_lock(self.path / name, warn=screen.warn)
 
     def write(self, name: str, content: bytes | memoryview) -> None:
-        """Write a whole file atomically."""
+        """Write one whole file into the folder atomically."""
         self.write_all({name: content})
 
     def write_all(self, contents: Mapping[str, bytes | memoryview]) -> None:
-        """Write whole files; none is replaced before all of them are on disk."""
+        """Write several whole files; none is replaced before all of them are on disk."""
         if self.writes:
             write_files({self.path / name: content for name, content in contents.items()})
             self.written.update(contents)
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a whole text file; a file's name in it may hold bytes that are not UTF-8."""
+        """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON object, with null for NaN."""
+        """Write an object as a JSON file, with null for NaN."""
         self.write_text(name, to_json(value))
 
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
-        """Append to a file, all or nothing; unless `on_disk`, `sync_tables` flushes it later."""
+        """Append bytes to a file, all or none; unless `on_disk`, `sync_tables` flushes it later."""
         if not self.writes:
             return
         with (self.path / name).open("r+b") as stream:
@@ -136,23 +136,23 @@ class RunFolder:
             self._appended.add(name)
 
     def sync_tables(self) -> None:
-        """Flush to the disk what was appended."""
+        """Flush all appended bytes to the disk."""
         for name in self._appended:
             sync_file(self.path / name)
 
     def remove_temporary(self) -> None:
-        """Remove what a killed process left half-written, while holding the run's lock."""
+        """Remove temporary files that a killed process left; the caller holds the run's lock."""
         for file in self.path.glob(".new-*"):
             file.unlink()
 
     def remove(self, *names: str) -> None:
-        """Remove files, if they exist."""
+        """Remove files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
 
 
 def _make_folder(path: Path) -> None:
-    """Make a folder with its parents, on disk when this returns."""
+    """Create a folder and its parents, and flush their entries to the disk."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in made:
@@ -160,7 +160,7 @@ def _make_folder(path: Path) -> None:
 
 
 def check_name(name: str | None) -> None:
-    """Raise ConfigError if a name is not a valid suffix of a folder on every system."""
+    """Raise ConfigError if a run's name is not a valid folder name on every system."""
     if name is not None and not PLAIN_NAME.fullmatch(name):
         raise ConfigError(
             f"--name {name!r}: not a plain name of at most 200 characters",
@@ -169,7 +169,7 @@ def check_name(name: str | None) -> None:
 
 
 def check_writable(runs_dir: Path) -> None:
-    """Raise ConfigError if no run could be written there; nothing is made."""
+    """Raise ConfigError if runs cannot be written to a folder; nothing is created."""
     existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise _unusable(runs_dir, f"{existing} is not a folder")
@@ -183,7 +183,7 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
 
 
 def point_latest(parent: Path, name: str) -> None:
-    """Make a link `latest` to the newest run, or a text file with its name if links are refused."""
+    """Create the link `latest` to the newest run, or a text file if links are not possible."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"
     with contextlib.suppress(OSError):  # a folder of the user's has the name: it stays
         try:
@@ -197,19 +197,19 @@ def point_latest(parent: Path, name: str) -> None:
 
 
 def runs_in(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
-    """Yield every run's folder in no order: it has a config.yaml, and is not a link to another."""
+    """Yield the folder of every run, in no order: each has a config.yaml and is not a link."""
     for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/{CONFIG}"):
         if is_own_folder(config.parent):
             yield config.parent
 
 
 def is_own_folder(folder: Path) -> bool:
-    """Return whether a folder is neither a link nor the remainder of one that was removed."""
+    """Return whether a folder is neither a link nor hidden, as a half-removed one is."""
     return not (folder.is_symlink() or folder.name.startswith("."))
 
 
 def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
-    """Return a JSON object as text, with null for NaN and for numbers beyond any float.
+    """Return an object as JSON text, with null for NaN and for numbers too large for a float.
 
     Characters that a terminal would interpret are escaped.
     """
@@ -237,14 +237,14 @@ def _finite(value: Any) -> Any:
 
 
 def to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    """Return a CSV table; a file's name in it may hold bytes that are not UTF-8."""
+    """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _cell(value: Any) -> Any:
-    """Prefix a text that a spreadsheet would take for a formula; remove line breaks."""
+    """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"
     if isinstance(value, str):

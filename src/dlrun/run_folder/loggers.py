@@ -1,6 +1,6 @@
-"""Loggers of a run's steps beside metrics.csv: TensorBoard and MLflow.
+"""Log the steps of a run to TensorBoard and MLflow, in addition to metrics.csv.
 
-They change no number. A logger that fails is left out with one warning, and the run continues.
+They change no number. A logger that fails is disabled with one warning, and the run continues.
 """
 
 import importlib
@@ -39,7 +39,7 @@ MAX_PARAMETER = 6000  # characters
 
 
 class Loggers:
-    """The loggers that a config names; one that fails is left out with a warning."""
+    """Logs the steps of a run to all loggers in its config; one that fails is disabled."""
 
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
@@ -50,16 +50,16 @@ class Loggers:
         self._screen = screen
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Begin, or begin again from the seed, with the finished steps."""
+        """Start every logger with the steps that are already finished."""
         plain = [_without_number(row) for row in rows]
         self._each(lambda logger: logger.begin(plain))
 
     def log(self, step: int, row: Row) -> None:
-        """Log one finished step, from 1."""
+        """Log the metrics of one finished step; the first step is 1."""
         self._each(lambda logger: logger.log(step, _without_number(row)))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
-        """Log how the run ended; the result's metrics are not among the curves of the steps."""
+        """Log the final metrics and the status of the run, separately from its steps' curves."""
         result = {
             f"result/{name}": value
             for name, value in metrics.items()
@@ -78,7 +78,7 @@ class Loggers:
 
 
 def check_loggers(config: ExperimentConfig) -> None:
-    """Raise ConfigError if a logger's package, of the same name, is not installed."""
+    """Raise ConfigError if the package of a logger in the config is not installed."""
     for name in config.logger:
         if importlib.util.find_spec(name) is None:
             raise ConfigError(
@@ -92,7 +92,7 @@ def _without_number(row: Row) -> Row:
 
 
 class _TensorBoard:
-    """TensorBoard's event files, written anew when the run begins or resumes: each step is once."""
+    """Writes TensorBoard event files, anew when a run resumes, so that no step appears twice."""
 
     def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
         self._path, self._params = folder.path / "tensorboard", params
@@ -125,7 +125,7 @@ class _TensorBoard:
 
 @contextmanager
 def _mlflow_settings() -> Iterator[None]:
-    """Set MLflow's settings in this block, except those that the user has set."""
+    """Set MLflow's environment variables in a block, except those that the user has set."""
     ours = {name: value for name, value in MLFLOW_SETTINGS.items() if name not in os.environ}
     os.environ.update(ours)
     try:
@@ -136,7 +136,7 @@ def _mlflow_settings() -> Iterator[None]:
 
 
 class _MLflow:
-    """An MLflow run at MLFLOW_TRACKING_URI, or in `mlflow.db`; a resumed run continues its own."""
+    """Logs to an MLflow run at MLFLOW_TRACKING_URI or in `mlflow.db`, which a resume continues."""
 
     def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
         self._folder, self._experiment, self._params = folder, experiment, params
@@ -182,7 +182,7 @@ class _MLflow:
         return self._mlflow.MlflowClient(tracking_uri=uri)
 
     def _known_run(self) -> str | None:
-        """Return the id of the MLflow run that this run began, unless it was deleted."""
+        """Return the id of the MLflow run that belongs to this run, unless it was deleted."""
         path = self._folder.path / MLFLOW_RUN
         if not path.exists():
             return None

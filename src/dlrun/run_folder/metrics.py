@@ -1,4 +1,4 @@
-"""The metrics of a run: metrics.csv, the metric that a run is judged by, and how they are shown."""
+"""The metrics of a run: read metrics.csv, choose the main metric, format metrics for display."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,12 +25,12 @@ NOTABLE = 0.02  # share of the best validation metric by which a worse last epoc
 
 
 def metrics_of(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics in a row of metrics.csv, without the step's number and its seconds."""
+    """Return the metrics in a row of metrics.csv, without the columns `epoch` and `seconds`."""
     return {name: value for name, value in row.items() if name not in (STEP, SECONDS)}
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a metrics.csv by name; `3` is an int, `3.0` a float.
+    """Return the columns of a metrics.csv by name; `3` is read as an int, `3.0` as a float.
 
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
@@ -54,15 +54,15 @@ def _number(cell: str) -> float:
 
 
 def main_metric(record: Record) -> str | None:
-    """Return the test accuracy or the first test metric; None if nothing was tested."""
+    """Return the name of a run's main metric: test accuracy, or else the first test metric."""
     tested = [name for name in record.metrics if name.startswith(TESTED)]
     return ACCURACY if ACCURACY in tested else next(iter(tested), None)
 
 
 def selection_metric(metrics: Iterable[str]) -> str | None:
-    """Return the validation metric by which a sweep selects a config; None if there is none.
+    """Return the name of the validation metric by which a sweep selects a config, or None.
 
-    It is the accuracy, or the first one whose name says whether more is better.
+    It is the accuracy, or the first metric whose name says whether higher is better.
     """
     validated = [name for name in metrics if name.startswith(VALID) and direction(name)]
     accuracy = f"{VALID}accuracy"
@@ -70,7 +70,7 @@ def selection_metric(metrics: Iterable[str]) -> str | None:
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
-    """Return the first epoch with the best validation metric; None if the steps are no epochs."""
+    """Return the epoch with the best validation metric, or None if the steps are not epochs."""
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
@@ -79,7 +79,7 @@ def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
 
 
 def direction(metric: str) -> int:
-    """Return 1 if more is better, -1 if less is, 0 if the name does not say (`nonzero`)."""
+    """Return 1 if higher values of a metric are better, -1 if lower ones are, 0 if unknown."""
     words = metric.lower().replace("-", "_").split("_")
     if any(word.endswith(LOWER) for word in words):
         return -1
@@ -87,14 +87,14 @@ def direction(metric: str) -> int:
 
 
 def is_plottable(value: float) -> bool:
-    """Return whether an axis or a mean can be computed with a value: not NaN, and not too large."""
+    """Return whether a value can be drawn and averaged: it is neither NaN nor too large."""
     return abs(value) <= MAX_PLOTTABLE
 
 
 def published_metrics(
     record: Record, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition, if they can be compared with the run's."""
+    """Return the published metrics by edition, if they are comparable with those of a run."""
     if record.reference_differs and not ignoring_differences:
         return {}
     return {
@@ -106,7 +106,7 @@ def published_metrics(
 
 
 def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics with macro-F1 and the largest class's accuracy after the test accuracy."""
+    """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
     shown: dict[str, Any] = {}
     for name, value in metrics.items():
         shown[name] = value
@@ -118,7 +118,7 @@ def with_baseline(record: Record, metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def metrics_table(record: Record) -> Table:
-    """Return the table of a run's metrics, their interval and the published metrics."""
+    """Return a table of a run's metrics, their confidence interval and the published metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, dict[str, Any]] = {}
     if record.interval:
@@ -133,7 +133,7 @@ def metrics_table(record: Record) -> Table:
 
 
 def notes(record: Record) -> list[tuple[str, str]]:
-    """Return what a reader of the metrics should know, each with its label."""
+    """Return remarks on a run's metrics, such as a better earlier epoch, each with a label."""
     lines = []
     best = record.best_epoch
     last = record.metrics.get(best.metric) if best else None
@@ -154,13 +154,13 @@ def notes(record: Record) -> list[tuple[str, str]]:
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text: `0.8484-0.8571`."""
+    """Return an interval as text, such as `0.8484-0.8571`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
     return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
 
 
 def format_metric(value: Any) -> str:
-    """Return a metric as text; empty for None."""
+    """Return the value of a metric as text; empty for None."""
     if value is None:
         return ""
     if isinstance(value, int):

@@ -1,6 +1,6 @@
-"""The record of a run, results.json and environment.json: its models, and how they are read.
+"""The record of a run, results.json and environment.json: data models, reading and writing.
 
-results.json holds the SHA-256 of each file that the run wrote for good, and its own. Records of
+results.json holds the SHA-256 of each file that the run wrote, and its own. Records of
 dlrun 0.1 are read too; they have no `format`.
 """
 
@@ -35,7 +35,7 @@ class _Part(BaseModel):
 
 
 class ChecksummedModel(_Part):
-    """A JSON file in a numbered format, which may hold the SHA-256 of its content."""
+    """The content of a JSON file with a format number and, in most files, its own SHA-256."""
 
     format: int = 1
 
@@ -44,7 +44,7 @@ M = TypeVar("M", bound=ChecksummedModel)
 
 
 class SweepMembership(_Part):
-    """The sweep that a run belongs to: its id and name, and the number of the run in it, from 1."""
+    """The id and name of the sweep that a run belongs to, and the run's number in it, from 1."""
 
     id: str
     name: str
@@ -60,7 +60,7 @@ class BestEpoch(_Part):
 
 
 class Expected(_Part):
-    """The interval of 95 % of the runs of a config, as measured over so many seeds."""
+    """The interval in which 95 % of a config's runs lie, as measured over several seeds."""
 
     low: float
     high: float
@@ -68,9 +68,9 @@ class Expected(_Part):
 
 
 class Classes(_Part):
-    """The classes of the test set.
+    """A summary of the classes of a test set: their number and the largest class.
 
-    largest, share: the class with the most rows, and the accuracy of always answering it.
+    largest, share: the class with the most rows, and the accuracy of always predicting it.
     macro_f1: the mean of the classes' F1 scores; None if nothing was predicted.
     """
 
@@ -81,7 +81,7 @@ class Classes(_Part):
 
 
 class Environment(ChecksummedModel):
-    """environment.json: the code, packages and config that a run began with."""
+    """The content of environment.json: the code, packages and config that a run began with."""
 
     dlrun: str
     code: str | None = None  # version of the code that computes; of 0.2, a hash
@@ -92,9 +92,9 @@ class Environment(ChecksummedModel):
 
 
 class Record(ChecksummedModel):
-    """results.json: the state and the result of a run.
+    """The content of results.json: the status and the results of a run.
 
-    The metrics are the result's; of an unfinished run they are its newest step's.
+    The metrics are those of the result; in an unfinished run, of its newest step.
     """
 
     id: str = ""
@@ -129,7 +129,7 @@ class Record(ChecksummedModel):
 
     @property
     def computed_on(self) -> str:
-        """What the run computed on: ` on cpu, 2 processes of 1 thread`; empty if unknown."""
+        """The device, processes and threads as text, ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
             return ""
         threads = pluralize(self.threads, "thread") if self.threads else ""
@@ -139,7 +139,7 @@ class Record(ChecksummedModel):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the test accuracy; None if it is not a share of the test rows."""
+        """The 95 % confidence interval of the test accuracy, or None if it has none."""
         accuracy = self.metrics.get("test_accuracy")
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None
@@ -150,22 +150,22 @@ class Record(ChecksummedModel):
 
 
 def read_record(folder: Path) -> Record:
-    """Return a run's record. Raises DlrunError if it is missing or damaged."""
+    """Read the record of a run. Raises DlrunError if it is missing or damaged."""
     return read_checksummed(Record, folder / RESULTS, FORMAT)
 
 
 def write_record(folder: RunFolder, record: Record) -> None:
-    """Write a run's record, with its SHA-256."""
+    """Write the record of a run to results.json, with its SHA-256."""
     folder.write_text(RESULTS, checksummed_text(record))
 
 
 def read_environment(folder: Path) -> Environment:
-    """Return what a run began with. Raises DlrunError if it is missing or damaged."""
+    """Read the environment.json of a run. Raises DlrunError if it is missing or damaged."""
     return read_checksummed(Environment, folder / ENVIRONMENT, 1)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object of a run. Raises DlrunError if it is missing or damaged."""
+    """Read a JSON object from a run's file. Raises DlrunError if it is missing or damaged."""
     try:
         value = json.loads(read_regular(path))
     except FileNotFoundError:
@@ -178,7 +178,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
-    """Read a file with a checksummed_text. Raises DlrunError if it is missing, damaged or newer."""
+    """Read a JSON file and check its SHA-256. Raises DlrunError if it is damaged or too new."""
     value = read_json(path)
     digest = value.pop(SHA256, None)
     try:
@@ -198,11 +198,11 @@ def read_checksummed(kind: type[M], path: Path, newest: int) -> M:
 
 
 def checksummed_text(model: ChecksummedModel) -> str:
-    """Return a JSON object as text, with its SHA-256."""
+    """Return a model as JSON text that includes the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest(value)})
 
 
 def _digest(value: dict[str, Any]) -> str:
-    """Return the hash of a JSON object, whatever the order of its keys and its spaces."""
+    """Return the SHA-256 of a JSON object, independent of the order of its keys and spaces."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Removing runs, never a running one."""
+"""Remove runs or their checkpoints, but never those of a run that is running."""
 
 import shutil
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from dlrun.run_folder.folder import LATEST, LOCK, point_latest
 from dlrun.run_folder.record import RESULTS
 from dlrun.system.files import hold_lock, sync_folder
 
-# Removed in this order, so that what is left after each is still a checkpoint, or none.
+# Removed in this order, so that the files left after each removal are still a valid checkpoint.
 CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
 
 def remove_run(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's folder, its record first: what an interrupted removal leaves is damaged.
+    """Remove the folder of a run, its record first, so that a half-removed run counts as damaged.
 
     `check` is called once the run is locked; it raises if the run has changed since it was chosen.
     Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
@@ -37,7 +37,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
-    """Remove a run's checkpoints; see remove_run for `check` and the errors."""
+    """Remove the checkpoints of a run; see remove_run for `check` and the errors."""
     with _lock(folder):
         check()
         for name in CHECKPOINTS:
@@ -46,13 +46,13 @@ def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
 
 
 def size_of_checkpoints(folder: Path) -> int:
-    """Return the bytes that remove_checkpoints frees."""
+    """Return the size in bytes of a run's checkpoints, which remove_checkpoints would free."""
     paths = (folder / name for name in CHECKPOINTS)
     return sum(path.lstat().st_size for path in paths if path.is_file())
 
 
 def repair_latest(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest run that is left, if its own is gone."""
+    """Point `latest` at the newest remaining run if the run it names was removed."""
     latest = runs_dir / experiment / LATEST
     if latest.is_symlink():
         is_gone = not latest.exists()
@@ -69,7 +69,7 @@ def repair_latest(runs_dir: Path, experiment: str) -> None:
 
 
 def _lock(folder: Path) -> AbstractContextManager[None]:
-    """Lock a run for a block. Raises DlrunError if it is running, or if nobody knows."""
+    """Lock a run during a block. Raises DlrunError if it is running, or if locks are missing."""
 
     def refuse(why: str) -> None:
         raise DlrunError(why, "remove the run by hand if no process writes to it")

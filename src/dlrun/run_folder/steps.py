@@ -1,4 +1,4 @@
-"""The steps of a run (epochs, lambdas or batches of photographs), which one function finishes."""
+"""Record the steps of a run (epochs, lambdas or batches of photographs) as they finish."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,19 +15,19 @@ from dlrun.system.signals import Stop
 
 @dataclass
 class Steps:
-    """The finished steps of a run.
+    """Records each finished step of a run: checkpoint, metrics.csv, screen, loggers.
 
     Args:
         folder: of the run.
         screen: shows each step's line.
         stop: tells whether a signal came.
-        run: the record's id, which the checkpoints carry.
+        run: the id of the run, which its checkpoints contain.
         resume_files: of a resumed run, the files that are written once its checkpoint is accepted;
             None begins without a checkpoint.
-        loggers: get each step last.
+        loggers: get each step, last of all.
         rows: of metrics.csv.
         data: the fingerprint of the data.
-        begun: whether a file of this run was written here.
+        begun: whether this process has written a file of the run.
     """
 
     folder: RunFolder
@@ -46,12 +46,12 @@ class Steps:
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
-        A second call forgets all steps, for another attempt that starts from the seed.
+        A second call discards all steps, so that the run starts again from the seed.
 
         Args:
             columns: of metrics.csv.
             data: the fingerprint of the data.
-            total: the number of steps that the run is to have.
+            total: the number of steps of the whole run.
             noun: the name of a step.
 
         Raises ConfigError if more steps are finished than the total, DataError if the data have
@@ -84,7 +84,7 @@ class Steps:
     def progress(
         self, what: str, total: int, noun: str, *, lines: int | None = None
     ) -> Iterator[Advance]:
-        """Show progress while steps are finished; a first signal waits for the end of a step.
+        """Show a progress bar during the steps; a first stop signal waits for the end of a step.
 
         `lines` of them are shown, see Screen.progress.
         """
@@ -100,7 +100,7 @@ class Steps:
     def finish(
         self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
     ) -> None:
-        """Finish a step: write checkpoint, row, line on the screen and loggers, in this order.
+        """Record a finished step: checkpoint, metrics.csv, screen and loggers, in this order.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
 
@@ -108,7 +108,7 @@ class Steps:
             row: of metrics.csv.
             line: for the screen; at most 80 columns.
             state: all that the next step needs.
-            part: what this step adds for good; the checkpoints of later steps do not repeat it.
+            part: data that this step adds permanently; later checkpoints do not repeat them.
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("Steps.finish needs begin() and progress() first")
@@ -125,7 +125,7 @@ class Steps:
 
 
 def check_finite(metrics: Row, when: str) -> None:
-    """Raise DlrunError if a metric is infinite or not a number: then there is no result."""
+    """Raise DlrunError if a metric is infinite or NaN, as after a training that diverged."""
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise DlrunError(

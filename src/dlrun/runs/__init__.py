@@ -1,1 +1,1 @@
-"""One run's life: from a config to a finished record, again after a stop, and used afterwards."""
+"""Start, resume and record runs, in one process or in several."""

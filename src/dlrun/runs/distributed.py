@@ -1,7 +1,7 @@
-"""The processes that train one network together: who started them, and which part is this one's.
+"""Find or start the processes that train one network together (distributed training).
 
-torchrun or srun may have started this process as one of several. If nobody did and the config asks
-for several devices, runs.launcher starts the run again under torch's own launcher.
+torchrun or srun may have started this process as one of several. If neither did and the config
+requests several devices, runs.launcher starts the run again under torch's own launcher.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ C = TypeVar("C", bound=ExperimentConfig)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Several processes that share a run.
+    """The processes that train one network together, and the rank of this process among them.
 
     Args:
-        by: the program that starts them.
-        here: how many on each node.
-        world: how many in all.
-        rank: of this process among all; the one of rank 0 writes the run.
+        by: the program that starts the processes.
+        here: the number of processes on each node.
+        world: the number of processes on all nodes.
+        rank: of this process among all; the process of rank 0 writes the run's files.
         local_rank: of this process on its node.
     """
 
@@ -44,7 +44,7 @@ class ProcessGroup:
 
     @property
     def nodes(self) -> int:
-        """The number of nodes."""
+        """The number of nodes that the processes run on."""
         return self.world // self.here
 
     def __str__(self) -> str:
@@ -52,10 +52,10 @@ class ProcessGroup:
 
 
 def find_process_group() -> ProcessGroup | None:
-    """Return the processes of which torchrun or srun started this one; None if it is alone.
+    """Return the process group in which torchrun or srun started this process, or None.
 
-    The numbers of an allocation, which `salloc` and a batch script have too, start nothing. Raises
-    ConfigError if the nodes have different numbers of processes.
+    The variables of a SLURM allocation, which `salloc` and batch scripts set too, do not count.
+    Raises ConfigError if the nodes have different numbers of processes.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         world, here, rank, local_rank = map(
@@ -85,11 +85,11 @@ def _environment_number(name: str) -> int:
 
 
 def config_as_launched(config: C, *, resumed: bool = False) -> C:
-    """Return the config with the devices and nodes for which this process was started.
+    """Return the config with its devices and nodes set to those that torchrun or srun started.
 
-    Raises ConfigError if the config asks for others (unless `resumed`: such a run takes what there
-    is), if the experiment runs in one process, or if nobody started it on the nodes that it asks
-    for.
+    Raises ConfigError if the config requests other numbers (unless `resumed`: such a run takes what
+    is available), if the experiment runs in one process only, or if the config requests several
+    nodes and no program started processes on them.
     """
     group = find_process_group()
     if group is not None:
@@ -104,7 +104,7 @@ def config_as_launched(config: C, *, resumed: bool = False) -> C:
 
 
 def config_for_group(config: C, group: ProcessGroup, *, resumed: bool = False) -> C:
-    """Return the config with the devices and nodes of a group of processes. Raises ConfigError."""
+    """Return the config with its devices and nodes set to those of a group. Raises ConfigError."""
     if not isinstance(config, NetworkConfig):
         raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
     trainer = config.trainer
@@ -123,26 +123,26 @@ def config_for_group(config: C, group: ProcessGroup, *, resumed: bool = False) -
 
 
 def is_helper_process(config: ExperimentConfig) -> bool:
-    """Return whether another process, that of rank 0, writes the run of this one."""
+    """Return whether another process, the one of rank 0, writes the files of this run."""
     group = find_process_group()
     return config.world != 1 and group is not None and group.rank > 0
 
 
 def is_reported_by_another_process() -> bool:
-    """Return whether another process of this node prints the message of an error they all have."""
+    """Return whether another process on this node prints an error that all of them raise."""
     group = find_process_group()
     return group is not None and group.local_rank > 0
 
 
 def processes_to_start(config: ExperimentConfig) -> int:
-    """Return how many processes must be started for a run; 1 if this process does it."""
+    """Return in how many processes a run must be started; 1 if this process can execute it."""
     if not isinstance(config, NetworkConfig) or find_process_group() is not None:
         return 1
     return config.world or device_count(config.accelerator)
 
 
 def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> int:
-    """Do a waiting or resumed run in several processes of this machine; return its exit code.
+    """Execute a waiting or resumed run in several processes, and return its exit code.
 
     Raises DlrunError if the process that writes the run was lost.
     """
@@ -155,17 +155,17 @@ def launch(processes: int, run: Path, settings: RunSettings, overrides: Sequence
 
 
 def resume_arguments(run: Path, settings: RunSettings, overrides: Sequence[str] = ()) -> list[str]:
-    """Return the command line, after `dlrun`, that begins a waiting run or continues a run."""
+    """Return the command-line arguments of dlrun that start a waiting run or continue a run."""
     words = ["resume", str(run)]
-    words += ["--runs-dir", str(run_context.runs_dir(settings.runs_dir))]
-    words += ["--data-dir", str(run_context.data_dir(settings.data_dir))]
+    words += ["--runs-dir", str(run_context.resolve_runs_dir(settings.runs_dir))]
+    words += ["--data-dir", str(run_context.resolve_data_dir(settings.data_dir))]
     words += [word for text in overrides for word in ("--set", text)]
     flags = ("quiet", "summary", "json", "force")
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
 
 
 def fail_waiting_run(run: Path, why: str) -> None:
-    """Record that a run failed before it began; any other run stays as it is."""
+    """Set the status of a run that never began to `failed`; leave any other run unchanged."""
     with contextlib.suppress(DlrunError, OSError):
         record = read_record(run)
         if record.status == "waiting":

@@ -1,4 +1,4 @@
-"""Start a run in several processes with torch's own launcher, the one behind torchrun."""
+"""Start a run in several processes with torch's elastic launcher, which torchrun uses too."""
 
 import contextlib
 import logging
@@ -21,11 +21,11 @@ from dlrun.system.signals import handled_signals
 
 
 def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> int:
-    """Execute `dlrun WORDS` in several processes of this machine, and return the run's exit code.
+    """Execute `dlrun WORDS` in several processes on this machine, and return the exit code.
 
-    The first writes the run, and prints all messages if `show`. This process forwards signals and
-    waits. If one of them is lost, torch ends the others. Raises DlrunError if the system ended one
-    of them and the run does not say so.
+    The first process writes the run's files, and prints all messages if `show`. The calling process
+    forwards signals and waits. If one process dies, torch ends the others. Raises DlrunError if the
+    system killed a process and the record does not say so.
     """
     redirects = {rank: Std.NONE if show and rank == 0 else Std.OUT for rank in range(processes)}
     with _settings_restored(), tempfile.TemporaryDirectory(prefix="dlrun-") as logs:
@@ -64,7 +64,7 @@ def launch(processes: int, run: Path, words: Sequence[str], *, show: bool) -> in
 
 @contextlib.contextmanager
 def _settings_restored() -> Iterator[None]:
-    """Give back what torch's launcher changes in this process, and keep it from logging."""
+    """Restore the signal handlers that torch's launcher replaces, and silence its log messages."""
     handlers = {number: signal.getsignal(number) for number in (*handled_signals(), signal.SIGINT)}
     disabled = logging.root.manager.disable
     logging.disable()

@@ -1,4 +1,4 @@
-"""The runner of a run: it writes the record when the run begins and when it ends, in any way."""
+"""Run an experiment in its folder, and record its start, its results and any early end."""
 
 import contextlib
 import hashlib
@@ -19,8 +19,8 @@ from dlrun.config.validation import to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.book_comparison import expected, why_not_compared
-from dlrun.experiments.run import RUNTIME_KEYS, Run
+from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import drop_previous
@@ -47,12 +47,12 @@ log = logging.getLogger("dlrun")
 
 
 class Runner:
-    """The run of an experiment in a folder that belongs to it alone.
+    """Runs one experiment in its own folder, and writes the record of the run.
 
     Args:
-        experiment: that is run.
-        config: its config.
-        folder: of the run; one that a helper process does not write to.
+        experiment: the experiment to run.
+        config: the config of the run.
+        folder: the folder of the run, which a helper process does not write to.
         settings: where the data are, what to print.
         record: of the run that is resumed, or of one that waited; None for a new run.
         resumes: whether to continue from a checkpoint.
@@ -92,7 +92,7 @@ class Runner:
                 source=config.source,
                 sweep=record.sweep if record else settings.sweep,
             )
-        self.package = registry.entry(experiment.name).package
+        self.package = registry.experiment_entry(experiment.name).package
         self.loggers = Loggers(config, experiment.name, folder, screen)
         self.results: Results | None = None
         stop = Stop()
@@ -101,14 +101,14 @@ class Runner:
             screen=screen,
             stop=stop,
             steps=Steps(folder, screen, stop, self.record.id, resume_files, self.loggers),
-            data_dir=run_context.data_dir(settings.data_dir),
-            runs_dir=run_context.runs_dir(settings.runs_dir),
+            data_dir=run_context.resolve_data_dir(settings.data_dir),
+            runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or _threads(config, settings),
             show_summary=settings.summary,
         )
 
     def write_first_files(self, status: Status) -> None:
-        """Write the first files of a run; `dlrun resume` begins one whose status is `waiting`."""
+        """Write the first files of a run: environment.json, results.json and config.yaml."""
         about = environment.describe_environment(self.package)
         about |= {"started": self.record.started, "config": self.config.model_dump(mode="json")}
         self.folder.write_json(ENVIRONMENT, about)
@@ -118,9 +118,9 @@ class Runner:
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[RunContext]:
-        """Record how the block ends, in which the experiment runs and `finish` gets its results.
+        """Record how a block ends; the experiment runs in it and passes its results to `finish`.
 
-        Raises what ended the run early, once the record says so.
+        Raises the exception that ended the run early, after writing the record.
         """
         self._started = time.perf_counter()
         with _logging_to(self.folder), self.context.stop.listening():
@@ -147,7 +147,7 @@ class Runner:
                 self.context.screen.warn(f"the result is not shown ({error.strerror}): see {where}")
 
     def finish(self, results: Results) -> int:
-        """Write the results, and last the record; return the exit code."""
+        """Write the results of the experiment and the final record, and return the exit code."""
         self.results, context = results, self.context
         if not self.folder.writes:
             return results.exit_code
@@ -162,8 +162,8 @@ class Runner:
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
             "reference": results.reference,
-            "reference_differs": why_not_compared(self.experiment, self.config, results),
-            "expected": expected(self.experiment, self.config),
+            "reference_differs": why_not_comparable(self.experiment, self.config, results),
+            "expected": expected_metric_ranges(self.experiment, self.config),
             "best_epoch": best_epoch(context.steps.rows),
             "classes": results.classes and Classes(**results.classes),
             "accelerator": results.accelerator,
@@ -198,7 +198,7 @@ class Runner:
             self.loggers.end(record.metrics, status)
 
     def _draw(self, run: Run) -> list[str]:
-        """Draw the run's figures and return their names; a failure is only a warning."""
+        """Draw the run's figures and return their file names; only warn if drawing fails."""
         from dlrun.plots.style import figure_to_png  # slow: matplotlib
 
         try:
@@ -212,7 +212,7 @@ class Runner:
         return list(contents)
 
     def _show(self) -> None:
-        """Print the last lines of a run: its result, the published metrics, where its files are."""
+        """Print the end of a run: its results, the published metrics and the paths of its files."""
         record, folder, screen = self.record, self.folder.path, self.context.screen
         for part in self.results.shown if self.results else ():
             screen.show(part)
@@ -230,14 +230,15 @@ class Runner:
             screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
     def _end_early(self, error: BaseException) -> BaseException:
-        """Write the record of a run that did not finish, and return the error for the user.
+        """Write the record of a run that ended early, and return the error to show to the user.
 
-        A result that is being extended stays. On a full disk the older checkpoint makes room.
+        If a finished run was being extended, its earlier result stays in the record. On a full disk
+        the older checkpoint is removed to make room.
         """
         context, steps = self.context, self.context.steps
         context.stop.let_end()
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
-        if isinstance(error, Stopped) and not self.folder.writes:  # the run's owner says it
+        if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
             return SystemExit(error.exit_code)
         log.error("%s", "".join(traceback.format_exception(error)))
         shown = explain_failure(error, self.folder.path, self.package)
@@ -261,7 +262,7 @@ class Runner:
                 self._save(status, **changes)
             self.folder.sync_tables()
         resumable = self.config.resumable and not self.settings.temporary
-        if stopped and resumable and not self.record.sweep:  # a sweep says it for its runs
+        if stopped and resumable and not self.record.sweep:  # a sweep prints its own message
             before = "" if steps.rows else " before the first step was finished"
             context.screen.warn(f"stopped{before}; continue with: dlrun resume {self.folder.path}")
         return shown
@@ -269,7 +270,7 @@ class Runner:
 
 @contextlib.contextmanager
 def _logging_to(folder: RunFolder) -> Iterator[None]:
-    """Write log messages and warnings to the run's log.txt; a helper process writes none."""
+    """Write log messages and warnings to the run's log.txt during a block."""
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
         path = folder.path / LOG

@@ -1,4 +1,4 @@
-"""Start a run, or resume one: read and check its config, claim its folder, run the experiment."""
+"""Start or resume a run: validate its config, create or lock its folder, run the experiment."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -10,11 +10,11 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, Trainer
 from dlrun.config.validation import read_layers, to_yaml, validate
 from dlrun.config.yaml_loader import Layer, merge_layers, read_file, read_override
-from dlrun.data.download import is_offline, obtain
+from dlrun.data.download import is_offline, obtain_published_file
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import PROCESSES
-from dlrun.experiments.run import EXTENDS, RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import EXTENDS, RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import has_checkpoint
@@ -31,36 +31,36 @@ TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hang
 
 
 def load_config(name: str, settings: RunSettings) -> ExperimentConfig:
-    """Return an experiment's validated config. Raises ConfigError with every error."""
+    """Read and validate the config of an experiment. Raises ConfigError with every error."""
     return validate_config(name, read_config_layers(name, settings))
 
 
 def read_config_layers(name: str, settings: RunSettings) -> Layer:
-    """Return an experiment's config before validation. Raises ConfigError."""
-    defaults = registry.entry(name).defaults
+    """Merge an experiment's default config with the user's settings. Raises ConfigError."""
+    defaults = registry.experiment_entry(name).defaults
     return read_layers(name, [defaults, *settings.config, *settings.overrides, *settings.values])
 
 
 def validate_config(name: str, layer: Layer) -> ExperimentConfig:
-    """Return the validated config. Raises ConfigError with every error."""
-    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
+    """Validate the merged config of an experiment. Raises ConfigError with every error."""
+    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
     return config_as_launched(config)
 
 
 def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
     """Run an experiment, and return the exit code and the run's folder (None for a dry run).
 
-    Raises what ended the run early, once the record says so.
+    Raises the exception that ended the run early, after writing the record.
     """
     screen = settings.console()
     with errors_as_json(screen, wanted=settings.json):
         config = load_config(name, settings)
         check(name, config, settings)
-        runs_dir = run_context.runs_dir(settings.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
         if settings.dry_run:
             print_dry_run(config, runs_dir / name, screen, json=settings.json)
             return 0, None
-        experiment = registry.load(name)
+        experiment = registry.load_experiment(name)
         if is_helper_process(config):
             folder = RunFolder(runs_dir / name, writes=False)
         else:
@@ -80,17 +80,17 @@ def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
 
     Args:
         run: see find_run.
-        overrides: `--set` texts, of keys that may change; with any other it were another run.
+        overrides: `--set` texts, only of keys that a resume may change.
         settings: where the runs and the data are, what to print.
 
     Raises:
-        ConfigError: no such run, or a key has changed that must not.
+        ConfigError: there is no such run, or a key has changed that must not.
         DlrunError: the run cannot continue with this code, these packages or these data.
     """
     screen = settings.console()
     with ExitStack() as stack:
         with errors_as_json(screen, wanted=settings.json):
-            path = find_run(run, run_context.runs_dir(settings.runs_dir))
+            path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
             helps = is_helper_process(_resumed_config(Run.open(path), overrides))
             folder = RunFolder(path, writes=not helps)
             stack.enter_context(folder.locked(screen))
@@ -106,12 +106,12 @@ def resume(run: str, overrides: Sequence[str], settings: RunSettings) -> int:
 
 
 def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True) -> None:
-    """Check all that can be known before a run gets its folder. Raises DlrunError.
+    """Check everything that can be checked before a run gets its folder. Raises DlrunError.
 
     `here`: the run will use this machine's memory and accelerators.
     """
     check_name(settings.name)
-    runs_dir = run_context.runs_dir(settings.runs_dir)
+    runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_writable(runs_dir)
     check_loggers(config)
     limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
@@ -128,18 +128,20 @@ def check(name: str, config: ExperimentConfig, settings: RunSettings, *, here: b
     except Exception as error:
         raise DlrunError(
             f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
-            f"a bug in the package {registry.entry(name).package}; --debug shows the traceback",
+            f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback",
         ) from error
-    if is_offline() and (dataset := registry.dataset(name)):
-        for published, path in dataset.files(config, run_context.data_dir(settings.data_dir)):
+    if is_offline() and (dataset := registry.experiment_dataset(name)):
+        for published, path in dataset.files(
+            config, run_context.resolve_data_dir(settings.data_dir)
+        ):
             if not path.exists():  # raises, for it cannot be downloaded
-                obtain(published, None, path.parent, (), Screen())
+                obtain_published_file(published, None, path.parent, (), Screen())
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
 
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:
-    """Print the valid config, and the folder that a run would be in."""
+    """Print the validated config and the folder in which a run would be stored."""
     text = to_json(config.model_dump(mode="json")) if json else to_yaml(config)
     screen.out.print(Text(text.rstrip()))
     screen.note(f"dry run: the config is valid; a run's folder would be in {place}")
@@ -148,7 +150,7 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
 def _prepare_resume(
     folder: RunFolder, overrides: Sequence[str], screen: Screen, settings: RunSettings
 ) -> Runner | None:
-    """Return the runner of a run, read while it is locked; None if nothing is left to do."""
+    """Return the runner that resumes a locked run, or None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
     record, config = run.record, _resumed_config(run, overrides)
     check_loggers(config)
@@ -178,12 +180,13 @@ def _prepare_resume(
 
 
 def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
-    """Return the run's config with the overrides, in which only some keys may change.
+    """Return the config of a resumed run with the user's overrides, which may set only some keys.
 
-    The processes may, see _changes_since. Raises DlrunError if the run cannot be resumed at all.
+    The number of processes may change too, see _changes_since. Raises DlrunError if the run cannot
+    be resumed at all.
     """
     name, path = run.record.experiment, run.folder
-    schema = registry.config_class(name)
+    schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{path}: {name} has nothing to resume", _repeat_hint(run))
     if run.record.format < FORMAT:
@@ -203,10 +206,10 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
 
 
 def _changes_since(run: Run, config: ExperimentConfig) -> str:
-    """Return what has changed since the run began and can change its numbers; empty if nothing.
+    """Describe what has changed since the run began and can change its numbers; empty if nothing.
 
     Another number of processes adds up a batch's gradients in another order, which rounds
-    differently; how they are spread over nodes makes no difference.
+    differently; their distribution over nodes makes no difference.
     """
     begun, changes = run.environment, list[str]()
     if isinstance(config, NetworkConfig):
@@ -214,7 +217,7 @@ def _changes_since(run: Run, config: ExperimentConfig) -> str:
         then, now = Trainer.model_validate(trainer).world, config.world
         if then != now:
             changes.append(f"processes: {then or 'auto'} then, {now or 'auto'} now")
-    package = registry.entry(run.record.experiment).package
+    package = registry.experiment_entry(run.record.experiment).package
     changes += environment.changes(begun.code, begun.packages, package)
     return "; ".join(changes)
 

@@ -1,1 +1,1 @@
-"""Runs that SLURM starts: what is asked of it, the jobs, waiting for them."""
+"""Submit runs to SLURM as jobs, execute them there, and wait for their end."""

@@ -1,6 +1,6 @@
-"""The SLURM job of a run: what it executes, and how another process waits for its end.
+"""The SLURM job of a run: what the job executes, and how another process waits for its end.
 
-submitit stores a Job in a file and loads it in the job: it consists of texts alone.
+submitit stores a Job in a file and loads it in the job, so a Job consists of texts only.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from dlrun.errors import DlrunError, Interrupted, OutOfTime
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import print_results_json
 from dlrun.run_folder.record import read_record
 from dlrun.runs.distributed import fail_waiting_run
@@ -28,13 +28,13 @@ QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call
 
 @dataclass(frozen=True)
 class Job:
-    """A waiting run, and the words after `dlrun` that begin or continue it."""
+    """A SLURM job: the folder of a run, and the dlrun arguments that start or continue it."""
 
     run: str
     words: tuple[str, ...]
 
     def __call__(self) -> None:
-        """Execute the words in a child process, and end this process with its exit code.
+        """Execute the dlrun command in a child process, and exit with its exit code.
 
         submitit requeues a run that was stopped because its time was nearly over, or that failed on
         several nodes, if it has finished a step since this start.
@@ -60,22 +60,22 @@ class Job:
                     err.flush()
                 requeue(signal.SIGUSR2, None)
             if code == OutOfTime.exit_code:
-                err.write(b"error: no step was finished in the time that --slurm asked for\n")
+                err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
             fail_waiting_run(run, _last_error(about / STDERR))
         (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
     def checkpoint(self) -> object:
-        """Return what submitit runs after a requeue: the same job, as the run has a checkpoint."""
+        """Return the job that submitit runs after a requeue: the same, as runs have checkpoints."""
         from submitit.helpers import DelayedSubmission  # an extra
 
         return DelayedSubmission(self)
 
     def _execute(self, out: IO[bytes] | None, err: IO[bytes] | None) -> int:
-        """Execute `dlrun WORDS`, and return its exit code as a shell reports it."""
+        """Execute the dlrun command, and return its exit code as a shell reports it."""
         command = [sys.executable, "-m", "dlrun", *self.words]
-        code = subprocess.run(  # noqa: S603 (dlrun's own words)
+        code = subprocess.run(  # noqa: S603 (dlrun's own arguments)
             command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, check=False
         ).returncode
         return 128 - code if code < 0 else code
@@ -94,7 +94,7 @@ def _last_error(stderr: Path) -> str:
 
 
 class Queue:
-    """The user's jobs in SLURM's queue, as squeue showed them at most QUEUE_TICK seconds ago.
+    """The user's jobs in SLURM's queue, read with squeue and cached for QUEUE_TICK seconds.
 
     Every cluster has squeue, but not all have sacct.
     """
@@ -104,7 +104,7 @@ class Queue:
         self._updated = float("-inf")
 
     def may_have(self, job: str) -> bool:
-        """Return whether a job waits, runs or ends, as far as is known; `17_3` is of an array."""
+        """Return whether a job, such as `17` or `17_3` of an array, may still be in the queue."""
         if time.monotonic() > self._updated + QUEUE_TICK:
             command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
             try:
@@ -119,14 +119,14 @@ class Queue:
 
 
 def has_begun(run: Path) -> bool:
-    """Return whether the job of a run has begun, at least once."""
+    """Return whether the SLURM job of a run has started at least once."""
     return (run / SLURM_FOLDER / STDERR).exists()
 
 
 def exit_code(run: Path, job: str, queue: Queue) -> int | None:
-    """Return a run's exit code; None while its job runs, or waits to continue after a requeue.
+    """Return the exit code of a run's SLURM job, or None while it runs or waits in the queue.
 
-    Raises DlrunError if the job is gone and left no exit code.
+    Raises DlrunError if the job has left the queue without an exit code.
     """
     code = _written_exit_code(run)
     if code is not None and code not in EXIT_CODES:
@@ -136,7 +136,7 @@ def exit_code(run: Path, job: str, queue: Queue) -> int | None:
     code = _written_exit_code(run)  # the job may have ended just before
     if code is None:
         raise DlrunError(
-            f"job {job} is gone from SLURM's queue, its run is {Run.in_folder(run).state}",
+            f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}",
             f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
         )
     return code
@@ -145,12 +145,12 @@ def exit_code(run: Path, job: str, queue: Queue) -> int | None:
 def _written_exit_code(run: Path) -> int | None:
     try:
         return int((run / SLURM_FOLDER / EXIT_CODE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # not yet, or just being written
+    except (FileNotFoundError, ValueError):  # missing, or being written now
         return None
 
 
 def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
-    """Wait until a run's job has ended for good, show its output, and return the run's exit code.
+    """Wait until the SLURM job of a run has ended, show its output, and return its exit code.
 
     Raises DlrunError if the job ended before its run did, Interrupted by Ctrl-C.
     """
@@ -164,7 +164,7 @@ def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
             for name, stream in streams.items():
                 shown[name] += _show_lines(run / SLURM_FOLDER / name, shown[name], stream)
     except Interrupted:
-        screen.note(f"job {job} goes on; `scancel {job}` ends it")
+        screen.note(f"job {job} continues; `scancel {job}` ends it")
         raise
     if as_json:
         print_results_json(run, screen)
@@ -172,7 +172,7 @@ def wait_for_run(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
 
 
 def _show_lines(path: Path, start: int, stream: IO[str]) -> int:
-    """Write a file's whole lines from a byte on to a stream, and return their number of bytes."""
+    """Copy the whole lines of a file, from a byte on, to a stream; return their size in bytes."""
     try:
         with path.open("rb") as file:
             file.seek(start)

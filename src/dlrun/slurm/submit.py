@@ -1,4 +1,4 @@
-"""Submit runs to SLURM, through submitit: `dlrun EXPERIMENT --slurm KEY=VALUE,...`."""
+"""Submit runs to SLURM through submitit, for `dlrun EXPERIMENT --slurm KEY=VALUE,...`."""
 
 import contextlib
 import importlib.util
@@ -44,7 +44,7 @@ REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
 
 
 class SlurmOptions(Section):
-    """The keys of `--slurm`; SLURM decides what is not given.
+    """The keys of the option `--slurm`; SLURM chooses the values that are not given.
 
     Args:
         time: minutes, after which the job waits in the queue again and the run continues.
@@ -75,7 +75,7 @@ class SlurmOptions(Section):
     parallel: PositiveInt | None = None
 
     def submitit_parameters(self, name: str, nodes: int, tasks: int) -> dict[str, object]:
-        """Return submitit's parameters for a job: its name, nodes and processes on each.
+        """Return the parameters that submitit needs to submit a job with these options.
 
         SLURM checks the time once a minute, and may send the signal that much earlier: a quarter
         of a short job's time is enough.
@@ -94,7 +94,7 @@ class SlurmOptions(Section):
 
 
 def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
-    """Return the options of texts such as `partition=gpu,time=30`. Raises ConfigError."""
+    """Parse the texts of `--slurm`, such as `partition=gpu,time=30`. Raises ConfigError."""
     hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
     values: dict[str, str] = {}
     origins: dict[KeyPath, str] = {}
@@ -114,7 +114,7 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
 
 
 def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool) -> int:
-    """Submit a run, and return the exit code: of the run, if it is waited for.
+    """Submit a run to SLURM, wait for it if `wait`, and return the exit code.
 
     Raises ConfigError before anything is submitted, or if SLURM refuses it.
     """
@@ -132,7 +132,7 @@ def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool
             checked = config.model_copy(update={"trainer": one})
         check(name, checked, settings, here=False)
         if settings.dry_run:
-            place = run_context.runs_dir(settings.runs_dir).absolute() / name
+            place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
             print_dry_run(config, place, screen, json=settings.json)
             return 0
         ((folder, job),) = submit_runs(name, [PlannedRun(config, settings)], options, name, screen)
@@ -149,7 +149,7 @@ def submit_run(name: str, settings: RunSettings, texts: list[str], *, wait: bool
 
 
 def check_slurm() -> None:
-    """Raise ConfigError if nothing can be submitted from here."""
+    """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     if group := find_process_group():
         raise ConfigError(f"{group}, each of which would submit", f"leave {group.by} out")
     if importlib.util.find_spec("submitit") is None:
@@ -161,8 +161,8 @@ def check_slurm() -> None:
 
 
 def config_for_slurm(name: str, layer: Layer, options: SlurmOptions) -> ExperimentConfig:
-    """Return the valid config with the devices and nodes of `--slurm`. Raises ConfigError."""
-    config: ExperimentConfig = validate(registry.config_class(name), layer, name)
+    """Return a validated config with the devices and nodes of `--slurm`. Raises ConfigError."""
+    config: ExperimentConfig = validate(registry.load_config_class(name), layer, name)
     nodes, tasks = _nodes_and_tasks(config)
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
@@ -171,7 +171,7 @@ def config_for_slurm(name: str, layer: Layer, options: SlurmOptions) -> Experime
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
-    """Return the number of nodes, and of processes on each."""
+    """Return the number of nodes in a config, and the number of processes on each."""
     if not isinstance(config, NetworkConfig):
         return 1, 1
     devices = config.trainer.devices
@@ -180,7 +180,7 @@ def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to submit: its config and settings, or the folder of one that is continued."""
+    """A run to submit to SLURM: its config and settings, and its folder if it continues."""
 
     config: ExperimentConfig
     settings: RunSettings
@@ -195,19 +195,19 @@ def submit_runs(
     screen: Screen,
     array_folder: Path | None = None,
 ) -> list[tuple[Path, str]]:
-    """Write runs that wait, submit their jobs, and return each run's folder and job.
+    """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
 
     Args:
-        experiment: that all of them are of.
-        planned: at least one; several are submitted as an array.
-        options: of `--slurm`.
-        job_name: which squeue shows.
+        experiment: the experiment of all runs.
+        planned: the runs, at least one; several are submitted as a job array.
+        options: the keys of `--slurm`.
+        job_name: the name that squeue shows.
         screen: for warnings.
         array_folder: for submitit's files; None: the folder of the only run.
 
-    Raises ConfigError if SLURM refuses them; then no new run is left.
+    Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
-    runs_dir = run_context.runs_dir(planned[0].settings.runs_dir).absolute()
+    runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
     paths: list[Path] = []
     new: list[Path] = []
     try:
@@ -235,20 +235,22 @@ def submit_runs(
 def write_waiting_run(
     name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
 ) -> None:
-    """Write the first files of a run that waits for its job."""
+    """Write the first files of a run that waits for its SLURM job to start."""
     with folder.locked(screen):
-        Runner(registry.load(name), config, folder, settings).write_first_files("waiting")
+        Runner(registry.load_experiment(name), config, folder, settings).write_first_files(
+            "waiting"
+        )
 
 
 def resume_job(run: Path, settings: RunSettings) -> Job:
-    """Return the job that begins a run in an absolute folder, or continues it."""
-    data_dir = run_context.data_dir(settings.data_dir).absolute()
+    """Return the SLURM job that starts or continues the run in an absolute folder."""
+    data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
     return Job(str(run), tuple(resume_arguments(run, there)))
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
-    """Submit jobs, several as an array, and return their numbers. Raises ConfigError."""
+    """Submit jobs to SLURM, several as an array, and return their numbers. Raises ConfigError."""
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
@@ -268,7 +270,7 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
 
 @contextlib.contextmanager
 def _outside_allocation() -> Iterator[None]:
-    """Hide the variables of the allocation in which this process runs, if it is in one."""
+    """Hide the environment variables of the SLURM allocation that this process runs in."""
     names = [name for name in os.environ if name.startswith(INHERITED) and name not in CLIENT]
     hidden = {name: os.environ.pop(name) for name in names}
     try:

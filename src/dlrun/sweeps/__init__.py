@@ -1,1 +1,1 @@
-"""Many runs: which they are, how they share this machine, what came out."""
+"""Run an experiment many times over a search space, on this machine or on SLURM."""

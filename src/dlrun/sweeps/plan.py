@@ -1,4 +1,4 @@
-"""The plan of a sweep: every point is checked, and sweep.json written, before any run begins."""
+"""Plan a sweep: validate the config of every point, and describe the sweep in sweep.json."""
 
 import shlex
 import sys
@@ -35,7 +35,7 @@ POINTS_SHOWN = 5
 
 
 class Point(BaseModel):
-    """A run of a sweep: its number, from 1, and its own settings by dotted keys."""
+    """One planned run of a sweep: its number, from 1, and its settings by dotted config keys."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,12 +44,12 @@ class Point(BaseModel):
 
     @property
     def without_seed(self) -> Settings:
-        """The settings but for the seed."""
+        """The settings of the point without its seed."""
         return {key: value for key, value in self.settings.items() if key != SEED}
 
     @property
     def label(self) -> str:
-        """`lr=0.01 seed=3`."""
+        """The settings of the point as short text, such as `lr=0.01 seed=3`."""
         seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
         return f"{format_differences(self.without_seed)} {seed}".strip()
 
@@ -64,10 +64,10 @@ class Rung(BaseModel):
 
 
 class Plan(ChecksummedModel):
-    """The contents of sweep.json.
+    """The plan of a sweep, which is the content of sweep.json.
 
-    base: the config that all points share, whole and valid. keys: those that vary, except the seed.
-    rungs: of successive halving, else empty. data: SHA-256 of the data files, in a reproduction.
+    base: the whole config that all points share. keys: the config keys that vary, except the seed.
+    rungs: those of successive halving, or none. data: SHA-256 of the data files, in a reproduction.
     """
 
     id: str
@@ -86,7 +86,7 @@ class Plan(ChecksummedModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
-        """Check what becomes names of folders, and what is relied on unchecked."""
+        """Check the name, which becomes a folder's, and that all points set the same keys."""
         if not PLAIN_NAME.fullmatch(self.name):
             raise ValueError(f"{self.name!r} is not a sweep's name")
         seeds = [type(point.settings.get(SEED)) for point in self.points]
@@ -100,25 +100,25 @@ class Plan(ChecksummedModel):
 
     @cached_property
     def configs(self) -> list[list[Point]]:
-        """The points grouped by config: those of a group differ in the seed alone."""
+        """The points grouped by config: the points of a group differ only in their seeds."""
         groups: dict[str, list[Point]] = {}
         for point in self.points:
             groups.setdefault(repr(point.without_seed), []).append(point)
         return list(groups.values())
 
     def validate_points(self) -> list[ExperimentConfig]:
-        """Return each point's config. Raises ConfigError if dlrun no longer accepts one."""
+        """Return the config of each point. Raises ConfigError if dlrun no longer accepts one."""
         return [validate_config(self.experiment, self.values(point)) for point in self.points]
 
     def values(self, point: Point, epochs: int | None = None) -> Layer:
-        """Return a point's whole config, with another number of epochs if one is given."""
+        """Return the whole config of a point, with `epochs` as its number of epochs if given."""
         rung = {} if epochs is None else {EPOCHS: epochs}
         return merge_layers([Layer(self.base), settings_layer(point.settings | rung)])
 
     def run_settings(
         self, point: Point, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
-        """Return the settings of a point's run; `common`: those of all points."""
+        """Return the run settings of a point, from the settings `common` to all points."""
         digits = len(str(len(self.points)))
         return replace(
             common,
@@ -130,7 +130,7 @@ class Plan(ChecksummedModel):
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan and the folder that holds it; `data_dir` is the option."""
+    """A sweep: its plan, the folder that contains it, and the folder of the data."""
 
     plan: Plan
     folder: Path
@@ -138,13 +138,13 @@ class Sweep:
 
     @property
     def runs_dir(self) -> Path:
-        """The folder of its runs."""
+        """The runs folder that contains the runs of the sweep."""
         return self.folder.parents[1]
 
     @property
     def resume_command(self) -> str:
-        """The command that continues it."""
-        here = self.runs_dir == run_context.runs_dir()
+        """The shell command that continues the sweep."""
+        here = self.runs_dir == run_context.resolve_runs_dir()
         words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
         return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
@@ -160,11 +160,11 @@ def make_plan(
     here: bool = True,
     data: Mapping[str, str] = MappingProxyType({}),
 ) -> Plan:
-    """Return the plan of a sweep whose points are all valid.
+    """Return the plan of a sweep, after validating the config of every point.
 
-    `options` are as of a single run, `eta` is of successive halving, and with `here` the runs use
-    this machine's devices. Raises ConfigError for an invalid text, or with all errors of all
-    points.
+    `options` are those of a single run, `eta` is the factor of successive halving, and with `here`
+    the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors
+    of all points.
     """
     base = read_config_layers(experiment, options)
     seed = flatten(base.values).get(SEED)
@@ -172,11 +172,11 @@ def make_plan(
     _check_varied_once(points[0], options)
     configs = _validate(experiment, base, points, options, here=here)
     dumps = [config.model_dump(mode="json") for config in configs]  # with paths made absolute
-    # Equal points, the seed included, are one.
+    # Points with equal settings and seeds are merged into one.
     varied = list({repr(one): one for one in _varied(map(flatten, dumps), points)}.values())
     if len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
-    about = environment.describe_environment(registry.entry(experiment).package)
+    about = environment.describe_environment(registry.experiment_entry(experiment).package)
     plan = Plan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -202,7 +202,7 @@ def make_plan(
 
 
 def _check_varied_once(settings: Settings, options: RunSettings) -> None:
-    """Raise ConfigError if `--set` gives a key that varies."""
+    """Raise ConfigError if `--set` sets a key that varies in the sweep."""
     for text in options.overrides:
         given = flatten(read_override(text).values)
         for key in settings:
@@ -213,7 +213,7 @@ def _check_varied_once(settings: Settings, options: RunSettings) -> None:
 def _validate(
     experiment: str, base: Layer, points: Sequence[Settings], options: RunSettings, *, here: bool
 ) -> list[ExperimentConfig]:
-    """Return every point's config. Raises ConfigError: all errors, each once with its points."""
+    """Return the configs of all points. Raises ConfigError: each error with its points."""
     configs: list[ExperimentConfig] = []
     errors: dict[str, list[str]] = {}
     hint = ""
@@ -251,7 +251,7 @@ def _validate(
 
 
 def _varied(flat: Iterable[Settings], points: Sequence[Settings]) -> list[Settings]:
-    """Return each config's values of the keys that vary; of a section those given or different."""
+    """Return the values of the varying keys for each config, by dotted keys."""
     configs, given = list(flat), {key for point in points for key in flatten(point)}
     leaves = [
         leaf
@@ -264,10 +264,10 @@ def _varied(flat: Iterable[Settings], points: Sequence[Settings]) -> list[Settin
 
 
 def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[Rung]:
-    """Return the rungs of successive halving (Jamieson & Talwalkar 2016, arXiv:1502.07943).
+    """Return the rungs of a sweep by successive halving (Jamieson & Talwalkar, arXiv:1502.07943).
 
     All configs are trained for a few epochs; the best one in `eta` is trained for `eta` times as
-    many, and so on, the last to all epochs. Raises ConfigError if there is nothing to choose.
+    many, and so on, the last to all epochs. Raises ConfigError for too few configs or epochs.
     """
     if epochs is None:
         raise ConfigError("--halving: this experiment has no epochs", "leave it out")
@@ -286,14 +286,14 @@ def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[Rung]:
 
 
 def read_plan(folder: Path) -> Sweep:
-    """Read sweep.json. Raises DlrunError if it is missing, damaged or a newer dlrun's."""
+    """Read a sweep from its folder. Raises DlrunError if sweep.json is missing or damaged."""
     return Sweep(read_checksummed(Plan, folder / PLAN, FORMAT), folder)
 
 
 def check_unchanged(sweep: Sweep) -> None:
     """Raise DlrunError if code or packages have changed since the sweep began."""
     plan = sweep.plan
-    package = registry.entry(plan.experiment).package
+    package = registry.experiment_entry(plan.experiment).package
     if changed := environment.changes(plan.code, plan.packages, package):
         raise DlrunError(
             f"{sweep.folder}: its runs would not be comparable: {'; '.join(changed)}",
@@ -302,7 +302,7 @@ def check_unchanged(sweep: Sweep) -> None:
 
 
 def settings_layer(settings: Settings) -> Layer:
-    """Return dotted keys as a layer of nested mappings; an error in one names it."""
+    """Return settings by dotted keys as a config layer of nested mappings."""
     layers = []
     for key, value in settings.items():
         nested = value

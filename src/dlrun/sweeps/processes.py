@@ -1,8 +1,8 @@
-"""Processes that do one run each, and the connection from each of them to the sweep.
+"""Execute the runs of a sweep in child processes, and exchange messages with them.
 
-On Linux they are forked from a server that has imported what the runs need; elsewhere they are
-spawned. A process whose connection closes ends its step, writes its record and exits, whatever
-became of the sweep.
+Each process executes one run. On Linux they are forked from a server that has imported the
+packages that the runs need; elsewhere they are spawned. A process whose connection closes ends its
+step, writes its record and exits, even if the sweep was killed.
 """
 
 import contextlib
@@ -54,9 +54,9 @@ else:
 
 @dataclass(frozen=True)
 class PointTask:
-    """What a process does: begin a point's run, or resume the run in a folder.
+    """The task of a child process: start the run of a point, or resume the run in a folder.
 
-    accelerator: of which the device is reported first; empty: do not report one.
+    accelerator: if not empty, the process first reports the device that this stands for.
     """
 
     experiment: str
@@ -68,7 +68,7 @@ class PointTask:
 
 @dataclass(frozen=True)
 class Message:
-    """What a process sends: the device of its run, the share that is done, a warning, its end.
+    """A message from a child process: its device, its progress, a warning, or its end.
 
     exit_code: once the run has ended; negative: the number of the signal that killed it. peak: the
     most bytes that its process held.
@@ -83,7 +83,7 @@ class Message:
 
 
 class Processes:
-    """The living processes of a sweep, whose folder gets their log."""
+    """Starts, stops and listens to the child processes of a sweep."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / LOG
@@ -94,13 +94,13 @@ class Processes:
         return len(self._children)
 
     def memory_held(self) -> int:
-        """Return the bytes that all processes hold now."""
+        """Return the number of bytes in memory that all child processes use now."""
         return sum(
             resources.private_memory(process.pid or 0) for process, _ in self._children.values()
         )
 
     def start(self, number: int, task: PointTask) -> None:
-        """Start a process for a point. Raises DlrunError."""
+        """Start a child process for a point. Raises DlrunError if no process can be started."""
         check_appendable(self._log)
         ours, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=run_point, args=(theirs, self._log, task))
@@ -113,7 +113,7 @@ class Processes:
         self._children[number] = process, ours
 
     def receive(self, seconds: float) -> list[tuple[int, Message]]:
-        """Wait for messages, at most so many seconds; return each with its point's number."""
+        """Wait at most `seconds` for messages; return each with the number of its point."""
         ready = wait([connection for _, connection in self._children.values()], seconds)
         numbers = [number for number, (_, one) in self._children.items() if one in ready]
         return [(number, self._message(number)) for number in numbers]
@@ -122,7 +122,7 @@ class Processes:
         process, connection = self._children[number]
         try:
             message = connection.recv()
-        except (EOFError, OSError):  # it died
+        except (EOFError, OSError):  # the process died
             process.join()
             code = process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
@@ -133,13 +133,13 @@ class Processes:
         return message
 
     def stop(self, signal_number: int) -> None:
-        """Pass a signal on: the first lets a step end, the second stops at once."""
+        """Pass a signal on to all child processes: a second one stops them at once."""
         for _, connection in self._children.values():
             with contextlib.suppress(OSError):
                 connection.send(signal_number)
 
     def close(self) -> None:
-        """Close all connections, and wait until the processes have ended."""
+        """Close all connections, and wait until all child processes have ended."""
         for _, connection in self._children.values():
             connection.close()
         for number in list(self._children):
@@ -156,7 +156,7 @@ class Processes:
 
 @contextmanager
 def _isolated() -> Iterator[None]:
-    """Start processes in this block without the terminal's signals and the working folder."""
+    """Start child processes in a block without terminal signals and the working folder."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
     try:
@@ -173,7 +173,7 @@ def _isolated() -> Iterator[None]:
 
 
 def preload(experiments: Iterable[str]) -> None:
-    """Have the fork server import what takes long to import and runs of these experiments need.
+    """Make the fork server import the slow packages that runs of these experiments need.
 
     It has no effect once the server was started.
     """
@@ -181,9 +181,9 @@ def preload(experiments: Iterable[str]) -> None:
         return
     packages = {"dlrun.data", "dlrun.plots"}
     for name in experiments:
-        of_networks = issubclass(registry.config_class(name), NetworkConfig)
+        of_networks = issubclass(registry.load_config_class(name), NetworkConfig)
         packages |= {"dlrun.networks", "dlrun.training"} if of_networks else {"dlrun.lasso"}
-        packages.add(registry.entry(name).point.module)
+        packages.add(registry.experiment_entry(name).point.module)
     modules = [__name__, "filelock", "matplotlib.backends.backend_agg"]
     for name in sorted(packages):
         path = getattr(import_module(name), "__path__", [])
@@ -192,7 +192,7 @@ def preload(experiments: Iterable[str]) -> None:
 
 
 def run_point(connection: "Connection[Message, int]", log: Path, task: PointTask) -> None:
-    """Do a run in this process, send messages about it, and exit."""
+    """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
         ctypes.windll.kernel32.SetConsoleCtrlHandler(None, True)
     else:  # the terminal's signals are for the sweep, which passes them on
@@ -233,7 +233,7 @@ def _run(connection: "Connection[Message, int]", task: PointTask) -> Message:
 
 
 def _listen(connection: "Connection[Message, int]") -> None:
-    """Raise each signal that the sweep passes on, and SIGTERM when the connection closes."""
+    """Raise each signal that the sweep sends, and SIGTERM when the connection closes."""
     closed = False
     while not closed:
         try:
@@ -247,12 +247,12 @@ def _listen(connection: "Connection[Message, int]") -> None:
 
 
 def _send(connection: "Connection[Message, int]", message: Message) -> None:
-    with contextlib.suppress(OSError):  # the sweep is gone
+    with contextlib.suppress(OSError):  # the sweep has ended
         connection.send(message)
 
 
 class _PointScreen(Screen):
-    """Sends a run's warnings and progress to the sweep; its notes go into the run's log alone."""
+    """A screen that sends warnings and progress to the sweep, and logs notes only."""
 
     def __init__(self, connection: "Connection[Message, int]") -> None:
         super().__init__(quiet=True, results=False)
@@ -261,7 +261,7 @@ class _PointScreen(Screen):
         self._sent = 0.0
 
     def warn(self, text: str) -> None:
-        """Send a warning."""
+        """Send a warning to the sweep."""
         _send(self._connection, Message(warning=self.log(text, warning=True)))
 
     @contextmanager
@@ -274,17 +274,17 @@ class _PointScreen(Screen):
         aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator[Advance]:
-        """Send the share that is done; while data are prepared, it is theirs."""
+        """Send the share of the work that is done, first of preparing data, then of steps."""
         self._total = total
         yield self
 
     def to(self, done: float) -> None:
-        """Send how much is done."""
+        """Send to the sweep how much of the work is done."""
         if self._total and time.monotonic() - self._sent > PROGRESS_SECONDS:
             self._sent = time.monotonic()
             _send(self._connection, Message(share=done / self._total))
 
     def step(self, done: float, line: str) -> None:
-        """Log a finished step, and send how much is done."""
+        """Log a finished step, and send to the sweep how much of the work is done."""
         self.log(line)
         self.to(done)

@@ -1,4 +1,4 @@
-"""Runs the points of a plan that are not done on this machine, several at once."""
+"""Run the unfinished points of a sweep on this machine, several in parallel."""
 
 import signal
 from collections import deque
@@ -38,10 +38,10 @@ SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 
 @dataclass(frozen=True)
 class Share:
-    """How many runs at once, and the threads of each; None: as many as it would take alone.
+    """How many runs of a sweep execute in parallel, and the number of threads of each.
 
-    accelerator: that the runs ask for if the user did not say how many run at once: a device that
-    is found is for one of them; empty: the CPU.
+    threads: None if each run takes as many as it would alone. accelerator: the one in the config,
+    unless the user set the number of jobs: a device serves one run at a time; empty: the CPU.
     """
 
     jobs: int
@@ -50,9 +50,10 @@ class Share:
 
 
 def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
-    """Return `jobs` runs at once, or as many as fill the cores.
+    """Choose how many runs execute in parallel and how many threads each has.
 
-    Each has fewer threads than it takes alone only if that changes none of its bits.
+    `jobs` is the user's number; None: as many as the cores allow. A run has fewer threads than it
+    would take alone only if that changes none of its bits.
     """
     cores = usable_cores()
     networks = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
@@ -66,7 +67,7 @@ def share_cores(configs: Sequence[ExperimentConfig], jobs: int | None) -> Share:
 
 
 def jobs_that_fit(jobs: int, free: int | None, held: int, peak: int) -> int:
-    """Return how many runs at once fit into memory, from 1 to `jobs`.
+    """Return how many parallel runs fit into memory, from 1 to `jobs`.
 
     Args:
         jobs: the most that are wanted.
@@ -89,14 +90,14 @@ def run_points(
     fail_fast: bool = False,
     force: bool = False,
 ) -> SweepState:
-    """Run what is missing of a sweep; the caller holds its lock.
+    """Run the unfinished points of a sweep; the caller holds the sweep's lock.
 
     Args:
-        sweep: with its plan.
+        sweep: the sweep with its plan.
         screen: shows the progress.
-        points: these alone; None: all.
-        jobs: runs at once; None: as many as cores and memory allow.
-        fail_fast: end all runs once one has failed.
+        points: the points to run; None: all.
+        jobs: the number of parallel runs; None: as many as cores and memory allow.
+        fail_fast: stop all runs once one has failed.
         force: resume runs although code or packages have changed.
 
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
@@ -119,7 +120,7 @@ def run_points(
 
 @dataclass
 class _Runner:
-    """Runs points until all are done or have failed, or a signal ends the sweep."""
+    """Runs the points of a sweep until all are finished or have failed, or a signal ends it."""
 
     sweep: Sweep
     screen: Screen
@@ -150,7 +151,7 @@ class _Runner:
             self.state.stopped = SIGNALS[self.stop.asked]()
 
     def _run(self, points: Sequence[Point], epochs: int | None = None) -> None:
-        """Run the points, each to so many epochs if a number is given."""
+        """Run points in parallel, each to `epochs` epochs if given."""
         todo = deque(p for p in points if not is_done(self.state.runs.get(p.number), epochs))
         if not todo:
             return
@@ -179,12 +180,12 @@ class _Runner:
         self.screen.note("stopping after each run's step; a second signal stops at once")
 
     def _end(self, signal_number: int) -> None:
-        """End all runs by a signal; those that wait are not begun."""
+        """Stop all runs with a signal; runs that have not started yet never start."""
         self.ending = True
         self.processes.stop(signal_number)
 
     def _start(self, todo: deque[Point], epochs: int | None) -> None:
-        """Start as many runs as cores and memory allow; one until its device is known."""
+        """Start as many runs as cores and memory allow; only one until its device is known."""
         jobs = 1 if self.share.accelerator else self.share.jobs
         if jobs > 1:
             processes = self.processes
@@ -199,10 +200,10 @@ class _Runner:
             self.screen.note(point_line(self.sweep.plan, point, "begun"))
 
     def _task(self, point: Point, epochs: int | None) -> PointTask:
-        """Return what the point's process does: begin its run, or resume it."""
+        """Return the task of a point's child process: start its run, or resume it."""
         plan, run = self.sweep.plan, self.state.runs.get(point.number)
         accelerator = self.share.accelerator
-        if run is not None and registry.config_class(plan.experiment).resumable:
+        if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
             return PointTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)
@@ -238,7 +239,7 @@ class _Runner:
 
 
 def point_line(plan: Plan, point: Point, state: str, record: Record | None = None) -> str:
-    """Return a line about a point, within 80 columns: its label gives way to its result."""
+    """Return a line about a point and its result; its label is cut to fit into 80 columns."""
     result = ""
     if record is not None:
         names = {

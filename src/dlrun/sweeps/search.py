@@ -1,4 +1,4 @@
-"""Search spaces: which points `--seeds`, `--grid`, `--random` and `--space` stand for."""
+"""Search spaces of sweeps: the points that --seeds, --grid, --random and --space define."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 @dataclass(frozen=True)
 class Search:
-    """What varies in a sweep, by options: --seeds, --grid, --space, --random, --space-seed."""
+    """The search space of a sweep: --seeds, --grid, --space, --random and --space-seed."""
 
     seeds: str | None = None
     grid: Sequence[str] = ()
@@ -33,7 +33,7 @@ class Search:
     space_seed: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
-        """Return the settings of each point: the product of the grid, the draws and the seeds.
+        """Return the settings of each point: all combinations of grid values, draws and seeds.
 
         Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
         invalid text.
@@ -66,7 +66,7 @@ class Search:
 
 
 def parse_seeds(text: str) -> Sequence[int]:
-    """Return the seeds of `5` or `0-4` (0 to 4), `0,3,7` or `0-4,9`. Raises ConfigError."""
+    """Parse the seeds in a text: `5` or `0-4` (0 to 4), `0,3,7`. Raises ConfigError."""
     if text.strip().isdecimal() and len(text) < 6:
         if int(text) == 0:
             raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
@@ -84,7 +84,7 @@ def parse_seeds(text: str) -> Sequence[int]:
 
 
 def _parse_values(option: str, text: str, values: str) -> list[Settings]:
-    """Return a key with each of its values, as YAML: `A,B`, or two lists `[16],[32]`."""
+    """Parse the values of KEY=VALUES as YAML: `A,B`, or two lists `[16],[32]`."""
     key, equals, _ = text.partition("=")
     if not equals:
         raise ConfigError(f"{option} {text}: expected KEY=VALUES")
@@ -100,7 +100,7 @@ def _parse_values(option: str, text: str, values: str) -> list[Settings]:
 
 
 def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]:
-    """Return the settings of each draw.
+    """Draw random settings from the search spaces.
 
     A draw depends only on the seed, its key and its number: more draws, or another space, change no
     other.
@@ -123,7 +123,7 @@ def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]
 
 
 def _parse_space(text: str) -> tuple[str, list[Settings]]:
-    """Return a space's kind, `choice`, `log`, `lin` or `int`, and its key with values or ends."""
+    """Parse a search space: its kind (choice, log, lin, int), and its key with values or ends."""
     spec = text.partition("=")[2]
     match = _RANGE.fullmatch(spec.strip())
     if match is None:
@@ -141,7 +141,7 @@ def _parse_space(text: str) -> tuple[str, list[Settings]]:
 
 
 def _quantile(kind: str, values: Sequence[Any], share: float) -> object:
-    """Return the quantile of a probability from 0 to below 1, of values or between two ends."""
+    """Return the quantile of a search space for a probability from 0 to below 1."""
     if kind == "choice":
         return values[int(share * len(values))]
     low, high = values

@@ -1,4 +1,4 @@
-"""The state of a sweep, read from the records of its runs: what is done, which configs go on."""
+"""The state of a sweep, read from its runs: which are finished and which are promoted."""
 
 import contextlib
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_own_folder, runs_in
 from dlrun.run_folder.metrics import direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
@@ -24,7 +24,10 @@ PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
 @dataclass
 class SweepState:
-    """The points' runs, and why others failed, by number; `stopped`: what ended the sweep early."""
+    """The state of a sweep: its runs and the errors of failed ones, by the number of the point.
+
+    stopped: the exception of a signal that ended the sweep early.
+    """
 
     runs: dict[int, Run]
     failed: dict[int, str] = field(default_factory=dict)
@@ -32,10 +35,10 @@ class SweepState:
 
 
 def runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> dict[int, Run]:
-    """Return the runs of all points that have one, by number; a run may have been renamed.
+    """Return the runs of a sweep by the number of their points; a run may have been renamed.
 
-    Of several runs of a point, such as a copy, the most advanced counts. `folders`: those in which
-    runs are looked for, if only a few are to be read.
+    Of several runs of a point, such as a copy, the most advanced one is returned. `folders`: the
+    only folders to search, or all.
     """
     plan, runs = sweep.plan, dict[int, Run]()
     for folder in sorted(runs_in(sweep.runs_dir, plan.experiment) if folders is None else folders):
@@ -60,13 +63,13 @@ def _progress(run: Run) -> tuple[bool, int]:
 
 
 def run_of_point(sweep: Sweep, point: Point, known: Run | None) -> Run | None:
-    """Return the run of a point that has just ended; `known` is its run before, if any."""
+    """Return the run of a point whose process has just ended; `known` is its earlier run."""
     folders = _point_folders(sweep, str(point.number)) + ([known.folder] if known else [])
     return runs_by_point(sweep, folders).get(point.number)
 
 
 def is_done(run: Run | None, epochs: int | None = None) -> bool:
-    """Return if a run has its result, of at least so many epochs if a number is given."""
+    """Return whether a run has finished, or has the result of `epochs` epochs if given."""
     if run is None or run.record.result_steps is None:
         return False
     if epochs is None:
@@ -75,7 +78,7 @@ def is_done(run: Run | None, epochs: int | None = None) -> bool:
 
 
 def clear_leftovers(sweep: Sweep, screen: Screen) -> None:
-    """Wait for runs that a killed sweep has left, and remove folders that hold no run yet.
+    """Wait for runs that a killed sweep left running, and remove folders without a run.
 
     Raises DlrunError if such a run does not end.
     """
@@ -100,7 +103,7 @@ def clear_leftovers(sweep: Sweep, screen: Screen) -> None:
 
 
 def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
-    """Return the folders named for a point, or for any; a taken name has a random suffix."""
+    """Return the folders whose names are those of a point's run, or of any point's."""
     name = rf"\d{{8}}T\d{{6}}Z-{re.escape(sweep.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
     parent = sweep.runs_dir / sweep.plan.experiment
     return [
@@ -113,10 +116,10 @@ def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
 def promoted_points(
     plan: Plan, rung: int, points: Sequence[Point], runs: Mapping[int, Run]
 ) -> list[Point]:
-    """Return those of the points of one rung whose configs successive halving promotes to the next.
+    """Return the points whose configs successive halving promotes from one rung to the next.
 
-    A config is judged by the mean of its seeds after the epochs of its rung, after all configs that
-    have every seed if one of its own is missing. Configs without a score are not promoted.
+    A config is ranked by the mean of its seeds after the epochs of its rung, but below all complete
+    configs if one of its seeds is missing. Configs without a score are not promoted.
     """
     numbers = {point.number for point in points}
     configs = [config for config in plan.configs if config[0].number in numbers]
@@ -129,7 +132,7 @@ def promoted_points(
 def _score(
     config: Sequence[Point], runs: Mapping[int, Run], epochs: int
 ) -> tuple[bool, float] | None:
-    """Return if all seeds have a validation metric after so many epochs, and its signed mean."""
+    """Return whether all seeds have a validation metric, and its mean, negated if low is good."""
     values = []
     for point in config:
         try:

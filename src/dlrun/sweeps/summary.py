@@ -1,4 +1,4 @@
-"""The summary of a sweep: its configs over their seeds, the best of them, and its files."""
+"""Summarise a sweep: metrics of each config over its seeds, the best config, table and figure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from rich.text import Text
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import flatten, format_override
 from dlrun.errors import DlrunError, first_line
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_report_page
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
@@ -37,9 +37,9 @@ TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 @dataclass(frozen=True)
 class ConfigResult:
-    """The finished runs of one config, one of each seed, in the order of the points.
+    """The finished runs of one config of a sweep, one run for each seed, and their metrics.
 
-    settings: the keys that vary in the sweep, with their values. planned: number of its seeds.
+    settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
     """
 
     runs: list[Run]
@@ -48,49 +48,49 @@ class ConfigResult:
 
     @property
     def label(self) -> str:
-        """`lr=0.01`; empty if only the seed varies."""
+        """The settings as short text, such as `lr=0.01`; empty if only the seed varies."""
         return format_differences(self.settings)
 
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:
-        """Each metric that all of its runs have."""
+        """The mean and spread of each metric that all runs of the config have."""
         metrics = [run.record.metrics for run in self.runs]
         spreads = (metric_spread(name, metrics) for name in metrics[0])
         return {spread.metric: spread for spread in spreads if spread is not None}
 
     @property
     def validated(self) -> MetricSpread | None:
-        """The validation metric by which the best config is chosen; None if there is none."""
+        """The spread of the validation metric by which the best config is chosen, or None."""
         return self.spreads.get(selection_metric(self.spreads) or "")
 
     @property
     def tested(self) -> MetricSpread | None:
-        """The main test metric; None if there is none."""
+        """The spread of the main test metric, or None if there is none."""
         return self.spreads.get(main_metric(self.runs[0].record) or "")
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds of its runs."""
+        """The seeds of the runs of the config."""
         return [run.record.seed for run in self.runs if run.record.seed is not None]
 
     @property
     def missing(self) -> str:
-        """`2 of 3` if not all planned seeds have finished; else empty."""
+        """The text `2 of 3` if not all planned seeds have finished; otherwise empty."""
         return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
 
     @property
     def rank(self) -> tuple[int, bool, bool, float]:
-        """Sort key: epochs (of successive halving), validated, all seeds there, the mean."""
+        """Sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
         value = float("-inf") if by is None else direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
-        """Return the book's value of a metric; None if it is not comparable."""
+        """Return the value of a metric in the book, or None if it is not comparable."""
         return published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
-        """Return a metric's numbers by name, as JSON has them."""
+        """Return the statistics of a metric by name, for the JSON output."""
         spread = self.spreads[metric]
         return {
             "n": len(spread.values),
@@ -103,7 +103,7 @@ class ConfigResult:
         }
 
     def as_object(self) -> dict[str, object]:
-        """Return the config and its metrics as JSON has them."""
+        """Return the config and its metrics as an object for the JSON output."""
         return {
             "settings": self.settings,
             "seeds": self.seeds,
@@ -113,14 +113,14 @@ class ConfigResult:
         }
 
     def describe(self) -> str:
-        """Return the config, and its means of validation and test."""
+        """Return the config with its mean validation and test metrics as text."""
         spreads = [spread for spread in (self.validated, self.tested) if spread]
         text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
         text += f" ({self.missing} seeds)" if self.missing else ""
         return f"{self.label}: {text}" if self.label else text
 
     def command(self, experiment: str) -> str:
-        """Return the command that repeats it: one run, or a sweep over its seeds."""
+        """Return the shell command that repeats the config: one run, or a sweep over seeds."""
         words, settings = ["dlrun", experiment], self.runs[0].changed_settings()
         if len(self.seeds) != 1:
             words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
@@ -131,7 +131,7 @@ class ConfigResult:
 
 
 def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]:
-    """Return the finished runs by config and number of epochs, the best config last."""
+    """Group the finished runs of a sweep by config and number of epochs, best config last."""
     results = []
     for config in plan.configs:
         by_epochs: dict[int, dict[int | None, Run]] = {}
@@ -149,12 +149,12 @@ def results_by_config(plan: Plan, runs: Mapping[int, Run]) -> list[ConfigResult]
 
 
 def best_config(results: Sequence[ConfigResult]) -> ConfigResult | None:
-    """Return the config that validation chooses; None if none was validated."""
+    """Return the config with the best validation metric, or None if no config has one."""
     return results[-1] if results and results[-1].validated else None
 
 
 def format_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as `--seeds` reads them: `0-4,9`."""
+    """Return seeds as text that `--seeds` accepts, such as `0-4,9`."""
     ranges: list[list[int]] = []
     for seed in sorted(seeds):
         if ranges and seed == ranges[-1][-1] + 1:
@@ -166,7 +166,7 @@ def format_seeds(seeds: Sequence[int]) -> str:
 
 
 def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
-    """Write the table, the figure and the page; return the path of each file that there is."""
+    """Write a sweep's table, figure and report, and return their paths."""
     plan, folder = sweep.plan, RunFolder(sweep.folder)
     results = results_by_config(plan, state.runs)
     best = best_config(results)
@@ -194,7 +194,7 @@ def write_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Pa
 
 
 def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
-    """Return table.csv: a row for each config and metric; low to high: the mean's 95 % interval."""
+    """Return the rows of table.csv, one per config and metric, with the mean's 95 % interval."""
     keys = list(results[0].settings) if results else plan.keys
     names = ["metric", "n", "mean", "sd", "min", "max", "low", "high", "book", "chosen"]
     rows: list[list[object]] = [[*keys, *names]]
@@ -211,7 +211,7 @@ def _table(plan: Plan, results: Sequence[ConfigResult]) -> list[list[object]]:
 
 
 def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> bytes | None:
-    """Return the figure as PNG; None if there is nothing to draw."""
+    """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
     from dlrun.plots import style, sweep  # slow: matplotlib
 
     keys = plan.keys or [SEED]
@@ -243,7 +243,7 @@ def _draw(plan: Plan, runs: Mapping[int, Run], best: ConfigResult | None) -> byt
 
 
 def show(sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen) -> None:
-    """Show the configs, what failed, where the files are, and last the best config."""
+    """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
     plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
     screen.show(config_table(results))
     for number, why in sorted(state.failed.items()):
@@ -258,7 +258,7 @@ def show(sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Scr
 
 
 def config_table(results: Sequence[ConfigResult]) -> Table:
-    """Return the table of the configs, the best last, without columns that would be empty."""
+    """Return a table of a sweep's configs, the best last, without empty columns."""
     rows = []
     for result in results:
         tested, validated = result.tested, result.validated
@@ -284,7 +284,7 @@ def config_table(results: Sequence[ConfigResult]) -> Table:
 
 
 def print_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
-    """Print the state and the results as JSON. Raises OSError if stdout was closed."""
+    """Print the state and results of a sweep as JSON. Raises OSError if stdout was closed."""
     plan, results = sweep.plan, results_by_config(sweep.plan, state.runs)
     best = best_config(results)
     points = []

@@ -1,4 +1,4 @@
-"""`dlrun sweep`: plan and check many runs, do them here or on SLURM, and show their summary."""
+"""The command `dlrun sweep`: plan many runs, execute them here or on SLURM, summarise them."""
 
 import contextlib
 import time
@@ -40,22 +40,22 @@ def sweep(
     slurm: SlurmOptions | None = None,
     wait: bool = False,
 ) -> int:
-    """Run an experiment at many points, or what is missing of a sweep; return the exit code.
+    """Run or continue a sweep of an experiment, show its summary, and return the exit code.
 
     Args:
-        experiment: its name; empty if a sweep is continued.
-        options: as of a single run.
-        search: what varies.
-        resume: the sweep that is continued: name, folder or `latest`.
-        eta: of successive halving; None: without it.
-        jobs: runs at once; None: as many as the machine holds.
-        fail_fast: end all runs once one has failed.
+        experiment: the name of the experiment; empty if a sweep is continued.
+        options: the options of a single run.
+        search: the search space.
+        resume: the sweep to continue: its name, its folder or `latest`.
+        eta: the factor of successive halving; None: no halving.
+        jobs: the number of parallel runs; None: as many as the machine can hold.
+        fail_fast: stop all runs once one has failed.
         slurm: options of the jobs; None: run on this machine.
-        wait: for the jobs.
+        wait: wait until the jobs have ended.
 
     Returns 1 if a point failed. Raises ConfigError with every error before anything begins;
     DlrunError if another process runs this sweep, or code or packages have changed since it began;
-    Interrupted or Terminated once all runs have ended, and the JSON was printed if it is wanted.
+    Interrupted or Terminated after all runs have ended and the JSON, if requested, was printed.
     """
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
@@ -65,7 +65,7 @@ def sweep(
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
             raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
-        runs_dir = run_context.runs_dir(options.runs_dir)
+        runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
             there = read_plan(find_sweep(resume, runs_dir))
             if not options.force:
@@ -100,7 +100,7 @@ def sweep(
 
 
 def _show_points(plan: Plan, screen: Screen, *, json: bool) -> None:
-    """Show what would be run."""
+    """Print the points of a plan, for a dry run."""
     if json:
         about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
         screen.out.file.write(to_json(about))
@@ -129,7 +129,10 @@ def _run_here(
 
 
 def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
-    """Write and show the results; return the exit code. Raises what stopped the sweep."""
+    """Write and show the results of a sweep, and return its exit code.
+
+    Raises the exception of the signal that stopped the sweep.
+    """
     try:
         if state.stopped:
             raise state.stopped
@@ -147,9 +150,9 @@ def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Scree
 
 
 def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
-    """Submit all points that are neither done nor queued; return the jobs of those not done.
+    """Submit all points that are neither finished nor queued; return all unfinished jobs.
 
-    Raises ConfigError if SLURM refuses them; then no new run is left.
+    Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
     plan, runs, queue = there.plan, runs_by_point(there), Queue()
     common = replace(options, runs_dir=there.runs_dir)
@@ -178,7 +181,7 @@ def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
 
 
 def _show_jobs(there: Sweep, jobs: Jobs, screen: Screen, *, json: bool) -> None:
-    """Show what was submitted and is not waited for."""
+    """Print the submitted jobs of a sweep and how to continue it later."""
     name, folder = there.plan.name, str(there.folder)
     if json:
         numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
@@ -196,9 +199,9 @@ def _arrays(jobs: Jobs) -> str:
 
 
 def _wait(there: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
-    """Wait until every point's job has ended, and return the sweep's state.
+    """Wait until the SLURM jobs of all points have ended, and return the state of the sweep.
 
-    Ctrl-C ends the wait, not the jobs; it is in the state's `stopped`.
+    Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
     plan, state, queue = there.plan, SweepState({}), Queue()
     begun, waiting = set[int](), dict(jobs)
@@ -226,7 +229,7 @@ def _wait(there: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
                 bar.to(len(plan.points) - len(waiting))
                 time.sleep(TICK if waiting else 0)
     except Interrupted as stop:
-        screen.note(f"the jobs go on; `scancel {_arrays(jobs)}` ends them")
+        screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
     state.runs = runs_by_point(there)
     return state

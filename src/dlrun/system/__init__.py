@@ -1,1 +1,1 @@
-"""What the machine, the terminal and the file system give."""
+"""Access to the machine: files, memory, cores, accelerators, signals and the terminal."""

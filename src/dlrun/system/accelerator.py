@@ -1,4 +1,4 @@
-"""Choose the accelerator of a run, and fall back to the CPU with the reason kept.
+"""Choose the accelerator of a run (CUDA, MPS or CPU), and fall back to the CPU if it fails.
 
 The lab's section on hardware acceleration (ISLP 10.9.3) wraps the attempt in `except: pass`. Here
 the reason of a failure is always kept, and a bug of dlrun or of the network is never mistaken for
@@ -15,7 +15,7 @@ from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
 @dataclass(frozen=True)
 class Backend:
-    """What to say of a kind of accelerator, and the words by which its errors are recognised."""
+    """The messages about one kind of accelerator, and a pattern that recognises its errors."""
 
     not_built: str  # why torch.backends.NAME.is_built() is False
     not_available: str  # why its is_available() is False
@@ -58,7 +58,7 @@ class AcceleratorReport:
 
 
 def why_unavailable(device: str) -> str | None:
-    """Return the reason why this machine cannot use a device; None if it can."""
+    """Return the reason why this machine cannot use an accelerator, or None if it can."""
     if device not in ACCELERATORS:
         return None
     import torch  # slow: 1 s
@@ -71,13 +71,13 @@ def why_unavailable(device: str) -> str | None:
 
 
 def require_accelerator(device: str) -> None:
-    """Raise AcceleratorError if this machine lacks the device; `auto` is always satisfied."""
+    """Raise AcceleratorError if this machine lacks an accelerator; `auto` never raises."""
     if reason := why_unavailable(device):
         raise AcceleratorError(f"{device}: {reason}", NO_FALLBACK_HINT)
 
 
 def select_accelerator(requested: str) -> tuple[str, str | None]:
-    """Return the device to try first, and the reason if it is the CPU instead of another."""
+    """Return the device to use for a requested accelerator, and why if it is only the CPU."""
     if requested == "cpu":
         return "cpu", None
     reasons = []
@@ -90,7 +90,7 @@ def select_accelerator(requested: str) -> tuple[str, str | None]:
 
 
 def device_count(requested: str) -> int:
-    """Return how many devices `trainer.devices: auto` stands for; the CPU counts as one."""
+    """Return the number of devices of an accelerator on this machine; the CPU counts as one."""
     device, _ = select_accelerator(requested)
     if device == "cpu":
         return 1
@@ -101,7 +101,7 @@ def device_count(requested: str) -> int:
 
 
 def check_devices(device: str, devices: int | list[int] | str) -> None:
-    """Raise ConfigError if a CPU is given device numbers, or more processes than it has cores.
+    """Raise ConfigError if `trainer.devices` is impossible on a CPU, such as too many processes.
 
     The number of processes that torchrun starts is its user's choice.
     """
@@ -116,7 +116,7 @@ def check_devices(device: str, devices: int | list[int] | str) -> None:
 
 
 def check_batch(size: int, processes: int) -> None:
-    """Raise ConfigError if the processes cannot have equal shares of a batch."""
+    """Raise ConfigError if a batch cannot be divided equally among the processes."""
     if size % processes:
         raise ConfigError(
             f"batch_size: {size} rows cannot be shared by {processes} processes",
@@ -126,15 +126,15 @@ def check_batch(size: int, processes: int) -> None:
 
 @dataclass(frozen=True)
 class AcceleratorChoice:
-    """The accelerator that a config requests, and what happens if it fails.
+    """Chooses the device of a run from the requested accelerator, and falls back to the CPU.
 
     Args:
         requested: auto, or the name of a device.
         fallback: False turns a failure of the accelerator into an AcceleratorError.
-        warn: is given the one warning that names the reason.
-        processes: that share the run. If one of several fell back alone, the others would wait for
+        warn: shows the warning that names the reason.
+        processes: the number that share the run. If only one fell back, the others would wait for
             it: they fall back together, if the accelerator is missing on their node, or not at all.
-        nodes: on which these processes are.
+        nodes: the number of nodes that the processes run on.
     """
 
     requested: str
@@ -144,7 +144,7 @@ class AcceleratorChoice:
     nodes: int = 1
 
     def first(self, probe: Callable[[str], object]) -> AcceleratorReport:
-        """Return the device to work on; `probe` does one real step on a device.
+        """Return a report of the device to use, after `probe` did one training step on it.
 
         Raises AcceleratorError if the device does not work and the CPU may not replace it.
         """
@@ -163,9 +163,9 @@ class AcceleratorChoice:
         return AcceleratorReport(self.requested, device, None)
 
     def after_failure(self, error: Exception, report: AcceleratorReport) -> AcceleratorReport:
-        """Return the report of work that begins again on the CPU, after it failed on a device.
+        """Return the report of a run that starts again on the CPU after it failed on a device.
 
-        Raises the error itself if it is not the device's, AcceleratorError if there is no fallback.
+        Raises the error itself if the device did not cause it, AcceleratorError without fallback.
         """
         if report.used == "cpu" or not is_device_error(error):
             raise error
@@ -173,7 +173,7 @@ class AcceleratorChoice:
 
     def _on_cpu(self, reason: str, *, together: bool = False) -> AcceleratorReport:
         if self.processes > 1 and not together:
-            hint = "several processes cannot fall back one by one: --accelerator cpu is for all"
+            hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
             raise AcceleratorError(reason, hint)
         if not self.fallback:
             raise AcceleratorError(reason, NO_FALLBACK_HINT)
@@ -182,7 +182,7 @@ class AcceleratorChoice:
 
 
 def is_device_error(error: Exception) -> bool:
-    """Return whether an error is the device's: out of memory, unsupported operation, lost."""
+    """Return whether an accelerator caused an error: no memory, unsupported operation, lost."""
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return not isinstance(error, DlrunError)
     # MPS reports that it has no float64 by a TypeError.

@@ -1,4 +1,4 @@
-"""The console: results go to stdout, everything else to stderr and into the run's log."""
+"""Print to the terminal: results to stdout; notes, warnings and progress bars to stderr."""
 
 import contextlib
 import logging
@@ -24,29 +24,29 @@ _results: IO[str] | None = None  # the stream of results, if stdout is reserved 
 
 
 def printable(text: str) -> str:
-    """Return the text without control characters, which could move the cursor or break a table."""
+    """Replace control characters and line breaks, which could corrupt the terminal, in a text."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def printable_lines(text: str) -> str:
-    """Return the text without control characters, but with its line breaks."""
+    """Replace control characters in a text, but keep its line breaks."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def pluralize(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 epoch`, `2,000 epochs`."""
+    """Return a number with its noun in singular or plural: `1 epoch`, `2,000 epochs`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def format_position(number: int, total: int) -> str:
-    """Return a position as wide as that of the last: ` 3/50`."""
+    """Return a position among a total as text of constant width: ` 3/50`."""
     return f"{number:{len(str(total))}}/{total}"
 
 
 def format_table(
     rows: Sequence[Sequence[str]], *, left: Container[int] = (0,), gap: int = 2
 ) -> list[str]:
-    """Return a line for each row, with the cells aligned in columns.
+    """Return the rows of a table as lines of text, with the cells aligned in columns.
 
     Args:
         rows: the cells, as many in each row; the first row is the heading.
@@ -65,12 +65,12 @@ def format_table(
 
 
 def format_size(size: int) -> str:
-    """Return a number of bytes with its unit: `0.6 MB`, `1.2 GB`."""
+    """Return a number of bytes as text with a unit, such as `0.6 MB` or `1.2 GB`."""
     return filesize.decimal(size)
 
 
 class _Lenient:
-    """A stream without write errors: a closed terminal or a full disk must not stop a run."""
+    """A text stream that ignores write errors, so that a closed terminal does not stop a run."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -89,23 +89,23 @@ class _Lenient:
 
 
 class _Console(Console):
-    """A console that prints no control characters; that of stderr ignores write errors."""
+    """A rich console that prints no control characters; on stderr it ignores write errors."""
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
-        """Return the stream that this console writes to."""
+        """Return the stream that the console writes to."""
         return cast(IO[str], _Lenient(super().file)) if self.stderr else super().file
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """Yield the pieces of text that are printed."""
+        """Yield the segments of text to print, without control characters."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else printable_lines(text), style, control)
 
 
 def keep_stdout() -> IO[str]:
-    """Reserve stdout for a Screen's results; anything else written to it goes to stderr.
+    """Reserve stdout for results; everything else that is written to it goes to stderr.
 
     This lasts until the process ends, and also holds for child processes and libraries that write
     to file descriptor 1. Raises OSError if stdout is closed.
@@ -121,27 +121,27 @@ def keep_stdout() -> IO[str]:
 
 
 class Screen:
-    """The two output streams of a command. `quiet` shows only results, warnings and errors."""
+    """Prints the results, notes, warnings, errors and progress bars of a command."""
 
     def __init__(self, *, quiet: bool = False, results: bool = True) -> None:
-        self.quiet = quiet
+        self.quiet = quiet  # show only results, warnings and errors
         self.results = results  # False: `--json` prints only results.json
         self.out = _Console(file=_results, highlight=False, soft_wrap=True)
         self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Show what is being done."""
+        """Print a note about what is being done to stderr, unless quiet."""
         text = self.log(text)
         if not self.quiet:
             self.err.print(Text(text))
 
     def warn(self, text: str) -> None:
-        """Show a warning, also if quiet."""
+        """Print a warning to stderr, also if quiet."""
         text = self.log(text, warning=True)
         self.err.print(Text("warning: ", style="yellow") + Text(text))
 
     def fail(self, message: str, hint: str = "") -> None:
-        """Show an error, and what to do about it."""
+        """Print an error message to stderr, and a hint about what to do."""
         message, hint = printable_lines(message), printable_lines(hint)
         log.error("%s%s", message, f" ({hint})" if hint else "")
         self.err.print(Text("error: ", style="bold red") + Text(message))
@@ -149,18 +149,18 @@ class Screen:
             self.err.print(Text(f"  {hint}"))
 
     def log(self, text: str, *, warning: bool = False) -> str:
-        """Write a text into the run's log; return it without control characters."""
+        """Write a text to the run's log, and return it without control characters."""
         text = printable_lines(text)
         log.log(logging.WARNING if warning else logging.INFO, "%s", text)
         return text
 
     def show(self, what: RenderableType) -> None:
-        """Show a part of the result."""
+        """Print a part of the results to stdout."""
         if self.results:
             self.out.print(what)
 
     def rows(self, lines: Iterable[str]) -> None:
-        """Write many lines of the result at once; rich takes 0.2 ms for each.
+        """Print many lines of results to stdout at once; rich would take 0.2 ms for each.
 
         Raises OSError, such as BrokenPipeError, if stdout was closed.
         """
@@ -180,7 +180,7 @@ class Screen:
         """Show a progress bar on a terminal; elsewhere only the lines of `Advance.step`.
 
         Args:
-            what: what is being done.
+            what: the text beside the bar.
             total: the number of units; None if it is not known.
             unit: the name of what is counted.
             aloud: show `what` as a note if there is no bar.
@@ -208,13 +208,13 @@ class Screen:
 
 
 class Advance(Protocol):
-    """The handle that moves a progress bar."""
+    """The interface by which a task moves its progress bar."""
 
     def to(self, done: float) -> None:
-        """Set how much is done."""
+        """Move the progress bar to the number of finished units."""
 
     def step(self, done: float, line: str) -> None:
-        """Show the line of a finished step, such as an epoch, and set how much is done."""
+        """Print the line of a finished step, such as an epoch, and move the progress bar."""
 
 
 class _TerminalBar:

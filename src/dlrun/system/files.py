@@ -1,4 +1,4 @@
-"""Regular files: read without waiting for pipes, written whole or not at all, and locked."""
+"""Read regular files, write files atomically, and lock folders."""
 
 import contextlib
 import errno
@@ -22,28 +22,28 @@ PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a file for reading. Raises OSError, also for a pipe or device, which may never end."""
+    """Open a regular file for reading. Raises OSError for a pipe or device, which may never end."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return path.open("rb")
 
 
 def read_regular(path: Path) -> bytes:
-    """Return a file's bytes. Raises OSError as `open_regular`."""
+    """Return the bytes of a regular file. Raises OSError as `open_regular` does."""
     with open_regular(path) as stream:
         return stream.read()
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return a file's hash in hexadecimal. Raises OSError as `open_regular`."""
+    """Return the hash of a file in hexadecimal. Raises OSError as `open_regular` does."""
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
-    """Return a digest of files' names below a folder, sizes and times of modification.
+    """Return a digest of the names, sizes and modification times of files.
 
-    Their contents are not read: that takes as long as using them.
+    Their contents are not read, which would take too long. Names are relative to `root` if given.
     """
     digest = hashlib.sha256()
     for file in files:
@@ -58,7 +58,7 @@ def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes of the files in a folder and below, as far as they can be read."""
+    """Return the total size in bytes of the readable files in a folder and its subfolders."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -69,7 +69,7 @@ def folder_size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside a file; it takes the file's name once it is on disk.
+    """Yield a temporary path, whose file replaces `path` atomically when the block ends.
 
     If the block raises, the temporary file is removed and the file is as it was.
     """
@@ -89,13 +89,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[BufferedWriter]:
-    """Open a file for writing that gets its name at the end. Raises OSError."""
+    """Open a file for writing, which appears under its name only when whole. Raises OSError."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
 def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write files; none is replaced before all of them are on disk. Raises OSError."""
+    """Write several files; none is replaced before all of them are on disk. Raises OSError."""
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():
             temporary = stack.enter_context(replace_atomically(path))
@@ -104,18 +104,18 @@ def write_files(contents: Mapping[Path, bytes | memoryview]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole, or leave the one that was there. Raises OSError."""
+    """Write a file atomically: completely, or not at all. Raises OSError."""
     write_files({path: content})
 
 
 def sync_file(path: Path) -> None:
-    """Flush a file's bytes to the disk."""
+    """Flush the bytes of a file to the disk."""
     with path.open("r+b") as stream:  # Windows flushes no file that was opened for reading
         os.fsync(stream.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Flush a folder's entries to the disk, if the system can; Windows opens no folder."""
+    """Flush the entries of a folder to the disk, if the system can do so."""
     with contextlib.suppress(PermissionError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -128,7 +128,7 @@ def sync_folder(path: Path) -> None:
 
 
 def check_appendable(path: Path) -> None:
-    """Raise DlrunError for a link, a pipe or a folder; a log is never written into one."""
+    """Raise DlrunError if a log cannot be appended to a path: a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
 
@@ -136,13 +136,13 @@ def check_appendable(path: Path) -> None:
 def check_output_path(
     option: str, out: Path, *, force: bool = False, inputs: Iterable[Path] = ()
 ) -> None:
-    """Raise ConfigError if a command cannot write a file, or would replace another.
+    """Raise ConfigError if a command cannot write its output file, or would replace a file.
 
     Args:
-        option: that names the file.
+        option: the option that names the file.
         out: the file.
         force: replace a file that exists, but never one of the inputs.
-        inputs: files that are read.
+        inputs: the files that the command reads.
     """
     hint = "choose another"
     try:
@@ -158,7 +158,7 @@ def check_output_path(
         elif exists and any(one.exists() and one.samefile(out) for one in inputs):
             problem = "is also an input"
         elif exists and not force:
-            problem, hint = "is there already", "--force replaces it"
+            problem, hint = "exists already", "--force replaces it"
         else:
             return
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
@@ -167,7 +167,7 @@ def check_output_path(
 
 
 class LockedError(DlrunError):
-    """Another process holds the lock of a folder."""
+    """Raised if another process holds the lock of a folder."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(
@@ -179,7 +179,7 @@ class LockedError(DlrunError):
 def hold_lock(
     path: Path, *, on_wait: Callable[[], None] | None = None, warn: Callable[[str], None]
 ) -> Iterator[None]:
-    """Hold a lock while the block runs; the system releases it if the process dies.
+    """Hold a file lock during a block; the system releases it if the process dies.
 
     Args:
         path: of the lock's own file, which stays.
@@ -211,7 +211,7 @@ def hold_lock(
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a living process holds the lock; the file is neither made nor written."""
+    """Return whether a running process holds a file lock, without creating or writing the file."""
     if path.is_symlink() or not path.is_file():
         return False
     if sys.platform == "win32":

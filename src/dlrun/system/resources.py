@@ -1,4 +1,4 @@
-"""Memory and CPU cores: how much there is, how much is used, how many threads a run takes."""
+"""Measure memory and CPU cores, and choose the number of threads of a run."""
 
 import contextlib
 import ctypes
@@ -19,13 +19,13 @@ MMAP_MAX = 32 << 20  # bytes
 
 
 def available_memory() -> int | None:
-    """Return the bytes that the machine or container has left; None if the system does not tell."""
+    """Return the bytes of free memory in the machine or container, or None if unknown."""
     found = [one for one in (_machine_memory(), _container_memory()) if one is not None]
     return min(found, default=None)
 
 
 def _machine_memory() -> int | None:
-    with contextlib.suppress(OSError):  # there is no such file but on Linux
+    with contextlib.suppress(OSError):  # only Linux has this file
         for line in MEMINFO.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
@@ -33,7 +33,7 @@ def _machine_memory() -> int | None:
 
 
 def _container_memory() -> int | None:
-    """Return the bytes left of the limit of this process's control group (cgroup v2)."""
+    """Return the free bytes within the memory limit of this process's cgroup (version 2)."""
     try:
         group = Path("/proc/self/cgroup").read_text(encoding="utf-8").rpartition("::")[2].strip()
         folder = CGROUP / group.lstrip("/")
@@ -50,16 +50,16 @@ def _container_memory() -> int | None:
 
 
 def private_memory(process: int) -> int:
-    """Return the private bytes in memory of a process; 0 if the system does not tell."""
+    """Return the bytes of private memory that a process uses; 0 if unknown."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):  # Linux; elsewhere there is no such file
+        with contextlib.suppress(OSError):  # only Linux has this file
             fields = Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()
             return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
 def peak_memory() -> int | None:
-    """Return the most bytes that this process held at once; None if the system does not tell."""
+    """Return the peak memory of this process in bytes, or None if unknown."""
     if sys.platform == "win32":
         return None
     unit = 1 if sys.platform == "darwin" else 1024
@@ -67,7 +67,7 @@ def peak_memory() -> int | None:
 
 
 def address_space_limit() -> int | None:
-    """Return the bytes that `ulimit -v` allows; None if they are enough for torch."""
+    """Return the address-space limit of `ulimit -v` in bytes; None if torch can live with it."""
     if sys.platform == "win32":
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -76,7 +76,7 @@ def address_space_limit() -> int | None:
 
 @contextlib.contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Have glibc reuse freed memory in this block instead of returning it to the system.
+    """Make glibc reuse freed memory during a block instead of returning it to the system.
 
     A training step frees and allocates the same large tensors again, and the system would clear
     their pages each time. Afterwards unused memory is returned, and the thresholds are the largest
@@ -103,12 +103,12 @@ def usable_cores() -> int:
 
 
 def resolve_threads(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
-    """Return the number of CPU threads of a run.
+    """Return the number of CPU threads that a run uses.
 
     Args:
-        configured: the config's value.
+        configured: `threads` in the config.
         most: the measured number beyond which more threads do not help; None if there is none.
-        processes: how many share the cores.
+        processes: the number of processes that share the cores.
     """
     if configured != "auto":
         return configured

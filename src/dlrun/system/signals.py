@@ -1,4 +1,4 @@
-"""Handle SIGINT, SIGTERM, SIGHUP and SIGUSR2: the first lets the step end, the second stops."""
+"""Handle stop signals such as SIGINT: the first lets the step finish, the second stops at once."""
 
 import contextlib
 import os
@@ -16,16 +16,18 @@ SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM:
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
-came: list[int] = []  # what stopped_by raised for; an import that it interrupts may replace that
+came: list[
+    int
+] = []  # signals that stopped_by raised; an interrupted import may replace the exception
 
 
 def handled_signals() -> list[int]:
-    """Return the signals that this process does not ignore; after `nohup` it ignores SIGHUP."""
+    """Return the stop signals that this process does not ignore, as it does SIGHUP after nohup."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
 def stopped_by(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle a signal by raising its exception, such as Interrupted.
+    """Handle a stop signal by raising its exception, such as Interrupted.
 
     A second signal, which may come anywhere in the handling of the first, ends the process.
     """
@@ -48,15 +50,15 @@ def _exit(message: str, code: int) -> NoReturn:
 
 
 def _ignore_further_hangups(number: int) -> None:
-    """Ignore SIGHUP after the first: both the shell and the system send it for one terminal."""
+    """Ignore SIGHUP after the first: the shell and the system both send it."""
     if sys.platform != "win32" and number == signal.SIGHUP:
         signal.signal(number, signal.SIG_IGN)
 
 
 class Stop:
-    """A request of the user or the batch system to stop the run.
+    """A request to stop the run, which a signal from the user or the batch system makes.
 
-    `asked` is the number of the signal that came during a step; 0 if none did.
+    `asked` is the number of the signal that arrived during a step; 0 if there was none.
     """
 
     def __init__(self) -> None:
@@ -68,7 +70,7 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals in this block; afterwards their handlers are as before.
+        """Handle the stop signals during a block, and restore their handlers afterwards.
 
         Signals that the process ignores stay ignored. After a signal has ended the block, the next
         one ends the process. In a thread that is not the main one nothing is changed: Python runs
@@ -87,13 +89,13 @@ class Stop:
                 signal.signal(number, _end_at_once if ends else handler)
 
     def take_over(self) -> None:
-        """Handle the signals again after a library, as Lightning does, replaced the handlers."""
+        """Install the signal handlers again after a library, such as Lightning, replaced them."""
         for number in self._handled:
             signal.signal(number, self._handle)
 
     @contextlib.contextmanager
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Let the first signal wait for the end of a step, where the block calls `after_step`.
+        """Delay the first signal in a block until the block calls `after_step`.
 
         `announce` tells the user, once and from another thread.
         """
@@ -104,17 +106,17 @@ class Stop:
             self._announce = None
 
     def after_step(self) -> None:
-        """Raise the exception of a signal that came during the step, if one did."""
+        """Raise the exception of a signal that arrived during the step, if any."""
         self.end_with(self.asked)
 
     def end_with(self, number: int) -> None:
-        """Raise the exception that stands for a signal; 0 is none."""
+        """Raise the exception of a signal; 0 means no signal."""
         if number:
             self._raised = True
             raise SIGNALS[number]
 
     def let_end(self) -> None:
-        """Ignore signals from now on: the run ends, and its record is written."""
+        """Ignore signals from now on, while the run ends and its record is written."""
         self._ending = True
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,1 +1,1 @@
-"""The only code that touches Lightning's Trainer."""
+"""Train networks: this package is the only code that uses Lightning's Trainer."""

@@ -1,4 +1,4 @@
-"""Batches from arrays in memory: a data set is indexed with a whole batch at once."""
+"""Make batches from arrays in memory: a data set is indexed with a whole batch at once."""
 
 import math
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ Loader = DataLoader[Any]
 
 
 class BatchDataset(Protocol):
-    """A data set that returns (inputs, targets) for an array of indices; `targets` has all."""
+    """Is a data set that returns (inputs, targets) for an array of row indices."""
 
     targets: Tensor
 
@@ -35,7 +35,7 @@ class BatchDataset(Protocol):
 
 
 class TensorBatches:
-    """A data set of the rows of an array: inputs (batch, ...), targets (batch,).
+    """Is a data set of the rows of an array: inputs (batch, ...), targets (batch,).
 
     `scale` divides the inputs: 255 turns bytes into numbers in [0, 1]. 16-bit inputs, with which
     torch cannot index an embedding, become int32 batch by batch, which halves the memory.
@@ -62,7 +62,7 @@ class TensorBatches:
 
 
 class BagBatches:
-    """A data set of Bags: rows of a binary matrix, by their numbers, or all rows.
+    """Is a data set of bags of words: all rows of a binary matrix, or those of given numbers.
 
     `targets` are those of the whole matrix, which the parts of the data share.
     """
@@ -86,7 +86,7 @@ class BagBatches:
 
 @dataclass(eq=False)
 class EpochBatches(Sampler[Rows]):
-    """Batches of indices, whose order depends only on the seed and the epoch.
+    """Yields batches of row indices, whose order depends only on the seed and the epoch.
 
     Without a seed the rows keep their order. Each of `world_size` processes takes every so-many-th
     row; if the rows are shuffled, all take equally many, because they must do equally many steps.
@@ -106,7 +106,7 @@ class EpochBatches(Sampler[Rows]):
         self._indices = np.arange(self.rank, shared, self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch; Lightning calls this before each one."""
+        """Set the epoch, which decides the order; Lightning calls this before each epoch."""
         self.epoch = self.first_epoch + epoch
 
     def __len__(self) -> int:
@@ -122,7 +122,7 @@ class EpochBatches(Sampler[Rows]):
 
 
 class ArrayData(pl.LightningDataModule):
-    """Training, validation and test data in memory.
+    """Holds training, validation and test data in memory, and makes their batches.
 
     Args:
         batch_size: rows of a training step, which the processes share.
@@ -158,13 +158,13 @@ class ArrayData(pl.LightningDataModule):
         return fingerprint_arrays(array for part in self.sets.values() for array in part.arrays())
 
     def first_batch_loader(self) -> Loader:
-        """Return a loader of one batch, the first rows of the training set, for a probe."""
+        """Return a loader of the first batch of the training set alone, to try a device."""
         rows = self.sets["train"]
         size = min(self.batch_size, len(rows))
         return _loader(rows, EpochBatches(size, size, None), self.group_size)
 
     def train_dataloader(self) -> Loader:
-        """Return the training batches, shuffled anew every epoch."""
+        """Return the training batches, in a new order every epoch."""
         return self._share("train", self.seed)
 
     def val_dataloader(self) -> Loader:
@@ -187,7 +187,7 @@ class ArrayData(pl.LightningDataModule):
 
 
 def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int) -> Loader:
-    """Return a loader of batches, or of lists of so many batches."""
+    """Return a loader of batches, or of lists of `group_size` batches."""
     return DataLoader(
         cast(Dataset[Any], rows),
         sampler=batches,

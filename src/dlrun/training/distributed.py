@@ -23,13 +23,13 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 
 
 def cluster_environment() -> ClusterEnvironment:
-    """Return what tells Lightning the ranks of the processes, and where they connect."""
+    """Return the object that tells Lightning each process's rank and where they connect."""
     by_torchrun = TorchElasticEnvironment.detect()
     return TorchElasticEnvironment() if by_torchrun else SrunEnvironment()
 
 
 class SrunEnvironment(ClusterEnvironment):
-    """The processes of one step of a SLURM job.
+    """Tells Lightning the ranks and the address of the processes of one SLURM job step.
 
     Lightning's own SLURMEnvironment reads the variables of the whole allocation, and accepts the
     step's number of tasks only if it was given for each node.
@@ -37,17 +37,17 @@ class SrunEnvironment(ClusterEnvironment):
 
     @property
     def creates_processes_externally(self) -> bool:
-        """True: srun has started the processes."""
+        """True, because srun has started the processes."""
         return True
 
     @staticmethod
     def detect() -> bool:
-        """Return whether this process is a task of a step."""
+        """Return whether this process is a task of a SLURM job step."""
         return "SLURM_STEP_ID" in os.environ
 
     @property
     def main_address(self) -> str:
-        """The address of the step's first node; MASTER_ADDR, if it is set, overrides it.
+        """The address of the step's first node, unless MASTER_ADDR is set.
 
         Raises ConfigError if the node's name cannot be resolved.
         """
@@ -56,7 +56,7 @@ class SrunEnvironment(ClusterEnvironment):
 
     @property
     def main_port(self) -> int:
-        """A port of its own for each step of a job; MASTER_PORT, if it is set, overrides it."""
+        """A port that differs between the steps of a job, unless MASTER_PORT is set."""
         step = int(os.environ["SLURM_JOB_ID"]) * 16 + int(os.environ["SLURM_STEP_ID"])
         return int(os.environ.get("MASTER_PORT") or FIRST_PORT + step % PORTS)
 
@@ -65,7 +65,7 @@ class SrunEnvironment(ClusterEnvironment):
         return int(os.environ["SLURM_STEP_NUM_TASKS"])
 
     def global_rank(self) -> int:
-        """Return this process's number among all of the step."""
+        """Return this process's number among all processes of the step."""
         return int(os.environ["SLURM_PROCID"])
 
     def local_rank(self) -> int:
@@ -77,14 +77,14 @@ class SrunEnvironment(ClusterEnvironment):
         return int(os.environ["SLURM_NODEID"])
 
     def set_world_size(self, size: int) -> None:
-        """Do nothing: srun sets the number of processes."""
+        """Do nothing, because srun sets the number of processes."""
 
     def set_global_rank(self, rank: int) -> None:
-        """Do nothing: srun sets the rank."""
+        """Do nothing, because srun sets the rank."""
 
 
 def _node_address(node: str) -> str:
-    """Return an address of a node, whose name may be known to SLURM alone."""
+    """Return the address of a node, whose name may be known to SLURM alone."""
     with contextlib.suppress(OSError):
         socket.getaddrinfo(node, None)
         return node
@@ -101,8 +101,8 @@ def _node_address(node: str) -> str:
     )
 
 
-def process_lost(error: Exception, processes: int) -> DlrunError | None:
-    """Return the message for an error that the loss of another process caused, None for others."""
+def explain_lost_process(error: Exception, processes: int) -> DlrunError | None:
+    """Return a message if the loss of another process caused an error, None otherwise."""
     if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
         return None
     how = "has ended"

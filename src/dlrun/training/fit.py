@@ -1,4 +1,4 @@
-"""Train a network on the accelerator that works, test it, and keep its weights."""
+"""Train a network on an accelerator or the CPU, test it, and save its weights."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -37,8 +37,8 @@ MOMENT = 3.0  # seconds in which the process that writes the run reports an erro
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The result of a training, with the metrics of its last epoch and of the test.
+class TrainedNetwork:
+    """Holds a trained network with the metrics of its last epoch and of the test.
 
     network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
     processes: how many shared each batch.
@@ -53,7 +53,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """The training and the test of a network; writes metrics.csv and weights.pt.
+    """Trains and tests a network, and writes metrics.csv and weights.pt.
 
     It changes settings of the process, see torch_state.training_settings.
 
@@ -68,8 +68,8 @@ class Training:
     objective: Objective
     fingerprint: str
 
-    def run(self) -> Trained:
-        """Train on the accelerator that works, and again on the CPU if it fails."""
+    def run(self) -> TrainedNetwork:
+        """Train the network on the accelerator, or on the CPU if the accelerator fails."""
         config = self.config
         choice = AcceleratorChoice(
             config.accelerator,
@@ -86,7 +86,7 @@ class Training:
         return self._train_on(report)
 
     def _probe(self, device: str) -> None:
-        """Do one real training step in the run's own precision; raises what fails."""
+        """Do one real training step in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
         trainer.fit(module, self.data.first_batch_loader())
@@ -97,7 +97,7 @@ class Training:
         grouped = self.data.group_size > 1
         return NetworkModule(self.build(), self.config.optimizer, self.objective, grouped=grouped)
 
-    def _train_on(self, accelerator: AcceleratorReport) -> Trained:
+    def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
         device, epochs = accelerator.used, config.trainer.max_epochs
@@ -138,7 +138,7 @@ class Training:
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = distributed.process_lost(error, world)
+                lost = distributed.explain_lost_process(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -146,12 +146,12 @@ class Training:
                     context.stop.after_step()
                 raise lost from error
         check_finite(metrics, "test")
-        if problem := diverged([row["train_loss"] for row in steps.rows]):
+        if problem := divergence_warning([row["train_loss"] for row in steps.rows]):
             context.screen.warn(problem)
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
-        return Trained(last | metrics, network, predictions, world, accelerator)
+        return TrainedNetwork(last | metrics, network, predictions, world, accelerator)
 
 
 def make_trainer(
@@ -162,7 +162,7 @@ def make_trainer(
     *,
     probe: bool = False,
 ) -> pl.Trainer:
-    """Return a Trainer that prints and writes nothing.
+    """Return a Lightning Trainer that prints and writes nothing.
 
     A `probe` is one training step of this process alone. Raises ConfigError if Lightning refuses
     the config's values.
@@ -193,7 +193,7 @@ def make_trainer(
         raise ConfigError(f"trainer: Lightning refuses these values: {error}") from None
 
 
-def diverged(losses: Sequence[float]) -> str | None:
+def divergence_warning(losses: Sequence[float]) -> str | None:
     """Return a warning if the training losses grew instead of falling, None otherwise."""
     first, last = losses[0], losses[-1]
     if last <= HUGE and (first <= 0 or last <= GROWN * first):

@@ -1,4 +1,4 @@
-"""One LightningModule for every network, and the callback that finishes each of its epochs."""
+"""Train any network as a LightningModule, and finish each epoch in a callback."""
 
 import time
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from dlrun.training.objective import Objective
 
 
 class StageMetrics(nn.Module):
-    """Mean loss and the objective's metrics of a stage: train, valid or test.
+    """Computes the mean loss and the metrics of a stage: train, valid or test.
 
     The batches' outputs are kept until the stage ends and measured once: a call of torchmetrics
     per batch would take longer than a training step of the small networks.
@@ -62,7 +62,7 @@ class StageMetrics(nn.Module):
 
 
 class PredictionCollector:
-    """Collects the predictions of a test batch by batch; the inputs are not kept."""
+    """Collects the predictions of a test batch by batch, without the inputs."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -93,7 +93,7 @@ class PredictionCollector:
 
 
 class NetworkModule(pl.LightningModule):
-    """Trains a network for an objective.
+    """Trains a network for an objective, as a LightningModule.
 
     If `grouped`, a call of training_step gets a list of batches: Lightning's work between two calls
     takes as long as a whole step of a small network.
@@ -132,11 +132,11 @@ class NetworkModule(pl.LightningModule):
         return None
 
     def validation_step(self, batch: tuple[object, Tensor], _: int) -> None:
-        """Measure a validation batch."""
+        """Add a validation batch to the metrics."""
         self._measure(self.valid_metrics, batch)
 
     def test_step(self, batch: tuple[object, Tensor], _: int) -> None:
-        """Measure a test batch, and collect its predictions."""
+        """Add a test batch to the metrics, and collect its predictions."""
         self._measure(self.test_metrics, batch, self.test_predictions)
 
     def _measure(
@@ -154,12 +154,12 @@ class NetworkModule(pl.LightningModule):
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return the objective's optimizer for the config's section."""
+        """Return the optimizer that the objective makes from the config."""
         return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
 class EpochRecorder(pl.Callback):
-    """Finishes each epoch as a step of the run. Epochs count from 1, also after a resume.
+    """Finishes each epoch as a step of the run; epochs count from 1, also after a resume.
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch's number (data.EpochBatches, and here), so no random state has to be stored.
@@ -182,7 +182,7 @@ class EpochRecorder(pl.Callback):
         self._began = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore the optimizer of a resumed run, and handle signals instead of Lightning.
+        """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
 
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
@@ -193,33 +193,33 @@ class EpochRecorder(pl.Callback):
                 _scaler(trainer).load_state_dict(self._start["scaler"])
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Handle signals instead of Lightning."""
+        """Replace Lightning's signal handlers."""
         self._steps.stop.take_over()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
+        """Start the epoch's clock."""
         self._began = time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Seed an epoch before its first batch, after all that Lightning draws."""
+        """Seed an epoch before its first batch, after Lightning's own random numbers."""
         if batch_idx == 0:
             entropy = np.random.SeedSequence([self._seed, len(self._steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        """Move the bar, and stop here if a signal came."""
+        """Advance the progress bar, and stop the training if a signal was received."""
         share = (hook[3] + 1) / float(trainer.num_training_batches)
         self._bar.to(len(self._steps.rows) + share)
         self._stop_together(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        """Stop here if a signal came."""
+        """Stop the validation if a signal was received."""
         self._stop_together(trainer, "valid", hook[3])
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
-        """Stop here if a signal came."""
+        """Stop the test if a signal was received."""
         self._stop_together(trainer, "test", hook[3])
 
     def _stop_together(self, trainer: pl.Trainer, part: str = "", batch: int = 0) -> None:
@@ -236,7 +236,7 @@ class EpochRecorder(pl.Callback):
         self._steps.stop.end_with(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Finish the epoch; its validation is done. Raises DlrunError if its loss is not finite."""
+        """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
         assert isinstance(pl_module, NetworkModule)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
@@ -256,7 +256,7 @@ class EpochRecorder(pl.Callback):
 
 
 def _progress_line(metrics: Mapping[str, float]) -> str:
-    """Return the metrics as a text that fits 80 columns for one metric beside the loss."""
+    """Return the metrics as a text of at most 80 columns if there is only one metric."""
     texts: dict[str, str] = {}
     for name, value in metrics.items():
         part, _, metric = name.partition("_")

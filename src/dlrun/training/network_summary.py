@@ -1,4 +1,4 @@
-"""Write the layers of a network as a table; this needs no Lightning (2 s, 90 MB)."""
+"""Write the layers of a network as a table, without importing Lightning (2 s, 90 MB)."""
 
 from itertools import product
 
@@ -13,10 +13,10 @@ HEADER = "Layer (type:depth-idx)", "Output Shape"  # torchinfo's
 DEPTH = 3  # layers within layers
 
 
-def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> int:
+def write_network_summary(network: nn.Module, example: Tensor, context: RunContext) -> int:
     """Write the layer-by-layer summary to summary.txt, and return the number of parameters."""
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    fit_width(statistics)
+    narrow_summary_table(statistics)
     # torchinfo writes the name of its constant instead of the letter.
     text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
     context.folder.write_text("summary.txt", f"{text}\n")
@@ -25,8 +25,8 @@ def write_summary(network: nn.Module, example: Tensor, context: RunContext) -> i
     return int(statistics.total_params)
 
 
-def fit_width(statistics: ModelStatistics) -> None:
-    """Make the table as narrow as its longest cells.
+def narrow_summary_table(statistics: ModelStatistics) -> None:
+    """Make torchinfo's table of layers as narrow as its longest cells.
 
     If it is still too wide, leave out the shapes of the inputs, which repeat those of the outputs,
     then the innermost layers.

@@ -1,4 +1,4 @@
-"""The objective of a training: the loss, the predictions, and the metrics of these."""
+"""Define the objective of a training: the loss, the predictions, and their metrics."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def torch_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return torch's optimizer of a config, with torch's defaults but for the learning rate."""
+    """Return torch's optimizer for a config, with torch's defaults except the learning rate."""
     return OPTIMIZERS[config.name](parameters, lr=config.lr)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A loss and metrics; metrics.csv has a column for each of them and each part of the data.
+    """Defines a loss and metrics, for each of which metrics.csv has columns.
 
     Args:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
@@ -52,14 +52,14 @@ class Objective:
         return ["loss", *self.metrics()]
 
     def classify(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
-        """Return the probabilities (batch, classes) of a batch of inputs, by a network on a CPU."""
+        """Return a network's class probabilities (batch, classes) for inputs, on a CPU."""
         assert self.probabilities is not None  # the experiment classifies
         with torch.inference_mode():
             return self.probabilities(network(inputs)).numpy()
 
 
 def classification(classes: int) -> Objective:
-    """Return cross-entropy on logits: (batch,) for two classes, (batch, classes) for more."""
+    """Return the objective of a classification; the logits of two classes are (batch,)."""
     if classes == 2:
         return Objective(
             loss=lambda logits, targets: F.binary_cross_entropy_with_logits(
@@ -81,7 +81,7 @@ def classification(classes: int) -> Objective:
 
 
 def regression() -> Objective:
-    """Return mean squared error as the loss and mean absolute error as the metric.
+    """Return the objective of a regression: mean squared error, and mean absolute error.
 
     Outputs and targets have the same shape, such as (batch, 1): give a target array of shape (n,)
     as `target[:, None]`.

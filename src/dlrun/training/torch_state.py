@@ -22,7 +22,7 @@ LOGGERS = (
 
 @contextlib.contextmanager
 def training_settings(threads: int) -> Iterator[None]:
-    """Compute with this number of threads in the block; afterwards the process is as before.
+    """Use this number of threads and a training's settings in the block; then restore all.
 
     Flags, random states, loggers and environment variables are restored.
     """

@@ -1,1 +1,1 @@
-"""CIFAR100 by the lab's convolutional network (ISLP, lab 10.9.3)."""
+"""Classify CIFAR100's images by the lab's convolutional network (ISLP, lab 10.9.3)."""

@@ -1,4 +1,4 @@
-"""The config of cifar100."""
+"""Define the config of the experiment cifar100."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from dlrun.data import user_data
 
 
 class Model(Section):
-    """The network's sizes; each block halves the 32 pixels of a side, so there are at most five."""
+    """Defines the network's sizes; each of at most five blocks halves the image's 32 pixels."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
     hidden: PositiveInt
@@ -25,7 +25,7 @@ class Model(Section):
 
 
 class Config(NetworkConfig):
-    """The values of configs/cifar100.yaml."""
+    """Defines the keys of configs/cifar100.yaml."""
 
     dataset_location = "dlrun.data.cifar100:DATASET"
     changeable_keys = (
@@ -37,6 +37,6 @@ class Config(NetworkConfig):
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data's files exist; the archive may be a folder, unpacked."""
+        """Check that the data's files exist; the archive may also be an unpacked folder."""
         super().check(runs_dir)
-        user_data.check_images(self.data)
+        user_data.check_image_files(self.data)

@@ -1,4 +1,4 @@
-"""cifar100: the data, the network, and the prediction of images."""
+"""Run cifar100: load the images, build the network, and predict further images."""
 
 import numpy as np
 import torch
@@ -8,44 +8,48 @@ from pydantic import BaseModel
 from torch import Tensor
 
 from dlrun.data import cifar100
-from dlrun.data.images import png
-from dlrun.data.splits import split
+from dlrun.data.images import encode_png
+from dlrun.data.splits import split_off_validation
 from dlrun.experiments.base import Assets
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import ImagePredictor
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 
 
-class Preprocessing(BaseModel, frozen=True):
-    """How an image becomes the network's input: bytes are divided by `scale`; size: (3, 32, 32)."""
+class ImagePreprocessing(BaseModel, frozen=True):
+    """Says how an image becomes the network's input: divide its bytes by `scale`."""
 
     scale: int = 255
     size: tuple[int, int, int] = (3, 32, 32)
 
 
 class ImageAssets(Assets, frozen=True):
-    """What the network needs beside its weights."""
+    """Holds what the image network needs besides its weights."""
 
     labels: list[str]
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: ImagePreprocessing = ImagePreprocessing()
 
 
-class Cifar100(NetworkExperiment[Config, ImageAssets]):
-    """A convolutional network on small colour images."""
+class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
+    """Trains a convolutional network on small colour images."""
 
     name = "cifar100"
     assets_class = ImageAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
-        """Load the images; the seed chooses those that are held out for validation."""
-        images = cifar100.load(config.data, context.data_dir, config.split_seed, context.screen)
+        """Load the images; the seed selects those for validation."""
+        images = cifar100.load_images(
+            config.data, context.data_dir, config.split_seed, context.screen
+        )
         train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
         seed, screen, scale = config.split_seed, context.screen, assets.preprocessing.scale
-        fitted, held_out = split(config.data, train.labels, test.labels, seed, screen)
+        fitted, held_out = split_off_validation(
+            config.data, train.labels, test.labels, seed, screen
+        )
         data = ArrayData(
             TensorBatches(train.pixels[fitted], train.labels[fitted], scale=scale),
             TensorBatches(train.pixels[held_out], train.labels[held_out], scale=scale),
@@ -57,26 +61,26 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
             data,
             DataOrigin(images.origin, images.differs),
             assets,
-            lambda row: {"image": png(test.pixels[row].transpose(1, 2, 0))},
+            lambda row: {"image": encode_png(test.pixels[row].transpose(1, 2, 0))},
         )
 
     def build(self, config: Config, assets: ImageAssets) -> ConvNet:
-        """Build the untrained network."""
+        """Build the untrained convolutional network."""
         model = config.model
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
 
     def example(self, config: Config, assets: ImageAssets) -> Tensor:
-        """Return a batch of black images, unless that alone would fill the memory."""
+        """Return a batch of black images, or fewer if the batch would fill the memory."""
         return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
-        """Return what predicts images of any size, by their largest centred squares."""
+        """Return a predictor for images of any size, which crops them to squares."""
         network, assets = self.network(run, config), self.assets(run)
         objective, scale = self.objective(config, assets), assets.preprocessing.scale
         side = assets.preprocessing.size[-1]
 
         def to_input(image: Image.Image) -> NDArray[np.uint8]:
-            return cifar100.to_square(image, side)
+            return cifar100.crop_to_square(image, side)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
             return objective.classify(network, torch.from_numpy(np.stack(inputs)) / scale)
@@ -85,4 +89,4 @@ class Cifar100(NetworkExperiment[Config, ImageAssets]):
         return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)
 
 
-experiment = Cifar100()
+experiment = Cifar100Experiment()

@@ -1,10 +1,10 @@
-"""The lab's convolutional network for CIFAR100 (ISLP 10.9.3)."""
+"""Define the lab's convolutional network for CIFAR100 (ISLP 10.9.3)."""
 
 from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
+    """Computes blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
 
     channels: of each block's 3x3 convolution. hidden: units of the first dense layer.
     dropout: share of its inputs that is dropped.

@@ -1,1 +1,1 @@
-"""Photographs classified by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
+"""Classify photographs by a pretrained ImageNet network (ISLP, lab 10.9.4)."""

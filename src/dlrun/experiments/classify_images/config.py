@@ -1,4 +1,4 @@
-"""The config of classify-images."""
+"""Define the config of the experiment classify-images."""
 
 import os
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
 
 class Transform(Section):
-    """How a photograph becomes the network's input."""
+    """Says how a photograph becomes the network's input."""
 
     squash: bool
     scaled_decoding: bool
 
 
 class Reference(Section):
-    """Published probabilities for each photograph, of which model, and where they are published."""
+    """Holds the published probabilities of each photograph, their model, and their source."""
 
     source: str
     model: str
@@ -38,7 +38,7 @@ class Reference(Section):
 
 
 class Config(ExperimentConfig):
-    """The values of configs/classify-images.yaml."""
+    """Defines the keys of configs/classify-images.yaml."""
 
     argument = Argument(
         "images", "IMAGE_OR_FOLDER", "JPEG, PNG, WebP, GIF or BMP, or folders and those in them."
@@ -57,11 +57,11 @@ class Config(ExperimentConfig):
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
-        """Return the names of the models."""
+        """Return the names of the pretrained models."""
         return classifier_names() if key == "model.name" else ()
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the images exist, and the model's name, weights and labels."""
+        """Check that the images exist, and that the model, its weights and its labels are valid."""
         from dlrun.experiments.classify_images import inference  # slow: torch
 
         if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
@@ -69,4 +69,4 @@ class Config(ExperimentConfig):
                 f"{len(self.images):,} images: too many to be named one by one",
                 "name the folder that they are in",
             )
-        inference.check(self)
+        inference.check_photographs_and_model(self)

@@ -1,4 +1,4 @@
-"""classify-images: the photographs' most probable labels, as a table and as a contact sheet."""
+"""Run classify-images: find each photograph's most probable labels, and draw a contact sheet."""
 
 import io
 from collections import Counter
@@ -26,14 +26,14 @@ from dlrun.experiments.classify_images.inference import (
     input_transform,
 )
 from dlrun.experiments.predictor import ImagePredictor
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
-from dlrun.networks.pretrained import Pretrained
+from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
-from dlrun.training.network_summary import write_summary
+from dlrun.training.network_summary import write_network_summary
 from dlrun.training.torch_state import training_settings
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 
 
-class ClassifyImages(Experiment[Config]):
-    """The most probable labels of each photograph."""
+class ClassifyImagesExperiment(Experiment[Config]):
+    """Finds the most probable labels of each photograph."""
 
     name = "classify-images"
 
@@ -57,11 +57,11 @@ class ClassifyImages(Experiment[Config]):
             origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
         with context.phase("model"), training_settings(1):  # one input: more threads only wait
-            pretrained.obtain(config.model, screen)
-            model = pretrained.load(config.model)
+            pretrained.download_weights(config.model, screen)
+            model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
-            parameters = write_summary(model.network, example, context)
+            parameters = write_network_summary(model.network, example, context)
             network = pretrained.fold_batch_norms(model.network, pretrained.noise_image(side))
             model = replace(model, network=network)
 
@@ -71,7 +71,9 @@ class ClassifyImages(Experiment[Config]):
         choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
         with context.phase("classify"), training_settings(context.threads):
             report = choice.first(
-                lambda device: pretrained.probabilities(model, example, device, config.precision)
+                lambda device: pretrained.predict_probabilities(
+                    model, example, device, config.precision
+                )
             )
             try:
                 found = classify(report.used)
@@ -110,22 +112,24 @@ class ClassifyImages(Experiment[Config]):
         )
 
     def network(self, run: Run, config: Config) -> nn.Module:
-        """Return the pretrained network; its weights are read from where the run found them."""
+        """Return the pretrained network with the weights from the file that the run used."""
         return _load_again(config).network
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
-        """Return what predicts further photographs."""
+        """Return a predictor for further photographs."""
         model = _load_again(config)
         transform, smallest = input_transform(config, model)
 
         def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
-            found = pretrained.probabilities(model, torch.stack(inputs), "cpu", config.precision)
+            found = pretrained.predict_probabilities(
+                model, torch.stack(inputs), "cpu", config.precision
+            )
             return found.double().numpy()
 
         return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
-        """Return the pretrained network, on photographs that went through its transform."""
+        """Return the pretrained network for export; its input is a transformed photograph."""
         model = _load_again(config)
         transform = model.transform
         (resize,), (side,) = transform.resize_size, transform.crop_size
@@ -145,7 +149,7 @@ class ClassifyImages(Experiment[Config]):
         return ExportedNetwork(model.network, "images", inputs, about)
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
-        """Draw the first photographs with their labels."""
+        """Draw the first photographs with their most probable labels."""
         from dlrun.plots.photographs import draw_contact_sheet  # slow: matplotlib
 
         predictions = {
@@ -163,16 +167,16 @@ class ClassifyImages(Experiment[Config]):
         return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
     def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
-        """Obtain the lab's photographs and network, or the bundled network in its place."""
+        """Return the lab's photographs and network, or the bundled network if it is missing."""
         files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
         if missing := [file.name for file in files if not file.is_file()]:
             raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
         settings: dict[str, object] = {"images": [str(files[0].parent)], "transform.squash": True}
         try:
-            pretrained.obtain(config.model, screen)
+            pretrained.download_weights(config.model, screen)
         except DataError as error:
             try:
-                pretrained.check(config.model.model_copy(update={"name": BUNDLED}))
+                pretrained.check_pretrained(config.model.model_copy(update={"name": BUNDLED}))
             except ConfigError:  # it is not installed
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
@@ -180,15 +184,15 @@ class ClassifyImages(Experiment[Config]):
         return LabSetup(files, settings)
 
 
-def _load_again(config: Config) -> Pretrained:
-    pretrained.check(config.model)
-    return pretrained.load(config.model)
+def _load_again(config: Config) -> PretrainedNetwork:
+    pretrained.check_pretrained(config.model)
+    return pretrained.load_pretrained(config.model)
 
 
 def _labels_table(
     predictions: Mapping[str, Labelled], published: Mapping[str, Mapping[str, float]]
 ) -> list[Table | Text]:
-    """Return the first photographs' labels, beside the book's if it has one of them."""
+    """Return a table of the first photographs' labels, beside those in the book."""
     first = {Path(file): labels for file, labels in list(predictions.items())[:SHOWN]}
     names = Counter(file.name for file in first)
     show_book = any(name in published for name in names)
@@ -207,4 +211,4 @@ def _labels_table(
     return [table, Text(f"and {pluralize(more, 'more photograph')}: see {PREDICTIONS}")]
 
 
-experiment = ClassifyImages()
+experiment = ClassifyImagesExperiment()

@@ -1,4 +1,4 @@
-"""Classify photographs with a pretrained network; each batch is a step, so runs can resume."""
+"""Classify photographs with a pretrained network; each batch is a step, so a run can resume."""
 
 import time
 from collections.abc import Sequence
@@ -10,10 +10,16 @@ import torch
 
 from dlrun.data import images
 from dlrun.data.download import is_offline
-from dlrun.data.images import Labelled, Photograph, pack, table_rows, unpack
+from dlrun.data.images import (
+    Labelled,
+    Photograph,
+    pack_predictions,
+    prediction_table_rows,
+    unpack_predictions,
+)
 from dlrun.experiments.classify_images.config import Config
 from dlrun.networks import pretrained
-from dlrun.networks.pretrained import Pretrained, Transform, photograph_transform
+from dlrun.networks.pretrained import PretrainedNetwork, Transform, photograph_transform
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.system.console import Screen, pluralize
@@ -29,19 +35,19 @@ def find_photographs(config: Config) -> list[Path]:
     return images.find_images(config.images) if config.images else images.sample_photographs()
 
 
-def check(config: Config) -> None:
-    """Check photographs, weights and labels; raise ConfigError, or DataError without a network."""
+def check_photographs_and_model(config: Config) -> None:
+    """Raise ConfigError or DataError if the photographs, weights or labels are invalid."""
     find_photographs(config)
-    pretrained.check(config.model)
+    pretrained.check_pretrained(config.model)
     if is_offline():
-        pretrained.obtain(config.model, Screen())
+        pretrained.download_weights(config.model, Screen())
 
 
 def classify_photographs(
     config: Config,
     context: RunContext,
     files: Sequence[Path],
-    model: Pretrained,
+    model: PretrainedNetwork,
     device: str,
     thumbnails: int,
 ) -> list[Photograph]:
@@ -54,14 +60,14 @@ def classify_photographs(
     done = [
         prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)
-        for prediction in unpack(part, files[start : start + config.batch_size])
+        for prediction in unpack_predictions(part, files[start : start + config.batch_size])
     ]
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable = sum(prediction.error is not None for prediction in done)
-    context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *table_rows(done)]))
+    context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *prediction_table_rows(done)]))
     transform, smallest = input_transform(config, model)
-    stream = images.batches(
+    stream = images.load_photograph_batches(
         files[len(done) :],
         transform,
         size=config.batch_size,
@@ -77,27 +83,27 @@ def classify_photographs(
             counts = len(done) - unreadable, unreadable, time.perf_counter() - started
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
-            steps.finish(row, line, b"", pack(predictions))
-            context.folder.append(PREDICTIONS, to_csv(table_rows(predictions)))
+            steps.finish(row, line, b"", pack_predictions(predictions))
+            context.folder.append(PREDICTIONS, to_csv(prediction_table_rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()
     return done
 
 
-def input_transform(config: Config, model: Pretrained) -> tuple[Transform, int | None]:
-    """Return the transform of a photograph, and the side down to which a JPEG may be decoded."""
+def input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transform, int | None]:
+    """Return a photograph's transform, and the size to which a JPEG may be decoded for it."""
     transform = photograph_transform(model.transform, squash=config.transform.squash)
     side: int = OVERSAMPLING * model.transform.resize_size[0]
     return transform, side if config.transform.scaled_decoding else None
 
 
 def _predict(
-    config: Config, model: Pretrained, batch: Sequence[Photograph], device: str
+    config: Config, model: PretrainedNetwork, batch: Sequence[Photograph], device: str
 ) -> list[Photograph]:
     labels: dict[Path, Labelled] = {}
     if readable := [photograph for photograph in batch if photograph.error is None]:
         inputs = torch.stack([photograph.pixels for photograph in readable])
-        found = pretrained.probabilities(model, inputs, device, config.precision)
+        found = pretrained.predict_probabilities(model, inputs, device, config.precision)
         best = found.topk(min(config.top, len(model.labels)))
         for photograph, values, indices in zip(
             readable, best.values.tolist(), best.indices.tolist(), strict=True

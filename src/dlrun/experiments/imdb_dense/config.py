@@ -1,4 +1,4 @@
-"""The config of imdb-dense."""
+"""Define the config of the experiment imdb-dense."""
 
 from typing import Annotated
 
@@ -9,13 +9,13 @@ from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
 class Model(Section):
-    """The network's sizes."""
+    """Defines the sizes of the dense network."""
 
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 
 
 class Config(ReviewsNetworkConfig):
-    """The values of configs/imdb-dense.yaml."""
+    """Defines the keys of configs/imdb-dense.yaml."""
 
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
 

@@ -1,4 +1,4 @@
-"""imdb-dense: the data, the network, and the prediction of texts."""
+"""Run imdb-dense: load the reviews, build the network, and predict further texts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import Optimizer
-from dlrun.data.encoding import START, UNKNOWN, RaggedIds
+from dlrun.data.word_ids import START, UNKNOWN, RaggedIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
     WORDS,
     ReviewAssets,
     ReviewsPredictor,
-    describe_review,
-    export_bags,
-    load_reviews,
+    export_bag_network,
+    load_and_split_reviews,
+    review_describer,
 )
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
 from dlrun.kernels.rmsprop import rmsprop
 from dlrun.run_context import DataOrigin, RunContext
@@ -36,15 +36,15 @@ GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the pro
 EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
 
 
-class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
-    """Dense layers on which words a review holds."""
+class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
+    """Trains a dense network on the set of words that a review contains."""
 
     name = "imdb-dense"
     assets_class = ReviewAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as bags of words."""
-        reviews, fitted, held_out = load_reviews(config, context)
+        reviews, fitted, held_out = load_and_split_reviews(config, context)
         bags, labels = reviews.train.bags, reviews.train.labels
         data = ArrayData(
             BagBatches(bags, labels, fitted),
@@ -56,10 +56,10 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
         origin = DataOrigin(reviews.origin, reviews.differs)
-        return LoadedData(data, origin, ReviewAssets.of(reviews), describe_review(reviews))
+        return LoadedData(data, origin, ReviewAssets.of(reviews), review_describer(reviews))
 
     def build(self, config: Config, assets: ReviewAssets) -> DenseNet:
-        """Build the untrained network."""
+        """Build the untrained dense network."""
         return DenseNet(assets.width, config.model.hidden, len(assets.labels))
 
     def objective(self, config: Config, assets: ReviewAssets) -> Objective:
@@ -67,11 +67,11 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
         return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
-        """Return empty reviews that share one zero; no more than a layer's outputs have memory."""
+        """Return empty reviews that share one zero, so they take almost no memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
     def extra_files(self, network: nn.Module, assets: ReviewAssets) -> dict[str, bytes]:
-        """Return how each word changes a review that holds no other, the most negative first."""
+        """Return a table of each word's effect on a review of this word alone, lowest first."""
         if len(assets.labels) != 2:
             return {}
         assert isinstance(network, DenseNet)
@@ -81,18 +81,18 @@ class ImdbDense(NetworkExperiment[Config, ReviewAssets]):
         return {WORDS: to_csv([["word", "weight"], *map(list, rows)])}
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
-        """Return what predicts texts; a word's effect is what the text would lose without it."""
+        """Return a predictor for texts; a word's effect is the change if it is left out."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, DenseNet)
         return _Predictor(assets, network, self.objective(config, assets))
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
-        """Return the trained network, on a matrix of 0 and 1."""
-        return export_bags(self.network(run, config), self.assets(run))
+        """Return the trained network for export; its input is a matrix of 0 and 1."""
+        return export_bag_network(self.network(run, config), self.assets(run))
 
 
 def fast_optimizer(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """Return torch's optimizer, but RMSprop in one pass over each parameter."""
+    """Return the config's optimizer: torch's, but RMSprop in one pass over each parameter."""
     if config.name == "rmsprop":
         return rmsprop(parameters, config.lr)
     return torch_optimizer(config, parameters)
@@ -117,4 +117,4 @@ class _Predictor(ReviewsPredictor):
         return [(word, effect) for (number, word), effect in pairs if number != UNKNOWN], []
 
 
-experiment = ImdbDense()
+experiment = ImdbDenseExperiment()

@@ -1,4 +1,4 @@
-"""The lab's dense network on a binary bag of words (ISLP 10.9.5)."""
+"""Define the lab's dense network on a binary bag of words (ISLP 10.9.5)."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 
 
 class DenseNet(nn.Module):
-    """Dense layers with a ReLU after each but the last; two classes have one logit.
+    """Computes dense layers, with a ReLU after each but the last; two classes have one logit.
 
     width: ids that a bag can hold. hidden: units of the layers before the last.
     """
@@ -25,7 +25,7 @@ class DenseNet(nn.Module):
         self._binary = classes == 2
 
     def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return the logits (batch,) of bags, of more than two classes (batch, classes)."""
+        """Return the logits of bags, (batch,), or (batch, classes) for more than two classes."""
         return self._logits(self.layers(bags))
 
     @torch.no_grad()
@@ -37,7 +37,7 @@ class DenseNet(nn.Module):
 
     @torch.no_grad()
     def words_left_out(self, ids: Tensor) -> Tensor:
-        """Return the effect of each id of a bag on its logits, (n_ids, ...); ids are distinct."""
+        """Return the effect on a bag's logits of each of its distinct ids, (n_ids, ...)."""
         weight, bias = self.layers[0].parameters()
         sums = weight[ids].sum(0) + bias
         return self._after_first(sums) - self._after_first(sums - weight[ids])

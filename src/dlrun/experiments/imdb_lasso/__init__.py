@@ -1,1 +1,1 @@
-"""IMDB sentiment by the lasso, L1-penalised logistic regression over a path (ISLP, lab 10.9.5)."""
+"""Classify IMDB reviews by the lasso, an L1-penalised logistic regression (ISLP, lab 10.9.5)."""

@@ -1,4 +1,4 @@
-"""The config of imdb-lasso, and the run that it names to be drawn beside the path."""
+"""Define the config of imdb-lasso, and find the run whose curve is drawn beside its path."""
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -8,28 +8,28 @@ from pydantic import Field, model_validator
 from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Section
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
-from dlrun.experiments.run import Run
+from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run, newest_runs
 from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
 
 class Penalties(Section):
-    """The penalties, log-spaced."""
+    """Defines the log-spaced penalties of the path."""
 
     values: Annotated[int, Field(ge=2, le=1000)]
     smallest: Fraction
 
 
 class LiblinearSettings(Section):
-    """The settings of scikit-learn's liblinear."""
+    """Defines the settings of scikit-learn's liblinear."""
 
     tolerance: Annotated[float, Field(gt=0)]
     max_iterations: PositiveInt
 
 
 class Solver(Section):
-    """The solver of the path."""
+    """Defines the solver of the path and its settings."""
 
     name: Literal["newton", "liblinear"]
     intercept: Literal["penalised", "free"]
@@ -44,7 +44,7 @@ class Solver(Section):
 
 
 class Config(ReviewsConfig):
-    """The values of configs/imdb-lasso.yaml."""
+    """Defines the keys of configs/imdb-lasso.yaml."""
 
     neutral_keys = frozenset({"solver.name"})  # the lab has liblinear
     standalone_values: ClassVar = {"compare_with": None}
@@ -57,12 +57,12 @@ class Config(ReviewsConfig):
 
     @property
     def total_steps(self) -> int:
-        """The number of lambdas."""
+        """The number of penalties (lambdas)."""
         return self.path.values
 
     @property
     def why_on_cpu(self) -> str | None:
-        """Why the requested accelerator is not used; None if none is requested."""
+        """The reason why the requested accelerator is not used; None if none is requested."""
         if self.accelerator in ("auto", "cpu"):
             return None
         return f"{self.accelerator}: the lasso's solver runs on the CPU only"
@@ -74,12 +74,12 @@ class Config(ReviewsConfig):
             raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
         if self.compare_with is not None and Path(self.compare_with).name != LATEST:
             try:
-                find_baseline(self.compare_with, runs_dir)
+                find_baseline_run(self.compare_with, runs_dir)
             except DlrunError as error:
                 raise ConfigError(f"compare_with: {error.message}") from None
 
 
-def find_baseline(name: str, runs_dir: Path, data: str | None = None) -> Run:
+def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run:
     """Return the run to compare with; raise DlrunError if it does not exist or has no curve.
 
     Args:

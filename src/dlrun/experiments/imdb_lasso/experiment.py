@@ -1,4 +1,4 @@
-"""imdb-lasso: the path of penalties, the lambda that validation chooses, and its words."""
+"""Run imdb-lasso: solve the path of penalties, choose lambda by validation, and show its words."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -13,37 +13,42 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.encoding import UNKNOWN, RaggedIds
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.test_predictions import ClassPredictions, describe_classes
+from dlrun.data.test_predictions import ClassPredictions, summarize_classes
+from dlrun.data.word_ids import UNKNOWN, RaggedIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
-from dlrun.experiments.imdb_lasso.config import Config, find_baseline
-from dlrun.experiments.imdb_lasso.summary import heaviest, summary, word_weights, words_table
+from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
+from dlrun.experiments.imdb_lasso.summary import (
+    heaviest_words,
+    summarize_lasso,
+    word_weights,
+    words_table,
+)
 from dlrun.experiments.predictor import Words, keep_predictions
 from dlrun.experiments.reviews import (
     WORDS,
     ReviewAssets,
     ReviewsPredictor,
-    describe_review,
-    export_bags,
-    load_reviews,
+    export_bag_network,
+    load_and_split_reviews,
+    review_describer,
 )
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso.path import (
+    LabelledBags,
     Labels,
+    LassoSolution,
     LinearModel,
-    Solution,
-    Split,
     Vector,
+    lasso_metrics_row,
     liblinear_path,
-    metrics_row,
-    pack,
     pack_path,
+    pack_solution,
     penalty_path,
-    unpack,
     unpack_model,
+    unpack_solution,
 )
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import with_names
@@ -64,13 +69,13 @@ COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 LINES = 10  # on the screen, of the path
 
 
-class ImdbLasso(Experiment[Config]):
-    """The whole path, and the lambda that the validation reviews choose."""
+class ImdbLassoExperiment(Experiment[Config]):
+    """Solves the lasso path, and chooses the lambda that is best on the validation reviews."""
 
     name = "imdb-lasso"
 
     def run(self, config: Config, context: RunContext) -> Results:
-        """Solve the path, choose lambda, show the words that weigh most."""
+        """Solve the path, choose lambda, and show the words with the largest weights."""
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
@@ -89,20 +94,20 @@ class ImdbLasso(Experiment[Config]):
         )
         context.keep(COEFFICIENTS, pack_path(solutions))
         context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
-        keep_predictions(context, config.predictions, predictions, describe_review(reviews))
+        keep_predictions(context, config.predictions, predictions, review_describer(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = summary(reviews, splits, chosen, solver)
+        text = summarize_lasso(reviews, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")
         if context.show_summary:
             context.screen.show(Text(text))
-        positive, negative = heaviest(words)
+        positive, negative = heaviest_words(words)
         compared = baseline.record if baseline else None
         return Results(
             metrics={name: value for name, value in row.items() if name not in NO_RESULT},
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(reviews.origin, reviews.differs),
             test_rows=len(test.labels),
-            classes=describe_classes(reviews.labels, test.labels, predictions),
+            classes=summarize_classes(reviews.labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
@@ -140,12 +145,12 @@ class ImdbLasso(Experiment[Config]):
         return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
-        """Return what predicts texts; a word's effect is its coefficient."""
+        """Return a predictor for texts; a word's effect is its coefficient."""
         return _Predictor(ReviewAssets.of_run(run), _chosen_model(run))
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
-        """Return the linear model at the chosen lambda, on a matrix of 0 and 1."""
-        return export_bags(self.network(run, config), ReviewAssets.of_run(run))
+        """Return the linear model for export; its input is a matrix of 0 and 1."""
+        return export_bag_network(self.network(run, config), ReviewAssets.of_run(run))
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
@@ -166,7 +171,7 @@ class ImdbLasso(Experiment[Config]):
 
 @dataclass
 class _Predictor(ReviewsPredictor):
-    """Predicts by the coefficients; it needs no torch."""
+    """Predicts texts by the coefficients, without torch."""
 
     model: LinearModel
 
@@ -183,9 +188,9 @@ class _Predictor(ReviewsPredictor):
         return list(moved.items()), []
 
 
-def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split]]:
+def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, LabelledBags]]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
-    reviews, fitted, held_out = load_reviews(config, context)
+    reviews, fitted, held_out = load_and_split_reviews(config, context)
     if len(reviews.labels) != 2:
         raise DataError(
             f"the lasso tells two classes apart, these are {len(reviews.labels)}: "
@@ -194,13 +199,13 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Split
         )
     train, test = reviews.train, reviews.test
     return reviews, {
-        "train": Split(train.bags[fitted], train.labels[fitted]),
-        "valid": Split(train.bags[held_out], train.labels[held_out]),
-        "test": Split(test.bags, test.labels),
+        "train": LabelledBags(train.bags[fitted], train.labels[fitted]),
+        "valid": LabelledBags(train.bags[held_out], train.labels[held_out]),
+        "test": LabelledBags(test.bags, test.labels),
     }
 
 
-def _digest(splits: dict[str, Split], assets: ReviewAssets) -> str:
+def _digest(splits: dict[str, LabelledBags], assets: ReviewAssets) -> str:
     arrays = (array for split in splits.values() for array in split.arrays)
     return with_names(fingerprint_arrays(arrays), assets.values())
 
@@ -210,7 +215,7 @@ def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run
     if config.compare_with is None:
         return None
     try:
-        baseline = find_baseline(config.compare_with, context.runs_dir, reviews.origin)
+        baseline = find_baseline_run(config.compare_with, context.runs_dir, reviews.origin)
         curve = (baseline.folder / METRICS).read_bytes()
     except (DlrunError, OSError) as error:
         reason = error.message if isinstance(error, DlrunError) else error
@@ -222,9 +227,9 @@ def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run
 
 
 def _solve(
-    config: Config, context: RunContext, splits: dict[str, Split], digest: str
-) -> list[Solution]:
-    """Return the solutions along the path; each is a step, and all that the next needs."""
+    config: Config, context: RunContext, splits: dict[str, LabelledBags], digest: str
+) -> list[LassoSolution]:
+    """Return the solutions along the path; each is saved as a step of the run."""
     X, y = splits["train"].bags, splits["train"].labels
     if y.min() == y.max():
         raise DataError(
@@ -234,7 +239,7 @@ def _solve(
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, digest, total, "lambda")
-    solutions = [unpack(part) for part in found.parts] if found else []
+    solutions = [unpack_solution(part) for part in found.parts] if found else []
     left = pluralize(total - len(solutions), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
     solve = _path(config, X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
@@ -242,19 +247,21 @@ def _solve(
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
         for solution in solve:
-            row = metrics_row(solution, splits, time.perf_counter() - started)
+            row = lasso_metrics_row(solution, splits, time.perf_counter() - started)
             solutions.append(solution)
             which = f"{format_position(len(solutions), total)}  {solution.penalty:{width}.4f}"
             accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
-            steps.finish(row, f"lambda {which}  accuracy {accuracies}", b"", pack(solution))
+            steps.finish(
+                row, f"lambda {which}  accuracy {accuracies}", b"", pack_solution(solution)
+            )
             context.stop.after_step()
             started = time.perf_counter()
     return solutions
 
 
 def _path(
-    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: Solution | None
-) -> Iterator[Solution]:
+    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: LassoSolution | None
+) -> Iterator[LassoSolution]:
     settings, liblinear = config.solver, config.solver.liblinear
     if settings.name == "liblinear":
         return liblinear_path(
@@ -270,4 +277,4 @@ def _chosen_model(run: Run) -> LinearModel:
     return unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
-experiment = ImdbLasso()
+experiment = ImdbLassoExperiment()

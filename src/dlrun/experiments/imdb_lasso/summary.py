@@ -1,4 +1,4 @@
-"""What a reader sees of the lasso's chosen model: its heaviest words, and a summary as text."""
+"""Describe the lasso's chosen model: its words with the largest weights, and a summary."""
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -7,10 +7,10 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.data.encoding import FIRST_WORD
 from dlrun.data.imdb import Reviews
+from dlrun.data.word_ids import FIRST_WORD
 from dlrun.experiments.predictor import Words
-from dlrun.lasso.path import Solution, Split
+from dlrun.lasso.path import LabelledBags, LassoSolution
 from dlrun.system.console import printable
 
 SHOWN = 10  # words of each class
@@ -18,8 +18,8 @@ SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
-def word_weights(solution: Solution, reviews: Reviews) -> Words:
-    """Return each word that has a weight, the most negative first; no special ids."""
+def word_weights(solution: LassoSolution, reviews: Reviews) -> Words:
+    """Return each word that has a non-zero weight, the most negative first."""
     coef = solution.coef
     return [
         (reviews.decode([index]), float(coef[index]))
@@ -28,15 +28,15 @@ def word_weights(solution: Solution, reviews: Reviews) -> Words:
     ]
 
 
-def heaviest(words: Words) -> tuple[Words, Words]:
-    """Return the most positive words and the most negative ones, the heaviest first."""
+def heaviest_words(words: Words) -> tuple[Words, Words]:
+    """Return the most positive words and the most negative words, the largest weights first."""
     positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO]
     negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO]
     return positive[:SHOWN], negative[:SHOWN]
 
 
 def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
-    """Return a table of the words by the class they indicate; `labels` has the negative first."""
+    """Return a table of words by the class they indicate; `labels` has the negative first."""
     table = Table(box=None, pad_edge=False)
     for label in reversed(labels):
         table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
@@ -50,8 +50,10 @@ def words_table(positive: Words, negative: Words, labels: Sequence[str]) -> Tabl
     return table
 
 
-def summary(reviews: Reviews, splits: Mapping[str, Split], solution: Solution, solver: str) -> str:
-    """Return the data, the solver and the chosen model as text."""
+def summarize_lasso(
+    reviews: Reviews, splits: Mapping[str, LabelledBags], solution: LassoSolution, solver: str
+) -> str:
+    """Return a text that describes the data, the solver and the chosen lasso model."""
     X, coef = splits["train"].bags, solution.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     lines = {

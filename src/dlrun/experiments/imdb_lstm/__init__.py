@@ -1,1 +1,1 @@
-"""IMDB sentiment by an LSTM on the last words of each review (ISLP, lab 10.9.6)."""
+"""Classify IMDB reviews by an LSTM on the last words of each (ISLP, lab 10.9.6)."""

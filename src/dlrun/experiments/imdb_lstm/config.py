@@ -1,4 +1,4 @@
-"""The config of imdb-lstm."""
+"""Define the config of the experiment imdb-lstm."""
 
 import importlib.util
 
@@ -7,13 +7,13 @@ from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
 class Data(ReviewsData):
-    """The reviews, and how many ids of each are kept."""
+    """Defines the reviews to use, and how many ids of each are kept."""
 
     max_length: PositiveInt
 
 
 class Model(Section):
-    """The network's sizes, and how it is computed."""
+    """Defines the sizes of the LSTM network, and how it is computed."""
 
     embedding: PositiveInt
     hidden: PositiveInt
@@ -21,7 +21,7 @@ class Model(Section):
 
 
 class Config(ReviewsNetworkConfig):
-    """The values of configs/imdb-lstm.yaml."""
+    """Defines the keys of configs/imdb-lstm.yaml."""
 
     neutral_keys = frozenset({"model.skip_padding"})
 
@@ -30,5 +30,5 @@ class Config(ReviewsNetworkConfig):
 
     @property
     def thread_invariant(self) -> bool:
-        """Whether each thread has rows of its own, which numba compiles."""
+        """Whether the result is the same for any number of threads."""
         return self.model.skip_padding and importlib.util.find_spec("numba") is not None

@@ -1,4 +1,4 @@
-"""imdb-lstm: the data, the network, and the prediction of texts."""
+"""Run imdb-lstm: load the reviews, build the network, and predict further texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,36 +8,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.encoding import RaggedIds
+from dlrun.data.word_ids import RaggedIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_lstm.config import Config
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
-from dlrun.experiments.network import LoadedData, NetworkExperiment
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
     ReviewsPredictor,
-    describe_review,
-    load_reviews,
+    load_and_split_reviews,
+    review_describer,
 )
-from dlrun.experiments.run import Run
-from dlrun.kernels.lstm import why_unavailable
+from dlrun.experiments.saved_run import Run
+from dlrun.kernels.lstm import why_lstm_kernels_unavailable
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective
 
 
-class ImdbLstm(NetworkExperiment[Config, ReviewAssets]):
-    """An LSTM that reads a review word by word."""
+class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
+    """Trains an LSTM that reads a review word by word."""
 
     name = "imdb-lstm"
     assets_class = ReviewAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
         """Load the reviews as sequences of their last ids."""
-        if config.model.skip_padding and (reason := why_unavailable()):
+        if config.model.skip_padding and (reason := why_lstm_kernels_unavailable()):
             context.screen.note(f"a CPU will compute the padding too: {reason}")
-        reviews, fitted, held_out = load_reviews(config, context)
+        reviews, fitted, held_out = load_and_split_reviews(config, context)
         length, train, test = config.data.max_length, reviews.train, reviews.test
         data = ArrayData(
             TensorBatches(train.ids.padded(length, fitted), train.labels[fitted]),
@@ -47,10 +47,10 @@ class ImdbLstm(NetworkExperiment[Config, ReviewAssets]):
             seed=config.seed,
         )
         origin = DataOrigin(reviews.origin, reviews.differs)
-        return LoadedData(data, origin, ReviewAssets.of(reviews, length), describe_review(reviews))
+        return LoadedData(data, origin, ReviewAssets.of(reviews, length), review_describer(reviews))
 
     def build(self, config: Config, assets: ReviewAssets) -> LSTMClassifier:
-        """Build the untrained network."""
+        """Build the untrained LSTM network."""
         return LSTMClassifier(
             assets.width,
             config.model.embedding,
@@ -61,8 +61,8 @@ class ImdbLstm(NetworkExperiment[Config, ReviewAssets]):
         )
 
     def torch_threads(self, config: Config, threads: int) -> int:
-        """Return 1 if threads share the rows: torch's own share is small then, and would wait."""
-        by_rows = config.model.skip_padding and why_unavailable() is None
+        """Return 1 if the LSTM's own threads share the rows, for torch's would only wait."""
+        by_rows = config.model.skip_padding and why_lstm_kernels_unavailable() is None
         return 1 if by_rows else threads
 
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
@@ -70,13 +70,13 @@ class ImdbLstm(NetworkExperiment[Config, ReviewAssets]):
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
-        """Return what predicts texts; a word's effect is the change when it is read."""
+        """Return a predictor for texts; a word's effect is the change when it is read."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         return _Predictor(assets, network, self.objective(config, assets), config.data.max_length)
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
-        """Return the trained network computed by nn.LSTM, on ids padded in front."""
+        """Return the trained network, computed by nn.LSTM, for export."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         network.last_state.skip_padding = False
@@ -117,4 +117,4 @@ class _Predictor(ReviewsPredictor):
         return torch.from_numpy(reviews.padded(self.length).astype(np.int32))
 
 
-experiment = ImdbLstm()
+experiment = ImdbLstmExperiment()

@@ -1,15 +1,15 @@
-"""The lab's LSTM (ISLP 10.9.6): embedding, LSTM, linear layer on the last state."""
+"""Define the lab's LSTM network (ISLP 10.9.6): embedding, LSTM, linear layer on the last state."""
 
 from torch import Tensor, nn
 
-from dlrun.kernels.lstm import LastState, all_states
+from dlrun.kernels.lstm import LSTMLastState, lstm_states
 
 
 class LSTMClassifier(nn.Module):
     """Classifies a review by its ids, padded in front with 0; two classes have one logit.
 
     words: number of ids. embedding, hidden: sizes of an embedding and of the LSTM's state.
-    skip_padding, threads: see `LastState`.
+    skip_padding, threads: see `LSTMLastState`.
     """
 
     def __init__(
@@ -26,15 +26,15 @@ class LSTMClassifier(nn.Module):
         self.embedding = nn.Embedding(words, embedding)
         self.lstm = nn.LSTM(embedding, hidden, batch_first=True)
         self.output = nn.Linear(hidden, 1 if classes == 2 else classes)
-        self.last_state = LastState(skip_padding=skip_padding, threads=threads)
+        self.last_state = LSTMLastState(skip_padding=skip_padding, threads=threads)
         self._binary = classes == 2
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Return the logits (batch,), of more than two classes (batch, classes)."""
+        """Return the logits of reviews, (batch,), or (batch, classes) for more than two classes."""
         logits: Tensor = self.output(self.last_state(self.lstm, self.embedding, ids))
         return logits.flatten() if self._binary else logits
 
     def after_each(self, ids: Tensor) -> Tensor:
         """Return the logits after each of a review's ids (time,)."""
-        logits: Tensor = self.output(all_states(self.lstm, self.embedding, ids))
+        logits: Tensor = self.output(lstm_states(self.lstm, self.embedding, ids))
         return logits.squeeze(-1)

@@ -1,4 +1,4 @@
-"""The base class of an experiment that trains a network, and what such an experiment has to say."""
+"""Define the base class of an experiment that trains a network."""
 
 import json
 from abc import abstractmethod
@@ -14,18 +14,18 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.data.test_predictions import (
     ClassPredictions,
     DescribeRow,
-    describe_classes,
+    summarize_classes,
 )
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_predictions
-from dlrun.experiments.run import ASSETS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import with_names
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
-from dlrun.training.network_summary import write_summary
+from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.torch_state import training_settings
 
@@ -39,9 +39,9 @@ A = TypeVar("A", bound=Assets)
 
 @dataclass(frozen=True)
 class LoadedData(Generic[A]):
-    """The data of a run.
+    """Holds the loaded data of a run and what the network needs besides its weights.
 
-    data: the batches. origin: where the data come from. assets: what the network needs beside its
+    data: the batches. origin: where the data come from. assets: what the network needs besides its
     weights. describe: returns what a reader sees of a row of the test set.
     """
 
@@ -65,7 +65,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
-        """Load the data."""
+        """Load the data of the experiment."""
 
     @abstractmethod
     def build(self, config: N, assets: A) -> nn.Module:
@@ -76,7 +76,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Return an input of the network, for the summary of its layers."""
 
     def objective(self, config: N, assets: A) -> Objective:
-        """Return the loss and the metrics; by default cross-entropy and accuracy for the labels."""
+        """Return the loss and the metrics; by default cross-entropy and accuracy."""
         if not assets.labels:
             raise DlrunError(f"{self.name}: without labels its class needs the method `objective`")
         return classification(len(assets.labels))
@@ -90,7 +90,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return threads
 
     def run(self, config: N, context: RunContext) -> Results:
-        """Train and test the network."""
+        """Train and test the network, and write the run's files."""
         with context.phase("data"):
             loaded = self.load(config, context)
             assets, sets = loaded.assets, loaded.data.sets
@@ -98,7 +98,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         with training_settings(self.torch_threads(config, context.threads)):
-            parameters = write_summary(
+            parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
             trained = Training(
@@ -113,7 +113,9 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
                 predictions = _class_predictions(trained.predictions, assets.labels)
-                classes = describe_classes(assets.labels, sets["test"].targets.numpy(), predictions)
+                classes = summarize_classes(
+                    assets.labels, sets["test"].targets.numpy(), predictions
+                )
                 keep_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
@@ -139,7 +141,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         )
 
     def assets(self, run: Run) -> A:
-        """Return a run's assets; raise DataError if its assets.json is not of this experiment."""
+        """Return a run's assets; raise DataError if its assets.json has other fields."""
         return self.assets_class.of_run(run)
 
     def network(self, run: Run, config: N) -> nn.Module:
@@ -162,7 +164,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return _class_predictions(rows, assets.labels)
 
     def exported(self, run: Run, config: N) -> ExportedNetwork:
-        """Return the trained network; it is checked on noise, or on the example if that is ids."""
+        """Return the trained network for export, with noise or the example as its input."""
         example = self.example(config, self.assets(run))[:1]
 
         def inputs(rows: int) -> Tensor:
@@ -174,7 +176,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: Run, config: N) -> "dict[str, Figure]":
-        """Draw the learning curves."""
+        """Draw the learning curves of a run."""
         from dlrun.plots.curves import draw_learning_curves  # slow: matplotlib
 
         figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
@@ -182,6 +184,6 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
 
 def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> ClassPredictions:
-    """Return the collected rows (see PredictionCollector.finish) with the names of the classes."""
+    """Return the collected rows of the test set with the names of the classes."""
     targets, predicted, probability = rows
     return ClassPredictions(labels, targets.astype(int), predicted.astype(int), probability)

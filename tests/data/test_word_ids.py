@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.encoding import RaggedIds, WordNumbers, decode, split_words
+from dlrun.data.word_ids import RaggedIds, WordNumbers, decode_word_ids, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 
@@ -113,7 +113,7 @@ def test_rows_are_padded_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
     reviews = [random.integers(4, 2**15, random.integers(0, 12)).tolist() for _ in range(20)]
     ragged = RaggedIds.from_ids(reviews, num_words=2**15)
     whole = ragged.padded(8)
-    monkeypatch.setattr("dlrun.data.encoding.PADDED_ROWS", 3)
+    monkeypatch.setattr("dlrun.data.word_ids.PADDED_ROWS", 3)
     assert np.array_equal(ragged.padded(8), whole)
     rows = np.array([7, 3, 19, 0])
     assert np.array_equal(ragged.padded(8, rows), whole[rows])
@@ -123,8 +123,9 @@ def test_rows_are_padded_as_all_are(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ids_become_words_again() -> None:
     words = ["the", "and", "<br>"]
     assert (
-        decode([0, 0, 1, 4, 2, 5, 6, 3], words) == "<PAD> <PAD> <START> the <UNK> and <br> <UNUSED>"
+        decode_word_ids([0, 0, 1, 4, 2, 5, 6, 3], words)
+        == "<PAD> <PAD> <START> the <UNK> and <br> <UNUSED>"
     )
-    assert decode([7, 60000], words) == "<UNK> <UNK>"
-    assert decode([], words) == ""
-    assert decode(np.array([1, 4], np.uint16), words) == "<START> the"
+    assert decode_word_ids([7, 60000], words) == "<UNK> <UNK>"
+    assert decode_word_ids([], words) == ""
+    assert decode_word_ids(np.array([1, 4], np.uint16), words) == "<START> the"

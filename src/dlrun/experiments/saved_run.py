@@ -1,4 +1,4 @@
-"""A run that is opened again: its record and files, its config, and the use of its network."""
+"""Open a run again from its folder: its record and files, its config, and its network."""
 
 import base64
 import hashlib
@@ -69,7 +69,7 @@ STATES = (
 
 @dataclass(frozen=True, repr=False)
 class Run:
-    """A run's folder and its record.
+    """Represents a run by its folder and its record (results.json).
 
     problem: what is missing from the folder. unreadable: set by `scan_folder` for a folder without
     a readable run, whose record is then empty.
@@ -86,7 +86,7 @@ class Run:
 
         Raises ConfigError if there is none, DlrunError if its record cannot be read.
         """
-        return cls.in_folder(find_run(str(run), run_context.runs_dir(runs_dir)))
+        return cls.in_folder(find_run(str(run), run_context.resolve_runs_dir(runs_dir)))
 
     @classmethod
     def in_folder(cls, folder: Path) -> "Run":
@@ -95,12 +95,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """The name of the run's folder."""
         return self.folder.name
 
     @property
     def state(self) -> str:
-        """One of STATES; a running run whose lock no process holds was killed."""
+        """The run's state, one of STATES; a running run whose lock no process holds was killed."""
         if self.record.status == "running" and not is_locked(self.folder / LOCK):
             return "killed"
         return self.unreadable or self.record.status
@@ -153,7 +153,7 @@ class Run:
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """What the network needs beside its weights: vocabulary or labels, sizes, preprocessing."""
+        """What the network needs besides weights: vocabulary or labels, sizes, preprocessing."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
@@ -211,7 +211,7 @@ class Run:
         return content
 
     def check_data(self, digest: str) -> None:
-        """Raise DataError if data are not the run's; `digest` is of their arrays and names."""
+        """Raise DataError if data differ from the run's; `digest` is of their arrays and names."""
         kept = with_names(digest.partition("-")[0], self.assets)  # 0.2's digest was without names
         if kept != digest or not same_data(self.record.data_digest or digest, digest):
             raise DataError(
@@ -221,14 +221,14 @@ class Run:
 
     @cached_property
     def experiment(self) -> "AnyExperiment":
-        """The experiment. Raises ConfigError if it is not installed."""
-        return registry.load(self.record.experiment)
+        """The run's experiment; raises ConfigError if it is not installed."""
+        return registry.load_experiment(self.record.experiment)
 
     @cached_property
     def config(self) -> ExperimentConfig:
         """The valid config, with defaults for keys that dlrun added since. Raises ConfigError."""
         name = self.record.experiment
-        return validate(registry.config_class(name), self.current_config(), name)
+        return validate(registry.load_config_class(name), self.current_config(), name)
 
     def current_config(self) -> Layer:
         """Return config.yaml as it is now, with every key. Raises ConfigError."""
@@ -239,7 +239,7 @@ class Run:
         return self._with_defaults(Layer(self.environment.config))
 
     def effective_config(self) -> dict[str, Any]:
-        """Return the config of the run's numbers: what a resume may have changed counts.
+        """Return the config with which the run's numbers were computed, after all resumes.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
@@ -251,39 +251,41 @@ class Run:
 
         Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
         """
-        return registry.unlike_shipped(self.record.experiment, flatten(self.effective_config()))
+        return registry.changed_from_shipped(
+            self.record.experiment, flatten(self.effective_config())
+        )
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
-        """Return the dotted keys in which a config must equal the run's first one, but does not.
+        """Return the dotted keys in which a config differs from the run's first one but must not.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
         Raises DlrunError if environment.json cannot be read.
         """
         name = self.record.experiment
-        if name not in registry.names():
+        if name not in registry.experiment_names():
             return set()
         initial = flatten(self.initial_config().values)
         given = flatten(self._with_defaults(Layer(values)).values)
         changed = {key for key in initial | given if initial.get(key) != given.get(key)}
-        return changed - registry.config_class(name).changeable_keys - RUNTIME_KEYS
+        return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: Layer) -> Layer:
         """Return a config over the shipped one; unchanged if the experiment is not installed."""
         name = self.record.experiment
-        if name not in registry.names():
+        if name not in registry.experiment_names():
             return layer
-        return merge_layers([registry.entry(name).shipped, layer])
+        return merge_layers([registry.experiment_entry(name).shipped, layer])
 
     @property
     def repeat_command(self) -> str:
-        """The command that does the same in a new folder."""
+        """The command that repeats the run in a new folder."""
         return f"dlrun {self.record.experiment} --config {shlex.quote(str(self.folder / CONFIG))}"
 
     @property
     def resume_command(self) -> str | None:
         """The command that continues the run, or extends a finished one; None if it cannot."""
         try:
-            schema = registry.config_class(self.record.experiment)
+            schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
             return None
         if not schema.resumable or self.record.format < FORMAT or self.state == "running":
@@ -302,7 +304,7 @@ class Run:
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """The predictor for new input. Raises DlrunError."""
+        """The predictor for new inputs; raises DlrunError."""
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
@@ -334,25 +336,25 @@ class Run:
             screen,
             stop,
             Steps(folder, screen, stop, self.record.id),
-            data_dir=run_context.data_dir(data_dir),
+            data_dir=run_context.resolve_data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,
         )
         return self.experiment.test(self, self.config, context)
 
     def exported(self) -> "ExportedNetwork":
-        """Return the trained network in a form that other programs read. Raises DlrunError."""
+        """Return the trained network in a form that other programs read; raise DlrunError."""
         with self._errors_as_data_errors():
             return self.experiment.exported(self, self.config)
 
     def draw(self) -> "dict[str, Figure]":
-        """Draw the figures again from the run's files, by their file names. Raises DlrunError."""
+        """Return the figures by their file names, drawn again from the run's files."""
         with self._errors_as_data_errors():
             return self.experiment.draw(self, self.config)
 
     @contextmanager
     def _errors_as_data_errors(self) -> Iterator[None]:
-        """Turn any exception of the block into a DataError: the run's files are not as written."""
+        """Turn any exception of the block into a DataError: the run's files are damaged."""
         try:
             yield
         except DlrunError:
@@ -370,7 +372,7 @@ class Run:
         return f"<Run {self.record.experiment}/{self.name}: {self.state}{metrics}>"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: a table of metrics, and the first figure."""
+        """Return HTML for a notebook: a table of metrics, and the first figure."""
         console = Console(file=io.StringIO(), record=True, width=100, force_jupyter=False)
         lines = [str(self.folder), self.state, self.record.data]
         lines += [f"{label}: {text}" for label, text in notes(self.record)]
@@ -393,7 +395,7 @@ def _read_text(file: Path) -> str:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Return the run in a folder, or why none can be read, without reading its large files.
+    """Return the run in a folder, or why it cannot be read, without reading its large files.
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
@@ -420,7 +422,7 @@ def scan_folder(folder: Path) -> Run:
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
-    """Return what is in all folders among the runs, or one experiment's, the newest first.
+    """Return the runs in all folders, or those of one experiment, the newest first.
 
     Raises ConfigError if the experiment's name is a path.
     """
@@ -436,7 +438,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
 
 
 def _has_lost_its_checkpoint(run: Run) -> bool:
-    """Return whether a run that was stopped has finished steps, but nothing to continue from."""
+    """Return whether a stopped run has finished steps but no checkpoint to continue from."""
     stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
     if not stopped or has_checkpoint(run.folder):
         return False

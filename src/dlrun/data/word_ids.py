@@ -1,4 +1,4 @@
-"""Texts as ids, by Keras's rules (keras.datasets.imdb; ISLP, lab 10.9.5).
+"""Encode texts as word ids by Keras's rules (keras.datasets.imdb; ISLP, lab 10.9.5).
 
 0 pads, 1 starts a text, 2 is an out-of-vocabulary word, and the word of frequency rank r (counted
 on the training texts) is r + 3.
@@ -31,20 +31,20 @@ def split_words(text: str) -> list[str]:
     return [word for word in text.lower().translate(_SPACES).split(" ") if word]
 
 
-def decode(ids: Iterable[int], words: Sequence[str]) -> str:
-    """Return the text of ids; `words` are those of the vocabulary, most frequent first."""
+def decode_word_ids(ids: Iterable[int], words: Sequence[str]) -> str:
+    """Return the text of word ids; `words` is the vocabulary, most frequent word first."""
     names = [*SPECIAL, *words]
     return " ".join(names[index] if index < len(names) else SPECIAL[UNKNOWN] for index in ids)
 
 
 def binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
-    """Return the float32 CSR matrix (n_rows, width) that is 1 at each row's columns."""
+    """Return a float32 CSR matrix (n_rows, width) that is 1 at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
 
 class RaggedIds:
-    """Holds texts of ids, end to end: text i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Holds the word ids of texts end to end: text i is `ids[offsets[i]:offsets[i + 1]]`."""
 
     def __init__(self, ids: NDArray[np.uint16], offsets: NDArray[np.int64]) -> None:
         self.ids = ids
@@ -52,7 +52,7 @@ class RaggedIds:
 
     @classmethod
     def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedIds":
-        """Join texts of word ids, each after START; an id at or above `num_words` is UNKNOWN."""
+        """Join texts of word ids, each after START; replace ids from `num_words` on by UNKNOWN."""
         parts: list[NDArray[np.uint16]] = []
         for review in reviews:
             ids = np.array([START, *review], np.int64)
@@ -65,7 +65,7 @@ class RaggedIds:
         return len(self.offsets) - 1
 
     def review(self, index: int) -> NDArray[np.uint16]:
-        """Return the ids of one text."""
+        """Return the word ids of one text."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
@@ -77,7 +77,7 @@ class RaggedIds:
         return matrix
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
-        """Return the last `length` ids of some texts, or all, (n_rows, length), padded in front.
+        """Return the last `length` ids of texts, padded in front with 0, (n_rows, length).
 
         Ids are below 2**15: each is a positive int16.
         """
@@ -94,7 +94,7 @@ class RaggedIds:
 
 
 class WordNumbers:
-    """Texts whose words are numbers in order of appearance: a million of them fit into memory.
+    """Holds a million texts in memory, their words numbered in the order of first appearance.
 
     `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
     it is to be counted.
@@ -107,12 +107,12 @@ class WordNumbers:
         self.lengths = array("q")  # words of each text
 
     def append(self, words: Sequence[str]) -> None:
-        """Add a text."""
+        """Add the words of a text."""
         self._file.write(array("i", map(self.words.__getitem__, words)).tobytes())
         self.lengths.append(len(words))
 
     def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the words that get one of the `num_words` ids, by rank.
+        """Return the numbers of the `num_words` most frequent words, the most frequent first.
 
         The most frequent word comes first; equally frequent ones in order of appearance. `counted`
         says which texts count, (n_texts,).
@@ -134,7 +134,7 @@ class WordNumbers:
     def encode(
         self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
     ) -> dict[str, Array]:
-        """Return the chosen texts as arrays: RaggedIds' ids and offsets, and those of their bags.
+        """Return the chosen texts as the ids and offsets of RaggedIds, and those of their bags.
 
         `chosen` has a value for each text; `ranked` is what `rank` returned.
         """
