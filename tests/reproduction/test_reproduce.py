@@ -306,11 +306,3 @@ def test_an_odd_record_ends_no_page(lab: Path, change: Callable[[dict[str, Any]]
     for name in ("reproduction.md", "reproduction.html"):
         text = (lab / name).read_text()
         assert "<script>alert" not in text and "\x1b" not in text
-
-
-@pytest.mark.slow
-def test_a_pipe_in_place_of_the_workers_log_is_refused(lab: Path) -> None:
-    shutil.rmtree(run_of(lab, 1))
-    (lab / SWEEP / "workers.txt").unlink()
-    os.mkfifo(lab / SWEEP / "workers.txt")
-    harness.run(lab, *COMMAND).is_told(1, "workers.txt: not a regular file")
