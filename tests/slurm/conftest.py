@@ -66,8 +66,13 @@ class Slurm:
     daemons: contextlib.ExitStack
 
     def start(self, *command: object) -> None:
-        """Start a daemon, which ends with the tests."""
-        self.daemons.enter_context(_daemon([*map(str, command)], self.folder, self.environment))
+        """Start a daemon, which ends with the tests, and with this process if that is killed."""
+        with (self.folder / f"{command[0]}.out").open("ab") as out:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *map(str, command)],
+                stdout=out, stderr=out, env=self.environment | {"PATH": _path()},
+            )  # fmt: skip
+        self.daemons.callback(_end, process)
 
     def said(self) -> str:
         """What the daemons said last."""
@@ -213,20 +218,10 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-@contextlib.contextmanager
-def _daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A daemon that ends with the block, and with this process, whatever becomes of it."""
-    with (folder / f"{command[0]}.out").open("ab") as out:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *command],
-            stdout=out, stderr=out, env=environment | {"PATH": _path()},
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
