@@ -212,7 +212,6 @@ def finished_so_far(lab: Path) -> set[str]:
         (["--out", "."], "--out"),
         ([DENSE, "--set", "seed=1"], "--set"),
         ([PHOTOGRAPHS, LASSO, "--seeds", "20000"], "--seeds 20000: "),
-        ([PHOTOGRAPHS, LASSO, "--seeds", "4294967296,"], "4294967296"),
     ],
 )
 def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
@@ -223,6 +222,11 @@ def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -
     harness.run(tmp_path, "reproduce", *arguments, **OFFLINE, **no_width).is_told(2, said)
     assert not (tmp_path / "runs").exists()
     assert {(tmp_path / name).read_text() for name in ("there.html", "other.md")} == {"mine"}
+
+
+def test_seeds_are_checked_before_anything_begins(lab: Path) -> None:
+    harness.run(lab, "reproduce", PHOTOGRAPHS, LASSO, "--seeds", "4294967296,").is_told(2)
+    assert not (lab / "runs" / PHOTOGRAPHS).exists()
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:

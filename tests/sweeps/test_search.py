@@ -86,6 +86,7 @@ def test_no_draw_is_outside_of_its_range_or_always_the_same(kind: str, ends: str
         ({"grid": ["a"]}, "expected KEY=VALUES"),
         ({"grid": ["a="]}, "no value"),
         ({"grid": ["a=1,1"]}, "a value is given twice"),
+        ({"grid": ["a=[1"]}, "expected ','"),
         ({"seeds": "2", "grid": ["seed=1,2"]}, "seed: varied twice"),
         ({"grid": ["a={b: 1}", "a.b=2"]}, "a: varied twice"),
         ({"draws": 3}, "belong together"),
