@@ -47,7 +47,7 @@ def test_the_notebook_runs_from_top_to_bottom(
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     shown = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
-    assert "<table>" in shown and "data:image/png;base64," in shown
+    assert "test_accuracy" in shown and "data:image/png;base64," in shown
     assert "generated sample reviews" in shown
     assert [output for output in outputs if "image/png" in output.get("data", {})]  # draw()
     assert not [output for output in outputs if output.output_type in ("error", "stream")]

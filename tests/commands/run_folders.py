@@ -1,10 +1,9 @@
-"""Folders of runs for tests: whole, damaged, running, killed, and a thousand of them."""
+"""Folders of runs for tests: whole, changed, running."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,52 +38,20 @@ def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any
     return folder
 
 
-def _replace(name: str, content: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(content)
+def change_record(folder: Path, *removed: str, **values: Any) -> None:
+    """Change a run's record, as if the run had written it so."""
+    record = json.loads((folder / "results.json").read_text()) | values
+    for key in ("sha256", *removed):
+        record.pop(key, None)
+    (folder / "results.json").write_text(json.dumps(record))
 
 
-def _remove(*names: str) -> Callable[[Path], object]:
-    return lambda folder: [(folder / name).unlink() for name in names]
-
-
-def _instead(name: str, make: Callable[[Path], object]) -> Callable[[Path], object]:
-    return lambda folder: ((folder / name).unlink(), make(folder / name))
-
-
-def _edit_results(folder: Path) -> None:
-    text = (folder / "results.json").read_text()
-    (folder / "results.json").write_text(text.replace("0.5", "0.9"))
-
-
-def _to_0_1(folder: Path) -> None:
+def to_0_1(folder: Path) -> None:
+    """Make a run's record one of dlrun 0.1."""
+    kept = {"experiment", "status", "started", "seed", "metrics", "seconds", "data"}
     record = json.loads((folder / "results.json").read_text())
-    kept = ("experiment", "status", "started", "seed", "metrics", "seconds", "data")
-    (folder / "results.json").write_text(json.dumps({key: record[key] for key in kept}))
+    change_record(folder, *(record.keys() - kept))
 
-
-STATUS = b'{"experiment": "x", "status": "failed", '
-DAMAGES: list[Callable[[Path], object]] = [
-    *(
-        _replace("results.json", content)
-        for content in (
-            b"", b"{half", b"\xff\xfe{}", b"[" * 100_000, b"null", b"{}", STATUS + b'"format": 99}',
-            STATUS + b'"metrics": {"a": "\x1b[2J"}}', b'{"experiment": "x", "status": "flying"}',
-        )
-    ),
-    *(
-        _replace("environment.json", content)
-        for content in (b"", b'{"dlrun": "0.2.0", "config": [1]}', b"\x00" * 1000)
-    ),
-    _edit_results,
-    lambda folder: [file.unlink() for file in folder.iterdir()],
-    _remove("results.json", "environment.json"),
-    _remove("results.json", "config.yaml"),
-    _remove("environment.json"),
-    _remove("config.yaml"),
-    _instead("results.json", Path.mkdir),
-    _instead("results.json", lambda path: path.symlink_to("/dev/zero")),
-    _instead("environment.json", os.mkfifo),
-]  # fmt: skip
 
 HOLD = """
 import sys
@@ -109,30 +76,3 @@ def living(*folders: Path) -> Iterator[None]:
         assert process.stdout.readline() == "held\n"
         yield
         process.kill()
-
-
-def thousand(runs_dir: Path) -> dict[str, list[Path]]:
-    """1,000 folders by what they are: whole, damaged, living (once their locks are held), killed,
-    of version 0.1."""
-    kinds: dict[str, list[Path]] = {
-        kind: [] for kind in ("whole", "damaged", "living", "killed", "0.1")
-    }
-    sizes = {"damaged": 50, "living": 10, "killed": 10, "0.1": 5, "whole": 925}
-    order = [kind for kind, size in sizes.items() for _ in range(size)]
-    for number, kind in enumerate(order):
-        hour, minute, second = number // 3600, number // 60 % 60, number % 60
-        name = f"20260101T{hour:02}{minute:02}{second:02}Z-{number:04x}"
-        status = "running" if kind in ("living", "killed") else "finished"
-        folder = a_whole_run(
-            runs_dir / NETWORKS[number % 2] / name,
-            seed=number,
-            lr=0.01 if number % 3 else 0.001,
-            status=status,
-            metrics={"test_loss": 1.0, "test_accuracy": number / 1000},
-        )
-        kinds[kind].append(folder)
-        if kind == "0.1":
-            _to_0_1(folder)
-        if kind == "damaged":
-            DAMAGES[number % len(DAMAGES)](folder)
-    return kinds

@@ -4,42 +4,44 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from dlrun.commands.list_runs import check, list_runs
-from tests.conftest import Dlrun, smoke
+from tests.commands.run_folders import to_0_1
+from tests.conftest import Done
+from tests.experiments.use import flip
 
 RUNS, NAME = Path(__file__).parents[1] / "run_folder" / "runs_0_2", "imdb-dense"
+Out = pytest.CaptureFixture[str]
 
 
-def test_a_whole_run_and_each_damage(forked: Dlrun, tmp_path: Path) -> None:
-    assert forked(*smoke("imdb-dense")).returncode == 0
-    (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
-    done = forked("runs", "check", "latest")
-    assert (done.returncode, done.stdout) == (0, f"{run}: whole (finished, 9 checked files)\n")
+def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys: Out) -> None:
+    whole, number = done(NAME), 0
+
+    def said(expected: int, change: Callable[[Path], object]) -> str:
+        nonlocal number
+        number += 1
+        copy = shutil.copytree(whole, tmp_path / NAME / str(number))
+        change(copy)
+        assert check(str(copy), runs_dir=tmp_path) == expected
+        return capsys.readouterr()[expected].replace("\n", "")
+
+    def edit(copy: Path) -> None:
+        text = (copy / "config.yaml").read_text()
+        (copy / "config.yaml").write_text(text.replace("lr: 0.001", "lr: 0.009"))
+
+    assert "whole (finished, 9 checked files)" in said(0, lambda copy: None)
     for name in ("metrics.csv", "weights.pt", "learning_curves.png", "checkpoint", "assets.json"):
-        copy = shutil.copytree(run, run.with_name(f"copy-{name}"))
-        raw = bytearray((copy / name).read_bytes())
-        raw[len(raw) // 2] ^= 1
-        (copy / name).write_bytes(raw)
-        done = forked("runs", "check", copy)
-        assert done.returncode == 1
-        assert f"{copy / name}: damaged" in done.stderr.replace("\n", "")
-    copy = shutil.copytree(run, run.with_name("edited"))
-    text = (copy / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(text.replace("lr: 0.001", "lr: 0.009"))
-    done = forked("runs", "check", copy)
-    assert done.returncode == 1 and "edited since the run: optimizer.lr" in done.stderr
-    for name in ("config.yaml", "results.json", "environment.json", "summary.txt"):
-        copy = shutil.copytree(run, run.with_name(f"without-{name}"))
-        (copy / name).unlink()
-    done = forked("runs", "check")
-    assert done.returncode == 1
-    assert "11 runs, 10 damaged" in done.stderr
-    assert f"{run.name}: whole" in done.stdout
+        assert f"{name}: damaged" in said(1, lambda copy: flip(copy / name, at=100))  # noqa: B023
+    assert "edited since the run: optimizer.lr" in said(1, edit)
+    assert "summary.txt: " in said(1, lambda copy: (copy / "summary.txt").unlink())
+    assert "dlrun 0.1 kept no checksums" in said(
+        0, lambda copy: (to_0_1(copy), (copy / "checkpoint").unlink())
+    )
 
 
-def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) -> None:
+def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Out) -> None:
     killed, whole = (next((RUNS / NAME).glob(f"*-{how}")) for how in ("killed", "finished"))
     runs = tmp_path / "runs" / NAME
 
@@ -73,24 +75,11 @@ def test_check_and_list_agree_on_what_is_damaged(tmp_path: Path, capsys: Any) ->
     said = capsys.readouterr()
     assert all(f"{folder.name}: " in said.err for folder in bad)
     assert all(f"{folder.name}: whole" in said.out for folder in good)
+    assert "12 runs, 9 damaged" in said.err
     list_runs(json=True, runs_dir=tmp_path / "runs")
     problems = {one["folder"]: one["problem"] for one in json.loads(capsys.readouterr().out)}
     assert {folder for folder, problem in problems.items() if problem} == {
         str(folder) for folder in (*bad, runs / "notes")
     }
-    assert [check(str(folder), runs_dir=tmp_path / "runs") for folder in bad] == [1] * len(bad)
-    assert [check(str(folder), runs_dir=tmp_path / "runs") for folder in good] == [0] * len(good)
-
-
-def test_a_run_of_version_0_1_is_readable(forked: Dlrun, tmp_path: Path) -> None:
-    assert forked(*smoke("imdb-dense")).returncode == 0
-    (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
-    record = json.loads((run / "results.json").read_text())
-    old = {key: record[key] for key in ("experiment", "status", "metrics", "seconds")}
-    (run / "results.json").write_text(json.dumps(old))
-    (run / "checkpoint").unlink()
-    done = forked("runs", "check", "latest")
-    assert (done.returncode, done.stdout) == (
-        0,
-        f"{run}: readable, but dlrun 0.1 kept no checksums\n",
-    )
+    for folder in (*bad, *good):
+        assert check(str(folder), runs_dir=tmp_path / "runs") == (folder in bad)

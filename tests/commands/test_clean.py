@@ -1,7 +1,7 @@
 """`dlrun runs clean` removes the chosen runs and no others."""
 
 import io
-import json
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,8 @@ import pytest
 from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
-from dlrun.experiments.saved_run import scan_runs
 from dlrun.run_folder.find import possible_run_folders
-from tests import child, harness
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
 Out = pytest.CaptureFixture[str]
@@ -55,32 +53,27 @@ def left(runs: Path) -> str:
 @pytest.mark.parametrize(
     ("goes", "expected"),
     [
-        ({"status": ["failed"]}, "abcdefhij"),
         ({"status": ["failed", "killed"]}, "abcdefhj"),
         ({"status": ["damaged"]}, "abcdefghi"),
         ({"older_than": "25d"}, "defj"),
-        ({"older_than": "25d", "status": ["finished"]}, "defghij"),
-        ({"older_than": "9999w"}, "abcdefghij"),
         ({"older_than": "36h"}, "fj"),
         ({"keep_best": 2}, "efghij"),
         ({"keep_best": 4, "older_than": "15d"}, "cdefj"),
-        ({"keep_best": 1, "status": ["failed"]}, "abcdefhij"),
-        ({"checkpoints": True}, "abcdefghij"),
+        ({"checkpoints": True}, "abcdefghij"),  # there are none
         ({"status": ["failed"], "experiment": NETWORKS[1]}, "abcdefghij"),
     ],
 )
-def test_which_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
-    other = a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z", ended=ago(days=0))
+def test_which_runs_go(runs: Path, goes: dict[str, Any], expected: str) -> None:
+    a_whole_run(runs / NETWORKS[1] / "20260101T000000Z-z", ended=ago(days=0))
     assert clean(**goes, yes=True, runs_dir=runs) == 0
     assert left(runs) == expected + "z"
-    assert other.exists()
     assert (runs / EXPERIMENT / "notes" / "mine.txt").exists()
 
 
 @pytest.mark.parametrize(
     ("goes", "told"),
     [
-        ({}, "no option says which"),
+        ({}, "no option"),
         ({"older_than": "30"}, "not a time"),
         ({"checkpoints": True, "status": ["failed"]}, "until it has finished"),
         ({"status": ["failed"], "experiment": ".."}, "not the name of an experiment"),
@@ -93,7 +86,7 @@ def test_mistakes_remove_nothing(runs: Path, goes: dict[str, Any], told: str) ->
     assert left(runs) == "abcdefghij"
 
 
-def test_the_best_of_other_data_and_of_a_loss(tmp_path: Path) -> None:
+def test_the_best_is_of_the_same_data_and_may_have_the_smallest_loss(tmp_path: Path) -> None:
     for name, data, loss in (("a", "x", 1), ("b", "x", 3), ("c", "x", 2), ("d", "y", 9)):
         a_whole_run(tmp_path / EXPERIMENT / name, data=data, metrics={"test_loss": loss})
     a_whole_run(tmp_path / EXPERIMENT / "e", metrics={"images": 2})
@@ -102,38 +95,29 @@ def test_the_best_of_other_data_and_of_a_loss(tmp_path: Path) -> None:
     assert left(tmp_path) == "adef"
 
 
-def test_it_lists_and_says_how_much(runs: Path, capsys: Out) -> None:
+def test_a_dry_run_lists_what_would_go_and_how_much_it_is(runs: Path, capsys: Out) -> None:
     assert clean(status=["failed", "killed"], dry_run=True, runs_dir=runs) == 0
     said = capsys.readouterr()
     folders = [runs / EXPERIMENT / f"20260107T000000Z-{name}" for name in "ig"]
-    sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in folders]
-    words = [line.split() for line in said.out.splitlines()]
-    assert [line[2:] for line in words] == [
-        ["killed", f"{EXPERIMENT}/20260107T000000Z-i"],
-        ["failed", f"{EXPERIMENT}/20260107T000000Z-g"],
+    sizes = [sum(file.stat().st_size for file in folder.iterdir()) / 1000 for folder in folders]
+    assert [line.split() for line in said.out.splitlines()] == [
+        [f"{size:.1f}", "kB", state, f"{EXPERIMENT}/{folder.name}"]
+        for size, state, folder in zip(sizes, ("killed", "failed"), folders, strict=True)
     ]
-    assert " ".join(words[0][:2]) == f"{sizes[0] / 1000:.1f} kB"
-    assert f"2 runs: {sum(sizes) / 1000:.1f} kB" in said.err
+    assert f"2 runs: {sum(sizes):.1f} kB" in said.err
     assert left(runs) == "abcdefghij"
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"), [("y\n", "abcdefhij"), ("n\n", "abcdefghij"), ("\n", "abcdefghij")]
+    ("answer", "expected"), [("y\n", "abcdefhij"), ("\n", "abcdefghij"), ("", "abcdefghij")]
 )
-def test_it_asks(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str, capsys: Out
+def test_nothing_goes_without_a_yes(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, answer: str, expected: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(answer))
-    assert clean(status=["failed"], runs_dir=runs) == 0
+    with nullcontext() if answer else pytest.raises(ConfigError, match="nobody answers"):
+        assert clean(status=["failed"], runs_dir=runs) == 0
     assert left(runs) == expected
-    assert ("nothing was removed" in capsys.readouterr().err) == (expected == "abcdefghij")
-
-
-def test_without_an_answer_nothing_goes(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    with pytest.raises(ConfigError, match="nobody answers"):
-        clean(status=["failed"], runs_dir=runs)
-    assert left(runs) == "abcdefghij"
 
 
 def test_a_living_run_is_never_touched(runs: Path, capsys: Out) -> None:
@@ -158,30 +142,13 @@ def test_a_run_that_was_resumed_meanwhile_stays(
 
     class Answer(io.StringIO):
         def readline(self, size: int = -1) -> str:  # while the question stands
-            record = json.loads((folder / "results.json").read_text())
-            del record["sha256"]
-            (folder / "results.json").write_text(json.dumps(record | {"status": "finished"}))
+            change_record(folder, status="finished")
             return "y\n"
 
     monkeypatch.setattr("sys.stdin", Answer())
     assert clean(status=["failed"], runs_dir=runs) == 1
     assert left(runs) == "abcdefghij"
     assert "changed meanwhile" in capsys.readouterr().err
-
-
-def test_latest_names_the_newest_that_is_left(runs: Path) -> None:
-    (runs / EXPERIMENT / "latest").symlink_to("20260107T000000Z-i")
-    clean(status=["killed", "interrupted", "failed", "damaged"], yes=True, runs_dir=runs)
-    assert (runs / EXPERIMENT / "latest").readlink().name == "20260106T000000Z-f"
-
-
-def test_links_out_of_the_folder_are_not_followed(tmp_path: Path, capsys: Out) -> None:
-    there = a_whole_run(tmp_path / "elsewhere" / EXPERIMENT / "20260101T000000Z-a", status="failed")
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    (runs / EXPERIMENT).symlink_to(there.parent)
-    assert clean(status=["failed"], yes=True, runs_dir=runs) == 1
-    assert there.exists() and "behind a link" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -199,23 +166,3 @@ def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
     done = forked("resume", f"{EXPERIMENT}/latest", "--set", "trainer.max_epochs=9")
     assert done.returncode == 1 and "its checkpoints are missing" in done.stderr
     assert "nothing to remove" in forked("runs", "clean", "--checkpoints", "--yes").stderr
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_leaves_whole_and_damaged_runs(tmp_path: Path) -> None:
-    words = ("runs", "clean", "--status", "failed", "--status", "damaged", "--yes")
-    at, code = 0, -9
-    while code == -9:
-        at += 1
-        runs = tmp_path / str(at) / "runs"
-        for name in "abc":
-            status = "finished" if name == "a" else "failed"
-            a_whole_run(runs / EXPERIMENT / f"20260101T000000Z-{name}", status=status)
-        names = {file.name for file in (runs / EXPERIMENT / "20260101T000000Z-b").iterdir()}
-        code = harness.run(tmp_path / str(at), *words, fault=child.Fault(at)).code
-        for run in scan_runs(runs):
-            left = {file.name for file in run.folder.iterdir()} - {"run.lock"}
-            assert left == names or run.state == "damaged"
-        harness.run(tmp_path / str(at), *words)
-        assert [path.name for path in (runs / EXPERIMENT).iterdir()] == ["20260101T000000Z-a"]
-    assert code == 0 and at > 10

@@ -49,16 +49,12 @@ def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> No
     }
 
 
-def test_versions_that_differ(runs: Path, capsys: Out) -> None:
+def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     path = runs / EXPERIMENT / "b" / "environment.json"
     about = json.loads(path.read_text())
     path.write_text(json.dumps(about | {"packages": {"torch": "2.8.0", "numpy": "2.0"}}))
-    found = rows(capsys, runs, "a", "b")
-    assert (found["torch"], found["numpy"]) == (["2.9.0", "2.8.0"], ["-", "2.0"])
-
-
-def test_of_several_experiments(runs: Path, capsys: Out) -> None:
     found = rows(capsys, runs, "a", "b", "c")
+    assert found["torch"] == ["2.9.0", "2.8.0", "2.9.0"] and found["numpy"] == ["-", "2.0", "-"]
     assert found["experiment"] == [EXPERIMENT, EXPERIMENT, NETWORKS[1]]
     assert found["state"] == ["finished", "finished", "failed"]
     assert found["test_accuracy"] == ["0.5000*", "0.5000*", "0.4000"]
@@ -82,14 +78,15 @@ def test_as_many_side_by_side_as_fit(tmp_path: Path, capsys: Out) -> None:
     assert len(seeds) > 1 and "".join(map("".join, seeds)) == "0123456789"
 
 
-def test_curves(runs: Path, tmp_path: Path, capsys: Out) -> None:
-    out = tmp_path / "curves.png"
+def test_curves_of_the_runs_that_have_some(runs: Path, tmp_path: Path, capsys: Out) -> None:
+    out, metrics = tmp_path / "curves.png", runs / EXPERIMENT / "a" / "metrics.csv"
+    metrics.write_text("epoch,train_loss,valid_loss\n1,1e308,0.5\n2,1.797e308,-1e308\n")
     compare(["a", "b", "d"], out=out, runs_dir=runs)
     assert out.read_bytes().startswith(b"\x89PNG")
     assert not list(tmp_path.glob(".new*"))
     assert "no curve: " in capsys.readouterr().err
     out.write_bytes(b"mine")
-    (runs / EXPERIMENT / "a" / "metrics.csv").write_text("epoch,valid_loss\n")
+    metrics.write_text("epoch,valid_loss\n")
     with pytest.raises(DlrunError, match="none of these runs has a curve"):
         compare(["a", "d"], out=out, runs_dir=runs, force=True)
     assert out.read_bytes() == b"mine"
@@ -98,23 +95,13 @@ def test_curves(runs: Path, tmp_path: Path, capsys: Out) -> None:
 @pytest.mark.parametrize(
     ("names", "out", "told"),
     [
-        (["a"], None, "with another"),
-        (["a", "a"], None, "with another"),
+        (["a", "a"], None, "two different runs"),
         (["a", "nothing"], None, "no such run"),
         (["a", "b"], "curves.pdf", "not a PNG"),
-        (["a", "b"], "nowhere/curves.png", "there is no folder .*nowhere"),
-        (["a", "b"], "folder.png", "a folder"),
     ],
 )
-def test_mistakes(runs: Path, tmp_path: Path, names: list[str], out: str | None, told: str) -> None:
-    (tmp_path / "folder.png").mkdir()
+def test_mistakes_are_config_errors(
+    runs: Path, tmp_path: Path, names: list[str], out: str | None, told: str
+) -> None:
     with pytest.raises(ConfigError, match=told):
         compare(names, out=None if out is None else tmp_path / out, runs_dir=runs)
-
-
-def test_values_beyond_all_measure_are_gaps(runs: Path, tmp_path: Path) -> None:
-    for name, loss in (("a", "1e308"), ("b", "-1.797e308"), ("c", "0.5")):
-        table = f"epoch,train_loss,valid_loss\n1,{loss},0.5\n2,1.797e308,-1e308\n"
-        (next(runs.glob(f"*/{name}")) / "metrics.csv").write_text(table)
-    compare(["a", "b", "c"], out=tmp_path / "curves.png", runs_dir=runs)
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -2,18 +2,16 @@
 
 import csv
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dlrun.commands.clean import clean
-from dlrun.commands.list_runs import check, format_differences, list_runs
+from dlrun.commands.list_runs import format_differences, list_runs
 from dlrun.errors import ConfigError
-from tests.commands.run_folders import EXPERIMENT, a_whole_run, living, thousand
-from tests.conftest import NETWORKS, Dlrun
+from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
+from tests.conftest import NETWORKS
 
 Out = pytest.CaptureFixture[str]
 DAY = "20260101T00000{}Z-{}"
@@ -21,7 +19,7 @@ DAY = "20260101T00000{}Z-{}"
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """Runs of each state, a damaged one, and things that are no runs."""
+    """Runs of each state that ended, a damaged one, and things that are no runs."""
     folder = tmp_path / "runs"
     own = folder / EXPERIMENT
     a_whole_run(own / DAY.format(1, "a"), lr=0.1, metrics={"test_accuracy": 0.5})
@@ -44,10 +42,6 @@ def objects(runs: Path, capsys: Out, **wanted: Any) -> list[dict[str, Any]]:
     return found
 
 
-def suffixes(runs: Path, capsys: Out, **wanted: Any) -> str:
-    return "".join(one["name"][-1] for one in objects(runs, capsys, **wanted))
-
-
 def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     list_runs(runs_dir=runs)
     header, *lines = capsys.readouterr().out.splitlines()
@@ -62,6 +56,8 @@ def test_a_line_for_each_the_newest_first(runs: Path, capsys: Out) -> None:
     assert words[3][3:5] == ["-", "-"] and words[3][7:] == ["seed=2"]
     assert words[4][3:6] == ["0.5000", "0.4210", "10.5"] and words[4][7:] == ["lr=0.1"]
     assert words[2][7:] == ["-"]
+    with living(runs / EXPERIMENT / DAY.format(3, "c")):
+        assert [one["name"][-1] for one in objects(runs, capsys, status=["running"])] == ["c"]
 
 
 def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
@@ -107,26 +103,19 @@ def test_csv_is_a_table(runs: Path, capsys: Out) -> None:
         ({"status": ["killed", "failed"]}, "cb"),
         ({"experiment": NETWORKS[1]}, "d"),
         ({"limit": 2}, "ed"),
-        ({"limit": 0}, ""),
         ({"sort": "optimizer.lr"}, "adcbes"),
         ({"sort": "-optimizer.lr"}, "dcbaes"),
-        ({"sort": "state"}, "ebasdc"),
         ({"where": ["seed!=0"]}, "b"),
-        ({"where": ["seed=0", "state=finished"]}, "a"),
         ({"where": ["metrics.test_accuracy>=0.5"]}, "dca"),
-        ({"where": ["test_rows=1000"]}, "cba"),
         ({"where": ["data.archive=null", "optimizer.lr<=0.001"]}, "dcb"),
-        ({"where": ["optimizer.name=1"]}, ""),
         ({"where": ["model.channels=[32,64,128,256]"]}, "cba"),
-        ({"where": ["model.channels!=[16]"]}, "cba"),
         ({"where": ["trainer.deterministic=true", "seed=2"]}, "b"),
-        ({"where": [f"experiment={NETWORKS[1]}"]}, "d"),
     ],
 )
 def test_which_and_in_which_order(
     runs: Path, capsys: Out, wanted: dict[str, Any], expected: str
 ) -> None:
-    assert suffixes(runs, capsys, **wanted) == expected
+    assert "".join(one["name"][-1] for one in objects(runs, capsys, **wanted)) == expected
 
 
 @pytest.mark.parametrize(
@@ -134,21 +123,17 @@ def test_which_and_in_which_order(
     [
         ({"where": ["lr=1"]}, "'optimizer.lr'"),
         ({"where": ["seed"]}, "expected a key, one of"),
-        ({"where": ["optimizer.name>1"]}, "'optimizer.name>1': optimizer.name is 'rmsprop' in a"),
-        ({"where": ["seconds>1s"]}, "which cannot be compared with '1s'"),
-        ({"where": ["seed=true"]}, "which cannot be compared with True"),
-        ({"where": ["trainer.deterministic=1"]}, "which cannot be compared with 1"),
-        ({"where": ["model.channels=32"]}, "128, 256] in a run, which cannot be compared with 32"),
-        ({"where": ["model.channels=32,64"]}, "which cannot be compared with '32,64'"),
-        ({"where": ["value>>1"]}, "'value>>1': value is 0.5 in a run"),
+        ({"where": ["optimizer.name>1"]}, "optimizer.name is 'rmsprop' in a run"),
+        ({"where": ["seconds>1s"]}, "cannot be compared with '1s'"),
+        ({"where": ["seed=true"]}, "cannot be compared with True"),
+        ({"where": ["model.channels=32"]}, "cannot be compared with 32"),
         ({"sort": "metrics.test_acuracy"}, "'metrics.test_accuracy'"),
-        ({"columns": "nam"}, "'name'"),
         ({"experiment": EXPERIMENT[:-1]}, repr(EXPERIMENT)),
         ({"json": True, "csv": True}, "only one"),
         ({"runs_dir": Path("/nowhere")}, "no runs here"),
     ],
 )
-def test_mistakes(runs: Path, wanted: dict[str, Any], told: str) -> None:
+def test_mistakes_have_a_hint(runs: Path, wanted: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         list_runs(**{"runs_dir": runs} | wanted)
     assert told in caught.value.message
@@ -167,25 +152,18 @@ def test_nothing_that_controls_reaches_the_terminal(tmp_path: Path, capsys: Out)
 
 
 def test_several_metrics_have_their_names(tmp_path: Path, capsys: Out) -> None:
-    a_whole_run(tmp_path / EXPERIMENT / "a")
+    a_whole_run(tmp_path / EXPERIMENT / "a", experiment="gone")  # it is not installed
     a_whole_run(tmp_path / EXPERIMENT / "b", metrics={"valid_mae": 1, "test_mae": 43.25})
     list_runs(runs_dir=tmp_path)
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split()[3] == "metric"
-    assert {line.split()[3] for line in lines} == {"0.5000", "mae=43.2500"}
-
-
-def test_an_experiment_that_is_not_installed_is_listed(tmp_path: Path, capsys: Out) -> None:
-    run = a_whole_run(tmp_path / EXPERIMENT / "a", experiment="gone")
-    assert objects(tmp_path, capsys)[0]["experiment"] == "gone"
-    assert run.exists()
+    found = {line.split()[1]: line.split()[3] for line in lines}
+    assert found == {"gone": "0.5000", EXPERIMENT: "mae=43.2500"}
 
 
 def test_a_terminal_gets_what_fits_and_no_empty_columns(
     runs: Path, capsys: Out, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list_runs(experiment=NETWORKS[1], runs_dir=runs)
-    assert "book" in capsys.readouterr().out.splitlines()[0]
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
     list_runs(experiment=NETWORKS[1], runs_dir=runs)
@@ -196,34 +174,14 @@ def test_a_terminal_gets_what_fits_and_no_empty_columns(
     assert max(map(len, lines)) <= 80
 
 
-def test_1000_folders(tmp_path: Path, capsys: Out) -> None:
-    kinds = thousand(tmp_path)
-    with living(*kinds["living"]):
-        found = objects(tmp_path, capsys)
-    assert len(found) == 1000
-    states = {one["folder"]: one["state"] for one in found}
-    for kind, state in {
-        "whole": "finished", "0.1": "finished", "living": "running", "killed": "killed",
-        "damaged": "damaged",
-    }.items():  # fmt: skip
-        assert {states[str(folder)] for folder in kinds[kind]} == {state}, kind
-    problems = {one["problem"] for one in found if one["state"] == "damaged"}
-    assert len(problems) > 10 and None not in problems
-    list_runs(runs_dir=tmp_path)
-    assert len(capsys.readouterr().out.splitlines()) == 1001
-
-
-@pytest.mark.slow
-def test_1000_runs_take_a_second(tmp_path: Path, dlrun: Dlrun) -> None:
-    thousand(tmp_path / "runs")
-    for options in ((), ("--json",)):
-        times = []
-        for _ in range(3):
-            started = time.process_time() + os.times().children_user
-            done = dlrun("runs", "list", *options)
-            times.append(time.process_time() + os.times().children_user - started)
-            assert done.returncode == 0, done.stderr
-        assert min(times) < 1.5, "seconds of CPU; measured 0.6 on an idle machine"
+def test_1000_runs_take_a_second(tmp_path: Path, capsys: Out) -> None:
+    for number in range(1000):
+        folder = tmp_path / NETWORKS[number % 2] / f"20260101T{number:06}Z-{number:04x}"
+        a_whole_run(folder, seed=number, lr=0.01 if number % 3 else 0.001)
+    started = time.process_time()
+    assert len(objects(tmp_path, capsys)) == 1000
+    taken = time.process_time() - started
+    assert taken < 1.5, "seconds of CPU; a whole command took 0.6 on an idle machine"
 
 
 def test_differences_are_short() -> None:
@@ -231,30 +189,3 @@ def test_differences_are_short() -> None:
     values |= {"model.name": "x y", "model.hidden": [16, 16], "note": "n" * 100}
     words = "optimizer.name=adam model.name=x_y hidden=[16,_16] note=" + "n" * 23 + "…"
     assert format_differences(values) == f"{words} compare_with=…/run source=sample"
-
-
-def test_a_record_that_no_run_wrote_hides_no_other(tmp_path: Path, capsys: Out) -> None:
-    a_whole_run(tmp_path / EXPERIMENT / DAY.format(0, "a"))
-    odd: list[dict[str, Any]] = [
-        {"test_rows": -5, "metrics": {"test_accuracy": 0.4}},
-        {"reference": {"book": {"\ud800": 0.5}}},
-        {"metrics": {"test_accuracy": 1e400}},
-        {"seed": "0"},
-        {"files": [1]},
-    ]
-    for place, values in enumerate(odd, start=1):
-        folder = a_whole_run(tmp_path / EXPERIMENT / DAY.format(place, "odd"))
-        record = json.loads((folder / "results.json").read_text()) | values
-        del record["sha256"]
-        (folder / "results.json").write_text(json.dumps(record))
-    for sort in (None, "value", "seed", "-metrics.test_accuracy"):
-        found = objects(tmp_path, capsys, sort=sort)
-        assert sorted(one["state"] for one in found) == ["damaged"] * 3 + ["finished"] * 3
-        assert all(one["problem"] for one in found if one["state"] == "damaged")
-    for how in ({}, {"csv": True}):
-        list_runs(**how, runs_dir=tmp_path)
-        assert len(capsys.readouterr().out.splitlines()) == len(odd) + 2
-    assert check(None, runs_dir=tmp_path) == 1
-    assert "6 runs, 3 damaged" in capsys.readouterr().err
-    assert clean(status=["damaged"], yes=True, runs_dir=tmp_path) == 0
-    assert len(list((tmp_path / EXPERIMENT).iterdir())) == 3

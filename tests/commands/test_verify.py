@@ -14,10 +14,10 @@ import torch
 from dlrun.commands.verify import first_difference
 from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import RunFolder
 from tests import harness
+from tests.commands.run_folders import change_record
 from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke
-from tests.experiments.use import flip, moved
+from tests.experiments.use import flip, moved, put
 from tests.run_folder.making import a_run
 
 NAME = "imdb-dense"
@@ -41,15 +41,11 @@ def test_edited_config_gives_another_run(tmp_path: Path, done: Done) -> None:
     folder = moved(done(NAME), tmp_path)
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
-    ended = harness.run(tmp_path, "verify", folder, "--json").is_told(1)
-    found = json.loads(ended.stdout)
+    found = json.loads(harness.run(tmp_path, "verify", folder, "--json").is_told(1).stdout)
     assert not found["identical"] and found["again"] is None
     assert found["difference"].startswith("metrics.csv: epoch 1: train_loss 0.")
     assert found["differs"]["config"] == {"seed": [0, 1]}
     assert "data" in found["differs"]  # the generated reviews depend on the seed
-    said = harness.run(tmp_path, "verify", folder, "-q").is_told(1).stdout
-    assert said.startswith(f"different: {found['difference']}\n")
-    assert "config: seed" in said and "data: digest" in said
 
 
 def test_another_machine_is_named(tmp_path: Path, done: Done) -> None:
@@ -75,15 +71,10 @@ def test_changed_weights_are_the_difference(tmp_path: Path, done: Done) -> None:
     name, first = next(iter(weights.items()))
     first.view(-1)[0] += 0.5
     torch.save(weights, folder / "weights.pt")
-    said = harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
-    assert said.stdout == ""
-    record = json.loads((folder / "results.json").read_text())  # as if the run had ended with them
-    del record["sha256"]
-    record["files"]["weights.pt"] = hashlib.sha256((folder / "weights.pt").read_bytes()).hexdigest()
-    (folder / "results.json").write_text(json.dumps(record))
+    harness.run(tmp_path, "verify", folder).is_told(1, "weights.pt: damaged")
+    put(folder, "weights.pt", (folder / "weights.pt").read_bytes())
     ended = harness.run(tmp_path, "verify", folder).is_told(1)
     assert f"different: weights.pt: {name}: 1 of " in ended.stdout
-    assert "numbers differ, by at most 0.5\n" in ended.stdout
     assert "code, packages, machine and data are recorded as the same" in ended.stdout
 
 
@@ -100,9 +91,7 @@ def test_extended_run_is_repeated_whole_and_kept(tmp_path: Path, done: Done) -> 
 def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
     def changed(name: str, **values: object) -> Path:
         folder = moved(done(NAME), tmp_path / name)
-        record = json.loads((folder / "results.json").read_text())
-        del record["sha256"]
-        (folder / "results.json").write_text(json.dumps(record | values))
+        change_record(folder, **values)
         return folder
 
     def told(code: int, folder: object, *words: str) -> None:
@@ -123,29 +112,23 @@ def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
     told(1, damaged, "metrics.csv: damaged")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_leaves_nothing_behind(
-    tmp_path: Path, done: Done, number: signal.Signals, code: int
-) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal.Signals) -> None:
     folder, place = moved(done(NAME), tmp_path), tmp_path / "temporary"
     place.mkdir()
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 1", "max_epochs: 100000"))
     process = subprocess.Popen(
         [sys.executable, "-m", "dlrun", "verify", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=clean_environment() | {"TMPDIR": str(place)},
-    )
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=clean_environment() | {"TMPDIR": str(place)},
+    )  # fmt: skip
     assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch      3/"):
-            break
+    while not process.stderr.readline().startswith("epoch      3/"):
+        assert process.poll() is None
     process.send_signal(number)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == code and "Traceback" not in stderr
+    assert process.returncode == 128 + number and "Traceback" not in stderr
     assert "dlrun resume" not in stderr  # of a folder that is gone
     assert list(place.glob("dlrun-verify-*")) == [] and stdout == ""
 
@@ -161,27 +144,18 @@ def test_processes_that_train_together(tmp_path: Path, dlrun: Dlrun) -> None:
     assert done.stdout.startswith("identical: ")
 
 
-TABLE = b"row,label\n1,a\n2,b\n"
+@pytest.mark.parametrize("content", [b"", b"\xff\0\x80", b'row,label\n1,"a'])
+def test_a_table_that_cannot_be_read_is_one_message(tmp_path: Path, content: bytes) -> None:
+    def a_run_with(name: str, content: bytes) -> Run:
+        a_run(tmp_path / "x" / name)
+        (tmp_path / "x" / name / "predictions.csv").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        return Run.open(a_run(tmp_path / "x" / name, files={"predictions.csv": digest}))
 
-
-def a_run_with(folder: Path, content: bytes) -> Run:
-    a_run(folder)
-    RunFolder(folder).write("predictions.csv", content)
-    digest = hashlib.sha256(content).hexdigest()
-    return Run.open(a_run(folder, files={"predictions.csv": digest}))
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\0\x80", b'row,label\n1,"a', b"\n"])
-def test_what_is_no_table_is_one_message(tmp_path: Path, content: bytes) -> None:
-    runs = a_run_with(tmp_path / "x" / "a", content), a_run_with(tmp_path / "x" / "b", TABLE)
-    for one, other in (runs, runs[::-1]):
-        with pytest.raises(DataError, match="not a CSV table"):
-            first_difference(one, other)
-
-
-def test_other_columns_are_a_difference(tmp_path: Path) -> None:
-    one, other = (
-        a_run_with(tmp_path / "x" / "a", TABLE),
-        a_run_with(tmp_path / "x" / "b", b"row\n1\n"),
-    )
-    assert "columns" in str(first_difference(one, other)[0])
+    one, other = a_run_with("a", content), a_run_with("b", b"row,label\n1,a\n")
+    with pytest.raises(DataError, match="not a CSV table"):
+        first_difference(one, other)
+    with pytest.raises(DataError, match="not a CSV table"):
+        first_difference(other, one)
+    fewer = a_run_with("c", b"row\n1\n")
+    assert "columns" in str(first_difference(other, fewer)[0])

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, clean_environment, setting
 from tests.experiments.use import results, rows
@@ -32,29 +33,21 @@ def tensorboard(run: Path) -> Points:
     }
 
 
-def client(uri: str) -> Any:
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=uri)
-
-
 def mlflow(uri: str, experiment: str) -> tuple[Any, Points]:
     """The only run of an experiment, and each curve's steps and values."""
-    reader = client(uri)
-    (run,) = reader.search_runs([reader.get_experiment_by_name(experiment).experiment_id])
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     points = {
-        name: [
-            (point.step, point.value) for point in reader.get_metric_history(run.info.run_id, name)
-        ]
+        name: [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
         for name in run.data.metrics
     }
     return run, points
 
 
-def without_times(run: Path) -> list[list[str]]:
-    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
-    place = header.index("seconds")
-    return [row.split(",")[:place] + row.split(",")[place + 1 :] for row in rows(run)]
+def without_times(run: Path) -> dict[str, list[float]]:
+    return {name: column for name, column in Run.open(run).table.items() if name != "seconds"}
 
 
 def only_run(folder: Path, name: str) -> Path:
@@ -64,17 +57,15 @@ def only_run(folder: Path, name: str) -> Path:
 
 
 def are_the_steps(points: Points, run: Path) -> None:
-    header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
-    for place, name in enumerate(header):
-        if name == "epoch":
-            assert name not in points
-            continue
-        expected = [float(row.split(",")[place]) for row in rows(run)]
-        assert [step for step, _ in points[name]] == [*range(1, len(expected) + 1)], name
-        assert [value for _, value in points[name]] == pytest.approx(expected, rel=1e-6), name
-    for name, value in results(run)["metrics"].items():
-        ((_, found),) = points[f"result/{name}"]
-        assert found == pytest.approx(value, rel=1e-6)
+    found = Run.open(run)
+    assert "epoch" not in points
+    for name, values in found.table.items():
+        if name != "epoch":
+            steps = list(enumerate(values, start=1))
+            assert points[name] == [(step, pytest.approx(one, rel=1e-6)) for step, one in steps]
+    for name, value in found.record.metrics.items():
+        ((_, result),) = points[f"result/{name}"]
+        assert result == pytest.approx(value, rel=1e-6)
 
 
 def killed_and_resumed(folder: Path, words: list[str], **environment: str) -> Path:
@@ -102,8 +93,7 @@ def test_tensorboard_has_each_step_once_and_changes_no_number(tmp_path: Path, na
     harness.run(plain, *harness.words(name, *more)).is_told(0)
     other = only_run(plain, name)
     assert without_times(other) == without_times(run)
-    for file, digest in results(run)["files"].items():
-        assert results(other)["files"][file] == digest
+    assert results(other)["files"] == results(run)["files"]
     assert not (other / "tensorboard").exists()
     if name == DENSE:
         events = EventAccumulator(str(run / "tensorboard"))

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError
 
-if sys.platform != "win32":
-    import fcntl
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
@@ -220,6 +218,8 @@ def is_file_locked(path: Path) -> bool:
                 return False
         except TimeoutError:
             return True
+    import fcntl  # not on Windows
+
     try:
         with path.open("rb") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
