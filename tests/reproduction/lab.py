@@ -1,7 +1,5 @@
 """A data folder as the lab's experiments look for it, with little in it."""
 
-import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from dlrun.data.imdb import generate_reviews
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
 from tests.data.test_cifar100 import archive_of as images_of
+from tests.data.test_imdb import archive_of as reviews_of
 from tests.data.test_pickles import python2_pickle
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out
@@ -25,16 +24,13 @@ def data_folder(folder: Path) -> Path:
     return folder
 
 
-def reviews(path: Path) -> None:
+def reviews(path: Path, test: int = TEST) -> None:
     path.parent.mkdir(parents=True)
-    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-        for part, count, seed in (("train", TRAINING, 0), ("test", TEST, 1)):
-            for place, (text, label) in enumerate(zip(*generate_reviews(count, seed), strict=True)):
-                kind, stars = ("pos", 9) if label else ("neg", 2)
-                member = tarfile.TarInfo(f"aclImdb/{part}/{kind}/{place}_{stars}.txt")
-                raw = text.encode()
-                member.size = len(raw)
-                archive.addfile(member, io.BytesIO(raw))
+    texts = {}
+    for part, count, seed in (("train", TRAINING, 0), ("test", test, 1)):
+        for place, (text, label) in enumerate(zip(*generate_reviews(count, seed), strict=True)):
+            texts[f"{part}/{'pos' if label else 'neg'}/{place}_{9 if label else 2}.txt"] = text
+    reviews_of(path.parent, texts).rename(path)
 
 
 def images(path: Path) -> None:

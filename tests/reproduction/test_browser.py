@@ -25,21 +25,14 @@ HOSTILE = "<img src=http://127.0.0.1:9/x onerror=alert(1)></script><script>alert
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of three runs whose texts are hostile, and of an experiment that is missing."""
     folder = tmp_path_factory.mktemp("reproduction")
-    runs = [
-        Run.open(
-            a_classification(
-                folder / "runs" / "imdb-dense" / f"20261125T12000{seed}Z-000{seed}",
-                seed=seed,
-                epochs=10,
-                config={"seed": seed},
-                reference={"source": HOSTILE, "book": {"test_accuracy": 0.9}},
-                reference_differs=HOSTILE,
-                data=HOSTILE,
-                seconds={"total": 1.5},
-            ).folder
-        )
-        for seed in range(3)
-    ]
+    reference = {"source": HOSTILE, "book": {"test_accuracy": 0.9}}
+    record = {"reference": reference, "reference_differs": HOSTILE, "data": HOSTILE}
+    record |= {"seconds": {"total": 1.5}, "epochs": 10}
+    runs = []
+    for seed in range(3):
+        place = folder / "runs" / "imdb-dense" / f"20261125T12000{seed}Z-000{seed}"
+        run = a_classification(place, seed=seed, config={"seed": seed}, **record)
+        runs.append(Run.open(run.folder))
     parts = [
         ReproducedExperiment(
             "imdb-dense", RunSettings(), [0, 1, 2], runs=runs, failed={3: HOSTILE}
@@ -70,12 +63,9 @@ def test_numbers_pictures_and_sliders(opened: Open) -> None:
     assert page.get_by_text("Not run").count() == 1
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Open) -> None:
-    page = opened(viewport={"width": 360, "height": 740})
+def test_on_a_phone_without_script_it_fits_and_nothing_is_lost(opened: Open) -> None:
+    size = {"width": 360, "height": 740}
+    page = opened(viewport=size)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-
-
-def test_without_script_nothing_is_lost(opened: Open) -> None:
-    page = opened(java_script_enabled=False)
-    assert "within" in page.content() or "above" in page.content() or "below" in page.content()
+    page = opened(viewport=size, java_script_enabled=False)
     assert page.locator("table.reproduced tbody tr").count() == 1

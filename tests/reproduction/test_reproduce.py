@@ -1,10 +1,10 @@
 """`dlrun reproduce`, by its command line, on small data in the published layouts."""
 
 import json
+import os
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,25 +12,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import Dlrun
-from tests.reproduction.lab import TEST, data_folder, published
+from tests import harness
+from tests.reproduction.lab import TEST, data_folder, published, reviews
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
 DENSE, LASSO, LSTM, PHOTOGRAPHS = "imdb-dense", "imdb-lasso", "imdb-lstm", "classify-images"
 NOT_PUBLISHED = "aclImdb_v1.tar.gz is not the published file"
 CPU = ["--accelerator", "cpu"]
+COMMAND = ["reproduce", LASSO, "--seeds", "2", *CPU]
+SWEEP = f"runs/sweeps/reproduce-{LASSO}"
 OFFLINE = {"DLRUN_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return data_folder(tmp_path_factory.mktemp("lab") / "data")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data, and a finished reproduction of two seeds of LASSO."""
+    folder = tmp_path_factory.mktemp("lab")
+    data_folder(folder / "data")
+    harness.run(folder, *COMMAND).is_told(0)
+    return folder
 
 
 @pytest.fixture
-def lab(made: Path, tmp_path: Path) -> Path:
-    """A folder of the test's own with the data."""
-    shutil.copytree(made, tmp_path / "data")
+def lab(reproduced: Path, tmp_path: Path) -> Path:
+    """A copy of the test's own."""
+    shutil.copytree(reproduced, tmp_path, dirs_exist_ok=True, symlinks=True)
     return tmp_path
 
 
@@ -58,10 +64,10 @@ def table(folder: Path, name: str = "reproduction") -> dict[tuple[str, str], dic
     return found  # type: ignore[return-value]
 
 
-def test_the_numbers_are_the_runs(forked: Dlrun, lab: Path) -> None:
-    """Again it does nothing anew; one seed more is one run more."""
-    done = forked("reproduce", DENSE, LASSO, "--seeds", "2", *CPU)
-    assert done.returncode == 0, done.stderr
+def test_the_numbers_are_the_runs(lab: Path) -> None:
+    """Again it does nothing anew; one seed more is one run more; --force replaces a file."""
+    both = ["reproduce", DENSE, LASSO, "--seeds", "2", *CPU]
+    done = harness.run(lab, *both).is_told(0)
     assert [line for line in done.stdout.splitlines() if len(line) > 80] == []
     rows = table(lab)
     assert set(rows) == {
@@ -84,35 +90,38 @@ def test_the_numbers_are_the_runs(forked: Dlrun, lab: Path) -> None:
     text = (lab / "reproduction.md").read_text()
     assert str(lab) not in text, "it can be put into a README"
 
-    again = forked("reproduce", DENSE, LASSO, "--seeds", "2", *CPU, "--json")
-    assert again.returncode == 0 and "to do" not in again.stderr
+    again = harness.run(lab, *both, "--json").is_told(0)
+    assert "to do" not in again.stderr
     about = json.loads(again.stdout)
     assert [one["experiment"] for one in about["experiments"]] == [DENSE, LASSO]
     (row,) = about["experiments"][1]["rows"]
     assert f"{row['mean']:.4f}" == rows[LASSO, "test_accuracy"]["here"]
 
-    more = forked("reproduce", LASSO, "--seeds", "3", *CPU, "--quiet", "--force")
-    assert more.returncode == 0 and more.stderr == ""
+    (lab / "reproduction.html").write_text("mine")
+    more = ["reproduce", LASSO, "--seeds", "3", *CPU, "--quiet", "--force"]
+    assert harness.run(lab, *more).is_told(0).stderr == ""
+    assert "The lab, reproduced" in (lab / "reproduction.html").read_text()
     assert set(finished(lab, LASSO)) == {0, 1, 2} and table(lab)[LASSO, "test_accuracy"]["n"] == "3"
     assert set(finished(lab, DENSE)) == {0, 1}
 
 
-def test_the_command_of_each_number_gives_it(forked: Dlrun, lab: Path) -> None:
-    assert forked("reproduce", LASSO, "--seeds", "1,", *CPU).returncode == 0
-    page = (lab / "reproduction.html").read_text()
-    (command,) = set(re.findall(r"<td><code>dlrun ([^<]+)</code>", page))
+def test_the_command_of_each_number_gives_it(lab: Path) -> None:
+    """And a page's name that is no UTF-8 is as good as another."""
+    page, markdown = (lab / os.fsdecode(b"caf\xe9." + end) for end in (b"html", b"md"))
+    harness.run(lab, "reproduce", LASSO, "--seeds", "1,", *CPU, "--out", page.name).is_told(0)
+    assert markdown.is_file()
+    (command,) = set(re.findall(r"<td><code>dlrun ([^<]+)</code>", page.read_text()))
     assert "seed=1" in command
     first = finished(lab, LASSO)[1]
     shutil.rmtree(lab / "runs")
-    assert forked(*command.split()).returncode == 0
+    harness.run(lab, *command.split()).is_told(0)
     assert finished(lab, LASSO)[1]["metrics"] == first["metrics"]
 
 
 @pytest.mark.slow
-def test_all_of_it(forked: Dlrun, lab: Path) -> None:
+def test_all_of_it(lab: Path) -> None:
     """Every experiment with published numbers, in the book's order; photographs once."""
-    done = forked("reproduce", "--seeds", "0,", *CPU, **OFFLINE)
-    assert done.returncode == 0, done.stderr
+    done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     shown = [line for line in done.stdout.splitlines() if not line.startswith("Not run")]
     assert [line for line in shown if len(line) > 80] == []
     order = ["cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM]
@@ -129,86 +138,64 @@ def test_all_of_it(forked: Dlrun, lab: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_named_and_the_others_go_on(forked: Dlrun, lab: Path) -> None:
+def test_what_is_missing_is_named_and_the_others_go_on(lab: Path) -> None:
     shutil.rmtree(lab / "data" / "cifar100")
     (lab / "data" / "book_images" / "Flamingo.jpg").unlink()
-    done = forked("reproduce", "--seeds", "0,", *CPU, **OFFLINE)
-    assert done.returncode == 0, done.stderr
+    done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     assert "Not run: cifar100: cifar-100-python.tar.gz is not in data/cifar100" in done.stdout
     assert re.search(rf"Not run: {PHOTOGRAPHS}: .*Flamingo.jpg", done.stdout)
     for name in ("reproduction.html", "reproduction.md"):
         assert "cifar-100-python.tar.gz is not in" in (lab / name).read_text()
-    fewer = ["reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU]
-    named = forked(*fewer, "--out", "some.html", **OFFLINE)
-    assert named.returncode == 1, "it was asked for"
+    fewer = ["reproduce", "cifar100", LASSO, "--seeds", "0,", *CPU, "--out", "some.html"]
+    harness.run(lab, *fewer, **OFFLINE).is_told(1)  # it was asked for
     assert table(lab, "some").keys() == {(LASSO, "test_accuracy")}
-    alone = forked("reproduce", "cifar100", "--json", "--out", "one.html", **OFFLINE)
-    assert alone.returncode == 1 and "Traceback" not in alone.stderr
+    one = ["reproduce", "cifar100", "--json", "--out", "one.html"]
+    alone = harness.run(lab, *one, **OFFLINE).is_told(1)
     assert json.loads(alone.stdout)["error"] == "no experiment could be run"
 
 
 @pytest.mark.slow
-def test_it_goes_on_after_a_signal(lab: Path) -> None:
+def test_it_goes_on_after_a_signal_and_a_failed_run(lab: Path) -> None:
     """What was done is kept, no process is left, and no seed is done twice."""
-    interrupted(lab, signal.SIGINT, 130, lambda: len(finished_so_far(lab, DENSE)) == 1)
-    first = finished_so_far(lab, DENSE)
-    assert first
+    command = ["reproduce", DENSE, "--seeds", "3", *CPU]
+    process = start(lab, *command)
+    wait_until(lambda: finished_so_far(lab), process)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert f"not done; continue with: dlrun {' '.join(command)}" in stderr and stdout == ""
+    assert "Traceback" not in stderr
+    wait_for_no_worker(lab)
+    first = finished_so_far(lab)
     note = f"Not yet run: {DENSE}: {3 - len(first)} of 3 runs"
     assert note in (lab / "reproduction.md").read_text()
     assert table(lab)[DENSE, "test_accuracy"]["n"] == str(len(first))
     one = start(lab, "reproduce", DENSE, "--seeds", "1", *CPU)
     _, stderr = one.communicate(timeout=60)
     assert one.returncode == 0 and "to do" not in stderr, "the unfinished seeds are not asked for"
-    interrupted(lab, signal.SIGTERM, 143, lambda: len(finished_so_far(lab, DENSE)) == 2)
-    last = start(lab, *COMMAND)
+
+    process = start(lab, *command)
+    wait_until(lambda: workers(lab), process)
+    kill(workers(lab)[0])
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in stderr, stderr
+    for said in (stdout, (lab / "reproduction.md").read_text()):
+        assert f"Failed: {DENSE}, seed " in said
+    assert table(lab)[DENSE, "test_accuracy"]["n"] == "2", "the others' numbers stand"
+
+    last = start(lab, *command)
     _, stderr = last.communicate(timeout=120)
     assert last.returncode == 0, stderr
     assert set(finished(lab, DENSE)) == {0, 1, 2}
-    assert first <= finished_so_far(lab, DENSE), "the very same run"
+    assert first <= finished_so_far(lab), "the very same run"
     assert table(lab)[DENSE, "test_accuracy"]["n"] == "3"
-
-
-COMMAND = ["reproduce", DENSE, "--seeds", "3", *CPU]
-
-
-def interrupted(lab: Path, number: int, code: int, ready: Callable[[], bool]) -> None:
-    process = start(lab, *COMMAND)
-    wait_until(ready, process)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == code, stderr
-    assert f"not done; continue with: dlrun {' '.join(COMMAND)}" in stderr and stdout == ""
-    assert "Traceback" not in stderr
-    wait_for_no_worker(lab)
-    assert workers(lab) == []
-
-
-def finished_so_far(lab: Path, experiment: str) -> set[str]:
-    """The names of the finished runs."""
-    found = set()
-    for path in (lab / "runs" / experiment).glob("*Z-*/results.json"):
-        if json.loads(path.read_text())["status"] == "finished":
-            found.add(path.parent.name)
-    return found
-
-
-@pytest.mark.slow
-def test_a_run_that_fails_is_named(lab: Path) -> None:
-    """The others' numbers stand; the exit code says that not all do; again does what is missing."""
-    command = ["reproduce", DENSE, "--seeds", "2", *CPU]
-    process = start(lab, *command)
-    second = f"*Z-reproduce-{DENSE}-2/config.yaml"
-    wait_until(lambda: workers(lab) and list((lab / "runs" / DENSE).glob(second)), process)
-    kill(workers(lab)[0])
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1, stderr
-    assert f"Failed: {DENSE}, seed 1: " in stdout and "Traceback" not in stderr
-    assert f"Failed: {DENSE}, seed 1: " in (lab / "reproduction.md").read_text()
-    assert table(lab)[DENSE, "test_accuracy"]["n"] == "1"
-    again = start(lab, *command)
-    assert again.wait(timeout=60) == 0
-    assert table(lab)[DENSE, "test_accuracy"]["n"] == "2"
     assert "Failed" not in (lab / "reproduction.md").read_text()
+
+
+def finished_so_far(lab: Path) -> set[str]:
+    """The names of the finished runs of DENSE."""
+    paths = (lab / "runs" / DENSE).glob("*Z-*/results.json")
+    return {one.parent.name for one in paths if '"status": "finished"' in one.read_text()}
 
 
 @pytest.mark.parametrize(
@@ -224,23 +211,101 @@ def test_a_run_that_fails_is_named(lab: Path) -> None:
         (["--out", "no/x.html"], "there is no folder no"),
         (["--out", "."], "--out"),
         ([DENSE, "--set", "seed=1"], "--set"),
+        ([PHOTOGRAPHS, LASSO, "--seeds", "20000"], "--seeds 20000: "),
     ],
 )
-def test_what_is_said_wrongly(
-    forked: Dlrun, tmp_path: Path, arguments: list[str], said: str
-) -> None:
+def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
     for name in ("there.html", "other.md"):
         (tmp_path / name).write_text("mine")
     (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
-    done = forked("reproduce", *arguments, **OFFLINE)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr and "Traceback" not in done.stderr
+    no_width = {"COLUMNS": "0"}  # as some terminals say
+    harness.run(tmp_path, "reproduce", *arguments, **OFFLINE, **no_width).is_told(2, said)
     assert not (tmp_path / "runs").exists()
     assert {(tmp_path / name).read_text() for name in ("there.html", "other.md")} == {"mine"}
 
 
-def test_force_replaces_a_file_of_the_users_own(forked: Dlrun, lab: Path) -> None:
-    (lab / "reproduction.html").write_text("mine")
-    done: subprocess.CompletedProcess[str] = forked("reproduce", LASSO, "--seeds", "0,", "--force")
-    assert done.returncode == 0, done.stderr
-    assert "The lab, reproduced" in (lab / "reproduction.html").read_text()
+def test_seeds_are_checked_before_anything_begins(lab: Path) -> None:
+    harness.run(lab, "reproduce", PHOTOGRAPHS, LASSO, "--seeds", "4294967296,").is_told(2)
+    assert not (lab / "runs" / PHOTOGRAPHS).exists()
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """By hand, as the README allows it."""
+    value = json.loads(path.read_text())
+    del value["sha256"]
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def run_of(lab: Path, seed: int) -> Path:
+    (found,) = (lab / "runs" / LASSO).glob(f"*Z-reproduce-{LASSO}-{seed + 1}")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan.update(name=f"reproduce-{LASSO}-1/../../../victim"),
+        lambda plan: plan["points"][1].update(number=10**30),
+        lambda plan: plan.update(keys=["nothing"]),
+        lambda plan: plan.update(rungs=[{"configs": 0, "epochs": -1}]),
+    ],
+)
+def test_a_plan_that_no_sweep_wrote_is_refused_and_removes_nothing(
+    lab: Path, change: Callable[[dict[str, Any]], Any]
+) -> None:
+    (lab / "victim-1" / "sub").mkdir(parents=True)
+    edit(lab / SWEEP / "sweep.json", change)
+    resumed = harness.run(lab, "sweep", "--resume", "latest")
+    resumed.is_told(1, "sweep.json: not what a run writes")
+    harness.run(lab, *COMMAND).is_told(0)
+    assert (lab / "victim-1" / "sub").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_without_its_config_is_not_removed(lab: Path) -> None:
+    (run_of(lab, 1) / "config.yaml").unlink()
+    notes = lab / "runs" / LASSO / f"MYNOTESZ-reproduce-{LASSO}-2" / "notes"
+    notes.parent.mkdir()
+    notes.write_text("precious")
+    kept = [notes, *notes.parents[1].rglob("*.npz")]
+    before = [path.read_bytes() for path in kept]
+    harness.run(lab, *COMMAND).is_told(0)
+    assert len(kept) == 3 and [path.read_bytes() for path in kept] == before
+
+
+@pytest.mark.slow
+def test_other_data_are_not_mixed_into_one_mean(lab: Path) -> None:
+    shutil.rmtree(lab / "data" / "imdb")
+    reviews(lab / "data" / "imdb" / "aclImdb_v1.tar.gz", test=300)
+    done = harness.run(lab, "reproduce", LASSO, "--seeds", "3", *CPU)
+    done.is_told(0, f"all seeds are run again: {SWEEP}: its data or config have changed")
+    assert table(lab)[LASSO, "test_accuracy"]["n"] == "3"
+    records = map(Path.read_text, lab.glob("runs/*/*Z-*/results.json"))
+    assert sorted(json.loads(one)["test_rows"] for one in records) == [200, 200, 300, 300, 300]
+
+
+MARKUP = "<script>alert(1)</script>\n\x1b[1m|"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.update(seconds={}, reference={}),
+        lambda record: record.update(reference={"book": 5}),
+        lambda record: record["reference"].update(book={"test_accuracy": "<b>"}),
+        lambda record: record.update(reference_differs=MARKUP),
+        lambda record: record["sweep"].update(point=99),
+    ],
+)
+def test_an_odd_record_ends_no_page(lab: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Nor does a run whose environment is gone."""
+    edit(run_of(lab, 1) / "results.json", change)
+    (run_of(lab, 0) / "environment.json").unlink()
+    harness.run(lab, *COMMAND).is_told(0)
+    assert table(lab)[LASSO, "test_accuracy"]["n"] == "2"
+    for name in ("reproduction.md", "reproduction.html"):
+        text = (lab / name).read_text()
+        assert "<script>alert" not in text and "\x1b" not in text

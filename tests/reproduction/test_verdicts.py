@@ -33,25 +33,13 @@ def test_one_more_run_lies_where_scipy_says() -> None:
     assert stats.prediction_interval([]) is None
 
 
-def test_the_interval_holds_as_many_as_it_says() -> None:
-    """Of 2,000 runs each after three others 95 % lie within theirs."""
-    found = scipy.stats.norm.rvs(size=(2_000, 4), random_state=0)
-    within = 0
-    for *three, one in found.tolist():
-        low, high = stats.prediction_interval(three) or (0, 0)
-        within += low <= one <= high
-    assert within / 2_000 == pytest.approx(0.95, abs=0.015)
-
-
 @pytest.mark.parametrize(
     ("values", "published", "expected"),
     [
         (VALUES, 0.855, "within"),
         (VALUES, 0.845, "above"),
         (VALUES, 0.87, "below"),
-        (VALUES, 0.81, "above"),
         ([0.871, 0.872, 0.873], 0.88, "within"),  # .88 may be .8751
-        ([0.861, 0.862, 0.863], 0.88, "below"),
         ([0.8849] * 3, 0.88, "within"),
         ([0.8851] * 3, 0.88, "above"),
         (VALUES[:1], 0.855, None),
@@ -67,13 +55,6 @@ def test_a_share_is_between_0_and_1() -> None:
     high = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
     low = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
     assert high and high[1] == 1 and low and low[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("value", "half"), [(0.88, 0.005), (0.855, 0.0005), (1.0863, 0.00005), (2.0, 0.05), (12, 0.5)]
-)
-def test_a_published_number_is_as_exact_as_its_digits(value: float, half: float) -> None:
-    assert half_unit_of_last_digit(value) == pytest.approx(half)
 
 
 def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import clean_environment
+from tests.conftest import clean_environment, missing
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "salloc", "setpriv")
 CONFIG = """
@@ -66,8 +66,19 @@ class Slurm:
     daemons: contextlib.ExitStack
 
     def start(self, *command: object) -> None:
-        """Start a daemon, which ends with the tests."""
-        self.daemons.enter_context(_daemon([*map(str, command)], self.folder, self.environment))
+        """Start a daemon, which ends with the tests, and with this process if that is killed."""
+        with (self.folder / f"{command[0]}.out").open("ab") as out:
+            process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "TERM", *map(str, command)],
+                stdout=out, stderr=out, env=self.environment | {"PATH": _path()},
+            )  # fmt: skip
+        self.daemons.callback(_end, process)
+
+    def said(self) -> str:
+        """What the daemons said last."""
+        return "\n".join(
+            f"{one.name}: {one.read_text()[-2000:]}" for one in self.folder.glob("*.out")
+        )
 
     def start_node(self, node: str) -> None:
         """Start a node's daemon."""
@@ -102,28 +113,21 @@ class Cluster:
     slurm: Slurm
     folder: Path
 
-    def run(
-        self, *words: object, timeout: float = 120, **env: str
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
-        return subprocess.run(
-            list(map(str, words)),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=self.folder,
-            check=False,
-            env=self.slurm.environment | env,
-        )
+    def run(self, *words: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, and assert its exit code."""
+        process = self.start(*words)
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == code, stderr
+        return subprocess.CompletedProcess(words, code, stdout, stderr)
 
-    def dlrun(self, *words: object, **env: str) -> "subprocess.CompletedProcess[str]":
+    def dlrun(self, *words: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
         """Run `dlrun WORDS` to its end."""
-        return self.run(*DLRUN, *words, **env)
+        return self.run(*DLRUN, *words, code=code)
 
-    def start(self, *words: object, by: Sequence[str] = ()) -> "subprocess.Popen[str]":
-        """Start `dlrun WORDS`, by srun perhaps."""
+    def start(self, *words: object) -> "subprocess.Popen[str]":
+        """Start a command."""
         return subprocess.Popen(
-            [*by, *DLRUN, *map(str, words)],
+            [*map(str, words)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -140,13 +144,21 @@ class Cluster:
 DLRUN = (sys.executable, "-m", "dlrun")
 
 
+def until(
+    condition: Callable[[], object], seconds: float = 90, said: Callable[[], str] = str
+) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
     """Two idle nodes; skips, or fails where they must be there."""
-    if missing := _missing():
-        if os.environ.get("DLRUN_REQUIRE_SLURM"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+    if what := _what_is_missing():
+        missing(what, "DLRUN_REQUIRE_SLURM")
     with (
         tempfile.TemporaryDirectory(prefix="dlrun-slurm-") as name,
         contextlib.ExitStack() as stack,
@@ -167,21 +179,18 @@ def slurm() -> Iterator[Slurm]:
         settings = [f"--{option}={folder / file}" for option, file in files.items()]
         slurm = Slurm(environment, folder, stack)
         slurm.start("munged", "--foreground", "--force", *settings)
-        _wait((folder / "munge.socket").exists, folder)
+        until((folder / "munge.socket").exists, said=slurm.said)
         slurm.start("slurmctld", "-D", "-f", config)
         for node in NODES:
             slurm.start_node(node)
 
         def idle() -> bool:
-            said = subprocess.run(
-                ["sinfo", "--noheader", "--format=%T"],
-                env=environment, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            return set(said.stdout.split()) == {"idle"}
+            said = Cluster(slurm, folder).start("sinfo", "--noheader", "--format=%T")
+            return {*said.communicate()[0].split()} == {"idle"}
 
-        _wait(idle, folder)
+        until(idle, said=slurm.said)
         yield slurm
-        subprocess.run(["scancel", "--user=root"], env=environment, check=False)
+        Cluster(slurm, folder).start("scancel", "--user=root").wait()
 
 
 @pytest.fixture
@@ -190,12 +199,15 @@ def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
     return Cluster(slurm, tmp_path)
 
 
-def _missing() -> str | None:
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
-    if missing:
-        return f"no SLURM: {', '.join(missing)} missing (Debian: slurm-wlm, munge)"
+def _what_is_missing() -> str | None:
+    programs = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
+    if programs:
+        return f"no SLURM: {', '.join(programs)} missing (Debian: slurm-wlm, munge)"
     return "a SLURM of our own needs root" if os.geteuid() else None
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 def _free_ports(count: int) -> list[int]:
@@ -206,30 +218,10 @@ def _free_ports(count: int) -> list[int]:
         return [one.getsockname()[1] for one in sockets]
 
 
-@contextlib.contextmanager
-def _daemon(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
-    """A daemon that ends with the block, and with this process, whatever becomes of it."""
-    path = f"{environment.get('PATH', '')}:/usr/sbin:/sbin"
-    with (folder / f"{command[0]}.out").open("ab") as out:
-        process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", *command],
-            stdout=out, stderr=out, env=environment | {"PATH": path},
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait(condition: Callable[[], bool], folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > deadline:
-            said = [f"{file.name}: {file.read_text()[-2000:]}" for file in folder.glob("*.out")]
-            pytest.fail("SLURM does not start: " + "\n".join(said))
-        time.sleep(0.2)
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -82,7 +82,7 @@ def test_a_job_is_the_words_of_a_command_line(tmp_path: Path) -> None:
 
 def test_a_run_that_cannot_begin_waits_no_more(tmp_path: Path) -> None:
     run = waiting(tmp_path)
-    job = make_resume_job(run.folder, replace(OPTIONS, data_dir=tmp_path / "data"))
+    job = make_resume_job(run.folder, OPTIONS)
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
     assert do(job, folder=tmp_path) == 2

@@ -7,19 +7,20 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from dlrun.experiments import registry
-from tests.conftest import Dlrun, overlaid, setting
+from tests import harness
+from tests.conftest import setting, smoke
 from tests.experiments.test_resume import outcome
 from tests.sweeps.use import QUICK, named, runs, status, words
 
+NETWORK = "imdb-dense"
 GRID = ["--seeds", "2", "--grid", "path.smallest=0.01,0.1", *setting("path.values=4")]
 QUIETLY = setting("compare_with=null")  # no warning that there is no run to compare with
 
 
-def test_a_sweep(forked: Dlrun, tmp_path: Path) -> None:
+def test_a_sweep(tmp_path: Path) -> None:
     """Its runs, plan, table, figure, page, last lines; and it is not taken for a run."""
-    done = forked(*words(*GRID, *QUIETLY, "--name", "s", "--jobs", "2"))
-    assert done.returncode == 0, done.stderr
+    sweep = words(*GRID, *QUIETLY, "--name", "s")
+    done = harness.run(tmp_path, *sweep, "--jobs", "2").is_told(0)
     *lines, _ = (done.stderr + done.stdout).splitlines()  # the last repeats the whole config
     assert [line for line in lines if len(line) > 80] == []
     assert sorted(line for line in lines if " done " in line) != []
@@ -29,27 +30,18 @@ def test_a_sweep(forked: Dlrun, tmp_path: Path) -> None:
     found = runs(tmp_path)
     assert [status(run) for run in found.values()] == ["finished"] * 4
     assert_the_table_is_right(folder / "table.csv", list(found.values()))
-    assert_the_last_lines_repeat_the_best(forked, done.stdout)
-    assert_bits_are_those_of_the_run_alone(forked, tmp_path)
-    listed = json.loads(forked("runs", "list", "--json").stdout)
+    assert_the_last_lines_repeat_the_best(tmp_path, done.stdout)
+    assert_bits_are_those_of_the_run_alone(tmp_path)
+    listed = json.loads(harness.run(tmp_path, "runs", "list", "--json").stdout)
     assert [run["state"] for run in listed] == ["finished"] * 5
-    again = forked("sweep", "--resume", "s", "--json")
-    assert again.returncode == 0 and "to do" not in again.stderr
+    again = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    assert "to do" not in again.stderr
     about = json.loads(again.stdout)
     assert [point["state"] for point in about["points"]] == ["finished"] * 4
     assert about["best"]["command"] == done.stdout.splitlines()[-1].removeprefix("repeat ")
-    taken = forked(*words(*GRID, "--name", "s"))
-    assert taken.returncode == 2 and "`dlrun sweep --resume s` continues it" in taken.stderr
-
-
-def test_equal_draws_are_run_once(forked: Dlrun) -> None:
-    """The whole config decides, and the screen says how many there are."""
-    draws = ["--random", "6", "--space", "path.smallest=0.01|0.1", *setting("path.values=4")]
-    done = forked(*words(*draws, "--dry-run", "--json"))
-    assert done.returncode == 0, done.stderr
-    found = [point["settings"]["path.smallest"] for point in json.loads(done.stdout)["points"]]
-    assert sorted(found) == [0.01, 0.1]
-    assert "2 of 6 points" in done.stderr
+    draws = ["--random", "6", "--space", "path.smallest=0.01|0.1", "--dry-run"]
+    harness.run(tmp_path, *words(*draws)).is_told(0, "2 of 6 points")  # equal draws are run once
+    harness.run(tmp_path, *sweep).is_told(2, "`dlrun sweep --resume s` continues it")
 
 
 def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
@@ -71,24 +63,21 @@ def assert_the_table_is_right(path: Path, found: list[Path]) -> None:
     assert validated[chosen] == validated.max()
 
 
-def assert_the_last_lines_repeat_the_best(forked: Dlrun, stdout: str) -> None:
+def assert_the_last_lines_repeat_the_best(folder: Path, stdout: str) -> None:
     *_, best, repeat = stdout.splitlines()
     assert best.startswith("best   smallest=0.") and "valid_accuracy" in best
     command = repeat.removeprefix("repeat ")
     assert command.startswith(f"dlrun sweep {QUICK} --seeds 0-1 --set ")
-    shown = json.loads(forked(*command.split()[1:], "--dry-run", "--json").stdout)
+    dry = harness.run(folder, *command.split()[1:], "--dry-run", "--json").is_told(0)
+    shown = json.loads(dry.stdout)
     assert [point["settings"] for point in shown["points"]] == [{"seed": 0}, {"seed": 1}]
     assert shown["base"]["path"]["smallest"] == float(best.split("smallest=")[1].split(":")[0])
 
 
-def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
-    smoke = overlaid(QUICK, *registry.experiment_entry(QUICK).overlays("smoke"))
+def assert_bits_are_those_of_the_run_alone(folder: Path) -> None:
     alone = setting("seed=1", "path.smallest=0.1", "path.values=4")
-    done = forked(*smoke, *alone, *QUIETLY, "--name", "alone")
-    assert done.returncode == 0, done.stderr
-    (run,) = (folder / "runs" / QUICK).glob("*Z-alone")
-    (point,) = named(folder, "s-4")
-    assert outcome(run) == outcome(point)
+    harness.run(folder, *smoke(QUICK), *alone, *QUIETLY, "--name", "alone").is_told(0)
+    assert outcome(named(folder, "alone")) == outcome(named(folder, "s-4"))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +85,7 @@ def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
     [
         ([], "missing argument EXPERIMENT"),
         ([QUICK], "nothing varies"),
-        (["imdb-lasso", "--seeds", "x"], "--seeds x: 'x' is not a seed"),
+        ([QUICK, "--seeds", "x"], "--seeds x: 'x' is not a seed"),
         ([QUICK, "--seeds", "2", "--set", "lr=1"], "--set lr=1: lr: unknown key"),
         ([QUICK, "--seeds", "2", "--halving"], "this experiment has no epochs"),
         ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: only with --halving"),
@@ -107,33 +96,56 @@ def assert_bits_are_those_of_the_run_alone(forked: Dlrun, folder: Path) -> None:
         (["no-such", "--seeds", "2"], "no experiment 'no-such'"),
     ],
 )
-def test_what_is_said_wrongly(
-    forked: Dlrun, tmp_path: Path, arguments: list[str], said: str
-) -> None:
-    done = forked("sweep", *arguments)
-    assert done.returncode == 2
-    assert said in done.stderr and "Traceback" not in done.stderr
+def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
+    harness.run(tmp_path, "sweep", *arguments).is_told(2, said)
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_point_that_fails_is_listed_and_the_others_go_on(forked: Dlrun, tmp_path: Path) -> None:
-    """A tolerance that nothing meets is no fault of the config; a folder without texts is."""
-    for name, texts in {"good": 30, "bad": 0}.items():
-        for label in ("neg", "pos"):
-            (tmp_path / name / label).mkdir(parents=True)
-            for number in range(texts):
-                text = f"{label} words {number} of a film"
-                (tmp_path / name / label / f"{number}.txt").write_text(text)
+def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
+    """Here a point whose folder has no texts; --fail-fast ends with it."""
+    for label in ("neg", "pos"):
+        (tmp_path / "bad" / label).mkdir(parents=True)
+        (tmp_path / "good" / label).mkdir(parents=True)
+        for number in range(30):
+            text = f"{label} words {number} of a film"
+            (tmp_path / "good" / label / f"{number}.txt").write_text(text)
     sets = setting("data.source=folder", "data.validation=5", "path.values=3", *QUIETLY[1:])
     points = ["--grid", f"data.path={tmp_path}/bad,{tmp_path}/good", "--seeds", "2"]
-    failed = forked("sweep", QUICK, *points, *sets, "--name", "f", "--jobs", "1")
-    assert failed.returncode == 1, failed.stderr
+    sweep = ["sweep", QUICK, *points, *sets, "--jobs", "1"]
+    failed = harness.run(tmp_path, *sweep, "--name", "f").is_told(1)
     assert "failed point 1" in failed.stdout and "failed point 2" in failed.stdout
     assert "again  dlrun sweep --resume f" in failed.stdout
     assert "best   path=…/good: " in failed.stdout
     done = [number for number, run in runs(tmp_path).items() if status(run) == "finished"]
     assert done == [3, 4]
-    fast = forked("sweep", QUICK, *points, *sets, "--fail-fast", "--jobs", "1", "--json")
-    assert fast.returncode == 1
+    fast = harness.run(tmp_path, *sweep, "--fail-fast", "--json").is_told(1)
     states = [point["state"] for point in json.loads(fast.stdout)["points"]]
     assert states == ["failed", None, None, None]
+
+
+@pytest.mark.slow
+def test_halving_trains_on_the_best_by_validation(tmp_path: Path) -> None:
+    """Judged by pandas from the runs' own tables; who came through is as trained at one go."""
+    rates = [0.0001, 0.001, 0.01, 0.1]
+    grid = ["--grid", f"optimizer.lr={','.join(map(str, rates))}", "--seeds", "2"]
+    sets = setting("trainer.max_epochs=4", "batch_size=50", "predictions=false")
+    halving = ["--halving", "--eta", "2", "--name", "s", *sets]
+    done = harness.run(tmp_path, *words(*grid, *halving, experiment=NETWORK)).is_told(0)
+    assert [line for line in done.stderr.splitlines() if line.startswith("rung")] == [
+        "rung 1: 4 configs to 1 epoch",
+        "rung 2: 2 configs to 2 epochs",
+        "rung 3: 1 config to 4 epochs",
+    ]
+    found = runs(tmp_path, NETWORK)
+    tables = [pd.read_csv(run / "metrics.csv")["valid_accuracy"] for run in found.values()]
+    assert sorted(map(len, tables)) == [1, 1, 1, 1, 2, 2, 4, 4]
+    living = [0, 1, 2, 3]
+    for epoch, keep in ((0, 2), (1, 1)):
+        scores = {one: tables[2 * one][epoch] + tables[2 * one + 1][epoch] for one in living}
+        living = sorted(scores, key=lambda one: -scores[one])[:keep]
+    (winner,) = living
+    assert [len(table) for table in tables[2 * winner : 2 * winner + 2]] == [4, 4]
+    assert f"best   lr={rates[winner]}" in done.stdout.replace("e-05", "")
+    alone = setting("seed=1", f"optimizer.lr={rates[winner]}")
+    harness.run(tmp_path, *smoke(NETWORK), *sets, *alone, "--name", "alone").is_told(0)
+    assert outcome(named(tmp_path, "alone", NETWORK)) == outcome(found[2 * winner + 2])

@@ -10,19 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dlrun.experiments import registry
-from tests.conftest import clean_environment, setting
+from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import outcome
 
 QUICK = "imdb-lasso"  # it needs no torch
 TIMEOUT = 120.0
 
 
-def words(*more: str, experiment: str = QUICK, smoke: bool = True) -> list[str]:
+def words(*more: str, experiment: str = QUICK) -> list[str]:
     """The command line of a sweep on generated data."""
-    files = registry.experiment_entry(experiment).overlays("smoke") if smoke else []
-    overlays = [word for file in files for word in ("--config", str(file))]
-    return ["sweep", experiment, *overlays, *more]
+    return ["sweep", *smoke(experiment), *more]
 
 
 def start(folder: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
@@ -89,11 +86,7 @@ def kill(process: int) -> None:
     os.kill(process, signal.SIGKILL)
 
 
-def long(values: int = 300) -> list[str]:
-    """Settings of runs that last long enough to be met in the middle."""
-    return setting(f"path.values={values}")
-
-
-def named(folder: Path, name: str, experiment: str = QUICK) -> list[Path]:
-    """The folders of the runs of that name."""
-    return list((folder / "runs" / experiment).glob(f"*Z-{name}"))
+def named(folder: Path, name: str, experiment: str = QUICK) -> Path:
+    """The folder of the only run of that name."""
+    (found,) = (folder / "runs" / experiment).glob(f"*Z-{name}")
+    return found
