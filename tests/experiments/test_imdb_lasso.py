@@ -77,19 +77,23 @@ def test_words_have_a_weight_with_the_sign_of_their_column(
 
 
 @pytest.mark.slow
-def test_passes_over_runs_without_a_curve(forked: Dlrun, tmp_path: Path) -> None:
+def test_runs_to_compare_with_are_finished_and_have_a_curve(forked: Dlrun, tmp_path: Path) -> None:
     words = [*smoke(DENSE), *TWO]
-    old = finished(tmp_path, words).resolve()
+    old = finished(tmp_path, [*words, "--name", "mine"]).resolve()
     single = finished(tmp_path, [*smoke(DENSE), "--name", "single"])
     bare = finished(tmp_path, [*words, "--name", "bare"])
     (bare / "metrics.csv").unlink()
     damaged = finished(tmp_path, [*words, "--name", "damaged"])
     (damaged / "metrics.csv").write_bytes(b"\0\xff\n" * 100)
-    failed = forked(*words, "--set", "optimizer.lr=1e30", "--set", "optimizer.name=sgd")
+    failed = forked(*words, *setting("optimizer.lr=1e30", "optimizer.name=sgd"))
     assert failed.returncode == 1
-    for which in (f"{DENSE}/latest", f"runs/{DENSE}/latest", "latest"):
+    path = str(old.relative_to(tmp_path))
+    for which in (f"{DENSE}/latest", f"runs/{DENSE}/latest", "latest", "mine", path):
         lasso(forked, "--set", f"compare_with={which}")
         assert compared(tmp_path) == old
+    values = yaml.safe_load((latest(tmp_path) / "config.yaml").read_text())
+    assert values["compare_with"] == str(old)  # of the relative path
+    count = len(list((tmp_path / "runs" / NAME).iterdir()))
     for run, why in (
         (single, "has a single epoch"),
         (bare, "metrics.csv: missing"),
@@ -97,20 +101,8 @@ def test_passes_over_runs_without_a_curve(forked: Dlrun, tmp_path: Path) -> None
         (latest(tmp_path), "has no accuracy for each epoch"),
         ((tmp_path / "runs" / DENSE / "latest").resolve(), "is not a finished run"),
     ):
-        count = len(list((tmp_path / "runs" / NAME).iterdir()))
         assert why in lasso(forked, "--set", f"compare_with={run}", code=2).stderr
         assert len(list((tmp_path / "runs" / NAME).iterdir())) == count
-
-
-@pytest.mark.parametrize("which", ["latest", "mine", "the path"])
-def test_run_to_compare_with(forked: Dlrun, tmp_path: Path, which: str) -> None:
-    dense = finished(tmp_path, [*smoke(DENSE), *TWO, "--name", "mine"]).resolve()
-    finished(tmp_path, smoke(NAME))  # newer, and trains no network
-    path = dense.relative_to(tmp_path)
-    lasso(forked, "--set", f"compare_with={path if which == 'the path' else which}")
-    assert compared(tmp_path) == dense
-    values = yaml.safe_load((latest(tmp_path) / "config.yaml").read_text())
-    assert values["compare_with"] == (str(dense) if which == "the path" else which)
 
 
 @pytest.mark.slow

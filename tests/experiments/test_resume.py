@@ -1,4 +1,4 @@
-"""A run that is killed and resumed ends as one that never was (more in tests/torture)."""
+"""A run is stopped or killed, and resumed as if it never was (more in tests/torture)."""
 
 import csv
 import json
@@ -14,15 +14,14 @@ import pytest
 import torch
 
 from dlrun.experiments.saved_run import Run
-from tests import harness
 from tests.conftest import NETWORKS, Dlrun, clean_environment, overlaid, setting, smoke
-from tests.experiments.use import finished as finished_run
-from tests.experiments.use import flip, results, rows
+from tests.experiments.use import finished, flip, results, rows
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))
 ENDLESS = sorted(file.stem for file in (CONFIGS / "endless").glob("*.yaml"))
 NETWORK = next(name for name in ENDLESS if name in NETWORKS)
+TWO_EPOCHS = [*smoke(NETWORK), *setting("trainer.max_epochs=2")]
 
 
 def long(experiment: str, kind: str = "long") -> list[str]:
@@ -42,10 +41,10 @@ def start(tmp_path: Path, *words: object) -> subprocess.Popen[str]:
 
 
 def wait_for_steps(runs: Path, process: subprocess.Popen[str], count: int = 1) -> None:
-    """Until the only run in a folder, or the newest, has some steps behind it."""
+    """Until the newest run of a folder has some steps behind it, or its config at least."""
     deadline = time.monotonic() + 90
-    table = runs / "latest" / "metrics.csv"
-    while not (table.exists() and table.read_text().count("\n") > count):
+    file = runs / "latest" / ("metrics.csv" if count else "config.yaml")
+    while not (file.exists() and file.read_text().count("\n") > count):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -85,6 +84,58 @@ def test_killed_and_resumed_is_as_never_killed(
     assert "finished, there is nothing to resume" in dlrun("resume", killed).stderr
 
 
+def ended(process: subprocess.Popen[str], run: Path) -> str:
+    """The messages of a process that a signal stopped in order."""
+    stdout, stderr = process.communicate(timeout=30)
+    assert stdout == ""
+    assert "Traceback" not in stderr and "Exception ignored" not in stderr, stderr
+    assert results(run)["status"] == Run.open(run).state == "interrupted"
+    return stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "steps"),
+    [
+        (signal.SIGINT, 130, 0),  # while it starts
+        (signal.SIGINT, 130, 3),
+        (signal.SIGTERM, 143, 3),
+        (signal.SIGHUP, 129, 3),
+        (signal.SIGUSR2, 140, 3),
+    ],
+)
+@pytest.mark.parametrize("experiment", ENDLESS)
+def test_run_that_a_signal_stops_keeps_its_steps(
+    tmp_path: Path, experiment: str, number: signal.Signals, code: int, steps: int
+) -> None:
+    process = start(tmp_path, *long(experiment, "endless"))
+    run = tmp_path / "runs" / experiment / "latest"
+    wait_for_steps(run.parent, process, steps)
+    process.send_signal(number)
+    stderr = ended(process, run)
+    assert process.returncode == code
+    if steps:
+        assert f"continue with: dlrun resume runs/{experiment}/" in stderr
+        lines = (run / "metrics.csv").read_text().splitlines()
+        assert len(lines) > steps
+        assert len({line.count(",") for line in lines}) == 1
+
+
+@pytest.mark.parametrize("pause", [0, 0.02, 0.3])
+@pytest.mark.parametrize("experiment", ENDLESS)
+def test_second_signal_stops_at_once_and_in_order(
+    tmp_path: Path, experiment: str, pause: float
+) -> None:
+    process = start(tmp_path, *long(experiment, "endless"))
+    run = tmp_path / "runs" / experiment / "latest"
+    wait_for_steps(run.parent, process, 3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(pause)
+    process.send_signal(signal.SIGINT)
+    assert "error: interrupted" in ended(process, run)
+    # Where it had ended already but for Python's own end, the system ends it: 130 for a shell too.
+    assert process.returncode in (130, -signal.SIGINT)
+
+
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
     """A run that Ctrl-C stopped after some epochs."""
@@ -92,37 +143,23 @@ def stopped(tmp_path: Path) -> Path:
     runs = tmp_path / "runs" / NETWORK
     wait_for_steps(runs, process, 2)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130
-    folder = next(runs.glob("*-stopped"))
-    assert f"dlrun resume {folder.relative_to(tmp_path)}" in stderr
+    folder = (runs / "latest").resolve()
+    assert f"dlrun resume {folder.relative_to(tmp_path)}" in ended(process, folder)
     found = results(folder)
-    assert (found["status"], Run.open(folder).state) == ("interrupted", "interrupted")
     assert found["metrics"]["valid_accuracy"] >= 0
     assert (found["steps"], found["result_steps"]) == (len(rows(folder)), None)
     return folder
 
 
-def test_stopped_run_keeps_its_rows_and_ends_where_told(dlrun: Dlrun, stopped: Path) -> None:
-    before = rows(stopped)
-    epochs = len(before) + 2
-    done = dlrun("resume", stopped, "--set", f"trainer.max_epochs={epochs}")
-    assert done.returncode == 0, done.stderr
-    assert rows(stopped)[: len(before)] == before
-    assert len(rows(stopped)) == epochs
-    done = dlrun("resume", stopped, "--set", f"trainer.max_epochs={epochs + 1}")  # extends it
-    assert done.returncode == 0, done.stderr
-    assert len(rows(stopped)) == epochs + 1
-
-
-@pytest.mark.parametrize("harm", ["cut", "changed", "empty", "removed"])
+@pytest.mark.parametrize("harm", ["none", "cut", "changed", "empty", "removed"])
 def test_half_written_row_and_checkpoint_are_dropped(
     forked: Dlrun, stopped: Path, harm: str
 ) -> None:
     before = rows(stopped)
-    with (stopped / "metrics.csv").open("a") as stream:
-        stream.write("99,0.1,0.")
     current = stopped / "checkpoint"
+    if harm != "none":
+        with (stopped / "metrics.csv").open("a") as stream:
+            stream.write("99,0.1,0.")
     match harm:
         case "cut":
             current.write_bytes(current.read_bytes()[:2000])
@@ -132,29 +169,28 @@ def test_half_written_row_and_checkpoint_are_dropped(
             current.write_bytes(b"")
         case "removed":
             current.unlink()
-    done = forked("resume", stopped, "--set", f"trainer.max_epochs={len(before) + 1}")
-    assert done.returncode == 0, done.stderr
-    assert ("checkpoint: damaged, not used" in done.stderr) == (harm != "removed")
-    assert [row.split(",")[0] for row in rows(stopped)] == [
-        str(number + 1) for number in range(len(before) + 1)
-    ]
-    # Every row but the one that was only in the damaged checkpoint is as it was.
-    assert rows(stopped)[: len(before) - 1] == before[:-1]
+    damaged = harm in ("cut", "changed", "empty")
+    for epochs in (len(before) + 1, len(before) + 2):  # the second extends a finished run
+        done = forked("resume", stopped, "--set", f"trainer.max_epochs={epochs}")
+        assert done.returncode == 0, done.stderr
+        assert ("checkpoint: damaged" in done.stderr) == (damaged and epochs == len(before) + 1)
+        assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
+        # Every row but the one that was only in the damaged checkpoint is as it was.
+        kept = len(before) - (harm != "none")
+        assert rows(stopped)[:kept] == before[:kept]
 
 
 def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> None:
-    table = (stopped / "metrics.csv").read_bytes()
-    record = (stopped / "results.json").read_bytes()
     more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
 
     def refused(*words: object, code: int, message: str) -> None:
         """Refuse to resume, and leave the table and the record as they are."""
+        files = [stopped / "metrics.csv", stopped / "results.json"]
+        before = [file.read_bytes() for file in files]
         done = forked("resume", *words)
         assert done.returncode == code, done.stderr
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-        assert (stopped / "metrics.csv").read_bytes() == table
-        assert (stopped / "results.json").read_bytes() == record
+        assert message in done.stderr and "Traceback" not in done.stderr
+        assert [file.read_bytes() for file in files] == before
 
     refused(tmp_path, code=2, message="not a run's folder")
     refused("nowhere", code=2, message="no such run")
@@ -164,20 +200,19 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     config.write_text(text.replace("lr: 0.001", "lr: 0.01"))
     refused(stopped, code=2, message="optimizer.lr: changed since the run began")
     config.write_text(text)
-    environment = json.loads((stopped / "environment.json").read_text())
-    (stopped / "environment.json").write_text(json.dumps({**environment, "code": "another"}))
+    file = stopped / "environment.json"
+    environment = json.loads(file.read_text())
+    file.write_text(json.dumps({**environment, "code": "another"}))
     refused(stopped, *more, code=1, message="code: another then, ")
     packages = environment["packages"] | {"torch": "1.0"}
-    (stopped / "environment.json").write_text(json.dumps({**environment, "packages": packages}))
+    file.write_text(json.dumps({**environment, "packages": packages}))
     refused(stopped, *more, code=1, message="torch 1.0 then, ")
     done = forked("resume", stopped, *more, "--force")
     assert done.returncode == 0, done.stderr
     assert "warning: " in done.stderr and "torch 1.0 then, " in done.stderr
-    assert len(rows(stopped)) == table.count(b"\n")
-    (stopped / "environment.json").write_text(json.dumps(environment))
-    table, record = (stopped / "metrics.csv").read_bytes(), (stopped / "results.json").read_bytes()
-    other = finished_run(tmp_path, smoke(NETWORK))
+    file.write_text(json.dumps(environment))
     more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
+    other = finished(tmp_path, smoke(NETWORK))
     (stopped / "checkpoint").write_bytes((other / "checkpoint").read_bytes())
     refused(stopped, *more, code=1, message="the checkpoint of another run")
     for file in stopped.glob("checkpoint*"):
@@ -201,14 +236,9 @@ def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> 
     assert run.state == "killed"
 
 
-def finished(folder: Path, *sets: str) -> Path:
-    """A finished run of two epochs."""
-    return finished_run(folder, [*smoke(NETWORK), *setting("trainer.max_epochs=2", *sets)])
-
-
 def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -> None:
-    run = finished(tmp_path)
-    result, text = results(run), (run / "results.json").read_text()
+    run = finished(tmp_path, TWO_EPOCHS)
+    result = results(run)
     table = (run / "metrics.csv").read_bytes()
     more = setting("trainer.max_epochs=3", "accelerator=cuda", "fallback=false")
     if not torch.cuda.is_available():
@@ -219,30 +249,10 @@ def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -
     done = forked("resume", run.name, *setting("trainer.max_epochs=3"))
     assert done.returncode == 0, done.stderr
     found = results(run)
-    assert (found["status"], found["epochs"], found["started"]) == (
-        "finished",
-        3,
-        result["started"],
-    )
-    assert found["resumed"] and json.loads(text)["resumed"] is None
+    assert (found["status"], found["epochs"]) == ("finished", 3)
+    assert found["started"] == result["started"]
+    assert found["resumed"] and result["resumed"] is None
     again = forked("resume", run, "--json")
     assert json.loads(again.stdout) == found
     fewer = forked("resume", run, "--set", "trainer.max_epochs=1")
     assert (fewer.returncode, "3 are finished" in fewer.stderr) == (2, True)
-
-
-def test_latest_is_the_run_that_was_begun_last(forked: Dlrun, tmp_path: Path) -> None:
-    """Whatever its state; one without a checkpoint begins at its first step."""
-    older = finished(tmp_path)
-    time.sleep(1)  # a run's name tells its second
-    child = harness.start(tmp_path, *smoke(NETWORK))
-    begun = tmp_path / "runs" / NETWORK / "latest"
-    harness.wait_until(lambda: begun.resolve() != older and (begun / "config.yaml").exists(), child)
-    child.end(after=0)
-    newest = begun.resolve()
-    assert (Run.open(newest).state, rows(older)) == ("killed", rows(older))
-    (older.parent / "latest").unlink()
-    done = forked("resume", "latest", "--set", "trainer.max_epochs=3")
-    assert done.returncode == 0, done.stderr
-    assert len(rows(newest)) == 3
-    assert len(rows(older)) == 2

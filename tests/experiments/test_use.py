@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Done, setting
@@ -29,7 +29,9 @@ def test_moved_run_is_what_it_was(tmp_path: Path, done: Done, name: str) -> None
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_network_of_a_moved_run_tests_as_it_did(tmp_path: Path, done: Done, name: str) -> None:
+def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
+    tmp_path: Path, done: Done, name: str
+) -> None:
     folder = moved(done(name), tmp_path)
     run = Run.open(folder)
     network = run.network()
@@ -39,16 +41,20 @@ def test_network_of_a_moved_run_tests_as_it_did(tmp_path: Path, done: Done, name
     assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
     example = run.experiment.example(run.config, run.experiment.assets(run))
     assert len(network(example)) == len(example)
-    assert run.labels
     accuracy = accuracy_again(run, reader(tmp_path / "again"))
     assert accuracy == pytest.approx(run.record.metrics["test_accuracy"], abs=1e-6)
+    before = rows(folder)
+    harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
+    assert rows(folder)[:1] == before and len(rows(folder)) == 2
+    found = results(folder)
+    assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
+    folders = {file.name for file in tmp_path.iterdir() if file.is_dir()}
+    assert folders == {".output", "again", "elsewhere"}
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
     folder = moved(done(name), tmp_path)
-    if name in NETWORKS:
-        Run.open(folder).network()
     for file in Run.open(folder).record.files:
         flip(folder / file, at=-3)
         with pytest.raises(DataError, match=f"{file}: damaged"):
@@ -59,38 +65,13 @@ def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_moved_run_goes_on(tmp_path: Path, done: Done, name: str) -> None:
-    folder = moved(done(name), tmp_path)
-    before = rows(folder)
-    harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
-    assert rows(folder)[:1] == before
-    assert len(rows(folder)) == 2
-    found = results(folder)
-    assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
-    assert {file.name for file in tmp_path.iterdir() if file.is_dir()} == {".output", "elsewhere"}
-
-
-def test_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: Done) -> None:
-    folder = done(NETWORKS[0])
-    monkeypatch.chdir(folder.parents[2])
-    for run in ("latest", f"{NETWORKS[0]}/latest", folder.name, folder.name[-4:], folder):
-        assert Run.open(run).folder == folder.resolve()
-    with pytest.raises(ConfigError, match="no such run"):
-        Run.open("nothing")
-    with pytest.raises(ConfigError, match="no runs here"):
-        Run.open("latest", tmp_path)
-
-
-@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_extension_that_is_ended_keeps_the_result(
     tmp_path: Path, done: Done, name: str, number: signal.Signals
 ) -> None:
     folder = moved(done(name), tmp_path)
-    before, files = (
-        results(folder),
-        {f: (folder / f).read_bytes() for f in results(folder)["files"]},
-    )
+    before = results(folder)
+    files = {file: (folder / file).read_bytes() for file in before["files"]}
     child = harness.start(tmp_path, "resume", folder, *setting("trainer.max_epochs=100000"))
     harness.wait_until(lambda: len(rows(folder)) > 2, child)
     child.signal(number)

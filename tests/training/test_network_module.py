@@ -1,3 +1,6 @@
+"""A network in training: its steps, optimizer, loss and metrics, and the predictions collected."""
+
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -5,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from dlrun.config.sections import OptimizerConfig
 from dlrun.experiments.imdb_dense.experiment import fast_optimizer
@@ -12,10 +16,12 @@ from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.network_module import NetworkModule
-from dlrun.training.objective import OPTIMIZERS, classification
+from dlrun.training.network_module import NetworkModule, PredictionCollector, StageMetrics
+from dlrun.training.objective import OPTIMIZERS, classification, regression
 from dlrun.training.torch_state import training_settings
 from tests.training.test_fit import network_config
+
+CPU = torch.device("cpu")
 
 
 def test_steps_measure_what_the_network_predicts() -> None:
@@ -67,3 +73,66 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
     (alone, measured), (together, same) = trained(1), trained(4)
     assert all(torch.equal(alone[name], together[name]) for name in alone)
     assert measured == same
+
+
+def test_loss_predictions_and_accuracy_of_classification() -> None:
+    two, three = classification(2), classification(3)
+    logits, targets = torch.tensor([0.3, -2.0]), torch.tensor([1, 0])
+    expected = -(torch.sigmoid(logits[0]).log() + torch.sigmoid(-logits[1]).log()) / 2
+    assert two.loss(logits, targets) == pytest.approx(expected.item())
+    logits, targets = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
+    assert three.loss(logits, targets) == F.cross_entropy(logits, targets)
+    assert two.predict(torch.tensor([0.1, -0.1, 0.0])).tolist() == [1, 0, 0]
+    assert three.predict(torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0]])).tolist() == [1, 0]
+    for objective in (two, three):
+        assert objective.columns() == ["loss", "accuracy"]
+        accuracy = objective.metrics()["accuracy"]
+        accuracy.update(torch.tensor([1, 0, 1, 1]), torch.tensor([1, 0, 0, 1]))
+        assert accuracy.compute() == 0.75
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
+    objective = regression()
+    assert objective.columns() == ["loss", "mae"]
+    outputs = torch.tensor([1.0, 2.5, -1.0, 3.0])
+    targets = torch.tensor([1, 2, 1, 3], dtype=dtype)
+    loss = objective.loss(outputs, targets)
+    assert (loss.dtype, loss.item()) == (torch.float32, pytest.approx((0.25 + 4) / 4))
+    error = objective.metrics()["mae"]
+    error.update(objective.predict(outputs), targets)
+    assert error.compute() == pytest.approx(2.5 / 4)
+
+
+def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
+    metrics = StageMetrics("valid", classification(3))
+    metrics.add(torch.tensor(1.0), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
+    metrics.add(torch.tensor(3.0), torch.tensor([2]), torch.tensor([0]))
+    assert metrics.finish() == {"valid_loss": 1.5, "valid_accuracy": 0.5}
+    metrics = StageMetrics("test", regression())
+    metrics.add(torch.tensor(1.0), torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 1.0, 1.0]))
+    metrics.add(torch.tensor(9.0), torch.tensor([4.0]), torch.tensor([1.0]))
+    assert metrics.finish() == {"test_loss": 3.0, "test_mae": 1.5}
+    metrics.add(torch.tensor(float("nan")), torch.tensor([0.0]), torch.tensor([0.0]))
+    assert math.isnan(metrics.finish()["test_loss"])
+
+
+def test_two_classes_to_their_last_digit() -> None:
+    collector = PredictionCollector(classification(2))
+    logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
+    collector.add(logits[:3], torch.tensor([1, 1, 0]))
+    collector.add(logits[3:], torch.tensor([0]))
+    labels, predicted, probability = collector.finish(CPU)
+    assert labels.tolist() == [1, 1, 0, 0]
+    assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
+    assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
+    assert probability[0] < 1  # in single precision it would be 1
+
+
+def test_more_classes() -> None:
+    collector = PredictionCollector(classification(3))
+    logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
+    collector.add(logits, torch.tensor([2, 0]))
+    labels, predicted, probability = collector.finish(CPU)
+    assert (labels.tolist(), predicted.tolist()) == ([2, 0], [1, 0])
+    assert probability == pytest.approx(logits.softmax(-1).max(-1).values.tolist(), rel=1e-6)
