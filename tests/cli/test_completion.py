@@ -13,7 +13,7 @@ import torchvision
 
 from dlrun.networks import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
-from tests.conftest import NETWORKS, Dlrun, clean_environment
+from tests.conftest import Dlrun, clean_environment
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"
 DLRUN = f"""#!{sys.executable}
@@ -23,7 +23,6 @@ sys.argv[0] = "dlrun"
 from dlrun.__main__ import main
 main()
 """
-ZERO = [sys.executable, "-c", DLRUN]
 Offered = Callable[..., list[str]]
 
 
@@ -59,16 +58,38 @@ def offered(tmp_path: Path) -> Offered:
     return ask
 
 
-def test_runs(offered: Offered) -> None:
-    every = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
-    for command in (["resume"], ["runs", "show"], ["runs", "check"], ["runs", "compare", "x"]):
-        assert offered(*command, "") == every
-    assert offered("resume", "2026") == ["20260101T000000Z-ab12"]
-    assert offered("runs", "list", "") == [EXPERIMENT]
-    assert offered("runs", "list", "--runs-dir", "nowhere", "") == []
-
-
 NAMES = ["Z-\\$(touch PWNED)", "Z-$(touch${IFS}PWNED)", "Z-a\nb", "Z-\u202ea", "Z-`a`", "Z-a b"]
+EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("resume _", EVERY),
+        ("runs compare x _", EVERY),
+        ("resume 2026", ["20260101T000000Z-ab12"]),
+        ("runs list _", [EXPERIMENT]),
+        ("runs list --runs-dir nowhere _", []),
+        (f"{EXPERIMENT} --set opt", ["optimizer.name=", "optimizer.lr="]),
+        (f"{EXPERIMENT} --set seed = 3 --set optimizer.l", ["optimizer.lr="]),
+        (f"config {EXPERIMENT} --set optimizer.l", ["optimizer.lr="]),
+        (f"sweep {EXPERIMENT} --grid seed = 3,4 --space optimizer.l", ["optimizer.lr="]),
+        ("resume ab12 --set trainer.max", ["trainer.max_epochs="]),
+        ("resume ab12 --set opt", []),  # what a resume may not change
+        ("resume gone --set _", []),
+        ("sweep --resume fi", ["first"]),
+        (f"sweep {EXPERIMENT[:3]}", [EXPERIMENT]),
+        (f"{EXPERIMENT} --set optimizer.name = ad", ["adam", "adamw"]),
+        (f"{EXPERIMENT} --set fallback=", ["fallback=true", "fallback=false"]),
+        (f"{EXPERIMENT} --set no.such.key = _", []),
+        ("classify-images --set model.name = resnet50", ["resnet50"]),
+    ],
+)
+def test_what_is_offered(offered: Offered, tmp_path: Path, words: str, expected: list[str]) -> None:
+    for name in ("first", "second"):
+        (tmp_path / "runs" / "sweeps" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "sweeps" / name / "sweep.json").touch()
+    assert offered(*(word.removeprefix("_") for word in words.split())) == expected
 
 
 def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_path: Path) -> None:
@@ -77,48 +98,12 @@ def test_a_name_that_a_shell_could_obey_is_not_offered(offered: Offered, tmp_pat
             folder = tmp_path / "runs" / run
             folder.mkdir(parents=True)
             (folder / "config.yaml").write_text("")
-    every = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
-    assert offered("resume", "") == every
+    assert offered("resume", "") == EVERY
     assert offered("runs", "list", "") == [EXPERIMENT]
     zsh = {"_DLRUN_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "dlrun resume "}
-    environment = clean_environment() | zsh
-    done = subprocess.run(
-        ZERO, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment
-    )
-    assert "ab12" in done.stdout and not re.search("PWNED|cd34|a b", done.stdout)
-
-
-def test_keys(offered: Offered) -> None:
-    keys = ["optimizer.name=", "optimizer.lr="]
-    assert offered(EXPERIMENT, "--set", "opt") == keys
-    assert offered("config", EXPERIMENT, "--set", "opt") == keys
-    assert offered(EXPERIMENT, "--set", "seed", "=", "3", "--set", "opt") == keys
-    assert offered("sweep", EXPERIMENT, "--grid", "opt") == keys
-    assert offered("sweep", EXPERIMENT, "--grid", "seed", "=", "3,4", "--space", "opt") == keys
-    changeable = offered("resume", "ab12", "--set", "")
-    assert "trainer.max_epochs=" in changeable and "optimizer.lr=" not in changeable
-    assert offered("resume", "gone", "--set", "") == []
-
-
-def test_sweeps(offered: Offered, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / "runs" / "sweeps" / name).mkdir(parents=True)
-        (tmp_path / "runs" / "sweeps" / name / "sweep.json").touch()
-    assert offered("sweep", "--resume", "fi") == ["first"]
-    assert offered("sweep", EXPERIMENT[:3]) == [EXPERIMENT]
-
-
-def test_values(offered: Offered) -> None:
-    assert offered(EXPERIMENT, "--set", "optimizer.name", "=", "ad") == ["adam", "adamw"]
-    assert len(offered(EXPERIMENT, "--set", "optimizer.name", "=")) == 4
-    assert offered(EXPERIMENT, "--set", "fallback=") == ["fallback=true", "fallback=false"]
-    assert offered(NETWORKS[1], "--set", "seed", "=", "") == []
-    assert offered(NETWORKS[1], "--set", "no.such.key", "=", "") == []
-
-
-def test_model_names(offered: Offered) -> None:
-    found = offered("classify-images", "--set", "model.name", "=", "resnet")
-    assert "resnet50" in found and all(name.startswith("resnet") for name in found)
+    zero = [sys.executable, "-c", DLRUN]
+    said = subprocess.check_output(zero, text=True, cwd=tmp_path, env=clean_environment() | zsh)
+    assert "ab12" in said and not re.search("PWNED|cd34|a b", said)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

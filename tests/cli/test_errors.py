@@ -27,42 +27,33 @@ DENSE = "imdb-dense"
     ("command", "told"),
     [
         (f"{DENSE} --epochs 5", "--set trainer.max_epochs=5"),
-        (f"{DENSE} --batch-size=5", "--set batch_size=5\n"),
         (f"{DENSE} --lr", "--set optimizer.lr=...\n"),
         (f"{DENSE} --optimizer.lr 0.01", "--set optimizer.lr=0.01\n"),
+        (f"{DENSE} --note x", "no such option: --note\n"),  # it is like nothing
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
-        (f"{DENSE} --set device=cpu", "'accelerator'?"),
         (f"{DENSE} --set epochs=5", "'trainer.max_epochs'?"),
         (f"{DENSE} --set seed", "KEY=VALUE"),
         (f"{DENSE} --accelerator gpu", "'cuda'"),
-        (f"{DENSE} --no-such-option", "--no-such-option"),
         (f"{DENSE} a-word", "a-word"),
         (f"{DENSE} optimizer.lr=1", "--set optimizer.lr=1\n"),
         (f"{DENSE} 'optimizer={{name: sgd}}'", "--set 'optimizer={name: sgd}'\n"),
         ("version", "'dlrun --version'"),
         ("reproduce --seed 3", "'--seeds'?"),
         ("imdb", "'imdb-dense' or 'imdb-lasso' or 'imdb-lstm'?"),
-        ("imdb-dens", "'imdb-dense'?"),
         ("config imdb-dens", "'imdb-dense'?"),
         ("resum", "'resume'?"),
         ("list", "'runs list'?"),
         ("resume", "RUN"),
-        ("sweep", "EXPERIMENT"),
         ("sweep --resume latest --seeds 2 --halving", "--halving, --seeds: "),
         (f"sweep {DENSE} --eta 4", "--halving"),
         (f"sweep {DENSE} --slurm time=1 --jobs 2", "--jobs: "),
         (f"{DENSE} --wait", "--slurm"),
         ("accelerators --set x=1", "--set"),
         ("accelerators imdb-lasso", "trains no network"),
-        ("runs list --status finnished", "'finished'"),
         ("runs clean --status running", "'running'"),
         ("data fetch imbd", "'imdb'?"),
         ("data show cifar100", "cifar100"),
-        (
-            "data show imdb --set data.source=sample --set data.sample_reviews=100 --first 9999",
-            "--first 9999",
-        ),
         (f"{DENSE} --config none.yaml", "none.yaml: "),
         (f"{DENSE} --config list.yaml", "list.yaml: "),
         (f"{DENSE} --config bad.yaml", "bad.yaml:3: "),
@@ -70,14 +61,11 @@ DENSE = "imdb-dense"
         (f"{DENSE} --dry-run --runs-dir README.md", "README.md"),
         (f"{DENSE} --dry-run --name a/b", "a/b"),
         (f"{DENSE} --dry-run --set data.archive=README.md", "README.md: "),
-        (f"{DENSE} --dry-run --set data.source=keras --set data.archive=README.md", "README.md: "),
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: "),
-        (f"{DENSE} --dry-run --set data.archive=folder", "folder"),
         ("cifar100 --dry-run --set data.archive=README.md", "README.md: "),
         ("imdb-lasso --dry-run --set compare_with=folder", "folder"),
         (f"{DENSE} --print_config", "dlrun config imdb-dense"),
         ("classify-images nowhere.jpg", "nowhere.jpg: "),
-        ("classify-images folder", "folder: "),
         (f"{DENSE} --set trainer.strategy=fsdp", "'ddp'"),
         *(
             (f"{DENSE} --accelerator cpu --set trainer.devices={wrong}", "devices")
@@ -94,21 +82,13 @@ def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, 
     assert not (folder / "runs").exists()
 
 
-def test_nothing_is_suggested_for_an_option_that_is_like_nothing(cli: Dlrun) -> None:
-    done = cli("imdb-dense", "--note", "x")
-    assert done.returncode == 2
-    assert "--set" not in done.stderr and "did you mean" not in done.stderr
-
-
 @pytest.mark.parametrize(
     ("command", "told"),
     [
         (DENSE, "--set data.source=sample"),
         ("cifar100", "DLRUN_OFFLINE"),
-        ("classify-images", "DLRUN_OFFLINE"),
         ("data fetch imdb", "aclImdb_v1.tar.gz"),
         ("data verify imdb", "not there"),
-        ("data fetch imdb --set data.archive=none.tar.gz", "none.tar.gz"),
         (f"{DENSE} --set data.archive=damaged.tar.gz", "damaged.tar.gz"),
     ],
 )
@@ -134,22 +114,11 @@ def test_a_dry_run_sees_that_data_are_missing_and_may_not_be_downloaded(
     assert cli(*smoke(name), "--dry-run", **without).returncode == 0
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
-def test_a_dry_run_sees_that_the_device_is_missing(cli: Dlrun, device: str) -> None:
-    import torch
-
-    if getattr(torch, device).is_available():
-        pytest.skip(f"this machine has {device}")
-    done = cli("imdb-dense", "--dry-run", "--no-fallback", "--accelerator", device)
-    assert done.returncode == 1
-    assert f"error: {device}: " in done.stderr
-
-
 @pytest.mark.parametrize(
     ("command", "code"),
     [
         (f"{DENSE} --set seed=x", 2),
-        (f"{DENSE} --no-such-option", 2),
+        ("resume latest --no-such-option", 2),
         ("resume latest", 2),
         (f"sweep {DENSE} --eta 3", 2),
         (DENSE, 1),
@@ -174,8 +143,3 @@ def test_an_unexpected_error_is_called_a_bug_and_debug_shows_it(
     assert "ZeroDivisionError: one over zero" in done.stderr and "bug in dlrun" in done.stderr
     with pytest.raises(ZeroDivisionError):
         cli("config", DENSE, "--debug")
-
-
-def test_a_run_that_diverges_says_so(forked: Dlrun) -> None:
-    settings = ["--quiet", "--set", "batch_size=50", "--set", "optimizer.lr=1e9"]
-    assert "diverged" in forked(*smoke(DENSE), *settings).stderr

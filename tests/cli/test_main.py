@@ -22,6 +22,7 @@ EVERY = [[name] for name in (*NAMES, *(command.__name__ for command in COMMANDS)
 
 
 def test_help_lists_every_command(cli: Dlrun) -> None:
+    assert cli("--version").stdout.startswith("dlrun ")
     done = cli("--help")
     assert done.returncode == 0
     listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("│ ")}
@@ -37,10 +38,6 @@ def test_help_has_an_example_and_flags_have_no_type(cli: Dlrun, words: list[str]
     assert flags and not any("<bool>" in line for line in flags)
 
 
-def test_version(cli: Dlrun) -> None:
-    assert cli("--version").stdout.startswith("dlrun ")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_config_prints_yaml_that_config_reads_back(cli: Dlrun, name: str, tmp_path: Path) -> None:
     printed = cli("config", name, "--set", "seed=7").stdout
@@ -49,7 +46,7 @@ def test_config_prints_yaml_that_config_reads_back(cli: Dlrun, name: str, tmp_pa
     assert cli("config", name, "--config", "again.yaml").stdout == printed
 
 
-def test_dry_run_writes_nothing(cli: Dlrun, tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_config_and_writes_nothing(cli: Dlrun, tmp_path: Path) -> None:
     done = cli("imdb-lstm", "--dry-run")
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout)["trainer"]["max_epochs"] == 20
@@ -64,21 +61,21 @@ def test_later_config_wins_over_earlier_and_set_over_both(cli: Dlrun, tmp_path: 
     assert (values["batch_size"], values["seed"], values["optimizer"]["lr"]) == (2, 3, 0.5)
 
 
-@pytest.mark.parametrize("command", [["config"], ["--dry-run"], ["--dry-run", "--json"]])
+@pytest.mark.parametrize(
+    "command", ["config imdb-dense", "imdb-dense --dry-run", "imdb-dense --dry-run --json"]
+)
 def test_a_printed_config_has_every_character_and_none_that_controls(
-    cli: Dlrun, command: list[str]
+    cli: Dlrun, command: str
 ) -> None:
     odd = "a\u00ad\u2028\x9b\x1b\u202e"
-    words = ["--set", f"data.mirrors=[{json.dumps(odd)}]"]
-    name = ["imdb-dense"]
-    done = cli(*(command + name if command == ["config"] else name + command), *words)
+    done = cli(*command.split(), *setting(f"data.mirrors=[{json.dumps(odd)}]"))
     assert yaml.safe_load(done.stdout)["data"]["mirrors"] == [odd]
     assert all(line.isprintable() for line in done.stdout.split("\n"))
 
 
 def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> None:
     archive = archive_of(tmp_path)
-    sets = ("--set", f"data.archive={archive}", "--set", "data.validation=1")
+    sets = setting(f"data.archive={archive}", "data.validation=1")
     done = cli("data", "verify", "imdb", *sets)
     assert done.returncode == 1
     assert "NOT the published" in done.stdout and archive.name in done.stderr
@@ -92,13 +89,9 @@ def test_show_decodes_reviews(cli: Dlrun) -> None:
     assert done.stdout.count("<START>") == 2
 
 
-def test_accelerators_lists_every_device(cli: Dlrun) -> None:
-    done = cli("accelerators")
-    assert done.returncode == 0
-    assert all(device in done.stdout for device in ("cpu", "cuda", "mps"))
-
-
-def test_accelerators_times_an_epoch(forked: Dlrun, tmp_path: Path) -> None:
+def test_accelerators_are_listed_and_an_epoch_timed(forked: Dlrun, tmp_path: Path) -> None:
+    listed = forked("accelerators").stdout
+    assert all(device in listed for device in ("cpu", "cuda", "mps"))
     done = forked("accelerators", *smoke("imdb-dense"))
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "accelerators" / "latest"
@@ -108,13 +101,6 @@ def test_accelerators_times_an_epoch(forked: Dlrun, tmp_path: Path) -> None:
     device, available, seconds, ratio, _ = first.split(",")
     assert (device, available, float(ratio)) == ("cpu", "True", 1.0)
     assert float(seconds) > 0
-
-
-def test_demo_says_what_chance_gives_on_generated_data(forked: Dlrun) -> None:
-    done = forked("demo", "imdb-lasso")
-    assert done.returncode == 0, done.stderr
-    summary = done.stdout.partition("What was run")[2]
-    assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)

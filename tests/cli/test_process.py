@@ -30,11 +30,8 @@ def test_ctrl_c_while_it_is_loaded_is_one_line(program: list[str], loaded: str) 
     """From its first own import on."""
     process = subprocess.Popen(
         [sys.executable, "-X", "importtime", *program, "--help"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=clean_environment(),
-    )
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
+    )  # fmt: skip
     assert process.stderr is not None
     while process.stderr.readline().split("|")[-1].strip() != loaded:
         assert process.poll() is None
@@ -44,86 +41,68 @@ def test_ctrl_c_while_it_is_loaded_is_one_line(program: list[str], loaded: str) 
     assert (process.returncode, stdout, said) == (130, "", ["error: interrupted"])
 
 
+REPLACED = """
+import signal
+try:
+    signal.raise_signal(signal.SIGINT)
+except BaseException as error:
+    raise RuntimeError('in an import') from error
+"""
+
+
 def test_what_an_import_makes_of_it_is_told_as_what_it_is(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     """As Python 3.11 makes a RuntimeError of all that is raised while a class is made."""
     folder, env = plugins
-    interrupted = (
-        "import signal\n"
-        "try:\n"
-        "    signal.raise_signal(signal.SIGINT)\n"
-        "except BaseException as error:\n"
-        "    raise RuntimeError('in an import') from error\n"
-    )
-    plugin(folder, "stopped", code=interrupted + WORKING)
+    plugin(folder, "stopped", code=REPLACED + WORKING)
     done = dlrun("stopped", **env)
     assert (done.returncode, done.stderr) == (130, "error: interrupted\n")
 
 
-STOPPED = WORKING.replace(
-    "        report =",
-    "        import __main__, signal\n"
-    "        __main__.begin()\n"
-    "        signal.raise_signal(signal.SIGINT)\n"
-    "        report =",
-)
-# After the run was stopped, a second Ctrl-C comes before the n-th line of the command's ending.
+# After a command was stopped, a second Ctrl-C comes before the n-th line of its ending.
 AGAIN = """
 import os, signal, sys
 import dlrun.cli.main, dlrun.runs.start
 from dlrun.__main__ import main
 
-ENDING = ("dlrun/__main__.py", "dlrun/cli/main.py", "dlrun/cli/errors.py")
-sys.argv = ["dlrun", "stopped", "--quiet"]
-
-def begin():
-    left = line
-    def trace(frame, event, argument):
-        nonlocal left
-        if not frame.f_code.co_filename.endswith(ENDING):
-            return None
-        if event == "line":
-            left -= 1
-            if left == 0:
-                os.mkdir("came")
-                signal.raise_signal(signal.SIGINT)
-        return trace
+def stopped(*arguments, **options):
+    sys.settrace(trace)
     frame = sys._getframe()
     while frame := frame.f_back:
-        if frame.f_code.co_filename.endswith(ENDING):
-            frame.f_trace = trace
-    sys.settrace(trace)
+        frame.f_trace = trace
+    signal.raise_signal(signal.SIGINT)
 
-line, came = 0, True
-while came:
-    line += 1
-    process = os.fork()
-    if process == 0:
-        os.dup2(os.open(f"said-{line}", os.O_WRONLY | os.O_CREAT), 2)
+def trace(frame, event, argument):
+    global left
+    if not frame.f_code.co_filename.endswith(("__main__.py", "cli/main.py", "cli/errors.py")):
+        return None
+    if event == "line":
+        left -= 1
+        if left == 0:
+            os.write(2, b"came, ")
+            signal.raise_signal(signal.SIGINT)
+    return trace
+
+sys.argv = ["dlrun", "config", "imdb-dense"]
+dlrun.runs.start.load_experiment_config = stopped
+line, said = 0, "came, "
+while "came, " in said:
+    line = left = line + 1
+    if os.fork() == 0:
+        os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         main()
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if came := os.path.isdir("came"):
-        os.rmdir("came")
-    print(code)
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    said = open("said").read()
+    print(code, *{*said.replace("came, ", "").splitlines()}, flush=True)
 """
 
 
-def test_a_second_ctrl_c_anywhere_in_the_ending_is_no_fault(
-    tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
-) -> None:
-    folder, env = plugins
-    plugin(folder, "stopped", code=STOPPED)
-    done = subprocess.run(
-        [sys.executable, "-c", AGAIN],
-        capture_output=True, text=True, check=True, cwd=tmp_path, env=clean_environment() | env,
-    )  # fmt: skip
-    codes = done.stdout.split()
-    assert len(codes) > 20
-    assert set(codes) == {"130"}
-    for said in tmp_path.glob("said-*"):
-        lines = said.read_text().splitlines()
-        assert set(lines) == {"error: interrupted"}, lines
+def test_a_second_ctrl_c_anywhere_in_the_ending_is_no_fault(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", AGAIN]
+    said = subprocess.check_output(command, text=True, cwd=tmp_path, env=clean_environment())
+    ended = said.splitlines()
+    assert len(ended) > 20 and {*ended} == {"130 error: interrupted"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
@@ -133,27 +112,23 @@ def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
 
     done = subprocess.run(
         [sys.executable, "-m", "dlrun", *smoke("imdb-dense")],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-        timeout=60,
+        capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2),
-    )
+    )  # fmt: skip
     assert done.returncode == 1 and " memory" in done.stderr
     assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
 
 
-@pytest.mark.parametrize("given", ["", "active"])
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str) -> None:
+@pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
     code = "import os, atexit; atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY']))"
     script = f"{code}; from dlrun.__main__ import main; main()"
-    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    env = others | ({"OMP_WAIT_POLICY": given} if given else {})
-    printed = subprocess.check_output(
-        [sys.executable, "-c", script, "--version"], text=True, env=env
-    )
-    assert printed.split()[-1] == (given or "passive")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    command = [sys.executable, "-c", script, "--version"]
+    said = subprocess.check_output(command, text=True, env=clean_environment(**given))
+    assert said.split()[-1] == given.get("OMP_WAIT_POLICY", "passive")
 
 
 LOUD = """
@@ -189,30 +164,27 @@ def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path:
     )
     env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = dlrun("demo", "classify-images", "imdb-lasso", **env)
-    assert done.returncode == 1
-    assert done.stderr.count("error:") == 1
+    assert (done.returncode, done.stderr.count("error:")) == (1, 1)
     assert "pip install 'dlrun[offline]'" in done.stderr
-    assert not (tmp_path / "runs" / "classify-images").exists()
     assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
     assert "not run: classify-images" in done.stdout
 
 
 @pytest.mark.slow
-def test_the_lines_that_demo_prints_work_as_they_stand(dlrun: Dlrun, tmp_path: Path) -> None:
+def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: Path) -> None:
     """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
-    without = os.pathsep.join(
-        folder
-        for folder in os.environ["PATH"].split(os.pathsep)
-        if not (Path(folder) / "dlrun").exists()
-    )
+    folders = os.environ["PATH"].split(os.pathsep)
+    without = os.pathsep.join(one for one in folders if not (Path(one) / "dlrun").exists())
     done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
-    lines = done.stdout.partition("Now try\n")[2].splitlines()
+    summary, _, commands = done.stdout.partition("What was run")[2].partition("Now try\n")
+    assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
+    lines = commands.splitlines()
     assert len(lines) == 3
     for line in lines:
         again = subprocess.run(
             shlex.split(line),
             capture_output=True, text=True, check=False, cwd=tmp_path,
-            env=clean_environment() | {"PATH": without},
+            env=clean_environment(PATH=without),
         )  # fmt: skip
         assert again.returncode == 0, again.stderr
 
