@@ -199,7 +199,7 @@ def test_too_many_pixels_and_too_large_files_are_refused(
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change who it is")
 def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     saved(tmp_path, noise(), "a.png").chmod(0)
     (tmp_path / "locked").mkdir(mode=0)

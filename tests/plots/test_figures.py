@@ -43,19 +43,24 @@ def is_drawn(figure: Figure) -> bool:
 
 
 def test_learning_curves_have_a_panel_for_each_metric() -> None:
-    figure = draw_learning_curves(EPOCHS, {"test_accuracy": 0.72}, title="generated $data$")
+    before = EPOCHS.copy()
+    test = {"test_loss": None, "test_accuracy": 0.72}
+    figure = draw_learning_curves(EPOCHS, test, title="generated $data$")
     assert is_drawn(figure)
     loss, accuracy = figure.axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy")
     labels = [line.get_label() for line in accuracy.lines]
-    assert labels == ["training", "validation", "test (0.720)"] and len(loss.lines) == 2
+    assert labels == ["training", "validation", "test (0.720)"]
+    assert len(loss.lines) == 2
     assert list(accuracy.lines[1].get_ydata()) == [0.6, 0.7]
+    pd.testing.assert_frame_equal(before, EPOCHS)
     table = EPOCHS.rename(columns={"train_accuracy": "train_mae", "valid_accuracy": "valid_mae"})
-    figure = draw_learning_curves(table.assign(valid_r2=[0.0, 0.1]), {}, title="")
+    table = table.assign(train_r2=[0.1, 0.2], valid_r2=[0.0, 0.1])
+    figure = draw_learning_curves(table, {}, title="")
     assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "mae", "r2"]
 
 
-@pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.5, 0.5)])
+@pytest.mark.parametrize("accuracies", [(0.41, 0.52), (0.86, 0.99), (0.01, 0.4), (0.5, 0.5)])
 def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]) -> None:
     table = EPOCHS.assign(train_accuracy=accuracies, valid_accuracy=accuracies)
     _, axes = draw_learning_curves(table, {"test_accuracy": accuracies[0]}, title="x").axes
@@ -64,7 +69,7 @@ def test_an_axis_shows_what_there_is_and_no_more(accuracies: tuple[float, float]
     assert top - bottom == pytest.approx(1.1 * np.ptp(accuracies)) or np.ptp(accuracies) == 0
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 7, 1234])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 7, 30, 100, 1234])
 def test_ticks_are_epochs(epochs: int) -> None:
     table = {name: np.linspace(0.5, 0.9, epochs) for name in EPOCHS}
     table["epoch"] = np.arange(1, epochs + 1)
@@ -87,6 +92,21 @@ def test_compared_curves_have_a_panel_for_each_metric_and_kind_of_step() -> None
     assert figure.axes[2].xaxis_inverted()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", r"\$b\$", "c"]
     assert is_drawn(figure)
+
+
+def test_many_runs_and_many_metrics() -> None:
+    names = [f"valid_{metric}" for metric in "abcde"]
+    tables = {str(n): {"epoch": [1, 2], **{name: [n, 1] for name in names}} for n in range(25)}
+    figure = draw_curves_of_several_runs(tables, [("epoch", metric) for metric in "abcde"])
+    assert sum(axes.axison for axes in figure.axes) == 5
+    assert is_drawn(figure)
+
+
+def test_columns_of_any_name(recwarn: pytest.WarningsRecorder) -> None:
+    table = {"ep\x1boch": [1, 2], "train_\x1b[31m$x": [0.5, 0.4], "valid_\u4e16": [0.5, 0.4]}
+    panels = [(next(iter(table)), metric) for metric in ("\x1b[31m$x", "\u4e16")]
+    assert figure_to_png(draw_curves_of_several_runs({"a": table, "b\x1b": table}, panels))
+    assert [str(one.message) for one in recwarn] == []
 
 
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
@@ -129,25 +149,37 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
     assert is_drawn(figure)
 
 
-def test_labels_stand_under_their_photograph() -> None:
-    shapes = [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)]
+def test_a_sweep_over_seeds_alone_and_over_odd_values() -> None:
+    runs = [RunPoint({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
+    (axes,) = draw_sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
+    assert len(axes.collections[0].get_offsets()) == 3
+    odd = [RunPoint({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
+    (axes,) = draw_sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
+    assert len(axes.get_xticklabels()) == 4
+    assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 14
+
+
+@pytest.mark.parametrize("shape", [(400, 20, 3), (20, 400, 3), (1, 1, 3), (30, 40, 3)])
+def test_labels_stand_under_their_photograph(shape: tuple[int, int, int]) -> None:
     names = [f"{n}$\n\x1b[0m\N{SMILING FACE WITH SMILING EYES}.jpg" for n in range(4)]
     labels = [("a label far longer than there is place $ " * 9, 0.6), ("b", 0.4)]
-    sheet = [(name, np.zeros(shape, np.uint8)) for name, shape in zip(names, shapes, strict=True)]
+    sheet = [(name, np.zeros(shape, np.uint8)) for name in names]
     figure = draw_contact_sheet(sheet, dict.fromkeys(names, labels), title="network")
     assert is_drawn(figure)
     (axes,) = figure.axes  # one for all cards: their layout is most of the time
     assert len(axes.images) == 4
-    for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+    for place, name in enumerate(names):
+        patches = axes.patches[3 * place : 3 * place + 3]
+        assert patches[1].get_width() / patches[2].get_width() == pytest.approx(0.6 / 0.4)
         texts = axes.texts[5 * place : 5 * place + 5]
-        said = [one.get_text() for one in texts[::2]]
-        assert said == [escape_figure_text(name, 40), "0.600", "0.400"]
-        card, bar, other = (
-            one.get_window_extent() for one in axes.patches[3 * place : 3 * place + 3]
-        )
+        assert [one.get_text() for one in texts[::2]] == [
+            escape_figure_text(name, 40),
+            "0.600",
+            "0.400",
+        ]
+        card, bar = (patch.get_window_extent() for patch in patches[:2])
         image = axes.images[place].get_window_extent()
         title, label, probability = (text.get_window_extent() for text in texts[:3])
-        assert bar.width / other.width == pytest.approx(0.6 / 0.4)
         assert card.y0 < bar.y0 and bar.y1 < image.y0 and image.y1 < title.y0 < title.y1 < card.y1
         assert card.x0 < image.x0 and image.x1 < card.x1
         assert image.width / image.height == pytest.approx(shape[1] / shape[0], rel=0.01)
@@ -163,6 +195,8 @@ def test_the_users_own_settings_change_no_figure_and_are_back_afterwards() -> No
     with matplotlib.rc_context(settings):
         assert figure_to_png(draw_epoch_times(["cpu", "cuda"], [3.0, 0.5], title="x")) == before
         assert {name: matplotlib.rcParams[name] for name in settings} == settings
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    assert pyplot.get_fignums() == []
 
 
 def test_plain_text_is_short_printable_and_no_formula() -> None:

@@ -1,6 +1,11 @@
 """`dlrun report`: what it takes, what it refuses, what it writes."""
 
+import hashlib
+import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,26 +42,35 @@ def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> Non
 
 
 def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
-    runs = tmp_path / "runs" / "imdb-dense"
-    for name, record in {
-        "finished": {},
-        "failed": {"status": "failed", "error": "out of memory"},
+    assert forked(*smoke("imdb-dense")).returncode == 0
+    (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
+    record = json.loads((run / "results.json").read_text())
+    names = ("experiment", "status", "metrics", "seconds", "reference")
+    old = {key: record[key] for key in names}
+    changes = {
+        "failed": {"status": "failed", "error": "out of memory", "sha256": None},
         "killed": {"status": "running", "result_steps": None, "metrics": {}, "data": ""},
         "interrupted": {"status": "interrupted"},
-        "of-0.1": {"format": 1, "reference": {"book": {"test_accuracy": 0.9}}},
-        "harmed": {},
-    }.items():
-        a_classification(runs / name, **record)
-    (runs / "harmed" / "metrics.csv").write_text("epoch,train_loss\n1\n")
-    begun = a_run(runs / "begun", status="running")
-    page = report(forked, tmp_path, *sorted(runs.iterdir()))
-    assert "<h1>7 runs</h1>" in page and begun.name in page
+    }
+    for name, change in changes.items():
+        copy = shutil.copytree(run, run.with_name(name))
+        changed = {key: value for key, value in (record | change).items() if key != "sha256"}
+        (copy / "results.json").write_text(json.dumps(changed))
+    copy = shutil.copytree(run, run.with_name("of-0.1"))
+    (copy / "results.json").write_text(json.dumps(old))
+    copy = shutil.copytree(run, run.with_name("begun"))
+    (copy / "results.json").write_text(json.dumps({"experiment": "x", "status": "running"}))
+    (copy / "metrics.csv").unlink()
+    copy = shutil.copytree(run, run.with_name("harmed"))
+    (copy / "metrics.csv").write_text("epoch,train_loss\n1\n")
+    page = report(forked, tmp_path, *sorted(run.parent.iterdir()))
+    assert "<h1>7 runs</h1>" in page  # `latest` is one of them
     for state in ("finished", "failed", "killed", "interrupted"):
         assert f'<td class="state lesser">{state}</td>' in page
     assert "out of memory" in page
     assert "dlrun 0.1 did not record whether a run used the same data" in page
-    assert f"<code>dlrun resume {runs / 'killed'}</code>" in page
-    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: ", page)
+    assert f"<code>dlrun resume {run.with_name('killed')}</code>" in page
+    assert re.search(r"Not shown:</strong> .*harmed/metrics.csv: cannot be read", page)
 
 
 def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> None:
@@ -100,10 +114,10 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
 
 def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
     a_classification(tmp_path / "runs" / "imdb-dense" / "r")
-    before = '<meta name="generator" content="dlrun report">'
-    (tmp_path / "report.html").write_text(before)
+    (tmp_path / "report.html").write_text('<meta name="generator" content="dlrun report">')
     harness.run(tmp_path, "report", limits={"file_size": 4000}).is_told(1, "--out report.html: ")
-    assert (tmp_path / "report.html").read_text() == before
+    assert len((tmp_path / "report.html").read_text()) < 100
+    assert not list(tmp_path.glob(".new-*"))
 
 
 def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
@@ -125,8 +139,28 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
     assert "&lt;img src=x" in page
     assert "\x1b" not in page and "\u202e" not in page
     assert "&amp;amp;" in page
+
+
+def test_no_address_outside(forked: Dlrun, tmp_path: Path) -> None:
+    a_classification(tmp_path / "runs" / "imdb-dense" / "r", mistakes=[])
+    page = report(forked, tmp_path)
+    assert set(re.findall(r"\w+://[^\"'\s]*", page)) == {"http://www.w3.org/2000/svg"}
     assert set(re.findall(r'(?:src|href)="([^"#]{5})', page)) <= {"data:"}
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
+    a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
+    script = (
+        "import sys; from pathlib import Path; from dlrun.reports.page import report\n"
+        "report([], Path('report.html'))\n"
+        "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
+        "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
@@ -147,6 +181,32 @@ def test_twenty_full_runs_stay_below_a_megabyte(forked: Dlrun, tmp_path: Path) -
     page = report(forked, tmp_path)
     assert len(page.encode()) < 1_000_000
     assert page.count("<blockquote>") == 10 * 20
+
+
+def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Path) -> None:
+    runs = tmp_path / "runs" / "e"
+    far = a_classification(runs / "far", seed=1)
+    table = "epoch,train_loss,valid_loss\n1,1e308,0.5\n2,-1e308,1.797e308\n"
+    table += f"{10**400},1,1\n"
+    (far.folder / "metrics.csv").write_text(table)
+    same = a_classification(runs / "same", seed=2)
+    (same.folder / "metrics.csv").write_text("epoch,train_loss\n1e17,0.5\n1e17,0.5\n")
+    a_classification(runs / "large", metrics={"test_loss": 1e308})
+    a_classification(runs / "larger", metrics={"test_loss": 1.7e308})
+    for folder in runs.iterdir():  # the checksums are right
+        record = json.loads((folder / "results.json").read_text())
+        for name in ("metrics.csv", "assets.json"):
+            kept = record["files"] if name in record["files"] else record["written"]
+            kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        (folder / "results.json").write_text(json.dumps(record))
+    names = [folder.name for folder in runs.iterdir()]
+    done = forked("report", *names)
+    assert done.returncode == 0, done.stderr
+    assert "bug in dlrun" not in done.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="run"') == 4
+    done = forked("runs", "compare", "far", "same", "--out", "curves.png")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:
