@@ -24,24 +24,39 @@ def test_every_row_once_an_epoch_in_an_order_of_its_own() -> None:
     assert epoch(EpochBatches(5, 2, seed=None), 3) == [[0, 1], [2, 3], [4]]  # in order
 
 
-@pytest.mark.parametrize(("rows", "common"), [(9, 2), (8, 2), (1, 0)])
-def test_processes_share_the_batches(rows: int, common: int) -> None:
+def test_processes_share_the_batches() -> None:
+    parts = [epoch(EpochBatches(8, 2, 0, rank=rank, world_size=2), 0) for rank in range(2)]
+    assert [len(part) for part in parts] == [2, 2]
+    assert sorted(chain(*parts[0], *parts[1])) == list(range(8))
+
+
+@pytest.mark.parametrize(("rows", "processes", "common"), [(9, 2, 2), (8, 2, 2), (1, 2, 0)])
+def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
     part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
     data = ArrayData(part, part, part, batch_size=4, seed=0, eval_batch_size=2)
-    assert data.common_batches("valid", 2) == common
-    shares = [epoch(EpochBatches(rows, 2, 0, rank=rank, world_size=2), 0) for rank in range(2)]
+    assert data.common_batches("valid", processes) == common
+    shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
     assert min(map(len, shares)) == common
-    assert sorted(chain(*shares[0], *shares[1])) == list(range(rows))
 
 
-def test_a_part_of_bags_is_rows_of_the_whole_matrix() -> None:
-    matrix = sparse.random(9, 5, density=0.4, format="csr", random_state=0)
+def test_bags_are_rows_of_the_whole_matrix() -> None:
+    matrix = sparse.csr_matrix(np.array([[1, 0, 1], [0, 0, 0], [0, 1, 1]]))
+    for part, rows in (
+        (BagBatches(matrix, np.array([5, 6, 7])), [2, 0]),
+        (BagBatches(matrix, np.array([5, 6, 7]), np.array([0, 2])), [1, 0]),
+    ):
+        bags, targets = part[np.array(rows)]
+        assert bags.matrix is matrix and bags.rows.tolist() == [2, 0]
+        assert targets.tolist() == [7, 5]
+
+
+def test_arrays_of_a_part_are_those_of_a_matrix_of_its_own() -> None:
+    bags = sparse.random(9, 5, density=0.4, format="csr", random_state=0)
     rows, targets = np.array([1, 4, 8]), np.arange(9)
-    part = BagBatches(matrix, targets, rows)
-    bags, of_bags = part[np.array([2, 0])]
-    assert bags.matrix is matrix and bags.rows.tolist() == of_bags.tolist() == [8, 1]
-    alone = BagBatches(matrix[rows], targets[rows])
-    for one, other in zip(part.arrays(), alone.arrays(), strict=True):
+    part = BagBatches(bags, targets, rows).arrays()
+    alone = BagBatches(bags[rows], targets[rows]).arrays()
+    assert len(part) == len(alone) == 3
+    for one, other in zip(part, alone, strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
 
