@@ -55,7 +55,8 @@ def find_process_group() -> ProcessGroup | None:
     """Return the process group in which torchrun or srun started this process, or None.
 
     The variables of a SLURM allocation, which `salloc` and batch scripts set too, do not count.
-    Raises ConfigError if the nodes have different numbers of processes.
+    Raises ConfigError if the nodes have different numbers of processes, or if a variable is not a
+    number.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         world, here, rank, local_rank = map(
@@ -81,7 +82,14 @@ def find_process_group() -> ProcessGroup | None:
 
 
 def _environment_number(name: str) -> int:
-    return int(os.environ.get(name) or 0)
+    """Return the number in an environment variable; 0 if it is not set. Raises ConfigError."""
+    value = os.environ.get(name) or "0"
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigError(
+            f"the environment variable {name}={value!r} is not a number", f"unset {name}"
+        ) from None
 
 
 def set_devices_from_launcher(config: C, *, resumed: bool = False) -> C:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import re
 import statistics
 import time
@@ -82,9 +83,14 @@ def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
 def clean_up_killed_sweep(sweep: Sweep, screen: Screen) -> None:
     """Wait for runs that a killed sweep left running, and remove folders without a run.
 
-    Raises DlrunError if such a run does not end.
+    A folder that cannot be read is named in a warning. Raises DlrunError if a run does not end.
     """
-    folders = _point_folders(sweep)
+    folders = []
+    for folder in _point_folders(sweep):
+        if os.access(folder, os.R_OK | os.X_OK):
+            folders.append(folder)
+        else:
+            screen.warn(f"{folder}: cannot be read, left out")
     deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
     while busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
         if time.monotonic() > deadline:
