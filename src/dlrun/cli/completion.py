@@ -61,9 +61,8 @@ def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
 def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the config keys for completion, each with `=`, or the values of a typed key."""
     name = str(ctx.info_name)
-    if (
-        name not in registry.experiment_names()
-    ):  # no argument is parsed while an option has no value yet
+    # No argument is parsed while an option has no value yet.
+    if name not in registry.experiment_names():
         name = str(ctx.args[0])
         if "run" in ctx.params:
             name = Run.open(name, _runs_dir(ctx)).record.experiment

@@ -57,10 +57,10 @@ def create_experiment_command(name: str) -> Callable[..., int]:
         from dlrun.runs.start import run_experiment  # needs pydantic
 
         settings = opt.run_settings(
-            config,
-            overrides,
-            accelerator,
-            no_fallback,
+            config=config,
+            overrides=overrides,
+            accelerator=accelerator,
+            no_fallback=no_fallback,
             runs_dir=runs_dir,
             data_dir=data_dir,
             name=run_name,
@@ -110,10 +110,9 @@ def resume(
     from dlrun.runs.start import resume_run  # needs pydantic
 
     settings = opt.run_settings(
-        None,
-        overrides,
-        accelerator,
-        no_fallback,
+        overrides=overrides,
+        accelerator=accelerator,
+        no_fallback=no_fallback,
         runs_dir=runs_dir,
         data_dir=data_dir,
         summary=summary,
@@ -197,10 +196,10 @@ def sweep(
         _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
         on_slurm = parse_slurm_options(slurm or [])
     settings = opt.run_settings(
-        config,
-        overrides,
-        accelerator,
-        no_fallback,
+        config=config,
+        overrides=overrides,
+        accelerator=accelerator,
+        no_fallback=no_fallback,
         runs_dir=runs_dir,
         data_dir=data_dir,
         name=name,
@@ -252,10 +251,8 @@ def reproduce(
     from dlrun.reproduction.reproduce import reproduce_published_numbers  # needs pydantic
 
     settings = opt.run_settings(
-        None,
-        None,
-        accelerator,
-        no_fallback,
+        accelerator=accelerator,
+        no_fallback=no_fallback,
         runs_dir=runs_dir,
         data_dir=data_dir,
         force=force,
@@ -316,7 +313,7 @@ def config(
     from dlrun.config.validation import config_to_yaml  # needs pydantic
     from dlrun.runs.start import load_experiment_config
 
-    settings = opt.run_settings(config, overrides)
+    settings = opt.run_settings(config=config, overrides=overrides)
     typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)
 
 

@@ -118,6 +118,7 @@ def is_for_slurm(slurm: list[str] | None, wait: bool) -> bool:
 
 
 def run_settings(
+    *,
     config: list[Path] | None = None,
     overrides: list[str] | None = None,
     accelerator: str | None = None,

@@ -36,20 +36,18 @@ def list_accelerators(
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
     screen = Screen(quiet=quiet)
-    if experiment is None and (config or overrides):
-        raise ConfigError(
-            "--config and --set belong to an experiment, and none is named",
-            f"dlrun accelerators {registry.experiment_names()[0]} ...",
-        )
-    valid = None
-    if experiment is not None:
-        valid = load_experiment_config(experiment, RunSettings(config=config, overrides=overrides))
-        if not isinstance(valid, NetworkConfig):
-            raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
-    missing = {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
-    if experiment is None or valid is None:
-        _show([[device, _state(why)] for device, why in missing.items()], screen)
+    if experiment is None:
+        if config or overrides:
+            raise ConfigError(
+                "--config and --set belong to an experiment, and none is named",
+                f"dlrun accelerators {registry.experiment_names()[0]} ...",
+            )
+        _show([[device, _state(why)] for device, why in _reasons_missing().items()], screen)
         return
+    valid = load_experiment_config(experiment, RunSettings(config=config, overrides=overrides))
+    if not isinstance(valid, NetworkConfig):
+        raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
+    missing = _reasons_missing()
     folder = RunFolder.claim(run_context.resolve_runs_dir(runs_dir), "accelerators", experiment)
     seconds: dict[str, float] = {}
     data = ""
@@ -90,6 +88,11 @@ def list_accelerators(
     _show(cells, screen)
     for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
         screen.show(Text(str(text)))
+
+
+def _reasons_missing() -> dict[str, str | None]:
+    """Return why this machine cannot use each device; None for a device that it can use."""
+    return {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
 
 
 def _draw(title: str, seconds: dict[str, float]) -> bytes:

@@ -145,7 +145,7 @@ def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
         else:
             group = rivals[record.experiment, record.data, metric]
             group.append((metric_direction(metric) * value, run.folder))
-    for group in rivals.values():  # of equal runs the newer one stands first, and stays first
+    for group in rivals.values():  # of equal runs the newer stays first
         group.sort(key=lambda one: one[0], reverse=True)
         kept |= {folder for _, folder in group[:number]}
     return kept

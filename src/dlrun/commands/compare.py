@@ -1,6 +1,5 @@
 """`dlrun runs compare`: show differences between runs, and their metrics and curves together."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import EMPTY
-from dlrun.config.yaml_loader import flatten_keys
+from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
@@ -113,14 +112,10 @@ def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
     """Return the rows of a table for the keys whose values are not equal in all runs."""
     rows = []
     for key in dict.fromkeys(key for values in runs for key in values):
-        cells = [_to_text(values[key]) if key in values else EMPTY for values in runs]
+        cells = [format_setting(values[key]) if key in values else EMPTY for values in runs]
         if len(set(cells)) > 1:
             rows.append((key, cells))
     return rows
-
-
-def _to_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:

@@ -1,7 +1,6 @@
 """`dlrun runs list` and `dlrun runs check`: list runs, and report damaged files of runs."""
 
 import contextlib
-import json as json_module
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +10,12 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.yaml_loader import flatten_keys, parse_set_override, read_yaml_file
+from dlrun.config.yaml_loader import (
+    flatten_keys,
+    format_setting,
+    parse_set_override,
+    read_yaml_file,
+)
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
@@ -81,7 +85,7 @@ def list_runs(
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
         rows = [
-            [_to_text(value) if isinstance(value, dict | list) else value for value in cells]
+            [format_setting(value) if isinstance(value, dict | list) else value for value in cells]
             for cells in ([run.get(key) for key in keys] for run in listed)
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
@@ -97,9 +101,8 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
         return runs
     if experiment is None:
         raise ConfigError(f"{runs_dir}: no runs here", "name a folder of runs by --runs-dir")
-    known = {path.name for path in runs_dir.glob("*") if path.is_dir()} | {
-        *registry.experiment_names()
-    }
+    known = {path.name for path in runs_dir.glob("*") if path.is_dir()}
+    known.update(registry.experiment_names())
     hint = "" if experiment in known else did_you_mean(experiment, known)
     raise ConfigError(f"{runs_dir / experiment}: no runs here{hint}", "`dlrun runs list` has all")
 
@@ -218,20 +221,14 @@ def format_differences(values: dict[str, Any]) -> str:
 def _shorten(value: object) -> str:
     if isinstance(value, str) and "/" in value:
         value = "…/" + value.rstrip("/").rpartition("/")[2]
-    text = "_".join(_to_text(value).split())
+    text = "_".join(format_setting(value).split())
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
 
 
 def format_value(value: object) -> str:
     """Return a value as text for the screen: lists as JSON, metrics rounded."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return format_metric(value) if is_number or value is None else _to_text(value)
-
-
-def _to_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    return json_module.dumps(value, ensure_ascii=False, default=str)
+    return format_metric(value) if is_number or value is None else format_setting(value)
 
 
 def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:

@@ -90,9 +90,8 @@ def predict_inputs(
         words = words or is_named or figure is not None
         return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
     except BrokenPipeError:  # the reader of the output has closed the pipe
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # so that nothing more is flushed into the pipe
+        # So that nothing more is flushed into the pipe.
+        with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
 

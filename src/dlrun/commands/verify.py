@@ -215,11 +215,8 @@ def _differing_causes(run: Run, repetition: Run) -> Differences:
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}
         if changed := {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}:
             causes[kind] = changed
-    begun, values = (
-        flatten_keys(run.initial_config().values),
-        read_yaml_file(run.folder / CONFIG).values,
-    )
+    values = read_yaml_file(run.folder / CONFIG).values
     if edited := run.edited_keys(values):
-        used = flatten_keys(values)
+        begun, used = flatten_keys(run.initial_config().values), flatten_keys(values)
         causes["config"] = {key: (begun.get(key), used.get(key)) for key in sorted(edited)}
     return causes

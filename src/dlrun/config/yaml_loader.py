@@ -165,6 +165,11 @@ def format_override(key: str, value: object) -> str:
     return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
+def format_setting(value: object) -> str:
+    """Return the value of a config key as text: a text unchanged, any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
     """Return a config layer of values that come from no file; errors name `origin` instead."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))

@@ -68,9 +68,10 @@ def read_tar(
 
 
 def _check_end(tar: tarfile.TarFile) -> None:
-    """Raise TarError if a tar archive does not end in zeros; reading so far checks its checksum.
+    """Raise TarError if a tar archive does not end in zeros.
 
-    tarfile takes a damaged header for the archive's end.
+    tarfile takes a damaged header for the archive's end. Reading all of a compressed file also
+    checks its checksum.
     """
     assert tar.fileobj is not None  # it is open
     found = 0
@@ -83,7 +84,7 @@ def _check_end(tar: tarfile.TarFile) -> None:
 
 
 class _Dtype:
-    """Stands for a pickled dtype of numbers or objects; numpy's own trusts a crafted state."""
+    """Replaces a pickled dtype of numbers or objects; numpy's own trusts a crafted state."""
 
     def __init__(self, name: str, *_: object) -> None:
         if not re.fullmatch(r"[biufO]\d{0,2}", name):
@@ -95,7 +96,7 @@ class _Dtype:
 
 
 class _Array(np.ndarray[Any, Any]):
-    """Stands for a pickled array; refuses one with fewer or more contents than its shape holds."""
+    """Replaces a pickled array; refuses one with fewer or more contents than its shape holds."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         version, shape, dtype, fortran, contents = state
@@ -105,7 +106,7 @@ class _Array(np.ndarray[Any, Any]):
         super().__setstate__((version, shape, dtype.plain, fortran, contents))
 
 
-# What a pickled array of numbers or lists refers to, and what stands in for it.
+# The names that a pickled array of numbers or lists refers to, and what replaces each.
 _ALLOWED: dict[tuple[str, str], object] = {
     ("numpy.core.multiarray", "_reconstruct"): lambda *_: _Array(0),
     ("numpy._core.multiarray", "_reconstruct"): lambda *_: _Array(0),

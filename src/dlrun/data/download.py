@@ -134,7 +134,7 @@ def download_file(
         screen: shows the progress.
         remedy: what to do if no URL can be reached.
 
-    Raises DownloadError, or DataError if an URL is not allowed or the folder cannot be written.
+    Raises DownloadError, or DataError if a URL is not allowed or the folder cannot be written.
     """
     if is_offline():
         raise DownloadError(

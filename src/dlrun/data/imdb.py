@@ -70,7 +70,7 @@ MAX_REVIEW_BYTES = 1 << 20
 MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
 BAR_ROWS = 500  # rows after which the bar moves
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
-_NO_WORD = "<UNK>"  # splitting a text gives no such word
+_NO_WORD = "<UNK>"  # `split_words` never returns it
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _prepare(
     warnings: DataWarnings | None = None,
     folder: Path | None = None,
 ) -> Names:
-    """Save a user's training and test texts as arrays; divide them if they are in one place.
+    """Save the training and test texts as arrays; divide them if they are in one place.
 
     The vocabulary, by frequency rank, is counted on the training part if it is not given. `folder`
     takes a temporary file of 4 bytes a word, as /tmp may be in memory.

@@ -164,7 +164,7 @@ def add_part_warnings(
 
 
 def add_spelling_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
-    """Warn of class names that differ only by their Unicode normalisation."""
+    """Warn of class names or words (`what`) that differ only by their Unicode normalisation."""
     for name in names:
         composed = name if name.isascii() else unicodedata.normalize("NFC", name)
         if composed != name and composed in names:

@@ -33,10 +33,10 @@ class DataWarnings:
         self._first: dict[str, object] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, what: str, place: object, count: int = 1) -> None:
+    def add(self, what: str, place: object) -> None:
         """Count a warning of one kind; `place` is the file, or file and line, of the problem."""
         self._first.setdefault(what, place)
-        self._counts[what] = self._counts.get(what, 0) + count
+        self._counts[what] = self._counts.get(what, 0) + 1
 
     def lines(self) -> list[str]:
         """Return the text of each kind of warning, with its first place and count."""

@@ -146,7 +146,7 @@ def list_files_by_class(
 
 
 def list_files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its sub-folders that are not hidden; raise DataError."""
+    """Yield the files in a folder and its sub-folders, except hidden folders; raise DataError."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")

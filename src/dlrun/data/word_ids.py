@@ -112,7 +112,7 @@ class NumberedTexts:
         self.lengths.append(len(words))
 
     def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the `num_words` most frequent words, the most frequent first.
+        """Return the numbers of the most frequent words: those whose ids are below `num_words`.
 
         The most frequent word comes first; equally frequent ones in order of appearance. `counted`
         says which texts count, (n_texts,).

@@ -26,8 +26,9 @@ C = TypeVar("C", bound=ExperimentConfig)
 
 CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
 PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
-# Keys that may differ from the shipped config beside the published figures: those of chance and
-# rounding, of output, and of where the data are (DataOrigin.differs judges the data themselves).
+# Keys that may differ from the shipped config when a run is compared with the published numbers:
+# those of chance and rounding, of output, and of where the data are (DataOrigin.differs says
+# whether the data themselves are other ones).
 NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS
 NEUTRAL |= {
     f"data.{key}"

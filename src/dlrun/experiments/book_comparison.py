@@ -1,9 +1,7 @@
 """Decide whether a run may be compared with the published numbers and with those over seeds."""
 
-import json
-
 from dlrun.config.sections import ExperimentConfig, Section
-from dlrun.config.yaml_loader import flatten_keys
+from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.run_context import Results
@@ -23,7 +21,7 @@ def why_not_comparable(
     reasons = [differs] if differs else []
     if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
         reasons += [
-            f"{key} is {_to_text(value)} (book: {_to_text(defaults.get(key))})"
+            f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed_result_keys(experiment, config).items()
         ]
     return ", ".join(reasons) or None
@@ -52,7 +50,3 @@ def changed_result_keys(experiment: AnyExperiment, config: ExperimentConfig) -> 
 
 def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> bool:
     return config.source == shipped_values(experiment.name).get("data.source")
-
-
-def _to_text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -39,7 +39,7 @@ A = TypeVar("A", bound=Assets)
 
 @dataclass(frozen=True)
 class LoadedData(Generic[A]):
-    """Holds the loaded data of a run and what the network needs besides its weights.
+    """Holds the loaded data of a run, and the assets of its network.
 
     data: the batches. origin: where the data come from. assets: what the network needs besides its
     weights. describe: returns what a reader sees of a row of the test set.

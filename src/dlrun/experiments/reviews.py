@@ -27,6 +27,7 @@ from dlrun.experiments.base import Assets, ExportedNetwork
 from dlrun.experiments.predictor import Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import to_csv
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -94,6 +95,11 @@ def review_describer(reviews: Reviews) -> DescribeRow:
     """Return a function that shows a test review as words, unknown words as <UNK>."""
     ids, words = reviews.test.ids, reviews.vocabulary
     return lambda row: {"text": decode_word_ids(ids.review(row)[1:], words)}  # without <START>
+
+
+def word_weights_csv(words: Words) -> bytes:
+    """Return the table for words.csv: each word with its weight, in the given order."""
+    return to_csv([["word", "weight"], *words])
 
 
 def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:

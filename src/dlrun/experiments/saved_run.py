@@ -212,9 +212,8 @@ class Run:
 
     def check_data(self, digest: str) -> None:
         """Raise DataError if data differ from the run's; `digest` is of their arrays and names."""
-        kept = fingerprint_data(
-            digest.partition("-")[0], self.assets
-        )  # 0.2's digest was without names
+        # The digest of dlrun 0.2 is of the arrays alone, so the names are compared by the assets.
+        kept = fingerprint_data(digest.partition("-")[0], self.assets)
         if kept != digest or not fingerprints_match(self.record.data_digest or digest, digest):
             raise DataError(
                 f"{self.folder}: the data have changed since the run",

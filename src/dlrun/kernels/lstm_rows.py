@@ -5,7 +5,7 @@ It avoids three kinds of work that nn.LSTM does on rows that are padded in front
 - The state after k leading pads is the same for all rows. It is computed once, by a row of nothing
   but pads, and every row begins at its own first id with the state that this row has there.
 - What an id adds to the gates (`embedding @ weight_ih + biases`) is computed once per batch for
-  every id instead of once for every place where it stands.
+  every id instead of at every place where it occurs.
 - Threads share rows, not the products of a step: they wait for each other twice a pass, not at
   every step.
 

@@ -116,7 +116,7 @@ def load_torchscript(path: Path) -> Function:
 
 @contextmanager
 def _tracing() -> Iterator[None]:
-    """Silence the warnings of torch's tracer that it is deprecated."""
+    """Compute no gradients, and silence the warnings that torch's tracer is deprecated."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         yield

@@ -94,7 +94,8 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
             crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
         )
     elif published is not None:
-        read_tensors(_cache() / published.url.rpartition("/")[2])  # refuses code; torchvision not
+        # Raises DataError for a file that would run code; torchvision would run it.
+        read_tensors(_cache() / published.url.rpartition("/")[2])
         network = torchvision.models.get_model(config.name, weights=published, progress=False)
         transform = published.transforms()
     else:
@@ -132,7 +133,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
             if given.is_floating_point() != tensor.is_floating_point():
                 raise TypeError(f"{name} is of {given.dtype}")
         network.load_state_dict(weights)
-    except Exception as error:  # tensors of any kind, under names that are no names
+    except Exception as error:  # the names and tensors can be anything
         raise DataError(
             f"{path}: these weights do not fit the model: {' '.join(str(error).split())[:320]}",
             "model.name and model.num_classes must be those that the weights were made with",
@@ -169,13 +170,13 @@ def predict_probabilities(
     autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed")
     with torch.inference_mode(), autocast:
         logits: Tensor = network(inputs)
-        found = logits.float().softmax(-1).cpu()
-    if not found.isfinite().all():
+        probabilities = logits.float().softmax(-1).cpu()
+    if not probabilities.isfinite().all():
         raise DataError(
             f"{model.source}: its probabilities are not numbers (NaN)",
             "the weights are damaged, of a training that diverged, or too large for the precision",
         )
-    return found
+    return probabilities
 
 
 def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:

@@ -64,7 +64,7 @@ def _draw_card(
     bottom, middle = top + NAME + HEIGHT, left + width / 2
     scale = min(width / pixels.shape[1], HEIGHT / pixels.shape[0])
     half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
-    # The lower edge of the photograph stands on its labels.
+    # The labels follow directly below the photograph.
     axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
     above = bottom - tall - GAP / 2
     axes.text(middle, above, escape_figure_text(name, 40), va="bottom", ha="center", fontsize=10)

@@ -2,9 +2,8 @@
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
@@ -20,8 +19,6 @@ from dlrun.reports.charts import (
 )
 from dlrun.reports.run_section import RunSection
 from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,26 +51,6 @@ def metric_spread(
     values = [one.get(metric) for one in metrics]
     known = [float(value) for value in values if value is not None and is_plottable(value)]
     return MetricSpread(metric, known) if known and len(known) == len(values) else None
-
-
-def group_runs_by_config(
-    runs: Iterable[T],
-    config: Callable[[T], Mapping[str, object]],
-    *,
-    ignored: Collection[str] = CHANCE,
-) -> list[list[T]]:
-    """Group runs with equal configs, in the order of the runs.
-
-    Args:
-        runs: the runs to group.
-        config: returns a run's config by dotted keys.
-        ignored: keys that may differ within a group, such as the seed.
-    """
-    groups: dict[str, list[T]] = {}
-    for run in runs:
-        compared = {key: value for key, value in config(run).items() if key not in ignored}
-        groups.setdefault(json.dumps(compared, sort_keys=True, default=str), []).append(run)
-    return list(groups.values())
 
 
 @dataclass(frozen=True)
@@ -114,9 +91,7 @@ def find_runs_with_equal_config(sections: Sequence[RunSection]) -> list[RunsWith
     """Group the finished runs with equal configs except for the seed; each seed counts once."""
     finished = [one for one in sections if one.state == "finished" and one.values]
     equal = []
-    for group in group_runs_by_config(
-        finished, lambda one: {"experiment": one.record.experiment, **one.values}
-    ):
+    for group in _group_by_config(finished):
         # A run that was repeated says nothing about the spread over seeds.
         by_seed = {
             one.run.name if one.record.seed is None else one.record.seed: one for one in group
@@ -129,6 +104,16 @@ def find_runs_with_equal_config(sections: Sequence[RunSection]) -> list[RunsWith
             spreads = [metric_spread(name, metrics) for name in test_metric_names(runs[:1])]
             equal.append(RunsWithEqualConfig(runs, settings, [one for one in spreads if one]))
     return equal
+
+
+def _group_by_config(sections: Iterable[RunSection]) -> list[list[RunSection]]:
+    """Group the runs of an experiment whose configs are equal, except in the keys of CHANCE."""
+    groups: dict[str, list[RunSection]] = {}
+    for one in sections:
+        settings = {key: value for key, value in one.values.items() if key not in CHANCE}
+        compared = [one.record.experiment, settings]
+        groups.setdefault(json.dumps(compared, sort_keys=True, default=str), []).append(one)
+    return list(groups.values())
 
 
 def compare_runs_on_same_data(sections: Sequence[RunSection]) -> list[RunsOnSameData]:

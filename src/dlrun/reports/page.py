@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import hashlib
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata, resources
@@ -14,6 +13,7 @@ from markupsafe import Markup
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
@@ -154,11 +154,6 @@ def format_setting_briefly(value: object) -> str:
     """Return a setting as text, cut to 60 characters for a table's cell."""
     text = format_setting(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-
-def format_setting(value: object) -> str:
-    """Return the value of a config key as text, as it is written in a config file."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def format_curve_value(value: float) -> str:

@@ -187,10 +187,8 @@ def prepare_reproduction(
     for name in names:
         part, source = ReproducedExperiment(name, options, list(seeds)), name
         try:
-            experiment, config = (
-                registry.load_experiment(name),
-                load_experiment_config(name, options),
-            )
+            experiment = registry.load_experiment(name)
+            config = load_experiment_config(name, options)
             if not config.stochastic:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:

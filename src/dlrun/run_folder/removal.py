@@ -23,7 +23,9 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
     Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
     """
     if folder.is_symlink() or folder.parent.is_symlink():
-        raise DlrunError(f"{folder}: behind a link, so it is kept", "remove it where it lies")
+        raise DlrunError(
+            f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
+        )
     with _lock(folder):
         check()
         (folder / RESULTS).unlink(missing_ok=True)

@@ -111,7 +111,7 @@ class StepRecorder:
             part: data that this step adds permanently; later checkpoints do not repeat them.
         """
         if self._file is None or self._bar is None:
-            raise RuntimeError("Steps.finish needs begin() and progress() first")
+            raise RuntimeError("StepRecorder.finish needs begin() and progress() first")
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())

@@ -218,7 +218,7 @@ class RunRecorder:
             screen.show(part)
         if any(isinstance(value, float) for value in record.metrics.values()):
             screen.show(metrics_table(record))
-        else:  # photographs: their labels stand above
+        else:  # photographs: their labels were printed above
             counts = ", ".join(f"{name}: {value}" for name, value in record.metrics.items())
             screen.show(Text(counts))
         if self.settings.summary and not (folder / "summary.txt").exists():

@@ -56,7 +56,7 @@ else:
 class RunTask:
     """The task of a child process: start the run of a point, or resume the run in a folder.
 
-    accelerator: if not empty, the process first reports the device that this stands for.
+    accelerator: if not empty, the process first reports the device that this selects.
     """
 
     experiment: str

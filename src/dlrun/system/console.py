@@ -17,7 +17,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-BESIDE_BAR = 48  # columns that the line of a progress bar has beside the bar and its name
+BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
 _results: IO[str] | None = None  # the stream of results, if stdout is reserved for them

@@ -16,9 +16,8 @@ SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM:
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
-came: list[
-    int
-] = []  # signals that raise_stop_signal raised; an interrupted import may replace the exception
+# Signals that raise_stop_signal raised; an interrupted import may replace the exception.
+came: list[int] = []
 
 
 def handled_stop_signals() -> list[int]:

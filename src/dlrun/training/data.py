@@ -88,9 +88,9 @@ class BagBatches:
 class EpochBatches(Sampler[Rows]):
     """Yields batches of row indices, whose order depends only on the seed and the epoch.
 
-    Without a seed the rows keep their order. Each of `world_size` processes takes every so-many-th
-    row; if the rows are shuffled, all take equally many, because they must do equally many steps.
-    `set_epoch(0)` stands for `first_epoch`.
+    Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
+    rows are shuffled, all take equally many, because they must do equally many steps.
+    `set_epoch(0)` sets the epoch to `first_epoch`.
     """
 
     size: int

@@ -110,5 +110,5 @@ def explain_lost_process(error: Exception, processes: int) -> DlrunError | None:
         how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
     return DlrunError(
         f"one of the {processes} processes that train together {how}",
-        "its own error, if it had one, stands above; `dlrun resume` continues after the last epoch",
+        "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
     )

@@ -42,11 +42,10 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects those for validation."""
-        images = cifar100.load_images(
-            config.data, context.data_dir, config.split_seed, context.screen
-        )
+        seed, screen = config.split_seed, context.screen
+        images = cifar100.load_images(config.data, context.data_dir, seed, screen)
         train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
-        seed, screen, scale = config.split_seed, context.screen, assets.preprocessing.scale
+        scale = assets.preprocessing.scale
         fitted, held_out = split_off_validation(
             config.data, train.labels, test.labels, seed, screen
         )

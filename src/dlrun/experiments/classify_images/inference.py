@@ -53,7 +53,7 @@ def classify_photographs(
 ) -> list[Photograph]:
     """Return the most probable labels of each photograph; a resumed run continues.
 
-    Of the first photographs that can be read, so many get thumbnails.
+    The first `thumbnails` photographs that can be read get a thumbnail.
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")

@@ -22,12 +22,12 @@ from dlrun.experiments.reviews import (
     export_bag_network,
     load_and_split_reviews,
     review_describer,
+    word_weights_csv,
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
 from dlrun.kernels.rmsprop import make_rmsprop
 from dlrun.run_context import DataOrigin, RunContext
-from dlrun.run_folder.folder import to_csv
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 
@@ -77,8 +77,8 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         assert isinstance(network, DenseNet)
         ids = assets.preprocessing.ids
         weights = network.words_alone(ids.start)[ids.first_word :].tolist()
-        rows = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda row: row[1])
-        return {WORDS: to_csv([["word", "weight"], *map(list, rows)])}
+        words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
+        return {WORDS: word_weights_csv(words)}
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is the change if it is left out."""

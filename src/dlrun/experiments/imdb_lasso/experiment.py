@@ -34,6 +34,7 @@ from dlrun.experiments.reviews import (
     export_bag_network,
     load_and_split_reviews,
     review_describer,
+    word_weights_csv,
 )
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso.path import (
@@ -52,7 +53,7 @@ from dlrun.lasso.path import (
 )
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, to_csv, to_json
+from dlrun.run_folder.folder import METRICS, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize
@@ -93,7 +94,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             chosen.decision(test.bags), test.labels, assets.labels
         )
         context.keep(COEFFICIENTS, pack_path(solutions))
-        context.keep(WORDS, to_csv([["word", "weight"], *map(list, words)]))
+        context.keep(WORDS, word_weights_csv(words))
         keep_test_predictions(context, config.predictions, predictions, review_describer(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
         text = summarize_lasso(reviews, splits, chosen, solver)
