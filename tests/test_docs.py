@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
 from typer.main import get_command
 
-from dlrun.cli.main import app
+from dlrun.cli.commands import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")])
@@ -26,18 +27,20 @@ def test_links_lead_to_files(page: Path) -> None:
 
 def test_commands_and_options_exist() -> None:
     """Each `dlrun ...` in a shell block: its command, and its long options."""
-    commands = get_command(app)
+    root = typer.Context(get_command(app))
     found = 0
     for page in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
             for line in re.findall(r"^\s*(?:dlrun|.*-m dlrun) ([^#\n]*)", block, re.MULTILINE):
-                command, words = commands, line.split()
+                context, words = root, line.split()
                 if words[0] in ("my-experiment", "diabetes"):  # a package of its own
                     continue
-                while hasattr(command, "commands") and words and not words[0].startswith("-"):
-                    assert words[0] in command.commands, (page, line)
-                    command = command.commands[words.pop(0)]
-                known = {name for one in command.params for name in one.opts + one.secondary_opts}
+                while hasattr(context.command, "commands") and not words[0].startswith("-"):
+                    name = words.pop(0)
+                    command = context.command.load_command(context, name)
+                    context = typer.Context(command, parent=context, info_name=name)
+                params = context.command.params
+                known = {name for one in params for name in one.opts + one.secondary_opts}
                 options = {word.partition("=")[0] for word in words if word.startswith("--")}
                 assert options <= known | {"--help"}, (page, line, options - known)
                 found += 1

@@ -15,7 +15,7 @@ from dlrun.networks import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
 from tests.conftest import Dlrun, clean_environment
 
-SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}"
+SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'}"
 DLRUN = f"""#!{sys.executable}
 import atexit, sys
 atexit.register(lambda: print(*{SLOW} & set(sys.modules)) if {SLOW} & set(sys.modules) else None)

@@ -1,24 +1,16 @@
 """The commands as a user meets them, run in this process."""
 
-import inspect
 import json
-import pkgutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
 
-from dlrun.cli.main import COMMANDS, app
+from dlrun.cli.commands import COMMANDS
 from tests.conftest import NAMES, Dlrun, setting, smoke
 from tests.data.test_imdb import archive_of
 
-SUBCOMMANDS = [
-    *(["data", name] for name in ("fetch", "verify", "show")),
-    *(["runs", name] for name in ("list", "show", "compare", "clean", "check")),
-]
-EVERY = [[name] for name in (*NAMES, *(command.__name__ for command in COMMANDS))] + SUBCOMMANDS
+EVERY = [name.split() for name in (*NAMES, *COMMANDS)]
 
 
 def test_help_lists_every_command(cli: Dlrun) -> None:
@@ -101,13 +93,3 @@ def test_accelerators_are_listed_and_an_epoch_timed(forked: Dlrun, tmp_path: Pat
     device, available, seconds, ratio, _ = first.split(",")
     assert (device, available, float(ratio)) == ("cpu", "True", 1.0)
     assert float(seconds) > 0
-
-
-@pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_a_command_has_the_parameters_of_its_function(words: list[str]) -> None:
-    command: Any = get_command(app)
-    for word in words:
-        command = command.commands[word]
-    if target := inspect.getclosurevars(command.callback.__wrapped__).nonlocals.get("function"):
-        function = inspect.signature(pkgutil.resolve_name(target))
-        assert {one.name for one in command.params} - {"help", "debug"} == {*function.parameters}

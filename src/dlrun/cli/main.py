@@ -1,4 +1,4 @@
-"""The `dlrun` command: its subcommands, and the setup and end of its process."""
+"""The process of the `dlrun` command: its setup, its errors and its end."""
 
 import contextlib
 import gc
@@ -7,88 +7,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NoReturn
+from collections.abc import Sequence
+from typing import NoReturn
 
-import typer
-from typer.core import TyperGroup
-
-from dlrun import __version__
-from dlrun.cli import experiments, options, runs
-from dlrun.cli.errors import report_error, unknown_command_error
+from dlrun.cli.commands import RESERVED, app
+from dlrun.cli.errors import report_error
 from dlrun.experiments import registry
 from dlrun.system.console import Screen, reserve_stdout
 from dlrun.system.signals import handled_stop_signals, raise_stop_signal
-
-EXPERIMENTS, MORE = "Experiments", "More commands"
-COMMANDS: list[Callable[..., object]] = [
-    experiments.resume,
-    experiments.sweep,
-    experiments.reproduce,
-    runs.verify,
-    runs.report,
-    runs.predict,
-    runs.export,
-    experiments.demo,
-    experiments.config,
-    experiments.accelerators,
-    experiments.new,
-]
-GROUPS = {"data": experiments.data, "runs": runs.app}
-# A package cannot take the name of a command.
-RESERVED = {*GROUPS, *(command.__name__ for command in COMMANDS)}
-
-
-class CommandGroup(TyperGroup):
-    """The group of all commands; it loads an experiment only if its command is called."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command named by the first word. Raises UsageError if it does not exist."""
-        name = args[0]
-        if name not in self.commands:
-            names = [name for param in self.get_params(ctx) for name in param.opts]
-            raise unknown_command_error(name, self.commands, names)
-        if name not in RESERVED:
-            experiments.set_positional_arguments(
-                self.commands[name], registry.load_config_class(name).argument
-            )
-        return super().resolve_command(ctx, args)
-
-
-app = typer.Typer(
-    name="dlrun",
-    cls=CommandGroup,
-    help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dlrun {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, options.flag("Show the version.", "--version", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
-
-
-for _entry in registry.experiment_entries():
-    if _entry.name not in RESERVED:
-        app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(
-            experiments.create_experiment_command(_entry.name)
-        )
-for _command in COMMANDS:
-    app.command(rich_help_panel=MORE)(_command)
-for _name, _group in GROUPS.items():
-    app.add_typer(_group, name=_name, rich_help_panel=MORE)
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
@@ -125,7 +51,7 @@ def _prepare_process(arguments: Sequence[str]) -> None:
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.cli.completion import join_bash_words  # needs pydantic
+        from dlrun.commands.completion import join_bash_words  # needs pydantic
 
         join_bash_words()
     for problem in registry.broken_experiments():

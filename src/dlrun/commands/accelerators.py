@@ -1,11 +1,14 @@
 """`dlrun accelerators`: list this machine's devices and time an epoch on each (ISLP 10.9.3)."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands import options as opt
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
@@ -22,49 +25,53 @@ COLUMNS = ["device", "available", "seconds_per_epoch", "ratio_to_cpu", "reason"]
 TABLE, FIGURE = "accelerators.csv", "accelerators.png"
 
 
+@opt.with_run_options("config", "overrides", "runs_dir", "data_dir", "quiet")
 def list_accelerators(
-    experiment: str | None = None,
-    *,
-    config: Sequence[Path] = (),
-    overrides: Sequence[str] = (),
-    runs_dir: Path | None = None,
-    data_dir: Path | None = None,
-    quiet: bool = False,
+    settings: RunSettings,
+    experiment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[EXPERIMENT]",
+            help="Time an epoch of it on each available device.",
+            autocompletion=registry.experiment_names,
+        ),
+    ] = None,
 ) -> None:
     """List this machine's devices; time an experiment on each, and write a table and a figure.
 
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
-    screen = Screen(quiet=quiet)
+    screen = settings.console()
     if experiment is None:
-        if config or overrides:
+        if settings.config or settings.overrides:
             raise ConfigError(
                 "--config and --set belong to an experiment, and none is named",
                 f"dlrun accelerators {registry.experiment_names()[0]} ...",
             )
         _show([[device, _state(why)] for device, why in _reasons_missing().items()], screen)
         return
-    valid = load_experiment_config(experiment, RunSettings(config=config, overrides=overrides))
+    valid = load_experiment_config(experiment, settings)
     if not isinstance(valid, NetworkConfig):
         raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
     missing = _reasons_missing()
-    folder = RunFolder.claim(run_context.resolve_runs_dir(runs_dir), "accelerators", experiment)
+    folder = RunFolder.claim(
+        run_context.resolve_runs_dir(settings.runs_dir), "accelerators", experiment
+    )
     seconds: dict[str, float] = {}
     data = ""
     for device in [device for device, why in missing.items() if why is None]:
         screen.note(f"timing {EPOCHS} epochs of {experiment} on {device}")
         own = [f"accelerator={device}", "fallback=false", f"trainer.max_epochs={EPOCHS}"]
-        settings = RunSettings(
-            config=config,
-            overrides=[*overrides, *own],
+        timed = replace(
+            settings,
+            overrides=[*settings.overrides, *own],
             runs_dir=folder.path,  # in a folder where `latest` does not point to it
-            data_dir=data_dir,
             name=device,
             quiet=True,
             results=False,
         )
         try:
-            _, path = run_experiment(experiment, settings)
+            _, path = run_experiment(experiment, timed)
         except DlrunError as error:
             if device == "cpu":
                 raise

@@ -5,12 +5,15 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
@@ -20,20 +23,24 @@ from dlrun.run_folder.metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import folder_size
 
+Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
+REMOVABLE = "Only waiting, finished, failed, interrupted, killed or damaged ones."
+KEEP_BEST = "Keep the N best finished runs of each experiment on the same data."
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def clean(
-    experiment: str | None = None,
-    *,
-    older_than: str | None = None,
-    status: Sequence[str] = (),
-    keep_best: int | None = None,
-    checkpoints: bool = False,
-    dry_run: bool = False,
-    yes: bool = False,
-    runs_dir: Path | None = None,
+    experiment: opt.ExperimentWithRuns = None,
+    older_than: Annotated[str | None, opt.option("Ended 30d, 12h or 2w ago.", "AGE")] = None,
+    status: Annotated[list[Removable] | None, opt.option(REMOVABLE, "STATE")] = None,
+    keep_best: Annotated[int | None, opt.option(KEEP_BEST, "N", min=1)] = None,
+    checkpoints: Annotated[
+        bool, opt.flag("Only checkpoints of finished runs.", "--checkpoints")
+    ] = False,
+    dry_run: Annotated[bool, opt.flag("Only list what would go.", "--dry-run")] = False,
+    yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
+    runs_dir: opt.RunsDir = None,
 ) -> int:
     """Remove runs, or only their checkpoints, and return the exit code: 1 if a removal failed.
 
@@ -47,13 +54,13 @@ def clean(
             "no option selects runs to remove",
             "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
         )
-    if checkpoints and set(status) - {"finished"}:
+    if checkpoints and set(status or ()) - {"finished"}:
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
     runs = scan_or_fail(folder, experiment)
     kept = _best_runs(runs, keep_best) if keep_best is not None else set()
-    states = set(status) or (ENDED if older_than and not checkpoints else {"finished"})
+    states = set(status or ()) or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     chosen = [
         run

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.commands import options as opt
+from dlrun.commands.completion import complete_runs
 from dlrun.commands.list_runs import EMPTY
 from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.errors import ConfigError, DlrunError
@@ -32,11 +35,17 @@ Rows = list[tuple[str, list[str]]]  # a key, and a cell for each run
 
 
 def compare(
-    runs: Sequence[str],
-    *,
-    out: Path | None = None,
-    force: bool = False,
-    runs_dir: Path | None = None,
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN",
+            help="Each by folder, name or suffix, latest.",
+            autocompletion=complete_runs,
+        ),
+    ],
+    out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
+    force: opt.Replace = False,
+    runs_dir: opt.RunsDir = None,
 ) -> None:
     """Show what differs between runs, and their metrics side by side; draw their curves into `out`.
 

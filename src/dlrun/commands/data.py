@@ -1,12 +1,12 @@
 """`dlrun data`: download, verify and show the data sets that the experiments need."""
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import typer
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands import options as opt
 from dlrun.data.cache import find_damaged_files, list_cached_folders
 from dlrun.data.download import Dataset, hash_file
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
@@ -15,9 +15,13 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 
+Name = Annotated[
+    str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
+]
+
 
 def fetch_dataset(
-    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+    dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
 ) -> None:
     """Download the missing files of a data set, and prepare its arrays."""
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
@@ -29,7 +33,7 @@ def fetch_dataset(
 
 
 def verify_dataset(
-    dataset: str, overrides: Sequence[str] = (), data_dir: Path | None = None
+    dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
 ) -> int:
     """Check the files of a data set by their published checksums, and its prepared arrays.
 
@@ -64,13 +68,12 @@ def verify_dataset(
 
 
 def show_dataset(
-    dataset: str,
-    *,
-    part: str,
-    first: int,
-    count: int,
-    overrides: Sequence[str] = (),
-    data_dir: Path | None = None,
+    dataset: Name,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
+    part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
+    overrides: opt.DataOverrides = None,
+    data_dir: opt.DataDir = None,
 ) -> None:
     """Print some examples of a data set. Raises ConfigError if it has no texts."""
     screen = Screen()
@@ -80,7 +83,7 @@ def show_dataset(
     found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
 
 
-def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
+def _find(name: str, overrides: list[str] | None, screen: Screen) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment, config in registry.load_config_classes():
@@ -94,4 +97,4 @@ def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset,
         hint = did_you_mean(name, datasets)
         raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
     dataset, experiment = datasets[name]
-    return dataset, load_experiment_config(experiment, RunSettings(overrides=overrides))
+    return dataset, load_experiment_config(experiment, RunSettings(overrides=overrides or []))

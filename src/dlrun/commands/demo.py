@@ -3,11 +3,11 @@
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
 
+from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
@@ -17,7 +17,9 @@ from dlrun.system.console import Screen, format_text_table
 
 
 def run_demo(
-    experiments: Sequence[str] = (), *, runs_dir: Path | None = None, data_dir: Path | None = None
+    experiments: opt.Experiments = None,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
 ) -> int:
     """Run the named experiments, or all, on small data, and show the results.
 
@@ -26,7 +28,7 @@ def run_demo(
     """
     screen = Screen()
     chosen = [
-        registry.experiment_entry(name) for name in experiments
+        registry.experiment_entry(name) for name in experiments or ()
     ] or registry.experiment_entries()
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()

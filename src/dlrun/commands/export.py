@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import typer
 from rich.text import Text
 
+from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.saved_run import Run
@@ -26,14 +28,19 @@ TRACED_ROWS = 2
 
 
 def export_network(
-    run: str,
-    *,
-    format_: Format,
-    out: Path,
-    tolerance: float,
-    force: bool = False,
-    runs_dir: Path | None = None,
-    quiet: bool = False,
+    run: opt.Run,
+    out: Annotated[Path, opt.option("The file to write.", "FILE")],
+    format_: Annotated[
+        Format,
+        typer.Option("--format", help="ONNX, or TorchScript, which torch.jit.load reads."),
+    ] = "onnx",
+    tolerance: Annotated[
+        float,
+        opt.option("Largest accepted relative difference from the network's outputs.", "X", min=0),
+    ] = 1e-5,
+    force: opt.Replace = False,
+    runs_dir: opt.RunsDir = None,
+    quiet: opt.Quiet = False,
 ) -> None:
     """Write a run's network into a file, if the file gives the same outputs as the network.
 

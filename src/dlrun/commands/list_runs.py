@@ -4,15 +4,20 @@ import contextlib
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands import options as opt
+from dlrun.commands.completion import complete_runs
 from dlrun.config.yaml_loader import (
     flatten_keys,
     format_setting,
+    format_settings_briefly,
     parse_set_override,
     read_yaml_file,
 )
@@ -27,6 +32,9 @@ from dlrun.run_folder.record import FORMAT, RESULTS
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import file_digest, folder_size
 
+State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
+STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
+WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
@@ -34,7 +42,6 @@ ABOUT = (
 )  # fmt: skip
 TEXTS = {"name", "experiment", "state", "differs", "problem", "folder", "began", "metric"}
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
-MAX_VALUE = 24  # characters of a value in the column `differs`
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
     "<=": operator.le,
@@ -50,16 +57,15 @@ Values = dict[str, Any]  # of a run, by key: of the list, its config and record,
 
 
 def list_runs(
-    experiment: str | None = None,
-    *,
-    status: Sequence[str] = (),
-    where: Sequence[str] = (),
-    sort: str | None = None,
-    limit: int | None = None,
-    columns: str | None = None,
-    json: bool = False,
-    csv: bool = False,
-    runs_dir: Path | None = None,
+    experiment: opt.ExperimentWithRuns = None,
+    status: Annotated[list[State] | None, opt.option(STATES, "STATE")] = None,
+    where: Annotated[list[str] | None, opt.option(WHERE, "COND")] = None,
+    sort: Annotated[str | None, opt.option("Largest first; -KEY: reversed.", "KEY")] = None,
+    limit: Annotated[int | None, opt.option("The first N.", "N", min=0)] = None,
+    columns: Annotated[str | None, opt.option("Only these columns.", "KEY,KEY")] = None,
+    json: opt.Json = False,
+    csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
+    runs_dir: opt.RunsDir = None,
 ) -> None:
     """List the runs in the states `status` that meet all conditions `where`, the newest first.
 
@@ -71,7 +77,7 @@ def list_runs(
     runs = [_values(run) for run in scan_or_fail(folder, experiment)]
     keys = [key.strip() for key in columns.split(",")] if columns else []
     _check_keys([*keys, *([sort.removeprefix("-")] if sort else [])], runs)
-    conditions = [_parse_condition(text, runs) for text in where]
+    conditions = [_parse_condition(text, runs) for text in where or ()]
     listed = [
         run
         for run in runs
@@ -205,26 +211,6 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
     return [*numbers, *texts, *(run for run in runs if run.get(key) is None)]
 
 
-def format_differences(values: dict[str, Any]) -> str:
-    """Return settings as one short text such as `lr=0.01 seed=3`, with long values cut.
-
-    Data settings and paths come last, because they are the least important.
-    """
-    ordered = sorted(values, key=lambda key: (key.startswith("data."), "/" in str(values[key])))
-    leaves = [key.rpartition(".")[2] for key in ordered]
-    return " ".join(
-        f"{leaf if leaves.count(leaf) == 1 else key}={_shorten(values[key])}"
-        for key, leaf in zip(ordered, leaves, strict=True)
-    )
-
-
-def _shorten(value: object) -> str:
-    if isinstance(value, str) and "/" in value:
-        value = "…/" + value.rstrip("/").rpartition("/")[2]
-    text = "_".join(format_setting(value).split())
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
-
-
 def format_value(value: object) -> str:
     """Return a value as text for the screen: lists as JSON, metrics rounded."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -254,7 +240,7 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
     value = run.get(key)
     match key:
         case "differs":
-            text = run["problem"] or format_differences(value or {})
+            text = run["problem"] or format_settings_briefly(value or {})
         case "size":
             text = format_size(value or 0).replace(" ", "")
         case "seconds" if value is not None:
@@ -266,7 +252,15 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
     return printable(text) or EMPTY
 
 
-def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
+def check(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=complete_runs
+        ),
+    ] = None,
+    runs_dir: opt.RunsDir = None,
+) -> int:
     """Check all files of a run, or of all runs, for damage; return 1 if a file is damaged, else 0.
 
     Raises ConfigError if there are no runs.

@@ -4,11 +4,13 @@ import importlib.util
 import keyword
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
+from dlrun.commands.options import option
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
 
@@ -16,18 +18,23 @@ TEMPLATE = Path(__file__).parent / "template"  # a working package of this name:
 NAME = "my-experiment"
 
 
-def write_experiment_package(name: str, into: Path, taken: Sequence[str]) -> None:
-    """Write a package with an experiment into the folder `into`.
+def write_experiment_package(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As in my-experiment.")],
+    into: Annotated[Path, option("Where the package's folder goes.", "DIR")] = Path(),
+) -> None:
+    """Write a package with an experiment of this name into the folder `into`.
 
-    `taken` are the names of existing commands. Raises ConfigError if the name is invalid or taken,
-    or if the folder cannot be written.
+    Raises ConfigError if the name is invalid or that of a command, or if the folder cannot be
+    written.
     """
+    commands: Any = context.find_root().command
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(
             f"{name!r}: not a name for an experiment",
             "small letters, digits and hyphens only: my-experiment",
         )
-    if name in taken:
+    if name in commands.commands:
         raise ConfigError(f"dlrun has {name!r} already", "choose another name")
     module = name.replace("-", "_")
     spec = importlib.util.find_spec(module)  # a folder with this name has no origin

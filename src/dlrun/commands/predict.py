@@ -11,10 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
+from dlrun.commands import options as opt
 from dlrun.data.images import find_images
 from dlrun.data.text_files import (
     NotTextError,
@@ -50,19 +52,24 @@ class Input:
 
 
 def predict_inputs(
-    run: str,
-    inputs: Sequence[str] = (),
-    *,
-    csv: Path | None = None,
-    column: str = "text",
-    test: bool = False,
-    words: bool = False,
-    figure: Path | None = None,
-    out: Path | None = None,
-    force: bool = False,
-    json: bool = False,
-    runs_dir: Path | None = None,
-    data_dir: Path | None = None,
+    run: opt.Run,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TEXT_OR_FILE",
+            help="Texts, files of one text, images or folders of them; -: lines of standard input.",
+        ),
+    ] = None,
+    csv: Annotated[Path | None, opt.option("A table with a text in each row.", "FILE")] = None,
+    column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
+    test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
+    words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
+    figure: Annotated[Path | None, opt.option("Draw an LSTM's reading.", "F.png")] = None,
+    out: Annotated[Path | None, opt.option("Write a table of predictions.", "F.csv")] = None,
+    force: opt.Replace = False,
+    json: opt.Json = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
 ) -> int:
     """Classify inputs with a run, print each prediction at once, and return the exit code.
 
@@ -70,6 +77,7 @@ def predict_inputs(
     Raises ConfigError if an input is missing or an option invalid, DlrunError if the run cannot
     predict.
     """
+    inputs = inputs or []
     opened, screen = Run.open(run, runs_dir), Screen()
     files = [Path(one) for one in inputs if _exists(one)] + ([csv] if csv else [])
     for option, file in (("--out", out), ("--figure", figure)):

@@ -1,11 +1,11 @@
 """`dlrun runs show`: show everything about one run."""
 
 import textwrap
-from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
+from dlrun.commands import options as opt
 from dlrun.commands.list_runs import format_value
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
@@ -16,7 +16,7 @@ from dlrun.system.console import Screen, format_size, pluralize
 LABEL_WIDTH = 9
 
 
-def show(run: str = "latest", *, json: bool = False, runs_dir: Path | None = None) -> None:
+def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
     """Show a run's state, result, versions, files, and the commands that resume and repeat it.
 
     Raises ConfigError if there is no such run, DlrunError if it cannot be read.

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun import run_context
+from dlrun.commands import options as opt
 from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
@@ -31,13 +32,12 @@ Differences = dict[str, dict[str, tuple[object, object]]]  # by kind and name: t
 
 
 def verify_run(
-    run: str,
-    *,
-    keep: bool = False,
-    runs_dir: Path | None = None,
-    data_dir: Path | None = None,
-    json: bool = False,
-    quiet: bool = False,
+    run: opt.Run,
+    keep: Annotated[bool, opt.flag("Keep the repetition as a run.", "--keep")] = False,
+    runs_dir: opt.RunsDir = None,
+    data_dir: opt.DataDir = None,
+    json: opt.Json = False,
+    quiet: opt.Quiet = False,
 ) -> int:
     """Repeat a finished run from its config.yaml; return 0 if the results are identical, else 1.
 

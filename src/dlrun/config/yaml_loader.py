@@ -170,6 +170,26 @@ def format_setting(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
+def format_settings_briefly(values: Mapping[str, object]) -> str:
+    """Return settings as one short text such as `lr=0.01 seed=3`, with long values cut.
+
+    Data settings and paths come last, because they are the least important.
+    """
+    ordered = sorted(values, key=lambda key: (key.startswith("data."), "/" in str(values[key])))
+    leaves = [key.rpartition(".")[2] for key in ordered]
+    return " ".join(
+        f"{leaf if leaves.count(leaf) == 1 else key}={_shorten(values[key])}"
+        for key, leaf in zip(ordered, leaves, strict=True)
+    )
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, str) and "/" in value:
+        value = "…/" + value.rstrip("/").rpartition("/")[2]
+    text = "_".join(format_setting(value).split())
+    return text if len(text) <= 24 else text[:23] + "…"
+
+
 def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
     """Return a config layer of values that come from no file; errors name `origin` instead."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))

@@ -14,13 +14,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import run_context
-from dlrun.commands.list_runs import format_differences
 from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import (
     ConfigLayer,
     config_layer_from_values,
     flatten_keys,
+    format_settings_briefly,
     merge_config_layers,
     parse_set_override,
 )
@@ -57,7 +57,7 @@ class SweepPoint(BaseModel):
     def label(self) -> str:
         """The settings of the point as short text, such as `lr=0.01 seed=3`."""
         seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
-        return f"{format_differences(self.without_seed)} {seed}".strip()
+        return f"{format_settings_briefly(self.without_seed)} {seed}".strip()
 
 
 class HalvingRung(BaseModel):

@@ -10,8 +10,7 @@ from typing import Literal
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.commands.list_runs import format_differences
-from dlrun.config.yaml_loader import flatten_keys, format_override
+from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
@@ -49,7 +48,7 @@ class ConfigResults:
     @property
     def label(self) -> str:
         """The settings as short text, such as `lr=0.01`; empty if only the seed varies."""
-        return format_differences(self.settings)
+        return format_settings_briefly(self.settings)
 
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:

@@ -1,0 +1,22 @@
+"""`dlrun report`: write an HTML page about runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlrun.commands import options as opt
+from dlrun.reports import page
+
+
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
+    ] = None,
+    out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    runs_dir: opt.RunsDir = None,
+    force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
+) -> None:
+    """Write an HTML page about runs; see reports.page.report."""
+    page.report(runs or [], out, runs_dir, force=force)

@@ -1,0 +1,62 @@
+"""Commands that start or continue one run: `dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from dlrun.commands import options as opt
+from dlrun.config.validation import config_to_yaml
+from dlrun.config.yaml_loader import config_layer_from_values
+from dlrun.experiments import registry
+from dlrun.run_context import RunSettings
+from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
+
+CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
+
+
+def make_experiment_command(name: str) -> Callable[..., int]:
+    """Return the command `dlrun NAME` of an experiment; raise DlrunError if it cannot be loaded."""
+    argument = registry.load_config_class(name).argument
+    shown = typer.Argument(metavar=argument.metavar, help=argument.help) if argument else None
+
+    @opt.with_run_options(
+        *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "name"),
+        *("summary", "dry_run", "json", "quiet"),
+    )
+    def run(
+        settings: RunSettings,
+        items: Annotated[list[str] | None, shown] = None,
+        slurm: opt.Slurm = None,
+        wait: opt.Wait = False,
+    ) -> int:
+        if items and argument:
+            values = [config_layer_from_values({argument.key: items}, argument.metavar)]
+            settings = replace(settings, values=values)
+        if opt.is_for_slurm(slurm, wait):
+            from dlrun.slurm.submit import submit_run_to_slurm
+
+            return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
+        return run_experiment(name, settings)[0]
+
+    if argument is None:
+        parameters = inspect.signature(run).parameters.values()
+        opt.set_parameters(run, [one for one in parameters if one.name != "items"])
+    return run
+
+
+@opt.with_run_options(
+    *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
+    overrides=Annotated[list[str] | None, opt.overrides(CHANGEABLE)],
+)
+def resume(settings: RunSettings, run: opt.Run) -> int:
+    """Continue a run in its own folder, and return the exit code; see runs.start.resume_run."""
+    return resume_run(run, settings.overrides, settings)
+
+
+@opt.with_run_options("config", "overrides")
+def config(settings: RunSettings, experiment: Annotated[str, opt.Experiment]) -> None:
+    """Print the resolved config of an experiment as YAML. Raises ConfigError if it is invalid."""
+    typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

@@ -1,0 +1,104 @@
+"""`dlrun sweep`: check which options were given, and run the sweep."""
+
+from typing import Annotated
+
+import typer
+
+from dlrun.commands import completion
+from dlrun.commands import options as opt
+from dlrun.errors import UsageError
+from dlrun.run_context import RunSettings
+from dlrun.slurm.submit import parse_slurm_options
+from dlrun.sweeps.search import SearchSpace
+from dlrun.sweeps.sweep import run_sweep
+
+ETA = 3  # as in Hyperband (arXiv:1603.06560)
+# Options that `sweep --resume` accepts, and options that cannot be combined with --slurm.
+CONTINUING = {
+    *("--resume", "--jobs", "--fail-fast", "--force", "--slurm", "--wait"),
+    *("--runs-dir", "--data-dir", "--json", "--quiet", "--debug"),
+}
+LOCAL = {"--jobs", "--fail-fast", "--halving"}
+SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
+
+SETTINGS = completion.complete_settings
+
+
+@opt.with_run_options(
+    *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "force"),
+    *("json", "quiet"),
+    name=Annotated[str | None, opt.option("The sweep's name.", "NAME")],
+    dry_run=Annotated[bool, opt.flag("Check every point, and show them.", "--dry-run")],
+)
+def sweep(
+    context: typer.Context,
+    settings: RunSettings,
+    experiment: Annotated[str | None, opt.Experiment] = None,
+    seeds: Annotated[str | None, opt.Seeds] = None,
+    grid: Annotated[
+        list[str] | None,
+        opt.option("Each of these values; repeatable.", "KEY=A,B", autocompletion=SETTINGS),
+    ] = None,
+    random: Annotated[int | None, opt.option("Draws of the spaces.", "N", min=1)] = None,
+    space: Annotated[
+        list[str] | None, opt.option(SPACE, "KEY=SPACE", autocompletion=SETTINGS)
+    ] = None,
+    space_seed: Annotated[
+        int | None, opt.option("Of the draws (default: the config's).", "N", min=0)
+    ] = None,
+    halving: Annotated[
+        bool, opt.flag("Successive halving: train the best longer.", "--halving")
+    ] = False,
+    eta: Annotated[
+        int | None, opt.option("With --halving: keep one in N.", "N", min=2, max=10)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        opt.option("Runs at once (default: as many as fit).", "N", "--jobs", "-j", min=1, max=256),
+    ] = None,
+    fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
+    resume: Annotated[
+        str | None,
+        opt.option(
+            "Continue this sweep, or latest.", "NAME", autocompletion=completion.complete_sweeps
+        ),
+    ] = None,
+    slurm: opt.Slurm = None,
+    wait: opt.Wait = False,
+) -> int:
+    """Run or continue a sweep, and return the exit code; see sweeps.sweep.run_sweep.
+
+    Raises UsageError for options that cannot be combined.
+    """
+    given = {
+        param.opts[0]
+        for param in context.command.params
+        if getattr(context.get_parameter_source(str(param.name)), "name", "") == "COMMANDLINE"
+    }
+    if resume is not None:
+        _forbid(given - CONTINUING, "--resume continues a sweep as it was planned", "leave it out")
+    elif experiment is None:
+        raise UsageError("missing argument EXPERIMENT", "dlrun sweep EXPERIMENT --seeds 5")
+    elif eta is not None and not halving:
+        raise UsageError(f"--eta {eta}: only with --halving", "give both, or neither")
+    on_slurm = None
+    if opt.is_for_slurm(slurm, wait):
+        _forbid(given & LOCAL, "not with --slurm", "--slurm parallel=N runs N points at once")
+        on_slurm = parse_slurm_options(slurm or [])
+    return run_sweep(
+        experiment or "",
+        settings,
+        SearchSpace(seeds, grid or (), space or (), random, space_seed),
+        resume=resume,
+        eta=(eta or ETA) if halving else None,
+        jobs=jobs,
+        fail_fast=fail_fast,
+        slurm=on_slurm,
+        wait=wait,
+    )
+
+
+def _forbid(options: set[str], reason: str, hint: str) -> None:
+    """Raise UsageError if any of these options was given."""
+    if options:
+        raise UsageError(f"{', '.join(sorted(options))}: {reason}", hint)
