@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.commands.list_runs import check, list_runs
+from dlrun.commands.check import check
+from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import to_0_1
 from tests.conftest import Done
 from tests.experiments.use import flip

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from dlrun.commands.check import check
 from dlrun.commands.clean import clean
-from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import possible_run_folders
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living

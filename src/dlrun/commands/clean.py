@@ -42,10 +42,14 @@ def clean(
     yes: Annotated[bool, opt.flag("Do not ask.", "--yes", "-y")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> int:
-    """Remove runs, or only their checkpoints, and return the exit code: 1 if a removal failed.
+    """Remove the runs that match all options. Lists them, says how much is freed, and asks.
 
-    `older_than` is an age such as `30d`, `12h` or `2w`; `keep_best` is how many of each
-    experiment's best runs on the same data are kept. Raises ConfigError if no option selects runs,
+    A running run is never removed, a damaged one only by --status damaged. Exits with 1 if a
+    removal failed.
+
+    Example: dlrun runs clean --status failed --older-than 30d
+
+    Raises ConfigError if no option selects runs,
     or if the question cannot be answered.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
@@ -54,13 +58,13 @@ def clean(
             "no option selects runs to remove",
             "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
         )
-    if checkpoints and set(status or ()) - {"finished"}:
+    if checkpoints and any(one != "finished" for one in status or ()):
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
     runs = scan_or_fail(folder, experiment)
     kept = _best_runs(runs, keep_best) if keep_best is not None else set()
-    states = set(status or ()) or (ENDED if older_than and not checkpoints else {"finished"})
+    states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
     chosen = [
         run

@@ -47,7 +47,9 @@ def compare(
     force: opt.Replace = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
-    """Show what differs between runs, and their metrics side by side; draw their curves into `out`.
+    """Show what differs between runs, and their metrics side by side, the best of each marked *.
+
+    Example: dlrun runs compare imdb-dense/latest imdb-lstm/latest --out curves.png
 
     Raises ConfigError if a run is missing or named twice, or if `out` is invalid; DlrunError if a
     run cannot be read, or if none has a curve.

@@ -23,7 +23,10 @@ Name = Annotated[
 def fetch_dataset(
     dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
 ) -> None:
-    """Download the missing files of a data set, and prepare its arrays."""
+    """Download the data and prepare them for the experiments.
+
+    Example: dlrun data fetch imdb --set data.source=keras
+    """
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
@@ -35,10 +38,13 @@ def fetch_dataset(
 def verify_dataset(
     dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
 ) -> int:
-    """Check the files of a data set by their published checksums, and its prepared arrays.
+    """Check the files against the published checksums, and their contents.
 
-    Returns the exit code: 1 if a file is not the published one, or is damaged. Raises DataError if
-    the contents are not what the experiments need.
+    Exits with 1 if a file is not the published one, or is damaged.
+
+    Example: dlrun data verify imdb --set data.archive=aclImdb_v1.tar.gz
+
+    Raises DataError if the contents are not what the experiments need.
     """
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
@@ -75,7 +81,12 @@ def show_dataset(
     overrides: opt.DataOverrides = None,
     data_dir: opt.DataDir = None,
 ) -> None:
-    """Print some examples of a data set. Raises ConfigError if it has no texts."""
+    """Show reviews, decoded from their ids back to words.
+
+    Example: dlrun data show imdb --count 2 --set data.source=sample
+
+    Raises ConfigError if the data set has no texts.
+    """
     screen = Screen()
     found, config = _find(dataset, overrides, screen)
     if found.show is None:

@@ -21,10 +21,11 @@ def run_demo(
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
 ) -> int:
-    """Run the named experiments, or all, on small data, and show the results.
+    """Run every experiment on generated or shipped data, without a download.
 
-    Their configs are the overlays `smoke` and `demo`. Returns the exit code: 1 if an experiment
-    could not be run; the others are run anyway.
+    Exits with 1 if an experiment could not be run; the others are run anyway.
+
+    Example: dlrun demo --runs-dir demo-runs
     """
     screen = Screen()
     chosen = [

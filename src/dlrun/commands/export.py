@@ -42,9 +42,14 @@ def export_network(
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a run's network into a file, if the file gives the same outputs as the network.
+    """Write a run's network as one file that other programs use without dlrun.
 
-    Outputs may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
+    Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
+    it is saved under its name.
+
+    Example: dlrun export latest --format onnx --out reviews.onnx
+
+    Raises ConfigError if the run or a
     package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
     or if the outputs differ too much.
     """

@@ -1,46 +1,35 @@
-"""`dlrun runs list` and `dlrun runs check`: list runs, and report damaged files of runs."""
+"""`dlrun runs list`: list runs, filtered and sorted by their values."""
 
 import contextlib
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.completion import complete_runs
-from dlrun.config.yaml_loader import (
-    flatten_keys,
-    format_setting,
-    format_settings_briefly,
-    parse_set_override,
-    read_yaml_file,
-)
-from dlrun.errors import ConfigError, DlrunError, did_you_mean
+from dlrun.config import yaml_loader
+from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import Run, scan_folder, scan_runs
-from dlrun.run_folder.checkpoint import find_damaged_checkpoints
-from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import CONFIG, to_csv, to_json
+from dlrun.experiments.saved_run import Run, scan_runs
+from dlrun.run_folder.folder import to_csv, to_json
 from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
-from dlrun.run_folder.record import FORMAT, RESULTS
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
-from dlrun.system.files import file_digest, folder_size
+from dlrun.system.files import folder_size
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")
 STATES = "Only waiting, running, finished, failed, interrupted, killed, damaged or foreign ones."
 WHERE = "Only runs with KEY = != < <= > or >= a value of config, record or metrics.NAME."
 COLUMNS = ("name", "experiment", "state", "value", "book", "seconds", "size", "differs")
+NUMBERS = ("value", "book", "seconds", "size")  # columns that are aligned to the right
 ABOUT = (
     "name", "experiment", "state", "metric", "value", "interval", "book", "seconds", "size",
     "differs", "began", "folder", "problem",
 )  # fmt: skip
-TEXTS = {"name", "experiment", "state", "differs", "problem", "folder", "began", "metric"}
 EMPTY = "-"  # a cell is never empty, because programs split a line into words
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -53,7 +42,7 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 CONDITION = re.compile(rf"\s*([\w.-]+?)\s*({'|'.join(OPERATORS)})\s*(.*\S)\s*", re.DOTALL)
 
-Values = dict[str, Any]  # of a run, by key: of the list, its config and record, `metrics.NAME`
+Values = dict[str, Any]  # of a run: what is listed, then its config and its record by dotted keys
 
 
 def list_runs(
@@ -67,7 +56,9 @@ def list_runs(
     csv: Annotated[bool, opt.flag("Print a CSV table.", "--csv")] = False,
     runs_dir: opt.RunsDir = None,
 ) -> None:
-    """List the runs in the states `status` that meet all conditions `where`, the newest first.
+    """List runs, newest first: state, test metric, the book's, seconds, size, changed values.
+
+    Example: dlrun runs list imdb-dense --where 'optimizer.lr>0.001' --sort metrics.test_accuracy
 
     Raises ConfigError if there are no runs, or if a key or condition is invalid.
     """
@@ -77,12 +68,10 @@ def list_runs(
     runs = [_values(run) for run in scan_or_fail(folder, experiment)]
     keys = [key.strip() for key in columns.split(",")] if columns else []
     _check_keys([*keys, *([sort.removeprefix("-")] if sort else [])], runs)
-    conditions = [_parse_condition(text, runs) for text in where or ()]
-    listed = [
-        run
-        for run in runs
-        if (not status or run["state"] in status) and all(meets(run) for meets in conditions)
-    ]
+    listed = [run for run in runs if not status or run["state"] in status]
+    for condition in where or ():
+        meets = _parse_condition(condition, runs)
+        listed = [run for run in listed if meets(run)]
     listed = (_sort(listed, sort) if sort else listed)[:limit]
     if json:
         keys = keys or [*ABOUT, "metrics", "config"]
@@ -91,8 +80,11 @@ def list_runs(
     elif csv:
         keys = keys or [key for key in ABOUT if key != "interval"]
         rows = [
-            [format_setting(value) if isinstance(value, dict | list) else value for value in cells]
-            for cells in ([run.get(key) for key in keys] for run in listed)
+            [
+                yaml_loader.format_setting(cell) if isinstance(cell, dict | list) else cell
+                for cell in map(run.get, keys)
+            ]
+            for run in listed
         ]
         screen.out.file.write(to_csv([keys, *rows]).decode().replace("\r\n", "\n"))
     else:
@@ -115,12 +107,15 @@ def scan_or_fail(runs_dir: Path, experiment: str | None) -> list[Run]:
 
 def _values(run: Run) -> Values:
     record, metric = run.record, main_metric(run.record)
-    config, differs = {}, {}
+    values: Values = {}
+    config: Values = {}
+    differs: Values = {}
     if not run.unreadable:
-        config = flatten_keys(run.effective_config())
+        config = yaml_loader.flatten_keys(run.effective_config())
+        values = yaml_loader.flatten_keys(record.model_dump()) | config
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
-    about = {
+    return values | {
         "name": run.name,
         "experiment": record.experiment,
         "state": run.state,
@@ -134,9 +129,9 @@ def _values(run: Run) -> Values:
         "began": record.started,
         "folder": str(run.folder),
         "problem": run.problem,
+        "metrics": record.metrics,
+        "config": config,
     }
-    values = {} if run.unreadable else flatten_keys(record.model_dump())
-    return values | config | about | {"metrics": record.metrics, "config": config}
 
 
 def _check_keys(keys: Iterable[str], runs: Sequence[Values]) -> None:
@@ -164,12 +159,24 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
             f"--where {text!r}: expected a key, one of = != < <= > >=, a value",
             "as in --where 'optimizer.lr>0.001', in quotes for the shell",
         )
-    key, sign, wanted = parts[1], parts[2], parts[3]
+    key, sign, wanted = parts.groups()
     with contextlib.suppress(ConfigError):  # a value that is not YAML is a text
-        wanted = parse_set_override(f"value={wanted}").values["value"]
+        wanted = yaml_loader.parse_set_override(f"value={wanted}").values["value"]
     _check_keys([key], runs)
+
+    def compare(value: Any) -> bool | None:
+        """Return whether the comparison holds; None if the types of the two values differ."""
+        value = list(value) if isinstance(value, tuple) else value
+        kinds = [{kind for kind in (bool, list) if isinstance(x, kind)} for x in (value, wanted)]
+        if kinds[0] != kinds[1] and None not in (value, wanted):
+            return None
+        try:
+            return OPERATORS[sign](value, wanted)
+        except TypeError:
+            return None
+
     values = [run[key] for run in runs if run.get(key) is not None]
-    if values and all(_compare(value, sign, wanted) is None for value in values):
+    if values and all(compare(value) is None for value in values):
         raise ConfigError(
             f"--where {text!r}: {key} is {values[0]!r} in a run, "
             f"which cannot be compared with {wanted!r}",
@@ -178,43 +185,34 @@ def _parse_condition(text: str, runs: Sequence[Values]) -> Callable[[Values], bo
         )
 
     def meets(run: Values) -> bool:
-        met = _compare(run[key], sign, wanted) if key in run else False
+        met = compare(run[key]) if key in run else False
         return sign == "!=" if met is None else met
 
     return meets
 
 
-def _compare(value: object, sign: str, wanted: object) -> bool | None:
-    """Return whether a comparison of two values holds; None if their types differ."""
-    value = list(value) if isinstance(value, tuple) else value
-    if None not in (value, wanted):
-        for kind in (bool, list):
-            if isinstance(value, kind) != isinstance(wanted, kind):
-                return None
-    try:
-        return OPERATORS[sign](value, wanted)
-    except TypeError:
-        return None
-
-
 def _sort(runs: Sequence[Values], key: str) -> list[Values]:
-    """Sort runs by a key: numbers from the largest, then texts from A to Z; `-KEY` reverses both.
+    """Sort runs by a key: numbers from the largest, then texts from A to Z; reversed for `-KEY`.
 
     Runs without a value come last. Runs with equal values keep their order.
     """
-    reverse, key = key.startswith("-"), key.removeprefix("-")
-    known = [run for run in runs if run.get(key) is not None]
-    numbers = [run for run in known if isinstance(run[key], int | float)]
-    texts = [run for run in known if not isinstance(run[key], int | float)]
-    numbers.sort(key=lambda run: run[key], reverse=not reverse)
-    texts.sort(key=lambda run: str(run[key]), reverse=reverse)
-    return [*numbers, *texts, *(run for run in runs if run.get(key) is None)]
+    name = key.removeprefix("-")
+
+    def rank(run: Values) -> tuple[bool, float, str]:
+        value = run[name]
+        is_text = not isinstance(value, int | float)
+        return (True, 0, str(value)) if is_text else (False, -value, "")
+
+    known = [run for run in runs if run.get(name) is not None]
+    known.sort(key=rank, reverse=key.startswith("-"))
+    return known + [run for run in runs if run.get(name) is None]
 
 
 def format_value(value: object) -> str:
     """Return a value as text for the screen: lists as JSON, metrics rounded."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return format_metric(value) if is_number or value is None else format_setting(value)
+    is_metric = is_number or value is None
+    return format_metric(value) if is_metric else yaml_loader.format_setting(value)
 
 
 def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
@@ -228,7 +226,7 @@ def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     if screen.out.is_terminal:
         columns = {key: cells for key, cells in columns.items() if {*cells} != {EMPTY}}
     rows = [[heads.get(key, key) for key in columns], *zip(*columns.values(), strict=True)]
-    left = {place for place, key in enumerate(columns) if key in TEXTS}
+    left = {place for place, key in enumerate(columns) if key not in NUMBERS}
     lines = [Text(line) for line in format_text_table(rows, left=left, gap=1)]
     for line in lines if screen.out.is_terminal else ():
         line.truncate(screen.out.width, overflow="ellipsis")
@@ -240,7 +238,7 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
     value = run.get(key)
     match key:
         case "differs":
-            text = run["problem"] or format_settings_briefly(value or {})
+            text = run["problem"] or yaml_loader.format_settings_briefly(value or {})
         case "size":
             text = format_size(value or 0).replace(" ", "")
         case "seconds" if value is not None:
@@ -250,60 +248,3 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
         case _:
             text = format_value(value)
     return printable(text) or EMPTY
-
-
-def check(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=complete_runs
-        ),
-    ] = None,
-    runs_dir: opt.RunsDir = None,
-) -> int:
-    """Check all files of a run, or of all runs, for damage; return 1 if a file is damaged, else 0.
-
-    Raises ConfigError if there are no runs.
-    """
-    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
-    if run is None:
-        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
-    else:
-        named = Path(run).expanduser()
-        runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
-    runs = [run for run in runs if run.state != "foreign"]
-    damaged = 0
-    for checked in runs:
-        problems = list(_find_damage(checked))
-        damaged += bool(problems)
-        for problem in problems:
-            screen.fail(problem)
-        if not problems:
-            verdict = "readable, but dlrun 0.1 kept no checksums"
-            if checked.record.format >= FORMAT:
-                files = len(checked.record.files | checked.record.written)
-                verdict = f"whole ({checked.state}, {files} checked files)"
-            screen.show(Text(f"{checked.folder}: {verdict}"))
-    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
-    return 1 if damaged else 0
-
-
-def _find_damage(run: Run) -> Iterator[str]:
-    """Yield a sentence for each damaged file in a run's folder."""
-    record, folder = run.record, run.folder
-    if run.problem:
-        yield f"{folder}: {run.problem}"
-    if run.unreadable:
-        return
-    try:
-        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
-            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
-    except DlrunError as error:
-        yield error.message
-    for name, expected in (record.files | record.written).items():
-        try:
-            if file_digest(folder / name) != expected:
-                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
-        except OSError as error:
-            yield f"{folder / name}: {error.strerror}"
-    yield from find_damaged_checkpoints(folder, record.id)

@@ -23,7 +23,9 @@ def write_experiment_package(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in my-experiment.")],
     into: Annotated[Path, option("Where the package's folder goes.", "DIR")] = Path(),
 ) -> None:
-    """Write a package with an experiment of this name into the folder `into`.
+    """Write a package with an experiment of your own: code, configs, and a test that passes.
+
+    Example: dlrun new my-experiment
 
     Raises ConfigError if the name is invalid or that of a command, or if the folder cannot be
     written.

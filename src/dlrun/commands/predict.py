@@ -71,9 +71,12 @@ def predict_inputs(
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
 ) -> int:
-    """Classify inputs with a run, print each prediction at once, and return the exit code.
+    """Predict new texts or images with a finished run, and read them as it read its own data.
 
-    The code is 1 if an input could not be predicted, or if a row of the run's own test set differs.
+    Exits with 1 if an input cannot be predicted, or a row of the run's own test set differs.
+
+    Example: dlrun predict latest "A film to fall asleep in."
+
     Raises ConfigError if an input is missing or an option invalid, DlrunError if the run cannot
     predict.
     """

@@ -18,5 +18,8 @@ def report(
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
-    """Write an HTML page about runs; see reports.page.report."""
+    """Write one HTML page about runs, with curves, mistakes and configs, that works offline.
+
+    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    """
     page.report(runs or [], out, runs_dir, force=force)

@@ -22,6 +22,11 @@ def reproduce(
         "reproduction.html"
     ),
 ) -> int:
-    """Reproduce the published numbers; see reproduction.reproduce.reproduce_published_numbers."""
+    """Run the lab over seeds, and write the book's numbers beside yours on one page.
+
+    Runs that earlier calls finished are not repeated.
+
+    Example: dlrun reproduce imdb-dense imdb-lasso --seeds 5
+    """
     command = shlex.join(["dlrun", *sys.argv[1:]])
     return reproduce_published_numbers(experiments or [], seeds, out, settings, command)

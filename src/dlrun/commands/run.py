@@ -52,11 +52,17 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     overrides=Annotated[list[str] | None, opt.overrides(CHANGEABLE)],
 )
 def resume(settings: RunSettings, run: opt.Run) -> int:
-    """Continue a run in its own folder, and return the exit code; see runs.start.resume_run."""
+    """Continue a run that was stopped, from its last finished epoch or lambda.
+
+    Example: dlrun resume latest --set trainer.max_epochs=40
+    """
     return resume_run(run, settings.overrides, settings)
 
 
 @opt.with_run_options("config", "overrides")
 def config(settings: RunSettings, experiment: Annotated[str, opt.Experiment]) -> None:
-    """Print the resolved config of an experiment as YAML. Raises ConfigError if it is invalid."""
+    """Print an experiment's resolved config as YAML.
+
+    Example: dlrun config imdb-lstm --set batch_size=100 > mine.yaml
+    """
     typer.echo(config_to_yaml(load_experiment_config(experiment, settings)), nl=False)

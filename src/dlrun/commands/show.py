@@ -17,7 +17,9 @@ LABEL_WIDTH = 9
 
 
 def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
-    """Show a run's state, result, versions, files, and the commands that resume and repeat it.
+    """Show one run: result, data, versions, files, and the commands to resume and repeat it.
+
+    Example: dlrun runs show imdb-dense/latest
 
     Raises ConfigError if there is no such run, DlrunError if it cannot be read.
     """

@@ -66,7 +66,9 @@ def sweep(
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
 ) -> int:
-    """Run or continue a sweep, and return the exit code; see sweeps.sweep.run_sweep.
+    """Run an experiment over seeds and values, several at once, and say which config is best.
+
+    Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
 
     Raises UsageError for options that cannot be combined.
     """

@@ -39,7 +39,12 @@ def verify_run(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Repeat a finished run from its config.yaml; return 0 if the results are identical, else 1.
+    """Repeat a run from its own config, and compare the two bit for bit.
+
+    Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
+    code, packages, machine and data.
+
+    Example: dlrun verify latest
 
     Raises ConfigError if there is no such run, DlrunError if it cannot be repeated.
     """
