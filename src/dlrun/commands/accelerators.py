@@ -1,11 +1,9 @@
 """`dlrun accelerators`: list this machine's devices and time an epoch on each (ISLP 10.9.3)."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
@@ -44,18 +42,18 @@ def list_accelerators(
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
     screen = settings.console()
+    missing = {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
     if experiment is None:
         if settings.config or settings.overrides:
             raise ConfigError(
                 "--config and --set belong to an experiment, and none is named",
                 f"dlrun accelerators {registry.experiment_names()[0]} ...",
             )
-        _show([[device, _state(why)] for device, why in _reasons_missing().items()], screen)
+        _show(missing, {}, screen)
         return
     valid = load_experiment_config(experiment, settings)
     if not isinstance(valid, NetworkConfig):
         raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
-    missing = _reasons_missing()
     folder = RunFolder.claim(
         run_context.resolve_runs_dir(settings.runs_dir), "accelerators", experiment
     )
@@ -83,25 +81,18 @@ def list_accelerators(
         run = Run.open(path)
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    rows, cells = [], [["device", "s / epoch", "ratio to CPU", "state"]]
-    for device, why in missing.items():
-        time = seconds.get(device)
-        times = time, time and time / seconds["cpu"]
-        rows.append([device, why is None, *times, why])
-        cells.append([device, *("" if one is None else f"{one:.2f}" for one in times), _state(why)])
+    rows = [
+        [device, why is None, time, time and time / seconds["cpu"], why]
+        for device, why in missing.items()
+        for time in [seconds.get(device)]
+    ]
     folder.write(TABLE, to_csv([COLUMNS, *rows]))
     package = registry.experiment_entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
     folder.write(FIGURE, _draw(title, seconds))
-    _show(cells, screen)
-    for text in (f"{experiment}: {data}", folder.path / TABLE, folder.path / FIGURE):
-        screen.show(Text(str(text)))
-
-
-def _reasons_missing() -> dict[str, str | None]:
-    """Return why this machine cannot use each device; None for a device that it can use."""
-    return {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
+    _show(missing, seconds, screen)
+    screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
 
 
 def _draw(title: str, seconds: dict[str, float]) -> bytes:
@@ -112,10 +103,14 @@ def _draw(title: str, seconds: dict[str, float]) -> bytes:
     )
 
 
-def _state(why: str | None) -> str:
-    return f"missing: {why}" if why else "available"
-
-
-def _show(rows: Sequence[Sequence[str]], screen: Screen) -> None:
-    for line in format_text_table(rows, left=(0, len(rows[0]) - 1)):
-        screen.show(Text(line))
+def _show(missing: dict[str, str | None], seconds: dict[str, float], screen: Screen) -> None:
+    """Print a line for each device: whether it is available and, if timed, how fast it is."""
+    rows = [["device", "s / epoch", "ratio to CPU", "state"]]
+    for device, why in missing.items():
+        state = f"missing: {why}" if why else "available"
+        time = seconds.get(device)
+        times = (f"{time:.2f}", f"{time / seconds['cpu']:.2f}") if time else ("", "")
+        rows.append([device, *times, state])
+    if not seconds:
+        rows = [[device, state] for device, *_, state in rows]
+    screen.rows(format_text_table(rows, left=(0, len(rows[0]) - 1)))

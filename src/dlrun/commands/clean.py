@@ -20,7 +20,7 @@ from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder import removal
 from dlrun.run_folder.find import start_time_from_folder_name
 from dlrun.run_folder.metrics import main_metric, metric_direction
-from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
+from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
@@ -44,13 +44,11 @@ def clean(
 ) -> int:
     """Remove the runs that match all options. Lists them, says how much is freed, and asks.
 
-    A running run is never removed, a damaged one only by --status damaged. Exits with 1 if a
-    removal failed.
+    A running run is never removed, a damaged one only by --status damaged.
 
     Example: dlrun runs clean --status failed --older-than 30d
 
-    Raises ConfigError if no option selects runs,
-    or if the question cannot be answered.
+    Raises ConfigError if no option selects runs, or if the question cannot be answered.
     """
     screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
     if not (older_than or status or keep_best is not None or checkpoints):
@@ -58,76 +56,58 @@ def clean(
             "no option selects runs to remove",
             "--older-than 30d, --status failed, --keep-best 3, --checkpoints; --dry-run only lists",
         )
-    if checkpoints and any(one != "finished" for one in status or ()):
+    if checkpoints and status not in (None, ["finished"]):
         hint = "leave out --status"
         raise ConfigError("--checkpoints: a run needs them until it has finished", hint)
     before = _parse_age(older_than) if older_than else None
     runs = scan_or_fail(folder, experiment)
-    kept = _best_runs(runs, keep_best) if keep_best is not None else set()
+    kept = set[Path]()
+    if keep_best is not None:
+        kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
     states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
+    measure = removal.size_of_checkpoints if checkpoints else folder_size
     chosen = [
-        run
+        (run, measure(run.folder))
         for run in runs
         if run.state in states
         and run.folder not in kept
         and (before is None or _end_time(run) < before)
         # A run that is being started looks damaged.
         and not (run.unreadable and _end_time(run) > a_minute_ago)
-        and not (checkpoints and removal.size_of_checkpoints(run.folder) == 0)
     ]
-    measure = removal.size_of_checkpoints if checkpoints else folder_size
-    sizes = [measure(run.folder) for run in chosen]
-    table = [
-        [
-            format_size(size),
-            "checkpoints" if checkpoints else run.state,
-            printable(f"{run.folder.parent.name}/{run.folder.name}"),
-        ]
-        for run, size in zip(chosen, sizes, strict=True)
-    ]
-    for line in format_text_table(table, left=(1, 2), gap=1):
-        screen.show(Text(line))
+    chosen = [(run, size) for run, size in chosen if size or not checkpoints]
+    table = []
+    for run, size in chosen:
+        what = "checkpoints" if checkpoints else run.state
+        table.append([format_size(size), what, f"{run.folder.parent.name}/{run.folder.name}"])
+    screen.rows(format_text_table(table, left=(1, 2), gap=1))
     if running := sum(run.state == "running" for run in runs):
         screen.note(f"left alone: {pluralize(running, 'running run')}")
     if not chosen:
         screen.note(f"nothing to remove in {folder}")
         return 0
-    total = format_size(sum(sizes))
-    screen.note(
-        f"{'checkpoints of ' if checkpoints else ''}{pluralize(len(chosen), 'run')}: {total}"
-    )
+    what = f"{'checkpoints of ' if checkpoints else ''}{pluralize(len(chosen), 'run')}"
+    screen.note(f"{what}: {format_size(sum(size for _, size in chosen))}")
     if checkpoints:
         screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
-    if dry_run:
+    if dry_run or not (yes or _confirm(screen)):
         return 0
-    if not yes and not _confirm(screen):
-        screen.note("nothing was removed")
-        return 0
-    try:
-        return _remove(chosen, sizes, screen, checkpoints=checkpoints)
-    finally:  # also after Ctrl-C
-        for name in {run.folder.parent.name for run in chosen}:
-            removal.repair_latest_link(folder, name)
-
-
-def _remove(runs: Sequence[Run], sizes: Sequence[int], screen: Screen, *, checkpoints: bool) -> int:
     remove = removal.remove_checkpoints if checkpoints else removal.remove_run
-    freed, failed = 0, False
+    freed = exit_code = 0
     try:
-        for run, size in zip(runs, sizes, strict=True):
+        for run, size in chosen:
             try:
                 remove(run.folder, partial(_check_unchanged, run))
                 freed += size
-            except DlrunError as error:
-                failed = True
-                screen.fail(error.message, error.hint)
-            except OSError as error:
-                failed = True
-                screen.fail(f"{run.folder}: cannot be removed: {error.strerror or error}")
-    finally:
+            except (DlrunError, OSError) as error:
+                exit_code = 1
+                screen.fail(str(error), getattr(error, "hint", ""))
+    finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
-    return 1 if failed else 0
+        for name in {run.folder.parent.name for run, _ in chosen}:
+            removal.repair_latest_link(folder, name)
+    return exit_code
 
 
 def _parse_age(text: str) -> datetime:
@@ -139,23 +119,20 @@ def _parse_age(text: str) -> datetime:
 
 
 def _best_runs(runs: Sequence[Run], number: int) -> set[Path]:
-    """Return the folders of the best finished runs of each experiment on the same data.
+    """Return the folders of the best of some runs, for each experiment and each data set.
 
     A run without a test metric, or with one of unknown direction, is kept too.
     """
     kept: set[Path] = set()
     rivals: dict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
     for run in runs:
-        if run.state != "finished":
-            continue
-        record = run.record
-        metric = main_metric(record)
-        value = record.metrics[metric] if metric else None
-        if metric is None or value is None or not metric_direction(metric):
+        metric = main_metric(run.record) or ""
+        value, direction = run.record.metrics.get(metric), metric_direction(metric)
+        if value is None or not direction:
             kept.add(run.folder)
         else:
-            group = rivals[record.experiment, record.data, metric]
-            group.append((metric_direction(metric) * value, run.folder))
+            group = rivals[run.record.experiment, run.record.data, metric]
+            group.append((direction * value, run.folder))
     for group in rivals.values():  # of equal runs the newer stays first
         group.sort(key=lambda one: one[0], reverse=True)
         kept |= {folder for _, folder in group[:number]}
@@ -179,7 +156,10 @@ def _confirm(screen: Screen) -> bool:
     if not answer:
         screen.err.print()
         raise ConfigError("nobody answers", "--yes removes without asking, --dry-run only lists")
-    return answer.strip().lower() in ("y", "yes")
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    screen.note("nothing was removed")
+    return False
 
 
 def _check_unchanged(before: Run) -> None:

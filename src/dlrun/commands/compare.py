@@ -55,19 +55,20 @@ def compare(
     run cannot be read, or if none has a curve.
     """
     screen = Screen()
-    if out is not None and out.suffix.lower() != ".png":
-        raise ConfigError(f"--out {out}: not a PNG file's name", f"--out {out.with_suffix('.png')}")
     if out is not None:
+        if out.suffix.lower() != ".png":
+            hint = f"--out {out.with_suffix('.png')}"
+            raise ConfigError(f"--out {out}: not a PNG file's name", hint)
         check_output_path("--out", out, force=force)
     opened = list({run.folder: run for run in (Run.open(name, runs_dir) for name in runs)}.values())
     if len(opened) < max(2, len(runs)):
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
-    rows = _differing([_describe(run) for run in opened])
-    for what, describe in {"config": _config, "versions": _versions}.items():
+    rows = []
+    for what, describe in {"run": _describe, "config": _config, "versions": _versions}.items():
         differing = _differing([describe(run) for run in opened])
-        if not differing:
+        if not differing and what != "run":
             screen.note(f"{what}: the same")
         rows += differing
     same_data = len({run.record.data for run in opened}) == 1
