@@ -64,7 +64,6 @@ DENSE = "imdb-dense"
         (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: "),
         ("cifar100 --dry-run --set data.archive=README.md", "README.md: "),
         ("imdb-lasso --dry-run --set compare_with=folder", "folder"),
-        (f"{DENSE} --print_config", "dlrun config imdb-dense"),
         ("classify-images nowhere.jpg", "nowhere.jpg: "),
         (f"{DENSE} --set trainer.strategy=fsdp", "'ddp'"),
         *(

@@ -32,7 +32,7 @@ def test_everything_about_a_finished_run(tmp_path: Path, capsys: Out) -> None:
     assert shown["run"] == f"{EXPERIMENT} {NAME}"
     assert shown["state"].startswith("finished, 2 steps, started 2026-01-01 00:00:00 UTC, ended")
     assert shown["data"] == "reviews"
-    assert shown["differs"] == "optimizer.lr=0.5000"
+    assert shown["differs"] == "optimizer.lr=0.5"
     assert shown["test_accuracy"].split() == ["0.5000", "0.4691-0.5309", "0.4210"]
     assert shown["time"].startswith("fit 9.0 s, total 10.5 s")
     assert shown["versions"] == "dlrun 0.2.0, torch 2.9.0"

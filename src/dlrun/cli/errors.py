@@ -25,8 +25,6 @@ from dlrun.system import resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import SIGNALS, raised_signals
 
-MISUSED = 2
-
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Show one message for the exception that ended a command, and return the exit code.
@@ -42,18 +40,16 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         return stopped.exit_code
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()  # type: ignore[attr-defined]
-        return MISUSED
-    if hasattr(error, "format_message"):  # raised by the command-line parser
-        error = _usage_error(error, arguments)
-    if isinstance(error, UsageError) and "--json" in arguments:
-        about = {"status": "failed", "error": error.message, "hint": error.hint}
+        return UsageError.exit_code
+    shown = _describe(error, arguments)
+    if isinstance(shown, UsageError) and "--json" in arguments:
+        about = {"status": "failed", "error": shown.message, "hint": shown.hint}
         screen.out.file.write(f"{json.dumps(about, indent=2)}\n")
     if "--debug" in arguments:
         raise error
-    message, hint, code = _describe(error)
-    if not (isinstance(error, ConfigError) and _is_reported_by_another_process()):
-        screen.fail(message, hint)
-    return code
+    if not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
+        screen.fail(shown.message, shown.hint)
+    return shown.exit_code
 
 
 def _stopped_by(error: BaseException) -> type[Stopped] | None:
@@ -74,21 +70,23 @@ def _is_reported_by_another_process() -> bool:
     return False
 
 
-def _describe(error: BaseException) -> tuple[str, str, int]:
-    """Return the message, the hint and the exit code of an exception."""
+def _describe(error: BaseException, arguments: Sequence[str]) -> DlrunError:
+    """Return the error to show for an exception: its message, its hint and its exit code."""
     if isinstance(error, DlrunError):
-        return error.message, error.hint, error.exit_code
+        return error
+    if hasattr(error, "format_message"):  # raised by the command-line parser
+        return _usage_error(error, arguments)
     if isinstance(error, OSError):
         hint = "free some space" if error.errno == errno.ENOSPC else ""
-        return f"{error.filename or 'the output'}: {error.strerror or error}", hint, 1
+        return DlrunError(f"{error.filename or 'the output'}: {error.strerror or error}", hint)
     if isinstance(error, MemoryError):
-        return "out of memory", "a smaller batch_size needs less", 1
+        return DlrunError("out of memory", "a smaller batch_size needs less")
     problem = f"{type(error).__name__}: {first_line(error)}"
     if limit := resources.address_space_limit():  # a library may raise anything without memory
         short = f"memory is short: this process may use {limit // 10**6:,} MB"
-        return f"{problem}; {short}", "a higher `ulimit -v` allows more", 1
+        return DlrunError(f"{problem}; {short}", "a higher `ulimit -v` allows more")
     hint = "This is a bug in dlrun; run again with --debug for the traceback."
-    return f"unexpected {problem}", hint, 1
+    return DlrunError(f"unexpected {problem}", hint)
 
 
 def unknown_command_error(
@@ -119,11 +117,6 @@ def _usage_error(error: Any, arguments: Sequence[str]) -> UsageError:
     if hasattr(error, "possibilities"):  # there is no such option
         option, experiment = error.option_name, command.rpartition(" ")[2]
         message = f"no such option: {option}"
-        if (
-            option.replace("_", "-") == "--print-config"
-            and experiment in registry.experiment_names()
-        ):
-            return UsageError(message, f"`dlrun config {experiment}` prints the config")
         if close := did_you_mean(option, options):
             message += close
         elif key := _config_key(option, experiment):

@@ -18,26 +18,27 @@ from dlrun.system.console import Screen
 Name = Annotated[
     str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
 ]
+with_data_options = opt.with_run_options(
+    "data_dir", overrides=opt.overrides("A value of the data, as in the example.")
+)
 
 
-def fetch_dataset(
-    dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
-) -> None:
+@with_data_options
+def fetch_dataset(settings: RunSettings, dataset: Name) -> None:
     """Download the data and prepare them for the experiments.
 
     Example: dlrun data fetch imdb --set data.source=keras
     """
-    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
-    found, config = _find(dataset, overrides, screen)
+    screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
+    found, config = _find(dataset, settings, screen)
     screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
 
 
-def verify_dataset(
-    dataset: Name, overrides: opt.DataOverrides = None, data_dir: opt.DataDir = None
-) -> int:
+@with_data_options
+def verify_dataset(settings: RunSettings, dataset: Name) -> int:
     """Check the files against the published checksums, and their contents.
 
     Exits with 1 if a file is not the published one, or is damaged.
@@ -46,8 +47,8 @@ def verify_dataset(
 
     Raises DataError if the contents are not what the experiments need.
     """
-    screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
-    found, config = _find(dataset, overrides, screen)
+    screen, folder = Screen(), run_context.resolve_data_dir(settings.data_dir)
+    found, config = _find(dataset, settings, screen)
     others, damaged = [], False
     for published, path in found.files(config, folder):
         if not path.exists():
@@ -73,13 +74,13 @@ def verify_dataset(
     return 1 if others or damaged else 0
 
 
+@with_data_options
 def show_dataset(
+    settings: RunSettings,
     dataset: Name,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
-    overrides: opt.DataOverrides = None,
-    data_dir: opt.DataDir = None,
 ) -> None:
     """Show reviews, decoded from their ids back to words.
 
@@ -88,13 +89,13 @@ def show_dataset(
     Raises ConfigError if the data set has no texts.
     """
     screen = Screen()
-    found, config = _find(dataset, overrides, screen)
+    found, config = _find(dataset, settings, screen)
     if found.show is None:
         raise ConfigError(f"{found.name} has nothing to show as text")
-    found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
+    found.show(config, run_context.resolve_data_dir(settings.data_dir), screen, part, first, count)
 
 
-def _find(name: str, overrides: list[str] | None, screen: Screen) -> tuple[Dataset, Any]:
+def _find(name: str, settings: RunSettings, screen: Screen) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
     for experiment, config in registry.load_config_classes():
@@ -108,4 +109,4 @@ def _find(name: str, overrides: list[str] | None, screen: Screen) -> tuple[Datas
         hint = did_you_mean(name, datasets)
         raise ConfigError(f"no data {name!r}{hint}", f"choose {', '.join(names)}")
     dataset, experiment = datasets[name]
-    return dataset, load_experiment_config(experiment, RunSettings(overrides=overrides or []))
+    return dataset, load_experiment_config(experiment, settings)

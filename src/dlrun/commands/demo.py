@@ -3,6 +3,7 @@
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
@@ -16,11 +17,8 @@ from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_text_table
 
 
-def run_demo(
-    experiments: opt.Experiments = None,
-    runs_dir: opt.RunsDir = None,
-    data_dir: opt.DataDir = None,
-) -> int:
+@opt.with_run_options("runs_dir", "data_dir")
+def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     """Run every experiment on generated or shipped data, without a download.
 
     Exits with 1 if an experiment could not be run; the others are run anyway.
@@ -28,17 +26,14 @@ def run_demo(
     Example: dlrun demo --runs-dir demo-runs
     """
     screen = Screen()
-    chosen = [
-        registry.experiment_entry(name) for name in experiments or ()
-    ] or registry.experiment_entries()
+    chosen = map(registry.experiment_entry, experiments or registry.experiment_names())
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):
         screen.show(Text(f"\n[{number}/{len(entries)}] {entry.name}", style="bold"))
-        overlays = entry.overlays("smoke", "demo")
-        settings = RunSettings(config=overlays, runs_dir=runs_dir, data_dir=data_dir)
+        small = replace(settings, config=entry.overlays("smoke", "demo"))
         try:
-            _, folder = run_experiment(entry.name, settings)
+            _, folder = run_experiment(entry.name, small)
         except DlrunError as error:
             screen.fail(error.message, error.hint)
             skipped.append(f"not run: {entry.name}: {error.message}")
@@ -49,8 +44,9 @@ def run_demo(
         raise ConfigError("no experiment could be run")
     table = [["experiment", "result", "seconds", "on"], *map(_cells, runs)]
     figures = [str(figure) for run in runs for figure in run.figures]
-    option = "" if runs_dir is None else f" --runs-dir {shlex.quote(str(runs_dir))}"
-    dlrun = _command()
+    dlrun, option = _command(), ""
+    if settings.runs_dir is not None:
+        option = f" --runs-dir {shlex.quote(str(settings.runs_dir))}"
     lines = [
         *("", "What was run", *format_text_table(table, left=(0, 1, 3))),
         *("", "Figures", *figures, *skipped, ""),

@@ -208,13 +208,6 @@ def _sort(runs: Sequence[Values], key: str) -> list[Values]:
     return known + [run for run in runs if run.get(name) is None]
 
 
-def format_value(value: object) -> str:
-    """Return a value as text for the screen: lists as JSON, metrics rounded."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    is_metric = is_number or value is None
-    return format_metric(value) if is_metric else yaml_loader.format_setting(value)
-
-
 def _show(runs: Sequence[Values], keys: Sequence[str], screen: Screen) -> None:
     """Print a table of runs; a terminal gets lines cut to its width, and no empty columns."""
     metrics = {run["metric"] for run in runs} - {None}
@@ -244,7 +237,9 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
         case "seconds" if value is not None:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
         case "value" if name_metric and run["metric"] not in (None, ACCURACY):
-            text = f"{run['metric'].removeprefix(TESTED)}={format_value(value)}"
+            text = f"{run['metric'].removeprefix(TESTED)}={format_metric(value)}"
+        case _ if value is None or key in NUMBERS or key.startswith("metrics."):
+            text = format_metric(value)
         case _:
-            text = format_value(value)
+            text = yaml_loader.format_setting(value)
     return printable(text) or EMPTY

@@ -28,8 +28,9 @@ def flag(help: str, *names: str) -> Any:
 
 
 def overrides(help: str) -> Any:
-    """Return the option --set, whose completion offers the keys of the config."""
-    return option(help, "KEY=VALUE", "--set", autocompletion=completion.complete_settings)
+    """Return the annotation of the option --set, whose completion offers the config's keys."""
+    settings = option(help, "KEY=VALUE", "--set", autocompletion=completion.complete_settings)
+    return Annotated[list[str] | None, settings]
 
 
 EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
@@ -59,11 +60,6 @@ ExperimentWithRuns = Annotated[
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.complete_runs)
 ]
-ConfigFiles = Annotated[
-    list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
-]
-Overrides = Annotated[list[str] | None, overrides("One value, as in --set optimizer.lr=0.01.")]
-DataOverrides = Annotated[list[str] | None, overrides("A value of the data, as in the example.")]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")
 ]
@@ -80,12 +76,14 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 # Options that become fields of RunSettings, by the field's name; the first three are in the config.
 RUN_OPTIONS: dict[str, Any] = {
-    "overrides": Overrides,
+    "overrides": overrides("One value, as in --set optimizer.lr=0.01."),
     "accelerator": Annotated[
         str | None, option("Where to train; falls back to the CPU.", ACCELERATOR)
     ],
     "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
-    "config": ConfigFiles,
+    "config": Annotated[
+        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
+    ],
     "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
     "summary": Annotated[bool, flag("Show the network layer by layer.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
@@ -109,39 +107,26 @@ def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def command(**values: Any) -> Any:
-            given = {name: values.pop(name) for name in options}
-            return function(settings=_run_settings(**given), **values)
+            given = {name: value for name in options if (value := values.pop(name)) is not None}
+            overrides = list(given.pop("overrides", ()))
+            if "accelerator" in given:
+                overrides.append(f"accelerator={given.pop('accelerator')}")
+            if given.pop("no_fallback", False):
+                overrides.append("fallback=false")
+            return function(settings=RunSettings(overrides=overrides, **given), **values)
 
-        own_parameters = inspect.signature(function).parameters.values()
-        added = [
-            inspect.Parameter(
+        parameters = dict(inspect.signature(function).parameters)
+        del parameters["settings"]
+        for name, annotation in options.items():
+            parameters[name] = inspect.Parameter(
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=False if get_args(option)[0] is bool else None,
-                annotation=option,
+                default=False if get_args(annotation)[0] is bool else None,
+                annotation=annotation,
             )
-            for name, option in options.items()
-        ]
-        return set_parameters(command, [p for p in own_parameters if p.name != "settings"] + added)
+        return set_parameters(command, [*parameters.values()])
 
     return decorate
-
-
-def _run_settings(
-    *,
-    config: list[Path] | None = None,
-    overrides: list[str] | None = None,
-    accelerator: str | None = None,
-    no_fallback: bool = False,
-    **fields: Any,
-) -> RunSettings:
-    """Return the RunSettings of a command; --accelerator and --no-fallback become overrides."""
-    texts = list(overrides or [])
-    if accelerator is not None:
-        texts.append(f"accelerator={accelerator}")
-    if no_fallback:
-        texts.append("fallback=false")
-    return RunSettings(config=config or [], overrides=texts, **fields)
 
 
 def set_parameters(function: Function, parameters: Sequence[inspect.Parameter]) -> Function:

@@ -1,12 +1,13 @@
 """`dlrun runs show`: show everything about one run."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
 
 from dlrun.commands import options as opt
-from dlrun.commands.list_runs import format_value
+from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import metrics
@@ -14,6 +15,7 @@ from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
+Lines = Sequence[tuple[str, str | None]]  # labels and texts
 
 
 def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir = None) -> None:
@@ -31,13 +33,11 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     if json:
         screen.out.file.write(to_json(_describe(opened, differs)))
         return
-    for label, text in _origin(opened, differs):
-        _print(screen, label, text)
+    _show_lines(_origin(opened, differs), screen)
     if opened.newest_metrics:
         record = opened.record.model_copy(update={"metrics": opened.newest_metrics})
         screen.show(metrics.metrics_table(record))
-    for label, text in _files_and_versions(opened):
-        _print(screen, label, text)
+    _show_lines(_files_and_versions(opened), screen)
 
 
 def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
@@ -62,17 +62,19 @@ def _describe(run: Run, differs: dict[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def _print(screen: Screen, label: str, text: str) -> None:
-    lines = [text]
-    if ", " in text:  # only lists are wrapped: a path or command must stay whole to be copied
-        width = max(20, screen.out.width - LABEL_WIDTH)
-        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    for place, line in enumerate(lines):
-        head = "" if place else label
-        screen.show(Text(f"{head:<{LABEL_WIDTH}}", style="bold") + Text(line))
+def _show_lines(lines: Lines, screen: Screen) -> None:
+    """Print each text that is not empty beside its label."""
+    width = max(20, screen.out.width - LABEL_WIDTH)
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    for label, text in lines:
+        if text:
+            # Only lists are wrapped: a path or command must stay whole to be copied.
+            whole = wrapper.fill(text) if ", " in text else text
+            indented = textwrap.indent(whole, " " * LABEL_WIDTH).lstrip()
+            screen.show(Text(f"{label:<{LABEL_WIDTH}}", style="bold") + Text(indented))
 
 
-def _origin(run: Run, differs: dict[str, Any] | None) -> list[tuple[str, str]]:
+def _origin(run: Run, differs: dict[str, Any] | None) -> Lines:
     """Return labels and texts of the lines above the metrics: name, state, error, data."""
     record = run.record
     state = [str(run.state)]
@@ -84,18 +86,17 @@ def _origin(run: Run, differs: dict[str, Any] | None) -> list[tuple[str, str]]:
     if differs is None:
         changes = f"unknown, because {record.experiment} is not installed"
     else:
-        changes = ", ".join(f"{key}={format_value(value)}" for key, value in differs.items())
-    lines = [
+        changes = ", ".join(format_override(key, value) for key, value in differs.items())
+    return [
         ("run", f"{record.experiment} {run.name}"),
         ("state", ", ".join(state)),
-        ("error", record.error or ""),
+        ("error", record.error),
         ("data", record.data),
         ("differs", changes or "in nothing from the shipped config"),
     ]
-    return [(label, text) for label, text in lines if text]
 
 
-def _files_and_versions(run: Run) -> list[tuple[str, str]]:
+def _files_and_versions(run: Run) -> Lines:
     """Return labels and texts of the lines below the metrics: versions, files, commands."""
     record, environment, sizes = run.record, run.environment, run.sizes
     more = environment.model_extra or {}
@@ -104,7 +105,7 @@ def _files_and_versions(run: Run) -> list[tuple[str, str]]:
     known = [f"{name} {one}" for name, one in (versions | environment.packages).items() if one]
     files = ", ".join(f"{name} {format_size(size)}" for name, size in sizes.items())
     machine = [str(more[name]) for name in ("platform", "processor") if more.get(name)]
-    lines = [
+    return [
         *metrics.remarks_on_metrics(record),
         ("time", seconds and f"{seconds}{record.computed_on}"),
         ("versions", ", ".join(known)),
@@ -112,7 +113,6 @@ def _files_and_versions(run: Run) -> list[tuple[str, str]]:
         ("size", f"{format_size(sum(sizes.values()))}: {files}"),
         *(("figure", str(figure)) for figure in run.figures),
         ("folder", str(run.folder)),
-        ("resume", run.resume_command or ""),
+        ("resume", run.resume_command),
         ("repeat", run.repeat_command),
     ]
-    return [(label, text) for label, text in lines if text]
