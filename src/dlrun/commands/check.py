@@ -17,7 +17,7 @@ from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG
-from dlrun.run_folder.record import FORMAT, RESULTS
+from dlrun.run_folder.record import RESULTS
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import file_digest
 
@@ -53,11 +53,8 @@ def check(
         for problem in problems:
             screen.fail(problem)
         if not problems:
-            verdict = "readable, but dlrun 0.1 kept no checksums"
-            if checked.record.format >= FORMAT:
-                files = len(checked.record.files | checked.record.written)
-                verdict = f"whole ({checked.state}, {files} checked files)"
-            screen.show(Text(f"{checked.folder}: {verdict}"))
+            files = len(checked.record.digests)
+            screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
 
@@ -74,7 +71,7 @@ def _find_damage(run: Run) -> Iterator[str]:
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
-    for name, expected in (record.files | record.written).items():
+    for name, expected in record.digests.items():
         try:
             if file_digest(folder / name) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"

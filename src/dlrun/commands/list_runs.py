@@ -111,7 +111,7 @@ def _values(run: Run) -> Values:
     config: Values = {}
     differs: Values = {}
     if not run.unreadable:
-        config = yaml_loader.flatten_keys(run.effective_config())
+        config = run.effective_config()
         values = yaml_loader.flatten_keys(record.model_dump()) | config
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
