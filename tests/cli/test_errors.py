@@ -13,7 +13,6 @@ from tests.conftest import Dlrun, smoke
 def folder(tmp_path: Path) -> Path:
     """The working folder with files that are of no use to dlrun."""
     (tmp_path / "README.md").write_text("# not an archive\n" * 50)
-    (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "bad.yaml").write_text("a: 1\nb: [1\n")
     (tmp_path / "folder").mkdir()
     (tmp_path / "damaged.tar.gz").write_bytes(b"\x1f\x8b\x08" + b"not an archive" * 50)
@@ -33,7 +32,6 @@ DENSE = "imdb-dense"
         (f"{DENSE} --device cpu", "'--accelerator cpu'"),
         (f"{DENSE} --acelerator cpu", "'--accelerator'?"),
         (f"{DENSE} --set epochs=5", "'trainer.max_epochs'?"),
-        (f"{DENSE} --set seed", "KEY=VALUE"),
         (f"{DENSE} --accelerator gpu", "'cuda'"),
         (f"{DENSE} a-word", "a-word"),
         (f"{DENSE} optimizer.lr=1", "--set optimizer.lr=1\n"),
@@ -55,7 +53,6 @@ DENSE = "imdb-dense"
         ("data fetch imbd", "'imdb'?"),
         ("data show cifar100", "cifar100"),
         (f"{DENSE} --config none.yaml", "none.yaml: "),
-        (f"{DENSE} --config list.yaml", "list.yaml: "),
         (f"{DENSE} --config bad.yaml", "bad.yaml:3: "),
         (f"{DENSE} --runs-dir bad.yaml", "bad.yaml"),
         (f"{DENSE} --dry-run --runs-dir README.md", "README.md"),

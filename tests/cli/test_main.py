@@ -10,7 +10,8 @@ from dlrun.cli.commands import COMMANDS
 from tests.conftest import NAMES, Dlrun, setting, smoke
 from tests.data.test_imdb import archive_of
 
-EVERY = [name.split() for name in (*NAMES, *COMMANDS)]
+EVERY = [[name] for name in (*NAMES, *COMMANDS["dlrun"])]
+EVERY += [[group, name] for group in ("data", "runs") for name in COMMANDS[group]]
 
 
 def test_help_lists_every_command(cli: Dlrun) -> None:
@@ -43,14 +44,6 @@ def test_a_dry_run_prints_the_config_and_writes_nothing(cli: Dlrun, tmp_path: Pa
     assert done.returncode == 0
     assert yaml.safe_load(done.stdout)["trainer"]["max_epochs"] == 20
     assert list(tmp_path.iterdir()) == []
-
-
-def test_later_config_wins_over_earlier_and_set_over_both(cli: Dlrun, tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text("batch_size: 1\nseed: 1\noptimizer: {lr: 0.5}\n")
-    (tmp_path / "b.yaml").write_text("batch_size: 2\nseed: 2\n")
-    options = ("--config", "a.yaml", "--config", "b.yaml", "--set", "seed=3")
-    values = yaml.safe_load(cli("config", "imdb-dense", *options).stdout)
-    assert (values["batch_size"], values["seed"], values["optimizer"]["lr"]) == (2, 3, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -12,27 +12,33 @@ from dlrun import __version__
 from dlrun.cli.errors import unknown_command_error
 from dlrun.experiments import registry
 
-# The function of each command, in dlrun.commands; a name of two words is a command of a group.
+# The functions of the commands in dlrun.commands, by group and name.
 COMMANDS = {
-    "resume": "run:resume",
-    "sweep": "sweep:sweep",
-    "reproduce": "reproduce:reproduce",
-    "verify": "verify:verify_run",
-    "report": "report:report",
-    "predict": "predict:predict_inputs",
-    "export": "export:export_network",
-    "demo": "demo:run_demo",
-    "config": "run:config",
-    "accelerators": "accelerators:list_accelerators",
-    "new": "new:write_experiment_package",
-    "data fetch": "data:fetch_dataset",
-    "data verify": "data:verify_dataset",
-    "data show": "data:show_dataset",
-    "runs list": "list_runs:list_runs",
-    "runs show": "show:show",
-    "runs compare": "compare:compare",
-    "runs clean": "clean:clean",
-    "runs check": "check:check",
+    "dlrun": {
+        "resume": "run:resume",
+        "sweep": "sweep:sweep",
+        "reproduce": "reproduce:reproduce",
+        "verify": "verify:verify_run",
+        "report": "report:report",
+        "predict": "predict:predict_inputs",
+        "export": "export:export_network",
+        "demo": "demo:run_demo",
+        "config": "run:config",
+        "accelerators": "accelerators:list_accelerators",
+        "new": "new:write_experiment_package",
+    },
+    "data": {
+        "fetch": "data:fetch_dataset",
+        "verify": "data:verify_dataset",
+        "show": "data:show_dataset",
+    },
+    "runs": {
+        "list": "list_runs:list_runs",
+        "show": "show:show",
+        "compare": "compare:compare",
+        "clean": "clean:clean",
+        "check": "check:check",
+    },
 }
 GROUPS = {
     "data": "Download, check and show the data.",
@@ -40,7 +46,7 @@ GROUPS = {
 }
 EXPERIMENTS, MORE = "Experiments", "More commands"
 # A package cannot take the name of a command.
-RESERVED = {name.partition(" ")[0] for name in COMMANDS}
+RESERVED = {*COMMANDS["dlrun"], *GROUPS}
 
 
 class CommandGroup(TyperGroup):
@@ -50,7 +56,7 @@ class CommandGroup(TyperGroup):
         """Return a command with its help, for a list of commands."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help is None:
-            command.help = _read_help(COMMANDS[_path(ctx, cmd_name)])
+            command.help = _read_help(COMMANDS[str(self.name)][cmd_name])
         return command
 
     def load_command(self, ctx: Any, name: str) -> Any:
@@ -61,15 +67,15 @@ class CommandGroup(TyperGroup):
         if name not in self.commands:
             options = [option for param in self.get_params(ctx) for option in param.opts]
             raise unknown_command_error(name, self.commands, options)
-        known = self.get_command(ctx, name)
-        if isinstance(known, CommandGroup):
-            return known
-        if function := COMMANDS.get(_path(ctx, name)):
+        listed = self.get_command(ctx, name)
+        if isinstance(listed, CommandGroup):
+            return listed
+        if function := COMMANDS[str(self.name)].get(name):
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")
         else:
             called = pkgutil.resolve_name("dlrun.commands.run:make_experiment_command")(name)
         one = typer.Typer(add_completion=False)
-        one.command(name, help=known.help)(called)
+        one.command(name, help=listed.help)(called)
         command = typer.main.get_command(one)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
@@ -80,11 +86,6 @@ class CommandGroup(TyperGroup):
         """Return the name, the command and the other words of a command line."""
         self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
-
-
-def _path(ctx: Any, name: str) -> str:
-    """Return the key in COMMANDS of a command of the context's group."""
-    return name if ctx.parent is None else f"{ctx.info_name} {name}"
 
 
 def _read_help(function: str) -> str:
@@ -132,12 +133,11 @@ def _not_loaded() -> None:
 for _entry in registry.experiment_entries():
     if _entry.name not in RESERVED:
         app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(_not_loaded)
-_groups = {
-    name: typer.Typer(cls=CommandGroup, help=help, no_args_is_help=True)
-    for name, help in GROUPS.items()
-}
-for _words in COMMANDS:
-    _group, _, _name = _words.rpartition(" ")
-    _groups.get(_group, app).command(_name, rich_help_panel=MORE)(_not_loaded)
-for _name, _subcommands in _groups.items():
-    app.add_typer(_subcommands, name=_name, rich_help_panel=MORE)
+for _group, _functions in COMMANDS.items():
+    _typer, _panel = app, MORE
+    if _group in GROUPS:
+        _panel = "Commands"
+        _typer = typer.Typer(cls=CommandGroup, help=GROUPS[_group], no_args_is_help=True)
+        app.add_typer(_typer, name=_group, rich_help_panel=MORE)
+    for _name in _functions:
+        _typer.command(_name, rich_help_panel=_panel)(_not_loaded)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import re
 import shlex
 import sys
@@ -33,6 +34,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """
     if isinstance(error, SystemExit):
         raise error
+    if "_DLRUN_COMPLETE" in os.environ:  # a shell asks for completions, and gets none
+        return 1
     screen = Screen()
     if stopped := _stopped_by(error):
         if not _is_reported_by_another_process():

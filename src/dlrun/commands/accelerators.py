@@ -81,6 +81,8 @@ def list_accelerators(
         run = Run.open(path)
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
+    from dlrun.plots import curves, style  # slow: matplotlib
+
     rows = [
         [device, why is None, time, time and time / seconds["cpu"], why]
         for device, why in missing.items()
@@ -90,17 +92,10 @@ def list_accelerators(
     package = registry.experiment_entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
-    folder.write(FIGURE, _draw(title, seconds))
+    figure = curves.draw_epoch_times(list(seconds), list(seconds.values()), title=title)
+    folder.write(FIGURE, style.figure_to_png(figure))
     _show(missing, seconds, screen)
     screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
-
-
-def _draw(title: str, seconds: dict[str, float]) -> bytes:
-    from dlrun.plots import curves, style  # slow: matplotlib
-
-    return style.figure_to_png(
-        curves.draw_epoch_times(list(seconds), list(seconds.values()), title=title)
-    )
 
 
 def _show(missing: dict[str, str | None], seconds: dict[str, float], screen: Screen) -> None:

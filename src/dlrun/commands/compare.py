@@ -65,17 +65,18 @@ def compare(
         raise ConfigError("a comparison needs at least two different runs", "name two or more")
     suffixes = [run_name_without_time(run.folder) for run in opened]
     heads = suffixes if len(set(suffixes)) == len(runs) else [run.name for run in opened]
+    described = [_describe(run) for run in opened]
     rows = []
-    for what, describe in {"run": _describe, "config": _config, "versions": _versions}.items():
-        differing = _differing([describe(run) for run in opened])
-        if not differing and what != "run":
-            screen.note(f"{what}: the same")
+    for group in ("run", "config", "versions"):
+        differing = _differing([one[group] for one in described])
+        if not differing and group != "run":
+            screen.note(f"{group}: the same")
         rows += differing
     same_data = len({run.record.data for run in opened}) == 1
     if not same_data:
         screen.note("not on the same data: no metric is marked as the best")
         data_keys = {key for key, _ in rows if key.startswith("data.")} - {SPLIT_SEED}
-        if SPLIT_SEED in _config(opened[0]) and not data_keys:
+        if SPLIT_SEED in described[0]["config"] and not data_keys:
             screen.note(f"set {SPLIT_SEED}, so that runs with several seeds have the same data")
     _show(rows + _metrics(opened, mark_best=same_data), heads, screen)
     if out is not None:
@@ -83,13 +84,15 @@ def compare(
         screen.show(Text(f"curves {out}"))
 
 
-def _describe(run: Run) -> dict[str, Any]:
-    return {"experiment": run.record.experiment, "state": run.state, "data": run.record.data}
-
-
-def _config(run: Run) -> dict[str, Any]:
-    values = run.effective_config().items()
-    return {key: value for key, value in values if not key.startswith("reference.")}
+def _describe(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what is compared besides the metrics, in three groups of values by name."""
+    record, config, causes = run.record, run.effective_config(), run_causes(run)
+    machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
+    return {
+        "run": {"experiment": record.experiment, "state": run.state, "data": record.data},
+        "config": {key: config[key] for key in config if not key.startswith("reference.")},
+        "versions": {**causes["code"], **causes["packages"], **machine},
+    }
 
 
 def run_causes(run: Run) -> dict[str, dict[str, Any]]:
@@ -114,12 +117,6 @@ def run_causes(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def _versions(run: Run) -> dict[str, Any]:
-    causes = run_causes(run)
-    machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
-    return {**causes["code"], **causes["packages"], **machine}
-
-
 def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
     """Return the rows of a table for the keys whose values are not equal in all runs."""
     rows = []
@@ -136,13 +133,12 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     metrics = [run.newest_metrics for run in runs]
     for name in dict.fromkeys(name for one in metrics for name in one):
         values = [one.get(name) for one in metrics]
-        best = _best(name, values) if mark_best else set()
-        marks = ["*" if value in best else " " for value in values]
-        cells = [
-            (format_metric(value) or EMPTY) + mark
-            for value, mark in zip(values, marks, strict=True)
-        ]
-        rows.append((name, cells))
+        known = {value for value in values if value is not None}
+        direction = metric_direction(name) if mark_best and len(known) > 1 else 0
+        best = max(known) if direction > 0 else min(known, default=None)
+        cells = [format_metric(value) or EMPTY for value in values]
+        marks = ["*" if direction and value == best else " " for value in values]
+        rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
         if name == ACCURACY:
             ends = [run.record.interval for run in runs]
             books = [published_metrics(run.record).get("book", {}).get(name) for run in runs]
@@ -152,14 +148,6 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
     rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
     return rows
-
-
-def _best(metric: str, values: Sequence[float | None]) -> set[float | None]:
-    """Return the best value of a metric; empty if all are equal or the direction is unknown."""
-    known = {value for value in values if value is not None}
-    if metric_direction(metric) == 0 or len(known) < 2:
-        return set()
-    return {max(known, key=lambda value: metric_direction(metric) * value)}
 
 
 def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:

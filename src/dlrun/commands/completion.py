@@ -1,10 +1,11 @@
-"""Shell completion: the values that a shell offers at the tab key."""
+"""Shell completion: the values that a shell offers at the tab key.
 
-import contextlib
-import functools
+A function that raises an exception offers nothing: the command itself will report the error.
+"""
+
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import typer
@@ -15,8 +16,6 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
-
-Completer = Callable[[typer.Context, str], list[str]]
 
 NEWEST = 100  # runs offered at most
 # bash splits `--set KEY=VALUE` at the `=` into words, here lines.
@@ -39,19 +38,6 @@ def join_bash_words() -> None:
     os.environ["COMP_WORDS"], os.environ["COMP_CWORD"] = line, str(line.count("\n"))
 
 
-def _without_errors(complete: Completer) -> Completer:
-    """Let a completion function offer nothing if the words typed so far are invalid."""
-
-    @functools.wraps(complete)
-    def offer(ctx: typer.Context, incomplete: str) -> list[str]:
-        with contextlib.suppress(Exception):  # the command itself will report the error
-            return complete(ctx, incomplete)
-        return []
-
-    return offer
-
-
-@_without_errors
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the runs for completion: `latest`, then suffixes and names, newest first."""
     folders = _run_folders(ctx)
@@ -62,19 +48,16 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
     return [*latest, *map(run_name_without_time, newest), *(folder.name for folder in newest)]
 
 
-@_without_errors
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of sweeps for completion, newest first."""
     return [folder.name for folder in sweeps_newest_first(_runs_dir(ctx))[:NEWEST]]
 
 
-@_without_errors
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the names of experiments that have runs, for completion."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
-@_without_errors
 def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the config keys for completion, each with `=`, or the values of a typed key."""
     name = str(ctx.info_name)

@@ -33,13 +33,14 @@ def overrides(help: str) -> Any:
     return Annotated[list[str] | None, settings]
 
 
-EXPERIMENTS = f"One of {', '.join(registry.experiment_names())}."
-RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
+RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
 Experiment = typer.Argument(
-    metavar="EXPERIMENT", help=EXPERIMENTS, autocompletion=registry.experiment_names
+    metavar="EXPERIMENT",
+    help=f"One of {', '.join(registry.experiment_names())}.",
+    autocompletion=registry.experiment_names,
 )
 Experiments = Annotated[
     list[str] | None,
