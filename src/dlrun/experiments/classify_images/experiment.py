@@ -62,8 +62,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = write_network_summary(model.network, example, context)
-            network = pretrained.fold_batch_norms(model.network, pretrained.noise_image(side))
-            model = replace(model, network=network)
+            model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
         def probe(device: str) -> None:
             pretrained.predict_probabilities(model, example, device, config.precision)
