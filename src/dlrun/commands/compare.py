@@ -16,15 +16,8 @@ from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
+from dlrun.run_folder import metrics
 from dlrun.run_folder.find import run_name_without_time
-from dlrun.run_folder.metrics import (
-    ACCURACY,
-    format_interval,
-    format_metric,
-    is_plottable,
-    metric_direction,
-    published_metrics,
-)
 from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_file_atomically
 
@@ -130,20 +123,24 @@ def _differing(runs: Sequence[dict[str, Any]]) -> Rows:
 def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     """Return the rows of a table for metrics (the best value marked), seconds and sizes."""
     rows: Rows = []
-    metrics = [run.newest_metrics for run in runs]
-    for name in dict.fromkeys(name for one in metrics for name in one):
-        values = [one.get(name) for one in metrics]
+    newest = [run.newest_metrics for run in runs]
+    for name in dict.fromkeys(name for one in newest for name in one):
+        values = [one.get(name) for one in newest]
         known = {value for value in values if value is not None}
-        direction = metric_direction(name) if mark_best and len(known) > 1 else 0
+        direction = metrics.metric_direction(name) if mark_best and len(known) > 1 else 0
         best = max(known) if direction > 0 else min(known, default=None)
-        cells = [format_metric(value) or EMPTY for value in values]
+        cells = [metrics.format_metric(value) or EMPTY for value in values]
         marks = ["*" if direction and value == best else " " for value in values]
         rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
-        if name == ACCURACY:
+        if name == metrics.ACCURACY:
             ends = [run.record.interval for run in runs]
-            books = [published_metrics(run.record).get("book", {}).get(name) for run in runs]
-            rows.append(("95 % interval", [format_interval(one) if one else EMPTY for one in ends]))
-            rows.append(("book", [format_metric(book) or EMPTY for book in books]))
+            books = [
+                metrics.published_metrics(run.record).get("book", {}).get(name) for run in runs
+            ]
+            rows.append(
+                ("95 % interval", [metrics.format_interval(one) if one else EMPTY for one in ends])
+            )
+            rows.append(("book", [metrics.format_metric(book) or EMPTY for book in books]))
     totals = [run.record.seconds.get("total") for run in runs]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))
     rows.append(("size", [format_size(sum(run.sizes.values())) for run in runs]))
@@ -180,7 +177,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         if metric_names(table) and all(table.values()):
             tables[f"{run.record.experiment} {head}"] = {
                 # No axis can hold the values of a run that diverged.
-                name: [value if is_plottable(value) else math.nan for value in values]
+                name: [value if metrics.is_plottable(value) else math.nan for value in values]
                 for name, values in table.items()
             }
         else:

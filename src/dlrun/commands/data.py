@@ -19,7 +19,7 @@ Name = Annotated[
     str, typer.Argument(metavar="DATA", help="Its name, or an experiment that needs it.")
 ]
 with_data_options = opt.with_run_options(
-    "data_dir", overrides=opt.overrides("A value of the data, as in the example.")
+    "data_dir", overrides=opt.set_option("A value of the data, as in the example.")
 )
 
 

@@ -45,9 +45,9 @@ def export_network(
 
     Example: dlrun export latest --format onnx --out reviews.onnx
 
-    Raises ConfigError if the run or a
-    package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
-    if the format cannot hold the network, or if the outputs differ too much.
+    Raises ConfigError if the run or a package is missing, or if the file cannot be written;
+    DlrunError if the run has no network yet, if the format cannot hold the network, or if the
+    outputs differ too much.
     """
     screen = Screen(quiet=quiet)
     for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():

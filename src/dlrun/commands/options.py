@@ -27,7 +27,7 @@ def flag(help: str, *names: str) -> Any:
     return typer.Option(*names, metavar="", help=help)
 
 
-def overrides(help: str) -> Any:
+def set_option(help: str) -> Any:
     """Return the annotation of the option --set, whose completion offers the config's keys."""
     settings = option(help, "KEY=VALUE", "--set", autocompletion=completion.complete_settings)
     return Annotated[list[str] | None, settings]
@@ -77,7 +77,7 @@ Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 # Options that become fields of RunSettings, by the field's name; the first three are in the config.
 RUN_OPTIONS: dict[str, Any] = {
-    "overrides": overrides("One value, as in --set optimizer.lr=0.01."),
+    "overrides": set_option("One value, as in --set optimizer.lr=0.01."),
     "accelerator": Annotated[
         str | None, option("Where to train; falls back to the CPU.", ACCELERATOR)
     ],

@@ -49,7 +49,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
 
 @opt.with_run_options(
     *("accelerator", "no_fallback", "runs_dir", "data_dir", "summary", "force", "json", "quiet"),
-    overrides=opt.overrides(CHANGEABLE),
+    overrides=opt.set_option(CHANGEABLE),
 )
 def resume(settings: RunSettings, run: opt.Run) -> int:
     """Continue a run that was stopped, from its last finished epoch or lambda.
