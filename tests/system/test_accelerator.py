@@ -32,11 +32,15 @@ class Choice:
             if error and device in probe_fails_on.split():
                 raise error
 
+        def compute(device: str) -> str:
+            if error and device == work_fails_on:
+                raise error
+            return device
+
         options = {"fallback": True} | options
         choice = AcceleratorChoice(requested, warn=self.warnings.append, **options)
-        report = choice.first(probe)
-        if error and report.used == work_fails_on:
-            return choice.after_failure(error, report)
+        computed_on, report = choice.run(probe, compute)
+        assert computed_on == report.used
         return report
 
 

@@ -19,7 +19,7 @@ from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
-from dlrun.training.torch_state import training_settings
+from dlrun.training.process_settings import training_settings
 from tests.experiments.use import reader
 
 
@@ -87,8 +87,8 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     with training_settings(2):
         config = network_config(accelerator, **changes)
         training = Training(config, around, build, batches(), classification(2), "data")
-        trained = training.run()
-    return trained.metrics, trained.accelerator, around
+        trained, report = training.run()
+    return trained.metrics, report, around
 
 
 def fails_once(error: Exception, step: int) -> Any:

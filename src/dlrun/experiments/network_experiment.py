@@ -27,7 +27,7 @@ from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
-from dlrun.training.torch_state import training_settings
+from dlrun.training.process_settings import training_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +93,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Train and test the network, and write the run's files."""
         with context.phase("data"):
             loaded = self.load(config, context)
-            assets, sets = loaded.assets, loaded.data.sets
+            assets, data = loaded.assets, loaded.data
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
@@ -101,11 +101,11 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            trained = Training(
+            trained, accelerator = Training(
                 config,
                 context,
                 lambda: self.build(config, assets),
-                loaded.data,
+                data,
                 self.objective(config, assets),
                 fingerprint,
             ).run()
@@ -113,9 +113,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
                 predictions = _class_predictions(trained.predictions, assets.labels)
-                classes = summarize_classes(
-                    assets.labels, sets["test"].targets.numpy(), predictions
-                )
+                classes = summarize_classes(assets.labels, data.test.targets.numpy(), predictions)
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
@@ -124,15 +122,15 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=trained.accelerator,
+            accelerator=accelerator,
             origin=loaded.origin,
-            test_rows=len(sets["test"]),
+            test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
-                "train_rows": len(sets["train"]),
-                "valid_rows": len(sets["valid"]),
+                "train_rows": len(data.train),
+                "valid_rows": len(data.valid),
                 "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },

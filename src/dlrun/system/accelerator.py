@@ -9,8 +9,11 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -143,11 +146,28 @@ class AcceleratorChoice:
     processes: int = 1
     nodes: int = 1
 
-    def first(self, probe: Callable[[str], object]) -> AcceleratorReport:
-        """Return a report of the device to use, after `probe` did one training step on it.
+    def run(
+        self, probe: Callable[[str], object], compute: Callable[[str], T]
+    ) -> tuple[T, AcceleratorReport]:
+        """Return what `compute` returns for the device to use, and a report of this device.
 
-        Raises AcceleratorError if the device does not work and the CPU may not replace it.
+        First `probe` does one training step on an accelerator. If an accelerator fails in either,
+        the CPU computes everything again.
+
+        Raises AcceleratorError if the device does not work and the CPU may not replace it, and any
+        other error that no accelerator caused.
         """
+        report = self._first(probe)
+        try:
+            return compute(report.used), report
+        except Exception as error:
+            if report.used == "cpu" or not is_accelerator_error(error):
+                raise
+            report = self._on_cpu(f"the run failed on {report.used}: {first_line(error)}")
+        return compute(report.used), report
+
+    def _first(self, probe: Callable[[str], object]) -> AcceleratorReport:
+        """Return a report of the device to use, after `probe` did one training step on it."""
         device, reason = select_accelerator(self.requested)
         if device == "cpu":
             if reason is not None and self.requested != "auto":
@@ -161,15 +181,6 @@ class AcceleratorChoice:
             probe("cpu")  # fails there too: then the accelerator is not the cause
             return self._on_cpu(f"a training step failed on {device}: {first_line(error)}")
         return AcceleratorReport(self.requested, device, None)
-
-    def after_failure(self, error: Exception, report: AcceleratorReport) -> AcceleratorReport:
-        """Return the report of a run that starts again on the CPU after it failed on a device.
-
-        Raises the error itself if the device did not cause it, AcceleratorError without fallback.
-        """
-        if report.used == "cpu" or not is_accelerator_error(error):
-            raise error
-        return self._on_cpu(f"the run failed on {report.used}: {first_line(error)}")
 
     def _on_cpu(self, reason: str, *, together: bool = False) -> AcceleratorReport:
         if self.processes > 1 and not together:

@@ -10,7 +10,6 @@ import socket
 import subprocess
 from datetime import timedelta
 
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
@@ -18,69 +17,38 @@ from dlrun.errors import ConfigError, DlrunError
 
 PATIENCE = timedelta(minutes=5)  # with a process that the others wait for: far longer than any step
 FIRST_PORT, PORTS = 15000, 15000  # below those that Linux assigns by itself
+SRUN_VARIABLES = {
+    "WORLD_SIZE": "SLURM_STEP_NUM_TASKS",
+    "RANK": "SLURM_PROCID",
+    "LOCAL_RANK": "SLURM_LOCALID",
+    "GROUP_RANK": "SLURM_NODEID",
+}  # torchrun's environment variables, and those of srun with the same values
 TIMEOUT = r"(?i)timed? ?out"
 LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 
 
-def cluster_environment() -> ClusterEnvironment:
-    """Return the object that tells Lightning each process's rank and where they connect."""
-    by_torchrun = TorchElasticEnvironment.detect()
-    return TorchElasticEnvironment() if by_torchrun else SrunEnvironment()
+def cluster_environment() -> TorchElasticEnvironment:
+    """Return the object that tells Lightning each process's rank and where they connect.
 
+    It reads torchrun's environment variables, which are set here if srun started the processes:
+    Lightning's own SLURMEnvironment reads the variables of the whole allocation, not those of the
+    job step, and accepts the step's number of tasks only if it was given for each node.
 
-class SrunEnvironment(ClusterEnvironment):
-    """Tells Lightning the ranks and the address of the processes of one SLURM job step.
-
-    Lightning's own SLURMEnvironment reads the variables of the whole allocation, and accepts the
-    step's number of tasks only if it was given for each node.
+    Raises ConfigError if the name of the step's first node cannot be resolved.
     """
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """Return True, because srun has started the processes."""
-        return True
-
-    @staticmethod
-    def detect() -> bool:
-        """Return whether this process is a task of a SLURM job step."""
-        return "SLURM_STEP_ID" in os.environ
-
-    @property
-    def main_address(self) -> str:
-        """Return the address of the step's first node, unless MASTER_ADDR is set.
-
-        Raises ConfigError if the node's name cannot be resolved.
-        """
-        first = SLURMEnvironment.resolve_root_node_address(os.environ["SLURM_STEP_NODELIST"])
-        return os.environ.get("MASTER_ADDR") or _node_address(first)
-
-    @property
-    def main_port(self) -> int:
-        """Return a port that differs between the steps of a job, unless MASTER_PORT is set."""
-        step = int(os.environ["SLURM_JOB_ID"]) * 16 + int(os.environ["SLURM_STEP_ID"])
-        return int(os.environ.get("MASTER_PORT") or FIRST_PORT + step % PORTS)
-
-    def world_size(self) -> int:
-        """Return the number of the step's processes."""
-        return int(os.environ["SLURM_STEP_NUM_TASKS"])
-
-    def global_rank(self) -> int:
-        """Return this process's number among all processes of the step."""
-        return int(os.environ["SLURM_PROCID"])
-
-    def local_rank(self) -> int:
-        """Return this process's number on its node."""
-        return int(os.environ["SLURM_LOCALID"])
-
-    def node_rank(self) -> int:
-        """Return the node's number in the step."""
-        return int(os.environ["SLURM_NODEID"])
-
-    def set_world_size(self, size: int) -> None:
-        """Do nothing, because srun sets the number of processes."""
-
-    def set_global_rank(self, rank: int) -> None:
-        """Do nothing, because srun sets the rank."""
+    environ = os.environ
+    if not TorchElasticEnvironment.detect():
+        for name, variable in SRUN_VARIABLES.items():
+            environ[name] = environ[variable]
+        if not environ.get("MASTER_ADDR"):
+            nodes = environ["SLURM_STEP_NODELIST"]
+            environ["MASTER_ADDR"] = _node_address(
+                SLURMEnvironment.resolve_root_node_address(nodes)
+            )
+        # A port that differs between the steps of a job.
+        step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
+        environ.setdefault("MASTER_PORT", str(FIRST_PORT + step % PORTS))
+    return TorchElasticEnvironment()
 
 
 def _node_address(node: str) -> str:

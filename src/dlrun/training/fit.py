@@ -26,8 +26,12 @@ from dlrun.system.accelerator import (
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
-from dlrun.training.data import ArrayData, EpochBatches
-from dlrun.training.network_module import EpochRecorder, NetworkModule, PredictionCollector
+from dlrun.training.data import ArrayData
+from dlrun.training.lightning_module import (
+    EpochRecorder,
+    LightningNetwork,
+    PredictionCollector,
+)
 from dlrun.training.objective import Objective
 
 WEIGHTS = "weights.pt"
@@ -48,14 +52,13 @@ class TrainedNetwork:
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
-    accelerator: AcceleratorReport
 
 
 @dataclass(frozen=True)
 class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see torch_state.training_settings.
+    It changes settings of the process, see process_settings.training_settings.
 
     build: makes the untrained network; called again for every attempt. fingerprint: of the data,
     which the checkpoints carry.
@@ -68,7 +71,7 @@ class Training:
     objective: Objective
     fingerprint: str
 
-    def run(self) -> TrainedNetwork:
+    def run(self) -> tuple[TrainedNetwork, AcceleratorReport]:
         """Train the network on the accelerator, or on the CPU if the accelerator fails."""
         config = self.config
         choice = AcceleratorChoice(
@@ -78,29 +81,23 @@ class Training:
             config.world or 1,
             config.trainer.num_nodes,
         )
-        report = choice.first(self._probe)
-        try:
-            return self._train_on(report)
-        except Exception as error:
-            report = choice.after_failure(error, report)
-        return self._train_on(report)
+        return choice.run(self._probe, self._train_on)
 
     def _probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
-        trainer.fit(module, self.data.first_batch_loader())
+        trainer.fit(module, self.data.first_training_batch())
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
-    def _seeded_module(self) -> NetworkModule:
+    def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        grouped = self.data.group_size > 1
-        return NetworkModule(self.build(), self.config.optimizer, self.objective, grouped=grouped)
+        return LightningNetwork(self.build(), self.config.optimizer, self.objective)
 
-    def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
+    def _train_on(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        device, epochs = accelerator.used, config.trainer.max_epochs
+        epochs = config.trainer.max_epochs
         columns = [
             f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
         ]
@@ -109,14 +106,14 @@ class Training:
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])
-        done = data.first_epoch = len(steps.rows)
+        done = len(steps.rows)
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
+            recorder = EpochRecorder(steps, bar, data, config, start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
-            world = trainer.world_size
+            rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
-            if (rows := len(data.sets["train"])) < world:
+            if (rows := len(data.train)) < world:
                 raise ConfigError(
                     f"{pluralize(rows, 'row')} of training data for {world} processes",
                     "fewer trainer.devices, or more rows",
@@ -131,9 +128,14 @@ class Training:
             try:
                 with context.phase("fit"):
                     if done < epochs:
-                        trainer.fit(module, datamodule=data)
+                        trainer.fit(
+                            module,
+                            data.training_batches(rank, world, done),
+                            data.evaluation_batches(data.valid, rank, world),
+                        )
                 with context.phase("test"):
-                    trainer.test(module, datamodule=data, verbose=False)
+                    test = data.evaluation_batches(data.test, rank, world)
+                    trainer.test(module, test, verbose=False)
                     metrics, predictions = module.test_metrics.finish(), None
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
@@ -151,7 +153,7 @@ class Training:
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
-        return TrainedNetwork(last | metrics, network, predictions, world, accelerator)
+        return TrainedNetwork(last | metrics, network, predictions, world)
 
 
 def make_trainer(
@@ -213,9 +215,9 @@ def predict_test_set(
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
-    collector, rows = PredictionCollector(objective), data.sets["test"]
+    collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in EpochBatches(len(rows), data.eval_batch_size, None):
-            inputs, targets = plugin.convert_input(rows[batch])
+        for batch in data.evaluation_batches(data.test):
+            inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

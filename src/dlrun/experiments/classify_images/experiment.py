@@ -34,7 +34,7 @@ from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.accelerator import AcceleratorChoice
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.training.network_summary import write_network_summary
-from dlrun.training.torch_state import training_settings
+from dlrun.training.process_settings import training_settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,16 +70,12 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
         choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
         with context.phase("classify"), training_settings(context.threads):
-            report = choice.first(
+            found, report = choice.run(
                 lambda device: pretrained.predict_probabilities(
                     model, example, device, config.precision
-                )
+                ),
+                classify,
             )
-            try:
-                found = classify(report.used)
-            except Exception as error:
-                report = choice.after_failure(error, report)
-                found = classify(report.used)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         for file, why in list(errors.items())[:SHOWN]:
