@@ -16,7 +16,7 @@ from torchvision.transforms._presets import ImageClassification
 
 from dlrun.data import images
 from dlrun.errors import DataError
-from dlrun.experiments.classify_images.inference import classify_photographs
+from dlrun.experiments.classify_images.experiment import classify_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import RunSettings

@@ -3,24 +3,22 @@
 import json
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.data.test_predictions import (
-    ClassPredictions,
-    DescribeRow,
-    summarize_classes,
-)
+from dlrun.data.test_predictions import ClassPredictions, DescribeRow, summarize_classes
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.network_files import parse_tensors
+from dlrun.plots.curves import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
@@ -28,10 +26,6 @@ from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import training_settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=Assets)
@@ -93,21 +87,17 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Train and test the network, and write the run's files."""
         with context.phase("data"):
             loaded = self.load(config, context)
-            assets, data = loaded.assets, loaded.data
+            data, assets = loaded.data, loaded.assets
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
+        objective = self.objective(config, assets)
         with training_settings(self.torch_threads(config, context.threads)):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
             trained, accelerator = Training(
-                config,
-                context,
-                lambda: self.build(config, assets),
-                data,
-                self.objective(config, assets),
-                fingerprint,
+                config, context, lambda: self.build(config, assets), data, objective, fingerprint
             ).run()
         classes = None
         with context.phase("predictions"):
@@ -173,10 +163,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: Run, config: N) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: N) -> dict[str, Figure]:
         """Draw the learning curves of a run."""
-        from dlrun.plots.curves import draw_learning_curves  # slow: matplotlib
-
         figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 

@@ -128,8 +128,8 @@ class ReviewsPredictor(Predictor):
 
     def __post_init__(self) -> None:
         self.labels = self.assets.labels
-        words = self.assets.vocabulary
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
+        words = enumerate(self.assets.vocabulary, start=FIRST_WORD)
+        self._ids = {word: index for index, word in words}
 
     @abstractmethod
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
@@ -155,8 +155,7 @@ class ReviewsPredictor(Predictor):
     def _prediction(
         self, text: list[str], ids: list[int], probabilities: NDArray[np.float64], words: bool
     ) -> Prediction:
-        length = self.assets.preprocessing.max_length
-        first = max(0, len(ids) - length) if length else 0
+        first = -(self.assets.preprocessing.max_length or 0)  # 0: all words
         read, read_ids = text[first:], np.array(ids[first:], np.int64)
         towards = 1 if len(self.labels) == 2 else int(probabilities.argmax())
         moved, after = self.word_effects(read, read_ids, towards) if words and read else ([], [])

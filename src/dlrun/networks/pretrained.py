@@ -222,6 +222,6 @@ def fold_batch_norms(network: nn.Module, example: Tensor) -> nn.Module:
     return network
 
 
-def noise_image(side: int) -> Tensor:
-    """Return a noise image (1, 3, side, side) without using torch's global random state."""
-    return torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+def noise_images(rows: int, side: int) -> Tensor:
+    """Return noise images (rows, 3, side, side) without using torch's global random state."""
+    return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))

@@ -1,5 +1,6 @@
 """Define the config of imdb-lasso, and find the run whose curve is drawn beside its path."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -93,15 +94,12 @@ def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run
     parent = Path(name).parent  # empty, an experiment, or a folder of its runs
     if len(parent.parts) > 1:
         runs_dir = parent.parent
-    experiment = parent.name
-    for folder in runs_newest_first(runs_dir, experiment or None):
-        try:
+    for folder in runs_newest_first(runs_dir, parent.name or None):
+        with contextlib.suppress(DlrunError):
             run = _open_with_curve(folder)
-        except DlrunError:
-            continue
-        if run.record.data == data and experiment in ("", run.record.experiment):
-            return run
-    raise ConfigError(f"no finished {experiment} run of two epochs or more on {data}")
+            if run.record.data == data and parent.name in ("", run.record.experiment):
+                return run
+    raise ConfigError(f"no finished {parent.name} run of two epochs or more on {data}")
 
 
 def _open_with_curve(folder: Path) -> Run:
