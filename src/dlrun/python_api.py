@@ -14,7 +14,7 @@ from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import ProgressHandle, Screen
+from dlrun.system.console import MoveBar, Screen
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
@@ -115,8 +115,7 @@ class NotebookScreen(Screen):
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)
-        self._line, self._percent = "", 0
-        self._total: float | None = None
+        self._line, self._percent, self._has_bar = "", 0, False
         self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
@@ -126,39 +125,24 @@ class NotebookScreen(Screen):
         self._update()
 
     @contextmanager
-    def progress(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        *,
-        aloud: bool = False,
-        lines: int | None = None,
-    ) -> Iterator[ProgressHandle]:
-        """Show a progress bar beside the line."""
-        if aloud:
-            self.note(what)
-        self._total = total
-        yield self
-        self._total = None
+    def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
+        """Show a progress bar beside the line; the browser gets a message at each hundredth."""
+
+        def move(done: float, detail: str) -> None:
+            percent = int(100 * done / total) if total else 0
+            if percent != self._percent:
+                self._percent = percent
+                self._update()
+
+        self._has_bar = bool(total)
+        yield move
+        self._has_bar = False
         self._update()
-
-    def to(self, done: float) -> None:
-        """Advance the bar; the browser gets a message at each hundredth."""
-        percent = int(100 * done / self._total) if self._total else 0
-        if percent != self._percent:
-            self._percent = percent
-            self._update()
-
-    def step(self, done: float, line: str) -> None:
-        """Show the text of a finished step."""
-        self.note(line)
-        self.to(done)
 
     def _update(self) -> None:
         if self.quiet:
             return
-        bar = f'<progress value="{self._percent}" max="100"></progress> ' if self._total else ""
+        bar = f'<progress value="{self._percent}" max="100"></progress> ' if self._has_bar else ""
         ipython = importlib.import_module("IPython.display")  # notebooks have it
         content = ipython.HTML(f"<pre>{bar}{html.escape(self._line)}</pre>")
         if self._handle is None:

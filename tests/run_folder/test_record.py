@@ -56,8 +56,8 @@ def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path:
     runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
     begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
     with (
-        hold_file_lock(runs[0] / LOCK, warn=pytest.fail),
-        hold_file_lock(runs[1] / LOCK, warn=pytest.fail),
+        hold_file_lock(runs[0] / LOCK),
+        hold_file_lock(runs[1] / LOCK),
     ):
         assert (begun.state, ended.state) == ("running", "interrupted")
     assert (begun.state, ended.state) == ("killed", "interrupted")

@@ -87,8 +87,8 @@ def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) ->
     with training_settings(2):
         config = network_config(accelerator, **changes)
         training = Training(config, around, build, batches(), classification(2), "data")
-        trained, report = training.run()
-    return trained.metrics, report, around
+        trained = training.run()
+    return trained.metrics, trained.accelerator, around
 
 
 def fails_once(error: Exception, step: int) -> Any:

@@ -102,7 +102,7 @@ def _temporary_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            stop.let_end()  # no signal interrupts the removal
+            stop.ignore_signals()  # no signal interrupts the removal
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:

@@ -96,7 +96,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            trained, accelerator = Training(
+            trained = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
             ).run()
         classes = None
@@ -112,7 +112,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=accelerator,
+            accelerator=trained.accelerator,
             origin=loaded.origin,
             test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},

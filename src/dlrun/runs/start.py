@@ -84,7 +84,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
         runner = RunRecorder(experiment, config, folder, settings)
-    with folder.locked(screen):
+    with folder.locked():
         if (processes := count_processes_to_start(config)) == 1:
             with runner.recorded() as context:
                 code = runner.finish(experiment.run(config, context))
@@ -111,7 +111,7 @@ def resume_run(run: str, overrides: Sequence[str], settings: RunSettings) -> int
             path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
             helps = is_helper_process(_resumed_config(Run.open(path), overrides))
             folder = RunFolder(path, writes=not helps)
-            stack.enter_context(folder.locked(screen))
+            stack.enter_context(folder.locked())
             runner = _prepare_resume(folder, overrides, screen, settings)
         if runner is None:
             if settings.json:

@@ -19,10 +19,10 @@ from dlrun.networks.network_files import parse_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.steps import check_metrics_finite
 from dlrun.system.accelerator import (
-    AcceleratorChoice,
     AcceleratorReport,
     check_batch_divisible,
     check_cpu_devices,
+    run_with_fallback,
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
@@ -52,6 +52,7 @@ class TrainedNetwork:
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
+    accelerator: AcceleratorReport
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,18 @@ class Training:
     objective: Objective
     fingerprint: str
 
-    def run(self) -> tuple[TrainedNetwork, AcceleratorReport]:
+    def run(self) -> TrainedNetwork:
         """Train the network on the accelerator, or on the CPU if the accelerator fails."""
         config = self.config
-        choice = AcceleratorChoice(
+        return run_with_fallback(
             config.accelerator,
-            config.fallback,
+            self._probe,
+            self._train_on,
             self.context.screen.warn,
-            config.world or 1,
-            config.trainer.num_nodes,
+            fallback=config.fallback,
+            processes=config.world or 1,
+            nodes=config.trainer.num_nodes,
         )
-        return choice.run(self._probe, self._train_on)
 
     def _probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raise the error of a failure."""
@@ -94,10 +96,10 @@ class Training:
         pl.seed_everything(self.config.seed, verbose=False)
         return LightningNetwork(self.build(), self.config.optimizer, self.objective)
 
-    def _train_on(self, device: str) -> TrainedNetwork:
+    def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        epochs = config.trainer.max_epochs
+        device, epochs = accelerator.used, config.trainer.max_epochs
         columns = [
             f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
         ]
@@ -153,7 +155,7 @@ class Training:
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         last = {name: steps.rows[-1][name] for name in columns}
-        return TrainedNetwork(last | metrics, network, predictions, world)
+        return TrainedNetwork(last | metrics, network, predictions, world, accelerator)
 
 
 def make_trainer(

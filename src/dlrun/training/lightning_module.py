@@ -180,7 +180,7 @@ class EpochRecorder(pl.Callback):
 
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
-        self._steps.stop.take_over()
+        self._steps.stop.install_handlers()
         if self._start is not None:
             trainer.optimizers[0].load_state_dict(self._start["optimizer"])
             if self._start["scaler"]:
@@ -188,7 +188,7 @@ class EpochRecorder(pl.Callback):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
-        self._steps.stop.take_over()
+        self._steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -223,11 +223,11 @@ class EpochRecorder(pl.Callback):
 
         All processes must call this: not after a last batch that only some of them have.
         """
-        number = self._steps.stop.asked
+        number = self._steps.stop.received
         if trainer.world_size > 1:
             shared = torch.tensor(number, device=trainer.strategy.root_device)
             number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self._steps.stop.end_with(number)
+        self._steps.stop.raise_for(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""

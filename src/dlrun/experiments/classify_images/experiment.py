@@ -30,7 +30,7 @@ from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
-from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
 from dlrun.training.network_summary import write_network_summary
@@ -64,13 +64,16 @@ class ClassifyImagesExperiment(Experiment[Config]):
             parameters = write_network_summary(model.network, example, context)
             network = pretrained.fold_batch_norms(model.network, pretrained.noise_images(1, side))
             model = replace(model, network=network)
-        choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
+
+        def probe(device: str) -> None:
+            pretrained.predict_probabilities(model, example, device, config.precision)
+
+        def classify(report: AcceleratorReport) -> tuple[AcceleratorReport, list[Photograph]]:
+            return report, classify_photographs(config, context, files, model, report.used, SHOWN)
+
         with context.phase("classify"), training_settings(context.threads):
-            found, report = choice.run(
-                lambda device: pretrained.predict_probabilities(
-                    model, example, device, config.precision
-                ),
-                lambda device: classify_photographs(config, context, files, model, device, SHOWN),
+            report, found = run_with_fallback(
+                config.accelerator, probe, classify, screen.warn, fallback=config.fallback
             )
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
