@@ -25,7 +25,7 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training import distributed
+from dlrun.training import rendezvous
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
@@ -142,7 +142,7 @@ class Training:
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = distributed.explain_lost_process(error, world)
+                lost = rendezvous.explain_lost_process(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -178,8 +178,8 @@ def make_trainer(
             accelerator=device,
             devices=1 if probe else section.devices,
             num_nodes=section.num_nodes if several else 1,
-            strategy=DDPStrategy(timeout=distributed.PATIENCE) if several else "auto",
-            plugins=[distributed.cluster_environment() if several else LightningEnvironment()],
+            strategy=DDPStrategy(timeout=rendezvous.PATIENCE) if several else "auto",
+            plugins=[rendezvous.cluster_environment() if several else LightningEnvironment()],
             precision=section.precision,
             deterministic=section.deterministic,
             max_epochs=epochs,

@@ -24,14 +24,14 @@ from dlrun.system.console import Screen
 MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
 
-class Transform(Section):
+class TransformConfig(Section):
     """Says how a photograph becomes the network's input."""
 
     squash: bool
     scaled_decoding: bool
 
 
-class Reference(Section):
+class PublishedLabels(Section):
     """Holds the published probabilities of each photograph, their model, and their source."""
 
     source: str
@@ -55,8 +55,8 @@ class Config(ExperimentConfig):
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
     model: PretrainedModelConfig
-    transform: Transform
-    reference: Reference
+    transform: TransformConfig
+    reference: PublishedLabels
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import OptimizerConfig
-from dlrun.data.word_ids import START, UNKNOWN, RaggedWordIds
+from dlrun.data.word_ids import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
@@ -75,8 +75,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         if len(assets.labels) != 2:
             return {}
         assert isinstance(network, DenseNet)
-        ids = assets.preprocessing.ids
-        weights = network.words_alone(ids.start)[ids.first_word :].tolist()
+        weights = network.words_alone(START)[FIRST_WORD:].tolist()
         words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
         return {WORDS: word_weights_csv(words)}
 
@@ -116,7 +115,7 @@ class _Predictor(ReviewsPredictor):
         effects = self.network.words_left_out(torch.tensor([START, *names]))
         effects = effects if effects.dim() == 1 else effects[:, towards]
         pairs = zip(names.items(), effects[1:].tolist(), strict=True)
-        return [(word, effect) for (number, word), effect in pairs if number != UNKNOWN], []
+        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN], []
 
 
 experiment = ImdbDenseExperiment()

@@ -15,30 +15,30 @@ from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
 
-class Penalties(Section):
+class PenaltyPathConfig(Section):
     """Defines the log-spaced penalties of the path."""
 
     values: Annotated[int, Field(ge=2, le=1000)]
     smallest: Fraction
 
 
-class LiblinearSettings(Section):
+class LiblinearConfig(Section):
     """Defines the settings of scikit-learn's liblinear."""
 
     tolerance: Annotated[float, Field(gt=0)]
     max_iterations: PositiveInt
 
 
-class Solver(Section):
+class SolverConfig(Section):
     """Defines the solver of the path and its settings."""
 
     name: Literal["newton", "liblinear"]
     intercept: Literal["penalised", "free"]
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    liblinear: LiblinearSettings
+    liblinear: LiblinearConfig
 
     @model_validator(mode="after")
-    def _liblinear_penalises(self) -> "Solver":
+    def _liblinear_penalises(self) -> "SolverConfig":
         if self.name == "liblinear" and self.intercept == "free":
             raise ValueError("liblinear penalises the intercept: use newton for a free one")
         return self
@@ -52,8 +52,8 @@ class Config(ReviewsConfig):
     max_threads = 1  # a lambda needs the one before
 
     predictions: Predictions
-    path: Penalties
-    solver: Solver
+    path: PenaltyPathConfig
+    solver: SolverConfig
     compare_with: NameOrPath | None
 
     @property
