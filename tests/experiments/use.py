@@ -82,7 +82,7 @@ def accuracy_again(run: Run, context: RunContext) -> float:
     import torch
 
     experiment, network = run.experiment, run.network()
-    data = experiment.load(run.config, context).data.sets["test"]
+    data = experiment.load(run.config, context).data.test
     inputs, targets = data[np.arange(len(data))]
     with torch.inference_mode():
         predicted = experiment.objective(run.config, experiment.assets(run)).predict(
