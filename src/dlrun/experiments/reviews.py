@@ -1,4 +1,4 @@
-"""Share code among the experiments on movie reviews: data, assets, and predictions, no torch."""
+"""Load movie reviews and predict texts for the three experiments on reviews, without torch."""
 
 from abc import abstractmethod
 from collections.abc import Sequence

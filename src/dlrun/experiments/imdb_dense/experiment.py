@@ -31,7 +31,7 @@ from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 
-# Neither changes a number of the training.
+# Neither changes the numbers of a run.
 GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
 EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
 
