@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import json
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import to_json
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import MoveBar, Screen
 
@@ -49,7 +51,7 @@ def run(
     files = [config] if isinstance(config, str | Path) else config
     settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[config_layer_from_values(_to_plain(values), "dlrun.run")] if values else [],
+        values=[config_layer_from_values(json.loads(to_json(values)), "dlrun.run")],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
@@ -93,15 +95,6 @@ def _for_notebook(error: DlrunError) -> DlrunError:
     if error.hint:
         error.add_note(error.hint)
     return error.with_traceback(None)
-
-
-def _to_plain(value: Any) -> Any:
-    """Return tuples and values of numpy as Python's lists and numbers."""
-    if isinstance(value, dict):
-        return {key: _to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in value]
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _in_notebook() -> bool:

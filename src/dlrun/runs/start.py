@@ -32,7 +32,6 @@ from dlrun.run_folder.folder import (
     to_json,
 )
 from dlrun.run_folder.loggers import check_loggers_installed
-from dlrun.run_folder.record import FORMAT
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -209,8 +208,6 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{path}: {name} has nothing to resume", _repeat_hint(run))
-    if run.record.format < FORMAT:
-        raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _repeat_hint(run))
     # A key that was deleted by hand has its value from when the run began.
     layers = [
         run.initial_config(),

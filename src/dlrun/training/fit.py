@@ -15,7 +15,7 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
-from dlrun.networks.network_files import parse_tensors, serialize_tensors
+from dlrun.networks.weights import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.steps import check_metrics_finite
 from dlrun.system.accelerator import (
@@ -104,7 +104,7 @@ class Training:
             f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
         ]
         found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
-        start = parse_tensors(found.state, context.folder.path) if found else None
+        start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])

@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
-from dlrun.networks.network_files import serialize_tensors
+from dlrun.networks.weights import serialize_tensors
 from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData

@@ -62,8 +62,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = write_network_summary(model.network, example, context)
-            network = pretrained.fold_batch_norms(model.network, pretrained.noise_images(1, side))
-            model = replace(model, network=network)
+            model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
         def probe(device: str) -> None:
             pretrained.predict_probabilities(model, example, device, config.precision)
@@ -136,9 +135,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
             "std": transform.std,
         }
         about = {"model": model.source, "labels": model.labels, "preprocessing": preprocessing}
-        return ExportedNetwork(
-            model.network, "images", lambda rows: pretrained.noise_images(rows, side), about
-        )
+
+        def inputs(rows: int) -> Tensor:
+            return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+        return ExportedNetwork(model.network, "images", inputs, about)
 
     def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Draw the first photographs with their most probable labels."""
