@@ -39,6 +39,8 @@ from dlrun.system.console import format_position, pluralize, printable
 if TYPE_CHECKING:
     from torch import nn
 
+Splits = dict[str, LabelledBags]  # train, valid, test
+
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
 COEFFICIENTS = "coefficients.npz"
@@ -59,22 +61,23 @@ class ImdbLassoExperiment(Experiment[Config]):
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
-            data = _load(config, context)
-        baseline = _keep_baseline(config, data.reviews, context)
-        context.keep(ASSETS, to_json(data.assets.values()).encode())
+            loaded, splits = _load(config, context)
+            assets, test = ReviewAssets.of(loaded), splits["test"]
+        baseline = _keep_baseline(config, loaded, context)
+        context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            solutions = _solve(config, context, data)
-        rows, labels, test = context.steps.rows, data.assets.labels, data.test
+            solutions = _solve(config, context, splits, _fingerprint(splits, assets))
+        rows, labels = context.steps.rows, loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = solutions[best], rows[best]
-        words = _word_weights(chosen, data.reviews)
+        words = _word_weights(chosen, loaded)
         predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
         context.keep(COEFFICIENTS, path.pack_path(solutions))
         context.keep(reviews.WORDS, reviews.word_weights_csv(words))
-        describe = reviews.review_describer(data.reviews)
+        describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = _summarize(data, chosen, solver)
+        text = _summarize(loaded, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")
         if context.show_summary:
             context.screen.show(Text(text))
@@ -84,15 +87,15 @@ class ImdbLassoExperiment(Experiment[Config]):
         return Results(
             metrics={name: row[name] for name in COLUMNS[:6]},
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
-            origin=DataOrigin(data.reviews.origin, data.reviews.differs),
+            origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
             classes=summarize_classes(labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
-                "training_reviews": len(data.train.labels),
-                "train_rows": len(data.train.labels),
-                "valid_rows": len(data.valid.labels),
+                "training_reviews": len(splits["train"].labels),
+                "train_rows": len(splits["train"].labels),
+                "valid_rows": len(splits["valid"].labels),
                 "duality_gap": row["duality_gap"],
                 "peak_valid_accuracy": row["valid_accuracy"],
                 "peak_test_accuracy": max(other["test_accuracy"] for other in rows),
@@ -118,13 +121,10 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
-        data = _load(config, context)
-        run.check_data(data.fingerprint())
-        logits, labels = (
-            _chosen_model(run).decision(data.test.bags),
-            ReviewAssets.of_run(run).labels,
-        )
-        return ClassPredictions.of_two(logits, data.test.labels, labels)
+        loaded, splits = _load(config, context)
+        run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
+        test, labels = splits["test"], ReviewAssets.of_run(run).labels
+        return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
@@ -168,26 +168,7 @@ class _Predictor(ReviewsPredictor):
         return list(moved.items()), []
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Holds the reviews, as loaded and as bags of words of each part of the data."""
-
-    reviews: Reviews
-    assets: ReviewAssets
-    train: LabelledBags
-    valid: LabelledBags
-    test: LabelledBags
-
-    @property
-    def splits(self) -> dict[str, LabelledBags]:
-        return {"train": self.train, "valid": self.valid, "test": self.test}
-
-    def fingerprint(self) -> str:
-        arrays = (array for split in self.splits.values() for array in split.arrays)
-        return fingerprint_data(fingerprint_arrays(arrays), self.assets.values())
-
-
-def _load(config: Config, context: RunContext) -> _Data:
+def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
     if len(loaded.labels) != 2:
@@ -197,13 +178,16 @@ def _load(config: Config, context: RunContext) -> _Data:
             "`dlrun imdb-dense` takes any number of them",
         )
     bags, labels = loaded.train.bags, loaded.train.labels
-    return _Data(
-        loaded,
-        ReviewAssets.of(loaded),
-        LabelledBags(bags[fitted], labels[fitted]),
-        LabelledBags(bags[held_out], labels[held_out]),
-        LabelledBags(loaded.test.bags, loaded.test.labels),
-    )
+    return loaded, {
+        "train": LabelledBags(bags[fitted], labels[fitted]),
+        "valid": LabelledBags(bags[held_out], labels[held_out]),
+        "test": LabelledBags(loaded.test.bags, loaded.test.labels),
+    }
+
+
+def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
+    arrays = (array for split in splits.values() for array in split.arrays)
+    return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
 def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run | None:
@@ -221,9 +205,11 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
     return baseline
 
 
-def _solve(config: Config, context: RunContext, data: _Data) -> list[LassoSolution]:
+def _solve(
+    config: Config, context: RunContext, splits: Splits, fingerprint: str
+) -> list[LassoSolution]:
     """Return the solutions along the path; each is saved as a step of the run."""
-    X, y = data.train.bags, data.train.labels
+    X, y = splits["train"].bags, splits["train"].labels
     if y.min() == y.max():
         raise DataError(
             f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
@@ -231,7 +217,7 @@ def _solve(config: Config, context: RunContext, data: _Data) -> list[LassoSoluti
         )
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
-    found = steps.begin(COLUMNS, data.fingerprint(), total, "lambda")
+    found = steps.begin(COLUMNS, fingerprint, total, "lambda")
     solutions = [path.unpack_solution(part) for part in found.parts] if found else []
     left = pluralize(total - len(solutions), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
@@ -239,9 +225,9 @@ def _solve(config: Config, context: RunContext, data: _Data) -> list[LassoSoluti
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
-        for solution in _solutions(config, data.train, penalties[len(solutions) :], newest):
+        for solution in _solutions(config, splits["train"], penalties[len(solutions) :], newest):
             seconds = time.perf_counter() - started
-            row = path.lasso_metrics_row(solution, data.splits, seconds)
+            row = path.lasso_metrics_row(solution, splits, seconds)
             solutions.append(solution)
             steps.finish(
                 row,
@@ -298,13 +284,13 @@ def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str])
     return table
 
 
-def _summarize(data: _Data, solution: LassoSolution, solver: str) -> str:
+def _summarize(loaded: Reviews, splits: Splits, solution: LassoSolution, solver: str) -> str:
     """Return a text that describes the data, the solver and the chosen lasso model."""
-    X, coef = data.train.bags, solution.coef
+    X, coef = splits["train"].bags, solution.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
-    sizes = (f"{len(split.labels):,} {part}" for part, split in data.splits.items())
+    sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
     lines = {
-        "data": data.reviews.origin,
+        "data": loaded.origin,
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
