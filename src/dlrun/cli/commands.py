@@ -130,9 +130,10 @@ def _not_loaded() -> None:
     pass
 
 
-for _entry in registry.experiment_entries():
-    if _entry.name not in RESERVED:
-        app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(_not_loaded)
+for _name in registry.experiment_names():
+    if _name not in RESERVED:
+        _help = registry.experiment_entry(_name).help
+        app.command(_name, help=_help, rich_help_panel=EXPERIMENTS)(_not_loaded)
 for _group, _functions in COMMANDS.items():
     _typer, _panel = app, MORE
     if _group in GROUPS:

@@ -26,7 +26,8 @@ def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
     Example: dlrun demo --runs-dir demo-runs
     """
     screen = Screen()
-    chosen = map(registry.experiment_entry, experiments or registry.experiment_names())
+    names = experiments or registry.experiment_names()
+    chosen = [registry.experiment_entry(name) for name in names]
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):
