@@ -13,6 +13,7 @@ from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
+from dlrun.slurm.submit import submit_run_to_slurm
 
 CHANGEABLE = "May change: trainer.max_epochs, accelerator, fallback, logger, where the data are."
 
@@ -36,8 +37,6 @@ def make_experiment_command(name: str) -> Callable[..., int]:
             values = [config_layer_from_values({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
-            from dlrun.slurm.submit import submit_run_to_slurm
-
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
         return run_experiment(name, settings)[0]
 
