@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import PublishedFile, download_file, obtain_published_file, obtain_weights
+from dlrun.data.download import Dataset, PublishedFile, download_file, obtain_weights
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
+from tests.data.test_imdb import config
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
 GZIPPED = gzip.compress(b"reviews" * 1000)
@@ -274,20 +275,24 @@ def test_offline_nobody_is_asked(
 def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher(
     server: Server, tmp_path: Path
 ) -> None:
-    published = PublishedFile(
-        "file", f"{server.url}/elsewhere", "md5", hashlib.md5(BODY).hexdigest()
-    )
-    local, mirrors = tmp_path / "local", [f"{server.url}/empty/", f"{server.url}/"]
-    with pytest.raises(DataError, match="local: no such file"):
-        obtain_published_file(published, local, tmp_path, mirrors, QUIET)
+    digest, local = hashlib.md5(BODY).hexdigest(), tmp_path / "local"
+    published = PublishedFile("file", f"{server.url}/elsewhere", "md5", digest)
+    dataset = Dataset("imdb", {"stanford": [published]}, lambda *_: None)
+    with pytest.raises(DataError, match=r"data\.archive: .*local: no such file"):
+        dataset.obtain(config(archive=local), tmp_path, QUIET)
     local.write_text("other")
-    assert obtain_published_file(published, local, tmp_path, mirrors, QUIET) == local
+    assert dataset.obtain(config(archive=local), tmp_path, QUIET) == [local]
+    assert (
+        dataset.hash_files(config(archive=local), tmp_path)[1] == "local is not the published file"
+    )
     with pytest.raises(DownloadError) as caught:
-        obtain_published_file(published, None, tmp_path, [], QUIET)
-    for part in (f"put file into {tmp_path}", "data.archive=PATH", "data.source=sample"):
+        dataset.obtain(config(), tmp_path, QUIET)
+    for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
+    mirrored = config(mirrors=[f"{server.url}/empty/", f"{server.url}/"])
     for _ in range(2):  # the second time it is in the data folder
-        assert obtain_published_file(published, None, tmp_path, mirrors, QUIET).read_bytes() == BODY
+        assert dataset.obtain(mirrored, tmp_path, QUIET) == [tmp_path / "imdb" / "file"]
+    assert dataset.hash_files(mirrored, tmp_path) == ([digest], None)
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
 
 

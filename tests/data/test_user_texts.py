@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.data.splits import choose_test_rows
+from dlrun.data.splits import LabelledRows
+from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
@@ -63,11 +64,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
         assert [reviews.labels[label] for label in split.labels] == [label for _, label in rows]
 
 
-@pytest.mark.parametrize("at_once", [7, 10_000])
-def test_two_files_are_encoded_as_the_published_reviews(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
+def test_two_files_are_encoded_as_the_published_reviews(tmp_path: Path) -> None:
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     reviews = load(tmp_path, **two_files(tmp_path, train, test), num_words=40)
     assert_encoded(reviews, train, test, num_words=40)
@@ -81,8 +78,11 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
         (f"{'late' if row % 2 else 'early'} w{row} w{row // 3}", "ab"[row % 2]) for row in range(40)
     ]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
-    labels = np.array(["ab".index(label) for _, label in rows])
-    test = choose_test_rows(labels, ["a", "b"], None, 0.4, 0, "x")
+    labelled = LabelledRows(DataWarnings())
+    labelled.begin_part("x")
+    for text, label in rows:
+        labelled.add(label, hash(text), text)
+    _, _, test = labelled.split(0.4, 0)
     parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
     assert_encoded(reviews, *parts)
     other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)

@@ -22,7 +22,7 @@ def fetch_dataset(
     """Download the missing files of a data set, and prepare its arrays."""
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
-    screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
+    screen.show(Text(f"ready: {_load(found, config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
@@ -39,7 +39,7 @@ def verify_dataset(
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     others, damaged = [], False
-    for published, path in found.files(config, folder):
+    for published, path in found.files(config.data, folder):
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
@@ -54,7 +54,7 @@ def verify_dataset(
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
         else:
             screen.show(Text(f"{cache}: whole"))
-    screen.show(Text(f"contents are complete: {found.load(config, folder, screen)}"))
+    screen.show(Text(f"contents are complete: {_load(found, config, folder, screen)}"))
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
@@ -77,7 +77,16 @@ def show_dataset(
     found, config = _find(dataset, overrides, screen)
     if found.show is None:
         raise ConfigError(f"{found.name} has nothing to show as text")
-    found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
+    folder = run_context.resolve_data_dir(data_dir)
+    data = found.load(config.data, folder, config.split_seed, screen)
+    found.show(data, screen, part, first, count)
+
+
+def _load(found: Dataset, config: Any, folder: Path, screen: Screen) -> str:
+    """Load all data, downloading what is missing, and return a description."""
+    data = found.load(config.data, folder, config.split_seed, screen)
+    counts = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test rows"
+    return f"{counts}, {data.origin}"
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:

@@ -110,14 +110,19 @@ class ExperimentConfig(Section):
     threads: Threads | Literal["auto"]
 
     @property
+    def data_section(self) -> Any:
+        """The config's section `data`, or None if it has none."""
+        return getattr(self, "data", None)
+
+    @property
     def source(self) -> str | None:
         """The name of the data source, or None; `sample` data are generated."""
-        return getattr(getattr(self, "data", None), "source", None)
+        return getattr(self.data_section, "source", None)
 
     @property
     def split_seed(self) -> int:
         """The seed that splits or generates the data: `data.split_seed`, or the run's seed."""
-        given: int | None = getattr(getattr(self, "data", None), "split_seed", None)
+        given: int | None = getattr(self.data_section, "split_seed", None)
         return self.seed if given is None else given
 
     @property

@@ -158,42 +158,33 @@ def encode_png(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def load_photograph_batches(
+def load_photographs(
     files: Sequence[Path],
     to_input: Callable[[Image.Image], Any],
     *,
-    size: int,
     thumbnails: int = 0,
     smallest: int | None = None,
-) -> Generator[list[Photograph], None, None]:
-    """Yield batches of photographs, in order; threads decode a few batches ahead.
+) -> Generator[Photograph, None, None]:
+    """Yield photographs, in order; threads decode some of them ahead.
 
     Args:
         files: to read.
         to_input: returns the network's input for a photograph.
-        size: of a batch.
         thumbnails: how many photographs get one: the first that can be read.
         smallest: see `read_photograph`.
     """
-    ahead = min(2 * size, AHEAD)
     pool = ThreadPoolExecutor(DECODERS)
     waiting, left = iter(files), thumbnails
     pending: deque[Future[Photograph]] = deque()
-    batch: list[Photograph] = []
     try:
         while True:
-            for file in islice(waiting, ahead + 1 - len(pending)):
+            for file in islice(waiting, AHEAD + 1 - len(pending)):
                 pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
             if not pending:
-                break
+                return
             photograph = pending.popleft().result()
-            batch.append(photograph if left > 0 else replace(photograph, thumbnail=None))
+            yield photograph if left > 0 else replace(photograph, thumbnail=None)
             left -= photograph.error is None
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
     finally:  # a caller that stops early does not wait for the photographs that have not begun
         pool.shutdown(cancel_futures=True)
 

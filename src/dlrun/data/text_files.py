@@ -3,7 +3,7 @@
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,6 @@ BLOCK_BYTES = 1 << 16  # that are read from a stream at once, as soon as there a
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DELIMITERS = (",", ";", "\t")  # of a table: the first that gives all columns
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
-MB = 1_000_000  # bytes
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
@@ -47,11 +46,10 @@ class DataWarnings:
         ]
 
 
-def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
     """Decode bytes as UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
 
-    `on_latin1` is called with the first line that is not UTF-8. Raises NotTextError for binary
-    data.
+    Latin-1 is noted in `warnings`, with its place. Raises NotTextError for binary data.
     """
     if raw.startswith(UTF16_MARKS):
         return raw.decode("utf-16", "replace")
@@ -60,11 +58,13 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        on_latin1(raw.count(b"\n", 0, error.start) + 1)
+        if warnings is not None:
+            line = raw.count(b"\n", 0, error.start) + 1
+            warnings.add(NOT_UTF8, f"{place}:{line}")
         return raw.decode("cp1252", "replace")
 
 
-def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
     try:
         with open_regular_file(path) as stream:
@@ -73,7 +73,7 @@ def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: N
         raise NotTextError(error.strerror or str(error)) from None
     if len(raw) > MAX_BYTES:
         raise NotTextError(f"more than {MAX_BYTES >> 20} MB: refused")
-    return decode_bytes(raw, on_latin1)
+    return decode_bytes(raw, path, warnings)
 
 
 def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -100,7 +100,7 @@ def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]
     """
     table = CsvTable(path, {"--column": column}, DataWarnings())
     place = table.header.index(column)
-    for row, line, _ in table.rows():
+    for row, line in table.rows():
         if len(row) > place:
             yield row[place], None
         else:
@@ -121,7 +121,7 @@ class CsvTable:
         self._path, self._warnings = path, warnings
         headers: dict[str, list[str]] = {}
         for delimiter in DELIMITERS:
-            cells, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
+            cells, _ = next(self._records(delimiter, DataWarnings()), ([], 1))
             headers[delimiter] = [" ".join(name.split()) for name in cells]
         self._delimiter, self.header = next(
             (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
@@ -136,15 +136,13 @@ class CsvTable:
             names = ", ".join(name[:40] for name in self.header[:20]) or "none"
             raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
 
-    def rows(self) -> Iterator[tuple[list[str], int, float]]:
-        """Yield each row's cells, its first line, and the MB read so far; raise DataError."""
+    def rows(self) -> Iterator[tuple[list[str], int]]:
+        """Yield the cells and the first line's number of each row; raise DataError."""
         records = self._records(self._delimiter, self._warnings)
         next(records)  # the header
         yield from (record for record in records if record[0])
 
-    def _records(
-        self, delimiter: str, warnings: DataWarnings
-    ) -> Iterator[tuple[list[str], int, float]]:
+    def _records(self, delimiter: str, warnings: DataWarnings) -> Iterator[tuple[list[str], int]]:
         """Yield the header and the rows; yield nothing if the delimiter gives no header."""
         before, line = csv.field_size_limit(MAX_CELL), 1
         try:
@@ -156,7 +154,7 @@ class CsvTable:
                     decoded = self._decoded(stream, warnings)
                     reader = csv.reader(decoded, delimiter=delimiter, strict=True)
                     for row in reader:
-                        yield row, line, file.tell() / MB
+                        yield row, line
                         line = reader.line_num + 1
         except OSError as error:
             raise DataError(f"{self._path}: {error.strerror or error}") from None

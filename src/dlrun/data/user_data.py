@@ -2,14 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.config.sections import ImagesDataConfig, ReviewsDataConfig, UserDataConfig
 from dlrun.data.text_files import (
-    MB,
-    NOT_UTF8,
     QUOTES_HINT,
     CsvTable,
     DataWarnings,
@@ -26,14 +24,13 @@ ARCHIVE_STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x0
 class TextSource:
     """Describes labelled texts in a file or folder, and reads them in order.
 
-    place: their path, or a part's name. size: how many there are, in `unit`. rows: reads them: a
-    text (or its words), its label, its place, and how much was read so far.
+    place: path of the texts, or name of the part. count: of the texts, if it is known. rows: yields
+    each text (or its words), its label and its place.
     """
 
     place: str
-    size: float
-    unit: str
-    rows: Callable[[], Iterator[tuple[str | list[str], str, str, float]]]
+    count: int | None
+    rows: Iterator[tuple[str | list[str], str, str]]
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
@@ -121,12 +118,12 @@ def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> s
 
 
 def list_files_by_class(
-    folder: Path, warnings: DataWarnings, wanted: Callable[[Path], bool] = lambda file: True
+    folder: Path, warnings: DataWarnings, suffixes: Collection[str] = ()
 ) -> list[tuple[str, Path]]:
-    """Return the class and path of each wanted file in a folder, sorted by class, then path.
+    """Return the class and path of each file in a folder, sorted by class, then path.
 
     Folders in a class's folder are read too; links to folders are not followed. Hidden files, files
-    that are not wanted and classes without files are left out, with a warning.
+    without one of the suffixes and classes without files are left out, with a warning.
 
     Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
@@ -136,7 +133,7 @@ def list_files_by_class(
         for file in list_files(class_folder) if class_folder.name.strip() else ():
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
-            elif not (file.is_file() and wanted(file)):  # nor a pipe, or a link to nothing
+            elif (suffixes and file.suffix.lower() not in suffixes) or not file.is_file():
                 warnings.add("not of a kind that is read: left out", file)
             else:
                 found.append((class_folder.name, file))
@@ -180,32 +177,27 @@ def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarni
     """
     if config.source == "folder":
         files = list_files_by_class(place, warnings)
-        return TextSource(str(place), len(files), "texts", lambda: _read_files(files, warnings))
+        return TextSource(str(place), len(files), _read_files(files, warnings))
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
     table = CsvTable(place, columns, warnings)
     text, label = (table.header.index(column) for column in columns.values())
 
-    def rows() -> Iterator[tuple[str, str, str, float]]:
-        for row, line, done in table.rows():
+    def rows() -> Iterator[tuple[str, str, str]]:
+        for row, line in table.rows():
             where = f"{place}:{line}"
             if len(row) != len(table.header):
                 cells = f"{len(row)} cells for {len(table.header)} columns"
                 raise DataError(f"{where}: {cells}", QUOTES_HINT)
-            yield row[text], row[label], where, done
+            yield row[text], row[label], where
 
-    return TextSource(str(place), place.stat().st_size / MB, "MB", rows)
+    return TextSource(str(place), None, rows())
 
 
 def _read_files(
     files: list[tuple[str, Path]], warnings: DataWarnings
-) -> Iterator[tuple[str, str, str, float]]:
-    for number, (label, file) in enumerate(files, start=1):
-        latin1_lines: list[int] = []
+) -> Iterator[tuple[str, str, str]]:
+    for label, file in files:
         try:
-            text = read_text_file(file, latin1_lines.append)
+            yield read_text_file(file, warnings), label, str(file)
         except NotTextError as error:
             warnings.add(f"{error}: left out", file)
-            continue
-        for line in latin1_lines:
-            warnings.add(NOT_UTF8, f"{file}:{line}")
-        yield text, label, str(file), number

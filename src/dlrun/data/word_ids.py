@@ -7,8 +7,7 @@ on the training texts) is r + 3.
 import itertools
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,6 @@ from dlrun.data.archives import Array
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
 PADDED_ROWS = 4096  # at once: each id takes 9 bytes
-ENCODED_ROWS = 10_000  # at once
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
 SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
@@ -94,80 +92,57 @@ class RaggedWordIds:
 
 
 class NumberedTexts:
-    """Holds a million texts in memory, their words numbered in the order of first appearance.
+    """Holds texts in memory as numbers of their words, in the order of first appearance.
 
-    `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
-    it is to be counted.
+    `ranked` is the vocabulary by frequency rank, unless it is to be counted.
     """
 
-    def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
-        self._file, self._ranked = file, len(ranked)
+    def __init__(self, ranked: Sequence[str] = ()) -> None:
+        self._ranked = len(ranked)
         numbers = itertools.count(len(ranked))
         self.words = defaultdict(numbers.__next__, zip(ranked, range(len(ranked)), strict=True))
-        self.lengths = array("q")  # words of each text
+        self._numbers, self._lengths = array("i"), array("q")  # of all texts, end to end
 
     def append(self, words: Sequence[str]) -> None:
         """Add the words of a text."""
-        self._file.write(array("i", map(self.words.__getitem__, words)).tobytes())
-        self.lengths.append(len(words))
-
-    def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the most frequent words: those whose ids are below `num_words`.
-
-        The most frequent word comes first; equally frequent ones in order of appearance. `counted`
-        says which texts count, (n_texts,).
-        """
-        if self._ranked:
-            return np.arange(min(self._ranked, num_words - FIRST_WORD))
-        counts = np.zeros(len(self.words), np.int64)
-        first = np.full(len(self.words), -1, np.int64)  # where a word appears first
-        done = 0
-        for _, numbers in self._chunks(counted):
-            counts += np.bincount(numbers, minlength=len(counts))
-            (new,) = np.nonzero(first[numbers] < 0)
-            first[numbers[new[::-1]]] = done + new[::-1]  # the first appearance is written last
-            done += len(numbers)
-        order = np.lexsort((first, -counts))[: np.count_nonzero(counts)]
-        ranked: NDArray[np.int64] = order[: num_words - FIRST_WORD]
-        return ranked
+        self._numbers.extend(map(self.words.__getitem__, words))
+        self._lengths.append(len(words))
 
     def encode(
-        self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
-    ) -> dict[str, Array]:
-        """Return the chosen texts as the ids and offsets of RaggedWordIds, and those of their bags.
+        self, is_test: NDArray[np.bool_], num_words: int
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Return the ids, offsets and bags of the training and the test texts, and the vocabulary.
 
-        `chosen` has a value for each text; `ranked` is what `rank` returned.
+        The vocabulary, the most frequent word first, has the words whose ids are below `num_words`.
+        Words are counted in the training texts; equally frequent ones stand in order of appearance.
         """
-        ids = np.full(len(self.words), UNKNOWN, np.uint16)
-        ids[ranked] = FIRST_WORD + np.arange(len(ranked))
-        offsets = np.concatenate([[0], np.cumsum(np.array(self.lengths)[chosen] + 1)])
-        bag_offsets: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        # Memory counts once it is written, and a bag is never longer than its text.
-        all_ids, bag_ids = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.int32)
-        done = held = 0
-        for lengths, numbers in self._chunks(chosen):
-            ends = np.cumsum(lengths)
-            row_ids = np.insert(ids[numbers], ends - lengths, START)
-            row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
-            bag = RaggedWordIds(row_ids, row_offsets).bag_of_words(num_words + 3)
-            all_ids[done : done + len(row_ids)] = row_ids
-            bag_ids[held : held + len(bag.indices)] = bag.indices
-            bag_offsets.append(held + bag.indptr[1:].astype(np.int64))
-            done, held = done + len(row_ids), held + len(bag.indices)
-        return {
-            "ids": all_ids,
-            "offsets": offsets,
-            "bag_ids": bag_ids[:held],
-            "bag_offsets": np.concatenate(bag_offsets),
-        }
+        numbers, lengths = np.asarray(self._numbers), np.asarray(self._lengths)
+        if self._ranked:
+            ranked = np.arange(self._ranked)
+        else:
+            ranked = _rank_by_frequency(numbers[np.repeat(~is_test, lengths)])
+        ranked = ranked[: num_words - FIRST_WORD]
+        id_of_number = np.full(len(self.words), UNKNOWN, np.uint16)
+        id_of_number[ranked] = FIRST_WORD + np.arange(len(ranked))
+        ids, arrays = id_of_number[numbers], dict[str, Array]()
+        for part, chosen in (("train", ~is_test), ("test", is_test)):
+            ends = np.cumsum(lengths[chosen])
+            texts = RaggedWordIds(
+                np.insert(ids[np.repeat(chosen, lengths)], ends - lengths[chosen], START),
+                np.concatenate([[0], ends + np.arange(1, len(ends) + 1)]),
+            )
+            bags = texts.bag_of_words(num_words + 3)
+            arrays |= {f"{part}_ids": texts.ids, f"{part}_offsets": texts.offsets}
+            arrays[f"{part}_bag_ids"] = bags.indices
+            arrays[f"{part}_bag_offsets"] = bags.indptr.astype(np.int64)
+        words = list(self.words)
+        return arrays, [words[number] for number in ranked]
 
-    def _chunks(
-        self, chosen: NDArray[np.bool_]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-        """Yield the lengths of some of the chosen texts and their words' numbers, in order."""
-        self._file.seek(0)
-        for start in range(0, len(self.lengths), ENCODED_ROWS):
-            rows = slice(start, start + ENCODED_ROWS)
-            lengths = np.array(self.lengths[rows])
-            numbers = np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)
-            yield lengths[chosen[rows]], numbers[np.repeat(chosen[rows], lengths)]
+
+def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the different numbers, the most frequent first, equally frequent as they appear."""
+    counts = np.bincount(numbers)
+    first = np.full(len(counts), len(numbers))  # where a number appears first
+    np.minimum.at(first, numbers, np.arange(len(numbers)))
+    order = np.lexsort((first, -counts))
+    return order[: np.count_nonzero(counts)]

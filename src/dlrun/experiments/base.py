@@ -137,8 +137,8 @@ class Experiment(ABC, Generic[C]):
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return LabSetup()
-        dataset.load(config, data_dir, screen)
-        return LabSetup([path for _, path in dataset.files(config, data_dir)])
+        dataset.load(config.data_section, data_dir, config.split_seed, screen)
+        return LabSetup([path for _, path in dataset.files(config.data_section, data_dir)])
 
 
 AnyExperiment = Experiment[Any]

@@ -96,9 +96,7 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
-        (batch,) = images.load_photograph_batches(
-            files, self.to_input, size=len(files), smallest=self.smallest
-        )
+        batch = list(images.load_photographs(files, self.to_input, smallest=self.smallest))
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [

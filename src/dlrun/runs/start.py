@@ -15,7 +15,7 @@ from dlrun.config.yaml_loader import (
     parse_set_override,
     read_yaml_file,
 )
-from dlrun.data.download import is_offline, obtain_published_file
+from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import PROCESSES
@@ -151,11 +151,8 @@ def check_run_can_start(
             f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback",
         ) from error
     if is_offline() and (dataset := registry.experiment_dataset(name)):
-        for published, path in dataset.files(
-            config, run_context.resolve_data_dir(settings.data_dir)
-        ):
-            if not path.exists():  # raises, for it cannot be downloaded
-                obtain_published_file(published, None, path.parent, (), Screen())
+        data_dir = run_context.resolve_data_dir(settings.data_dir)
+        dataset.obtain(config.data_section, data_dir, Screen())  # raises if a file is missing
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -67,16 +68,15 @@ def classify_photographs(
     unreadable = sum(prediction.error is not None for prediction in done)
     context.folder.write(PREDICTIONS, to_csv([IMAGE_COLUMNS, *prediction_table_rows(done)]))
     transform, smallest = input_transform(config, model)
-    stream = images.load_photograph_batches(
+    stream = images.load_photographs(
         files[len(done) :],
         transform,
-        size=config.batch_size,
         thumbnails=thumbnails - sum(prediction.thumbnail is not None for prediction in done),
         smallest=smallest,
     )
     with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
         started = time.perf_counter()
-        for batch in stream:
+        while batch := list(islice(stream, config.batch_size)):
             predictions = _predict(config, model, batch, device)
             done += predictions
             unreadable += sum(prediction.error is not None for prediction in predictions)
