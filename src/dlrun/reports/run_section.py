@@ -14,14 +14,14 @@ from typing import Annotated, TypeVar
 from PIL import Image
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from dlrun.config.yaml_loader import Values, flatten_keys, format_override
+from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, PREDICTIONS
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS
-from dlrun.run_folder.record import FORMAT, RunEnvironment
+from dlrun.run_folder.record import RunEnvironment
 
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
@@ -209,7 +209,7 @@ class RunSection:
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        self.values = _without_reference(flatten_keys(self._read(run.effective_config, {})))
+        self.values = _without_reference(self._read(run.effective_config, {}))
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(
             lambda: _without_reference(run.changed_settings()), None
@@ -223,8 +223,6 @@ class RunSection:
         }
         self.book = self.published_accuracies.get("book")
         self.not_compared = self.record.reference_differs or ""
-        if self.record.reference and self.record.format < FORMAT:
-            self.not_compared = "dlrun 0.1 did not record whether a run used the same data"
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thin_out_table(run.table, cells), {})
