@@ -11,7 +11,6 @@ from dlrun.data.cache import (
     Prepared,
     find_damaged_files,
     fingerprint_arrays,
-    list_cached_folders,
     load_or_prepare_arrays,
 )
 from dlrun.errors import DataError
@@ -39,7 +38,7 @@ def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path:
     prepare = Preparation()
     for key in ("k", "k", "other"):
         assert_loaded(tmp_path / "data", prepare, key)
-    folders = list_cached_folders(tmp_path / "data")
+    folders = without_locks(tmp_path / "data")
     assert prepare.calls == len(folders) == 2
     command = ["sha256sum", "--check", "--strict", SUMS]
     done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, check=True)
@@ -53,7 +52,7 @@ def test_a_damaged_folder_is_made_again(
 ) -> None:
     prepare = Preparation()
     assert_loaded(tmp_path, prepare)
-    (cache,) = list_cached_folders(tmp_path)
+    (cache,) = without_locks(tmp_path)
     assert find_damaged_files(cache) is None
     (cache / file).unlink()
     if content is not None:

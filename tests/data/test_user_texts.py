@@ -173,7 +173,7 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": "."}, "data.path: .*: not a file"),
+        ({"path": "."}, "data.path: .*: no such file"),
         ({"train": "a.csv", "test": "none"}, "data.test: .*none: no such file"),
         ({"source": "folder", "path": "texts/neg"}, "texts/neg: no sub-folders in it"),
         ({"source": "folder", "path": "."}, "texts: the only class"),

@@ -7,8 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.data.cache import find_damaged_files, list_cached_folders
-from dlrun.data.download import Dataset, hash_file
+from dlrun.data.cache import SUMS, find_damaged_files
+from dlrun.data.download import Dataset
+from dlrun.data.user_data import hash_path
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -43,12 +44,12 @@ def verify_dataset(
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            computed = hash_file(path, published.algorithm)
+            computed = hash_path(path, published.algorithm)
             is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
             others += [] if is_same else [path.name]
-    for cache in list_cached_folders(folder / found.name):
+    for cache in sorted(sums.parent for sums in (folder / found.name).glob(f"*/{SUMS}")):
         if problem := find_damaged_files(cache):
             damaged = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")

@@ -86,11 +86,6 @@ def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[s
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def list_cached_folders(parent: Path) -> list[Path]:
-    """Return the folders of prepared data that a data set's folder contains."""
-    return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
-
-
 def find_damaged_files(folder: Path) -> str | None:
     """Return which files of a cached folder differ from their checksums; None if all match."""
     try:

@@ -74,7 +74,6 @@ def load_images(
     Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
     classes.
     """
-    folder = data_dir / DATASET.name
     if config.source == "sample":
         counts = config.sample_images, config.sample_images // 5
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
@@ -84,35 +83,25 @@ def load_images(
         )
         labels = [f"generated {number}" for number in range(CLASSES)]
         return Cifar100Images(train, test, labels, origin, GENERATED)
+    differs: str | None
     if config.is_own:
-        paths = user_data.user_data_paths(config)
-        digest = user_data.fingerprint_user_data(config, seed)
-        origin = f"own images ({(config.path or paths[0]).name}, {digest[:8]})"
-        arrays, names = load_or_prepare_arrays(
-            folder, [digest], origin, lambda: _prepare_own(config, paths, seed, screen), screen
-        )
-        count = len(arrays["train_labels"]) + len(arrays["test_labels"])
-        show_class_counts(count, "images", names["labels"], names["warnings"], screen)
-        return _to_images(arrays, names, origin, OWN)
-    (path,) = DATASET.obtain(config, data_dir, screen)
-    origin = f"CIFAR100 ({path.name})"
-    if path.is_dir():
-        different = f"{path.name} is a folder, not the published file"
-        return _to_images(*_prepare_published(path, screen), origin, different)
-    key, differs = DATASET.hash_files(config, data_dir)
-    prepared = load_or_prepare_arrays(
-        folder, key, origin, lambda: _prepare_published(path, screen), screen
+        paths, differs = user_data.user_data_paths(config), OWN
+        key = [user_data.fingerprint_user_data(config, seed)]
+        origin = f"own images ({(config.path or paths[0]).name}, {key[0][:8]})"
+    else:
+        paths = DATASET.obtain(config, data_dir, screen)
+        key, differs = DATASET.hash_files(config, data_dir)
+        origin = f"CIFAR100 ({paths[0].name})"
+    prepare = _prepare_own if config.is_own else _prepare_published
+    arrays, names = load_or_prepare_arrays(
+        data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
     )
-    return _to_images(*prepared, origin, differs)
-
-
-def _to_images(
-    arrays: dict[str, Array], names: dict[str, list[str]], origin: str, differs: str | None
-) -> Cifar100Images:
     train, test = (
         LabelledImages(np.array(arrays[f"{part}_pixels"]), np.array(arrays[f"{part}_labels"]))
         for part in ("train", "test")
     )
+    if config.is_own:
+        show_class_counts((arrays, names), "images", screen)
     return Cifar100Images(train, test, names["labels"], origin, differs)
 
 
@@ -135,23 +124,24 @@ def _read_published(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _prepare_published(path: Path, screen: Screen) -> Prepared:
+def _prepare_published(
+    config: ImagesDataConfig, paths: Sequence[Path], seed: int, screen: Screen
+) -> Prepared:
     """Return the arrays and the class names of CIFAR100's archive or unpacked folder."""
-    found, (train, test, meta) = _read_published(path, screen), MEMBERS
+    (path,), (train, test, meta) = paths, MEMBERS
+    found = _read_published(path, screen)
     arrays: dict[str, Array] = {}
     for part, name in (("train", train), ("test", test)):
         pixels, labels = found[name]["data"], found[name]["fine_labels"]
-        problem = None
-        if not isinstance(labels, list) or not labels:
-            problem = "no list of labels"
-        elif not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
-            problem = f"labels are not 0 to {CLASSES - 1}"
-        elif not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-            problem = "pixels are not bytes"
-        elif pixels.shape != (len(labels), 3 * SIDE**2):
-            problem = "pixels are not (images, 3072)"
-        if problem:
-            raise DataError(f"{path / name}: not CIFAR100: {problem}")
+        if not (
+            isinstance(labels, list)
+            and all(isinstance(label, int) and 0 <= label < CLASSES for label in labels)
+            and isinstance(pixels, np.ndarray)
+            and pixels.dtype == np.uint8
+            and pixels.shape == (len(labels), 3 * SIDE**2)
+        ):
+            needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
+            raise DataError(f"{path / name}: not CIFAR100: it needs {needed}")
         # A row has the red, the green and the blue pixels.
         arrays[f"{part}_pixels"] = np.asarray(pixels).reshape(-1, 3, SIDE, SIDE)
         arrays[f"{part}_labels"] = np.asarray(labels, dtype=np.int64)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.data.cache import lock_while_writing
+from dlrun.data.user_data import hash_path
 from dlrun.errors import DataError, DownloadError, first_line
-from dlrun.system import files
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -90,19 +90,11 @@ class Dataset:
         Raises DataError if a file cannot be read.
         """
         found = self.files(config, data_dir)
-        digests = [hash_file(path, published.algorithm) for published, path in found]
+        digests = [hash_path(path, published.algorithm) for published, path in found]
         for (published, path), digest in zip(found, digests, strict=True):
             if digest != published.digest:
                 return digests, f"{path.name} is not the published file"
         return digests, None
-
-
-def hash_file(path: Path, algorithm: str) -> str:
-    """Return a file's hash in hexadecimal; raise DataError if the file cannot be read."""
-    try:
-        return files.file_digest(path, algorithm)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def is_offline() -> bool:
@@ -121,7 +113,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
         download_file([url], path, "sha256", expected, screen, remedy)
-    elif not hash_file(path, "sha256").startswith(expected):
+    elif not hash_path(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 
@@ -196,7 +188,7 @@ def _download_part(
         except urllib3.exceptions.HTTPError as error:
             problem = first_line(error)
             continue
-        if problem is None and not hash_file(part, algorithm).startswith(expected):
+        if problem is None and not hash_path(part, algorithm).startswith(expected):
             part.unlink()
             problem = "its contents do not have the published hash; removed"
             if size:  # its beginning may have been of another file

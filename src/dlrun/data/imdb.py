@@ -16,20 +16,13 @@ from rich.text import Text
 from scipy import sparse
 
 from dlrun.config.sections import ReviewsDataConfig
-from dlrun.data import user_data
+from dlrun.data import user_data, word_ids
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
 from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, add_spelling_warnings, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
-from dlrun.data.word_ids import (
-    NumberedTexts,
-    RaggedWordIds,
-    decode_word_ids,
-    make_binary_matrix,
-    split_words,
-)
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
@@ -56,8 +49,6 @@ KERAS_WORDS = PublishedFile(
 )
 PUBLISHED = {"stanford": (STANFORD_ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
-MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
-BAR_ROWS = 500  # rows after which the bar moves
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _NO_WORD = "<UNK>"  # `split_words` never returns it
 
@@ -70,7 +61,7 @@ class ReviewSplit:
     the class (1 is positive), shape (n_reviews,).
     """
 
-    ids: RaggedWordIds
+    ids: word_ids.RaggedWordIds
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
@@ -96,7 +87,7 @@ class Reviews:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the words of word ids."""
-        return decode_word_ids(ids, self.vocabulary)
+        return word_ids.decode_word_ids(ids, self.vocabulary)
 
 
 def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
@@ -109,39 +100,42 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
         return _to_reviews(config, _prepare(config, [], seed, screen), origin, GENERATED)
     differs: str | None
     if config.is_own:
-        paths = user_data.user_data_paths(config)
-        name, differs = (config.path or paths[0]).name, OWN
+        paths, differs = user_data.user_data_paths(config), OWN
         columns = config.text_column, config.label_column
-        digest = user_data.fingerprint_user_data(config, seed, *columns)
-        key = [config.num_words, digest]
-        origin = f"own texts ({config.source}, {name}, {digest[:8]})"
+        key = [user_data.fingerprint_user_data(config, seed, *columns)]
+        name = (config.path or paths[0]).name
+        origin = f"own texts ({config.source}, {name}, {key[0][:8]})"
     else:
         paths = DATASET.obtain(config, data_dir, screen)
-        digests, differs = DATASET.hash_files(config, data_dir)
-        key = [config.source, config.num_words, *digests]
+        key, differs = DATASET.hash_files(config, data_dir)
         origin = f"IMDB reviews ({config.source}, {paths[0].name})"
     prepared = load_or_prepare_arrays(
-        data_dir / DATASET.name, key, origin, lambda: _prepare(config, paths, seed, screen), screen
+        data_dir / DATASET.name,
+        [config.source, str(config.num_words), *key],
+        origin,
+        lambda: _prepare(config, paths, seed, screen),
+        screen,
     )
-    reviews = _to_reviews(config, prepared, origin, differs)
     if config.is_own:
-        count = len(reviews.train.ids) + len(reviews.test.ids)
-        show_class_counts(count, "texts", reviews.labels, prepared[1]["warnings"], screen)
-    return reviews
+        show_class_counts(prepared, "texts", screen)
+    return _to_reviews(config, prepared, origin, differs)
 
 
 def _to_reviews(
     config: ReviewsDataConfig, prepared: Prepared, origin: str, differs: str | None
 ) -> Reviews:
     arrays, names = prepared
-
-    def split(part: str) -> ReviewSplit:
-        ids = RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"])
-        bag_ids, offsets = arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"]
-        bags = make_binary_matrix(bag_ids, offsets, config.num_words + 3)
-        return ReviewSplit(ids, bags, arrays[f"{part}_labels"])
-
-    return Reviews(split("train"), split("test"), names["words"], names["labels"], origin, differs)
+    train, test = (
+        ReviewSplit(
+            word_ids.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
+            word_ids.make_binary_matrix(
+                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
+            ),
+            arrays[f"{part}_labels"],
+        )
+        for part in ("train", "test")
+    )
+    return Reviews(train, test, names["words"], names["labels"], origin, differs)
 
 
 def _prepare(
@@ -163,13 +157,13 @@ def _prepare(
         sources = read_stanford_reviews(paths[0], screen)
     else:
         sources, vocabulary = read_keras_reviews(paths[0], paths[1])
-    rows, texts = LabelledRows(warnings), NumberedTexts(vocabulary)
+    rows, texts = LabelledRows(warnings), word_ids.NumberedTexts(vocabulary)
     for source in sources:
         rows.begin_part(source.place)
         progress = f"reading {Path(source.place).name}", source.count, "texts"
         with screen.progress(*progress) as bar:
             for done, (text, label, where) in enumerate(source.rows):
-                words = split_words(text) if isinstance(text, str) else text
+                words = word_ids.split_words(text) if isinstance(text, str) else text
                 # A text without a word repeats nothing.
                 content = hash(" ".join(words)) if words else None
                 if not rows.add(label, content, where):
@@ -177,12 +171,7 @@ def _prepare(
                 if not words:
                     warnings.add("a text without a word", where)
                 texts.append(words)
-                if len(texts.words) > MAX_WORDS:
-                    raise DataError(
-                        f"{where}: more than {MAX_WORDS:,} different words so far",
-                        "data.text_column names the column of the texts",
-                    )
-                if done % BAR_ROWS == 0:
+                if done % 500 == 0:
                     bar.to(done)
     labels, names, is_test = rows.split(config.test_share, seed)
     if len(names) == 2:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlrun.config.sections import UserDataConfig
+from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -139,13 +140,13 @@ class LabelledRows:
             warnings.add(f"{repeated:,} of the test part are in the training part too", place)
 
 
-def show_class_counts(
-    count: int, what: str, labels: Sequence[str], warnings: Sequence[str], screen: Screen
-) -> None:
+def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:
     """Show the warnings about a user's own rows, their number, and their classes."""
-    for warning in warnings:
+    arrays, names = prepared
+    for warning in names["warnings"]:
         screen.warn(warning)
-    screen.note(f"{count:,} {what} of {len(labels)} classes: {shorten_list(labels)}")
+    count, classes = len(arrays["train_labels"]) + len(arrays["test_labels"]), names["labels"]
+    screen.note(f"{count:,} {what} of {len(classes)} classes: {shorten_list(classes)}")
 
 
 def shorten_list(names: Sequence[str]) -> str:

@@ -7,13 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.config.sections import ImagesDataConfig, ReviewsDataConfig, UserDataConfig
-from dlrun.data.text_files import (
-    QUOTES_HINT,
-    CsvTable,
-    DataWarnings,
-    NotTextError,
-    read_text_file,
-)
+from dlrun.data import text_files
+from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
 
@@ -35,15 +30,15 @@ class TextSource:
 
 def check_review_files(config: ReviewsDataConfig) -> None:
     """Raise ConfigError if the text files, columns or numbers that a config names are invalid."""
-    if config.source == "sample":
-        config.held_out(config.sample_reviews)
-    elif not config.is_own:
-        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
-        _check_file("data.word_index", config.word_index if config.source == "keras" else None)
-    else:
+    if config.is_own:
         _check_places(config)
         for place in user_data_paths(config) if config.source == "csv" else ():
             open_text_source(config, place, DataWarnings())
+    elif config.source == "sample":
+        config.held_out(config.sample_reviews)
+    else:
+        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
+        _check_file("data.word_index", config.word_index if config.source == "keras" else None)
 
 
 def check_image_files(config: ImagesDataConfig) -> None:
@@ -58,8 +53,7 @@ def _check_file(key: str, path: Path | None, archive: str = "") -> None:
     if path is None:
         return
     if not path.is_file():
-        problem = "not a regular file" if path.exists() else "no such file"
-        raise ConfigError(f"{key}: {path}: {problem}", f"{key}: null downloads it")
+        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
     with path.open("rb") as stream:
         head = stream.read(512)
     is_plain_tar = archive == "tar" and head[257:262] == b"ustar"
@@ -72,13 +66,12 @@ def _check_places(config: UserDataConfig) -> None:
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
         if place is not None and not (place.is_dir() if is_folder else place.is_file()):
-            problem = f"not a {'folder' if is_folder else 'file'}"
-            if not place.exists():
-                problem = "no such file or folder"
-            hint = "`data.source: csv` reads a file, `folder` a sub-folder for each class"
-            raise ConfigError(f"data.{key}: {place}: {problem}", hint)
+            raise ConfigError(
+                f"data.{key}: {place}: no such {'folder' if is_folder else 'file'}",
+                "`data.source: csv` reads a file, `folder` a sub-folder for each class",
+            )
     if is_folder:
-        train, *_ = [_class_folders(place) for place in user_data_paths(config)]
+        train = _class_folders(user_data_paths(config)[0])
         if len(train) < 2:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
@@ -106,15 +99,21 @@ def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> s
     """
     found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
-    try:
-        for place in found:
-            is_file = place.is_file()
-            state.append(
-                file_digest(place) if is_file else fingerprint_files(list_files(place), place)
-            )
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
+    state += [hash_path(place) for place in found]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def hash_path(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file, or of the names, sizes and modification times in a folder.
+
+    Raises DataError if the path cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return fingerprint_files(list_files(path), path)
+        return file_digest(path, algorithm)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def list_files_by_class(
@@ -179,16 +178,15 @@ def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarni
         files = list_files_by_class(place, warnings)
         return TextSource(str(place), len(files), _read_files(files, warnings))
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
-    table = CsvTable(place, columns, warnings)
-    text, label = (table.header.index(column) for column in columns.values())
+    header, records = text_files.open_csv_table(place, columns, warnings)
+    text, label = (header.index(column) for column in columns.values())
 
     def rows() -> Iterator[tuple[str, str, str]]:
-        for row, line in table.rows():
-            where = f"{place}:{line}"
-            if len(row) != len(table.header):
-                cells = f"{len(row)} cells for {len(table.header)} columns"
-                raise DataError(f"{where}: {cells}", QUOTES_HINT)
-            yield row[text], row[label], where
+        for row, line in records:
+            if len(row) != len(header):
+                cells = f"{len(row)} cells for {len(header)} columns"
+                raise DataError(f"{place}:{line}: {cells}", text_files.QUOTES_HINT)
+            yield row[text], row[label], f"{place}:{line}"
 
     return TextSource(str(place), None, rows())
 
@@ -198,6 +196,6 @@ def _read_files(
 ) -> Iterator[tuple[str, str, str]]:
     for label, file in files:
         try:
-            yield read_text_file(file, warnings), label, str(file)
-        except NotTextError as error:
+            yield text_files.read_text_file(file, warnings), label, str(file)
+        except text_files.NotTextError as error:
             warnings.add(f"{error}: left out", file)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.predictor import Predictor
+    from dlrun.experiments.test_predictions import ClassPredictions
 
 C = TypeVar("C", bound=ExperimentConfig)
 

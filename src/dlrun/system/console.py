@@ -179,7 +179,6 @@ class Screen:
         total: float | None,
         unit: str,
         *,
-        aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
@@ -188,12 +187,9 @@ class Screen:
             what: the text beside the bar.
             total: the number of units; None if it is not known.
             unit: the name of what is counted.
-            aloud: show `what` as a note if there is no bar.
             lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
                 None shows all. The log has every line.
         """
-        if aloud and not self.draws_bars:
-            self.note(what)
         with self.bar(what, total) as move:
             yield ProgressHandle(self, move, total, unit, lines)
 

@@ -15,7 +15,6 @@ from scipy.special import expit
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.test_predictions import ClassPredictions, summarize_classes
 from dlrun.data.word_ids import UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments.base import Experiment, ExportedNetwork
@@ -26,7 +25,7 @@ from dlrun.experiments.imdb_lasso.summary import (
     word_weights,
     word_weights_table,
 )
-from dlrun.experiments.predictor import Words, keep_test_predictions
+from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
     WORDS,
     ReviewAssets,
@@ -37,6 +36,11 @@ from dlrun.experiments.reviews import (
     word_weights_csv,
 )
 from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.test_predictions import (
+    ClassPredictions,
+    keep_test_predictions,
+    summarize_classes,
+)
 from dlrun.lasso.path import (
     LabelledBags,
     Labels,
