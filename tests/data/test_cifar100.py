@@ -22,13 +22,13 @@ META = {
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
     """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
-    pixels, labels = cifar100.generate_images(images, seed)
+    made = cifar100.generate_images(images, seed)
     values = {
         "filenames": [f"image_{number}.png" for number in range(images)],
         "batch_label": f"batch of {images}",
-        "fine_labels": labels.tolist(),
-        "coarse_labels": (labels // 5).tolist(),
-        "data": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).reshape(images, 3072)),
+        "fine_labels": made.labels.tolist(),
+        "coarse_labels": (made.labels // 5).tolist(),
+        "data": made.pixels.reshape(images, 3072),
     }
     values |= changes
     return {name: value for name, value in values.items() if value is not None}
@@ -70,12 +70,12 @@ def caches(folder: Path) -> list[Path]:
 
 def assert_complete(data: cifar100.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
-        pixels, labels = cifar100.generate_images(count, seed)
+        made = cifar100.generate_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
         assert (images.pixels.dtype, images.labels.dtype) == (np.uint8, np.int64)
         assert images.pixels.flags.c_contiguous
-        assert np.array_equal(images.pixels.transpose(0, 2, 3, 1), pixels)
-        assert images.labels.tolist() == labels.tolist()
+        assert np.array_equal(images.pixels, made.pixels)
+        assert images.labels.tolist() == made.labels.tolist()
 
 
 def test_an_archive_is_read_once_and_only_arrays_are_written(
@@ -168,8 +168,8 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
 
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
     def colours(seed: int) -> np.ndarray:
-        pixels, labels = cifar100.generate_images(300, seed)
-        return np.stack([pixels[labels == label].mean((0, 1, 2)) for label in range(100)])
+        made = cifar100.generate_images(300, seed)
+        return np.stack([made.pixels[made.labels == label].mean((0, 2, 3)) for label in range(100)])
 
     one, two = colours(0), colours(1)
     distance = np.linalg.norm(one[:, None] - two[None], axis=2)

@@ -77,12 +77,9 @@ def load_images(
     if config.source == "sample":
         counts = config.sample_images, config.sample_images // 5
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
-        train, test = (
-            LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-            for pixels, labels in map(generate_images, counts, (seed, seed + 1))
-        )
-        labels = [f"generated {number}" for number in range(CLASSES)]
-        return Cifar100Images(train, test, labels, origin, GENERATED)
+        train, test = map(generate_images, counts, (seed, seed + 1))
+        classes = [f"generated {index}" for index in range(CLASSES)]
+        return Cifar100Images(train, test, classes, origin, GENERATED)
     differs: str | None
     if config.is_own:
         paths, differs = user_data.user_data_paths(config), OWN
@@ -93,15 +90,16 @@ def load_images(
         key, differs = DATASET.hash_files(config, data_dir)
         origin = f"CIFAR100 ({paths[0].name})"
     prepare = _prepare_own if config.is_own else _prepare_published
-    arrays, names = load_or_prepare_arrays(
+    prepared = load_or_prepare_arrays(
         data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
     )
+    arrays, names = prepared
     train, test = (
         LabelledImages(np.array(arrays[f"{part}_pixels"]), np.array(arrays[f"{part}_labels"]))
         for part in ("train", "test")
     )
     if config.is_own:
-        show_class_counts((arrays, names), "images", screen)
+        show_class_counts(prepared, "images", screen)
     return Cifar100Images(train, test, names["labels"], origin, differs)
 
 
@@ -186,8 +184,8 @@ def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
+def generate_images(count: int, seed: int) -> LabelledImages:
+    """Return generated images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
     them say nothing about the real data, so wherever one is shown it is labelled.
@@ -203,7 +201,8 @@ def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[n
     stripes = 40 * np.sin(along * x + across * y + phase)
     noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
     pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
-    return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+    channels_first = pixels.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
+    return LabelledImages(np.ascontiguousarray(channels_first), labels.astype(np.int64))
 
 
 DATASET = Dataset("cifar100", {"torchvision": [ARCHIVE]}, load_images)

@@ -76,11 +76,10 @@ class Dataset:
                 raise DataError(f"data.{published.key}: {path}: no such file")
             remedy = (
                 f"put {published.name} into {path.parent.absolute()}, or name a local copy with "
-                f"`--set data.{published.key}=PATH`; `--set data.source=sample` runs on generated "
-                "data instead"
+                f"`--set data.{published.key}=PATH`; `--set data.source=sample` runs without it"
             )
-            urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
-            urls.append(published.url)
+            mirrors = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
+            urls = [*mirrors, published.url]
             download_file(urls, path, published.algorithm, published.digest, screen, remedy)
         return [path for _, path in self.files(config, data_dir)]
 
@@ -89,12 +88,12 @@ class Dataset:
 
         Raises DataError if a file cannot be read.
         """
-        found = self.files(config, data_dir)
-        digests = [hash_path(path, published.algorithm) for published, path in found]
-        for (published, path), digest in zip(found, digests, strict=True):
-            if digest != published.digest:
-                return digests, f"{path.name} is not the published file"
-        return digests, None
+        digests, differs = [], None
+        for published, path in self.files(config, data_dir):
+            digests.append(hash_path(path, published.algorithm))
+            if digests[-1] != published.digest:
+                differs = f"{path.name} is not the published file"
+        return digests, differs
 
 
 def is_offline() -> bool:
@@ -123,16 +122,10 @@ def download_file(
 ) -> None:
     """Download a file from the first URL that has it, check its hash, and move it into place.
 
-    What was received before a failure or a kill stays as `.part`, and the next attempt asks only
-    for the rest. Of several processes that need the same file, one downloads and the others wait.
-
-    Args:
-        urls: tried in order; https, or http on this machine's own loopback.
-        target: the file's path once it is whole and checked.
-        algorithm: of the hash, such as md5.
-        expected: the hash in hexadecimal; a prefix is enough.
-        screen: shows the progress.
-        remedy: what to do if no URL can be reached.
+    The URLs are https, or http on this machine's own loopback. A prefix of the expected hash is
+    enough. `remedy` says what to do if no URL can be reached. What was received before a failure or
+    a kill stays as `.part`, and the next attempt asks only for the rest. Of several processes that
+    need the same file, one downloads and the others wait.
 
     Raises DownloadError, or DataError if a URL is not allowed or the folder cannot be written.
     """
