@@ -12,7 +12,7 @@ from dlrun.data import cifar100
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_pickles import creating, python2_pickle
+from tests.data.test_pickles import python2_pickle
 
 META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
@@ -117,15 +117,6 @@ def test_missing_members_are_named(tmp_path: Path, missing: list[str]) -> None:
     names = ", ".join(f"cifar-100-python/{name}" for name in missing)
     with pytest.raises(DataError, match=rf"cifar\.tar\.gz: no {names}$"):
         load(tmp_path, archive_of(tmp_path, members))
-
-
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
-    created = tmp_path / "created"
-    content = half(4, 1, filenames=[creating(created)])
-    archive = archive_of(tmp_path, parts(train=pickle.dumps(content, 4)))
-    with pytest.raises(DataError, match=r"python/train: refused: it asks for \w+\.call,"):
-        load(tmp_path, archive)
-    assert not created.exists()
 
 
 @pytest.mark.parametrize(

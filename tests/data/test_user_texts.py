@@ -13,7 +13,7 @@ from dlrun.data import imdb
 from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_review_files
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
 from tests.data.test_imdb import caches, config
 from tests.data.test_word_ids import by_keras_rules
@@ -90,13 +90,6 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
     assert len(caches(tmp_path)) == 2
 
 
-def test_a_folder_with_both_parts(tmp_path: Path) -> None:
-    train, test = (sorted(generated(9, seed), key=lambda row: row[1]) for seed in (0, 1))
-    foldered(tmp_path / "texts" / "train", train)
-    foldered(tmp_path / "texts" / "test", test)
-    assert_encoded(load(tmp_path, source="folder", path=tmp_path / "texts"), train, test)
-
-
 def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
     rows = [(f"text {row}", str(row % 12)) for row in range(120)]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows))
@@ -130,14 +123,6 @@ def test_words_in_two_unicode_forms_are_noted_and_stay_two(
     reviews = load(tmp_path, **two_files(tmp_path, rows, rows))
     assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
     assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
-
-
-def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
-    places = two_files(tmp_path, generated(9, 0), [("good", "pos"), ("so\nso", "neutral")])
-    with pytest.raises(DataError, match=r"b\.csv:3: the label 'neutral' is in no row") as caught:
-        load(tmp_path, **places)
-    assert caught.value.hint == "the training part has neg, pos"
-    assert caches(tmp_path) == []
 
 
 def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
