@@ -194,7 +194,7 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
             "source csv needs path, or train and test; given: path, test",
         ),
         (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
-        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),
+        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: no such folder"),
         (
             ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
             "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",

@@ -196,12 +196,14 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
 
     Raises DataError if it is no such archive, is damaged, or lacks one of the four folders.
     """
-    folders: dict[tuple[str, str], dict[str, bytes]] = {
+    folders: dict[tuple[str, str], dict[str, slice]] = {
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
     }
+    contents = bytearray()  # of all reviews: unlike many small objects, it is freed at once
     for path, content in read_tar(archive, _MEMBER, screen):
         _, part, label, name = path.split("/")
-        folders[part, label][name] = content
+        folders[part, label][name] = slice(len(contents), len(contents) + len(content))
+        contents += content
     if empty := ["/".join(("aclImdb", *folder)) for folder in folders if not folders[folder]]:
         raise DataError(
             f"{archive}: no reviews in {', '.join(empty)}",
@@ -211,8 +213,8 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
     for part in ("train", "test"):
         both = folders[part, "neg"], folders[part, "pos"]
         labels = np.repeat([0, 1], [len(folder) for folder in both])
-        contents = [folder[name] for folder in both for name in sorted(folder)]
-        texts = (content.decode("utf-8", "replace") for content in contents)
+        places = [folder[name] for folder in both for name in sorted(folder)]
+        texts = (contents[place].decode("utf-8", "replace") for place in places)
         sources.append(_in_memory(part, texts, labels))
     return sources
 

@@ -65,11 +65,11 @@ class RaggedWordIds:
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
         """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
+        columns, small = self.ids.astype(np.int32), np.ones(len(self.ids), np.int8)
         # A copy of the offsets: sum_duplicates compresses in place.
-        matrix = make_binary_matrix(self.ids.astype(np.int32), self.offsets.copy(), width)
+        matrix = sparse.csr_matrix((small, columns, self.offsets.copy()), (len(self), width))
         matrix.sum_duplicates()
-        matrix.data[:] = 1
-        return matrix
+        return make_binary_matrix(matrix.indices, matrix.indptr, width)
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
         """Return the last `length` ids of texts, padded in front with 0, (n_rows, length).
@@ -90,19 +90,22 @@ class RaggedWordIds:
 class NumberedTexts:
     """Holds texts in memory as numbers of their words, in the order of first appearance.
 
-    `ranked` is the vocabulary by frequency rank, unless it is to be counted.
+    `ranked` is the vocabulary by frequency rank, unless it is to be counted. Each text begins with
+    the number 0, which becomes START.
     """
 
     def __init__(self, ranked: Sequence[str] = ()) -> None:
         self._ranked = len(ranked)
-        numbers = itertools.count(len(ranked))
-        self.words = defaultdict(numbers.__next__, zip(ranked, range(len(ranked)), strict=True))
+        self.words: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+        for word in (SPECIAL[START], *ranked):
+            self.words[word]  # gets the next number
         self._numbers, self._lengths = array("i"), array("q")  # of all texts, end to end
 
     def append(self, words: Sequence[str]) -> None:
         """Add the words of a text."""
+        self._numbers.append(0)
         self._numbers.extend(map(self.words.__getitem__, words))
-        self._lengths.append(len(words))
+        self._lengths.append(1 + len(words))
 
     def encode(
         self, is_test: NDArray[np.bool_], num_words: int
@@ -114,18 +117,18 @@ class NumberedTexts:
         """
         numbers, lengths = np.asarray(self._numbers), np.asarray(self._lengths)
         if self._ranked:
-            ranked = np.arange(self._ranked)
+            ranked = np.arange(1, self._ranked + 1)
         else:
             ranked = _rank_by_frequency(numbers[np.repeat(~is_test, lengths)])
         ranked = ranked[: num_words - FIRST_WORD]
-        id_of_number = np.full(len(self.words), UNKNOWN, np.uint16)
-        id_of_number[ranked] = FIRST_WORD + np.arange(len(ranked))
-        ids, arrays = id_of_number[numbers], dict[str, Array]()
+        ids = np.full(len(self.words), UNKNOWN, np.uint16)
+        ids[0] = START
+        ids[ranked] = FIRST_WORD + np.arange(len(ranked))
+        arrays: dict[str, Array] = {}
         for part, chosen in (("train", ~is_test), ("test", is_test)):
-            ends = np.cumsum(lengths[chosen])
             texts = RaggedWordIds(
-                np.insert(ids[np.repeat(chosen, lengths)], ends - lengths[chosen], START),
-                np.concatenate([[0], ends + np.arange(1, len(ends) + 1)]),
+                ids[numbers[np.repeat(chosen, lengths)]],
+                np.concatenate([[0], np.cumsum(lengths[chosen])]),
             )
             bags = texts.bag_of_words(num_words + 3)
             arrays |= {f"{part}_ids": texts.ids, f"{part}_offsets": texts.offsets}
@@ -136,8 +139,9 @@ class NumberedTexts:
 
 
 def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the different numbers, the most frequent first, equally frequent as they appear."""
+    """Return the different numbers but 0, most frequent first, equally frequent as they appear."""
     counts = np.bincount(numbers)
+    counts[0] = 0
     first = np.full(len(counts), len(numbers))  # where a number appears first
     np.minimum.at(first, numbers, np.arange(len(numbers)))
     order = np.lexsort((first, -counts))
