@@ -100,7 +100,6 @@ def test_what_cannot_be_verified_is_told(tmp_path: Path, done: Done) -> None:
 
     told(1, changed("killed", status="running"), "killed: only a finished run", "dlrun resume")
     told(1, changed("failed", status="failed"), "failed: only a finished run")
-    told(1, changed("old", format=1), "dlrun 0.1 kept no weights", "--config")
     told(2, "nothing", "no such run")
     gone = changed("gone")
     config = gone / "config.yaml"

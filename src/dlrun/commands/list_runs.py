@@ -23,7 +23,7 @@ from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json
 from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
-from dlrun.run_folder.record import FORMAT, RESULTS
+from dlrun.run_folder.record import RESULTS
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import file_digest, folder_size
 
@@ -285,10 +285,8 @@ def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
         for problem in problems:
             screen.fail(problem)
         if not problems:
-            verdict = "readable, but dlrun 0.1 kept no checksums"
-            if checked.record.format >= FORMAT:
-                files = len(checked.record.files | checked.record.written)
-                verdict = f"whole ({checked.state}, {files} checked files)"
+            files = len(checked.record.files | checked.record.written)
+            verdict = f"whole ({checked.state}, {files} checked files)"
             screen.show(Text(f"{checked.folder}: {verdict}"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0

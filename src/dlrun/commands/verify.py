@@ -84,11 +84,6 @@ def verify_run(
 
 def _check_repeatable(run: Run) -> None:
     """Raise DlrunError if the run has no complete result to compare with."""
-    if run.record.format < 2:
-        raise DlrunError(
-            f"{run.folder}: dlrun 0.1 kept no weights to compare with",
-            f"`{run.repeat_command}` runs it again",
-        )
     if run.state != "finished":
         hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
         raise DlrunError(f"{run.folder}: {run.state}: only a finished run can be verified", hint)

@@ -23,8 +23,8 @@ from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match, has_checkpoint
-from dlrun.run_folder.find import find_run, possible_run_folders, start_time_from_folder_name
+from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
+from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (
     TESTED,
@@ -43,7 +43,7 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
-from dlrun.run_folder.steps import StepRecorder
+from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
@@ -180,8 +180,6 @@ class Run:
         record = self.record
         if digest := record.files.get(name) or record.written.get(name):
             return self._read_verified(name, digest)
-        if record.format < FORMAT:
-            raise DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
         if record.result_steps is None:
             raise DlrunError(
                 f"{self.folder}: {self.state}, so it cannot be used yet",
@@ -195,8 +193,8 @@ class Run:
         A finished run's record lists its files. Raises DataError if the file has changed since.
         """
         digests = self.record.files | self.record.written
-        listed = self.record.format >= FORMAT and self.record.status == "finished"
-        if name not in digests and (listed or not (self.folder / name).exists()):
+        is_finished = self.record.status == "finished"
+        if name not in digests and (is_finished or not (self.folder / name).exists()):
             return None
         return self._read_verified(name, digests.get(name))
 
@@ -289,9 +287,9 @@ class Run:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
             return None
-        if not schema.resumable or self.record.format < FORMAT or self.state == "running":
+        if not schema.resumable or self.state == "running":
             return None
-        resumable = has_checkpoint(self.folder)
+        resumable = checkpoint_files(self.folder)
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
@@ -433,7 +431,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
     runs = []
-    for folder in possible_run_folders(runs_dir, experiment):
+    for folder in runs_newest_first(runs_dir, experiment, damaged=True):
         try:
             runs.append(scan_folder(folder))
         except FileNotFoundError:  # removed in the meantime
@@ -443,8 +441,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
 
 def _has_lost_its_checkpoint(run: Run) -> bool:
     """Return whether a stopped run has finished steps but no checkpoint to continue from."""
-    stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
-    if not stopped or has_checkpoint(run.folder):
+    if run.state not in ("killed", "failed", "interrupted") or checkpoint_files(run.folder):
         return False
     try:
         return bool(run.record.steps) or any(run.table.values())

@@ -21,7 +21,7 @@ from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edit
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, PREDICTIONS
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS
-from dlrun.run_folder.record import FORMAT, RunEnvironment
+from dlrun.run_folder.record import RunEnvironment
 
 MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
@@ -223,8 +223,6 @@ class RunSection:
         }
         self.book = self.published_accuracies.get("book")
         self.not_compared = self.record.reference_differs or ""
-        if self.record.reference and self.record.format < FORMAT:
-            self.not_compared = "dlrun 0.1 did not record whether a run used the same data"
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thin_out_table(run.table, cells), {})

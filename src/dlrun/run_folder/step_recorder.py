@@ -17,28 +17,19 @@ from dlrun.system.signals import StopRequest
 class StepRecorder:
     """Records each finished step of a run: checkpoint, metrics.csv, screen, loggers.
 
-    Args:
-        folder: of the run.
-        screen: shows each step's line.
-        stop: tells whether a signal came.
-        run: the id of the run, which its checkpoints contain.
-        resume_files: of a resumed run, the files that are written once its checkpoint is accepted;
-            None begins without a checkpoint.
-        loggers: get each step, last of all.
-        rows: of metrics.csv.
-        data: the fingerprint of the data.
-        begun: whether this process has written a file of the run.
+    resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
+    begins without a checkpoint.
     """
 
     folder: RunFolder
     screen: Screen
     stop: StopRequest
-    run: str
+    run: str  # the id of the run, which its checkpoints contain
     resume_files: Mapping[str, str] | None = None
     loggers: ExperimentLoggers | None = None
-    rows: list[dict[str, float]] = field(default_factory=list)
-    data: str | None = None
-    begun: bool = False
+    rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv
+    data: str | None = None  # the fingerprint of the data
+    begun: bool = False  # whether this process has written a file of the run
     _columns: Sequence[str] = ()
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
@@ -72,10 +63,9 @@ class StepRecorder:
         if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
         self.begun = True
-        for name, text in (self.resume_files or {}).items():
+        table = "".join([",".join(columns) + "\n", *map(self._line, self.rows)])
+        for name, text in {**(self.resume_files or {}), METRICS: table}.items():
             self.folder.write_text(name, text)
-        lines = [",".join(columns) + "\n", *map(self._line, self.rows)]
-        self.folder.write_text(METRICS, "".join(lines))
         if self.loggers is not None:
             self.loggers.begin(self.rows)
         return checkpoint
