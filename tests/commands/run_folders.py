@@ -53,7 +53,7 @@ from pathlib import Path
 from dlrun.system.files import hold_file_lock
 with ExitStack() as stack:
     for folder in sys.argv[1:]:
-        stack.enter_context(hold_file_lock(Path(folder) / "run.lock", warn=print))
+        stack.enter_context(hold_file_lock(Path(folder) / "run.lock"))
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -111,7 +111,7 @@ def _values(run: Run) -> Values:
     record, metric = run.record, main_metric(run.record)
     config, differs = {}, {}
     if not run.unreadable:
-        config = flatten_keys(run.effective_config())
+        config = run.effective_config()
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     about = {
@@ -304,7 +304,7 @@ def _find_damage(run: Run) -> Iterator[str]:
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
-    for name, expected in (record.files | record.written).items():
+    for name, expected in record.digests.items():
         try:
             if file_digest(folder / name) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"

@@ -14,7 +14,7 @@ from typing import Annotated, TypeVar
 from PIL import Image
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from dlrun.config.yaml_loader import Values, flatten_keys, format_override
+from dlrun.config.yaml_loader import Values, format_override
 from dlrun.errors import DataError, DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
@@ -209,7 +209,7 @@ class RunSection:
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
-        self.values = _without_reference(flatten_keys(self._read(run.effective_config, {})))
+        self.values = _without_reference(self._read(run.effective_config, {}))
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(
             lambda: _without_reference(run.changed_settings()), None

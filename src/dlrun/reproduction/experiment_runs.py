@@ -81,7 +81,7 @@ class ReproducedExperiment:
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
-        with RunFolder(folder).locked(screen, SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
             RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             sweep = Sweep(plan, folder, self.options.data_dir)

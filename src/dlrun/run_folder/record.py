@@ -123,6 +123,11 @@ class RunRecord(ChecksummedModel):
     error: str | None = None
 
     @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file that the run wrote, by the file's name."""
+        return self.files | self.written
+
+    @property
     def computed_on(self) -> str:
         """The device, processes and threads as text, ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:

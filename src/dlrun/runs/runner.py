@@ -187,7 +187,7 @@ class RunRecorder:
         names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG, *context.kept}
         changes["written"] = {name: files.file_digest(folder.path / name) for name in sorted(names)}
         folder.sync_tables()
-        context.stop.let_end()
+        context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, **changes)
 
     def _save(self, status: Status, **changes: Any) -> None:
@@ -236,7 +236,7 @@ class RunRecorder:
         the older checkpoint is removed to make room.
         """
         context, steps = self.context, self.context.steps
-        context.stop.let_end()
+        context.stop.ignore_signals()
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
             return SystemExit(error.exit_code)

@@ -78,7 +78,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
         recorder = RunRecorder(experiment, config, folder, settings)
-    with folder.locked(screen):
+    with folder.locked():
         if (processes := count_processes_to_start(config)) == 1:
             return recorder.execute(), folder.path
         recorder.write_first_files("waiting")
@@ -103,7 +103,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
         with errors_as_json(screen, wanted=settings.json):
             path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
             folder = RunFolder(path, writes=not is_helper_process())
-            stack.enter_context(folder.locked(screen))
+            stack.enter_context(folder.locked())
             recorder = _prepare_resume(folder, settings, screen)
         if recorder is None:
             if settings.json:

@@ -244,7 +244,7 @@ def write_waiting_run(
     name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
 ) -> None:
     """Write the first files of a run that waits for its SLURM job to start."""
-    with folder.locked(screen):
+    with folder.locked():
         RunRecorder(registry.load_experiment(name), config, folder, settings).write_first_files(
             "waiting"
         )

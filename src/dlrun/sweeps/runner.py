@@ -149,8 +149,8 @@ class _Runner:
                 self._run(points, epochs)
                 if self.ending:
                     break
-        if self.stop.asked:
-            self.state.stopped = SIGNALS[self.stop.asked]()
+        if self.stop.received:
+            self.state.stopped = SIGNALS[self.stop.received]()
 
     def _run(self, points: Sequence[SweepPoint], epochs: int | None = None) -> None:
         """Run points in parallel, each to `epochs` epochs if given."""
@@ -167,8 +167,8 @@ class _Runner:
         with self.screen.progress("sweep", len(points), "runs") as bar:
             while len(self.processes) or (todo and not self.ending):
                 try:
-                    if self.stop.asked and not self.ending:
-                        self._end(self.stop.asked)
+                    if self.stop.received and not self.ending:
+                        self._end(self.stop.received)
                     if not self.ending:
                         self._start(todo, epochs)
                     for number, message in self.processes.receive(TICK):
