@@ -34,10 +34,8 @@ def runs_newest_first(
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
-    Args:
-        run: a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
-            `EXPERIMENT/latest`, the last run of one experiment.
-        runs_dir: the folder that is searched for names.
+    `run` is a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
+    `EXPERIMENT/latest`, the last run of one experiment.
     """
     experiment, _, last = run.rpartition("/")
     try:

@@ -37,16 +37,10 @@ class StepRecorder:
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
-        A second call discards all steps, so that the run starts again from the seed.
-
-        Args:
-            columns: of metrics.csv.
-            data: the fingerprint of the data.
-            total: the number of steps of the whole run.
-            noun: the name of a step.
-
-        Raises ConfigError if more steps are finished than the total, DataError if the data have
-        changed since the run began.
+        A second call discards all steps, so that the run starts again from the seed. `data` is the
+        fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
+        one step. Raises ConfigError if more steps are finished than the total, DataError if the
+        data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
@@ -93,12 +87,9 @@ class StepRecorder:
         """Record a finished step: checkpoint, metrics.csv, screen and loggers, in this order.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
-
-        Args:
-            row: of metrics.csv.
-            line: for the screen; at most 80 columns.
-            state: all that the next step needs.
-            part: data that this step adds permanently; later checkpoints do not repeat them.
+        `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all
+        that the next step needs. `part` holds data that this step adds for good; later checkpoints
+        do not repeat them.
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("StepRecorder.finish needs begin() and progress() first")

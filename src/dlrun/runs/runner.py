@@ -49,13 +49,8 @@ log = logging.getLogger("dlrun")
 class RunRecorder:
     """Runs one experiment in its own folder, and writes the record of the run.
 
-    Args:
-        experiment: the experiment to run.
-        config: the config of the run.
-        folder: the folder of the run, which a helper process does not write to.
-        settings: where the data are, what to print.
-        record: of the run that is resumed, or of one that waited; None for a new run.
-        resumes: whether to continue from a checkpoint.
+    `record` is the record of the run that is resumed, or of one that waited; None for a new run.
+    `resumes` says whether to continue from a checkpoint.
     """
 
     def __init__(

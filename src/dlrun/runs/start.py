@@ -87,16 +87,11 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run in its own folder, and return the exit code.
+    """Continue a run, which is named as in find_run, in its own folder; return the exit code.
 
-    Args:
-        run: see find_run.
-        settings: where the runs and the data are, what to print, and which keys of the config
-            change (`overrides`): only those that a resume may change.
-
-    Raises:
-        ConfigError: there is no such run, or a key has changed that must not.
-        DlrunError: the run cannot continue with this code, these packages or these data.
+    The overrides in the settings can change only some keys. Raises ConfigError if there is no such
+    run or another key has changed, DlrunError if the run cannot continue with this code, these
+    packages or these data.
     """
     screen = settings.console()
     with ExitStack() as stack:
@@ -127,20 +122,17 @@ def check_run_can_start(
     check_loggers_installed(config)
     limit = resources.address_space_limit() if here and isinstance(config, NetworkConfig) else None
     if limit is not None and limit < TORCH_MEMORY:
-        raise DlrunError(
-            f"memory is short: this process may use {limit // 10**6:,} MB, and torch needs "
-            f"{TORCH_MEMORY // 10**6:,}",
-            "a higher `ulimit -v` allows more",
-        )
+        allowed, needed = (f"{size // 10**6:,} MB" for size in (limit, TORCH_MEMORY))
+        problem = f"memory is short: this process may use {allowed}, and torch needs {needed}"
+        raise DlrunError(problem, "a higher `ulimit -v` allows more")
     try:
         config.check(runs_dir)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
-        raise DlrunError(
-            f"experiment {name!r}: its check raised {type(error).__name__}: {first_line(error)}",
-            f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback",
-        ) from error
+        problem = f"its check raised {type(error).__name__}: {first_line(error)}"
+        hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
+        raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
     if is_offline() and (dataset := registry.experiment_dataset(name)):
         for published, path in dataset.files(
             config, run_context.resolve_data_dir(settings.data_dir)
@@ -159,10 +151,7 @@ def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json
 
 
 def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) -> RunRecorder | None:
-    """Return the recorder that continues a locked run, or None if nothing is left to do.
-
-    The overrides may set only some keys. Raises ConfigError or DlrunError if the run cannot go on.
-    """
+    """Return the recorder that continues a locked run, or None if nothing is left to do."""
     path, run = folder.path, Run.open(folder.path)
     record, name = run.record, run.record.experiment
     schema, again = registry.load_config_class(name), f"`{run.repeat_command}` starts another run"
