@@ -44,11 +44,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def restore(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-
-
 @pytest.mark.parametrize(("steps", "parts"), [(1, True), (5, True), (5, False)])
 def test_the_newest_is_read_back_to_the_bit(tmp_path: Path, steps: int, parts: bool) -> None:
     assert not checkpoint_files(tmp_path) and load(tmp_path) is None
@@ -82,8 +77,9 @@ def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> No
 
 def test_both_damaged_the_run_cannot_be_resumed_and_keeps_them(tmp_path: Path) -> None:
     save(file_of(tmp_path), 1, 2)
-    before = contents(tmp_path) | {NAME: b"", PREVIOUS: b""}
-    restore(tmp_path, before)
+    for name in (NAME, PREVIOUS):
+        (tmp_path / name).write_bytes(b"")
+    before = contents(tmp_path)
     with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)
     assert contents(tmp_path) == before
