@@ -21,14 +21,17 @@ def runs_newest_first(
     A run's folder has a config.yaml; `damaged` adds all others that may be runs. Links and hidden
     folders are left out.
     """
-    folders = [
+    pattern = f"{glob.escape(experiment) if experiment else '*'}/*"
+    if damaged:
+        found = [folder for folder in runs_dir.glob(pattern) if folder.is_dir()]
+    else:
+        found = [config.parent for config in runs_dir.glob(f"{pattern}/{CONFIG}")]
+    runs = [
         folder
-        for folder in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
-        if folder.parent.name != SWEEPS
-        and (folder.is_dir() if damaged else (folder / CONFIG).exists())
-        and not (folder.is_symlink() or folder.name.startswith("."))
+        for folder in found
+        if folder.parent.name != SWEEPS and not (folder.is_symlink() or folder.name.startswith("."))
     ]
-    return sorted(folders, key=_began, reverse=True)
+    return sorted(runs, key=_began, reverse=True)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
