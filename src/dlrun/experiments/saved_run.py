@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.base import AnyExperiment, ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
+    from dlrun.experiments.test_predictions import ClassPredictions
 
 ASSETS = "assets.json"
 EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended

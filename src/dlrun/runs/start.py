@@ -10,7 +10,7 @@ from dlrun import run_context
 from dlrun.config.sections import ExperimentConfig, NetworkConfig, TrainerConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer
-from dlrun.data.download import is_offline, obtain_published_file
+from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.book_comparison import PROCESSES
@@ -134,11 +134,8 @@ def check_run_can_start(
         hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
     if is_offline() and (dataset := registry.experiment_dataset(name)):
-        for published, path in dataset.files(
-            config, run_context.resolve_data_dir(settings.data_dir)
-        ):
-            if not path.exists():  # raises, for it cannot be downloaded
-                obtain_published_file(published, None, path.parent, (), Screen())
+        data_dir = run_context.resolve_data_dir(settings.data_dir)
+        dataset.obtain(config.data_section, data_dir, Screen())  # raises if a file is missing
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
 
