@@ -55,7 +55,7 @@ def resume(settings: RunSettings, run: opt.Run) -> int:
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """
-    return resume_run(run, settings.overrides, settings)
+    return resume_run(run, settings)
 
 
 @opt.with_run_options("config", "overrides")
