@@ -43,13 +43,10 @@ from dlrun.lasso.path import (
     LassoSolution,
     LinearModel,
     Vector,
-    lasso_metrics_row,
-    pack_path,
-    pack_solution,
+    pack_models,
     penalty_path,
     solve_liblinear_path,
-    unpack_linear_model,
-    unpack_solution,
+    unpack_model,
 )
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
@@ -85,15 +82,15 @@ class ImdbLassoExperiment(Experiment[Config]):
         baseline = _keep_baseline(config, reviews, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            solutions = _solve(config, context, splits, _digest(splits, assets))
+            models = _solve(config, context, splits, _digest(splits, assets))
         rows = context.steps.rows
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        chosen, row = solutions[best], rows[best]
+        chosen, row = models[best], rows[best]
         words = word_weights(chosen, reviews)
         predictions = ClassPredictions.of_two(
             chosen.decision(test.bags), test.labels, assets.labels
         )
-        context.keep(COEFFICIENTS, pack_path(solutions))
+        context.keep(COEFFICIENTS, pack_models(models))
         context.keep(WORDS, word_weights_csv(words))
         keep_test_predictions(context, config.predictions, predictions, review_describer(reviews))
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
@@ -155,12 +152,12 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
-        from dlrun.plots.curves import BaselineCurve, draw_lasso_path  # slow: matplotlib
+        from dlrun.plots.curves import draw_lasso_path  # slow: matplotlib
 
         results = run.record.model_extra or {}
         baseline = None
         if results["compared_with"]:
-            baseline = BaselineCurve(
+            baseline = (
                 f"{results['compared_experiment']}, {Path(results['compared_with']).name}",
                 read_metrics_csv(run.folder / COMPARED),
                 results["compared_test_accuracy"],
@@ -207,7 +204,9 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, Label
 
 
 def _digest(splits: dict[str, LabelledBags], assets: ReviewAssets) -> str:
-    arrays = (array for split in splits.values() for array in split.arrays)
+    arrays = (
+        array for bags, labels in splits.values() for array in (bags.indices, bags.indptr, labels)
+    )
     return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
@@ -229,8 +228,8 @@ def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run
 
 def _solve(
     config: Config, context: RunContext, splits: dict[str, LabelledBags], digest: str
-) -> list[LassoSolution]:
-    """Return the solutions along the path; each is saved as a step of the run."""
+) -> list[LinearModel]:
+    """Return the models along the path; each is saved as a step of the run."""
     X, y = splits["train"].bags, splits["train"].labels
     if y.min() == y.max():
         raise DataError(
@@ -240,28 +239,37 @@ def _solve(
     penalties = penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, digest, total, "lambda")
-    solutions = [unpack_solution(part) for part in found.parts] if found else []
-    left = pluralize(total - len(solutions), "lambda")
+    models = [unpack_model(part, 0) for part in found.parts] if found else []
+    left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
-    solve = _path(config, X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    solve = _path(config, X, y, penalties[len(models) :], models[-1] if models else None)
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
         for solution in solve:
-            row = lasso_metrics_row(solution, splits, time.perf_counter() - started)
-            solutions.append(solution)
-            which = f"{format_position(len(solutions), total)}  {solution.penalty:{width}.4f}"
+            seconds = time.perf_counter() - started
+            models.append(solution)
+            row = {"lambda": solution.penalty}
+            for part, (bags, labels) in splits.items():
+                right = (solution.decision(bags) > 0) == labels
+                row[f"{part}_accuracy"] = float(np.mean(right))
+            row |= {
+                "nonzero": int(np.count_nonzero(solution.coef)),
+                "objective": solution.objective,
+                "seconds": seconds,
+                "duality_gap": solution.duality_gap,
+            }
+            which = f"{format_position(len(models), total)}  {solution.penalty:{width}.4f}"
             accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
-            steps.finish(
-                row, f"lambda {which}  accuracy {accuracies}", b"", pack_solution(solution)
-            )
+            line = f"lambda {which}  accuracy {accuracies}"
+            steps.finish(row, line, b"", pack_models([solution]))
             context.stop.after_step()
             started = time.perf_counter()
-    return solutions
+    return models
 
 
 def _path(
-    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: LassoSolution | None
+    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: LinearModel | None
 ) -> Iterator[LassoSolution]:
     settings, liblinear = config.solver, config.solver.liblinear
     if settings.name == "liblinear":
@@ -275,7 +283,7 @@ def _path(
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()

@@ -10,7 +10,7 @@ from rich.text import Text
 from dlrun.data.imdb import Reviews
 from dlrun.data.word_ids import FIRST_WORD
 from dlrun.experiments.predictor import Words
-from dlrun.lasso.path import LabelledBags, LassoSolution
+from dlrun.lasso.path import LabelledBags, LinearModel
 from dlrun.system.console import printable
 
 SHOWN = 10  # words of each class
@@ -18,9 +18,9 @@ SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
 LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
-def word_weights(solution: LassoSolution, reviews: Reviews) -> Words:
+def word_weights(model: LinearModel, reviews: Reviews) -> Words:
     """Return each word that has a non-zero weight, the most negative first."""
-    coef = solution.coef
+    coef = model.coef
     return [
         (reviews.decode([index]), float(coef[index]))
         for index in np.argsort(coef)
@@ -51,17 +51,17 @@ def word_weights_table(positive: Words, negative: Words, labels: Sequence[str]) 
 
 
 def summarize_lasso(
-    reviews: Reviews, splits: Mapping[str, LabelledBags], solution: LassoSolution, solver: str
+    reviews: Reviews, splits: Mapping[str, LabelledBags], model: LinearModel, solver: str
 ) -> str:
     """Return a text that describes the data, the solver and the chosen lasso model."""
-    X, coef = splits["train"].bags, solution.coef
+    X, coef = splits["train"].bags, model.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     lines = {
         "data": reviews.origin,
         "reviews": ", ".join(f"{len(split.labels):,} {part}" for part, split in splits.items()),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
-        "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
-        "model": f"coefficients: {nonzero}; intercept {solution.intercept:+.4f}",
+        "lambda": f"{model.penalty:.4f}, by the validation accuracy",
+        "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
     }
     return "\n".join(f"{name:<8}{value}" for name, value in lines.items())
