@@ -20,7 +20,9 @@ from dlrun.runs.start import load_experiment_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
-NAMES = [entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"]
+NAMES = [
+    one for one in registry.experiment_names() if registry.experiment_entry(one).package == "dlrun"
+]
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 
@@ -129,7 +131,6 @@ def test_every_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         (f"seed={'x' * 500}", "seed", "xxx..."),
         ("optimizer.lr=.nan", "optimizer.lr", "nan"),
         ("model.hidden=[]", "model.hidden", "[]"),
-        ("data.archive=~nobody-here/x", "data.archive", "~nobody-here/x"),
         ("data.mirrors=[5]", "data.mirrors.0", "5"),
         ("reference.book={a: x}", "reference.book.a", "'x'"),
         ("trainer.devices=1.5", "trainer.devices", "1.5"),
@@ -145,7 +146,7 @@ def test_one_error_names_what_every_member_of_a_union_expects(tmp_path: Path) ->
     for text, value in (("1", 1), ("[0, 2]", [0, 2]), ("auto", "auto")):
         assert dense(f"trainer.devices={text}").trainer.devices == value
     said = problem("trainer.devices=null")
-    assert all(expected in said for expected in ("whole number", "list", "'auto'"))
+    assert all(expected in said for expected in ("integer", "list", "'auto'"))
     file = tmp_path / "mine.yaml"
     file.write_text("trainer:\n  devices:\n    - 0\n    - -1\n")
     whole, item = problems(files=(file,))

@@ -15,7 +15,7 @@ from dlrun.data.imdb import generate_reviews
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
-from tests.experiments.use import accuracy_again, reader, results
+from tests.experiments.use import accuracy_again, latest, reader, results
 
 NETWORKS, LASSO, IMAGES = ["imdb-dense", "imdb-lstm"], "imdb-lasso", "cifar100"
 Done = subprocess.CompletedProcess[str]
@@ -48,10 +48,6 @@ def images(root: Path, names: list[str]) -> Path:
 
 def sets(source: str, path: Path, *more: str) -> list[str]:
     return setting(f"data.source={source}", f"data.path={path}", "data.validation=20", *more)
-
-
-def latest(tmp_path: Path, name: str) -> Path:
-    return (tmp_path / "runs" / name / "latest").resolve()
 
 
 def expect(code: int, done: Done) -> Done:
@@ -177,7 +173,7 @@ def test_own_texts_hold_a_fifth_out_and_seeds_may_share_a_split(
 def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> None:
     words = sets("csv", texts(tmp_path / "a.csv", THREE))
     done = expect(0, forked("data", "fetch", "imdb", *words))
-    assert "96 training and 24 test reviews" in done.stdout
+    assert "96 training and 24 test rows" in done.stdout
     done = expect(0, forked("data", "show", "imdb", "--part", "test", "--count", "4", *words))
     assert re.search(r"^test \d, =1\+1, \d+ ids$", done.stdout, re.MULTILINE)
     assert "class1 a1 class1 b1" in done.stdout
@@ -194,12 +190,12 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
             "source csv needs path, or train and test; given: path, test",
         ),
         (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
-        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),
+        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: no such folder"),
         (
             ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
             "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",
         ),
-        (["data.test_share=1.5"], "data.test_share: expected a value less than 1"),
+        (["data.test_share=1.5"], "data.test_share: expected less than 1"),
     ],
 )
 def test_wrong_keys_are_config_errors_before_anything_runs(

@@ -13,7 +13,7 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import StepRecorder
+from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness
@@ -60,6 +60,11 @@ def put(run: Path, name: str, content: bytes) -> None:
     (run / "results.json").write_text(json.dumps(record))
 
 
+def latest(folder: Path, name: str) -> Path:
+    """The folder of the newest run of an experiment, if it has begun."""
+    return (folder / "runs" / name / "latest").resolve()
+
+
 def results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
@@ -82,10 +87,8 @@ def accuracy_again(run: Run, context: RunContext) -> float:
     import torch
 
     experiment, network = run.experiment, run.network()
-    data = experiment.load(run.config, context).data.sets["test"]
+    data = experiment.load(run.config, context).data.test
     inputs, targets = data[np.arange(len(data))]
     with torch.inference_mode():
-        predicted = experiment.objective(run.config, experiment.assets(run)).predict(
-            network(inputs)
-        )
-    return float((predicted == targets).float().mean())
+        objective = experiment.objective(run.config, experiment.assets(run))
+        return float((objective.predict(network(inputs)) == targets).float().mean())

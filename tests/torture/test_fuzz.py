@@ -22,7 +22,7 @@ from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks.network_files import read_tensors
+from dlrun.networks.weights import read_tensors
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
@@ -160,8 +160,8 @@ def read_checkpoint(path: Path) -> None:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in imdb.read_keras_reviews(path, index, QUIET)[0]:
-        list(part.rows())
+    for part in imdb.read_keras_reviews(path, index)[0]:
+        list(part.rows)
 
 
 def read_pickle(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Write loops over arrays as LLVM instructions by llvmlite, on which numba is built.
 
-numba compiles plain loops too, but its import and its first call cost a process more CPU time (about
-half a second) and more memory; torch and scipy alone make the training steps of imdb-dense take up
-to twice the CPU time.
+numba compiles plain loops too, but its import and first call cost a process about half a second of
+CPU time, and more memory; with torch's sums and RMSprop the training steps of imdb-dense take
+twice the CPU time.
 """
 
 import ctypes

@@ -5,7 +5,7 @@ import contextlib
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
-from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
+from dlrun.reports.charts import Chart
+from dlrun.reports.comparison import charts_of_several_runs
+from dlrun.reports.run_section import RunSection
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
@@ -31,7 +32,6 @@ from dlrun.sweeps.plan import (
 )
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search import SEED, SearchSpace, Settings
-from dlrun.sweeps.state import SweepState, find_runs_by_point
 from dlrun.sweeps.summary import format_seeds
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
@@ -42,7 +42,7 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 @dataclass
 class ReproducedExperiment:
-    """An experiment of a reproduction and its runs, those of the sweep `reproduce-EXPERIMENT`.
+    """Holds an experiment of a reproduction, and its runs of the sweep `reproduce-EXPERIMENT`.
 
     settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
     missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: the
@@ -60,7 +60,7 @@ class ReproducedExperiment:
 
     @property
     def overrides(self) -> list[str]:
-        """The `--set` texts of the experiment's runs."""
+        """Return the `--set` texts of the experiment's runs."""
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
@@ -81,23 +81,17 @@ class ReproducedExperiment:
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
-        with RunFolder(folder).locked(screen, SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
             RunFolder(folder).write_text(PLAN, checksummed_json(plan))
-            sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
-            state = SweepState({})
-            try:
-                state = run_sweep_points(sweep, screen, points=points, jobs=1)
-            finally:  # with the seeds that were run earlier
-                self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-                finished = {
-                    seed_of[number]: run
-                    for number, run in find_runs_by_point(sweep).items()
-                    if run.record.status == "finished"
-                }
-                self.runs = [finished[seed] for seed in self.seeds if seed in finished]
+            sweep = Sweep(plan, folder, self.options.data_dir)
+            state = run_sweep_points(sweep, screen, points=points, jobs=1)
+        self.failed = {seed_of[number]: why for number, why in state.failed.items()}
+        by_seed = {seed_of[number]: run for number, run in state.runs.items()}
+        runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
+        self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
             raise state.stopped
 
@@ -115,18 +109,18 @@ class ReproducedExperiment:
 
     @property
     def seconds(self) -> float:
-        """The median duration of the runs in seconds, without resumed runs if possible."""
+        """Return the median duration of the runs in seconds, without resumed runs if possible."""
         whole = [run for run in self.runs if not run.record.resumed]
         return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
     @property
     def not_comparable(self) -> str:
-        """Why the published numbers are not comparable with the runs; empty if they are."""
+        """Return why the published numbers cannot be compared with the runs, or an empty text."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def notes(self) -> list[str]:
-        """Remarks for the reader: why numbers are not comparable, or missing."""
+        """Return remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -139,41 +133,38 @@ class ReproducedExperiment:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """The runs as sections of the page."""
+        """Return the runs as sections of the page, with published numbers even if they differ.
+
+        The page says beside the numbers why they are not comparable.
+        """
+        runs = [
+            replace(run, record=run.record.model_copy(update={"reference_differs": None}))
+            for run in self.runs
+        ]
         return [
-            RunSection(place, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
-            for place, run in enumerate(self.runs)
+            RunSection(place, run, PICTURE_CHARACTERS, CURVE_NUMBERS, f"seed {run.record.seed}")
+            for place, run in enumerate(runs)
         ]
 
     @property
     def rows(self) -> list[ComparisonRow]:
-        """The rows that compare published numbers with the runs; empty if there are no runs."""
+        """Return the rows that compare published numbers with the runs, if there are runs."""
         return compare_with_published(self.sections) if self.runs else []
 
     @property
-    def photographs(self) -> list[ClassifiedPhotograph]:
-        """The photographs whose labels are published; they replace figures and charts."""
-        return [photograph for row in self.rows for photograph in row.photographs]
-
-    @property
     def figures(self) -> list[tuple[str, str]]:
-        """The figures of the first run: file names and data URIs."""
+        """Return the figures of the first run: file names and PNGs in base64."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
-                content = base64.b64encode(self.runs[0].read(path.name)).decode()
-                figures.append((path.name, png_data_uri(content)))
+                content = self.runs[0].read(path.name)
+                figures.append((path.name, base64.b64encode(content).decode()))
         return figures
 
     @property
     def charts(self) -> list[Chart]:
-        """Charts of the metrics by epoch, with all seeds and the published numbers in each."""
-        runs = []
-        for one in self.sections:
-            if one.table:  # the page says beside them if the numbers are not comparable
-                record = one.record.model_copy(update={"reference_differs": None})
-                runs.append(NumberedRun(one.number, f"seed {record.seed}", record, one.table))
-        return charts_of_several_runs(runs)
+        """Return the charts of the metrics by epoch, with all seeds and the published numbers."""
+        return charts_of_several_runs(self.sections)
 
 
 def prepare_reproduction(
@@ -195,9 +186,8 @@ def prepare_reproduction(
                 source = dataset.name
             if source not in failures:
                 data_dir = run_context.resolve_data_dir(options.data_dir)
-                lab = experiment.lab_setup(config, data_dir, screen)
-                part.settings = dict(lab.settings)
-                part.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
+                files, part.settings = experiment.lab_setup(config, data_dir, screen)
+                part.data = {path.name: file_digest(path) for path in files if path.is_file()}
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:
@@ -216,20 +206,18 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     try:
         sweep = read_sweep(folder)
         check_code_unchanged(sweep)
-        earlier = sweep.plan
         before, now = (
             (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
-            for plan in (earlier, new)
+            for plan in (sweep.plan, new)
         )
-        why = "" if before == now else f"{folder}: its data or config have changed"
-    except DlrunError as error:  # damaged, or code or packages have changed
-        why = error.message
-    if why:
-        screen.note(f"all seeds are run again: {why}")
+        if before != now:
+            raise DlrunError(f"{folder}: its data or config have changed")
+    except DlrunError as error:  # also if damaged, or if code or packages have changed
+        screen.note(f"all seeds are run again: {error.message}")
         return new
-    known = {point.settings[SEED] for point in earlier.points}
-    added = [point.settings for point in new.points if point.settings[SEED] not in known]
-    points = [
-        SweepPoint(number=n, settings=s) for n, s in enumerate(added, len(earlier.points) + 1)
-    ]
-    return earlier.model_copy(update={"points": [*earlier.points, *points]})
+    points = list(sweep.plan.points)
+    known = {point.settings[SEED] for point in points}
+    for point in new.points:
+        if point.settings[SEED] not in known:
+            points.append(SweepPoint(number=len(points) + 1, settings=point.settings))
+    return sweep.plan.model_copy(update={"points": points})

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dlrun.errors import DlrunError
@@ -26,21 +25,17 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
         raise DlrunError(
             f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
         )
-    with _lock(folder):
+    with hold_file_lock(folder / LOCK):
         check()
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
-    shutil.rmtree(folder)  # with the lock, which a system may not remove while it is held
+    # Now a resume finds no record. A system may not remove the lock's file while it is held.
+    shutil.rmtree(folder)
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
     """Remove the checkpoints of a run; see remove_run for `check` and the errors."""
-    with _lock(folder):
+    with hold_file_lock(folder / LOCK):
         check()
         for name in CHECKPOINTS:
             (folder / name).unlink(missing_ok=True)
@@ -54,26 +49,9 @@ def size_of_checkpoints(folder: Path) -> int:
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest remaining run if the run it names was removed."""
+    """Point `latest` at the newest remaining run of an experiment; remove it if there is none."""
     latest = runs_dir / experiment / LATEST
-    if latest.is_symlink():
-        is_gone = not latest.exists()
-    elif latest.is_file():  # with the run's name
-        name = latest.read_text(encoding="utf-8", errors="replace").strip()
-        is_gone = not name or not (latest.parent / name).exists()
-    else:
-        return
-    if is_gone:
-        if runs := runs_newest_first(runs_dir, experiment):
-            update_latest_link(latest.parent, runs[0].name)
-        else:
-            latest.unlink(missing_ok=True)
-
-
-def _lock(folder: Path) -> AbstractContextManager[None]:
-    """Lock a run during a block. Raises DlrunError if it is running, or if locks are missing."""
-
-    def refuse(why: str) -> None:
-        raise DlrunError(why, "remove the run by hand if no process writes to it")
-
-    return hold_file_lock(folder / LOCK, warn=refuse)
+    if runs := runs_newest_first(runs_dir, experiment):
+        update_latest_link(latest.parent, runs[0].name)
+    elif latest.is_symlink():
+        latest.unlink()

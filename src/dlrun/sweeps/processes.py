@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -31,7 +31,7 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
-from dlrun.system.console import ProgressHandle, Screen
+from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_log_appendable
 from dlrun.system.signals import SIGNALS, raise_stop_signal
 
@@ -62,7 +62,6 @@ class RunTask:
     experiment: str
     settings: RunSettings
     run: Path | None = None
-    overrides: Sequence[str] = ()
     accelerator: str = ""
 
 
@@ -223,7 +222,7 @@ def _run(connection: "Connection[ProcessMessage, int]", task: RunTask) -> Proces
             _send(connection, ProcessMessage(device=select_accelerator(task.accelerator)[0]))
         settings = replace(task.settings, screen=_PointScreen(connection))
         if task.run is not None:
-            code = resume_run(str(task.run), task.overrides, settings)
+            code = resume_run(str(task.run), settings)
         else:
             code, _ = run_experiment(task.experiment, settings)
     except Stopped as stop:
@@ -260,7 +259,6 @@ class _PointScreen(Screen):
     def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
         super().__init__(quiet=True, results=False)
         self._connection = connection
-        self._total: float | None = None
         self._sent = 0.0
 
     def warn(self, text: str) -> None:
@@ -268,26 +266,12 @@ class _PointScreen(Screen):
         _send(self._connection, ProcessMessage(warning=self.log(text, warning=True)))
 
     @contextmanager
-    def progress(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        *,
-        aloud: bool = False,
-        lines: int | None = None,
-    ) -> Iterator[ProgressHandle]:
+    def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
         """Send the share of the work that is done, first of preparing data, then of steps."""
-        self._total = total
-        yield self
 
-    def to(self, done: float) -> None:
-        """Send to the sweep how much of the work is done."""
-        if self._total and time.monotonic() - self._sent > PROGRESS_SECONDS:
-            self._sent = time.monotonic()
-            _send(self._connection, ProcessMessage(share=done / self._total))
+        def move(done: float, detail: str) -> None:
+            if total and time.monotonic() - self._sent > PROGRESS_SECONDS:
+                self._sent = time.monotonic()
+                _send(self._connection, ProcessMessage(share=done / total))
 
-    def step(self, done: float, line: str) -> None:
-        """Log a finished step, and send to the sweep how much of the work is done."""
-        self.log(line)
-        self.to(done)
+        yield move

@@ -149,8 +149,8 @@ class _Runner:
                 self._run(points, epochs)
                 if self.ending:
                     break
-        if self.stop.asked:
-            self.state.stopped = SIGNALS[self.stop.asked]()
+        if self.stop.received:
+            self.state.stopped = SIGNALS[self.stop.received]()
 
     def _run(self, points: Sequence[SweepPoint], epochs: int | None = None) -> None:
         """Run points in parallel, each to `epochs` epochs if given."""
@@ -167,8 +167,8 @@ class _Runner:
         with self.screen.progress("sweep", len(points), "runs") as bar:
             while len(self.processes) or (todo and not self.ending):
                 try:
-                    if self.stop.asked and not self.ending:
-                        self._end(self.stop.asked)
+                    if self.stop.received and not self.ending:
+                        self._end(self.stop.received)
                     if not self.ending:
                         self._start(todo, epochs)
                     for number, message in self.processes.receive(TICK):
@@ -209,7 +209,8 @@ class _Runner:
         accelerator = self.share.accelerator
         if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
-            return RunTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
+            settings = replace(self.settings, overrides=overrides)
+            return RunTask(plan.experiment, settings, run.folder, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)
         return RunTask(plan.experiment, settings, accelerator=accelerator)
 

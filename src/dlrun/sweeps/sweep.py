@@ -96,7 +96,7 @@ def run_sweep(
         if slurm is not None and plan.rungs:
             raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
         there = Sweep(plan, folder, options.data_dir)
-        with RunFolder(folder).locked(screen, SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK):
             if resume is None:
                 RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             screen.note(f"sweep folder: {folder}")

@@ -142,66 +142,59 @@ def check_output_path(
         force: replace a file that exists, but never one of the inputs.
         inputs: the files that the command reads.
     """
-    hint = "choose another"
+    problem, hint = "", "choose another"
     try:
-        exists = os.path.lexists(out)
         if out.is_dir():  # also `.` and an empty name
             problem = "is a folder"
         elif not out.parent.is_dir():
             problem = f"there is no folder {out.parent}"
         elif not os.access(out.parent, os.W_OK):
             problem = f"no permission to write in {out.parent}"
-        elif exists and (out.is_symlink() or not out.is_file()):
+        elif out.is_symlink() or (out.exists() and not out.is_file()):
             problem = "is a link or device"
-        elif exists and any(one.exists() and one.samefile(out) for one in inputs):
+        elif out.exists() and any(one.exists() and one.samefile(out) for one in inputs):
             problem = "is also an input"
-        elif exists and not force:
+        elif out.exists() and not force:
             problem, hint = "exists already", "--force replaces it"
-        else:
-            return
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
         problem = getattr(error, "strerror", None) or str(error)
-    raise ConfigError(f"{option} {out}: {problem}", hint)
+    if problem:
+        raise ConfigError(f"{option} {out}: {problem}", hint)
 
 
 class LockedError(DlrunError):
-    """Raised if another process holds the lock of a folder."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path.parent}: another process is writing to it", "wait for it, or stop it"
-        )
+    """Says that another process holds the lock of a folder."""
 
 
 @contextlib.contextmanager
-def hold_file_lock(
-    path: Path, *, on_wait: Callable[[], None] | None = None, warn: Callable[[str], None]
-) -> Iterator[None]:
+def hold_file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a file lock during a block; the system releases it if the process dies.
 
     Args:
         path: of the lock's own file, which stays.
         on_wait: called once before waiting for another holder; without it LockedError is raised.
-        warn: takes one sentence if the file system has no locks: the block runs without one.
 
-    Raises LockedError, or OSError if the file cannot be made or the path is not a regular file.
+    Raises LockedError, DlrunError if the file system has no locks, or OSError if the file cannot be
+    made or the path is not a regular file.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     lock = _file_lock(path)
-    with warnings.catch_warnings():  # without flock, filelock marks by a file, and warns
+    with warnings.catch_warnings():  # where flock is missing, filelock marks by a file, and warns
         warnings.simplefilter("ignore", UserWarning)
         try:
             lock.acquire(timeout=PROBE_SECONDS)
         except TimeoutError:
             if on_wait is None:
-                raise LockedError(path) from None
+                raise LockedError(
+                    f"{path.parent}: another process is writing to it", "wait for it, or stop it"
+                ) from None
             on_wait()
             lock.acquire()
         except NotImplementedError:
-            warn(f"{path.parent}: this file system has no locks. Start no second run in it.")
-            yield
-            return
+            raise DlrunError(
+                f"{path.parent}: this file system has no locks", "a newer filelock needs none"
+            ) from None
     try:
         yield
     finally:
