@@ -244,16 +244,16 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
     with pytest.raises(DataError, match=r"data\.archive: .*local: no such file"):
         dataset.obtain(named, tmp_path, QUIET)
     local.write_text("other")
-    assert dataset.obtain(named, tmp_path, QUIET) == [local]
-    assert dataset.hash_files(named, tmp_path)[1] == "local is not the published file"
+    paths, _, differs = dataset.obtain(named, tmp_path, QUIET)
+    assert (paths, differs) == ([local], "local is not the published file")
     with pytest.raises(DownloadError) as caught:
         dataset.obtain(config(), tmp_path, QUIET)
     for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
     mirrored = config(mirrors=[f"{server.url}/empty/", f"{server.url}/"])
     for _ in range(2):  # the second time it is in the data folder
-        assert dataset.obtain(mirrored, tmp_path, QUIET) == [tmp_path / "imdb" / "file"]
-    assert dataset.hash_files(mirrored, tmp_path) == ([digest], None)
+        obtained = dataset.obtain(mirrored, tmp_path, QUIET)
+        assert obtained == ([tmp_path / "imdb" / "file"], [digest], None)
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
 
 

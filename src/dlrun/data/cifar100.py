@@ -41,7 +41,6 @@ MEMBERS = {
     "cifar-100-python/meta": ("fine_label_names",),
 }
 SIDE = 32  # pixels
-SMALLEST = 4 * SIDE  # the side at which a large JPEG may be decoded: the rest is averaged away
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,7 @@ def load_images(
         key = [user_data.fingerprint_user_data(config, seed)]
         origin = f"own images ({(config.path or paths[0]).name}, {key[0][:8]})"
     else:
-        paths = DATASET.obtain(config, data_dir, screen)
-        key, differs = DATASET.hash_files(config, data_dir)
+        paths, key, differs = DATASET.obtain(config, data_dir, screen)
         origin = f"CIFAR100 ({paths[0].name})"
     prepare = _prepare_own if config.is_own else _prepare_published
     prepared = load_or_prepare_arrays(
@@ -158,8 +156,9 @@ def _prepare_own(
     for path in paths:
         rows.begin_part(str(path))
         files = user_data.list_files_by_class(path, warnings, images.SUFFIXES)
+        # Of a large JPEG, more than four times the side would be averaged away.
         stream = images.load_photographs(
-            [file for _, file in files], crop_to_square, smallest=SMALLEST
+            [file for _, file in files], crop_to_square, smallest=4 * SIDE
         )
         with screen.progress(f"reading {path.name}", len(files), "images") as bar, closing(stream):
             for done, (image, (label, file)) in enumerate(zip(stream, files, strict=True), start=1):

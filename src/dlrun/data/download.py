@@ -64,36 +64,31 @@ class Dataset:
             for file in self.published.get(config.source, ())
         ]
 
-    def obtain(self, config: Any, data_dir: Path, screen: Screen) -> list[Path]:
-        """Return the paths of local copies or published files, downloaded if missing.
+    def obtain(
+        self, config: Any, data_dir: Path, screen: Screen
+    ) -> tuple[list[Path], list[str], str | None]:
+        """Return the paths and hashes of the files, and why they are not the published ones.
 
-        Raises DataError, or DownloadError if no address answered.
+        The paths are local copies or published files, downloaded if missing. Raises DataError, or
+        DownloadError if no address answered.
         """
+        paths, digests, differs = [], [], None
         for published, path in self.files(config, data_dir):
-            if path.exists():
-                continue
-            if getattr(config, published.key) is not None:
-                raise DataError(f"data.{published.key}: {path}: no such file")
-            remedy = (
-                f"put {published.name} into {path.parent.absolute()}, or name a local copy with "
-                f"`--set data.{published.key}=PATH`; `--set data.source=sample` runs without it"
-            )
-            mirrors = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
-            urls = [*mirrors, published.url]
-            download_file(urls, path, published.algorithm, published.digest, screen, remedy)
-        return [path for _, path in self.files(config, data_dir)]
-
-    def hash_files(self, config: Any, data_dir: Path) -> tuple[list[str], str | None]:
-        """Return the files' hashes, and why they are not the published ones, or None if they are.
-
-        Raises DataError if a file cannot be read.
-        """
-        digests, differs = [], None
-        for published, path in self.files(config, data_dir):
+            if not path.exists():
+                if getattr(config, published.key) is not None:
+                    raise DataError(f"data.{published.key}: {path}: no such file")
+                remedy = (
+                    f"put {published.name} into {path.parent.absolute()}, name a local copy with "
+                    f"`--set data.{published.key}=PATH`, or choose `--set data.source=sample`"
+                )
+                urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
+                urls.append(published.url)
+                download_file(urls, path, published.algorithm, published.digest, screen, remedy)
+            paths.append(path)
             digests.append(hash_path(path, published.algorithm))
             if digests[-1] != published.digest:
                 differs = f"{path.name} is not the published file"
-        return digests, differs
+        return paths, digests, differs
 
 
 def is_offline() -> bool:

@@ -106,8 +106,7 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
         name = (config.path or paths[0]).name
         origin = f"own texts ({config.source}, {name}, {key[0][:8]})"
     else:
-        paths = DATASET.obtain(config, data_dir, screen)
-        key, differs = DATASET.hash_files(config, data_dir)
+        paths, key, differs = DATASET.obtain(config, data_dir, screen)
         origin = f"IMDB reviews ({config.source}, {paths[0].name})"
     prepared = load_or_prepare_arrays(
         data_dir / DATASET.name,

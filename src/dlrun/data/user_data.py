@@ -12,7 +12,8 @@ from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
 
-ARCHIVE_STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
+# The first bytes of a published file, by its kind; a tar archive is compressed.
+STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",), "JSON": (b"",)}
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ def check_review_files(config: ReviewsDataConfig) -> None:
         config.held_out(config.sample_reviews)
     else:
         _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
-        _check_file("data.word_index", config.word_index if config.source == "keras" else None)
+        if config.source == "keras":
+            _check_file("data.word_index", config.word_index, "JSON")
 
 
 def check_image_files(config: ImagesDataConfig) -> None:
@@ -49,16 +51,15 @@ def check_image_files(config: ImagesDataConfig) -> None:
         _check_file("data.archive", config.archive, "tar")
 
 
-def _check_file(key: str, path: Path | None, archive: str = "") -> None:
+def _check_file(key: str, path: Path | None, kind: str) -> None:
     if path is None:
         return
     if not path.is_file():
         raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
     with path.open("rb") as stream:
         head = stream.read(512)
-    is_plain_tar = archive == "tar" and head[257:262] == b"ustar"
-    if archive and not is_plain_tar and not head.startswith(ARCHIVE_STARTS[archive]):
-        raise ConfigError(f"{key}: {path}: not a {archive} archive")
+    if not head.startswith(STARTS[kind]) and head[257:262] != b"ustar":  # of a plain tar archive
+        raise ConfigError(f"{key}: {path}: not a {kind} archive")
 
 
 def _check_places(config: UserDataConfig) -> None:
