@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len, set_cell_size
 
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.metrics import main_metric, selection_metric
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan, SweepPoint
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint
 from dlrun.sweeps.processes import ProcessMessage, RunTask, SweepProcesses
 from dlrun.sweeps.state import (
     SweepState,
@@ -209,7 +209,8 @@ class _Runner:
         accelerator = self.share.accelerator
         if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
-            return RunTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
+            settings = replace(self.settings, overrides=overrides)
+            return RunTask(plan.experiment, settings, run.folder, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)
         return RunTask(plan.experiment, settings, accelerator=accelerator)
 

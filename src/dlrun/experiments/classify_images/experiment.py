@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
 from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
@@ -37,7 +38,7 @@ from dlrun.training.network_summary import write_network_summary
 from dlrun.training.process_settings import training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
-SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
+SHEET = "contact_sheet.png"
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
@@ -201,16 +202,15 @@ def classify_photographs(
     table = to_csv([IMAGE_COLUMNS, *images.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
-    stream = images.load_photograph_batches(
+    stream = images.load_photographs(
         files[len(done) :],
         transform,
-        size=config.batch_size,
         thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
         smallest=smallest,
     )
     with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
         started = time.perf_counter()
-        for batch in stream:
+        while batch := list(islice(stream, config.batch_size)):
             predictions = _classify_batch(config, model, batch, device)
             done += predictions
             unreadable += sum(one.error is not None for one in predictions)
