@@ -79,7 +79,7 @@ def compare(
 
 def _describe(run: Run) -> dict[str, dict[str, Any]]:
     """Return what is compared besides the metrics, in three groups of values by name."""
-    record, config, causes = run.record, run.effective_config(), run_causes(run)
+    record, config, causes = run.record, run.effective_config(), run_provenance(run)
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {
         "run": {"experiment": record.experiment, "state": run.state, "data": record.data},
@@ -88,7 +88,7 @@ def _describe(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def run_causes(run: Run) -> dict[str, dict[str, Any]]:
+def run_provenance(run: Run) -> dict[str, dict[str, Any]]:
     """Return the code, packages, machine and data of a run; None for a value it did not record."""
     environment, record = run.environment, run.record
     more = environment.model_extra or {}
