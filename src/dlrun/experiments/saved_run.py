@@ -226,9 +226,9 @@ class Run:
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
-        initial = ConfigLayer(self.environment.config)
-        layer = read_yaml_file(self.folder / CONFIG) if self.record.resumed else initial
-        return flatten_keys(self._with_defaults(layer).values)
+        if not self.record.resumed:
+            return flatten_keys(self.initial_config().values)
+        return flatten_keys(self._with_defaults(read_yaml_file(self.folder / CONFIG)).values)
 
     def changed_settings(self) -> dict[str, Any]:
         """Return the dotted keys that differ from the shipped config, with the run's values.
