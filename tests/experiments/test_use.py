@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Done, setting
-from tests.experiments.use import flip, moved, results, rows
+from tests.experiments.use import moved, results, rows
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,26 +41,14 @@ def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
     example = run.experiment.example(run.config, run.experiment.assets(run))
     assert len(network(example)) == len(example)
     accuracy = run.record.metrics["test_accuracy"]
-    assert run.test(tmp_path / "again").accuracy == pytest.approx(accuracy, abs=1e-6)
+    assert run.test(tmp_path / "no data").accuracy == pytest.approx(accuracy, abs=1e-6)
     before = rows(folder)
     harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
     assert rows(folder)[:1] == before and len(rows(folder)) == 2
     found = results(folder)
     assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
     folders = {file.name for file in tmp_path.iterdir() if file.is_dir()}
-    assert folders == {".output", "again", "elsewhere"}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
-    folder = moved(done(name), tmp_path)
-    for file in Run.open(folder).record.files:
-        flip(folder / file, at=-3)
-        with pytest.raises(DataError, match=f"{file}: damaged"):
-            Run.open(folder).read(file)
-    if name in NETWORKS:
-        with pytest.raises(DataError, match="damaged"):
-            Run.open(folder).network()
+    assert folders == {".output", "elsewhere"}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
