@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import format_override
-from dlrun.errors import DlrunError, first_line
+from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_report_page
@@ -186,8 +186,8 @@ def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[s
         runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_report_page(runs, folder.path / PAGE, note)
         files["report"] = folder.path / PAGE
-    except DlrunError as error:
-        problems = [error.message]
+    except OSError as error:
+        problems = [f"{folder.path / PAGE}: {error.strerror}"]
     for problem in problems:
         screen.warn(problem)
     return files
