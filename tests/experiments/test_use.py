@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dlrun.errors import DataError
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Done, setting
-from tests.experiments.use import moved, results, rows
+from tests.experiments.use import flip, moved, results, rows
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,6 +50,19 @@ def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
     assert (found["status"], found["epochs"], found["run"]) == ("finished", 2, str(folder))
     folders = {file.name for file in tmp_path.iterdir() if file.is_dir()}
     assert folders == {".output", "elsewhere"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_changed_file_is_no_result(tmp_path: Path, done: Done, name: str) -> None:
+    folder = moved(done(name), tmp_path)
+    for file in Run.open(folder).record.files:
+        flip(folder / file, at=-3)
+        with pytest.raises(DataError, match=f"{file}: damaged"):
+            Run.open(folder).read(file)
+    uses = Run.open(folder).network if name in NETWORKS else Run.open(folder).draw
+    if name != "imdb-lasso":  # its figure needs no file that is kept
+        with pytest.raises(DataError, match="damaged"):
+            uses()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

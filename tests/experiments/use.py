@@ -58,6 +58,11 @@ def put(run: Path, name: str, content: bytes) -> None:
     (run / "results.json").write_text(json.dumps(record))
 
 
+def latest(folder: Path, name: str) -> Path:
+    """The folder of the newest run of an experiment, if it has begun."""
+    return (folder / "runs" / name / "latest").resolve()
+
+
 def results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
