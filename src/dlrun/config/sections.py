@@ -17,18 +17,12 @@ OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
 def _absolute(path: Path) -> Path:
-    try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
-    except RuntimeError:
-        raise ValueError(f"there is no home folder for {path}") from None
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
 
 
 def _absolute_if_it_exists(text: str) -> str:
     path = _absolute(Path(text))
-    try:
-        return str(path) if path.exists() else text
-    except OSError:  # too long for a path: then it is a name
-        return text
+    return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.

@@ -5,7 +5,7 @@ import contextlib
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
+from dlrun.reports.charts import Chart
+from dlrun.reports.comparison import charts_of_several_runs
 from dlrun.reports.run_section import RunSection
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
@@ -132,10 +133,17 @@ class ReproducedExperiment:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """The runs as sections of the page."""
+        """The runs as sections of the page, with the published numbers even if they differ.
+
+        The page says beside the numbers why they are not comparable.
+        """
+        runs = [
+            replace(run, record=run.record.model_copy(update={"reference_differs": None}))
+            for run in self.runs
+        ]
         return [
-            RunSection(place, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
-            for place, run in enumerate(self.runs)
+            RunSection(number, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
+            for number, run in enumerate(runs, start=1)
         ]
 
     @property
@@ -156,12 +164,7 @@ class ReproducedExperiment:
     @property
     def charts(self) -> list[Chart]:
         """Charts of the metrics by epoch, with all seeds and the published numbers in each."""
-        runs = []
-        for one in self.sections:
-            if one.table:  # the page says beside them if the numbers are not comparable
-                record = one.record.model_copy(update={"reference_differs": None})
-                runs.append(NumberedRun(one.number, f"seed {record.seed}", record, one.table))
-        return charts_of_several_runs(runs)
+        return charts_of_several_runs(self.sections)
 
 
 def prepare_reproduction(
