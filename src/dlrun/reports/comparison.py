@@ -26,7 +26,7 @@ from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
 
 @dataclass(frozen=True)
 class MetricSpread:
-    """The values of one metric over the finished runs of one config, with mean and deviation."""
+    """Holds the values of one metric over the finished runs of one config."""
 
     metric: str
     values: list[float]
@@ -136,10 +136,7 @@ def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
     """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
     for part in ("valid", "test", "train"):  # the first that exists is drawn
         if values := run.table.get(f"{part}_{metric}"):
-            name, look = (
-                f"No. {run.number} {run.title} ({PARTS[part]})",
-                curve_css_classes(run.number),
-            )
+            name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
             line = ChartCurve(name, run.table[step], values, look, str(run.number))
             return line if line.is_drawable else None
     return None

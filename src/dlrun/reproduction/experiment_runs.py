@@ -42,7 +42,7 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 @dataclass
 class ReproducedExperiment:
-    """An experiment of a reproduction and its runs, those of the sweep `reproduce-EXPERIMENT`.
+    """Holds an experiment of a reproduction, and its runs of the sweep `reproduce-EXPERIMENT`.
 
     settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
     missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: the
@@ -60,7 +60,7 @@ class ReproducedExperiment:
 
     @property
     def overrides(self) -> list[str]:
-        """The `--set` texts of the experiment's runs."""
+        """Return the `--set` texts of the experiment's runs."""
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
@@ -109,18 +109,18 @@ class ReproducedExperiment:
 
     @property
     def seconds(self) -> float:
-        """The median duration of the runs in seconds, without resumed runs if possible."""
+        """Return the median duration of the runs in seconds, without resumed runs if possible."""
         whole = [run for run in self.runs if not run.record.resumed]
         return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
     @property
     def not_comparable(self) -> str:
-        """Why the published numbers are not comparable with the runs; empty if they are."""
+        """Return why the published numbers cannot be compared with the runs, or an empty text."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def notes(self) -> list[str]:
-        """Remarks for the reader: why numbers are not comparable, or missing."""
+        """Return remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -133,7 +133,7 @@ class ReproducedExperiment:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """The runs as sections of the page, with the published numbers even if they differ.
+        """Return the runs as sections of the page, with published numbers even if they differ.
 
         The page says beside the numbers why they are not comparable.
         """
@@ -142,18 +142,18 @@ class ReproducedExperiment:
             for run in self.runs
         ]
         return [
-            RunSection(number, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
-            for number, run in enumerate(runs, start=1)
+            RunSection(place, run, PICTURE_CHARACTERS, CURVE_NUMBERS, f"seed {run.record.seed}")
+            for place, run in enumerate(runs)
         ]
 
     @property
     def rows(self) -> list[ComparisonRow]:
-        """The rows that compare published numbers with the runs; empty if there are no runs."""
+        """Return the rows that compare published numbers with the runs, if there are runs."""
         return compare_with_published(self.sections) if self.runs else []
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """The figures of the first run: file names and PNGs in base64."""
+        """Return the figures of the first run: file names and PNGs in base64."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
@@ -163,7 +163,7 @@ class ReproducedExperiment:
 
     @property
     def charts(self) -> list[Chart]:
-        """Charts of the metrics by epoch, with all seeds and the published numbers in each."""
+        """Return the charts of the metrics by epoch, with all seeds and the published numbers."""
         return charts_of_several_runs(self.sections)
 
 

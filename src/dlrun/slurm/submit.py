@@ -28,7 +28,7 @@ from dlrun.runs.distributed import (
     ProcessGroup,
     find_process_group,
     resume_command_arguments,
-    set_devices_from_process_group,
+    set_devices_from_launcher,
 )
 from dlrun.runs.runner import RunRecorder
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
@@ -173,7 +173,7 @@ def set_devices_from_slurm_options(
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
         return config
-    return set_devices_from_process_group(config, ProcessGroup("--slurm", tasks, nodes * tasks))
+    return set_devices_from_launcher(config, ProcessGroup("--slurm", tasks, nodes * tasks))
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
@@ -253,7 +253,7 @@ def write_waiting_run(
 def make_resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
-    there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
+    there = replace(settings, overrides=(), runs_dir=run.parents[1], data_dir=data_dir, json=False)
     return Job(str(run), tuple(resume_command_arguments(run, there)))
 
 

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -62,7 +62,6 @@ class RunTask:
     experiment: str
     settings: RunSettings
     run: Path | None = None
-    overrides: Sequence[str] = ()
     accelerator: str = ""
 
 
@@ -223,7 +222,7 @@ def _run(connection: "Connection[ProcessMessage, int]", task: RunTask) -> Proces
             _send(connection, ProcessMessage(device=select_accelerator(task.accelerator)[0]))
         settings = replace(task.settings, screen=_PointScreen(connection))
         if task.run is not None:
-            code = resume_run(str(task.run), task.overrides, settings)
+            code = resume_run(str(task.run), settings)
         else:
             code, _ = run_experiment(task.experiment, settings)
     except Stopped as stop:

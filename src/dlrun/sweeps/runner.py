@@ -209,7 +209,8 @@ class _Runner:
         accelerator = self.share.accelerator
         if run is not None and registry.load_config_class(plan.experiment).resumable:
             overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
-            return RunTask(plan.experiment, self.settings, run.folder, overrides, accelerator)
+            settings = replace(self.settings, overrides=overrides)
+            return RunTask(plan.experiment, settings, run.folder, accelerator)
         settings = plan.run_settings(point, self.settings, epochs)
         return RunTask(plan.experiment, settings, accelerator=accelerator)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import LOCK, LOG, is_real_folder, iterate_run_folders
+from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.folder import LOCK, LOG
 from dlrun.run_folder.metrics import metric_direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
@@ -42,9 +43,9 @@ def find_runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> d
     only folders to search, or all.
     """
     plan, runs = sweep.plan, dict[int, Run]()
-    for folder in sorted(
-        iterate_run_folders(sweep.runs_dir, plan.experiment) if folders is None else folders
-    ):
+    if folders is None:
+        folders = runs_newest_first(sweep.runs_dir, plan.experiment)
+    for folder in sorted(folders):
         try:
             # Most runs are of other sweeps: to search a text is faster than to read a record.
             if plan.id.encode() not in read_regular_file(folder / RESULTS):
@@ -117,7 +118,7 @@ def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
     return [
         folder
         for folder in (sorted(parent.iterdir()) if parent.is_dir() else [])
-        if re.fullmatch(name, folder.name) and folder.is_dir() and is_real_folder(folder)
+        if re.fullmatch(name, folder.name) and folder.is_dir() and not folder.is_symlink()
     ]
 
 
