@@ -31,7 +31,6 @@ from dlrun.run_folder.folder import to_csv
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WORDS = "words.csv"  # each word with its weight
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 

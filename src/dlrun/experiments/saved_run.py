@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
 from dlrun.data.text_files import NotTextError, read_text_file
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from dlrun.experiments.test_predictions import ClassPredictions
 
 ASSETS = "assets.json"
-EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -276,8 +275,8 @@ class Run:
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
-        extendable = resumable and EXTENDS in schema.changeable_keys
-        return f"{command} --set {EXTENDS}=N" if extendable else None
+        extendable = resumable and EPOCHS in schema.changeable_keys
+        return f"{command} --set {EPOCHS}=N" if extendable else None
 
     def network(self) -> "nn.Module":
         """Return the trained network, in eval mode, on the CPU. Raises DlrunError."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import run_context
 from dlrun.commands.list_runs import format_differences
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import (
     ConfigLayer,
@@ -35,7 +35,6 @@ from dlrun.sweeps.search import SEED, SearchSpace, Settings
 from dlrun.system.console import Screen
 
 FORMAT = 1
-EPOCHS = "trainer.max_epochs"
 ERRORS_SHOWN = 20
 POINTS_SHOWN = 5
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from rich.cells import cell_len, set_cell_size
 
-from dlrun.config.sections import ExperimentConfig, NetworkConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import Stopped
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.metrics import main_metric, selection_metric
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan, SweepPoint
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint
 from dlrun.sweeps.processes import ProcessMessage, RunTask, SweepProcesses
 from dlrun.sweeps.state import (
     SweepState,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
+from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
@@ -27,7 +28,7 @@ from dlrun.run_folder.metrics import (
     published_metrics,
     selection_metric,
 )
-from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan
+from dlrun.sweeps.plan import Sweep, SweepPlan
 from dlrun.sweeps.search import SEED, Settings
 from dlrun.sweeps.state import SweepState
 from dlrun.system.console import Screen, printable

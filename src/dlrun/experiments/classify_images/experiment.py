@@ -30,7 +30,7 @@ from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
 from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
@@ -38,7 +38,7 @@ from dlrun.training.network_summary import write_network_summary
 from dlrun.training.process_settings import training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
-SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
+SHEET = "contact_sheet.png"
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change

@@ -35,7 +35,7 @@ from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
 from dlrun.plots.curves import BaselineCurve, draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, to_json
+from dlrun.run_folder.folder import METRICS, WORDS, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize, printable
@@ -77,7 +77,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         words = _word_weights(chosen, loaded)
         predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
         context.keep(COEFFICIENTS, path.pack_path(solutions))
-        context.keep(reviews.WORDS, reviews.word_weights_csv(words))
+        context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
