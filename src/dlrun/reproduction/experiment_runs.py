@@ -32,6 +32,7 @@ from dlrun.sweeps.plan import (
 )
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search import SEED, SearchSpace, Settings
+from dlrun.sweeps.state import find_runs_by_point
 from dlrun.sweeps.summary import format_seeds
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
@@ -89,7 +90,7 @@ class ReproducedExperiment:
             sweep = Sweep(plan, folder, self.options.data_dir)
             state = run_sweep_points(sweep, screen, points=points, jobs=1)
         self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-        by_seed = {seed_of[number]: run for number, run in state.runs.items()}
+        by_seed = {seed_of[number]: run for number, run in find_runs_by_point(sweep).items()}
         runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
         self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
