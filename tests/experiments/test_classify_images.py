@@ -235,22 +235,22 @@ class FailsOnce(torch.nn.Module):
 
 
 def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> None:
-    files = [tmp_path / f"{number}.png" for number in range(9)]
+    files = [tmp_path / f"{number}.png" for number in range(30)]
     for number, file in enumerate(files):
         Image.new("RGB", (40, 30), ("blue", "red")[number % 2]).save(file)
     context = reader(tmp_path / "run")
     transform = ImageClassification(crop_size=8, resize_size=8)
     model = PretrainedNetwork(FailsOnce(), transform, ["red", "green", "blue"], "a network")
-    settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
+    settings = ["batch_size=7", "top=1", "transform.scaled_decoding=false"]
     config: Any = load_experiment_config(NAME, RunSettings(overrides=settings))
     with pytest.raises(RuntimeError, match="lost"):
-        classify_photographs(config, context, files, model, "cpu", thumbnails=3)
+        classify_photographs(config, context, files, model, "cpu")
     assert len(context.steps.rows) == 2
     assert (context.folder.path / "checkpoint").exists()
-    found = classify_photographs(config, context, files, model, "cpu", thumbnails=3)
+    found = classify_photographs(config, context, files, model, "cpu")
     assert [one.file for one in found] == files
-    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 4 + ["blue"]
-    assert [one.thumbnail is not None for one in found] == [True] * 3 + [False] * 6
-    assert [row["images"] for row in context.steps.rows] == [2, 4, 6, 8, 9]
+    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 15
+    assert [one.thumbnail is not None for one in found] == [True] * 24 + [False] * 6
+    assert [row["images"] for row in context.steps.rows] == [7, 14, 21, 28, 30]
     with (context.folder.path / "predictions.csv").open(newline="") as stream:
         assert [row["image"] for row in csv.DictReader(stream)] == [str(file) for file in files]
