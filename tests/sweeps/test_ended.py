@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.run_context import RunSettings
+from dlrun.sweeps.find_runs import clean_up_killed_sweep
 from dlrun.sweeps.plan import Sweep, make_sweep_plan
-from dlrun.sweeps.search import SearchSpace
-from dlrun.sweeps.state import clean_up_killed_sweep
+from dlrun.sweeps.search_space import SearchSpace
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import setting

@@ -177,7 +177,7 @@ def sweep(
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
     """
     from dlrun.slurm.submit import parse_slurm_options  # needs pydantic
-    from dlrun.sweeps.search import SearchSpace
+    from dlrun.sweeps.search_space import SearchSpace
     from dlrun.sweeps.sweep import run_sweep
 
     given = {

@@ -21,18 +21,10 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.start import load_experiment_config
-from dlrun.sweeps.plan import (
-    Sweep,
-    SweepPlan,
-    SweepPoint,
-    check_code_unchanged,
-    make_sweep_plan,
-    read_sweep,
-)
+from dlrun.sweeps.find_runs import SweepState, find_runs_by_point
+from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
-from dlrun.sweeps.search import SEED, SearchSpace, Settings
-from dlrun.sweeps.state import SweepState, find_runs_by_point
-from dlrun.sweeps.summary import format_seeds
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
@@ -69,7 +61,8 @@ class ReproducedExperiment:
         options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
         search = SearchSpace(seeds=format_seeds(self.seeds))
         name = f"reproduce-{self.name}"
-        return make_sweep_plan(name, self.name, options, search, screen, data=self.data)
+        plan = make_sweep_plan(name, self.name, options, search, screen)
+        return plan.model_copy(update={"data": dict(self.data)})
 
     def run(self, plan: SweepPlan, screen: Screen) -> None:
         """Run the missing seeds one after the other, each with the whole machine.
@@ -214,9 +207,7 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     if not (folder / PLAN).exists():
         return new
     try:
-        sweep = read_sweep(folder)
-        check_code_unchanged(sweep)
-        earlier = sweep.plan
+        earlier = read_sweep_plan(folder)
         before, now = (
             (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
             for plan in (earlier, new)

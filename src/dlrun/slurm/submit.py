@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -96,8 +96,7 @@ class SlurmOptions(Section):
 def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
     """Parse the texts of `--slurm`, such as `partition=gpu,time=30`. Raises ConfigError."""
     hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
-    values: dict[str, str] = {}
-    origins: dict[KeyPath, str] = {}
+    values: dict[str, object] = {}
     # A value may have commas, as in nodelist=n1,n2.
     for part in (part for text in texts if text for part in re.split(r",(?=[a-z_-]+=)", text)):
         key, equals, value = part.partition("=")
@@ -106,9 +105,9 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         if key in values:
             raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
         values[key] = value
-        origins[(key,)] = f"--slurm {part}"
+    origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={one}" for key, one in values.items()}
     try:
-        return validate_layer(SlurmOptions, ConfigLayer(dict(values), origins), "")
+        return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
     except ConfigError as error:
         raise ConfigError(error.message, hint) from None
 
@@ -214,40 +213,33 @@ def submit_runs_to_slurm(
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
-    paths: list[Path] = []
+    jobs: list[Job] = []
     new: list[Path] = []
     try:
         for run in planned:
-            if run.folder is None:
+            path = run.folder
+            if path is None:
                 folder = RunFolder.claim(runs_dir, experiment, run.settings.name)
-                new.append(folder.path)
-                write_waiting_run(experiment, run.config, folder, screen, run.settings)
-            paths.append(run.folder.absolute() if run.folder else new[-1])
-        jobs = [
-            make_resume_job(path, run.settings) for path, run in zip(paths, planned, strict=True)
-        ]
+                path = folder.path
+                new.append(path)
+                recorder = RunRecorder(
+                    registry.load_experiment(experiment), run.config, folder, run.settings
+                )
+                with folder.locked(screen):
+                    recorder.write_first_files("waiting")
+            jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
-        numbers = _submit_jobs(jobs, (array_folder or paths[0]) / SLURM_FOLDER, parameters)
+        numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:
             shutil.rmtree(path)
         repair_latest_link(runs_dir, experiment)
         raise
-    submitted = list(zip(paths, numbers, strict=True))
+    submitted = [(Path(job.run), number) for job, number in zip(jobs, numbers, strict=True)]
     for path, number in submitted:
         (path / SLURM_FOLDER).mkdir(exist_ok=True)
         (path / SLURM_FOLDER / NUMBER).write_text(f"{number}\n", encoding="utf-8")
     return submitted
-
-
-def write_waiting_run(
-    name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
-) -> None:
-    """Write the first files of a run that waits for its SLURM job to start."""
-    with folder.locked(screen):
-        RunRecorder(registry.load_experiment(name), config, folder, settings).write_first_files(
-            "waiting"
-        )
 
 
 def make_resume_job(run: Path, settings: RunSettings) -> Job:
@@ -262,26 +254,19 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
-    with _outside_allocation(), contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
-        try:
+    names = [name for name in os.environ if name.startswith(INHERITED) and name not in CLIENT]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
             executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
             executor.update_parameters(**parameters)
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
             return [job.job_id for job in submitted]
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as e:
-            lines = [line.removeprefix("sbatch: error: ") for line in str(e).splitlines() if line]
-            raise ConfigError(
-                f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
-            ) from None
-
-
-@contextlib.contextmanager
-def _outside_allocation() -> Iterator[None]:
-    """Hide the environment variables of the SLURM allocation that this process runs in."""
-    names = [name for name in os.environ if name.startswith(INHERITED) and name not in CLIENT]
-    hidden = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        lines = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line]
+        raise ConfigError(
+            f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
+        ) from None
     finally:
         os.environ.update(hidden)

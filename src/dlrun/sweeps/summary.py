@@ -4,8 +4,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -16,20 +14,12 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_report_page
+from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
-from dlrun.run_folder.metrics import (
-    TESTED,
-    VALID,
-    format_interval,
-    format_metric,
-    main_metric,
-    metric_direction,
-    published_metrics,
-    selection_metric,
-)
+from dlrun.run_folder.metrics import format_metric
+from dlrun.sweeps.find_runs import SweepState
 from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan
-from dlrun.sweeps.search import SEED, Settings
-from dlrun.sweeps.state import SweepState
+from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
@@ -46,27 +36,22 @@ class ConfigResults:
     settings: Settings
     planned: int
 
-    @property
-    def label(self) -> str:
-        """The settings as short text, such as `lr=0.01`; empty if only the seed varies."""
-        return format_differences(self.settings)
-
     @cached_property
     def spreads(self) -> dict[str, MetricSpread]:
         """The mean and spread of each metric that all runs of the config have."""
-        metrics = [run.record.metrics for run in self.runs]
-        spreads = (metric_spread(name, metrics) for name in metrics[0])
+        found = [run.record.metrics for run in self.runs]
+        spreads = (metric_spread(name, found) for name in found[0])
         return {spread.metric: spread for spread in spreads if spread is not None}
 
     @property
     def validated(self) -> MetricSpread | None:
         """The spread of the validation metric by which the best config is chosen, or None."""
-        return self.spreads.get(selection_metric(self.spreads) or "")
+        return self.spreads.get(metrics.selection_metric(self.spreads) or "")
 
     @property
     def tested(self) -> MetricSpread | None:
         """The spread of the main test metric, or None if there is none."""
-        return self.spreads.get(main_metric(self.runs[0].record) or "")
+        return self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
 
     @property
     def seeds(self) -> list[int]:
@@ -82,12 +67,12 @@ class ConfigResults:
     def rank(self) -> tuple[int, bool, bool, float]:
         """Sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
-        value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
+        value = float("-inf") if by is None else metrics.metric_direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
         """Return the value of a metric in the book, or None if it is not comparable."""
-        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
+        return metrics.published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
         """Return the statistics of a metric by name, for the JSON output."""
@@ -117,7 +102,7 @@ class ConfigResults:
         spreads = [spread for spread in (self.validated, self.tested) if spread]
         text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
         text += f" ({self.missing} seeds)" if self.missing else ""
-        return f"{self.label}: {text}" if self.label else text
+        return f"{format_differences(self.settings)}: {text}" if self.settings else text
 
     def command(self, experiment: str) -> str:
         """Return the shell command that repeats the config: one run, or a sweep over seeds."""
@@ -153,31 +138,19 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
     return results[-1] if results and results[-1].validated else None
 
 
-def format_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as text that `--seeds` accepts, such as `0-4,9`."""
-    ranges: list[list[int]] = []
-    for seed in sorted(seeds):
-        if ranges and seed == ranges[-1][-1] + 1:
-            ranges[-1].append(seed)
-        else:
-            ranges.append([seed])
-    texts = [str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in ranges]
-    return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
-
-
-def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
+def write_sweep_files(
+    sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen
+) -> dict[str, str]:
     """Write a sweep's table, figure and report, and return their paths."""
-    plan, folder = sweep.plan, RunFolder(sweep.folder)
-    results = group_runs_by_config(plan, state.runs)
-    best = find_best_config(results)
+    plan, folder, best = sweep.plan, RunFolder(sweep.folder), find_best_config(results)
     folder.write(TABLE, to_csv(_table(plan, results)))
-    files = {"table": folder.path / TABLE}
+    files = {"table": str(folder.path / TABLE)}
     if not state.runs:
         return files
     try:
         if (figure := _draw(plan, state.runs, best)) is not None:
             folder.write(FIGURE, figure)
-            files["figure"] = folder.path / FIGURE
+            files["figure"] = str(folder.path / FIGURE)
     except Exception as error:  # a font, a backend: no reason to lose the result
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
@@ -185,7 +158,7 @@ def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[s
     try:
         runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_report_page(runs, folder.path / PAGE, note)
-        files["report"] = folder.path / PAGE
+        files["report"] = str(folder.path / PAGE)
     except DlrunError as error:
         problems = [error.message]
     for problem in problems:
@@ -205,8 +178,7 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
             low, high = spread.interval or (None, None)
             numbers = result.numbers(metric) | {"metric": metric, "low": low, "high": high}
             numbers["chosen"] = int(result is find_best_config(results))
-            row = [numbers[name] for name in names]
-            rows.append([*cells, *("" if value is None else value for value in row)])
+            rows.append([*cells, *(numbers[name] for name in names)])
     return rows
 
 
@@ -219,8 +191,8 @@ def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) 
     for number, run in sorted(runs.items()):
         record = run.record
         if record.status == "finished":
-            name = main_metric(record) or selection_metric(record.metrics) or ""
-            metric = metric or name.removeprefix(TESTED).removeprefix(VALID)
+            name = metrics.main_metric(record) or metrics.selection_metric(record.metrics) or ""
+            metric = metric or name.removeprefix(metrics.TESTED).removeprefix(metrics.VALID)
             values = {part: record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
             known = {part: float(value) for part, value in values.items() if value is not None}
             settings = dict.fromkeys(keys) | plan.points[number - 1].settings
@@ -235,7 +207,7 @@ def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) 
         keys,
         metric,
         chosen=best.settings if best else {},
-        book=best.book(TESTED + metric) if best else None,
+        book=best.book(metrics.TESTED + metric) if best else None,
         title=title,
         alike=not plan.rungs,
     )
@@ -243,16 +215,20 @@ def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) 
 
 
 def show_sweep_summary(
-    sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen
+    sweep: Sweep,
+    state: SweepState,
+    results: Sequence[ConfigResults],
+    files: Mapping[str, str],
+    screen: Screen,
 ) -> None:
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
-    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
+    plan = sweep.plan
     screen.show(format_config_table(results))
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
     lines = {"again": sweep.resume_command} if state.failed else {}
-    lines |= {kind: str(path) for kind, path in files.items()}
+    lines |= files
     if (best := find_best_config(results)) is not None:
         lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
     for label, text in lines.items():
@@ -265,30 +241,33 @@ def format_config_table(results: Sequence[ConfigResults]) -> Table:
     for result in results:
         tested, validated = result.tested, result.validated
         numbers = result.numbers(tested.metric) if tested else {}
-        cells = {
-            "config": printable(result.label),
-            "n": result.missing or str(len(result.runs)),
-            "valid": format_metric(validated.mean) if validated else "",
-            "test": format_metric(numbers.get("mean")),
-            "sd": format_metric(numbers.get("sd")),
-            "95 % interval": format_interval(tested.interval) if tested and tested.interval else "",
-            "book": format_metric(numbers.get("book")),
-        }
-        rows.append(cells)
+        interval = metrics.format_interval(tested.interval) if tested and tested.interval else ""
+        rows.append(
+            {
+                "config": printable(format_differences(result.settings)),
+                "n": result.missing or str(len(result.runs)),
+                "valid": format_metric(validated.mean) if validated else "",
+                "test": format_metric(numbers.get("mean")),
+                "sd": format_metric(numbers.get("sd")),
+                "95 % interval": interval,
+                "book": format_metric(numbers.get("book")),
+            }
+        )
     heads = [head for head in (rows[0] if rows else ()) if any(row[head] for row in rows)]
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        justify: Literal["left", "right"] = "left" if head == "config" else "right"
-        table.add_column(head, justify=justify, no_wrap=head != "config")
+        is_config = head == "config"
+        table.add_column(head, justify="left" if is_config else "right", no_wrap=not is_config)
     for row in rows:
         table.add_row(*(Text(row[head]) for head in heads))
     return table
 
 
-def print_sweep_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
+def print_sweep_json(
+    sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen, status: str
+) -> None:
     """Print the state and results of a sweep as JSON. Raises OSError if stdout was closed."""
-    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
-    best = find_best_config(results)
+    plan, best = sweep.plan, find_best_config(results)
     points = []
     for point in plan.points:
         run, number = state.runs.get(point.number), point.number

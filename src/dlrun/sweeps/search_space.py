@@ -67,20 +67,27 @@ class SearchSpace:
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Parse the seeds in a text: `5` or `0-4` (0 to 4), `0,3,7`. Raises ConfigError."""
-    if text.strip().isdecimal() and len(text) < 6:
-        if int(text) == 0:
-            raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
-        return range(int(text))
     seeds: list[int] = []
-    for part in text.rstrip(",").split(","):
+    is_number = text.strip().isdecimal() and len(text) < 6
+    ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")
+    for part in ranges.split(","):
         match = _SEEDS.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first or last - first >= MAX_POINTS:
-            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", "as in 5, 0-4 or 0,3,7")
+            hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
+            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", hint)
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text}: a seed is given twice", "give each once")
     return seeds
+
+
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Return distinct seeds as text that `--seeds` accepts, such as `0-4` or `0,3,7`."""
+    first, last = min(seeds), max(seeds)
+    if last - first == len(seeds) - 1 > 0:
+        return f"{first}-{last}"
+    return ",".join(map(str, sorted(seeds))) + ("," if len(seeds) == 1 else "")
 
 
 def _parse_values(option: str, text: str, values: str) -> list[Settings]:

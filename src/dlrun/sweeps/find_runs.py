@@ -1,24 +1,21 @@
-"""The state of a sweep, read from its runs: which are finished and which are promoted."""
+"""Find the runs of a sweep, and clean up the run folders that a killed sweep left behind."""
 
 import contextlib
-import math
 import os
 import re
-import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, LOG, is_real_folder, iterate_run_folders
-from dlrun.run_folder.metrics import metric_direction, selection_metric
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint
+from dlrun.sweeps.plan import Sweep, SweepPoint
 from dlrun.system.console import Screen
-from dlrun.system.files import is_file_locked, read_regular_file
+from dlrun.system.files import is_file_locked
 
 PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
 
@@ -42,22 +39,16 @@ def find_runs_by_point(sweep: Sweep, folders: Iterable[Path] | None = None) -> d
     only folders to search, or all.
     """
     plan, runs = sweep.plan, dict[int, Run]()
-    for folder in sorted(
-        iterate_run_folders(sweep.runs_dir, plan.experiment) if folders is None else folders
-    ):
+    if folders is None:
+        folders = iterate_run_folders(sweep.runs_dir, plan.experiment)
+    for folder in sorted(folders):
         try:
-            # Most runs are of other sweeps: to search a text is faster than to read a record.
-            if plan.id.encode() not in read_regular_file(folder / RESULTS):
-                continue
             run = Run.in_folder(folder)
-        except (OSError, DlrunError):
+        except DlrunError:
             continue  # damaged: the point is run again, and `dlrun runs check` names it
         member = run.record.sweep
-        if member is None or member.id != plan.id or not 0 < member.point <= len(plan.points):
-            continue
-        other = runs.get(member.point)
-        if other is None or _progress(run) > _progress(other):
-            runs[member.point] = run
+        if member and member.id == plan.id and 0 < member.point <= len(plan.points):
+            runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
     return runs
 
 
@@ -68,7 +59,7 @@ def _progress(run: Run) -> tuple[bool, int]:
 def find_run_of_point(sweep: Sweep, point: SweepPoint, known: Run | None) -> Run | None:
     """Return the run of a point whose process has just ended; `known` is its earlier run."""
     folders = _point_folders(sweep, str(point.number)) + ([known.folder] if known else [])
-    return find_runs_by_point(sweep, folders).get(point.number)
+    return find_runs_by_point(sweep, folders).get(point.number, known)
 
 
 def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
@@ -113,42 +104,5 @@ def clean_up_killed_sweep(sweep: Sweep, screen: Screen) -> None:
 def _point_folders(sweep: Sweep, number: str = r"\d+") -> list[Path]:
     """Return the folders whose names are those of a point's run, or of any point's."""
     name = rf"\d{{8}}T\d{{6}}Z-{re.escape(sweep.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
-    parent = sweep.runs_dir / sweep.plan.experiment
-    return [
-        folder
-        for folder in (sorted(parent.iterdir()) if parent.is_dir() else [])
-        if re.fullmatch(name, folder.name) and folder.is_dir() and is_real_folder(folder)
-    ]
-
-
-def points_promoted_by_halving(
-    plan: SweepPlan, rung: int, points: Sequence[SweepPoint], runs: Mapping[int, Run]
-) -> list[SweepPoint]:
-    """Return the points whose configs successive halving promotes from one rung to the next.
-
-    A config is ranked by the mean of its seeds after the epochs of its rung, but below all complete
-    configs if one of its seeds is missing. Configs without a score are not promoted.
-    """
-    numbers = {point.number for point in points}
-    configs = [config for config in plan.configs if config[0].number in numbers]
-    scores = [(_score(config, runs, plan.rungs[rung].epochs), config) for config in configs]
-    known = [(score, config) for score, config in scores if score is not None]
-    known.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
-    return [point for _, config in known[: plan.rungs[rung + 1].configs] for point in config]
-
-
-def _score(
-    config: Sequence[SweepPoint], runs: Mapping[int, Run], epochs: int
-) -> tuple[bool, float] | None:
-    """Return whether all seeds have a validation metric, and its mean, negated if low is good."""
-    values = []
-    for point in config:
-        try:
-            table = runs[point.number].table
-        except (LookupError, DlrunError):
-            continue
-        metric = selection_metric(table)
-        if metric is not None and len(table[metric]) >= epochs:
-            value = metric_direction(metric) * table[metric][epochs - 1]
-            values += [value] if math.isfinite(value) else []
-    return (len(values) == len(config), statistics.fmean(values)) if values else None
+    folders = sorted((sweep.runs_dir / sweep.plan.experiment).glob("*Z-*"))
+    return [one for one in folders if re.fullmatch(name, one.name) and is_real_folder(one)]
