@@ -2,6 +2,7 @@
 
 import html
 import importlib
+import json
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.folder import to_json
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import ProgressHandle, Screen
+from dlrun.system.console import MoveBar, Screen
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
@@ -49,7 +51,7 @@ def run(
     files = [config] if isinstance(config, str | Path) else config
     settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[config_layer_from_values(_to_plain(values), "dlrun.run")] if values else [],
+        values=[config_layer_from_values(json.loads(to_json(values)), "dlrun.run")],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
@@ -95,15 +97,6 @@ def _for_notebook(error: DlrunError) -> DlrunError:
     return error.with_traceback(None)
 
 
-def _to_plain(value: Any) -> Any:
-    """Return tuples and values of numpy as Python's lists and numbers."""
-    if isinstance(value, dict):
-        return {key: _to_plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(item) for item in value]
-    return value.tolist() if hasattr(value, "tolist") else value
-
-
 def _in_notebook() -> bool:
     """Return whether this code runs in the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
@@ -115,8 +108,7 @@ class NotebookScreen(Screen):
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)
-        self._line, self._percent = "", 0
-        self._total: float | None = None
+        self._line, self._percent, self._has_bar = "", 0, False
         self._handle: Any = None  # of the display
 
     def note(self, text: str) -> None:
@@ -126,39 +118,24 @@ class NotebookScreen(Screen):
         self._update()
 
     @contextmanager
-    def progress(
-        self,
-        what: str,
-        total: float | None,
-        unit: str,
-        *,
-        aloud: bool = False,
-        lines: int | None = None,
-    ) -> Iterator[ProgressHandle]:
-        """Show a progress bar beside the line."""
-        if aloud:
-            self.note(what)
-        self._total = total
-        yield self
-        self._total = None
+    def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
+        """Show a progress bar beside the line; the browser gets a message at each hundredth."""
+
+        def move(done: float, detail: str) -> None:
+            percent = int(100 * done / total) if total else 0
+            if percent != self._percent:
+                self._percent = percent
+                self._update()
+
+        self._has_bar = bool(total)
+        yield move
+        self._has_bar = False
         self._update()
-
-    def to(self, done: float) -> None:
-        """Advance the bar; the browser gets a message at each hundredth."""
-        percent = int(100 * done / self._total) if self._total else 0
-        if percent != self._percent:
-            self._percent = percent
-            self._update()
-
-    def step(self, done: float, line: str) -> None:
-        """Show the text of a finished step."""
-        self.note(line)
-        self.to(done)
 
     def _update(self) -> None:
         if self.quiet:
             return
-        bar = f'<progress value="{self._percent}" max="100"></progress> ' if self._total else ""
+        bar = f'<progress value="{self._percent}" max="100"></progress> ' if self._has_bar else ""
         ipython = importlib.import_module("IPython.display")  # notebooks have it
         content = ipython.HTML(f"<pre>{bar}{html.escape(self._line)}</pre>")
         if self._handle is None:

@@ -46,13 +46,6 @@ def change_record(folder: Path, *removed: str, **values: Any) -> None:
     (folder / "results.json").write_text(json.dumps(record))
 
 
-def to_0_1(folder: Path) -> None:
-    """Make a run's record one of dlrun 0.1."""
-    kept = {"experiment", "status", "started", "seed", "metrics", "seconds", "data"}
-    record = json.loads((folder / "results.json").read_text())
-    change_record(folder, *(record.keys() - kept))
-
-
 HOLD = """
 import sys
 from contextlib import ExitStack
@@ -60,7 +53,7 @@ from pathlib import Path
 from dlrun.system.files import hold_file_lock
 with ExitStack() as stack:
     for folder in sys.argv[1:]:
-        stack.enter_context(hold_file_lock(Path(folder) / "run.lock", warn=print))
+        stack.enter_context(hold_file_lock(Path(folder) / "run.lock"))
     print("held", flush=True)
     sys.stdin.read()
 """

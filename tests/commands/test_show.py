@@ -47,7 +47,6 @@ def test_everything_about_a_finished_run(tmp_path: Path, capsys: Out) -> None:
     [
         ({"status": "interrupted"}, True),
         ({"status": "running"}, True),
-        ({"status": "failed", "format": 1}, False),
         ({"experiment": "gone"}, False),
     ],
 )

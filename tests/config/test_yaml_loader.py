@@ -118,7 +118,7 @@ def test_what_is_no_config_is_refused(tmp_path: Path, content: bytes, problem: s
 
 
 def test_a_missing_file_and_a_folder_are_config_errors(tmp_path: Path) -> None:
-    for path, problem in ((tmp_path / "b.yaml", "no such config file"), (tmp_path, "directory")):
+    for path, problem in ((tmp_path / "b.yaml", "no such file"), (tmp_path, "directory")):
         with pytest.raises(ConfigError, match=f"(?i)^{path}: .*{problem}"):
             read_yaml_file(path)
 

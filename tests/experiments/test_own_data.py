@@ -199,7 +199,7 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
             ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
             "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",
         ),
-        (["data.test_share=1.5"], "data.test_share: expected a value less than 1"),
+        (["data.test_share=1.5"], "data.test_share: expected less than 1"),
     ],
 )
 def test_wrong_keys_are_config_errors_before_anything_runs(

@@ -28,9 +28,9 @@ def test_mean_and_spread_of_configs_that_are_equal_but_for_the_seed(tmp_path: Pa
     other = a_classification(tmp_path / "e" / "other", seed=3, config=config(3, lr=0.2))
     stopped = a_classification(tmp_path / "e" / "k", seed=4, config=config(4), status="failed")
     earlier = a_classification(tmp_path / "e" / "again", seed=2, config=config(2), rows=100)
-    (group,) = find_runs_with_equal_config(sections(other, earlier, *same, stopped))
-    assert [one.number for one in group.sections] == [5, 3, 4], "each seed once"
-    accuracy, loss = group.spreads
+    ((group, _, spreads),) = find_runs_with_equal_config(sections(other, earlier, *same, stopped))
+    assert [one.number for one in group] == [5, 3, 4], "each seed once"
+    accuracy, loss = spreads
     values = [run.record.metrics["test_accuracy"] for run in (same[2], *same[:2])]
     assert (accuracy.metric, accuracy.values) == ("test_accuracy", values)
     assert accuracy.mean == pytest.approx(statistics.fmean(v for v in values if v))
@@ -47,11 +47,11 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
         tmp_path / "e" / "k", seed=5, config=config(5), status="running", data=""
     )
     apart = a_classification(tmp_path / "f" / "x", config=config(0), data="others")
-    (group,) = compare_runs_on_same_data(sections(*runs, apart, killed))
-    assert group.data == "made"
-    assert [one.number for one in group.measured] == [1, 2]
-    assert [one.title for one in group.charts] == ["loss by epoch", "accuracy by epoch"]
-    assert [line.end for line in group.charts[0].lines] == ["1", "2", "4"]
+    ((data, charts, measured, _),) = compare_runs_on_same_data(sections(*runs, apart, killed))
+    assert data == "made"
+    assert [one.number for one in measured] == [1, 2]
+    assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]
+    assert [line.end for line in charts[0].lines] == ["1", "2", "4"]
 
 
 def test_the_books_figure_lies_within_or_not(tmp_path: Path) -> None:

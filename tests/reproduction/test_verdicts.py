@@ -15,7 +15,6 @@ from dlrun.reproduction.verdicts import (
     compare_with_interval,
     half_unit_of_last_digit,
     prediction_interval_of_next_run,
-    verdict_column_name,
 )
 from dlrun.run_context import RunSettings
 from tests.conftest import ROOT
@@ -90,7 +89,7 @@ def test_the_published_table_is_what_it_writes() -> None:
         cells = dict(zip(COLUMNS, (one.strip() for one in line[1:-1].split(" | ")), strict=True))
         experiment, _, metric = cells["what"].removesuffix(" (*)").partition(", ")
         for edition in ("book", "notebook"):
-            if not cells[verdict_column_name(edition)]:
+            if not cells[f"verdict on {edition}"]:
                 continue
             judged += 1
             value = published(experiment)[edition][metric]
@@ -101,5 +100,5 @@ def test_the_published_table_is_what_it_writes() -> None:
                 low > value + half_unit_of_last_digit(value),
             )
             expected = {(True, False): "below", (False, True): "above", (False, False): "within"}
-            assert cells[verdict_column_name(edition)] == expected[where]
+            assert cells[f"verdict on {edition}"] == expected[where]
     assert judged >= 5

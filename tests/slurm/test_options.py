@@ -42,8 +42,8 @@ def _submitit(text: str) -> dict:
     ("text", "words"),
     [
         ("tim=3", "--slurm tim=3: tim: unknown key; did you mean 'time'"),
-        ("time=soon", "--slurm time=soon: time: expected a whole number, got 'soon'"),
-        ("time=0", "expected a value greater than or equal to 1"),
+        ("time=soon", "--slurm time=soon: time: expected a valid integer, got 'soon'"),
+        ("time=0", "expected greater than or equal to 1"),
         ("mem=lots", "--slurm mem=lots: mem: expected a text like"),
         ("partition=", "partition: expected a text of at least 1 character"),
         ("gpu", "--slurm gpu: expected KEY=VALUE"),

@@ -9,7 +9,7 @@ import torch
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.system import accelerator
-from dlrun.system.accelerator import ACCELERATORS, AcceleratorChoice, AcceleratorReport
+from dlrun.system.accelerator import ACCELERATORS, AcceleratorReport, run_with_fallback
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 
@@ -32,12 +32,13 @@ class Choice:
             if error and device in probe_fails_on.split():
                 raise error
 
+        def work(report: AcceleratorReport) -> AcceleratorReport:
+            if error and report.used == work_fails_on:
+                raise error
+            return report
+
         options = {"fallback": True} | options
-        choice = AcceleratorChoice(requested, warn=self.warnings.append, **options)
-        report = choice.first(probe)
-        if error and report.used == work_fails_on:
-            return choice.after_failure(error, report)
-        return report
+        return run_with_fallback(requested, probe, work, self.warnings.append, **options)
 
 
 @pytest.fixture

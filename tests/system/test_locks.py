@@ -16,7 +16,7 @@ from pathlib import Path
 from dlrun.system.files import LockedError, hold_file_lock
 wait = (lambda: print("waiting", flush=True)) if sys.argv[2] == "wait" else None
 try:
-    with hold_file_lock(Path(sys.argv[1]), on_wait=wait, warn=print):
+    with hold_file_lock(Path(sys.argv[1]), on_wait=wait):
         print("held", flush=True)
         sys.stdin.readline()
 except LockedError:
@@ -54,7 +54,7 @@ def test_what_another_process_holds_is_refused_until_it_ends(lock: Path) -> None
         assert is_file_locked(lock)
         with (
             pytest.raises(LockedError, match="another process is writing to it"),
-            hold_file_lock(lock, warn=pytest.fail),
+            hold_file_lock(lock),
         ):
             pytest.fail("held twice")
         with Holder(lock) as third:
@@ -64,7 +64,7 @@ def test_what_another_process_holds_is_refused_until_it_ends(lock: Path) -> None
         lock.chmod(0o644)
         holder.communicate("\n", timeout=20)
     assert not is_file_locked(lock)
-    with pytest.raises(ZeroDivisionError), hold_file_lock(lock, warn=pytest.fail):
+    with pytest.raises(ZeroDivisionError), hold_file_lock(lock):
         assert is_file_locked(lock)
         raise ZeroDivisionError
     assert not is_file_locked(lock)
@@ -77,7 +77,7 @@ def test_the_lock_of_a_killed_process_is_free(lock: Path) -> None:
         holder.wait()
         assert lock.exists()
         assert not is_file_locked(lock)
-        with hold_file_lock(lock, warn=pytest.fail):
+        with hold_file_lock(lock):
             pass
 
 
@@ -90,7 +90,7 @@ def test_waiting_is_said_once_and_ends_with_the_holder(lock: Path) -> None:
             said.append("waiting")
             threading.Timer(0.2, holder.kill).start()
 
-        with hold_file_lock(lock, on_wait=on_wait, warn=pytest.fail):
+        with hold_file_lock(lock, on_wait=on_wait):
             assert is_file_locked(lock)
             assert holder.wait(20)
     assert said == ["waiting"]

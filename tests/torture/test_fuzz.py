@@ -22,7 +22,7 @@ from dlrun.data import images, imdb
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks.network_files import read_tensors
+from dlrun.networks.weights import read_tensors
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import NAME, CheckpointFile
 from dlrun.run_folder.folder import RunFolder

@@ -23,7 +23,7 @@ from dlrun.errors import (
 from dlrun.experiments import registry
 from dlrun.system import resources
 from dlrun.system.console import Screen
-from dlrun.system.signals import SIGNALS, came
+from dlrun.system.signals import SIGNALS, raised_signals
 
 MISUSED = 2
 
@@ -62,7 +62,8 @@ def _stopped_by(error: BaseException) -> type[Stopped] | None:
         return type(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return Interrupted
-    return SIGNALS[came[-1]] if came else None  # an import may have replaced the exception
+    # An import may have replaced the exception.
+    return SIGNALS[raised_signals[-1]] if raised_signals else None
 
 
 def _is_reported_by_another_process() -> bool:

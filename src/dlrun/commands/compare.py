@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import EMPTY
-from dlrun.config.yaml_loader import flatten_keys, format_setting
+from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import metric_names
@@ -76,8 +76,8 @@ def _describe(run: Run) -> dict[str, Any]:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    values = flatten_keys(run.effective_config())
-    return {key: value for key, value in values.items() if not key.startswith("reference.")}
+    values = run.effective_config().items()
+    return {key: value for key, value in values if not key.startswith("reference.")}
 
 
 def run_causes(run: Run) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,7 @@
 """`dlrun export`: write a run's network as a file for other programs, and check the file."""
 
 import importlib.util
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,16 +18,13 @@ from dlrun.system.signals import StopRequest
 if TYPE_CHECKING:
     from torch import Tensor
 
-Format = Literal["onnx", "torch"]
-
 BATCH_SIZES = (1, 7, 300)  # with which the file is checked
-TRACED_ROWS = 2
 
 
 def export_network(
     run: str,
     *,
-    format_: Format,
+    format_: Literal["onnx", "torch"],
     out: Path,
     tolerance: float,
     force: bool = False,
@@ -39,7 +35,7 @@ def export_network(
 
     Outputs may differ by `tolerance` times the largest output. Raises ConfigError if the run or a
     package is missing, or if the file cannot be written; DlrunError if the run has no network yet,
-    or if the outputs differ too much.
+    if the format cannot hold the network, or if the outputs differ too much.
     """
     screen = Screen(quiet=quiet)
     for package in ("onnx", "onnxruntime") if format_ == "onnx" else ():
@@ -50,30 +46,37 @@ def export_network(
             )
     check_output_path("--out", out, force=force)
     opened = Run.open(run, runs_dir)
-    with StopRequest().listening():
+    with StopRequest().listening(), replace_atomically(out) as file:
+        from dlrun.networks import export  # slow: torch
+
         screen.note(f"reading the network of {opened.folder}")
-        exported = opened.exported()
+        network, exported = opened.network(), opened.exported()
         about = _metadata(opened, exported)
-        content, read = _serialize(opened, exported, format_, about)
-        screen.note("comparing the file with the network")
-        with replace_atomically(out) as file:
-            file.write_bytes(content)
-            difference, largest = _compare(opened, exported, read(file))
-            if not difference <= tolerance * largest:  # also if it is NaN
-                raise DlrunError(
-                    f"{opened.folder}: outputs of the {format_} file differ from the network's by "
-                    f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
-                    f"{tolerance:g} allows {tolerance * largest:.2g}",
-                    "nothing was written; a larger --tolerance accepts the file",
-                )
-    about_input = about["input"]
+        write = export.write_onnx if format_ == "onnx" else export.write_torchscript
+        try:
+            network_in_file = write(file, exported.network, exported.inputs(2), about)
+            screen.note("comparing the file with the network")
+            batches = _batches(exported)
+            difference, largest = export.largest_difference(network, network_in_file, batches)
+        except Exception as error:  # a network may use operations that the format lacks
+            raise DlrunError(
+                f"{opened.folder}: its network cannot be written as {format_}: "
+                f"{type(error).__name__}: {first_line(error)}"
+            ) from error
+        if not difference <= tolerance * largest:  # also if it is NaN
+            raise DlrunError(
+                f"{opened.folder}: outputs of the {format_} file differ from the network's by "
+                f"up to {difference:.2g}; the largest output is {largest:.3g}, so --tolerance "
+                f"{tolerance:g} allows {tolerance * largest:.2g}",
+                "nothing was written; a larger --tolerance accepts the file",
+            )
+    dtype, shape = about["input"]["dtype"], " x ".join(map(str, about["input"]["shape"]))
     lines = {
-        "input": f"{exported.input}: {about_input['dtype']}, "
-        + " x ".join(map(str, about_input["shape"])),
+        "input": f"{exported.input}: {dtype}, {shape}",
         "output": about["output"]["name"],
         "check": f"at most {difference:.1e} from the network's outputs (up to {largest:.3g}) for "
         f"batches of {', '.join(map(str, BATCH_SIZES))}",
-        "file": f"{out} ({format_}, {len(content) / 1e6:.1f} MB)",
+        "file": f"{out} ({format_}, {out.stat().st_size / 1e6:.1f} MB)",
     }
     for label, text in lines.items():
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
@@ -81,7 +84,7 @@ def export_network(
 
 def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     """Return the metadata of an exported file: its inputs, outputs, preprocessing and origin."""
-    example, labels = exported.inputs(TRACED_ROWS), exported.about.get("labels")
+    example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
     output: dict[str, Any] = {"name": "logits" if labels else "outputs"}
     if labels:
@@ -102,53 +105,10 @@ def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     }
 
 
-def _serialize(
-    run: Run, exported: ExportedNetwork, format_: Format, about: dict[str, Any]
-) -> tuple[bytes, Callable[[Path], Callable[["Tensor"], "Tensor"]]]:
-    """Return the bytes of the exported file, and the function that loads a network from it.
-
-    Raises DlrunError if the format cannot hold the network.
-    """
-    from dlrun.networks import network_files  # slow: torch
-
-    example, text = exported.inputs(TRACED_ROWS), json.dumps(about, ensure_ascii=False)
-    names = exported.input, about["output"]["name"]
-    try:
-        if format_ == "torch":
-            content = network_files.export_torchscript(exported.network, example, text)
-            return content, network_files.load_torchscript
-        free = [one for one in about["input"]["shape"] if isinstance(one, str)]
-        content = network_files.export_onnx(exported.network, example, names, free, text)
-        return content, network_files.load_onnx
-    except Exception as error:  # a network may use operations that the format lacks
-        raise DlrunError(
-            f"{run.folder}: its network cannot be written as {format_}: "
-            f"{type(error).__name__}: {first_line(error)}"
-        ) from error
-
-
-def _compare(
-    run: Run, exported: ExportedNetwork, network_in_file: Callable[["Tensor"], "Tensor"]
-) -> tuple[float, float]:
-    """Return the largest difference of the outputs of file and network, and the largest output.
-
-    Raises DlrunError if the shapes differ.
-    """
-    import torch  # slow
-
-    network, differences, sizes = run.network(), [], []
+def _batches(exported: ExportedNetwork) -> "Iterator[Tensor]":
+    """Yield batches of several sizes, and of several lengths if the length may vary."""
     for rows in BATCH_SIZES:
         batch = exported.inputs(rows)
-        shorter = [batch[:, -(batch.shape[1] // 2 + 1) :]] if exported.any_length else []
-        for inputs in (batch, *shorter):
-            with torch.inference_mode():
-                expected, found = network(inputs), network_in_file(inputs)
-            if expected.shape != found.shape:
-                raise DlrunError(
-                    f"{run.folder}: outputs in the file have the shape {list(found.shape)}, "
-                    f"the network's {list(expected.shape)}",
-                    "nothing was written",
-                )
-            differences.append((found - expected).abs().max())
-            sizes.append(expected.abs().max())
-    return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
+        yield batch
+        if exported.any_length:
+            yield batch[:, -(batch.shape[1] // 2 + 1) :]

@@ -23,7 +23,7 @@ from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, to_csv, to_json
 from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
-from dlrun.run_folder.record import FORMAT, RESULTS
+from dlrun.run_folder.record import RESULTS
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
 from dlrun.system.files import file_digest, folder_size
 
@@ -111,7 +111,7 @@ def _values(run: Run) -> Values:
     record, metric = run.record, main_metric(run.record)
     config, differs = {}, {}
     if not run.unreadable:
-        config = flatten_keys(run.effective_config())
+        config = run.effective_config()
         with contextlib.suppress(ConfigError):  # the experiment is not installed
             differs = run.changed_settings()
     about = {
@@ -285,10 +285,8 @@ def check(run: str | None = None, *, runs_dir: Path | None = None) -> int:
         for problem in problems:
             screen.fail(problem)
         if not problems:
-            verdict = "readable, but dlrun 0.1 kept no checksums"
-            if checked.record.format >= FORMAT:
-                files = len(checked.record.files | checked.record.written)
-                verdict = f"whole ({checked.state}, {files} checked files)"
+            files = len(checked.record.files | checked.record.written)
+            verdict = f"whole ({checked.state}, {files} checked files)"
             screen.show(Text(f"{checked.folder}: {verdict}"))
     screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
     return 1 if damaged else 0
@@ -306,7 +304,7 @@ def _find_damage(run: Run) -> Iterator[str]:
             yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
     except DlrunError as error:
         yield error.message
-    for name, expected in (record.files | record.written).items():
+    for name, expected in record.digests.items():
         try:
             if file_digest(folder / name) != expected:
                 yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"

@@ -3,19 +3,17 @@
 import contextlib
 import csv as csv_module
 import io
+import itertools
 import os
 import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
-from dlrun.data.images import find_images
+from dlrun.data.images import Photograph, find_images, prediction_table_rows
 from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
@@ -40,13 +38,8 @@ WORDS_SHOWN = 8
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Input:
-    """An input to classify: its name, and its text or image file, or why it cannot be read."""
-
-    name: str
-    value: str | Path = ""
-    error: str | None = None
+# A name, and the text or image file to classify, or a Prediction with the reason why there is none.
+Input = tuple[str, str | Path | Prediction]
 
 
 def predict_inputs(
@@ -89,10 +82,8 @@ def predict_inputs(
         batches = _read_inputs(inputs, csv, column, reads)
         words = words or is_named or figure is not None
         return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
-    except BrokenPipeError:  # the reader of the output has closed the pipe
-        # So that nothing more is flushed into the pipe.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
+    except BrokenPipeError:  # the reader of the output has closed the pipe: flush nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), screen.out.file.fileno())
         return 0
 
 
@@ -106,39 +97,37 @@ def _predict(
     out: Path | None,
     json: bool,
 ) -> int:
-    predictor = run.predictor
-    counts, row, drawn = Counter[str](), 0, list[tuple[str, Prediction]]()
-    with open_new_file(out) if out is not None else contextlib.nullcontext() as stream:
-        if stream is not None:
-            stream.write(_to_plain_csv([_columns(predictor)]))
+    """Predict inputs batch by batch, show or write each prediction, and return the exit code."""
+    predictor, rows, failed = run.predictor, itertools.count(), 0
+    counts, drawn = Counter[str](), list[tuple[str, Prediction]]()
+    with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
+        if table is not None:
+            table.write(_to_plain_csv(_columns(predictor)))
         for batch in batches:
-            values = [one.value for one in batch if one.error is None]
+            values = [value for _, value in batch if not isinstance(value, Prediction)]
             found = iter(predictor.predict(values, words=words) if values else ())
-            shown: list[str] = []
-            for one in batch:
-                prediction = Prediction(error=one.error) if one.error is not None else next(found)
-                if stream is not None:
-                    stream.write(_to_table(row, one.name, prediction, predictor))
-                elif json:
-                    found_one = _to_object(row, one.name, prediction)
-                    shown.append(to_json(found_one, indent=None).rstrip())
-                else:
-                    shown += _to_lines(one.name, prediction)
-                row += 1
-                if prediction.error is None:
-                    counts[prediction.label] += 1
-                if prediction.after and len(drawn) < FIGURE_TEXTS:
-                    drawn.append((one.name, prediction))
-            screen.rows(shown)
+            named = [
+                (name, value if isinstance(value, Prediction) else next(found))
+                for name, value in batch
+            ]
+            if table is not None:
+                table.writelines(_to_table(next(rows), *pair, predictor) for pair in named)
+            elif json:
+                screen.rows(_to_json(next(rows), *pair) for pair in named)
+            else:
+                screen.rows(line for pair in named for line in _to_lines(*pair))
+            counts.update(one.label for _, one in named if one.error is None)
+            failed += sum(one.error is not None for _, one in named)
+            drawn = [*drawn, *(pair for pair in named if pair[1].after)][:FIGURE_TEXTS]
     if figure is not None:
         _draw(run, drawn, figure)
         screen.note(f"figure {figure}")
     if out is not None:
         screen.note(f"table {out}")
-    if out is not None or row > UNCOUNTED:
+    if out is not None or counts.total() + failed > UNCOUNTED:
         classes = ", ".join(f"{number:,} {label}" for label, number in counts.most_common(5))
         screen.note(f"{pluralize(counts.total(), predictor.reads)}: {classes or 'none'}")
-    if failed := row - counts.total():
+    if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
 
@@ -163,18 +152,19 @@ def _read_inputs(
     if csv is not None:
         if inputs:
             raise ConfigError("both texts and --csv: one of them", "dlrun predict --help")
-        return _batches(Input(text, text, error) for text, error in read_csv_column(csv, column))
-    if not inputs and (sys.stdin is None or sys.stdin.isatty()):
-        raise ConfigError(
-            "nothing to predict",
-            "a text in quotes, a file, --csv FILE, --test, or - to type them (dlrun predict -h)",
+        return _batches(
+            (text, text if error is None else Prediction(error=error))
+            for text, error in read_csv_column(csv, column)
         )
     if not inputs or list(inputs) == ["-"]:
+        if sys.stdin is None or (not inputs and sys.stdin.isatty()):
+            hint = "a text in quotes, a file, --csv FILE, --test, or - to type them"
+            raise ConfigError("nothing to predict", f"{hint} (dlrun predict -h)")
         return _read_lines(reads)
     if "-" in inputs:
         raise ConfigError("-: standard input cannot be mixed with others", "dlrun predict --help")
     if reads == "image":
-        return _batches(Input(str(file), file) for file in find_images(list(map(Path, inputs))))
+        return _batches((str(file), file) for file in find_images(list(map(Path, inputs))))
     for one in inputs:
         if not _exists(one):
             if FILE_NAME.fullmatch(one):
@@ -183,7 +173,10 @@ def _read_inputs(
             raise ConfigError(f"{one} is a folder", f"name the files in it: {one}/*.txt")
         elif Path(one).suffix.lower() in (".csv", ".tsv"):
             raise ConfigError(f"{one} is a table", f"--csv {one} --column NAME")
-    return _batches(map(_read_text, inputs))
+    return _batches(
+        _decode_text(one, read_text_file, Path(one)) if _exists(one) else (one, one)
+        for one in inputs
+    )
 
 
 def _exists(name: str) -> bool:
@@ -193,34 +186,30 @@ def _exists(name: str) -> bool:
         return False
 
 
-def _read_text(one: str) -> Input:
+def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> Input:
+    """Return the input of a file's or a line's text, or of the reason why it is no text."""
     try:
-        return Input(one, read_text_file(Path(one)) if _exists(one) else one)
+        text = decode(source)
     except NotTextError as error:
-        return Input(one, error=error.message)
+        return name, Prediction(error=error.message)
+    return name or text, text
 
 
 def _read_lines(reads: str) -> Iterator[list[Input]]:
     """Yield batches of the lines of standard input as soon as they arrive."""
-    if sys.stdin is None:
-        raise ConfigError("standard input is closed", "name texts or files")
     for block in stream_lines(sys.stdin.buffer):
-        yield from _batches(_read_line(line, reads) for line in block)
-
-
-def _read_line(line: bytes, reads: str) -> Input:
-    try:
-        text = decode_bytes(line)
-    except NotTextError as error:
-        return Input("", error=error.message)
-    return Input(text, Path(text) if reads == "image" else text)
+        if reads == "image":
+            yield from _batches((name, Path(name)) for name in map(os.fsdecode, block))
+        else:
+            yield from _batches(_decode_text("", decode_bytes, line) for line in block)
 
 
 def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
+    """Yield batches of inputs that are limited in their number and in their characters."""
     batch, characters = list[Input](), 0
-    for one in inputs:
-        batch.append(one)
-        characters += len(one.value) if isinstance(one.value, str) else 0
+    for name, value in inputs:
+        batch.append((name, value))
+        characters += len(value) if isinstance(value, str) else 0
         if len(batch) == BATCH_INPUTS or characters > BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
@@ -243,38 +232,32 @@ def _to_lines(name: str, prediction: Prediction) -> list[str]:
     known = pluralize(prediction.words, "word")
     if prediction.read != prediction.words:
         known += f" (the last {prediction.read} are read)"
-    parts = [f"{word} {effect:+.2f}" for word, effect in prediction.moved[:WORDS_SHOWN]]
-    effects = f"effects on the {prediction.by} of {prediction.towards}: {', '.join(parts)}"
-    return [
-        head,
-        f"  {known}, {prediction.unknown or 0} not in the vocabulary",
-        *textwrap.wrap(
-            effects if parts else "",
-            LINE_WIDTH,
-            initial_indent="  ",
-            subsequent_indent="    ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        ),
-    ]
+    lines = [head, f"  {known}, {prediction.unknown or 0} not in the vocabulary"]
+    if moved := [f"{word} {effect:+.2f}" for word, effect in prediction.moved[:WORDS_SHOWN]]:
+        text = f"  effects on the {prediction.by} of {prediction.towards}: {', '.join(moved)}"
+        lines += textwrap.wrap(text, LINE_WIDTH, subsequent_indent="    ")
+    return lines
 
 
-def _to_object(row: int, name: str, prediction: Prediction) -> dict[str, Any]:
-    """Return a prediction as an object for JSON."""
+def _to_json(row: int, name: str, prediction: Prediction) -> str:
+    """Return a prediction as a line of JSON."""
     found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.error is not None:
-        return found | {"error": prediction.error}
-    found |= {"label": prediction.label, "probability": prediction.probability}
-    found["probabilities"] = dict(prediction.labels)
-    if prediction.words is not None:
-        found |= {"words": prediction.words, "read": prediction.read}
-        found["unknown"] = prediction.unknown
-    if prediction.towards:
-        found |= {"towards": prediction.towards, "moved_by": prediction.by}
-        found["moved"] = [{"word": word, "effect": effect} for word, effect in prediction.moved]
-    if prediction.after:
-        found["after"] = [{"word": word, "probability": value} for word, value in prediction.after]
-    return found
+        found["error"] = prediction.error
+    else:
+        found |= {"label": prediction.label, "probability": prediction.probability}
+        found["probabilities"] = dict(prediction.labels)
+        if prediction.words is not None:
+            counts = {"words": prediction.words, "read": prediction.read}
+            found |= counts | {"unknown": prediction.unknown}
+        if prediction.towards:
+            moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
+            found |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
+        if prediction.after:
+            found["after"] = [
+                {"word": word, "probability": value} for word, value in prediction.after
+            ]
+    return to_json(found, indent=None).rstrip()
 
 
 def _columns(predictor: Predictor) -> list[str]:
@@ -290,27 +273,28 @@ def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor)
     """Return a prediction as CSV: one line for a text, one line per label for an image."""
     labels, error = prediction.labels, prediction.error
     if predictor.reads == "image":
-        ranked = [[name, rank, *label, ""] for rank, label in enumerate(labels, start=1)]
-        return to_csv([[name, "", "", "", error]] if error is not None else ranked)
+        image = Photograph(Path(name), labels=labels, error=error)
+        return to_csv(prediction_table_rows([image]))
+    cells: dict[str, object] = {"row": row}
     if error is not None:
-        blanks = [""] * (len(_columns(predictor)) - 2)
-        return _to_plain_csv([[row, *blanks, f"{name}: {error}" if name else error]])
-    is_binary = len(predictor.labels) == 2
-    second = [f"{dict(labels)[predictor.labels[1]]:.9g}"] if is_binary else []
-    cells = [row, prediction.label, f"{prediction.probability:.9g}", *second]
-    return _to_plain_csv([[*cells, prediction.words, prediction.unknown, ""]])
+        cells["error"] = f"{name}: {error}" if name else error
+    else:
+        cells |= {f"probability of {label}": f"{value:.9g}" for label, value in labels}
+        cells |= {"predicted": prediction.label, "probability": f"{prediction.probability:.9g}"}
+        cells |= {"words": prediction.words, "unknown": prediction.unknown}
+    return _to_plain_csv([cells.get(column, "") for column in _columns(predictor)])
+
+
+def _to_plain_csv(cells: Sequence[object]) -> bytes:
+    """Return a line of CSV with all texts unchanged, as in a run's own predictions.csv."""
+    stream = io.StringIO(newline="")
+    csv_module.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _shorten(text: str, length: int) -> str:
     text = " ".join(text[: 4 * INPUT_LENGTH].split())
     return text if len(text) <= length else text[: length - 3] + "..."
-
-
-def _to_plain_csv(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as CSV, with all texts unchanged, as in a run's own predictions.csv."""
-    stream = io.StringIO(newline="")
-    csv_module.writer(stream, lineterminator="\n").writerows(rows)
-    return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _predict_test_set(
@@ -327,25 +311,21 @@ def _predict_test_set(
     if PREDICTIONS in run.record.files:
         result |= _compare_tables(run.read(PREDICTIONS), found.table())
     different = result["different_rows"]
-    if json:
-        screen.rows(to_json(result).splitlines())
-        return 1 if different else 0
-    correct = int((found.labels == found.predicted).sum())
-    rows = f"{correct:,} of {pluralize(len(found.labels), 'row')}"
-    screen.show(Text(f"test accuracy {found.accuracy:.4f} ({rows})"))
     if different is None:
-        screen.show(Text(f"{run.name} kept no {PREDICTIONS} to compare with"))
+        comparison = f"{run.name} kept no {PREDICTIONS} to compare with"
     elif not different:
-        screen.show(Text(f"row for row as in the run's {PREDICTIONS}"))
+        comparison = f"row for row as in the run's {PREDICTIONS}"
     else:
         used = run.record.accelerator.used if run.record.accelerator else "cpu"
-        screen.show(
-            Text(
-                f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: "
-                f"{result['different_classes']:,} of another class, probabilities up to "
-                f"{result['largest_difference']:.2g} apart (the run computed on {used})"
-            )
+        comparison = (
+            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: "
+            f"{result['different_classes']:,} of another class, probabilities up to "
+            f"{result['largest_difference']:.2g} apart (the run computed on {used})"
         )
+    correct = int((found.labels == found.predicted).sum())
+    rows = f"{correct:,} of {pluralize(len(found.labels), 'row')}"
+    lines = [f"test accuracy {found.accuracy:.4f} ({rows})", comparison]
+    screen.rows(to_json(result).splitlines() if json else lines)
     return 1 if different else 0
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands.compare import run_causes
 from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
-from dlrun.errors import ConfigError, DataError, DlrunError, first_line
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import CONFIG, METRICS, to_json
@@ -46,7 +46,10 @@ def verify_run(
     screen = Screen(quiet=quiet, results=not json)
     with errors_as_json(screen, wanted=json):
         opened = Run.open(run, runs_dir)
-        _check_repeatable(opened)
+        if opened.state != "finished":
+            hint = f"`{opened.resume_command}` finishes it" if opened.resume_command else ""
+            problem = f"{opened.folder}: {opened.state}: only a finished run can be verified"
+            raise DlrunError(problem, hint)
         with contextlib.ExitStack() as stack:
             temporary = None if keep else stack.enter_context(_temporary_folder())
             settings = RunSettings(
@@ -82,18 +85,6 @@ def verify_run(
     return 1 if difference else 0
 
 
-def _check_repeatable(run: Run) -> None:
-    """Raise DlrunError if the run has no complete result to compare with."""
-    if run.record.format < 2:
-        raise DlrunError(
-            f"{run.folder}: dlrun 0.1 kept no weights to compare with",
-            f"`{run.repeat_command}` runs it again",
-        )
-    if run.state != "finished":
-        hint = f"`{run.resume_command}` finishes it" if run.resume_command else ""
-        raise DlrunError(f"{run.folder}: {run.state}: only a finished run can be verified", hint)
-
-
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[Path]:
     """Create a temporary folder that is removed after the block, even after a signal."""
@@ -102,7 +93,7 @@ def _temporary_folder() -> Iterator[Path]:
         try:
             yield Path(folder)
         finally:
-            stop.let_end()  # no signal interrupts the removal
+            stop.ignore_signals()  # no signal interrupts the removal
 
 
 def _repeat(run: Run, settings: RunSettings) -> Run:
@@ -131,64 +122,39 @@ def first_difference(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
     tables = sorted(name for name in both if name.endswith(".csv") and name != METRICS)
     compared = [*([METRICS] if METRICS in both else []), RESULTS, *kept, *tables]
     for name in compared:
-        if difference := _compare_file(run, repetition, name):
+        if difference := _compare_arrays(_read_arrays(run, name), _read_arrays(repetition, name)):
             return f"{name}: {difference}", compared
     return None, compared
 
 
-def _compare_file(run: Run, repetition: Run, name: str) -> str | None:
+def _read_arrays(run: Run, name: str) -> Arrays:
+    """Return the arrays in a file of a run by their names: tensors, or the columns of a table.
+
+    Another version of torch or numpy may write the same numbers as different bytes, and the times
+    in metrics.csv always differ. Of a file of another kind the only array is that of its bytes; a
+    run that did not write the file has none.
+    """
     if name == RESULTS:
-        metrics = run.record.metrics, repetition.record.metrics
-        for metric in metrics[0] | metrics[1]:
-            before, after = (one.get(metric) for one in metrics)
-            if before != after:
-                return f"{metric} {before} then, {after} now"
-        return None
-    for one, word in ((run, "then"), (repetition, "now")):
-        if name not in one.record.files | one.record.written:
-            return f"not written {word}"
-    then, now = run.read(name), repetition.read(name)
-    paths = run.folder / name, repetition.folder / name
-    if name.endswith(".csv"):
-        return _compare_tables(_read_table(then, paths[0]), _read_table(now, paths[1]))
-    if not name.endswith((".pt", ".npz")):
-        return None if then == now else "different contents"
-    # Another version of torch or numpy may write the same numbers as different bytes.
-    return _compare_arrays(_read_arrays(then, paths[0]), _read_arrays(now, paths[1]))
-
-
-def _read_table(content: bytes, path: Path) -> pd.DataFrame:
-    """Return a CSV table as texts, without the column of times. Raises DataError if damaged."""
-    try:
-        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:
-        raise DataError(f"{path}: not a CSV table: {first_line(error)}") from None
-    return table.drop(columns=SECONDS, errors="ignore")
-
-
-def _compare_tables(then: pd.DataFrame, now: pd.DataFrame) -> str | None:
-    """Return a description of the first cell that differs between two tables."""
-    names = [[str(name) for name in table] for table in (then, now)]
-    if names[0] != names[1]:
-        return f"columns {','.join(names[0])} then, {','.join(names[1])} now"
-    if len(then) != len(now):
-        return f"rows {len(then)} then, {len(now)} now"
-    before, after = then.to_numpy(), now.to_numpy()
-    for row, column in np.argwhere(before != after)[:1]:
-        values = f"{before[row, column]} then, {after[row, column]} now"
-        return f"{names[0][0]} {before[row, 0]}: {names[0][column]} {values}"
-    return None
-
-
-def _read_arrays(content: bytes, path: Path) -> Arrays:
-    """Return the arrays of a file of weights or coefficients by name; bfloat16 as float32."""
-    if path.suffix == ".npz":
+        return {metric: np.array(value) for metric, value in run.record.metrics.items()}
+    if name not in run.record.digests:
+        return {}
+    content = run.read(name)
+    with contextlib.suppress(ValueError):  # not a CSV table
+        if name.endswith(".csv"):
+            table = pd.read_csv(
+                io.BytesIO(content), dtype=str, keep_default_na=False, index_col=False
+            ).drop(columns=SECONDS, errors="ignore")
+            return {str(column): table[column].to_numpy(object) for column in table}
+    if name.endswith(".npz"):
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
-    from dlrun.networks.network_files import parse_tensors  # slow: torch
+    if name.endswith(".pt"):
+        from dlrun.networks.weights import read_tensors  # slow: torch
 
-    tensors = parse_tensors(content, path)
-    return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors.items()}
+        tensors = read_tensors(run.folder / name, content)
+        # numpy has no bfloat16.
+        return {k: (v.float() if v.element_size() == 2 else v).numpy() for k, v in tensors.items()}
+    return {"content": np.frombuffer(content, np.uint8)}
 
 
 def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
@@ -199,11 +165,15 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
         one, other = then[name], now[name]
         if (one.dtype, one.shape) != (other.dtype, other.shape):
             return f"{name} {one.dtype}{one.shape} then, {other.dtype}{other.shape} now"
-        if one.tobytes() != other.tobytes():
-            unequal = one != other
+        is_text = one.dtype == object
+        bits = one.dtype if is_text else f"V{one.itemsize}"  # -0.0 is not 0.0, NaN is NaN
+        unequal = one.view(bits) != other.view(bits)
+        if unequal.any():
+            count = f"{name}: {np.count_nonzero(unequal):,} of {one.size:,} values differ"
+            if is_text:
+                return f"{count}, first {one[unequal][0]} then, {other[unequal][0]} now"
             gaps = np.abs(one[unequal].astype(float) - other[unequal].astype(float))
-            count = f"{np.count_nonzero(unequal):,} of {one.size:,} numbers"
-            return f"{name}: {count} differ, by at most {gaps.max(initial=0):.3g}"
+            return f"{count}, by at most {gaps.max():.3g}"
     return None
 
 

@@ -1,6 +1,7 @@
 """Validate merged config values against a schema, and describe every error in plain words."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
@@ -19,28 +20,15 @@ from dlrun.config.yaml_loader import (
 )
 from dlrun.errors import ConfigError, closest_name, did_you_mean
 
-# The types of pydantic's errors; the braces are filled with the bounds in its context.
+# What to say instead of pydantic's message, by the type of its error.
 # https://docs.pydantic.dev/latest/errors/validation_errors/
 EXPECTED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a finite number",
     "bool_type": "true or false",
-    "string_type": "a text",
-    "list_type": "a list",
+    "int_parsing": "a valid integer",
     "dict_type": "'key: value' lines",
     "model_type": "'key: value' lines",
     "path_type": "a path",
-    "none_required": "nothing",
-    "literal_error": "{expected}",
-    "greater_than": "a value greater than {gt}",
-    "greater_than_equal": "a value greater than or equal to {ge}",
-    "less_than": "a value less than {lt}",
-    "less_than_equal": "a value less than or equal to {le}",
     "too_short": "a list with at least {min_length} item(s)",
-    "too_long": "a list with at most {max_length} item(s)",
     "string_too_short": "a text of at least {min_length} character(s)",
     "string_pattern_mismatch": "a text like {pattern}",
 }
@@ -68,13 +56,12 @@ def read_and_merge_layers(
     layers, problems = [], []
     for source in sources:
         try:
-            match source:
-                case ConfigLayer():
-                    layers.append(source)
-                case Path():
-                    layers.append(read_yaml_file(source))
-                case str():
-                    layers.append(parse_set_override(source))
+            if isinstance(source, Path):
+                layers.append(read_yaml_file(source))
+            elif isinstance(source, str):
+                layers.append(parse_set_override(source))
+            else:
+                layers.append(source)
         except ConfigError as error:
             problems.append(error.message)
     if problems:
@@ -106,9 +93,9 @@ def config_to_yaml(config: Section) -> str:
 def _position(error: ErrorDetails, layer: ConfigLayer) -> str:
     """Return the file, the line and the dotted key of a validation error."""
     path: KeyPath = ()
-    for part in error["loc"]:  # a union puts its members' names between the keys
-        if (*path, part) in layer.origins:
-            path = (*path, part)
+    for name in error["loc"]:  # a union puts its members' names between the keys
+        if (*path, name) in layer.origins:
+            path = (*path, name)
     if error["type"] == "missing":
         path = (*path, error["loc"][-1])
     parents = (path[:end] for end in range(len(path), 0, -1))
@@ -131,19 +118,16 @@ def _describe(errors: list[ErrorDetails], schema: type[Section]) -> str:
     value = value if len(value) <= 60 else value[:57] + "..."
     suggestion = ""
     if error["type"] == "literal_error":
-        choices = error["ctx"]["expected"].replace(" or ", ", ").split(", ")
-        suggestion = did_you_mean(str(error["input"]), [one.strip("'") for one in choices])
+        allowed = re.findall("'(.*?)'", error["ctx"]["expected"])
+        suggestion = did_you_mean(str(error["input"]), allowed)
     return f"expected {expected}, got {value}{suggestion}"
 
 
 def _expected(error: ErrorDetails) -> str:
-    """Return what a validation error expected; whole bounds are shown without `.0`."""
-    bounds = {
-        name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
-        for name, bound in error.get("ctx", {}).items()
-    }
-    template = EXPECTED.get(error["type"])
-    return template.format_map(bounds) if template else error["msg"]
+    """Return what a validation error expected, such as `greater than 0`."""
+    if template := EXPECTED.get(error["type"]):
+        return template.format_map(error.get("ctx", {}))
+    return error["msg"].removeprefix("Input should be ")
 
 
 def _hint(path: list[str], schema: type[Section]) -> str:
@@ -172,36 +156,34 @@ def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
 
 def allowed_config_values(schema: type[Section], key: str) -> list[str]:
     """Return the values that a config key allows, in YAML; empty if its type lists none."""
-    return list(_listed_values(config_keys(schema).get(key)))
+    return _listed_values(config_keys(schema).get(key))
 
 
-def _listed_values(kind: object) -> Iterator[str]:
+def _listed_values(kind: object) -> list[str]:
+    """Return the values that a type lists: those of a Literal, a bool or None, or of a union."""
     if kind is bool:
-        yield from ("true", "false")
-    elif kind is NoneType:
-        yield "null"
-    elif get_origin(kind) is Literal:
-        yield from map(str, get_args(kind))
-    elif get_origin(kind) in (Union, UnionType):
-        for part in get_args(kind):
-            yield from _listed_values(part)
+        return ["true", "false"]
+    if kind is NoneType:
+        return ["null"]
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    if get_origin(kind) in (Union, UnionType):
+        return [value for member in get_args(kind) for value in _listed_values(member)]
+    return []
 
 
 def suggest_config_key(path: Sequence[str], schema: type[Section]) -> str | None:
     """Return the dotted key that an unknown key probably stands for, or None.
 
-    A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of that name in
-    another section (`lr` -> `optimizer.lr`), then one with that ending (`epochs` ->
-    `trainer.max_epochs`), then any of a similar name.
+    A sibling of a similar name comes first (`optimiser` -> `optimizer`), then a key of a similar
+    name in another section (`lr` -> `optimizer.lr`, `epochs` -> `trainer.max_epochs`).
     """
     *parent, name = path
     name = OTHER_NAMES.get(name, name)
     keys = [key for key in config_keys(schema) if not key.startswith("reference.")]
-    by_leaf = {key.rpartition(".")[2]: key for key in reversed(keys)}
-    siblings = {key.rpartition(".")[2]: key for key in keys if key.split(".")[:-1] == parent}
-    if sibling := closest_name(name, siblings):  # the name itself is the closest
-        return siblings[sibling]
-    endings = [key for key in keys if key.endswith(f"_{name}")]
-    if name not in by_leaf and endings:
-        return endings[0]
-    return by_leaf.get(closest_name(name, by_leaf) or "")
+    siblings = [key for key in keys if key.split(".")[:-1] == parent]
+    for candidates in (siblings, keys):
+        by_name = {key.rpartition(".")[2]: key for key in reversed(candidates)}
+        if similar := closest_name(name, by_name):  # the name itself is the closest
+            return by_name[similar]
+    return None

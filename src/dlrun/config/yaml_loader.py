@@ -8,7 +8,7 @@ YAML 1.2's booleans and numbers (`1e-3` is a number, `010` is ten, `no` and `off
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,6 @@ FLOAT = re.compile(
            |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
     re.X,
 )
-# Unpaired surrogates, except those that represent bytes of file names (PEP 383).
-NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 Values = dict[str, Any]  # of a config: nested mappings, lists and plain values
 KeyPath = tuple[str | int, ...]
@@ -67,6 +65,8 @@ class _Loader(yaml.SafeLoader):
             raise _invalid("tags (!name) are not allowed", event)
         if self.depth > MAX_DEPTH:
             raise _invalid(f"nested deeper than {MAX_DEPTH} levels", event)
+        if isinstance(event, yaml.ScalarEvent):  # surrogates may only stand for a file name's bytes
+            event.value.encode("utf-8", "surrogateescape")
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -78,7 +78,7 @@ class _Loader(yaml.SafeLoader):
             for key_node, value_node in node.value:
                 if not isinstance(key_node, yaml.ScalarNode):
                     raise _invalid("a key must be a word", key_node)
-                key = _text(key_node)
+                key = key_node.value
                 if key in mapping:
                     raise _invalid(f"duplicate key {key!r}", key_node)
                 self.origins[*path, key] = _position(self.source, key_node.start_mark)
@@ -88,7 +88,6 @@ class _Loader(yaml.SafeLoader):
             for index, item in enumerate(node.value):
                 self.origins[*path, index] = _position(self.source, item.start_mark)
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        _text(node)
         return self.construct_object(node)
 
 
@@ -101,13 +100,6 @@ for _yaml in (_Loader, _Dumper):
     _yaml.add_implicit_resolver("tag:yaml.org,2002:int", INT, list("-+0123456789"))
     _yaml.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(node.value))
-
-
-def _text(node: yaml.Node) -> str:
-    text: str = node.value
-    if NOT_UNICODE.search(text):
-        raise _invalid("not valid Unicode", node)
-    return text
 
 
 def _position(source: str, mark: yaml.Mark | None) -> str:
@@ -129,8 +121,6 @@ def read_yaml_file(path: Path) -> ConfigLayer:
         if len(raw) > MAX_BYTES:
             raise ConfigError(f"{path}: larger than {MAX_BYTES // 1024} KiB: not a config")
         text = raw.decode("utf-8-sig")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such config file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -180,15 +170,12 @@ def config_layer_from_values(values: Mapping[str, object], origin: str) -> Confi
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
-def _key_paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
-    items: Iterable[tuple[str | int, object]] = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
+def _key_paths(value: Mapping[str, object] | list[object], path: KeyPath = ()) -> Iterator[KeyPath]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
     for key, item in items:
         yield (*path, key)
-        yield from _key_paths(item, (*path, key))
+        if isinstance(item, Mapping | list):
+            yield from _key_paths(item, (*path, key))
 
 
 def dump_yaml(values: Mapping[str, object]) -> str:

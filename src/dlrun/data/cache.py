@@ -42,7 +42,6 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
         with hold_file_lock(
             target.with_name(f".{target.name}.lock"),
             on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
-            warn=screen.warn,
         ):
             yield
     except OSError as error:

@@ -20,7 +20,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.networks.network_files import parse_tensors
+from dlrun.networks.weights import read_tensors
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
@@ -147,7 +147,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     def network(self, run: Run, config: N) -> nn.Module:
         """Return a run's trained network, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
-        network.load_state_dict(parse_tensors(run.read(WEIGHTS), run.folder / WEIGHTS))
+        network.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
         return network.eval()
 
     def test(self, run: Run, config: N, context: RunContext) -> ClassPredictions:

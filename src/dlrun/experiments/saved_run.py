@@ -1,12 +1,12 @@
 """Open a run again from its folder: its record and files, its config, and its network."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,11 +60,6 @@ if TYPE_CHECKING:
 ASSETS = "assets.json"
 EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
-
-# The states of a run, and two of folders that hold no run that can be read.
-STATES = (
-    "waiting", "running", "finished", "failed", "interrupted", "killed", "damaged", "foreign",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -163,45 +158,35 @@ class Run:
     @property
     def vocabulary(self) -> list[str]:
         """Return the words that the network knows, by frequency; empty if it reads no words."""
-        words: list[str] = self.assets.get("vocabulary", [])
-        return words
+        return list(self.assets.get("vocabulary", []))
 
     @property
     def labels(self) -> list[str]:
         """Return the names of the classes; empty if the network has none."""
-        names: list[str] = self.assets.get("labels", [])
-        return names
+        return list(self.assets.get("labels", []))
 
     def read(self, name: str) -> bytes:
         """Return a file that the run wrote for good, such as its weights.
 
         Raises DlrunError if the run kept no such file, DataError if the file has changed since.
         """
-        record = self.record
-        if digest := record.files.get(name) or record.written.get(name):
-            return self._read_verified(name, digest)
-        if record.format < FORMAT:
-            raise DlrunError(f"{self.folder}: dlrun 0.1 kept no {name}", "run it again")
-        if record.result_steps is None:
+        if name in self.record.digests and (content := self.read_if_written(name)) is not None:
+            return content
+        if self.record.result_steps is None:
             raise DlrunError(
                 f"{self.folder}: {self.state}, so it cannot be used yet",
                 f"`dlrun resume {self.folder}` continues it",
             )
-        raise DlrunError(f"{self.folder}: {record.experiment} keeps no {name}")
+        raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written, such as words.csv; None if it did not.
 
         A finished run's record lists its files. Raises DataError if the file has changed since.
         """
-        digests = self.record.files | self.record.written
-        listed = self.record.format >= FORMAT and self.record.status == "finished"
-        if name not in digests and (listed or not (self.folder / name).exists()):
+        path, digest = self.folder / name, self.record.digests.get(name)
+        if digest is None and (self.record.status == "finished" or not path.exists()):
             return None
-        return self._read_verified(name, digests.get(name))
-
-    def _read_verified(self, name: str, digest: str | None) -> bytes:
-        path = self.folder / name
         try:
             content = read_regular_file(path)
         except OSError as error:
@@ -229,32 +214,28 @@ class Run:
     def config(self) -> ExperimentConfig:
         """Return the valid config, with defaults for newer keys; raise ConfigError."""
         name = self.record.experiment
-        return validate_layer(registry.load_config_class(name), self.current_config(), name)
-
-    def current_config(self) -> ConfigLayer:
-        """Return config.yaml as it is now, with every key. Raises ConfigError."""
-        return self._with_defaults(read_yaml_file(self.folder / CONFIG))
+        layer = self._with_defaults(read_yaml_file(self.folder / CONFIG))
+        return validate_layer(registry.load_config_class(name), layer, name)
 
     def initial_config(self) -> ConfigLayer:
         """Return the config in environment.json, with every key. Raises DlrunError."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
     def effective_config(self) -> dict[str, Any]:
-        """Return the config with which the run's numbers were computed, after all resumes.
+        """Return the config with which the run's numbers were computed, by dotted keys.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
-        config = self.current_config() if self.record.resumed else self.initial_config()
-        return config.values
+        initial = ConfigLayer(self.environment.config)
+        layer = read_yaml_file(self.folder / CONFIG) if self.record.resumed else initial
+        return flatten_keys(self._with_defaults(layer).values)
 
     def changed_settings(self) -> dict[str, Any]:
         """Return the dotted keys that differ from the shipped config, with the run's values.
 
         Raises ConfigError if the experiment is not installed, DlrunError if the config is damaged.
         """
-        return registry.changed_from_shipped(
-            self.record.experiment, flatten_keys(self.effective_config())
-        )
+        return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
         """Return the dotted keys in which a config differs from the run's first one but must not.
@@ -289,7 +270,7 @@ class Run:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
             return None
-        if not schema.resumable or self.record.format < FORMAT or self.state == "running":
+        if not schema.resumable or self.state == "running":
             return None
         resumable = has_checkpoint(self.folder)
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
@@ -353,7 +334,7 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.draw(self, self.config)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _errors_as_data_errors(self) -> Iterator[None]:
         """Turn any exception of the block into a DataError: the run's files are damaged."""
         try:
@@ -443,10 +424,8 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
 
 def _has_lost_its_checkpoint(run: Run) -> bool:
     """Return whether a stopped run has finished steps but no checkpoint to continue from."""
-    stopped = run.state in ("killed", "failed", "interrupted") and run.record.format >= FORMAT
-    if not stopped or has_checkpoint(run.folder):
+    if run.state not in ("killed", "failed", "interrupted") or has_checkpoint(run.folder):
         return False
-    try:
-        return bool(run.record.steps) or any(run.table.values())
-    except DataError:  # no metrics.csv yet
-        return False
+    with contextlib.suppress(DataError):  # a damaged metrics.csv
+        return bool(run.record.steps or run.newest_metrics)
+    return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dlrun.run_folder.metrics import is_plottable, published_metrics
-from dlrun.run_folder.record import FORMAT, RunRecord
+from dlrun.run_folder.record import RunRecord
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
@@ -217,18 +217,14 @@ def _run_line(run: NumberedRun, step: str, metric: str) -> ChartCurve | None:
 
 
 def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition; empty if they cannot be compared with the run.
-
-    dlrun 0.1 did not record whether a run used the same data.
-    """
-    editions = published_metrics(record) if record.format >= FORMAT else {}
+    """Return the published metrics by edition; empty if they cannot be compared with the run."""
     return {
         edition: {
             name: float(value)
             for name, value in values.items()
             if isinstance(value, int | float) and is_plottable(value)
         }
-        for edition, values in editions.items()
+        for edition, values in published_metrics(record).items()
     }
 
 

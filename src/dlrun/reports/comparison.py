@@ -53,71 +53,46 @@ def metric_spread(
     return MetricSpread(metric, known) if known and len(known) == len(values) else None
 
 
-@dataclass(frozen=True)
-class RunsWithEqualConfig:
-    """Finished runs of one experiment whose configs are equal except for the seed.
-
-    sections: the sections of the runs.
-    settings: the settings of the common config that differ from the shipped config.
-    spreads: the spread of each test metric that all runs have.
-    """
-
-    sections: list[RunSection]
-    settings: Values
-    spreads: list[MetricSpread]
-
-
-@dataclass(frozen=True)
-class RunsOnSameData:
-    """Runs on the same data: charts of their curves, and of their 95 % intervals.
-
-    measured: the runs with an interval; empty if fewer than two have one.
-    axis: the axis of the intervals and the published accuracies.
-    """
-
-    data: str
-    charts: list[Chart]
-    measured: list[RunSection]
-    axis: Axis | None
-
-
 def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
     """Return the names of the test metrics that any of the runs has, the accuracy first."""
     names = dict.fromkeys(name for one in sections for name in one.record.metrics)
     return sorted((name for name in names if name.startswith(TESTED)), key=ACCURACY.__ne__)
 
 
-def find_runs_with_equal_config(sections: Sequence[RunSection]) -> list[RunsWithEqualConfig]:
-    """Group the finished runs with equal configs except for the seed; each seed counts once."""
-    finished = [one for one in sections if one.state == "finished" and one.values]
+def find_runs_with_equal_config(
+    sections: Sequence[RunSection],
+) -> list[tuple[list[RunSection], Values, list[MetricSpread]]]:
+    """Group the finished runs with equal configs except for the seed; each seed counts once.
+
+    Returns for each group its runs, the settings in which their common config differs from the
+    shipped one, and the spread of each test metric that all of them have.
+    """
+    groups: dict[str, dict[int | str, RunSection]] = {}
+    for one in sections:
+        if one.state == "finished" and one.values:
+            settings = {key: value for key, value in one.values.items() if key not in CHANCE}
+            compared = [one.record.experiment, settings]
+            group = groups.setdefault(json.dumps(compared, sort_keys=True, default=str), {})
+            # A run that was repeated says nothing about the spread over seeds.
+            group[one.run.name if one.record.seed is None else one.record.seed] = one
     equal = []
-    for group in _group_by_config(finished):
-        # A run that was repeated says nothing about the spread over seeds.
-        by_seed = {
-            one.run.name if one.record.seed is None else one.record.seed: one for one in group
-        }
-        runs = list(by_seed.values())
-        if len(runs) > 1:
-            changed = runs[0].differing or {}
-            settings = {key: value for key, value in changed.items() if key not in CHANCE}
-            metrics = [one.record.metrics for one in runs]
-            spreads = [metric_spread(name, metrics) for name in test_metric_names(runs[:1])]
-            equal.append(RunsWithEqualConfig(runs, settings, [one for one in spreads if one]))
+    for runs in (list(group.values()) for group in groups.values() if len(group) > 1):
+        changed = {key: v for key, v in (runs[0].differing or {}).items() if key not in CHANCE}
+        metrics = [one.record.metrics for one in runs]
+        spreads = [metric_spread(name, metrics) for name in test_metric_names(runs[:1])]
+        equal.append((runs, changed, [one for one in spreads if one]))
     return equal
 
 
-def _group_by_config(sections: Iterable[RunSection]) -> list[list[RunSection]]:
-    """Group the runs of an experiment whose configs are equal, except in the keys of CHANCE."""
-    groups: dict[str, list[RunSection]] = {}
-    for one in sections:
-        settings = {key: value for key, value in one.values.items() if key not in CHANCE}
-        compared = [one.record.experiment, settings]
-        groups.setdefault(json.dumps(compared, sort_keys=True, default=str), []).append(one)
-    return list(groups.values())
+def compare_runs_on_same_data(
+    sections: Sequence[RunSection],
+) -> list[tuple[str, list[Chart], list[RunSection], Axis | None]]:
+    """Compare the runs of each group of several runs on the same data.
 
-
-def compare_runs_on_same_data(sections: Sequence[RunSection]) -> list[RunsOnSameData]:
-    """Return the charts of each group of several runs on the same data."""
+    Returns for each group the data in words, the charts of the runs' curves, the runs whose test
+    accuracy has a 95 % interval, and the axis of these intervals and of the published accuracies;
+    no runs and None if fewer than two have an interval.
+    """
     groups: dict[str, list[RunSection]] = {}
     for one in sections:
         groups.setdefault(_data_name(one, sections), []).append(one)
@@ -130,30 +105,28 @@ def compare_runs_on_same_data(sections: Sequence[RunSection]) -> list[RunsOnSame
                 if one.table
             ]
         )
-        measured = [one for one in group if one.interval]
+        measured, axis = [one for one in group if one.interval], None
         if len(measured) > 1:
             values = [end for one in measured for end in one.interval or ()]
             values += [value for one in measured for value in one.published_accuracies.values()]
             axis = Axis(*padded_range(values, 0.04), LEFT, RIGHT)
-            compared.append(RunsOnSameData(data, charts, measured, axis))
-        elif charts:
-            compared.append(RunsOnSameData(data, charts, [], None))
+        if charts or axis:
+            compared.append((data, charts, measured if axis else [], axis))
     return compared
 
 
-def _data_name(section: RunSection, others: Sequence[RunSection]) -> str:
+def _data_name(section: RunSection, sections: Sequence[RunSection]) -> str:
     """Return a description of a run's data, without the run's seed.
 
     An unfinished run has none in its record; it gets that of a run with the same data settings.
     """
 
-    def config(one: RunSection) -> Values:
-        return {key: value for key, value in one.values.items() if key.startswith("data.")}
+    def settings(one: RunSection) -> tuple[str, Values]:
+        data = {key: value for key, value in one.values.items() if key.startswith("data.")}
+        return one.record.experiment, data
 
-    experiment = section.record.experiment
-    for one in (section, *others):
-        is_same = one.record.experiment == experiment and config(one) == config(section)
-        if is_same and one.record.data:
+    for one in (section, *sections):
+        if one.record.data and settings(one) == settings(section):
             seeded = one.values.get("data.split_seed") is None
             return one.record.data.replace(f", seed {one.record.seed}" if seeded else "", "")
-    return f"{experiment}, {section.record.source or 'its data'}"
+    return f"{section.record.experiment}, {section.record.source or 'its data'}"

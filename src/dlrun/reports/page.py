@@ -40,19 +40,19 @@ def report(
     """Write an HTML page about the named runs, or about the newest finished runs.
 
     Raises ConfigError if a run does not exist, or if `out` is a file that is not a report;
-    DlrunError if a named run's record is damaged, or if the page cannot be written.
+    DlrunError if a named run's record is damaged, OSError if the page cannot be written.
     """
-    screen = Screen()
+    screen, note = Screen(), ""
     check_page_is_writable(out, force=force)
-    note = ""
     if runs:
-        opened = list(
-            {run.folder: run for run in (Run.open(one, runs_dir) for one in runs)}.values()
-        )
+        opened = [Run.open(one, runs_dir) for one in runs]
+        opened = list({run.folder: run for run in opened}.values())  # each once
     else:
-        opened, note = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
-    if note:
-        screen.note(note)
+        opened = _newest_finished(run_context.resolve_runs_dir(runs_dir), screen)
+        if len(opened) > NEWEST:
+            opened.pop()
+            note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
+            screen.note(note)
     size, problems = write_report_page(opened, out, note)
     for problem in problems:
         screen.warn(printable(problem))
@@ -66,31 +66,27 @@ def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> Non
     check_output_path("--out", out, force=force)
 
 
-def _newest_finished(runs_dir: Path, screen: Screen) -> tuple[list[Run], str]:
-    """Return the newest finished runs, and a sentence for the reader if there are more."""
-    folders, finished = runs_newest_first(runs_dir), list[Run]()
-    for place, folder in enumerate(folders, start=1):
+def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
+    """Return the newest finished runs, at most one more than are shown. Raises ConfigError."""
+    finished: list[Run] = []
+    for folder in runs_newest_first(runs_dir):
         try:
             run = Run.open(folder)
         except DlrunError as error:
             screen.warn(printable(f"left out: {error.message}"))
             continue
-        if run.state == "finished":
-            finished.append(run)
-        if len(finished) == NEWEST and place < len(folders):
-            return (
-                finished,
-                f"The {NEWEST} newest finished runs; dlrun report RUN ... names others.",
-            )
+        finished += [run] if run.state == "finished" else []
+        if len(finished) > NEWEST:
+            break
     if not finished:
         raise ConfigError(f"{runs_dir}: it has no finished run", "name a run, or give --runs-dir")
-    return finished, ""
+    return finished
 
 
 def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[int, list[str]]:
     """Write a page about runs; return its size in bytes, and a sentence for each damaged file.
 
-    Raises DlrunError if the page cannot be written.
+    Raises OSError if the page cannot be written.
     """
     room = min(ROOM_OF_ONE, ROOM // len(runs))
     cells = min(CELLS_OF_ONE, CELLS // len(runs))
@@ -106,10 +102,7 @@ def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[i
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()
-    try:
-        write_file_atomically(out, page)
-    except OSError as error:
-        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
+    write_file_atomically(out, page)
     return len(page), [problem for section in sections for problem in section.problems]
 
 
@@ -150,10 +143,10 @@ def render_html_page(template: str, package: str, scripts: Sequence[str], **valu
     )
 
 
-def format_setting_briefly(value: object) -> str:
-    """Return a setting as text, cut to 60 characters for a table's cell."""
+def format_setting_briefly(value: object, length: int = 60) -> str:
+    """Return a setting as text, cut to a number of characters."""
     text = format_setting(value)
-    return text if len(text) <= 60 else f"{text[:59]}…"
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def format_curve_value(value: float) -> str:

@@ -15,13 +15,12 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
-from dlrun.reports.run_section import ClassifiedPhotograph, RunSection, png_data_uri
+from dlrun.reports.run_section import RunSection
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.start import load_experiment_config
-from dlrun.sweeps.find_runs import SweepState, find_runs_by_point
 from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
@@ -74,23 +73,17 @@ class ReproducedExperiment:
         folder = runs_dir / SWEEPS / plan.name
         if not (folder / PLAN).exists():
             RunFolder.claim_sweep(runs_dir, plan.name)
-        with RunFolder(folder).locked(screen, SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK):
             plan = _with_earlier_points(plan, folder, screen)
             RunFolder(folder).write_text(PLAN, checksummed_json(plan))
-            sweep = Sweep(plan, folder, self.options.data_dir)
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
-            state = SweepState({})
-            try:
-                state = run_sweep_points(sweep, screen, points=points, jobs=1)
-            finally:  # with the seeds that were run earlier
-                self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-                finished = {
-                    seed_of[number]: run
-                    for number, run in find_runs_by_point(sweep).items()
-                    if run.record.status == "finished"
-                }
-                self.runs = [finished[seed] for seed in self.seeds if seed in finished]
+            sweep = Sweep(plan, folder, self.options.data_dir)
+            state = run_sweep_points(sweep, screen, points=points, jobs=1)
+        self.failed = {seed_of[number]: why for number, why in state.failed.items()}
+        by_seed = {seed_of[number]: run for number, run in state.runs.items()}
+        runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
+        self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
             raise state.stopped
 
@@ -144,18 +137,13 @@ class ReproducedExperiment:
         return compare_with_published(self.sections) if self.runs else []
 
     @property
-    def photographs(self) -> list[ClassifiedPhotograph]:
-        """The photographs whose labels are published; they replace figures and charts."""
-        return [photograph for row in self.rows for photograph in row.photographs]
-
-    @property
     def figures(self) -> list[tuple[str, str]]:
-        """The figures of the first run: file names and data URIs."""
+        """The figures of the first run: file names and PNGs in base64."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
-                content = base64.b64encode(self.runs[0].read(path.name)).decode()
-                figures.append((path.name, png_data_uri(content)))
+                content = self.runs[0].read(path.name)
+                figures.append((path.name, base64.b64encode(content).decode()))
         return figures
 
     @property
@@ -212,15 +200,14 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
             (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
             for plan in (earlier, new)
         )
-        why = "" if before == now else f"{folder}: its data or config have changed"
-    except DlrunError as error:  # damaged, or code or packages have changed
-        why = error.message
-    if why:
-        screen.note(f"all seeds are run again: {why}")
+        if before != now:
+            raise DlrunError(f"{folder}: its data or config have changed")
+    except DlrunError as error:  # also if damaged, or if code or packages have changed
+        screen.note(f"all seeds are run again: {error.message}")
         return new
-    known = {point.settings[SEED] for point in earlier.points}
-    added = [point.settings for point in new.points if point.settings[SEED] not in known]
-    points = [
-        SweepPoint(number=n, settings=s) for n, s in enumerate(added, len(earlier.points) + 1)
-    ]
-    return earlier.model_copy(update={"points": [*earlier.points, *points]})
+    points = list(earlier.points)
+    known = {point.settings[SEED] for point in points}
+    for point in new.points:
+        if point.settings[SEED] not in known:
+            points.append(SweepPoint(number=len(points) + 1, settings=point.settings))
+    return earlier.model_copy(update={"points": points})

@@ -88,10 +88,8 @@ def reproduce_published_numbers(
             raise ConfigError(f"{other[0]}: nothing is published of it", "`dlrun sweep` it")
         if out.suffix not in (".html", ".htm"):
             raise ConfigError(f"--out {out}: not a page's name", "name it FILE.html")
-        check_page_is_writable(out, force=options.force, ours=PAGE_MARK)
-        check_page_is_writable(
-            out.with_suffix(".md"), force=options.force, ours=TABLE_MARK.encode()
-        )
+        for file, mark in ((out, PAGE_MARK), (out.with_suffix(".md"), TABLE_MARK.encode())):
+            check_page_is_writable(file, force=options.force, ours=mark)
         parts = prepare_reproduction(chosen, numbers, options, screen)
         runnable = [part for part in parts if not part.missing]
         if not runnable:
@@ -100,8 +98,8 @@ def reproduce_published_numbers(
         preload_fork_server(part.name for part in runnable)
         try:
             for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
-                about = f"{part.name}: {pluralize(len(part.seeds), 'run')}"
-                screen.note(f"[{place}/{len(runnable)}] {about}")
+                runs = pluralize(len(part.seeds), "run")
+                screen.note(f"[{place}/{len(runnable)}] {part.name}: {runs}")
                 part.run(plan, screen)
                 _write(parts, out, command)
         except (Stopped, DlrunError) as error:
@@ -128,9 +126,9 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
     """Write the page and the table of the finished runs. Raises DlrunError."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
-    texts = {out: format_reproduction_page(parts, machine, command)}
-    texts[out.with_suffix(".md")] = format_reproduction_markdown(parts, machine, made)
-    for path, text in texts.items():
+    page = format_reproduction_page(parts, machine, command)
+    table = format_reproduction_markdown(parts, machine, made)
+    for path, text in ((out, page), (out.with_suffix(".md"), table)):
         try:
             write_file_atomically(path, text.encode("utf-8", "backslashreplace"))
         except OSError as error:
@@ -139,28 +137,22 @@ def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> No
 
 def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
     """Describe the machine of the runs; if there were several, with all their values."""
-    machine: dict[str, dict[str, None]] = {}
+    machine: dict[str, list[str]] = {}
     for section in (section for part in parts if part.runs for section in part.sections):
         accelerator = section.record.accelerator
         about = section.environment() | {"accelerator": accelerator and accelerator.used}
         for name, key in MACHINE.items():
-            if about.get(key):
-                machine.setdefault(name, {})[str(about[key])] = None
-    return {name: " and ".join(values) for name, values in machine.items()}
+            if about.get(key) and str(about[key]) not in machine.setdefault(name, []):
+                machine[name].append(str(about[key]))
+    return {name: " and ".join(values) for name, values in machine.items() if values}
 
 
 def format_reproduction_page(
     parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], command: str
 ) -> str:
     """Return the HTML page that compares the runs with the published numbers."""
-    return render_html_page(
-        "reproduction.html",
-        __package__,
-        ["curves.js"],
-        parts=parts,
-        machine=machine,
-        command=command,
-    )
+    values = {"parts": parts, "machine": machine, "command": command}
+    return render_html_page("reproduction.html", __package__, ["curves.js"], **values)
 
 
 def format_reproduction_markdown(
@@ -171,8 +163,9 @@ def format_reproduction_markdown(
     `made` is the command, for a comment. The text names no folder of this machine, so that it can
     be put into a README.
     """
-    comment = _one_line(made).replace("-->", "")  # which would end it
-    lines = [f"<!-- {comment} -->", "", _line(COLUMNS.values()), _line("---" for _ in COLUMNS)]
+    titles = [*COLUMNS.values()]
+    lines = [f"<!-- {_one_line(made).replace('-->', '')} -->", ""]
+    lines += [_line(titles), _line("---" for _ in titles)]
     for part in parts:
         for row in part.rows:
             what = f"{part.name}, {row.name}{' (*)' if part.not_comparable else ''}"
@@ -205,13 +198,13 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     cells = [[row.name, *(row.cells[key] for key in keys)] for _, row in rows]
     left = {0, *(place for place, key in enumerate(keys, start=1) if "verdict" in key)}
     head, *lines = format_text_table([["", *(COLUMNS[key] for key in keys)], *cells], left=left)
-    shown, last = [], None
-    for (part, _), line in zip(rows, lines, strict=True):
-        if part is not last:
+    shown: list[str] = []
+    for place, ((part, _), line) in enumerate(zip(rows, lines, strict=True)):
+        if place == 0 or part is not rows[place - 1][0]:
             mark = " (*)" if part.not_comparable else ""
-            runs = pluralize(len(part.runs), "run")
-            shown.append(f"{part.name}{mark}, {runs} of {part.seconds:.1f} s")
-            last = part
+            shown.append(
+                f"{part.name}{mark}, {pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
+            )
         shown.append(line)
     shown += [*LEGEND.split("\n"), *(printable(note) for part in parts for note in part.notes)]
     if any(part.missing for part in parts):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from dlrun import stats
-from dlrun.reports.charts import Axis
+from dlrun.reports.charts import Axis, padded_range
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.run_section import ClassifiedPhotograph, RunSection
 from dlrun.run_folder.metrics import (
@@ -14,42 +14,33 @@ from dlrun.run_folder.metrics import (
     format_interval,
     format_metric,
     is_plottable,
+    published_metrics,
 )
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
-LEFT, RIGHT = 6.0, 214.0  # of a strip, in its units
+LEFT, RIGHT = 6.0, 214.0  # of the picture of a row, in SVG units
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class StripPlot:
-    """A strip plot: the runs' numbers, their interval and the published numbers on one axis."""
-
-    dots: list[float]
-    bar: Interval | None
-    published: list[tuple[str, float]]
-
-
-@dataclass(frozen=True)
 class ComparisonRow:
-    """A row of the comparison: a published number, the numbers of the runs here, the verdict.
+    """Compares a published number with those of the runs here.
 
-    cells: texts by column. numbers: for the JSON output. photographs: those whose labels are
-    published, if the row is about labels.
+    cells: texts by column. numbers: for the JSON output. axis: of the picture of the numbers.
+    photographs: those whose labels are published, if the row is about labels.
     """
 
     name: str
     cells: dict[str, str]
     numbers: Mapping[str, object]
-    strip: StripPlot | None = None
+    axis: Axis | None = None
     photographs: list[ClassifiedPhotograph] = field(default_factory=list)
 
 
 def compare_with_published(sections: Sequence[RunSection]) -> list[ComparisonRow]:
     """Compare the runs of an experiment with its published numbers, one row for each metric."""
-    reference = sections[0].record.reference
-    editions = {one: found for one in EDITIONS if isinstance(found := reference.get(one), dict)}
-    metrics = [section.record.metrics for section in sections]
+    record = sections[0].record
+    editions = published_metrics(record, ignoring_differences=True)
     rows = []
     for name in dict.fromkeys(name for values in editions.values() for name in values):
         published = {
@@ -57,7 +48,8 @@ def compare_with_published(sections: Sequence[RunSection]) -> list[ComparisonRow
             for edition, values in editions.items()
             if isinstance(value := values.get(name), int | float) and is_plottable(value)
         }
-        if published and (here := metric_spread(name, metrics)):
+        here = metric_spread(name, [section.record.metrics for section in sections])
+        if published and here:
             rows.append(_metric_row(published, here))
     photographs = [] if rows else [p for p in sections[0].photographs if p.published.get("book")]
     return [_labels_row(photographs)] if photographs else rows
@@ -79,21 +71,16 @@ def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Compariso
         "verdict": verdicts,
     }
     cells = {
-        **{edition: "" if value is None else repr(value) for edition, value in values.items()},
-        **{verdict_column_name(edition): found or "" for edition, found in verdicts.items()},
         "here": format_metric(here.mean),
         "sd": format_metric(here.deviation),
         "n": str(len(here.values)),
         "interval": format_interval(interval) if interval else "",
     }
-    ends = [*here.values, *(interval or ()), *published.values()]
-    margin = 0.02 * (max(ends) - min(ends)) or 0.01
-    at = Axis(min(ends) - margin, max(ends) + margin, LEFT, RIGHT).at
-    bar = (at(interval[0]), at(interval[1])) if interval else None
-    marks = [(edition, at(value)) for edition, value in published.items()]
-    return ComparisonRow(
-        here.metric, cells, numbers, StripPlot([at(one) for one in here.values], bar, marks)
-    )
+    for edition, value in values.items():
+        cells[edition] = "" if value is None else repr(value)
+        cells[f"verdict on {edition}"] = verdicts[edition] or ""
+    ends = padded_range([*here.values, *(interval or ()), *published.values()], 0.02)
+    return ComparisonRow(here.metric, cells, numbers, Axis(*ends, LEFT, RIGHT))
 
 
 def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:
@@ -124,22 +111,20 @@ def half_unit_of_last_digit(value: float) -> float:
     return 0.5 * 10.0 ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
-def verdict_column_name(edition: str) -> str:
-    """Return the name of the column that holds the verdict on an edition of the book."""
-    return f"verdict on {edition}"
-
-
 def _labels_row(photographs: list[ClassifiedPhotograph]) -> ComparisonRow:
     """Return the row that counts the photographs whose most probable label is the book's."""
     labels = {one.name: {"here": one.labels} | one.published for one in photographs}
-    counts = dict.fromkeys(("here", *EDITIONS), 0)
-    for by_origin in labels.values():
-        for origin in counts:
-            if found := by_origin.get(origin):
-                counts[origin] += found[0][0] == by_origin["book"][0][0]
+    counts = {
+        origin: sum(
+            found[origin][0][0] == found["book"][0][0]
+            for found in labels.values()
+            if found.get(origin)
+        )
+        for origin in ("here", *EDITIONS)
+    }
     here = counts.pop("here")
     cells = {edition: str(count) for edition, count in counts.items()}
-    cells |= dict.fromkeys(map(verdict_column_name, EDITIONS), "")
+    cells |= {f"verdict on {edition}": "" for edition in EDITIONS}
     cells |= {"here": f"{here} of {len(photographs)}", "sd": "", "n": "1", "interval": ""}
     as_json = {name: {one: dict(found) for one, found in by.items()} for name, by in labels.items()}
     numbers = {**counts, "values": [here], "labels": as_json}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dlrun.errors import ConfigError
-from dlrun.system.console import Screen, printable
+from dlrun.system.console import printable
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_files_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
@@ -91,14 +91,14 @@ class RunFolder:
             raise _unusable(runs_dir, error.strerror) from None
         return cls(path)
 
-    def locked(self, screen: Screen, name: str = LOCK) -> AbstractContextManager[None]:
+    def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
         """Lock the folder during a block, so that no other process writes to it.
 
         Raises LockedError if another process holds the lock.
         """
         if not self.writes:
             return contextlib.nullcontext()
-        return hold_file_lock(self.path / name, warn=screen.warn)
+        return hold_file_lock(self.path / name)
 
     def write(self, name: str, content: bytes | memoryview) -> None:
         """Write one whole file into the folder atomically."""

@@ -1,7 +1,6 @@
 """The record of a run, results.json and environment.json: data models, reading and writing.
 
-results.json holds the SHA-256 of each file that the run wrote, and its own. Records of
-dlrun 0.1 are read too; they have no `format`.
+results.json holds the SHA-256 of each file that the run wrote, and its own.
 """
 
 import hashlib
@@ -21,7 +20,7 @@ from dlrun.system.files import read_regular_file
 
 FORMAT = 2
 RESULTS, ENVIRONMENT = "results.json", "environment.json"
-SHA256 = "sha256"  # of all else in results.json; dlrun 0.1 wrote none
+SHA256 = "sha256"  # the key of the digest of all other values
 SINGLE = 1e-6  # metrics are of single precision
 
 # A waiting run was submitted to SLURM and has not begun.
@@ -128,6 +127,11 @@ class RunRecord(ChecksummedModel):
     error: str | None = None
 
     @property
+    def digests(self) -> dict[str, str]:
+        """The SHA-256 of each file that the run wrote, by the file's name."""
+        return self.files | self.written
+
+    @property
     def computed_on(self) -> str:
         """The device, processes and threads as text, ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
@@ -150,7 +154,7 @@ class RunRecord(ChecksummedModel):
 
 
 def read_run_record(folder: Path) -> RunRecord:
-    """Read the record of a run. Raises DlrunError if it is missing or damaged."""
+    """Read the record of a run. Raises DlrunError if it is missing, damaged or of dlrun 0.1."""
     return read_checksummed_json(RunRecord, folder / RESULTS, FORMAT)
 
 
@@ -177,8 +181,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_checksummed_json(kind: type[M], path: Path, newest: int) -> M:
-    """Read a JSON file and check its SHA-256. Raises DlrunError if it is damaged or too new."""
+def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
+    """Read a JSON file, and check its format number and its SHA-256. Raises DlrunError."""
     value = read_json_object(path)
     digest = value.pop(SHA256, None)
     try:
@@ -187,8 +191,9 @@ def read_checksummed_json(kind: type[M], path: Path, newest: int) -> M:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise DlrunError(f"{path}: not what a run writes: {where}: {problem['msg']}") from None
-    if model.format > newest:
-        raise DlrunError(f"{path}: written by a newer dlrun", "use that version")
+    if model.format != format_number:
+        age = "a newer" if model.format > format_number else "an older"
+        raise DlrunError(f"{path}: written by {age} dlrun", "use that version")
     if digest is not None and digest != _digest(value):
         raise DlrunError(
             f"{path}: damaged, or edited: its SHA-256 does not match",

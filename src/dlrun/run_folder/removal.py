@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from dlrun.errors import DlrunError
@@ -26,7 +25,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
         raise DlrunError(
             f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
         )
-    with _lock(folder):
+    with hold_file_lock(folder / LOCK):
         check()
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)
@@ -40,7 +39,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
     """Remove the checkpoints of a run; see remove_run for `check` and the errors."""
-    with _lock(folder):
+    with hold_file_lock(folder / LOCK):
         check()
         for name in CHECKPOINTS:
             (folder / name).unlink(missing_ok=True)
@@ -68,12 +67,3 @@ def repair_latest_link(runs_dir: Path, experiment: str) -> None:
             update_latest_link(latest.parent, runs[0].name)
         else:
             latest.unlink(missing_ok=True)
-
-
-def _lock(folder: Path) -> AbstractContextManager[None]:
-    """Lock a run during a block. Raises DlrunError if it is running, or if locks are missing."""
-
-    def refuse(why: str) -> None:
-        raise DlrunError(why, "remove the run by hand if no process writes to it")
-
-    return hold_file_lock(folder / LOCK, warn=refuse)

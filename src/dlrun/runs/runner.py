@@ -186,7 +186,7 @@ class RunRecorder:
             name: files.file_digest(self.folder.path / name) for name in sorted(names)
         }
         self.folder.sync_tables()
-        context.stop.let_end()
+        context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, figures=figures, **changes)
         return results.exit_code
 
@@ -236,7 +236,7 @@ class RunRecorder:
         the older checkpoint is removed to make room.
         """
         context, steps = self.context, self.context.steps
-        context.stop.let_end()
+        context.stop.ignore_signals()
         stopped = isinstance(error, Stopped | KeyboardInterrupt)
         if isinstance(error, Stopped) and not self.folder.writes:  # the main process reports it
             return SystemExit(error.exit_code)

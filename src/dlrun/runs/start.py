@@ -32,7 +32,6 @@ from dlrun.run_folder.folder import (
     to_json,
 )
 from dlrun.run_folder.loggers import check_loggers_installed
-from dlrun.run_folder.record import FORMAT
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -84,7 +83,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
         else:
             folder = RunFolder.claim(runs_dir, name, settings.name)
         runner = RunRecorder(experiment, config, folder, settings)
-    with folder.locked(screen):
+    with folder.locked():
         if (processes := count_processes_to_start(config)) == 1:
             with runner.recorded() as context:
                 code = runner.finish(experiment.run(config, context))
@@ -111,7 +110,7 @@ def resume_run(run: str, overrides: Sequence[str], settings: RunSettings) -> int
             path = find_run(run, run_context.resolve_runs_dir(settings.runs_dir))
             helps = is_helper_process(_resumed_config(Run.open(path), overrides))
             folder = RunFolder(path, writes=not helps)
-            stack.enter_context(folder.locked(screen))
+            stack.enter_context(folder.locked())
             runner = _prepare_resume(folder, overrides, screen, settings)
         if runner is None:
             if settings.json:
@@ -209,8 +208,6 @@ def _resumed_config(run: Run, overrides: Sequence[str]) -> ExperimentConfig:
     schema = registry.load_config_class(name)
     if not schema.resumable:
         raise DlrunError(f"{path}: {name} has nothing to resume", _repeat_hint(run))
-    if run.record.format < FORMAT:
-        raise DlrunError(f"{path}: its checkpoints are of an older dlrun", _repeat_hint(run))
     # A key that was deleted by hand has its value from when the run began.
     layers = [
         run.initial_config(),

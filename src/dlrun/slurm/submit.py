@@ -225,7 +225,7 @@ def submit_runs_to_slurm(
                 recorder = RunRecorder(
                     registry.load_experiment(experiment), run.config, folder, run.settings
                 )
-                with folder.locked(screen):
+                with folder.locked():
                     recorder.write_first_files("waiting")
             jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -28,13 +29,14 @@ from dlrun.run_context import RunSettings
 from dlrun.runs.start import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
-from dlrun.system.console import ProgressHandle, Screen
+from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_log_appendable
 from dlrun.system.signals import SIGNALS, raise_stop_signal
 
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
 LAST_SECONDS = 40.0  # for the end of a step; then a process is killed
+PROGRESS_SECONDS = 0.1  # between two messages about the progress of a run
 
 # macOS has a fork server too, but its libraries may crash in a forked process.
 if sys.platform == "linux":
@@ -47,7 +49,7 @@ else:
 class ProcessMessage:
     """A message from a child process: its progress, a warning, or its end.
 
-    share: of the run's steps that are finished. exit_code: once the run has ended; negative: the
+    share: of the work that is done. exit_code: once the run has ended; negative: the
     number of the signal that killed it. peak: the most bytes that its process held.
     """
 
@@ -220,30 +222,24 @@ def _send(connection: "Connection[ProcessMessage, int]", message: ProcessMessage
 
 
 class _PointScreen(Screen):
-    """A screen that sends warnings and finished steps to the sweep, and logs notes only."""
+    """A screen that sends warnings and progress to the sweep, and logs notes only."""
 
     def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
         super().__init__(quiet=True, results=False)
         self._connection = connection
-        self._total: float | None = None
+        self._sent = 0.0
 
     def warn(self, text: str) -> None:
         """Send a warning to the sweep."""
         _send(self._connection, ProcessMessage(warning=self.log(text, warning=True)))
 
     @contextmanager
-    def progress(
-        self, what: str, total: float | None, unit: str, **options: object
-    ) -> Iterator[ProgressHandle]:
-        """Send the share of the steps that are finished during a block."""
-        self._total = total
-        yield self
+    def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
+        """Send the share of the work that is done, first of preparing data, then of steps."""
 
-    def to(self, done: float) -> None:
-        """Send nothing about the share of a step."""
+        def move(done: float, detail: str) -> None:
+            if total and time.monotonic() - self._sent > PROGRESS_SECONDS:
+                self._sent = time.monotonic()
+                _send(self._connection, ProcessMessage(share=done / total))
 
-    def step(self, done: float, line: str) -> None:
-        """Log a finished step, and send the share of the steps that are finished."""
-        self.log(line)
-        if self._total:
-            _send(self._connection, ProcessMessage(share=done / self._total))
+        yield move

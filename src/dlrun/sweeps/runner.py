@@ -142,8 +142,8 @@ class _Runner:
                     points = points_promoted_by_halving(plan, place - 1, points, self.state.runs)
                 self.screen.note(f"rung {place + 1}: {rung}")
                 self._run(points, rung.epochs)
-        if self.stop.asked:
-            self.state.stopped = SIGNALS[self.stop.asked]()
+        if self.stop.received:
+            self.state.stopped = SIGNALS[self.stop.received]()
 
     def _announce(self) -> None:
         self.screen.note("stopping after each run's step; a second signal stops at once")
@@ -161,8 +161,8 @@ class _Runner:
         with self.screen.progress("sweep", len(points), "runs") as bar:
             while self.children or (todo and not self.ending):
                 try:
-                    if self.stop.asked and not self.ending:
-                        self._end(self.stop.asked)
+                    if self.stop.received and not self.ending:
+                        self._end(self.stop.received)
                     if not self.ending:
                         self._start(todo, epochs)
                     ready = wait([child.connection for child in self.children.values()], TICK)

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
-from dlrun.config.yaml_loader import flatten_keys, format_override
-from dlrun.errors import DlrunError, first_line
+from dlrun.config.yaml_loader import format_override
+from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.page import write_report_page
@@ -123,7 +123,7 @@ def group_runs_by_config(plan: SweepPlan, runs: Mapping[int, Run]) -> list[Confi
         for point in config:
             run = runs.get(point.number)
             if run is not None and run.record.status == "finished" and run.record.metrics:
-                epochs = flatten_keys(run.effective_config()).get(EPOCHS, 0)
+                epochs = run.effective_config().get(EPOCHS, 0)
                 by_epochs.setdefault(epochs, {})[run.record.seed] = run
         planned = len({point.settings.get(SEED) for point in config})
         for epochs, by_seed in by_epochs.items():
@@ -159,8 +159,8 @@ def write_sweep_files(
         runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_report_page(runs, folder.path / PAGE, note)
         files["report"] = str(folder.path / PAGE)
-    except DlrunError as error:
-        problems = [error.message]
+    except OSError as error:
+        problems = [f"{folder.path / PAGE}: {error.strerror}"]
     for problem in problems:
         screen.warn(problem)
     return files

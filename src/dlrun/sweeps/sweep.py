@@ -95,7 +95,7 @@ def run_sweep(
             folder = RunFolder.claim_sweep(runs_dir, plan.name).path
         sweep = Sweep(plan, folder, options.data_dir)
         again = sweep.resume_command + (" --slurm ... --wait" if slurm else "")
-        with RunFolder(folder).locked(screen, SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK):
             if resume is None:
                 RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             screen.note(f"sweep folder: {folder}")

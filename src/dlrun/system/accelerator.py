@@ -9,40 +9,32 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
-
-@dataclass(frozen=True)
-class AcceleratorMessages:
-    """The messages about one kind of accelerator, and a pattern that recognises its errors."""
-
-    not_built: str  # why torch.backends.NAME.is_built() is False
-    not_available: str  # why its is_available() is False
-    libraries: str
-
-
-# In the order in which `auto` prefers them.
+# In the order in which `auto` prefers them: what is said if torch was built without the
+# accelerator, and if this machine has none.
 ACCELERATORS = {
-    "cuda": AcceleratorMessages(
+    "cuda": (
         "this build of PyTorch has no CUDA support",
         "no CUDA device or driver was found",
-        "cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
     ),
-    "mps": AcceleratorMessages(
+    "mps": (
         "this build of PyTorch has no MPS support (Apple GPUs only)",
         "macOS 12.3 or later and an Apple GPU are needed",
-        "mps|metal",
     ),
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
 # Classes of torch's errors that are the device's, whatever they say; not every torch has all.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
 DEVICE_MESSAGE = re.compile(
-    rf"\b({'|'.join(one.libraries for one in ACCELERATORS.values())})\b"
+    r"\b(cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen|mps|metal)\b"
     "|out of memory|deterministic implementation",
     re.IGNORECASE,
 )
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,11 +55,12 @@ def why_accelerator_unavailable(device: str) -> str | None:
         return None
     import torch  # slow: 1 s
 
+    not_built, not_available = ACCELERATORS[device]
     backend = getattr(torch.backends, device)
     if not backend.is_built():
-        return ACCELERATORS[device].not_built
+        return not_built
     is_available = torch.cuda.is_available if device == "cuda" else backend.is_available
-    return None if is_available() else ACCELERATORS[device].not_available
+    return None if is_available() else not_available
 
 
 def require_accelerator(device: str) -> None:
@@ -96,8 +89,7 @@ def count_devices(requested: str) -> int:
         return 1
     import torch
 
-    count: int = getattr(torch, device).device_count()
-    return count
+    return int(getattr(torch, device).device_count())
 
 
 def check_cpu_devices(device: str, devices: int | list[int] | str) -> None:
@@ -124,61 +116,62 @@ def check_batch_divisible(size: int, processes: int) -> None:
         )
 
 
-@dataclass(frozen=True)
-class AcceleratorChoice:
-    """Chooses the device of a run from the requested accelerator, and falls back to the CPU.
+def run_with_fallback(
+    requested: str,
+    probe: Callable[[str], object],
+    work: Callable[[AcceleratorReport], T],
+    warn: Callable[[str], None],
+    *,
+    fallback: bool,
+    processes: int = 1,
+    nodes: int = 1,
+) -> T:
+    """Do the work of a run on the requested accelerator, or on the CPU if the accelerator fails.
 
     Args:
         requested: auto, or the name of a device.
-        fallback: False turns a failure of the accelerator into an AcceleratorError.
+        probe: does one training step on a device, before the work.
+        work: gets the report of the device to use; it is called again on the CPU if it failed.
         warn: shows the warning that names the reason.
+        fallback: False turns a failure of the accelerator into an AcceleratorError.
         processes: the number that share the run. If only one fell back, the others would wait for
             it: they fall back together, if the accelerator is missing on their node, or not at all.
         nodes: the number of nodes that the processes run on.
+
+    Raises AcceleratorError if the device does not work and the CPU may not replace it, and the
+    errors of probe and work that the device did not cause.
     """
 
-    requested: str
-    fallback: bool
-    warn: Callable[[str], None]
-    processes: int = 1
-    nodes: int = 1
+    def on_cpu(reason: str, *, separately: bool) -> AcceleratorReport:
+        if separately:
+            hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
+            raise AcceleratorError(reason, hint)
+        if not fallback:
+            raise AcceleratorError(reason, NO_FALLBACK_HINT)
+        warn(f"{reason}; running on the CPU")
+        return AcceleratorReport(requested, "cpu", reason)
 
-    def first(self, probe: Callable[[str], object]) -> AcceleratorReport:
-        """Return a report of the device to use, after `probe` did one training step on it.
-
-        Raises AcceleratorError if the device does not work and the CPU may not replace it.
-        """
-        device, reason = select_accelerator(self.requested)
-        if device == "cpu":
-            if reason is not None and self.requested != "auto":
-                return self._on_cpu(reason, together=self.nodes == 1)
-            return AcceleratorReport(self.requested, "cpu", reason)
+    device, reason = select_accelerator(requested)
+    report = AcceleratorReport(requested, device, reason)
+    if device != "cpu":
         try:
             probe(device)
         except DlrunError:
             raise
         except Exception as error:
             probe("cpu")  # fails there too: then the accelerator is not the cause
-            return self._on_cpu(f"a training step failed on {device}: {first_line(error)}")
-        return AcceleratorReport(self.requested, device, None)
-
-    def after_failure(self, error: Exception, report: AcceleratorReport) -> AcceleratorReport:
-        """Return the report of a run that starts again on the CPU after it failed on a device.
-
-        Raises the error itself if the device did not cause it, AcceleratorError without fallback.
-        """
+            why = f"a training step failed on {device}: {first_line(error)}"
+            report = on_cpu(why, separately=processes > 1)
+    elif reason is not None and requested != "auto":
+        report = on_cpu(reason, separately=processes > 1 and nodes > 1)
+    try:
+        return work(report)
+    except Exception as error:
         if report.used == "cpu" or not is_accelerator_error(error):
-            raise error
-        return self._on_cpu(f"the run failed on {report.used}: {first_line(error)}")
-
-    def _on_cpu(self, reason: str, *, together: bool = False) -> AcceleratorReport:
-        if self.processes > 1 and not together:
-            hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
-            raise AcceleratorError(reason, hint)
-        if not self.fallback:
-            raise AcceleratorError(reason, NO_FALLBACK_HINT)
-        self.warn(f"{reason}; running on the CPU")
-        return AcceleratorReport(self.requested, "cpu", reason)
+            raise
+        why = f"the run failed on {report.used}: {first_line(error)}"
+        report = on_cpu(why, separately=processes > 1)
+    return work(report)
 
 
 def is_accelerator_error(error: Exception) -> bool:

@@ -5,8 +5,9 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, cast
 
 from rich import filesize
 from rich.cells import cell_len
@@ -14,9 +15,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
-
+# A function that moves a progress bar: the number of finished units, and the text beside the bar.
+MoveBar = Callable[[float, str], object]
 BESIDE_BAR = 48  # columns of a progress bar's line for all but the bar and its name
 log = logging.getLogger("dlrun")
 log.addHandler(logging.NullHandler())  # without a run nothing is logged
@@ -167,6 +167,11 @@ class Screen:
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
         self.out.file.flush()
 
+    @property
+    def draws_bars(self) -> bool:
+        """Whether progress is shown as a bar on a terminal."""
+        return self.err.is_terminal and not self.quiet
+
     @contextlib.contextmanager
     def progress(
         self,
@@ -187,11 +192,16 @@ class Screen:
             lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
                 None shows all. The log has every line.
         """
+        if aloud and not self.draws_bars:
+            self.note(what)
+        with self.bar(what, total) as move:
+            yield ProgressHandle(self, move, total, unit, lines)
+
+    @contextlib.contextmanager
+    def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
+        """Draw a bar during a block; yield the function that moves the bar."""
         from rich import progress  # slow
 
-        live = self.err.is_terminal and not self.quiet
-        if aloud and not live:
-            self.note(what)
         columns = [
             progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(max(1, min(30, self.err.width - len(what) - BESIDE_BAR))),
@@ -201,41 +211,33 @@ class Screen:
         ]
         if total is not None:
             columns += [progress.TextColumn("left"), progress.TimeRemainingColumn()]
-        bar = progress.Progress(*columns, console=self.err, transient=True, disable=not live)
-        bar.add_task(what, total=total, detail="")
-        with bar:
-            yield _TerminalBar(self, bar, total, unit, lines)
+        with progress.Progress(
+            *columns, console=self.err, transient=True, disable=not self.draws_bars
+        ) as bar:
+            task = bar.add_task(what, total=total, detail="")
+            yield lambda done, detail: bar.update(task, completed=done, detail=detail)
 
 
-class ProgressHandle(Protocol):
-    """The interface by which a task moves its progress bar."""
+@dataclass(frozen=True)
+class ProgressHandle:
+    """Moves the progress bar of a task, and prints the lines of the steps that it finishes."""
+
+    screen: Screen
+    move: MoveBar
+    total: float | None
+    unit: str
+    lines: int | None
 
     def to(self, done: float) -> None:
         """Move the progress bar to the number of finished units."""
+        of = "" if self.total is None or self.unit == "%" else f"/{self.total:,.0f}"
+        self.move(done, f"{math.floor(done):,}{of} {self.unit}")
 
     def step(self, done: float, line: str) -> None:
         """Print the line of a finished step, such as an epoch, and move the progress bar."""
-
-
-class _TerminalBar:
-    def __init__(
-        self, screen: Screen, bar: "Progress", total: float | None, unit: str, lines: int | None
-    ) -> None:
-        self._screen, self._bar, self._lines = screen, bar, lines
-        self._total, self._unit = total, unit
-
-    def to(self, done: float) -> None:
-        of = "" if self._total is None or self._unit == "%" else f"/{self._total:,.0f}"
-        text = f"{math.floor(done):,}{of} {self._unit}"
-        self._bar.update(self._bar.task_ids[0], completed=done, detail=text)
-
-    def step(self, done: float, line: str) -> None:
         shown = True
-        if self._lines is not None and self._total:
-            before, now = (self._lines * n // self._total for n in (done - 1, done))
-            shown = self._bar.disable and before < now
-        if shown:
-            self._screen.note(line)  # on a terminal above the bar
-        else:
-            self._screen.log(line)
+        if self.lines is not None and self.total:
+            before, now = (self.lines * n // self.total for n in (done - 1, done))
+            shown = before < now and not self.screen.draws_bars
+        (self.screen.note if shown else self.screen.log)(line)  # on a terminal above the bar
         self.to(done)

@@ -165,43 +165,38 @@ def check_output_path(
 
 
 class LockedError(DlrunError):
-    """Raised if another process holds the lock of a folder."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(
-            f"{path.parent}: another process is writing to it", "wait for it, or stop it"
-        )
+    """Says that another process holds the lock of a folder."""
 
 
 @contextlib.contextmanager
-def hold_file_lock(
-    path: Path, *, on_wait: Callable[[], None] | None = None, warn: Callable[[str], None]
-) -> Iterator[None]:
+def hold_file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold a file lock during a block; the system releases it if the process dies.
 
     Args:
         path: of the lock's own file, which stays.
         on_wait: called once before waiting for another holder; without it LockedError is raised.
-        warn: takes one sentence if the file system has no locks: the block runs without one.
 
-    Raises LockedError, or OSError if the file cannot be made or the path is not a regular file.
+    Raises LockedError, DlrunError if the file system has no locks, or OSError if the file cannot be
+    made or the path is not a regular file.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     lock = _file_lock(path)
-    with warnings.catch_warnings():  # without flock, filelock marks by a file, and warns
+    with warnings.catch_warnings():  # where flock is missing, filelock marks by a file, and warns
         warnings.simplefilter("ignore", UserWarning)
         try:
             lock.acquire(timeout=PROBE_SECONDS)
         except TimeoutError:
             if on_wait is None:
-                raise LockedError(path) from None
+                raise LockedError(
+                    f"{path.parent}: another process is writing to it", "wait for it, or stop it"
+                ) from None
             on_wait()
             lock.acquire()
         except NotImplementedError:
-            warn(f"{path.parent}: this file system has no locks. Start no second run in it.")
-            yield
-            return
+            raise DlrunError(
+                f"{path.parent}: this file system has no locks", "a newer filelock needs none"
+            ) from None
     try:
         yield
     finally:

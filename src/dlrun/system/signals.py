@@ -11,13 +11,12 @@ from typing import NoReturn
 
 from dlrun.errors import HungUp, Interrupted, OutOfTime, Stopped, Terminated
 
-GRACE_SECONDS = 30.0  # far longer than any step
 SIGNALS: dict[int, type[Stopped]] = {signal.SIGINT: Interrupted, signal.SIGTERM: Terminated}
 if sys.platform != "win32":
     SIGNALS |= {signal.SIGHUP: HungUp, signal.SIGUSR2: OutOfTime}
 EXIT_CODES = {stopped.exit_code for stopped in SIGNALS.values()}
 # Signals that raise_stop_signal raised; an interrupted import may replace the exception.
-came: list[int] = []
+raised_signals: list[int] = []
 
 
 def handled_stop_signals() -> list[int]:
@@ -33,19 +32,15 @@ def raise_stop_signal(number: int, frame: FrameType | None) -> NoReturn:
     for each in handled_stop_signals():
         signal.signal(each, _end_at_once)
     _ignore_further_hangups(number)
-    came.append(number)
+    raised_signals.append(number)
     raise SIGNALS[number]
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> NoReturn:
-    _exit(SIGNALS[number].word, SIGNALS[number].exit_code)
-
-
-def _exit(message: str, code: int) -> NoReturn:
     try:
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {SIGNALS[number].word}", file=sys.stderr)
     finally:  # stderr may be closed, or the first signal came while it was written
-        os._exit(code)
+        os._exit(SIGNALS[number].exit_code)
 
 
 def _ignore_further_hangups(number: int) -> None:
@@ -57,15 +52,14 @@ def _ignore_further_hangups(number: int) -> None:
 class StopRequest:
     """A request to stop the run, which a signal from the user or the batch system makes.
 
-    `asked` is the number of the signal that arrived during a step; 0 if there was none.
+    `received` is the number of the signal that arrived during a step; 0 if there was none.
     """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.received = 0
         self._handled: list[int] = []
         self._announce: Callable[[], None] | None = None  # while steps are done
         self._raised = self._ending = False
-        self._ended = threading.Event()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -78,16 +72,15 @@ class StopRequest:
         if threading.current_thread() is threading.main_thread():
             self._handled = handled_stop_signals()
         previous = {number: signal.getsignal(number) for number in self._handled}
-        self.take_over()
+        self.install_handlers()
         try:
             yield
         finally:
-            self._ended.set()
             for number, handler in previous.items():
                 ends = self._raised and handler is raise_stop_signal
                 signal.signal(number, _end_at_once if ends else handler)
 
-    def take_over(self) -> None:
+    def install_handlers(self) -> None:
         """Install the signal handlers again after a library, such as Lightning, replaced them."""
         for number in self._handled:
             signal.signal(number, self._handle)
@@ -106,15 +99,15 @@ class StopRequest:
 
     def after_step(self) -> None:
         """Raise the exception of a signal that arrived during the step, if any."""
-        self.end_with(self.asked)
+        self.raise_for(self.received)
 
-    def end_with(self, number: int) -> None:
+    def raise_for(self, number: int) -> None:
         """Raise the exception of a signal; 0 means no signal."""
         if number:
             self._raised = True
             raise SIGNALS[number]
 
-    def let_end(self) -> None:
+    def ignore_signals(self) -> None:
         """Ignore signals from now on, while the run ends and its record is written."""
         self._ending = True
 
@@ -122,14 +115,8 @@ class StopRequest:
         _ignore_further_hangups(number)
         if self._ending:
             return
-        if self._announce is None or self.asked:
-            self.end_with(number)
-        self.asked = number
-        # Not here: the signal may have interrupted a write to the same stream.
-        threading.Thread(target=self._wait, args=(self._announce, number), daemon=True).start()
-
-    def _wait(self, announce: Callable[[], None], number: int) -> None:
-        """Announce that the run will stop, and end the process if it does not."""
-        announce()
-        if not self._ended.wait(GRACE_SECONDS):
-            _exit("still busy long after the signal: ended by force", 128 + number)
+        if self._announce is None or self.received:
+            self.raise_for(number)
+        self.received = number
+        # In a thread, because the signal may have interrupted a write to the same stream.
+        threading.Thread(target=self._announce, daemon=True).start()

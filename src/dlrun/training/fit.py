@@ -15,14 +15,14 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
-from dlrun.networks.network_files import parse_tensors, serialize_tensors
+from dlrun.networks.weights import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.steps import check_metrics_finite
 from dlrun.system.accelerator import (
-    AcceleratorChoice,
     AcceleratorReport,
     check_batch_divisible,
     check_cpu_devices,
+    run_with_fallback,
 )
 from dlrun.system.console import pluralize
 from dlrun.training import distributed
@@ -71,19 +71,15 @@ class Training:
     def run(self) -> TrainedNetwork:
         """Train the network on the accelerator, or on the CPU if the accelerator fails."""
         config = self.config
-        choice = AcceleratorChoice(
+        return run_with_fallback(
             config.accelerator,
-            config.fallback,
+            self._probe,
+            self._train_on,
             self.context.screen.warn,
-            config.world or 1,
-            config.trainer.num_nodes,
+            fallback=config.fallback,
+            processes=config.world or 1,
+            nodes=config.trainer.num_nodes,
         )
-        report = choice.first(self._probe)
-        try:
-            return self._train_on(report)
-        except Exception as error:
-            report = choice.after_failure(error, report)
-        return self._train_on(report)
 
     def _probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raise the error of a failure."""
@@ -105,7 +101,7 @@ class Training:
             f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
         ]
         found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
-        start = parse_tensors(found.state, context.folder.path) if found else None
+        start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])

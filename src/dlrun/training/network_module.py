@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import OptimizerConfig
-from dlrun.networks.network_files import serialize_tensors
+from dlrun.networks.weights import serialize_tensors
 from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
@@ -186,7 +186,7 @@ class EpochRecorder(pl.Callback):
 
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
-        self._steps.stop.take_over()
+        self._steps.stop.install_handlers()
         if self._start is not None:
             trainer.optimizers[0].load_state_dict(self._start["optimizer"])
             if self._start["scaler"]:
@@ -194,7 +194,7 @@ class EpochRecorder(pl.Callback):
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
-        self._steps.stop.take_over()
+        self._steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
@@ -227,13 +227,13 @@ class EpochRecorder(pl.Callback):
 
         Of the validation and the test some processes may have a batch more: it is skipped here.
         """
-        number, world = self._steps.stop.asked, trainer.world_size
+        number, world = self._steps.stop.received, trainer.world_size
         if world > 1:
             if part and batch >= self._data.common_batches(part, world):
                 return
             shared = torch.tensor(number, device=trainer.strategy.root_device)
             number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self._steps.stop.end_with(number)
+        self._steps.stop.raise_for(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""

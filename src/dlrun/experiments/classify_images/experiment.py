@@ -31,7 +31,7 @@ from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import PREDICTIONS
-from dlrun.system.accelerator import AcceleratorChoice
+from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.torch_state import training_settings
@@ -62,24 +62,18 @@ class ClassifyImagesExperiment(Experiment[Config]):
             side = model.transform.crop_size[0]
             example = torch.zeros(1, 3, side, side)
             parameters = write_network_summary(model.network, example, context)
-            network = pretrained.fold_batch_norms(model.network, pretrained.noise_image(side))
-            model = replace(model, network=network)
+            model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
-        def classify(device: str) -> list[Photograph]:
-            return classify_photographs(config, context, files, model, device, SHOWN)
+        def probe(device: str) -> None:
+            pretrained.predict_probabilities(model, example, device, config.precision)
 
-        choice = AcceleratorChoice(config.accelerator, config.fallback, screen.warn)
+        def classify(report: AcceleratorReport) -> tuple[AcceleratorReport, list[Photograph]]:
+            return report, classify_photographs(config, context, files, model, report.used, SHOWN)
+
         with context.phase("classify"), training_settings(context.threads):
-            report = choice.first(
-                lambda device: pretrained.predict_probabilities(
-                    model, example, device, config.precision
-                )
+            report, found = run_with_fallback(
+                config.accelerator, probe, classify, screen.warn, fallback=config.fallback
             )
-            try:
-                found = classify(report.used)
-            except Exception as error:
-                report = choice.after_failure(error, report)
-                found = classify(report.used)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         for file, why in list(errors.items())[:SHOWN]:

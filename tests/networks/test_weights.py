@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlrun.errors import DataError
-from dlrun.networks.network_files import parse_tensors, read_tensors, serialize_tensors
+from dlrun.networks.weights import read_tensors, serialize_tensors
 from tests.data.test_pickles import creating
 
 STATE = {
@@ -16,21 +16,19 @@ STATE = {
 }
 
 
-def test_what_is_serialized_is_parsed_and_read_to_the_bit(tmp_path: Path) -> None:
-    content = bytes(serialize_tensors(STATE))
-    path = tmp_path / "weights.pt"
+def test_what_is_serialized_is_read_to_the_bit(tmp_path: Path) -> None:
+    content, path = bytes(serialize_tensors(STATE)), tmp_path / "weights.pt"
     path.write_bytes(content)
-    for state in (parse_tensors(content, path), read_tensors(path)):
+    for state in (read_tensors(path), read_tensors(path, content)):
         torch.testing.assert_close(state, STATE, rtol=0, atol=0)
 
 
 def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
     created, path = tmp_path / "created", tmp_path / "weights.pt"
     torch.save({"weight": creating(created)}, path)
-    for load in (lambda: read_tensors(path), lambda: parse_tensors(path.read_bytes(), path)):
-        with pytest.raises(DataError, match=r"weights\.pt: refused: it asks for \w+\.call,"):
-            load()
-        assert not created.exists()
+    with pytest.raises(DataError, match=r"weights\.pt: refused: it asks for \w+\.call,"):
+        read_tensors(path)
+    assert not created.exists()
     torch.load(path, weights_only=False)
     assert created.exists(), "the payload is a real one"
 
@@ -39,8 +37,7 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.pt"
     path.write_bytes(content)
-    for load in (lambda: read_tensors(path), lambda: parse_tensors(content, path)):
-        with pytest.raises(DataError, match=r"weights\.pt: (refused|not a file of weights): .+"):
-            load()
+    with pytest.raises(DataError, match=r"weights\.pt: (refused|not a file of weights): .+"):
+        read_tensors(path)
     with pytest.raises(DataError, match="not a file of weights: .*No such file"):
         read_tensors(tmp_path / "none.pt")

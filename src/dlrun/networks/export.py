@@ -1,0 +1,92 @@
+"""Write networks into ONNX and TorchScript files for other programs, and compare the outputs.
+
+Both formats are traced: torch.export would fix the length of what an LSTM reads.
+"""
+
+import io
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+METADATA = "dlrun"  # the name of the metadata in the file
+OPSET = 17  # of ONNX: runtimes since 2022 have it
+
+Function = Callable[[Tensor], Tensor]
+_jit: Any = torch.jit  # has no types
+
+
+def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]) -> Function:
+    """Write a network into an ONNX file, and return the function that onnxruntime reads from it.
+
+    The network is in eval mode on the CPU. `about` becomes the metadata; it names the input, the
+    output, and the input's dimensions that may be of any size. Both are checked by `onnx.checker`.
+    """
+    import onnx  # both are of the extra `export`
+    import onnxruntime
+
+    stream: Any = io.BytesIO()  # which torch's types do not know here
+    input_name, output_name = about["input"]["name"], about["output"]["name"]
+    sizes = enumerate(about["input"]["shape"])
+    free = {axis: name for axis, name in sizes if isinstance(name, str)}
+    with _tracing():
+        torch.onnx.export(
+            network,
+            (example,),
+            stream,
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=[input_name],
+            output_names=[output_name],
+            dynamic_axes={input_name: free, output_name: {0: free[0]}},
+        )
+    model = onnx.load_from_string(stream.getvalue())
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(about, ensure_ascii=False)})
+    onnx.checker.check_model(model, full_check=True)
+    file.write_bytes(model.SerializeToString())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda inputs: torch.from_numpy(session.run(None, {input_name: inputs.numpy()})[0])
+
+
+def write_torchscript(
+    file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]
+) -> Function:
+    """Write a network into a TorchScript file, and return the function that torch reads from it."""
+    with _tracing():
+        traced = _jit.trace(network, (example,), check_trace=False)
+        _jit.save(traced, file, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
+        loaded: Function = _jit.load(file, map_location="cpu")
+    return loaded
+
+
+@contextmanager
+def _tracing() -> Iterator[None]:
+    """Compute no gradients, and silence the warnings that torch's tracer is deprecated."""
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def largest_difference(
+    network: Function, other: Function, batches: Iterable[Tensor]
+) -> tuple[float, float]:
+    """Return the largest difference between the outputs of two networks, and the largest output.
+
+    The difference is NaN if an output is. Raises ValueError if the shapes of the outputs differ.
+    """
+    differences, sizes = [], []
+    for inputs in batches:
+        with torch.inference_mode():
+            expected, found = network(inputs), other(inputs)
+        if expected.shape != found.shape:
+            raise ValueError(f"outputs of shape {list(found.shape)}, not {list(expected.shape)}")
+        differences.append((found - expected).abs().max())
+        sizes.append(expected.abs().max())
+    return float(torch.stack(differences).max()), float(torch.stack(sizes).max())
