@@ -25,7 +25,7 @@ JOINED = 12  # values at most whose means are joined by a line
 
 
 @dataclass(frozen=True)
-class RunPoint:
+class PlottedRun:
     """One run of a sweep: its values of the varied keys, and its metric on `valid` and `test`."""
 
     settings: Mapping[str, object]
@@ -34,7 +34,7 @@ class RunPoint:
 
 @matplotlib_defaults()
 def draw_sweep_figure(
-    dots: Sequence[RunPoint],
+    dots: Sequence[PlottedRun],
     keys: Sequence[str],
     metric: str,
     *,
@@ -68,7 +68,7 @@ def draw_sweep_figure(
 
 
 def _draw_key(
-    axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, object], *, alike: bool
+    axes: Axes, dots: Sequence[PlottedRun], key: str, chosen: Mapping[str, object], *, alike: bool
 ) -> None:
     """Draw the metric of all runs by the values of one key."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())

@@ -24,12 +24,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest_link
-from dlrun.runs.distributed import (
-    ProcessGroup,
-    find_process_group,
-    resume_command_arguments,
-    set_devices_from_process_group,
-)
+from dlrun.runs import distributed
 from dlrun.runs.runner import RunRecorder
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
@@ -136,9 +131,8 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
             place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
             print_dry_run(config, place, screen, json=settings.json)
             return 0
-        ((folder, job),) = submit_runs_to_slurm(
-            name, [RunToSubmit(config, settings)], options, name, screen
-        )
+        runs = [RunToSubmit(config, settings)]
+        ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
     if wait:
         screen.note(f"submitted {name}/{folder.name} as job {job}")
         return wait_for_job(folder, job, screen, as_json=settings.json)
@@ -153,7 +147,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
 
 def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
-    if group := find_process_group():
+    if group := distributed.find_process_group():
         raise ConfigError(f"{group}, each of which would submit", f"leave {group.by} out")
     if importlib.util.find_spec("submitit") is None:
         raise ConfigError("--slurm needs the package submitit", "pip install 'dlrun[slurm]'")
@@ -172,7 +166,9 @@ def set_devices_from_slurm_options(
     nodes, tasks = options.nodes or nodes, options.tasks or tasks
     if nodes * tasks == 1:
         return config
-    return set_devices_from_process_group(config, ProcessGroup("--slurm", tasks, nodes * tasks))
+    return distributed.set_devices_from_process_group(
+        config, distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
+    )
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
@@ -197,7 +193,6 @@ def submit_runs_to_slurm(
     planned: Sequence[RunToSubmit],
     options: SlurmOptions,
     job_name: str,
-    screen: Screen,
     array_folder: Path | None = None,
 ) -> list[tuple[Path, str]]:
     """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
@@ -207,7 +202,6 @@ def submit_runs_to_slurm(
         planned: the runs, at least one; several are submitted as a job array.
         options: the keys of `--slurm`.
         job_name: the name that squeue shows.
-        screen: for warnings.
         array_folder: for submitit's files; None: the folder of the only run.
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
@@ -246,7 +240,7 @@ def make_resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
-    return Job(str(run), tuple(resume_command_arguments(run, there)))
+    return Job(str(run), tuple(distributed.resume_command_arguments(run, there)))
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:

@@ -14,15 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun import run_context
 from dlrun.commands.list_runs import format_differences
+from dlrun.config import yaml_loader
 from dlrun.config.sections import ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
-from dlrun.config.yaml_loader import (
-    ConfigLayer,
-    config_layer_of_setting,
-    flatten_keys,
-    merge_config_layers,
-    parse_set_override,
-)
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -170,14 +165,19 @@ def make_sweep_plan(
     seed = flatten_keys(base.values).get(SEED)
     points = search.points(seed if isinstance(seed, int) else 0)
     for text in options.overrides:
-        for given in flatten_keys(parse_set_override(text).values):
+        for given in flatten_keys(yaml_loader.parse_set_override(text).values):
             for key in points[0]:
                 if f"{given}.".startswith(f"{key}."):
                     raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
     configs = _validate(experiment, base, points, options, here=here)
     dumps = [config.model_dump(mode="json") for config in configs]  # with paths made absolute
+    flat = [flatten_keys(dump) for dump in dumps]
+    names = dict.fromkeys(key for values in flat for key in values)
+    texts = {key: {repr(values.get(key, ...)) for values in flat} for key in names}
+    keys = [key for key in names if len(texts[key]) > 1 or key in points[0]]
     # Points with equal settings and seeds are merged into one.
-    varied = list({repr(one): one for one in _varied(dumps, points)}.values())
+    settings = ({key: values[key] for key in keys if key in values} for values in flat)
+    varied = list({repr(one): one for one in settings}.values())
     if len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
     about = environment.describe_environment(registry.experiment_entry(experiment).package)
@@ -192,7 +192,7 @@ def make_sweep_plan(
         code=about["code"],
         packages=about["packages"],
         base=dumps[0],
-        keys=list(dict.fromkeys(key for one in varied for key in one if key != SEED)),
+        keys=[key for key in keys if key != SEED],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         rungs=[],
     )
@@ -200,7 +200,7 @@ def make_sweep_plan(
         return plan
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
-    rungs = halving_rungs(len(plan.configs), flatten_keys(plan.base).get(EPOCHS), eta)
+    rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
 
 
@@ -248,22 +248,11 @@ def _validate(
 
 def _with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
     """Return a config with settings by dotted keys, which errors name as `KEY=VALUE`."""
-    layers = [config_layer_of_setting(key, one, f"{key}={one}") for key, one in settings.items()]
-    return merge_config_layers([base, *layers])
-
-
-def _varied(configs: Sequence[Settings], points: Sequence[Settings]) -> list[Settings]:
-    """Return the values of the varying keys for each config, by dotted keys."""
-    flat = [flatten_keys(config) for config in configs]
-    given = {key for point in points for key in flatten_keys(point)}
-    leaves = [
-        leaf
-        for key in points[0]
-        for leaf in dict.fromkeys(leaf for values in flat for leaf in values)
-        if f"{leaf}.".startswith(f"{key}.")
-        and (leaf in given or len({repr(values.get(leaf, ...)) for values in flat}) > 1)
+    layers = [
+        yaml_loader.config_layer_of_setting(key, one, f"{key}={one}")
+        for key, one in settings.items()
     ]
-    return [{leaf: values[leaf] for leaf in leaves if leaf in values} for values in flat]
+    return yaml_loader.merge_config_layers([base, *layers])
 
 
 def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[HalvingRung]:

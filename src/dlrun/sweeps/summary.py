@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +11,7 @@ from dlrun.commands.list_runs import format_differences
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import MetricSpread, metric_spread
+from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
@@ -25,43 +24,29 @@ from dlrun.system.console import Screen, printable
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConfigResults:
     """The finished runs of one config of a sweep, one run for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
+    spreads: the mean and spread of each metric that all runs have. validated: the one by which the
+    best config is chosen, or None. tested: the main test metric's, or None. missing: the text
+    `2 of 3` if not all planned seeds have finished; otherwise empty.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
 
-    @cached_property
-    def spreads(self) -> dict[str, MetricSpread]:
-        """The mean and spread of each metric that all runs of the config have."""
+    def __post_init__(self) -> None:
         found = [run.record.metrics for run in self.runs]
-        spreads = (metric_spread(name, found) for name in found[0])
-        return {spread.metric: spread for spread in spreads if spread is not None}
-
-    @property
-    def validated(self) -> MetricSpread | None:
-        """The spread of the validation metric by which the best config is chosen, or None."""
-        return self.spreads.get(metrics.selection_metric(self.spreads) or "")
-
-    @property
-    def tested(self) -> MetricSpread | None:
-        """The spread of the main test metric, or None if there is none."""
-        return self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the runs of the config."""
-        return [run.record.seed for run in self.runs if run.record.seed is not None]
-
-    @property
-    def missing(self) -> str:
-        """The text `2 of 3` if not all planned seeds have finished; otherwise empty."""
-        return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
+        spreads = [metric_spread(name, found) for name in found[0]]
+        self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
+        self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
+        self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
+        self.seeds = [run.record.seed for run in self.runs if run.record.seed is not None]
+        count = len(self.runs)
+        self.missing = f"{count} of {self.planned}" if count < self.planned else ""
 
     @property
     def rank(self) -> tuple[int, bool, bool, float]:
@@ -148,7 +133,7 @@ def write_sweep_files(
     if not state.runs:
         return files
     try:
-        if (figure := _draw(plan, state.runs, best)) is not None:
+        if (figure := _draw(plan, state.runs, results)) is not None:
             folder.write(FIGURE, figure)
             files["figure"] = str(folder.path / FIGURE)
     except Exception as error:  # a font, a backend: no reason to lose the result
@@ -182,23 +167,23 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
     return rows
 
 
-def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) -> bytes | None:
+def _draw(
+    plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults]
+) -> bytes | None:
     """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
     from dlrun.plots import style, sweep  # slow: matplotlib
 
-    keys = plan.keys or [SEED]
-    metric, dots = "", []
-    for number, run in sorted(runs.items()):
-        record = run.record
-        if record.status == "finished":
-            name = metrics.main_metric(record) or metrics.selection_metric(record.metrics) or ""
-            metric = metric or name.removeprefix(metrics.TESTED).removeprefix(metrics.VALID)
-            values = {part: record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
-            known = {part: float(value) for part, value in values.items() if value is not None}
-            settings = dict.fromkeys(keys) | plan.points[number - 1].settings
-            dots += [sweep.RunPoint(settings, known)] if known else []
-    if not dots:
+    main = next((one.tested or one.validated for one in results), None)
+    if main is None:
         return None
+    best, metric = find_best_config(results), main.metric.partition("_")[2]
+    keys, dots = plan.keys or [SEED], []
+    for number, run in sorted(runs.items()):
+        found = {part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
+        known = {part: float(value) for part, value in found.items() if value is not None}
+        if known and run.record.status == "finished":
+            settings = dict.fromkeys(keys) | plan.points[number - 1].settings
+            dots.append(sweep.PlottedRun(settings, known))
     title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
     if plan.rungs:
         title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"

@@ -14,13 +14,8 @@ from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.distributed import find_process_group
+from dlrun.slurm import submit
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
-from dlrun.slurm.submit import (
-    RunToSubmit,
-    SlurmOptions,
-    check_slurm_available,
-    submit_runs_to_slurm,
-)
 from dlrun.sweeps import summary
 from dlrun.sweeps.find_runs import (
     SweepState,
@@ -47,7 +42,7 @@ def run_sweep(
     eta: int | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
-    slurm: SlurmOptions | None = None,
+    slurm: submit.SlurmOptions | None = None,
     wait: bool = False,
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
@@ -70,7 +65,7 @@ def run_sweep(
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
         if slurm is not None:
-            check_slurm_available()
+            submit.check_slurm_available()
             if {slurm.nodes, slurm.tasks} - {None, 1}:
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
@@ -151,7 +146,7 @@ def _finish(
     return 1 if state.failed else 0
 
 
-def _submit(sweep: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
+def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
     """Submit all points that are neither finished nor queued; return all unfinished jobs.
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
@@ -159,7 +154,7 @@ def _submit(sweep: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
     plan, runs, queued = sweep.plan, find_runs_by_point(sweep), jobs_in_queue()
     common = replace(options, runs_dir=sweep.runs_dir)
     jobs: Jobs = {}
-    planned: dict[int, RunToSubmit] = {}
+    planned: dict[int, submit.RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
         if is_run_complete(run):
@@ -171,11 +166,11 @@ def _submit(sweep: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
                     jobs[point.number] = run.folder, number
                     continue
         settings = plan.run_settings(point, common)
-        planned[point.number] = RunToSubmit(config, settings, run.folder if run else None)
+        planned[point.number] = submit.RunToSubmit(config, settings, run.folder if run else None)
     if planned:
         name, folder = f"{plan.experiment} {plan.name}", sweep.folder.absolute()
-        submitted = submit_runs_to_slurm(
-            plan.experiment, [*planned.values()], slurm, name, screen, folder
+        submitted = submit.submit_runs_to_slurm(
+            plan.experiment, [*planned.values()], slurm, name, folder
         )
         waiting = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
