@@ -216,19 +216,15 @@ def _validate(
     configs: list[ExperimentConfig] = []
     errors: dict[str, list[int]] = {}
     hint = ""
-    checked: set[str] = set()  # configs without their seeds
     for number, settings in enumerate(points, start=1):
         try:
             config = validate_config(experiment, _with_settings(base, settings))
-            key = config.model_copy(update={"seed": 0}).model_dump_json()
-            if key not in checked:
-                if config.world != 1:
-                    raise ConfigError(
-                        "trainer.devices, trainer.num_nodes: a point is one process",
-                        "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
-                    )
-                check_run_can_start(experiment, config, options, here=here)
-                checked.add(key)
+            if config.world != 1:
+                raise ConfigError(
+                    "trainer.devices, trainer.num_nodes: a point is one process",
+                    "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
+                )
+            check_run_can_start(experiment, config, options, here=here)
             configs.append(config)
         except DlrunError as error:
             hint = hint or error.hint

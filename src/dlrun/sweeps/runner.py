@@ -58,11 +58,8 @@ def choose_jobs_and_threads(
 def jobs_that_fit_in_memory(jobs: int, free: int | None, held: int, peak: int) -> int:
     """Return how many parallel runs fit into memory, from 1 to `jobs`.
 
-    Args:
-        jobs: the most that are wanted.
-        free: bytes that are available; None if unknown.
-        held: bytes that this sweep's own runs hold.
-        peak: the most bytes that a run has held; 0 before one was measured.
+    `free` bytes are available (None if unknown), this sweep's own runs hold `held` bytes, and a run
+    has held `peak` bytes at most (0 before one was measured).
     """
     if free is None:
         return jobs

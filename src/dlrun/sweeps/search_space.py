@@ -4,8 +4,9 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override
@@ -119,39 +120,37 @@ def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]
         )
     drawn: list[Settings] = [{} for _ in range(draws or 0)]
     for text in spaces:
-        kind, values = _parse_space(text)
-        (key,) = values[0]
+        key, quantile = _parse_space(text)
         if key in drawn[0]:
             raise ConfigError(f"{key}: varied twice", "give it once")
         random_ = random.Random(f"{seed} {key}")
         for settings in drawn:
-            settings[key] = _quantile(kind, [one[key] for one in values], random_.random())
+            settings[key] = quantile(random_.random())
     return drawn
 
 
-def _parse_space(text: str) -> tuple[str, list[Settings]]:
-    """Parse a search space: its kind (choice, log, lin, int), and its key with values or ends."""
-    spec = text.partition("=")[2]
-    match = _RANGE.fullmatch(spec.strip())
+def _parse_space(text: str) -> tuple[str, Callable[[float], object]]:
+    """Parse a search space: its key, and its quantiles by a probability from 0 to below 1."""
+    spec = text.partition("=")[2].strip()
+    match = _RANGE.fullmatch(spec)
+    if match is None and "|" not in spec:
+        raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
+    listed = f"{match[2]},{match[3]}" if match else spec.replace("|", ",")
+    settings = _parse_values("--space", text, listed)
+    (key,), values = settings[0], [value for one in settings for value in one.values()]
     if match is None:
-        if "|" not in spec:
-            raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
-        return "choice", _parse_values("--space", text, spec.replace("|", ","))
-    kind, ends = match[1], _parse_values("--space", text, f"{match[2]},{match[3]}")
-    numbers = [value for end in ends for value in end.values()]
-    types = (int,) if kind == "int" else (int, float)
-    valid = len(ends) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in numbers)
-    if not valid or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
+        return key, lambda share: values[int(share * len(values))]
+    types = (int,) if match[1] == "int" else (int, float)
+    valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
+    if not valid or not values[0] < values[1] or (match[1] == "log" and values[0] <= 0):
         wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
-        raise ConfigError(f"--space {text}: expected {wanted[kind]}, the smaller first", SPACE_HINT)
-    return kind, ends
+        expected = f"expected {wanted[match[1]]}, the smaller first"
+        raise ConfigError(f"--space {text}: {expected}", SPACE_HINT)
+    return key, partial(_quantile, match[1], *values)
 
 
-def _quantile(kind: str, values: Sequence[Any], share: float) -> object:
-    """Return the quantile of a search space for a probability from 0 to below 1."""
-    if kind == "choice":
-        return values[int(share * len(values))]
-    low, high = values
+def _quantile(kind: str, low: float, high: float, share: float) -> float:
+    """Return the quantile of a range of numbers (int, lin or log) for a probability."""
     if kind == "int":
         return min(int(low + math.floor(share * (high - low + 1))), high)
     value = low ** (1 - share) * high**share if kind == "log" else low * (1 - share) + high * share
