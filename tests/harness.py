@@ -30,7 +30,10 @@ CONTEXT.set_forkserver_preload(
         for found in pkgutil.walk_packages(dlrun.__path__, "dlrun.")
         if not found.name.endswith("__main__")
     ]
-    + [f"{entry.point.module}.experiment" for entry in registry.experiment_entries()]
+    + [
+        f"{registry.experiment_entry(name).point.module}.experiment"
+        for name in registry.experiment_names()
+    ]
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
 TIMEOUT = 300.0  # seconds; a process that takes longer hangs

@@ -20,7 +20,9 @@ from dlrun.runs.start import load_experiment_config
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
-NAMES = [entry.name for entry in registry.experiment_entries() if entry.package == "dlrun"]
+NAMES = [
+    one for one in registry.experiment_names() if registry.experiment_entry(one).package == "dlrun"
+]
 OVERLAYS = sorted([*CONFIGS.glob("smoke/*.yaml"), *CONFIGS.glob("demo/*.yaml")])
 
 

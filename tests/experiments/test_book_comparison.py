@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments import registry
 from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import ExpectedInterval
@@ -23,7 +22,7 @@ def of(
 ) -> str | None:
     config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
     results = Results({}, AcceleratorReport("cpu", "cpu", None), origin, reference=reference)
-    return why_not_comparable(registry.load_experiment(name), config, results)
+    return why_not_comparable(name, config, results)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +89,4 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
 
 def expecting(name: str, *overrides: str) -> dict[str, ExpectedInterval]:
     config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
-    return expected_metric_ranges(registry.load_experiment(name), config)
+    return expected_metric_ranges(name, config)

@@ -15,7 +15,7 @@ from dlrun.data.imdb import generate_reviews
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
-from tests.experiments.use import accuracy_again, reader, results
+from tests.experiments.use import accuracy_again, latest, reader, results
 
 NETWORKS, LASSO, IMAGES = ["imdb-dense", "imdb-lstm"], "imdb-lasso", "cifar100"
 Done = subprocess.CompletedProcess[str]
@@ -48,10 +48,6 @@ def images(root: Path, names: list[str]) -> Path:
 
 def sets(source: str, path: Path, *more: str) -> list[str]:
     return setting(f"data.source={source}", f"data.path={path}", "data.validation=20", *more)
-
-
-def latest(tmp_path: Path, name: str) -> Path:
-    return (tmp_path / "runs" / name / "latest").resolve()
 
 
 def expect(code: int, done: Done) -> Done:

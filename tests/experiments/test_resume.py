@@ -1,11 +1,10 @@
 """A run is stopped or killed, and resumed as if it never was (more in tests/torture)."""
 
+import contextlib
 import csv
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import pytest
 import torch
 
 from dlrun.experiments.saved_run import Run
-from tests.conftest import NETWORKS, Dlrun, clean_environment, overlaid, setting, smoke
-from tests.experiments.use import finished, flip, results, rows
+from tests import harness
+from tests.conftest import NETWORKS, Dlrun, overlaid, setting, smoke
+from tests.experiments.use import finished, flip, latest, results, rows
 
 CONFIGS = Path(__file__).parent / "configs"
 LONG = sorted(file.stem for file in (CONFIGS / "long").glob("*.yaml"))
@@ -29,24 +29,10 @@ def long(experiment: str, kind: str = "long") -> list[str]:
     return [*smoke(experiment), *overlaid(experiment, CONFIGS / kind / f"{experiment}.yaml")[1:]]
 
 
-def start(tmp_path: Path, *words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "dlrun", *map(str, words)],
-        cwd=tmp_path,
-        env=clean_environment(),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def wait_for_steps(runs: Path, process: subprocess.Popen[str], count: int = 1) -> None:
+def wait_for_steps(runs: Path, running: harness.Child, count: int = 1) -> None:
     """Until the newest run of a folder has some steps behind it, or its config at least."""
-    deadline = time.monotonic() + 90
     file = runs / "latest" / ("metrics.csv" if count else "config.yaml")
-    while not (file.exists() and file.read_text().count("\n") > count):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
+    harness.wait_until(lambda: file.exists() and file.read_text().count("\n") > count, running)
 
 
 def outcome(folder: Path) -> tuple[list[dict[str, str]], list[bytes]]:
@@ -61,36 +47,29 @@ def outcome(folder: Path) -> tuple[list[dict[str, str]], list[bytes]]:
 
 
 @pytest.mark.parametrize("experiment", LONG)
-def test_killed_and_resumed_is_as_never_killed(
-    dlrun: Dlrun, tmp_path: Path, experiment: str
-) -> None:
-    assert dlrun(*long(experiment), "--name", "whole").returncode == 0
+def test_killed_and_resumed_is_as_never_killed(tmp_path: Path, experiment: str) -> None:
+    harness.run(tmp_path, *long(experiment), "--name", "whole").is_told(0)
     runs = tmp_path / "runs" / experiment
-    whole = next(runs.glob("*-whole"))
-    pause = random.Random(experiment).random()
     (runs / "latest").unlink()
-    process = start(tmp_path, *long(experiment), "--name", "killed")
-    wait_for_steps(runs, process)
-    time.sleep(0.3 * pause)
-    process.kill()
-    process.communicate()
-    killed = next(runs.glob("*-killed"))
+    running = harness.start(tmp_path, *long(experiment), "--name", "killed")
+    wait_for_steps(runs, running)
+    running.end(after=0.3 * random.Random(experiment).random())
+    (whole,), (killed,) = runs.glob("*-whole"), runs.glob("*-killed")
     assert results(killed)["status"] == "running"
     assert Run.open(killed).state == "killed"
-    done = dlrun("resume", "latest")
-    assert done.returncode == 0, done.stderr
+    harness.run(tmp_path, "resume", "latest").is_told(0)
     assert outcome(killed) == outcome(whole)
     assert results(killed)["status"] == "finished"
-    assert "finished, there is nothing to resume" in dlrun("resume", killed).stderr
+    harness.run(tmp_path, "resume", killed).is_told(0, "finished, there is nothing to resume")
 
 
-def ended(process: subprocess.Popen[str], run: Path) -> str:
-    """The messages of a process that a signal stopped in order."""
-    stdout, stderr = process.communicate(timeout=30)
-    assert stdout == ""
-    assert "Traceback" not in stderr and "Exception ignored" not in stderr, stderr
+def stopped_by(running: harness.Child, run: Path) -> harness.Ended:
+    """The end of a process that a signal stops in order."""
+    ended = running.end()
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr and "Exception ignored" not in ended.stderr, ended.stderr
     assert results(run)["status"] == Run.open(run).state == "interrupted"
-    return stderr
+    return ended
 
 
 @pytest.mark.parametrize(
@@ -107,14 +86,14 @@ def ended(process: subprocess.Popen[str], run: Path) -> str:
 def test_run_that_a_signal_stops_keeps_its_steps(
     tmp_path: Path, experiment: str, number: signal.Signals, code: int, steps: int
 ) -> None:
-    process = start(tmp_path, *long(experiment, "endless"))
+    running = harness.start(tmp_path, *long(experiment, "endless"))
     run = tmp_path / "runs" / experiment / "latest"
-    wait_for_steps(run.parent, process, steps)
-    process.send_signal(number)
-    stderr = ended(process, run)
-    assert process.returncode == code
+    wait_for_steps(run.parent, running, steps)
+    running.signal(number)
+    ended = stopped_by(running, run)
+    assert ended.code == code
     if steps:
-        assert f"continue with: dlrun resume runs/{experiment}/" in stderr
+        assert f"continue with: dlrun resume runs/{experiment}/" in ended.stderr
         lines = (run / "metrics.csv").read_text().splitlines()
         assert len(lines) > steps
         assert len({line.count(",") for line in lines}) == 1
@@ -125,26 +104,28 @@ def test_run_that_a_signal_stops_keeps_its_steps(
 def test_second_signal_stops_at_once_and_in_order(
     tmp_path: Path, experiment: str, pause: float
 ) -> None:
-    process = start(tmp_path, *long(experiment, "endless"))
+    running = harness.start(tmp_path, *long(experiment, "endless"))
     run = tmp_path / "runs" / experiment / "latest"
-    wait_for_steps(run.parent, process, 3)
-    process.send_signal(signal.SIGINT)
+    wait_for_steps(run.parent, running, 3)
+    running.signal(signal.SIGINT)
     time.sleep(pause)
-    process.send_signal(signal.SIGINT)
-    assert "error: interrupted" in ended(process, run)
+    with contextlib.suppress(ProcessLookupError):  # it has ended already
+        running.signal(signal.SIGINT)
+    ended = stopped_by(running, run)
+    assert "error: interrupted" in ended.stderr
     # Where it had ended already but for Python's own end, the system ends it: 130 for a shell too.
-    assert process.returncode in (130, -signal.SIGINT)
+    assert ended.code in (130, -signal.SIGINT)
 
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Path:
     """A run that Ctrl-C stopped after some epochs."""
-    process = start(tmp_path, *long(NETWORK, "endless"), "--name", "stopped")
-    runs = tmp_path / "runs" / NETWORK
-    wait_for_steps(runs, process, 2)
-    process.send_signal(signal.SIGINT)
-    folder = (runs / "latest").resolve()
-    assert f"dlrun resume {folder.relative_to(tmp_path)}" in ended(process, folder)
+    running = harness.start(tmp_path, *long(NETWORK, "endless"), "--name", "stopped")
+    wait_for_steps(tmp_path / "runs" / NETWORK, running, 2)
+    running.signal(signal.SIGINT)
+    folder = latest(tmp_path, NETWORK)
+    ended = stopped_by(running, folder)
+    assert f"dlrun resume {folder.relative_to(tmp_path)}" in ended.stderr
     found = results(folder)
     assert found["metrics"]["valid_accuracy"] >= 0
     assert (found["steps"], found["result_steps"]) == (len(rows(folder)), None)
@@ -221,18 +202,17 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
 
 
 def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> None:
-    process = start(tmp_path, *long(NETWORK, "endless"), "--name", "alive")
+    running = harness.start(tmp_path, *long(NETWORK, "endless"), "--name", "alive")
     try:
-        wait_for_steps(tmp_path / "runs" / NETWORK, process)
+        wait_for_steps(tmp_path / "runs" / NETWORK, running)
         run = Run.open("alive", tmp_path / "runs")
         assert run.state == "running"
         done = dlrun("resume", "latest")
         assert done.returncode == 1
         assert "another process is writing to it" in done.stderr
-        assert process.poll() is None
+        assert running.process.is_alive()
     finally:
-        process.kill()
-        process.communicate()
+        running.end(after=0)
     assert run.state == "killed"
 
 

@@ -60,6 +60,11 @@ def put(run: Path, name: str, content: bytes) -> None:
     (run / "results.json").write_text(json.dumps(record))
 
 
+def latest(folder: Path, name: str) -> Path:
+    """The folder of the newest run of an experiment, if it has begun."""
+    return (folder / "runs" / name / "latest").resolve()
+
+
 def results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
 
@@ -82,10 +87,8 @@ def accuracy_again(run: Run, context: RunContext) -> float:
     import torch
 
     experiment, network = run.experiment, run.network()
-    data = experiment.load(run.config, context).data.sets["test"]
+    data = experiment.load(run.config, context).data.test
     inputs, targets = data[np.arange(len(data))]
     with torch.inference_mode():
-        predicted = experiment.objective(run.config, experiment.assets(run)).predict(
-            network(inputs)
-        )
-    return float((predicted == targets).float().mean())
+        objective = experiment.objective(run.config, experiment.assets(run))
+        return float((objective.predict(network(inputs)) == targets).float().mean())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dlrun.system.resources import choose_thread_count, keep_freed_memory, usable_cores
-from dlrun.training.torch_state import training_settings
+from dlrun.training.process_settings import training_settings
 from tests.conftest import Dlrun, setting, smoke
 
 BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block

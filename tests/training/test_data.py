@@ -34,7 +34,7 @@ def test_processes_share_the_batches() -> None:
 def test_batches_that_every_process_has(rows: int, processes: int, common: int) -> None:
     part = TensorBatches(np.zeros((rows, 1), np.float32), np.zeros(rows))
     data = ArrayData(part, part, part, batch_size=4, seed=0, eval_batch_size=2)
-    assert data.common_batches("valid", processes) == common
+    assert data.common_batches(part, processes) == common
     shares = [EpochBatches(rows, 2, None, rank=rank, world_size=processes) for rank in range(2)]
     assert min(map(len, shares)) == common
 
@@ -86,11 +86,10 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
     def order(first_epoch: int, epoch_number: int) -> list[list[int]]:
         rows = TensorBatches(np.arange(9), np.arange(9))
         data = ArrayData(rows, rows, rows, batch_size=4, seed=3)
-        data.first_epoch = first_epoch
-        loader = data.train_dataloader()
+        loader = data.training_batches(first_epoch=first_epoch)
         assert isinstance(loader.sampler, EpochBatches)
         loader.sampler.set_epoch(epoch_number)
-        return [targets.tolist() for _, targets in loader]
+        return [targets.tolist() for ((_, targets),) in loader]
 
     assert order(2, 0) == order(0, 2) == order(1, 1)
     assert order(2, 1) != order(2, 0)
@@ -99,9 +98,9 @@ def test_the_epochs_of_a_resumed_run_have_their_own_order() -> None:
 def test_batches_come_in_groups_to_the_training_only() -> None:
     rows = TensorBatches(np.arange(9), np.arange(9))
     data = ArrayData(rows, rows, rows, batch_size=2, seed=3, group_size=3, eval_batch_size=8)
-    alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).train_dataloader()
-    groups = list(data.train_dataloader())
+    alone = ArrayData(rows, rows, rows, batch_size=2, seed=3).training_batches()
+    groups = list(data.training_batches())
     assert [len(group) for group in groups] == [3, 2]
-    assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for _, t in alone]
-    assert [len(targets) for _, targets in data.test_dataloader()] == [8, 1]
-    assert [len(group) for group in data.first_batch_loader()] == [1]
+    assert [t.tolist() for group in groups for _, t in group] == [t.tolist() for ((_, t),) in alone]
+    assert [len(targets) for _, targets in data.evaluation_batches(rows)] == [8, 1]
+    assert [len(group) for group in data.first_training_batch()] == [1]

@@ -19,7 +19,7 @@ from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
-from dlrun.training.torch_state import training_settings
+from dlrun.training.process_settings import training_settings
 from tests.experiments.use import reader
 
 

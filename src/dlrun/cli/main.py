@@ -80,10 +80,11 @@ def _root(
     pass
 
 
-for _entry in registry.experiment_entries():
-    if _entry.name not in RESERVED:
-        app.command(_entry.name, help=_entry.help, rich_help_panel=EXPERIMENTS)(
-            experiments.create_experiment_command(_entry.name)
+for _name in registry.experiment_names():
+    if _name not in RESERVED:
+        _help = registry.experiment_entry(_name).help
+        app.command(_name, help=_help, rich_help_panel=EXPERIMENTS)(
+            experiments.create_experiment_command(_name)
         )
 for _command in COMMANDS:
     app.command(rich_help_panel=MORE)(_command)

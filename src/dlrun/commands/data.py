@@ -83,10 +83,13 @@ def show_dataset(
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:
     """Return the data set of a name or an experiment, and the config that names its source."""
     datasets: dict[str, tuple[Dataset, str]] = {}
-    for experiment, config in registry.load_config_classes():
-        if isinstance(config, DlrunError):
-            screen.warn(config.message)
-        elif dataset := registry.experiment_dataset(experiment):
+    for experiment in registry.experiment_names():
+        try:
+            dataset = registry.experiment_dataset(experiment)
+        except DlrunError as error:
+            screen.warn(error.message)
+            continue
+        if dataset is not None:
             for key in (dataset.name, experiment):
                 datasets.setdefault(key, (dataset, experiment))
     if name not in datasets:

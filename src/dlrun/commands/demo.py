@@ -25,9 +25,8 @@ def run_demo(
     could not be run; the others are run anyway.
     """
     screen = Screen()
-    chosen = [
-        registry.experiment_entry(name) for name in experiments
-    ] or registry.experiment_entries()
+    names = experiments or registry.experiment_names()
+    chosen = [registry.experiment_entry(name) for name in names]
     entries = [entry for entry in chosen if entry.overlays("smoke")]
     runs, skipped = list[Run](), list[str]()
     for number, entry in enumerate(entries, start=1):

@@ -1,17 +1,17 @@
 """Define the base class of an experiment: what it computes, and the use of a finished run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig
+from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import registry
-from dlrun.experiments.saved_run import ASSETS, RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.run_context import Results, RunContext
 from dlrun.system.console import Screen
 
@@ -23,31 +23,6 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictor import Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
-
-CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
-PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
-# Keys that may differ from the shipped config when a run is compared with the published numbers:
-# those of chance and rounding, of output, and of where the data are (DataOrigin.differs says
-# whether the data themselves are other ones).
-NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS
-NEUTRAL |= {
-    f"data.{key}"
-    for key in (
-        *("source", "archive", "word_index", "mirrors", "sample_reviews", "sample_images"),
-        *("text_column", "label_column", "test_share", "split_seed"),
-    )
-}
-
-
-@dataclass(frozen=True)
-class LabSetup:
-    """Holds the data files and settings that the reproduction of the published numbers needs.
-
-    files: the data's files. settings: values that differ from the shipped config, by dotted keys.
-    """
-
-    files: Sequence[Path] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,13 +107,19 @@ class Experiment(ABC, Generic[C]):
         """Return a run's trained network for use in other programs."""
         raise DlrunError(f"{self.name} has no network that could be exported")
 
-    def lab_setup(self, config: C, data_dir: Path, screen: Screen) -> LabSetup:
-        """Return the files and settings of the published numbers; may raise DlrunError."""
+    def lab_setup(
+        self, config: C, data_dir: Path, screen: Screen
+    ) -> tuple[list[Path], dict[str, object]]:
+        """Return what the published numbers need: the data's files, and changed settings.
+
+        The settings are the values that differ from the shipped config, by dotted keys. Missing
+        data are downloaded. Raises DlrunError if that is impossible.
+        """
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
-            return LabSetup()
+            return [], {}
         dataset.load(config, data_dir, screen)
-        return LabSetup([path for _, path in dataset.files(config, data_dir)])
+        return [path for _, path in dataset.files(config, data_dir)], {}
 
 
 AnyExperiment = Experiment[Any]

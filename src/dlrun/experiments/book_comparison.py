@@ -1,52 +1,59 @@
 """Decide whether a run may be compared with the published numbers and with those over seeds."""
 
-from dlrun.config.sections import ExperimentConfig, Section
+from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, Section
 from dlrun.config.yaml_loader import flatten_keys, format_setting
-from dlrun.experiments.base import NEUTRAL, AnyExperiment
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
+from dlrun.experiments.saved_run import RUNTIME_KEYS
 from dlrun.run_context import Results
 from dlrun.run_folder.record import ExpectedInterval
 
+CHANCE = RUNTIME_KEYS | {"seed", "threads"}  # keys in which runs of one config may differ
+PROCESSES = frozenset({"trainer.devices", "trainer.num_nodes", "trainer.strategy"})
+# Keys that may differ from the shipped config when a run is compared with the published numbers:
+# those of chance and rounding, of output, and of where the data are (DataOrigin.differs says
+# whether the data themselves are other ones).
+NEUTRAL = CHANCE | PROCESSES | {"trainer.deterministic", "predictions"} | OWN_DATA_KEYS
+NEUTRAL |= {
+    f"data.{key}"
+    for key in (
+        *("source", "archive", "word_index", "mirrors", "sample_reviews", "sample_images"),
+        *("text_column", "label_column", "test_share", "split_seed"),
+    )
+}
 
-def why_not_comparable(
-    experiment: AnyExperiment, config: ExperimentConfig, results: Results
-) -> str | None:
-    """Return why a run cannot be compared with the published numbers; None if it can.
 
-    They are of the published data, trained as the shipped config says.
+def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:
+    """Return why a run of an experiment cannot be compared with the published numbers, or None.
+
+    The published numbers are of the published data, trained as the shipped config says.
     """
     if not results.reference:
         return None
-    differs, defaults = results.origin.differs, shipped_values(experiment.name)
+    differs, defaults = results.origin.differs, shipped_values(name)
     reasons = [differs] if differs else []
-    if not differs or _has_shipped_source(experiment, config):  # generated data are reason enough
+    if not differs or config.source == defaults.get("data.source"):  # generated: reason enough
         reasons += [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
-            for key, value in changed_result_keys(experiment, config).items()
+            for key, value in changed_result_keys(name, config).items()
         ]
     return ", ".join(reasons) or None
 
 
-def expected_metric_ranges(
-    experiment: AnyExperiment, config: ExperimentConfig
-) -> dict[str, ExpectedInterval]:
+def expected_metric_ranges(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
     """Return the range of each metric that holds 95 % of this config's runs; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
-    if not _has_shipped_source(experiment, config) or changed_result_keys(experiment, config):
+    has_shipped_source = config.source == shipped_values(name).get("data.source")
+    if not has_shipped_source or changed_result_keys(name, config):
         return {}
     return {metric: ExpectedInterval(**bounds.model_dump()) for metric, bounds in measured.items()}
 
 
-def changed_result_keys(experiment: AnyExperiment, config: ExperimentConfig) -> dict[str, object]:
+def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:
     """Return the values, by dotted keys, that differ from the shipped config and change results."""
     values = flatten_keys(config.model_dump(mode="json"))
     neutral = NEUTRAL | config.neutral_keys | config.standalone_values.keys()
     return {
         key: value
-        for key, value in changed_from_shipped(experiment.name, values).items()
+        for key, value in changed_from_shipped(name, values).items()
         if key not in neutral and not key.startswith("reference.")
     }
-
-
-def _has_shipped_source(experiment: AnyExperiment, config: ExperimentConfig) -> bool:
-    return config.source == shipped_values(experiment.name).get("data.source")

@@ -3,35 +3,29 @@
 import json
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.data.test_predictions import (
-    ClassPredictions,
-    DescribeRow,
-    summarize_classes,
-)
+from dlrun.data.test_predictions import ClassPredictions, DescribeRow, summarize_classes
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
 from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.weights import read_tensors
+from dlrun.plots.curves import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
-from dlrun.training.torch_state import training_settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+from dlrun.training.process_settings import training_settings
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=Assets)
@@ -93,29 +87,23 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Train and test the network, and write the run's files."""
         with context.phase("data"):
             loaded = self.load(config, context)
-            assets, sets = loaded.assets, loaded.data.sets
+            data, assets = loaded.data, loaded.assets
             context.keep(ASSETS, json.dumps(assets.values(), ensure_ascii=False).encode())
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
+        objective = self.objective(config, assets)
         with training_settings(self.torch_threads(config, context.threads)):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
             trained = Training(
-                config,
-                context,
-                lambda: self.build(config, assets),
-                loaded.data,
-                self.objective(config, assets),
-                fingerprint,
+                config, context, lambda: self.build(config, assets), data, objective, fingerprint
             ).run()
         classes = None
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
                 predictions = _class_predictions(trained.predictions, assets.labels)
-                classes = summarize_classes(
-                    assets.labels, sets["test"].targets.numpy(), predictions
-                )
+                classes = summarize_classes(assets.labels, data.test.targets.numpy(), predictions)
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
                 context.screen.warn(f"predictions: {self.name} has no labels: none are written")
@@ -126,13 +114,13 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             metrics=trained.metrics,
             accelerator=trained.accelerator,
             origin=loaded.origin,
-            test_rows=len(sets["test"]),
+            test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},
             extra={
                 "parameters": parameters,
                 "epochs": config.trainer.max_epochs,
-                "train_rows": len(sets["train"]),
-                "valid_rows": len(sets["valid"]),
+                "train_rows": len(data.train),
+                "valid_rows": len(data.valid),
                 "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
@@ -175,10 +163,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
         return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
 
-    def draw(self, run: Run, config: N) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: N) -> dict[str, Figure]:
         """Draw the learning curves of a run."""
-        from dlrun.plots.curves import draw_learning_curves  # slow: matplotlib
-
         figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
         return {"learning_curves.png": figure}
 

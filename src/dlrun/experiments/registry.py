@@ -11,23 +11,21 @@ import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
 from dlrun.run_folder.folder import SWEEPS
 
 if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
-    from dlrun.config.yaml_loader import ConfigLayer
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
-
-GROUP = "dlrun.experiments"
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,8 @@ class ExperimentEntry:
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
-    def shipped(self) -> "ConfigLayer":
+    def shipped(self) -> ConfigLayer:
         """Return every value of the YAML file with the defaults, by its key."""
-        from dlrun.config.yaml_loader import read_yaml_file  # needs PyYAML
-
         return read_yaml_file(self.defaults)
 
     @cached_property
@@ -88,13 +84,12 @@ def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
     """Return the installed experiments by name, and the reasons why others are left out."""
     installed: dict[str, ExperimentEntry] = {}
     left_out = []
-    points = entry_points(group=GROUP)
+    points = entry_points(group="dlrun.experiments")
     for point in sorted(points, key=lambda p: (not p.value.startswith("dlrun."), p.name)):
         try:
-            entry = _entry(point)
-            if entry.name in installed:
-                raise ValueError(f"{installed[entry.name].package} has one of that name")
-            installed[entry.name] = entry
+            if point.name in installed:
+                raise ValueError(f"{installed[point.name].package} has one of that name")
+            installed[point.name] = _find_experiment(point)
         except Exception as error:  # files of other packages can be anything
             left_out.append(
                 f"experiment {point.name!r} ({point.value}) is left out: {first_line(error)}; "
@@ -103,7 +98,7 @@ def _installed() -> tuple[dict[str, ExperimentEntry], list[str]]:
     return dict(sorted(installed.items())), left_out
 
 
-def _entry(point: EntryPoint) -> ExperimentEntry:
+def _find_experiment(point: EntryPoint) -> ExperimentEntry:
     if not re.fullmatch("[a-z][a-z0-9-]*", point.name):
         raise ValueError("a name consists of small letters, digits and hyphens")
     if point.name == SWEEPS:
@@ -119,11 +114,6 @@ def _entry(point: EntryPoint) -> ExperimentEntry:
             _ = entry.help  # can be read
             return entry
     raise FileNotFoundError(f"no {folder / 'configs' / f'{point.name}.yaml'}")
-
-
-def experiment_entries() -> list[ExperimentEntry]:
-    """Return an entry for every installed experiment, sorted by name."""
-    return list(_installed()[0].values())
 
 
 def experiment_names() -> list[str]:
@@ -148,13 +138,14 @@ def experiment_entry(name: str) -> ExperimentEntry:
 
 def load_experiment(name: str) -> "AnyExperiment":
     """Import an experiment by its name; raise ConfigError or DlrunError."""
-    from dlrun.experiments.base import Experiment
+    from dlrun.experiments.base import Experiment  # needs pydantic
 
-    found = experiment_entry(name).load("experiment", "experiment")
+    entry = experiment_entry(name)
+    found = entry.load("experiment", "experiment")
     if not isinstance(found, Experiment):
-        raise experiment_entry(name).broken(f"{type(found).__name__} is no Experiment")
+        raise entry.broken(f"{type(found).__name__} is no Experiment")
     if getattr(found, "name", None) != name:
-        raise experiment_entry(name).broken(f"it calls itself {getattr(found, 'name', None)!r}")
+        raise entry.broken(f"it calls itself {getattr(found, 'name', None)!r}")
     return found
 
 
@@ -162,19 +153,11 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
-    found = experiment_entry(name).load("config", "Config")
+    entry = experiment_entry(name)
+    found = entry.load("config", "Config")
     if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
-        raise experiment_entry(name).broken("its Config is no ExperimentConfig")
+        raise entry.broken("its Config is no ExperimentConfig")
     return found
-
-
-def load_config_classes() -> "Iterator[tuple[str, type[ExperimentConfig] | DlrunError]]":
-    """Yield each experiment's name and config class, or the reason why it cannot be loaded."""
-    for name in experiment_names():
-        try:
-            yield name, load_config_class(name)
-        except DlrunError as error:
-            yield name, error
 
 
 def experiment_dataset(name: str) -> "Dataset | None":
@@ -183,11 +166,8 @@ def experiment_dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-@functools.cache
 def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
-    from dlrun.config.yaml_loader import flatten_keys  # needs PyYAML
-
     return flatten_keys(experiment_entry(name).shipped.values)
 
 

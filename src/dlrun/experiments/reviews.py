@@ -1,13 +1,12 @@
-"""Share code among the experiments on movie reviews: data, assets, and predictions, no torch."""
+"""Load movie reviews and predict texts for the three experiments on reviews, without torch."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from dlrun.data import imdb
 from dlrun.data.imdb import Reviews
@@ -36,48 +35,36 @@ WORDS = "words.csv"  # each word with its weight
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 
-class SpecialWordIds(BaseModel, frozen=True):
-    """Holds the ids that stand for no word, and the id of the most frequent word."""
-
-    pad: int = PAD
-    start: int = START
-    unknown: int = UNKNOWN
-    first_word: int = FIRST_WORD
-
-
-class ReviewPreprocessing(BaseModel, frozen=True):
-    """Says how a review becomes ids; `max_length` is how many, the last ones, are kept."""
-
-    ids: SpecialWordIds = SpecialWordIds()
-    max_length: int | None = None
-
-
 class ReviewAssets(Assets, frozen=True):
     """Holds what a model needs to read a review as its run did.
 
-    width: how many ids there are, special ones included. vocabulary: the words, by frequency rank.
+    width: how many ids there are, special ones included. preprocessing: how a review becomes ids,
+    for programs without dlrun. vocabulary: the words, by frequency rank.
     """
 
     labels: list[str]
     width: int
-    preprocessing: ReviewPreprocessing
+    preprocessing: dict[str, Any]
     vocabulary: list[str]
 
     @classmethod
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":
-        """Return the assets of a run on these reviews."""
+        """Return the assets of a run on these reviews; `max_length` is how many ids are kept."""
+        ids = {"pad": PAD, "start": START, "unknown": UNKNOWN, "first_word": FIRST_WORD}
+        preprocessing: dict[str, Any] = {"ids": ids}
+        if max_length is not None:
+            preprocessing["max_length"] = max_length
         return cls(
             labels=reviews.labels,
             width=reviews.width,
-            preprocessing=ReviewPreprocessing(max_length=max_length),
+            preprocessing=preprocessing,
             vocabulary=reviews.vocabulary,
         )
 
     def for_export(self) -> dict[str, object]:
         """Return the assets for programs without dlrun, with the rule that splits a text."""
         words = {"words": {"lower_case": True, "spaces": SPACES}}
-        preprocessing = self.preprocessing.model_dump(exclude_none=True) | words
-        return self.values() | {"preprocessing": preprocessing}
+        return self.values() | {"preprocessing": self.preprocessing | words}
 
 
 def load_and_split_reviews(
@@ -128,8 +115,8 @@ class ReviewsPredictor(Predictor):
 
     def __post_init__(self) -> None:
         self.labels = self.assets.labels
-        words = self.assets.vocabulary
-        self._ids = {word: FIRST_WORD + rank for rank, word in enumerate(words)}
+        words = enumerate(self.assets.vocabulary, start=FIRST_WORD)
+        self._ids = {word: index for index, word in words}
 
     @abstractmethod
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
@@ -155,8 +142,7 @@ class ReviewsPredictor(Predictor):
     def _prediction(
         self, text: list[str], ids: list[int], probabilities: NDArray[np.float64], words: bool
     ) -> Prediction:
-        length = self.assets.preprocessing.max_length
-        first = max(0, len(ids) - length) if length else 0
+        first = -self.assets.preprocessing.get("max_length", 0)  # 0: all words
         read, read_ids = text[first:], np.array(ids[first:], np.int64)
         towards = 1 if len(self.labels) == 2 else int(probabilities.argmax())
         moved, after = self.word_effects(read, read_ids, towards) if words and read else ([], [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
-from dlrun.experiments.base import CHANCE
+from dlrun.experiments.book_comparison import CHANCE
 from dlrun.reports.charts import (
     LEFT,
     RIGHT,

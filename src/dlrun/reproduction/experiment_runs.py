@@ -176,9 +176,8 @@ def prepare_reproduction(
                 source = dataset.name
             if source not in failures:
                 data_dir = run_context.resolve_data_dir(options.data_dir)
-                lab = experiment.lab_setup(config, data_dir, screen)
-                part.settings = dict(lab.settings)
-                part.data = {path.name: file_digest(path) for path in lab.files if path.is_file()}
+                files, part.settings = experiment.lab_setup(config, data_dir, screen)
+                part.data = {path.name: file_digest(path) for path in files if path.is_file()}
         except OSError as error:
             failures[source] = f"its data: {error.strerror}"
         except DlrunError as error:

@@ -18,7 +18,7 @@ from dlrun.config.yaml_loader import (
 from dlrun.data.download import is_offline, obtain_published_file
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.base import PROCESSES
+from dlrun.experiments.book_comparison import PROCESSES
 from dlrun.experiments.saved_run import EXTENDS, RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment

@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol, cast
 
-import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -62,26 +61,25 @@ class TensorBatches:
 
 
 class BagBatches:
-    """Returns batches of bags of words: all rows of a binary matrix, or those of given numbers.
+    """Returns batches of bags of words: of all rows of a binary matrix, or of the given rows.
 
-    `targets` are those of the whole matrix, which the parts of the data share.
+    `targets` are those of the whole matrix, which the training and the validation data share.
     """
 
     def __init__(self, bags: sparse.csr_matrix, targets: Array, rows: Rows | None = None) -> None:
-        self.bags, self.rows = bags, rows
-        self.targets = torch.tensor(targets if rows is None else targets[rows])
+        self.bags, self.rows = bags, np.arange(len(targets)) if rows is None else rows
+        self.targets = torch.tensor(targets[self.rows])
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(self.rows)
 
     def __getitem__(self, indices: Rows) -> tuple[Bags, Tensor]:
-        rows = indices if self.rows is None else self.rows[indices]
-        return Bags(self.bags, rows), self.targets[torch.from_numpy(indices)]
+        return Bags(self.bags, self.rows[indices]), self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[Array]:
         """Return all arrays that the data set holds."""
-        rows = self.bags if self.rows is None else self.bags[self.rows]
-        return [rows.indices, rows.indptr, self.targets.numpy()]
+        bags = self.bags[self.rows]
+        return [bags.indices, bags.indptr, self.targets.numpy()]
 
 
 @dataclass(eq=False)
@@ -121,76 +119,63 @@ class EpochBatches(Sampler[Rows]):
             yield rows[start : start + self.batch_size]
 
 
-class ArrayData(pl.LightningDataModule):
+@dataclass(eq=False)
+class ArrayData:
     """Holds training, validation and test data in memory, and makes their batches.
 
     Args:
-        batch_size: rows of a training step, which the processes share.
-        group_size: how many batches a call of the training gets (network_module.NetworkModule).
-        eval_batch_size: rows of a batch of the validation and the test; `batch_size` if None.
+        train, valid, test: the data sets.
+        batch_size: the number of rows of an optimizer step, which the processes share.
+        seed: decides the order of the training rows in each epoch.
+        group_size: how many batches a call of the training gets (see `LightningNetwork`).
+        eval_batch_size: the number of rows of a batch of the validation and the test;
+            `batch_size` if None.
     """
 
-    def __init__(
-        self,
-        train: BatchDataset,
-        valid: BatchDataset,
-        test: BatchDataset,
-        *,
-        batch_size: int,
-        seed: int,
-        group_size: int = 1,
-        eval_batch_size: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.sets = {"train": train, "valid": valid, "test": test}
-        self.batch_size, self.seed = batch_size, seed
-        self.group_size, self.eval_batch_size = group_size, eval_batch_size or batch_size
-        self.first_epoch = 0  # of a resumed run, whose epochs Lightning counts from 0 again
-        # A validation set may have fewer rows than there are processes.
-        self.allow_zero_length_dataloader_with_multiple_devices = True
-
-    def common_batches(self, part: str, processes: int) -> int:
-        """Return how many batches of a part every process has; some may have one more."""
-        return math.ceil(len(self.sets[part]) // processes / self.eval_batch_size)
+    train: BatchDataset
+    valid: BatchDataset
+    test: BatchDataset
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    group_size: int = 1
+    eval_batch_size: int | None = None
 
     def fingerprint(self) -> str:
         """Return a hash of all the data."""
-        return fingerprint_arrays(array for part in self.sets.values() for array in part.arrays())
+        sets = (self.train, self.valid, self.test)
+        return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
-    def first_batch_loader(self) -> Loader:
-        """Return a loader of the first batch of the training set alone, to try a device."""
-        rows = self.sets["train"]
-        size = min(self.batch_size, len(rows))
-        return _loader(rows, EpochBatches(size, size, None), self.group_size)
+    def common_batches(self, rows: BatchDataset, processes: int) -> int:
+        """Return how many validation or test batches every process has; some may have one more."""
+        return math.ceil(len(rows) // processes / (self.eval_batch_size or self.batch_size))
 
-    def train_dataloader(self) -> Loader:
-        """Return the training batches, in a new order every epoch."""
-        return self._share("train", self.seed)
+    def training_batches(self, rank: int = 0, processes: int = 1, first_epoch: int = 0) -> Loader:
+        """Return the training batches of one process, in a new order every epoch.
 
-    def val_dataloader(self) -> Loader:
-        """Return the validation batches, in order."""
-        return self._share("valid")
+        An item is a list of `group_size` batches. A resumed run continues with `first_epoch`,
+        because Lightning counts its epochs from 0 again.
+        """
+        size = self.batch_size // processes
+        batches = EpochBatches(len(self.train), size, self.seed, rank, processes, first_epoch)
+        return _loader(self.train, batches, self.group_size)
 
-    def test_dataloader(self) -> Loader:
-        """Return the test batches, in order."""
-        return self._share("test")
+    def first_training_batch(self) -> Loader:
+        """Return the first training batch alone, in a list, to try a device."""
+        size = min(self.batch_size, len(self.train))
+        return _loader(self.train, EpochBatches(size, size, None), 1)
 
-    def _share(self, part: str, seed: int | None = None) -> Loader:
-        """Return this process's share of a part, shuffled if there is a seed."""
-        trainer, rank, world = self.trainer, 0, 1
-        if trainer is not None:
-            rank, world = trainer.global_rank, trainer.world_size
-        rows, trains = self.sets[part], part == "train"
-        size = self.batch_size // world if trains else self.eval_batch_size
-        batches = EpochBatches(len(rows), size, seed, rank, world, self.first_epoch)
-        return _loader(rows, batches, self.group_size if trains else 1)
+    def evaluation_batches(self, rows: BatchDataset, rank: int = 0, processes: int = 1) -> Loader:
+        """Return the batches of the validation or test data for one process, in order."""
+        size = self.eval_batch_size or self.batch_size
+        return _loader(rows, EpochBatches(len(rows), size, None, rank, processes))
 
 
-def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int) -> Loader:
+def _loader(rows: BatchDataset, batches: EpochBatches, group_size: int | None = None) -> Loader:
     """Return a loader of batches, or of lists of `group_size` batches."""
     return DataLoader(
         cast(Dataset[Any], rows),
         sampler=batches,
-        batch_size=group_size if group_size > 1 else None,
+        batch_size=group_size,
         collate_fn=lambda batch: batch,
     )

@@ -25,9 +25,13 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training import distributed
-from dlrun.training.data import ArrayData, EpochBatches
-from dlrun.training.network_module import EpochRecorder, NetworkModule, PredictionCollector
+from dlrun.training import rendezvous
+from dlrun.training.data import ArrayData
+from dlrun.training.lightning_module import (
+    EpochRecorder,
+    LightningNetwork,
+    PredictionCollector,
+)
 from dlrun.training.objective import Objective
 
 WEIGHTS = "weights.pt"
@@ -55,7 +59,7 @@ class TrainedNetwork:
 class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see torch_state.training_settings.
+    It changes settings of the process, see process_settings.training_settings.
 
     build: makes the untrained network; called again for every attempt. fingerprint: of the data,
     which the checkpoints carry.
@@ -85,13 +89,12 @@ class Training:
         """Do one real training step in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
-        trainer.fit(module, self.data.first_batch_loader())
+        trainer.fit(module, self.data.first_training_batch())
         float(module.train_metrics.finish()["train_loss"])  # waits for the device
 
-    def _seeded_module(self) -> NetworkModule:
+    def _seeded_module(self) -> LightningNetwork:
         pl.seed_everything(self.config.seed, verbose=False)
-        grouped = self.data.group_size > 1
-        return NetworkModule(self.build(), self.config.optimizer, self.objective, grouped=grouped)
+        return LightningNetwork(self.build(), self.config.optimizer, self.objective)
 
     def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
@@ -105,14 +108,14 @@ class Training:
         module = self._seeded_module()
         if start is not None:
             module.network.load_state_dict(start["network"])
-        done = data.first_epoch = len(steps.rows)
+        done = len(steps.rows)
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, epochs=epochs, seed=config.seed, start=start)
+            recorder = EpochRecorder(steps, bar, data, config, start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
-            world = trainer.world_size
+            rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
-            if (rows := len(data.sets["train"])) < world:
+            if (rows := len(data.train)) < world:
                 raise ConfigError(
                     f"{pluralize(rows, 'row')} of training data for {world} processes",
                     "fewer trainer.devices, or more rows",
@@ -127,14 +130,19 @@ class Training:
             try:
                 with context.phase("fit"):
                     if done < epochs:
-                        trainer.fit(module, datamodule=data)
+                        trainer.fit(
+                            module,
+                            data.training_batches(rank, world, done),
+                            data.evaluation_batches(data.valid, rank, world),
+                        )
                 with context.phase("test"):
-                    trainer.test(module, datamodule=data, verbose=False)
+                    test = data.evaluation_batches(data.test, rank, world)
+                    trainer.test(module, test, verbose=False)
                     metrics, predictions = module.test_metrics.finish(), None
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = distributed.explain_lost_process(error, world)
+                lost = rendezvous.explain_lost_process(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -170,8 +178,8 @@ def make_trainer(
             accelerator=device,
             devices=1 if probe else section.devices,
             num_nodes=section.num_nodes if several else 1,
-            strategy=DDPStrategy(timeout=distributed.PATIENCE) if several else "auto",
-            plugins=[distributed.cluster_environment() if several else LightningEnvironment()],
+            strategy=DDPStrategy(timeout=rendezvous.PATIENCE) if several else "auto",
+            plugins=[rendezvous.cluster_environment() if several else LightningEnvironment()],
             precision=section.precision,
             deterministic=section.deterministic,
             max_epochs=epochs,
@@ -209,9 +217,9 @@ def predict_test_set(
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)
-    collector, rows = PredictionCollector(objective), data.sets["test"]
+    collector = PredictionCollector(objective)
     with torch.inference_mode(), plugin.forward_context():
-        for batch in EpochBatches(len(rows), data.eval_batch_size, None):
-            inputs, targets = plugin.convert_input(rows[batch])
+        for batch in data.evaluation_batches(data.test):
+            inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))

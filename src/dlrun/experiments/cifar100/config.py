@@ -16,7 +16,7 @@ from dlrun.config.sections import (
 from dlrun.data import user_data
 
 
-class Model(Section):
+class ModelConfig(Section):
     """Defines the network's sizes; each of at most five blocks halves the image's 32 pixels."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
@@ -33,7 +33,7 @@ class Config(NetworkConfig):
     )
 
     data: ImagesDataConfig
-    model: Model
+    model: ModelConfig
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:

@@ -1,10 +1,11 @@
 """Run cifar100: load the images, build the network, and predict further images."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel
 from torch import Tensor
 
 from dlrun.data import cifar100
@@ -19,19 +20,18 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 
-
-class ImagePreprocessing(BaseModel, frozen=True):
-    """Says how an image becomes the network's input: divide its bytes by `scale`."""
-
-    scale: int = 255
-    size: tuple[int, int, int] = (3, 32, 32)
+SCALE = 255  # divides the bytes of an image
+SIZE = [3, 32, 32]  # of an image: channels, height, width
 
 
 class ImageAssets(Assets, frozen=True):
-    """Holds what the image network needs besides its weights."""
+    """Holds what the image network needs besides its weights.
+
+    preprocessing: how an image becomes the network's input, for programs without dlrun.
+    """
 
     labels: list[str]
-    preprocessing: ImagePreprocessing = ImagePreprocessing()
+    preprocessing: dict[str, Any]
 
 
 class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
@@ -44,22 +44,21 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
         """Load the images; the seed selects those for validation."""
         seed, screen = config.split_seed, context.screen
         images = cifar100.load_images(config.data, context.data_dir, seed, screen)
-        train, test, assets = images.train, images.test, ImageAssets(labels=images.names)
-        scale = assets.preprocessing.scale
+        train, test = images.train, images.test
         fitted, held_out = split_off_validation(
             config.data, train.labels, test.labels, seed, screen
         )
         data = ArrayData(
-            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=scale),
-            TensorBatches(train.pixels[held_out], train.labels[held_out], scale=scale),
-            TensorBatches(test.pixels, test.labels, scale=scale),
+            TensorBatches(train.pixels[fitted], train.labels[fitted], scale=SCALE),
+            TensorBatches(train.pixels[held_out], train.labels[held_out], scale=SCALE),
+            TensorBatches(test.pixels, test.labels, scale=SCALE),
             batch_size=config.batch_size,
             seed=config.seed,
         )
         return LoadedData(
             data,
             DataOrigin(images.origin, images.differs),
-            assets,
+            ImageAssets(labels=images.names, preprocessing={"scale": SCALE, "size": SIZE}),
             lambda row: {"image": encode_png(test.pixels[row].transpose(1, 2, 0))},
         )
 
@@ -70,19 +69,18 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
 
     def example(self, config: Config, assets: ImageAssets) -> Tensor:
         """Return a batch of black images, or fewer if the batch would fill the memory."""
-        return torch.zeros(min(config.batch_size, 512), *assets.preprocessing.size)
+        return torch.zeros(min(config.batch_size, 512), *SIZE)
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return a predictor for images of any size, which crops them to squares."""
         network, assets = self.network(run, config), self.assets(run)
-        objective, scale = self.objective(config, assets), assets.preprocessing.scale
-        side = assets.preprocessing.size[-1]
+        objective, side = self.objective(config, assets), SIZE[-1]
 
         def to_input(image: Image.Image) -> NDArray[np.uint8]:
             return cifar100.crop_to_square(image, side)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-            return objective.classify(network, torch.from_numpy(np.stack(inputs)) / scale)
+            return objective.classify(network, torch.from_numpy(np.stack(inputs)) / SCALE)
 
         # Of a large JPEG four times the network's pixels are decoded; the rest is averaged away.
         return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)

@@ -15,20 +15,23 @@ from dlrun.config.sections import (
     PretrainedModelConfig,
     Section,
 )
+from dlrun.data import images
+from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError
 from dlrun.networks import classifier_names
+from dlrun.system.console import Screen
 
 MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
 
-class Transform(Section):
+class TransformConfig(Section):
     """Says how a photograph becomes the network's input."""
 
     squash: bool
     scaled_decoding: bool
 
 
-class Reference(Section):
+class PublishedLabels(Section):
     """Holds the published probabilities of each photograph, their model, and their source."""
 
     source: str
@@ -52,21 +55,28 @@ class Config(ExperimentConfig):
     images: list[LocalPath]
     top: Annotated[int, Field(ge=1, le=100)]
     model: PretrainedModelConfig
-    transform: Transform
-    reference: Reference
+    transform: TransformConfig
+    reference: PublishedLabels
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
         """Return the names of the pretrained models."""
         return classifier_names() if key == "model.name" else ()
 
+    def photographs(self) -> list[Path]:
+        """Return the photographs to classify; raise ConfigError if a file does not exist."""
+        return images.find_images(self.images) if self.images else images.sample_photographs()
+
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and that the model, its weights and its labels are valid."""
-        from dlrun.experiments.classify_images import inference  # slow: torch
+        from dlrun.networks import pretrained  # slow: torch
 
         if sum(len(os.fsencode(path)) for path in self.images) > MAX_ARGUMENT_BYTES:
             raise ConfigError(
                 f"{len(self.images):,} images: too many to be named one by one",
                 "name the folder that they are in",
             )
-        inference.check_photographs_and_model(self)
+        self.photographs()
+        pretrained.check_pretrained(self.model)
+        if is_offline():
+            pretrained.download_weights(self.model, Screen())

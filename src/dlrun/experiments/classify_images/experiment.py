@@ -1,47 +1,47 @@
 """Run classify-images: find each photograph's most probable labels, and draw a contact sheet."""
 
 import io
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
+from dlrun.data import images
 from dlrun.data.images import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.base import Experiment, ExportedNetwork, LabSetup
+from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.book_comparison import changed_result_keys
 from dlrun.experiments.classify_images.config import Config
-from dlrun.experiments.classify_images.inference import (
-    classify_photographs,
-    find_photographs,
-    input_transform,
-)
 from dlrun.experiments.predictor import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
-from dlrun.networks.pretrained import PretrainedNetwork
+from dlrun.networks.pretrained import PretrainedNetwork, Transform
+from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
 from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
+from dlrun.system.files import fingerprint_files
 from dlrun.training.network_summary import write_network_summary
-from dlrun.training.torch_state import training_settings
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from dlrun.training.process_settings import training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
+STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
+OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
+LINES = 10  # on the screen: one for each batch would be too many
 
 
 class ClassifyImagesExperiment(Experiment[Config]):
@@ -51,7 +51,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
-        screen, files = context.screen, find_photographs(config)
+        screen, files = context.screen, config.photographs()
         origin = pluralize(len(files), "file")
         if not config.images:
             origin = "two photographs that scikit-learn ships"
@@ -86,7 +86,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         stream = io.BytesIO()
         np.savez(stream, *(np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs))
         context.keep(THUMBNAILS, stream.getvalue())
-        published = {} if changed_result_keys(self, config) else config.reference.book
+        published = {} if changed_result_keys(self.name, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
             accelerator=report,
@@ -112,12 +112,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
         """Return a predictor for further photographs."""
         model = _load_again(config)
-        transform, smallest = input_transform(config, model)
+        transform, smallest = _input_transform(config, model)
 
         def probabilities(inputs: list[Tensor]) -> NDArray[np.float64]:
-            found = pretrained.predict_probabilities(
-                model, torch.stack(inputs), "cpu", config.precision
-            )
+            batch = torch.stack(inputs)
+            found = pretrained.predict_probabilities(model, batch, "cpu", config.precision)
             return found.double().numpy()
 
         return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
@@ -135,17 +134,15 @@ class ClassifyImagesExperiment(Experiment[Config]):
             "mean": transform.mean,
             "std": transform.std,
         }
+        about = {"model": model.source, "labels": model.labels, "preprocessing": preprocessing}
 
         def inputs(rows: int) -> Tensor:
             return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
 
-        about = {"model": model.source, "labels": model.labels, "preprocessing": preprocessing}
         return ExportedNetwork(model.network, "images", inputs, about)
 
-    def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Draw the first photographs with their most probable labels."""
-        from dlrun.plots.photographs import draw_contact_sheet  # slow: matplotlib
-
         predictions = {
             file: [(one["label"], one["probability"]) for one in labels]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
@@ -160,7 +157,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
             title += f" (the first {len(sheet)})"
         return {SHEET: draw_contact_sheet(sheet, predictions, title=title)}
 
-    def lab_setup(self, config: Config, data_dir: Path, screen: Screen) -> LabSetup:
+    def lab_setup(
+        self, config: Config, data_dir: Path, screen: Screen
+    ) -> tuple[list[Path], dict[str, object]]:
         """Return the lab's photographs and network, or the bundled network if it is missing."""
         files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
         if missing := [file.name for file in files if not file.is_file()]:
@@ -175,7 +174,82 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 raise error from None
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             settings["model.name"] = BUNDLED
-        return LabSetup(files, settings)
+        return files, settings
+
+
+def classify_photographs(
+    config: Config,
+    context: RunContext,
+    files: Sequence[Path],
+    model: PretrainedNetwork,
+    device: str,
+    thumbnails: int,
+) -> list[Photograph]:
+    """Return the most probable labels of each photograph; a resumed run continues.
+
+    Each batch is a step of the run. The first `thumbnails` photographs that can be read get a
+    thumbnail.
+    """
+    steps, starts = context.steps, range(0, len(files), config.batch_size)
+    found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
+    done = [
+        prediction
+        for start, part in zip(starts, found.parts if found else [], strict=False)
+        for prediction in images.unpack_predictions(part, files[start : start + config.batch_size])
+    ]
+    if done:
+        context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
+    unreadable = sum(one.error is not None for one in done)
+    table = to_csv([IMAGE_COLUMNS, *images.prediction_table_rows(done)])
+    context.folder.write(PREDICTIONS, table)
+    transform, smallest = _input_transform(config, model)
+    stream = images.load_photograph_batches(
+        files[len(done) :],
+        transform,
+        size=config.batch_size,
+        thumbnails=thumbnails - sum(one.thumbnail is not None for one in done),
+        smallest=smallest,
+    )
+    with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
+        started = time.perf_counter()
+        for batch in stream:
+            predictions = _classify_batch(config, model, batch, device)
+            done += predictions
+            unreadable += sum(one.error is not None for one in predictions)
+            counts = len(done) - unreadable, unreadable, time.perf_counter() - started
+            row = dict(zip(STEP_COLUMNS, counts, strict=True))
+            line = f"{len(done):,}/{len(files):,} photographs"
+            steps.finish(row, line, b"", images.pack_predictions(predictions))
+            context.folder.append(PREDICTIONS, to_csv(images.prediction_table_rows(predictions)))
+            context.stop.after_step()
+            started = time.perf_counter()
+    return done
+
+
+def _classify_batch(
+    config: Config, model: PretrainedNetwork, batch: Sequence[Photograph], device: str
+) -> list[Photograph]:
+    labels: dict[Path, Labelled] = {}
+    if readable := [photograph for photograph in batch if photograph.error is None]:
+        inputs = torch.stack([photograph.pixels for photograph in readable])
+        found = pretrained.predict_probabilities(model, inputs, device, config.precision)
+        best = found.topk(min(config.top, len(model.labels)))
+        for photograph, values, indices in zip(
+            readable, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
+            names = [model.labels[index] for index in indices]
+            labels[photograph.file] = list(zip(names, values, strict=True))
+    return [replace(one, pixels=None, labels=labels.get(one.file, [])) for one in batch]
+
+
+def _input_transform(config: Config, model: PretrainedNetwork) -> tuple[Transform, int | None]:
+    """Return a photograph's transform, and the size to which a JPEG may be decoded for it."""
+    squash = config.transform.squash
+    side: int = OVERSAMPLING * model.transform.resize_size[0]
+    return (
+        pretrained.photograph_transform(model.transform, squash=squash),
+        side if config.transform.scaled_decoding else None,
+    )
 
 
 def _load_again(config: Config) -> PretrainedNetwork:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import OptimizerConfig
-from dlrun.data.word_ids import START, UNKNOWN, RaggedWordIds
+from dlrun.data.word_ids import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import ExportedNetwork
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
@@ -31,7 +31,7 @@ from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 
-# Neither changes a number of the training.
+# Neither changes the numbers of a run.
 GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
 EVAL_BATCH_SIZE = 4096  # reviews of the validation and the test: 0.3 MB for each layer of 16
 
@@ -75,8 +75,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         if len(assets.labels) != 2:
             return {}
         assert isinstance(network, DenseNet)
-        ids = assets.preprocessing.ids
-        weights = network.words_alone(ids.start)[ids.first_word :].tolist()
+        weights = network.words_alone(START)[FIRST_WORD:].tolist()
         words = sorted(zip(assets.vocabulary, weights, strict=False), key=lambda pair: pair[1])
         return {WORDS: word_weights_csv(words)}
 
@@ -116,7 +115,7 @@ class _Predictor(ReviewsPredictor):
         effects = self.network.words_left_out(torch.tensor([START, *names]))
         effects = effects if effects.dim() == 1 else effects[:, towards]
         pairs = zip(names.items(), effects[1:].tolist(), strict=True)
-        return [(word, effect) for (number, word), effect in pairs if number != UNKNOWN], []
+        return [(word, effect) for (index, word), effect in pairs if index != UNKNOWN], []
 
 
 experiment = ImdbDenseExperiment()

@@ -1,5 +1,6 @@
 """Define the config of imdb-lasso, and find the run whose curve is drawn beside its path."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -14,30 +15,30 @@ from dlrun.run_folder.folder import LATEST
 from dlrun.system.accelerator import NO_FALLBACK_HINT
 
 
-class Penalties(Section):
+class PenaltyPathConfig(Section):
     """Defines the log-spaced penalties of the path."""
 
     values: Annotated[int, Field(ge=2, le=1000)]
     smallest: Fraction
 
 
-class LiblinearSettings(Section):
+class LiblinearConfig(Section):
     """Defines the settings of scikit-learn's liblinear."""
 
     tolerance: Annotated[float, Field(gt=0)]
     max_iterations: PositiveInt
 
 
-class Solver(Section):
+class SolverConfig(Section):
     """Defines the solver of the path and its settings."""
 
     name: Literal["newton", "liblinear"]
     intercept: Literal["penalised", "free"]
     tolerance: Annotated[float, Field(gt=0, lt=1)]
-    liblinear: LiblinearSettings
+    liblinear: LiblinearConfig
 
     @model_validator(mode="after")
-    def _liblinear_penalises(self) -> "Solver":
+    def _liblinear_penalises(self) -> "SolverConfig":
         if self.name == "liblinear" and self.intercept == "free":
             raise ValueError("liblinear penalises the intercept: use newton for a free one")
         return self
@@ -51,8 +52,8 @@ class Config(ReviewsConfig):
     max_threads = 1  # a lambda needs the one before
 
     predictions: Predictions
-    path: Penalties
-    solver: Solver
+    path: PenaltyPathConfig
+    solver: SolverConfig
     compare_with: NameOrPath | None
 
     @property
@@ -93,15 +94,12 @@ def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run
     parent = Path(name).parent  # empty, an experiment, or a folder of its runs
     if len(parent.parts) > 1:
         runs_dir = parent.parent
-    experiment = parent.name
-    for folder in runs_newest_first(runs_dir, experiment or None):
-        try:
+    for folder in runs_newest_first(runs_dir, parent.name or None):
+        with contextlib.suppress(DlrunError):
             run = _open_with_curve(folder)
-        except DlrunError:
-            continue
-        if run.record.data == data and experiment in ("", run.record.experiment):
-            return run
-    raise ConfigError(f"no finished {experiment} run of two epochs or more on {data}")
+            if run.record.data == data and parent.name in ("", run.record.experiment):
+                return run
+    raise ConfigError(f"no finished {parent.name} run of two epochs or more on {data}")
 
 
 def _open_with_curve(folder: Path) -> Run:

@@ -3,71 +3,52 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from rich.table import Table
 from rich.text import Text
-from scipy.sparse import csr_matrix
 from scipy.special import expit
 
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
 from dlrun.data.test_predictions import ClassPredictions, summarize_classes
-from dlrun.data.word_ids import UNKNOWN, RaggedWordIds
+from dlrun.data.word_ids import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
+from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.imdb_lasso.summary import (
-    heaviest_words,
-    summarize_lasso,
-    word_weights,
-    word_weights_table,
-)
 from dlrun.experiments.predictor import Words, keep_test_predictions
-from dlrun.experiments.reviews import (
-    WORDS,
-    ReviewAssets,
-    ReviewsPredictor,
-    export_bag_network,
-    load_and_split_reviews,
-    review_describer,
-    word_weights_csv,
-)
+from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.lasso.path import (
-    LabelledBags,
-    Labels,
-    LassoSolution,
-    LinearModel,
-    Vector,
-    lasso_metrics_row,
-    pack_path,
-    pack_solution,
-    penalty_path,
-    solve_liblinear_path,
-    unpack_linear_model,
-    unpack_solution,
-)
+from dlrun.lasso import path
+from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
+from dlrun.plots.curves import BaselineCurve, draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, pluralize
+from dlrun.system.console import format_position, pluralize, printable
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch import nn
+
+Splits = dict[str, LabelledBags]  # train, valid, test
 
 COLUMNS = "lambda train_accuracy valid_accuracy test_accuracy nonzero objective".split()
 COLUMNS += ["seconds", "duality_gap"]
-NO_RESULT = ("seconds", "duality_gap")  # columns of metrics.csv that are no metrics of the run
 COEFFICIENTS = "coefficients.npz"
 COMPARED = "compared.csv"  # metrics.csv of the run in the figure's right panel
 LINES = 10  # on the screen, of the path
+SHOWN = 10  # words of each class
+SHOWN_AS_ZERO = 0.0005  # a smaller weight is shown as 0.000
+LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class ImdbLassoExperiment(Experiment[Config]):
@@ -80,35 +61,35 @@ class ImdbLassoExperiment(Experiment[Config]):
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
-            reviews, splits = _load(config, context)
-            assets, test = ReviewAssets.of(reviews), splits["test"]
-        baseline = _keep_baseline(config, reviews, context)
+            loaded, splits = _load(config, context)
+            assets, test = ReviewAssets.of(loaded), splits["test"]
+        baseline = _keep_baseline(config, loaded, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            solutions = _solve(config, context, splits, _digest(splits, assets))
-        rows = context.steps.rows
+            solutions = _solve(config, context, splits, _fingerprint(splits, assets))
+        rows, labels = context.steps.rows, loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = solutions[best], rows[best]
-        words = word_weights(chosen, reviews)
-        predictions = ClassPredictions.of_two(
-            chosen.decision(test.bags), test.labels, assets.labels
-        )
-        context.keep(COEFFICIENTS, pack_path(solutions))
-        context.keep(WORDS, word_weights_csv(words))
-        keep_test_predictions(context, config.predictions, predictions, review_describer(reviews))
+        words = _word_weights(chosen, loaded)
+        predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
+        context.keep(COEFFICIENTS, path.pack_path(solutions))
+        context.keep(reviews.WORDS, reviews.word_weights_csv(words))
+        describe = reviews.review_describer(loaded)
+        keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
-        text = summarize_lasso(reviews, splits, chosen, solver)
+        text = _summarize(loaded, splits, chosen, solver)
         context.folder.write_text("summary.txt", f"{text}\n")
         if context.show_summary:
             context.screen.show(Text(text))
-        positive, negative = heaviest_words(words)
+        positive = [word for word in reversed(words) if word[1] >= SHOWN_AS_ZERO][:SHOWN]
+        negative = [word for word in words if word[1] <= -SHOWN_AS_ZERO][:SHOWN]
         compared = baseline.record if baseline else None
         return Results(
-            metrics={name: value for name, value in row.items() if name not in NO_RESULT},
+            metrics={name: row[name] for name in COLUMNS[:6]},
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
-            origin=DataOrigin(reviews.origin, reviews.differs),
+            origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
-            classes=summarize_classes(reviews.labels, test.labels, predictions),
+            classes=summarize_classes(labels, test.labels, predictions),
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
@@ -124,7 +105,7 @@ class ImdbLassoExperiment(Experiment[Config]):
                 "most_positive": positive,
                 "most_negative": negative,
             },
-            shown=[word_weights_table(positive, negative, reviews.labels)],
+            shown=[_word_weights_table(positive, negative, labels)],
         )
 
     def network(self, run: Run, config: Config) -> "nn.Module":
@@ -140,8 +121,8 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
         """Classify the test set by the coefficients, in double precision as the run did."""
-        reviews, splits = _load(config, context)
-        run.check_data(_digest(splits, ReviewAssets.of(reviews)))
+        loaded, splits = _load(config, context)
+        run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
         return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
 
@@ -151,12 +132,10 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def exported(self, run: Run, config: Config) -> ExportedNetwork:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
-        return export_bag_network(self.network(run, config), ReviewAssets.of_run(run))
+        return reviews.export_bag_network(self.network(run, config), ReviewAssets.of_run(run))
 
-    def draw(self, run: Run, config: Config) -> "dict[str, Figure]":
+    def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Draw the path, and beside it the learning curve of the run that it is compared with."""
-        from dlrun.plots.curves import BaselineCurve, draw_lasso_path  # slow: matplotlib
-
         results = run.record.model_extra or {}
         baseline = None
         if results["compared_with"]:
@@ -185,42 +164,41 @@ class _Predictor(ReviewsPredictor):
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
         effects = zip(words, ids.tolist(), self.model.coef[ids].tolist(), strict=True)
-        moved = {word: effect for word, number, effect in effects if number != UNKNOWN and effect}
+        moved = {word: effect for word, index, effect in effects if index != UNKNOWN and effect}
         return list(moved.items()), []
 
 
-def _load(config: Config, context: RunContext) -> tuple[Reviews, dict[str, LabelledBags]]:
+def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
     """Load the reviews and split them; raise DataError if they have more than two classes."""
-    reviews, fitted, held_out = load_and_split_reviews(config, context)
-    if len(reviews.labels) != 2:
+    loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
+    if len(loaded.labels) != 2:
         raise DataError(
-            f"the lasso tells two classes apart, these are {len(reviews.labels)}: "
-            f"{shorten_list(reviews.labels)}",
+            f"the lasso tells two classes apart, these are {len(loaded.labels)}: "
+            f"{shorten_list(loaded.labels)}",
             "`dlrun imdb-dense` takes any number of them",
         )
-    train, test = reviews.train, reviews.test
-    return reviews, {
-        "train": LabelledBags(train.bags[fitted], train.labels[fitted]),
-        "valid": LabelledBags(train.bags[held_out], train.labels[held_out]),
-        "test": LabelledBags(test.bags, test.labels),
+    bags, labels = loaded.train.bags, loaded.train.labels
+    return loaded, {
+        "train": LabelledBags(bags[fitted], labels[fitted]),
+        "valid": LabelledBags(bags[held_out], labels[held_out]),
+        "test": LabelledBags(loaded.test.bags, loaded.test.labels),
     }
 
 
-def _digest(splits: dict[str, LabelledBags], assets: ReviewAssets) -> str:
+def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
     arrays = (array for split in splits.values() for array in split.arrays)
     return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
-def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run | None:
+def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run | None:
     """Copy the curve of the run to compare with; warn and return None if there is none."""
     if config.compare_with is None:
         return None
     try:
-        baseline = find_baseline_run(config.compare_with, context.runs_dir, reviews.origin)
+        baseline = find_baseline_run(config.compare_with, context.runs_dir, loaded.origin)
         curve = (baseline.folder / METRICS).read_bytes()
     except (DlrunError, OSError) as error:
-        reason = error.message if isinstance(error, DlrunError) else error
-        context.screen.warn(f"compare_with: {reason}: the figure's right panel stays empty")
+        context.screen.warn(f"compare_with: {error}: the figure's right panel stays empty")
         return None
     context.folder.write(COMPARED, curve)
     context.screen.note(f"compared with {baseline.folder}")
@@ -228,7 +206,7 @@ def _keep_baseline(config: Config, reviews: Reviews, context: RunContext) -> Run
 
 
 def _solve(
-    config: Config, context: RunContext, splits: dict[str, LabelledBags], digest: str
+    config: Config, context: RunContext, splits: Splits, fingerprint: str
 ) -> list[LassoSolution]:
     """Return the solutions along the path; each is saved as a step of the run."""
     X, y = splits["train"].bags, splits["train"].labels
@@ -237,45 +215,93 @@ def _solve(
             f"all {len(y):,} training reviews have the same label ({y[0]}): nothing to separate",
             "use data with both positive and negative reviews",
         )
-    penalties = penalty_path(X, y, config.path.values, config.path.smallest)
+    penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
-    found = steps.begin(COLUMNS, digest, total, "lambda")
-    solutions = [unpack_solution(part) for part in found.parts] if found else []
+    found = steps.begin(COLUMNS, fingerprint, total, "lambda")
+    solutions = [path.unpack_solution(part) for part in found.parts] if found else []
     left = pluralize(total - len(solutions), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
-    solve = _path(config, X, y, penalties[len(solutions) :], solutions[-1] if solutions else None)
+    newest = solutions[-1] if solutions else None
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
-        for solution in solve:
-            row = lasso_metrics_row(solution, splits, time.perf_counter() - started)
+        for solution in _solutions(config, splits["train"], penalties[len(solutions) :], newest):
+            seconds = time.perf_counter() - started
+            row = path.lasso_metrics_row(solution, splits, seconds)
             solutions.append(solution)
-            which = f"{format_position(len(solutions), total)}  {solution.penalty:{width}.4f}"
-            accuracies = f"valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}"
             steps.finish(
-                row, f"lambda {which}  accuracy {accuracies}", b"", pack_solution(solution)
+                row,
+                f"lambda {format_position(len(solutions), total)}  {solution.penalty:{width}.4f}"
+                f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
+                b"",
+                path.pack_solution(solution),
             )
             context.stop.after_step()
             started = time.perf_counter()
     return solutions
 
 
-def _path(
-    config: Config, X: csr_matrix, y: Labels, penalties: Vector, start: LassoSolution | None
+def _solutions(
+    config: Config, train: LabelledBags, penalties: path.Vector, newest: LassoSolution | None
 ) -> Iterator[LassoSolution]:
-    settings, liblinear = config.solver, config.solver.liblinear
-    if settings.name == "liblinear":
-        return solve_liblinear_path(
-            X, y, penalties, liblinear.tolerance, liblinear.max_iterations, config.seed
+    """Yield the solution at each penalty by the config's solver, which starts from the newest."""
+    solver, liblinear = config.solver, config.solver.liblinear
+    if solver.name == "liblinear":
+        tolerance, most = liblinear.tolerance, liblinear.max_iterations
+        return path.solve_liblinear_path(
+            train.bags, train.labels, penalties, tolerance, most, config.seed
         )
     from dlrun.lasso.solver import solve_newton_path  # needs numba
 
-    free = settings.intercept == "free"
-    return solve_newton_path(X, y, penalties, settings.tolerance, free=free, start=start)
+    free = solver.intercept == "free"
+    return solve_newton_path(
+        train.bags, train.labels, penalties, solver.tolerance, free=free, start=newest
+    )
+
+
+def _word_weights(solution: LassoSolution, loaded: Reviews) -> Words:
+    """Return each word that has a non-zero weight, the most negative first."""
+    coef = solution.coef
+    return [
+        (loaded.decode([index]), float(coef[index]))
+        for index in np.argsort(coef)
+        if coef[index] and index >= FIRST_WORD
+    ]
+
+
+def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
+    """Return a table of words by the class they indicate; `labels` has the negative first."""
+    table = Table(box=None, pad_edge=False)
+    for label in reversed(labels):
+        table.add_column(Text(f"{printable(label)} words"), max_width=LABEL_WIDTH)
+        table.add_column("weight", justify="right")
+    sides = [
+        [(Text(printable(word)), f"{weight:+.3f}") for word, weight in words]
+        for words in (positive, negative)
+    ]
+    for left, right in zip_longest(*sides, fillvalue=(Text(), "")):
+        table.add_row(*left, *right)
+    return table
+
+
+def _summarize(loaded: Reviews, splits: Splits, solution: LassoSolution, solver: str) -> str:
+    """Return a text that describes the data, the solver and the chosen lasso model."""
+    X, coef = splits["train"].bags, solution.coef
+    nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
+    sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
+    lines = {
+        "data": loaded.origin,
+        "reviews": ", ".join(sizes),
+        "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
+        "solver": solver,
+        "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
+        "model": f"coefficients: {nonzero}; intercept {solution.intercept:+.4f}",
+    }
+    return "\n".join(f"{name:<8}{value}" for name, value in lines.items())
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return path.unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()

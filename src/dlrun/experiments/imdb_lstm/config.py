@@ -6,13 +6,13 @@ from dlrun.config.sections import PositiveInt, ReviewsDataConfig, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
-class Data(ReviewsDataConfig):
+class DataConfig(ReviewsDataConfig):
     """Defines the reviews to use, and how many ids of each are kept."""
 
     max_length: PositiveInt
 
 
-class Model(Section):
+class ModelConfig(Section):
     """Defines the sizes of the LSTM network, and how it is computed."""
 
     embedding: PositiveInt
@@ -25,8 +25,8 @@ class Config(ReviewsNetworkConfig):
 
     neutral_keys = frozenset({"model.skip_padding"})
 
-    data: Data
-    model: Model
+    data: DataConfig
+    model: ModelConfig
 
     @property
     def thread_invariant(self) -> bool:

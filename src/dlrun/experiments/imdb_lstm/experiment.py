@@ -61,7 +61,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
         )
 
     def torch_threads(self, config: Config, threads: int) -> int:
-        """Return 1 if the LSTM's own threads share the rows, for torch's would only wait."""
+        """Return 1 if the LSTM kernels have threads of their own: torch's would only wait."""
         by_rows = config.model.skip_padding and why_lstm_kernels_unavailable() is None
         return 1 if by_rows else threads
 

@@ -8,7 +8,7 @@ from dlrun.kernels.lstm import LSTMLastState, lstm_states
 class LSTMClassifier(nn.Module):
     """Classifies a review by its ids, padded in front with 0; two classes have one logit.
 
-    words: number of ids. embedding, hidden: sizes of an embedding and of the LSTM's state.
+    words: the number of different ids. embedding, hidden: sizes of an embedding and of the state.
     skip_padding, threads: see `LSTMLastState`.
     """
 
@@ -35,6 +35,6 @@ class LSTMClassifier(nn.Module):
         return logits.flatten() if self._binary else logits
 
     def after_each(self, ids: Tensor) -> Tensor:
-        """Return the logits after each of a review's ids (time,)."""
+        """Return the logits (time, ...) after each id of one review (time,)."""
         logits: Tensor = self.output(lstm_states(self.lstm, self.embedding, ids))
         return logits.squeeze(-1)

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from dlrun.config.sections import OptimizerConfig
+from dlrun.config.sections import NetworkConfig, OptimizerConfig
 from dlrun.networks.weights import serialize_tensors
 from dlrun.run_folder.steps import StepRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
+
+Batch = tuple[object, Tensor]  # inputs and targets
 
 
 class StageMetrics(nn.Module):
@@ -92,60 +94,54 @@ class PredictionCollector:
         return rows
 
 
-class NetworkModule(pl.LightningModule):
+class LightningNetwork(pl.LightningModule):
     """Trains a network for an objective, as a LightningModule.
 
-    If `grouped`, a call of training_step gets a list of batches: Lightning's work between two calls
-    takes as long as a whole step of a small network.
+    A call of training_step gets a list of batches: Lightning's work between two calls takes as long
+    as a whole optimizer step of a small network.
     """
 
     def __init__(
-        self,
-        network: nn.Module,
-        optimizer: OptimizerConfig,
-        objective: Objective,
-        *,
-        grouped: bool = False,
+        self, network: nn.Module, optimizer: OptimizerConfig, objective: Objective
     ) -> None:
         super().__init__()
         self.network, self.objective, self.optimizer_config = network, objective, optimizer
-        self.automatic_optimization = not grouped
+        self.automatic_optimization = False
+        # A validation set may have fewer rows than there are processes.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
         self.test_predictions = PredictionCollector(objective) if objective.probabilities else None
 
-    def training_step(self, batch: Any, _: int) -> Tensor | None:
-        """Return the loss of a training batch, or do a step for each batch of a group."""
-        if self.automatic_optimization:
-            return self._measure(self.train_metrics, batch)
+    def training_step(self, batches: list[Batch], _: int) -> None:
+        """Do an optimizer step for each of the training batches."""
         optimizer: Any = self.optimizers()
         mixed = "mixed" in str(self.trainer.precision)
-        # As in Lightning, gradient and optimizer run outside of autocast.
+        # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
         outside = torch.autocast(self.device.type, enabled=False) if mixed else nullcontext()
-        for one in batch:
-            loss = self._measure(self.train_metrics, one)
+        for batch in batches:
+            loss = self._measure(self.train_metrics, *batch)
             with outside:
                 optimizer.zero_grad()
                 self.manual_backward(loss)
                 optimizer.step()
-        return None
 
-    def validation_step(self, batch: tuple[object, Tensor], _: int) -> None:
+    def validation_step(self, batch: Batch, _: int) -> None:
         """Add a validation batch to the metrics."""
-        self._measure(self.valid_metrics, batch)
+        self._measure(self.valid_metrics, *batch)
 
-    def test_step(self, batch: tuple[object, Tensor], _: int) -> None:
+    def test_step(self, batch: Batch, _: int) -> None:
         """Add a test batch to the metrics, and collect its predictions."""
-        self._measure(self.test_metrics, batch, self.test_predictions)
+        self._measure(self.test_metrics, *batch, self.test_predictions)
 
     def _measure(
         self,
         metrics: StageMetrics,
-        batch: tuple[object, Tensor],
+        inputs: object,
+        targets: Tensor,
         collector: PredictionCollector | None = None,
     ) -> Tensor:
-        inputs, targets = batch
         outputs = self.network(inputs)
         if collector is not None:
             collector.add(outputs, targets)
@@ -164,7 +160,7 @@ class EpochRecorder(pl.Callback):
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch's number (data.EpochBatches, and here), so no random state has to be stored.
 
-    `start` is the state that a resumed run continues from; `epochs` are those of the whole run.
+    `start` is the state that a resumed run continues from.
     """
 
     def __init__(
@@ -172,13 +168,11 @@ class EpochRecorder(pl.Callback):
         steps: StepRecorder,
         bar: ProgressHandle,
         data: ArrayData,
-        *,
-        epochs: int,
-        seed: int,
+        config: NetworkConfig,
         start: Mapping[str, Any] | None,
     ) -> None:
         self._steps, self._bar, self._data = steps, bar, data
-        self._epochs, self._seed, self._start = epochs, seed, start
+        self._config, self._start = config, start
         self._began = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -190,7 +184,7 @@ class EpochRecorder(pl.Callback):
         if self._start is not None:
             trainer.optimizers[0].load_state_dict(self._start["optimizer"])
             if self._start["scaler"]:
-                _scaler(trainer).load_state_dict(self._start["scaler"])
+                _gradient_scaler(trainer).load_state_dict(self._start["scaler"])
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
@@ -205,7 +199,7 @@ class EpochRecorder(pl.Callback):
     ) -> None:
         """Seed an epoch before its first batch, after Lightning's own random numbers."""
         if batch_idx == 0:
-            entropy = np.random.SeedSequence([self._seed, len(self._steps.rows)])
+            entropy = np.random.SeedSequence([self._config.seed, len(self._steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
@@ -216,41 +210,42 @@ class EpochRecorder(pl.Callback):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
-        self._stop_together(trainer, "valid", hook[3])
+        if hook[3] < self._data.common_batches(self._data.valid, trainer.world_size):
+            self._stop_together(trainer)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the test if a signal was received."""
-        self._stop_together(trainer, "test", hook[3])
+        if hook[3] < self._data.common_batches(self._data.test, trainer.world_size):
+            self._stop_together(trainer)
 
-    def _stop_together(self, trainer: pl.Trainer, part: str = "", batch: int = 0) -> None:
+    def _stop_together(self, trainer: pl.Trainer) -> None:
         """Raise the exception of a signal that any process received, in all at the same batch.
 
-        Of the validation and the test some processes may have a batch more: it is skipped here.
+        All processes must call this: not after a last batch that only some of them have.
         """
-        number, world = self._steps.stop.received, trainer.world_size
-        if world > 1:
-            if part and batch >= self._data.common_batches(part, world):
-                return
+        number = self._steps.stop.received
+        if trainer.world_size > 1:
             shared = torch.tensor(number, device=trainer.strategy.root_device)
             number = int(trainer.strategy.reduce(shared, reduce_op="max"))
         self._steps.stop.raise_for(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
-        assert isinstance(pl_module, NetworkModule)  # the only module that is trained here
+        assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self._began
         epoch = len(self._steps.rows) + 1
         check_metrics_finite(metrics, f"epoch {epoch}")
-        scaler = _scaler(trainer)
+        scaler = _gradient_scaler(trainer)
         state = {
             "network": pl_module.network.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
+        position = format_position(epoch, self._config.trainer.max_epochs)
         self._steps.finish(
             {"epoch": epoch, **metrics, "seconds": seconds},
-            f"epoch {format_position(epoch, self._epochs)}  {_progress_line(metrics)}",
+            f"epoch {position}  {_progress_line(metrics)}",
             serialize_tensors(state),
         )
 
@@ -265,6 +260,6 @@ def _progress_line(metrics: Mapping[str, float]) -> str:
     return "  ".join(texts.values())
 
 
-def _scaler(trainer: pl.Trainer) -> Any:
+def _gradient_scaler(trainer: pl.Trainer) -> Any:
     """Return the gradient scaler of 16-mixed precision; None for every other precision."""
     return getattr(trainer.precision_plugin, "scaler", None)
