@@ -21,9 +21,10 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.start import load_experiment_config
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
 from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 

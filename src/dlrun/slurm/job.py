@@ -29,7 +29,7 @@ QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call
 
 @dataclass(frozen=True)
 class Job:
-    """A SLURM job: the folder of a run, and the dlrun arguments that start or continue it."""
+    """Represents a SLURM job by a run's folder and the dlrun arguments that continue the run."""
 
     run: str
     words: tuple[str, ...]

@@ -39,7 +39,7 @@ REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
 
 
 class SlurmOptions(Section):
-    """The keys of the option `--slurm`; SLURM chooses the values that are not given.
+    """Holds the keys of the option `--slurm`; SLURM chooses the values that are not given.
 
     Args:
         time: minutes, after which the job waits in the queue again and the run continues.
@@ -118,9 +118,13 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         if options.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
         check_slurm_available()
-        config = set_devices_from_slurm_options(
-            name, merge_experiment_config(name, settings), options
-        )
+        layer = merge_experiment_config(name, settings)
+        config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+        nodes, tasks = _nodes_and_tasks(config)
+        nodes, tasks = options.nodes or nodes, options.tasks or tasks
+        if nodes * tasks > 1:
+            group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
+            config = distributed.set_devices_from_process_group(config, group)
         checked = config
         if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
             check_batch_divisible(config.batch_size, config.world or 1)
@@ -157,20 +161,6 @@ def check_slurm_available() -> None:
         )
 
 
-def set_devices_from_slurm_options(
-    name: str, layer: ConfigLayer, options: SlurmOptions
-) -> ExperimentConfig:
-    """Return a validated config with the devices and nodes of `--slurm`. Raises ConfigError."""
-    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
-    nodes, tasks = _nodes_and_tasks(config)
-    nodes, tasks = options.nodes or nodes, options.tasks or tasks
-    if nodes * tasks == 1:
-        return config
-    return distributed.set_devices_from_process_group(
-        config, distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
-    )
-
-
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
     """Return the number of nodes in a config, and the number of processes on each."""
     if not isinstance(config, NetworkConfig):
@@ -181,7 +171,7 @@ def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class RunToSubmit:
-    """A run to submit to SLURM: its config and settings, and its folder if it continues."""
+    """Holds the config and settings of a run to submit, and its folder if the run continues."""
 
     config: ExperimentConfig
     settings: RunSettings

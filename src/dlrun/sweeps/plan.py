@@ -1,10 +1,9 @@
 """Plan a sweep: validate the config of every point, and describe the sweep in sweep.json."""
 
-import shlex
 import sys
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dlrun import run_context
 from dlrun.commands.list_runs import format_differences
 from dlrun.config import yaml_loader
 from dlrun.config.sections import ExperimentConfig, PositiveInt
@@ -34,7 +32,7 @@ ERRORS_SHOWN = 20
 
 
 class SweepPoint(BaseModel):
-    """One planned run of a sweep: its number, from 1, and its settings by dotted config keys."""
+    """Represents one planned run of a sweep: its number, from 1, and its settings by config key."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,18 +41,18 @@ class SweepPoint(BaseModel):
 
     @property
     def without_seed(self) -> Settings:
-        """The settings of the point without its seed."""
+        """Return the settings without the seed."""
         return {key: value for key, value in self.settings.items() if key != SEED}
 
     @property
     def label(self) -> str:
-        """The settings of the point as short text, such as `lr=0.01 seed=3`."""
+        """Return the settings as short text, such as `lr=0.01 seed=3`."""
         seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
         return f"{format_differences(self.without_seed)} {seed}".strip()
 
 
 class HalvingRung(BaseModel):
-    """A rung of successive halving: how many configs are trained to how many epochs."""
+    """Says how many configs one rung of successive halving trains, and to how many epochs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,9 +64,9 @@ class HalvingRung(BaseModel):
 
 
 class SweepPlan(ChecksummedModel):
-    """The plan of a sweep, which is the content of sweep.json.
+    """Holds the plan of a sweep, which is the content of sweep.json.
 
-    name: it becomes a part of folder names. base: the whole config that all points share. keys: the
+    name: becomes a part of folder names. base: the whole config that all points share. keys: the
     config keys that vary, except the seed. rungs: those of successive halving, or none. data:
     SHA-256 of the data files, in a reproduction.
     """
@@ -96,7 +94,7 @@ class SweepPlan(ChecksummedModel):
 
     @cached_property
     def configs(self) -> list[list[SweepPoint]]:
-        """The points grouped by config: the points of a group differ only in their seeds."""
+        """Return the points grouped by config: the points of a group differ only in their seeds."""
         groups: dict[str, list[SweepPoint]] = {}
         for point in self.points:
             groups.setdefault(repr(point.without_seed), []).append(point)
@@ -122,27 +120,6 @@ class SweepPlan(ChecksummedModel):
             name=f"{self.name}-{point.number:0{digits}}",
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep: its plan, the folder that contains it, and the folder of the data."""
-
-    plan: SweepPlan
-    folder: Path
-    data_dir: Path | None = None
-
-    @property
-    def runs_dir(self) -> Path:
-        """The runs folder that contains the runs of the sweep."""
-        return self.folder.parents[1]
-
-    @property
-    def resume_command(self) -> str:
-        """The shell command that continues the sweep."""
-        here = self.runs_dir == run_context.resolve_runs_dir()
-        words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
-        return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
 
 def make_sweep_plan(
@@ -212,7 +189,7 @@ def _validate(
     *,
     here: bool,
 ) -> list[ExperimentConfig]:
-    """Return the configs of all points. Raises ConfigError: each error with its points."""
+    """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
     errors: dict[str, list[int]] = {}
     hint = ""

@@ -47,7 +47,7 @@ else:
 
 @dataclass(frozen=True)
 class ProcessMessage:
-    """A message from a child process: its progress, a warning, or its end.
+    """Holds a message from a child process: its progress, a warning, or how its run ended.
 
     share: of the work that is done. exit_code: once the run has ended; negative: the
     number of the signal that killed it. peak: the most bytes that its process held.
@@ -61,7 +61,7 @@ class ProcessMessage:
 
 
 class ChildProcess:
-    """A child process of a sweep that executes one run; `connection` brings its messages."""
+    """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
     def __init__(self, log: Path, experiment: str, settings: RunSettings, run: Path | None) -> None:
         check_log_appendable(log)
@@ -74,11 +74,11 @@ class ChildProcess:
 
     @property
     def memory(self) -> int:
-        """The number of bytes in memory that the process uses now."""
+        """Return the number of bytes in memory that the process uses now."""
         return resources.process_private_memory(self._process.pid or 0)
 
     def receive(self) -> ProcessMessage:
-        """Return the next message; if the process has died, one that says how."""
+        """Return the next message; if the process has died, return a message that says how."""
         try:
             message: ProcessMessage = self.connection.recv()
         except (EOFError, OSError):
@@ -222,7 +222,7 @@ def _send(connection: "Connection[ProcessMessage, int]", message: ProcessMessage
 
 
 class _PointScreen(Screen):
-    """A screen that sends warnings and progress to the sweep, and logs notes only."""
+    """Sends a run's warnings and progress to the sweep, and writes notes to the log only."""
 
     def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
         super().__init__(quiet=True, results=False)

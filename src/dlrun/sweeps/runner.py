@@ -20,15 +20,9 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.metrics import main_metric, metric_direction, selection_metric
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.find_runs import (
-    SweepState,
-    clean_up_killed_sweep,
-    find_run_of_point,
-    find_runs_by_point,
-    is_run_complete,
-)
-from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan, SweepPoint
+from dlrun.sweeps.plan import EPOCHS, SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
+from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
 from dlrun.system.resources import choose_thread_count, usable_cores
@@ -94,11 +88,11 @@ def run_sweep_points(
         jobs = 1
         screen.note(f"one run at a time: they would share {device} (--jobs: more)")
     at_once, threads = choose_jobs_and_threads(configs, jobs)
-    clean_up_killed_sweep(sweep, screen)
+    sweep.clean_up_if_killed(screen)
     settings = RunSettings(
         runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
     )
-    state = SweepState(find_runs_by_point(sweep))
+    state = SweepState(sweep.find_runs())
     runner = _Runner(sweep, screen, settings, state, at_once, fail_fast)
     try:
         runner.run(sweep.plan.points if points is None else points)
@@ -129,7 +123,8 @@ class _Runner:
     def run(self, points: Sequence[SweepPoint]) -> None:
         """Run the points, rung by rung if the plan has rungs."""
         plan = self.sweep.plan
-        with self.stop.listening(), self.stop.in_steps(self._announce):
+        stopping = "stopping after each run's step; a second signal stops at once"
+        with self.stop.listening(), self.stop.in_steps(lambda: self.screen.note(stopping)):
             if not plan.rungs:
                 self._run(points)
             for place, rung in enumerate(plan.rungs):
@@ -141,9 +136,6 @@ class _Runner:
                 self._run(points, rung.epochs)
         if self.stop.received:
             self.state.stopped = SIGNALS[self.stop.received]()
-
-    def _announce(self) -> None:
-        self.screen.note("stopping after each run's step; a second signal stops at once")
 
     def _run(self, points: Sequence[SweepPoint], epochs: int | None = None) -> None:
         """Run points in parallel, each to `epochs` epochs if given."""
@@ -211,7 +203,7 @@ class _Runner:
         self.peak = max(self.peak, message.peak)
         # The record, not the exit code, says whether the run is done.
         plan, state = self.sweep.plan, self.state
-        run = find_run_of_point(self.sweep, point, state.runs.get(point.number))
+        run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
         if run is not None and is_run_complete(run, epochs):

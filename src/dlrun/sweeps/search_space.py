@@ -25,7 +25,7 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The search space of a sweep: --seeds, --grid, --space, --random and --space-seed."""
+    """Holds the options that define a search space: seeds, grid, spaces, and how many draws."""
 
     seeds: str | None = None
     grid: Sequence[str] = ()
@@ -34,7 +34,7 @@ class SearchSpace:
     space_seed: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
-        """Return the settings of each point: all combinations of grid values, draws and seeds.
+        """Return the settings of each run: all combinations of grid values, draws and seeds.
 
         Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
         invalid text.

@@ -16,9 +16,9 @@ from dlrun.reports.page import write_report_page
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
 from dlrun.run_folder.metrics import format_metric
-from dlrun.sweeps.find_runs import SweepState
-from dlrun.sweeps.plan import EPOCHS, Sweep, SweepPlan
+from dlrun.sweeps.plan import EPOCHS, SweepPlan
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
@@ -26,7 +26,7 @@ TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 @dataclass
 class ConfigResults:
-    """The finished runs of one config of a sweep, one run for each seed, and their metrics.
+    """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
     spreads: the mean and spread of each metric that all runs have. validated: the one by which the
@@ -50,7 +50,7 @@ class ConfigResults:
 
     @property
     def rank(self) -> tuple[int, bool, bool, float]:
-        """Sort key, best last: epochs, has a validation metric, has all seeds, mean."""
+        """Return a sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
         value = float("-inf") if by is None else metrics.metric_direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value

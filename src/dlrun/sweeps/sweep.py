@@ -17,17 +17,11 @@ from dlrun.runs.distributed import find_process_group
 from dlrun.slurm import submit
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
 from dlrun.sweeps import summary
-from dlrun.sweeps.find_runs import (
-    SweepState,
-    clean_up_killed_sweep,
-    find_run_of_point,
-    find_runs_by_point,
-    is_run_complete,
-)
-from dlrun.sweeps.plan import Sweep, SweepPlan, make_sweep_plan, read_sweep_plan
+from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import format_point_line, run_sweep_points
 from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system.console import Screen, pluralize
 
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
@@ -100,7 +94,7 @@ def run_sweep(
                     sweep, screen, jobs=jobs, fail_fast=fail_fast, force=options.force
                 )
             else:
-                clean_up_killed_sweep(sweep, screen)
+                sweep.clean_up_if_killed(screen)
                 submitted = _submit(sweep, slurm, options, screen)
                 if submitted and not wait:
                     _show_jobs(sweep, submitted, again, screen, json=options.json)
@@ -151,7 +145,7 @@ def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, scre
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
-    plan, runs, queued = sweep.plan, find_runs_by_point(sweep), jobs_in_queue()
+    plan, runs, queued = sweep.plan, sweep.find_runs(), jobs_in_queue()
     common = replace(options, runs_dir=sweep.runs_dir)
     jobs: Jobs = {}
     planned: dict[int, submit.RunToSubmit] = {}
@@ -213,7 +207,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
                         begun.add(number)
                         screen.note(format_point_line(plan, point, "begun"))
                     if folder in codes:
-                        run = find_run_of_point(sweep, point, known=None)
+                        run = sweep.find_run_of_point(point)
                         if run is not None and is_run_complete(run):
                             screen.note(format_point_line(plan, point, "done", run.record))
                             continue
@@ -225,5 +219,5 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
-    state.runs = find_runs_by_point(sweep)
+    state.runs = sweep.find_runs()
     return state
