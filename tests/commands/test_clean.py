@@ -11,7 +11,7 @@ import pytest
 from dlrun.commands.clean import clean
 from dlrun.commands.list_runs import check
 from dlrun.errors import ConfigError
-from dlrun.run_folder.find import possible_run_folders
+from dlrun.run_folder.find import runs_newest_first
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
 from tests.conftest import NETWORKS, Dlrun, smoke
 
@@ -46,7 +46,7 @@ def runs(tmp_path: Path) -> Path:
 
 def left(runs: Path) -> str:
     return "".join(
-        sorted(run.name[-1] for run in possible_run_folders(runs) if run.name != "notes")
+        sorted(run.name[-1] for run in runs_newest_first(runs, damaged=True) if run.name != "notes")
     )
 
 

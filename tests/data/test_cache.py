@@ -8,11 +8,9 @@ import pytest
 
 from dlrun.data.cache import (
     SUMS,
-    Names,
-    Save,
+    Prepared,
     find_damaged_files,
     fingerprint_arrays,
-    list_cached_folders,
     load_or_prepare_arrays,
 )
 from dlrun.errors import DataError
@@ -25,23 +23,22 @@ class Preparation:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, save: Save) -> Names:
+    def __call__(self) -> Prepared:
         self.calls += 1
-        save("x", np.arange(5))
-        return {"labels": ["a", "\u00e4"]}
+        return {"x": np.arange(5)}, {"labels": ["a", "\u00e4"]}
 
 
 def assert_loaded(folder: Path, prepare: Preparation, key: str = "k") -> None:
-    names, read = load_or_prepare_arrays(folder, [key], prepare, Screen())
+    arrays, names = load_or_prepare_arrays(folder, [key], "data", prepare, Screen())
     assert names == {"labels": ["a", "\u00e4"]}
-    assert read("x").tolist() == [0, 1, 2, 3, 4]
+    assert arrays["x"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path: Path) -> None:
     prepare = Preparation()
     for key in ("k", "k", "other"):
         assert_loaded(tmp_path / "data", prepare, key)
-    folders = list_cached_folders(tmp_path / "data")
+    folders = without_locks(tmp_path / "data")
     assert prepare.calls == len(folders) == 2
     command = ["sha256sum", "--check", "--strict", SUMS]
     done = subprocess.run(command, cwd=folders[0], capture_output=True, text=True, check=True)
@@ -55,7 +52,7 @@ def test_a_damaged_folder_is_made_again(
 ) -> None:
     prepare = Preparation()
     assert_loaded(tmp_path, prepare)
-    (cache,) = list_cached_folders(tmp_path)
+    (cache,) = without_locks(tmp_path)
     assert find_damaged_files(cache) is None
     (cache / file).unlink()
     if content is not None:
@@ -68,16 +65,15 @@ def test_a_damaged_folder_is_made_again(
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
-    def prepare(save: Save) -> Names:
-        save("x", np.arange(5))
-        raise DataError("damaged")
+    def prepare() -> Prepared:
+        return {"x": np.arange(5)}, {"a": [Path()]}  # type: ignore[list-item]  # not JSON
 
-    with pytest.raises(DataError):
-        load_or_prepare_arrays(tmp_path, ["k"], prepare, Screen())
+    with pytest.raises(TypeError):
+        load_or_prepare_arrays(tmp_path, ["k"], "data", prepare, Screen())
     assert without_locks(tmp_path) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"data folder .*: Not a directory") as caught:
-        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], Preparation(), Screen())
+        load_or_prepare_arrays(tmp_path / "file" / "x", ["k"], "data", Preparation(), Screen())
     assert "DLRUN_DATA_DIR" in caught.value.hint
 
 

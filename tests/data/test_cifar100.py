@@ -12,7 +12,7 @@ from dlrun.data import cifar100
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_pickles import creating, python2_pickle
+from tests.data.test_pickles import python2_pickle
 
 META = {
     "fine_label_names": [f"fine {number}" for number in range(100)],
@@ -22,13 +22,13 @@ META = {
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
     """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
-    pixels, labels = cifar100.generate_images(images, seed)
+    made = cifar100.generate_images(images, seed)
     values = {
         "filenames": [f"image_{number}.png" for number in range(images)],
         "batch_label": f"batch of {images}",
-        "fine_labels": labels.tolist(),
-        "coarse_labels": (labels // 5).tolist(),
-        "data": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2).reshape(images, 3072)),
+        "fine_labels": made.labels.tolist(),
+        "coarse_labels": (made.labels // 5).tolist(),
+        "data": made.pixels.reshape(images, 3072),
     }
     values |= changes
     return {name: value for name, value in values.items() if value is not None}
@@ -70,12 +70,12 @@ def caches(folder: Path) -> list[Path]:
 
 def assert_complete(data: cifar100.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
-        pixels, labels = cifar100.generate_images(count, seed)
+        made = cifar100.generate_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
         assert (images.pixels.dtype, images.labels.dtype) == (np.uint8, np.int64)
         assert images.pixels.flags.c_contiguous
-        assert np.array_equal(images.pixels.transpose(0, 2, 3, 1), pixels)
-        assert images.labels.tolist() == labels.tolist()
+        assert np.array_equal(images.pixels, made.pixels)
+        assert images.labels.tolist() == made.labels.tolist()
 
 
 def test_an_archive_is_read_once_and_only_arrays_are_written(
@@ -86,7 +86,7 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(
     for _ in range(2):
         data = load(tmp_path, archive)
         assert_complete(data)
-    assert capsys.readouterr().err.count("reading") == 1
+    assert capsys.readouterr().err.count("(once)") == 1
     assert data.origin == "CIFAR100 (cifar.tar.gz)"
     assert data.differs == "cifar.tar.gz is not the published file"
     assert data.names == META["fine_label_names"]
@@ -98,15 +98,17 @@ def test_an_archive_is_read_once_and_only_arrays_are_written(
     assert len(caches(tmp_path)) == 2
 
 
-def test_a_folder_is_read_where_it_is(tmp_path: Path) -> None:
+def test_an_unpacked_folder_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "cifar-100-python"
     folder.mkdir(parents=True)
     for name, raw in parts().items():
         (folder / name).write_bytes(raw)
     data = load(tmp_path, folder.parent)
     assert_complete(data)
-    assert data.differs == "mine is a folder, not the published file"
-    assert not (tmp_path / "data").exists()
+    assert data.differs == "mine is not the published file"
+    (folder / "test").unlink()
+    with pytest.raises(DataError, match="cifar-100-python/test: No such file"):
+        load(tmp_path, folder.parent)
 
 
 @pytest.mark.parametrize("missing", [["test"], ["train", "meta"]])
@@ -117,25 +119,16 @@ def test_missing_members_are_named(tmp_path: Path, missing: list[str]) -> None:
         load(tmp_path, archive_of(tmp_path, members))
 
 
-def test_a_hostile_pickle_runs_nothing(tmp_path: Path) -> None:
-    created = tmp_path / "created"
-    content = half(4, 1, filenames=[creating(created)])
-    archive = archive_of(tmp_path, parts(train=pickle.dumps(content, 4)))
-    with pytest.raises(DataError, match=r"python/train: refused: it asks for \w+\.call,"):
-        load(tmp_path, archive)
-    assert not created.exists()
-
-
 @pytest.mark.parametrize(
     ("member", "content", "problem"),
     [
         ("test", half(4, 1, data=None), "not CIFAR100: no data or fine_labels"),
         ("test", [1, 2], "not CIFAR100: no data or fine_labels"),
-        ("test", half(4, 1, fine_labels=[]), "no list of labels"),
-        ("test", half(4, 1, data=np.zeros((4, 1024), np.uint8)), "pixels are not "),
-        ("test", half(4, 1, data=np.zeros((4, 3072))), "pixels are not "),
-        ("test", half(4, 1, fine_labels=[0, 1, 2, 100]), "labels are not 0 to 99"),
-        ("test", half(4, 1, fine_labels=[0, 1, 2, 0.5]), "labels are not 0 to 99"),
+        ("test", half(4, 1, fine_labels=[]), "not CIFAR100: it needs"),
+        ("test", half(4, 1, data=np.zeros((4, 1024), np.uint8)), "not CIFAR100: it needs"),
+        ("test", half(4, 1, data=np.zeros((4, 3072))), "not CIFAR100: it needs"),
+        ("test", half(4, 1, fine_labels=[0, 1, 2, 100]), "not CIFAR100: it needs"),
+        ("test", half(4, 1, fine_labels=[0, 1, 2, 0.5]), "not CIFAR100: it needs"),
         ("meta", {"fine_label_names": META["fine_label_names"][:-1]}, "not CIFAR100: no "),
         ("meta", {"label_names": META["fine_label_names"]}, "not CIFAR100: no "),
     ],
@@ -166,8 +159,8 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
 
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
     def colours(seed: int) -> np.ndarray:
-        pixels, labels = cifar100.generate_images(300, seed)
-        return np.stack([pixels[labels == label].mean((0, 1, 2)) for label in range(100)])
+        made = cifar100.generate_images(300, seed)
+        return np.stack([made.pixels[made.labels == label].mean((0, 2, 3)) for label in range(100)])
 
     one, two = colours(0), colours(1)
     distance = np.linalg.norm(one[:, None] - two[None], axis=2)

@@ -3,8 +3,6 @@
 import gzip
 import hashlib
 import re
-import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -15,37 +13,61 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.data.download import PublishedFile, download_file, obtain_published_file, obtain_weights
+from dlrun.data.download import Dataset, PublishedFile, download_file, obtain_weights
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
+from tests.data.test_imdb import config
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
 GZIPPED = gzip.compress(b"reviews" * 1000)
 PIECE = 1_300_000
-EMPTY = {"Content-Length": "0"}
 REMEDY = "put the file there yourself"
 QUIET = Screen(quiet=True)
+Answer = tuple[int, dict[str, str], bytes]
 
 
 class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
         asked = self.headers.get("Range")
+        self.server.asked.append(self.path)
         self.server.ranges.append(asked)
-        status, headers, body = self.server.answer(self.path, asked)
+        status, headers, body = self.answer(asked)
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
         if self.path == "/stall" and not asked:
             self.server.stalled.wait(10)
-        if self.server.asked == ["/reset"]:  # the connection ends with RST, not with FIN
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
+
+    def answer(self, asked: str | None) -> Answer:
+        whole = {"Content-Length": str(len(BODY))}
+        if asked is not None and self.path in ("/ranges", "/stall", "/cut"):
+            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(BODY):
+                return 416, {}, b""
+            rest = {"Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}"}
+            rest["Content-Length"] = str(len(BODY) - start)
+            return 206, rest, BODY[start : start + PIECE] if self.path == "/cut" else BODY[start:]
+        answers: dict[str, Answer] = {
+            **dict.fromkeys(["/file", "/ranges", "/throttled", "/busy"], (200, {}, BODY)),
+            **dict.fromkeys(["/stall", "/cut"], (200, whole, BODY[:PIECE])),
+            "/wrong": (200, {}, BODY[::-1]),
+            "/wrong-part": (206, {"Content-Range": "bytes 7-8/9"}, BODY),
+            "/down": (503, {}, b""),
+            "/short": (200, whole, BODY[:-1]),
+            "/labelled.gz": (200, {"Content-Encoding": "x-gzip"}, GZIPPED),
+            "/moved": (302, {"Location": "/file"}, b""),
+            "/circle": (302, {"Location": "/circle"}, b""),
+            "/to-a-file": (302, {"Location": "file:///etc/hostname"}, b""),
+        }
+        if self.server.asked.count(self.path) == 1:
+            answers["/throttled"] = (429, {"Retry-After": "86400"}, b"")
+            answers["/busy"] = (503, {}, b"")
+        return answers.get(self.path, (404, {}, b""))
 
     def log_message(self, *_: object) -> None:
         pass
@@ -58,37 +80,6 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
         self.stalled = threading.Event()
-
-    def answer(self, path: str, asked: str | None) -> tuple[int, dict[str, str], bytes]:
-        if asked is not None and path in ("/ranges", "/stall", "/cut", "/reset"):
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(BODY):
-                return 416, {"Content-Range": f"bytes */{len(BODY)}"} | EMPTY, b""
-            end = len(BODY) if path != "/cut" else min(len(BODY), start + PIECE)
-            rest = {
-                "Content-Length": str(len(BODY) - start),
-                "Content-Range": f"bytes {start}-{len(BODY) - 1}/{len(BODY)}",
-            }
-            return 206, rest, BODY[start:end]
-        length = {"Content-Length": str(len(BODY))}
-        label = {"Content-Encoding": "x-gzip", "Content-Length": str(len(GZIPPED))}
-        answers = {
-            **dict.fromkeys(["/file", "/ranges", "/throttled", "/busy"], (200, length, BODY)),
-            **dict.fromkeys(["/stall", "/cut", "/reset"], (200, length, BODY[:PIECE])),
-            "/wrong": (200, length, BODY[::-1]),
-            "/wrong-part": (206, length | {"Content-Range": "bytes 7-8/9"}, BODY[7:]),
-            "/down": (503, EMPTY, b""),
-            "/no-length": (200, {}, BODY),
-            "/short": (200, length, BODY[:-1]),
-            "/labelled.gz": (200, label, GZIPPED),
-            "/moved": (302, EMPTY | {"Location": "/file"}, b""),
-            "/circle": (302, EMPTY | {"Location": "/circle"}, b""),
-            "/to-a-file": (302, EMPTY | {"Location": "file:///etc/hostname"}, b""),
-        }
-        if self.asked.count(path) == 1:
-            answers["/throttled"] = (429, EMPTY | {"Retry-After": "86400"}, b"")
-            answers["/busy"] = (503, EMPTY, b"")
-        return answers.get(path, (404, EMPTY, b""))
 
     def handle_error(self, *_: object) -> None:
         """Silence: a client may hang up early."""
@@ -112,50 +103,31 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetch(urls: list[str], target: Path, body: bytes = BODY) -> None:
-    expected = hashlib.md5(body).hexdigest()
-    download_file(urls, target, "md5", expected, QUIET, REMEDY)
-
-
-def assert_fetched(target: Path, body: bytes = BODY) -> None:
-    """The file is there, whole, and nothing is beside it."""
+    """Download a file with the hash of these bytes: it is whole, and nothing is beside it."""
+    download_file(urls, target, "md5", hashlib.md5(body).hexdigest(), QUIET, REMEDY)
     assert target.read_bytes() == body
     assert without_locks(target.parent) == [target]
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [("/file", BODY), ("/no-length", BODY), ("/moved", BODY), ("/labelled.gz", GZIPPED)],
-)
-def test_a_file_arrives_whole_and_alone(
-    server: Server, tmp_path: Path, path: str, body: bytes
-) -> None:
-    target = tmp_path / "new" / "folder" / "x.bin"
-    fetch([server.url + path], target, body)
-    assert_fetched(target, body)
+@pytest.mark.parametrize("path", ["/file", "/moved", "/labelled.gz"])
+def test_a_file_arrives_whole_and_alone(server: Server, tmp_path: Path, path: str) -> None:
+    body = BODY if "gz" not in path else GZIPPED
+    fetch([server.url + path], tmp_path / "new" / "folder" / "x.bin", body)
 
 
-def test_wrong_bytes_are_never_kept_and_the_next_address_is_asked(
-    server: Server, tmp_path: Path
-) -> None:
-    with pytest.raises(DownloadError, match="do not have the published hash") as caught:
-        fetch([f"{server.url}/wrong"], tmp_path / "x.bin")
-    assert caught.value.hint == REMEDY
-    assert without_locks(tmp_path) == []
+def test_after_wrong_bytes_the_next_address_is_asked(server: Server, tmp_path: Path) -> None:
     fetch([f"{server.url}/wrong", f"{server.url}/file"], tmp_path / "x.bin")
-    assert_fetched(tmp_path / "x.bin")
 
 
-@pytest.mark.parametrize("path", ["/cut", "/reset", "/stall"])
+@pytest.mark.parametrize("path", ["/cut", "/stall"])
 def test_of_an_answer_that_breaks_off_only_the_rest_is_asked_for(
     server: Server, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dlrun.data.download.TIMEOUT_SECONDS", 0.3)
     fetch([server.url + path], tmp_path / "x.bin")
     server.stalled.set()
-    assert_fetched(tmp_path / "x.bin")
     first, *others = server.ranges
-    assert first is None
-    assert path == "/reset" or others[-1] not in (None, "bytes=0-")
+    assert first is None and others[-1] not in (None, "bytes=0-")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +144,6 @@ def test_what_an_earlier_attempt_left_is_continued_or_replaced(
 ) -> None:
     (tmp_path / "x.bin.part").write_bytes(beginning)
     fetch([server.url + path], tmp_path / "x.bin")
-    assert_fetched(tmp_path / "x.bin")
     assert server.ranges == ranges
 
 
@@ -182,7 +153,6 @@ def test_a_busy_server_is_asked_again_within_a_minute(
 ) -> None:
     monkeypatch.setattr("dlrun.data.download.RETRY_AFTER_SECONDS", 0.1)
     fetch([server.url + path], tmp_path / "x.bin")
-    assert_fetched(tmp_path / "x.bin")
     assert server.asked == [path, path]
 
 
@@ -195,34 +165,27 @@ download_file([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), ""
 """
 
 
-def fetching(url: str, target: Path) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", SCRIPT, url, str(target), hashlib.md5(BODY).hexdigest()]
-    return subprocess.Popen(words, text=True, stderr=subprocess.PIPE)
+def test_one_of_several_processes_continues_a_killed_download(
+    server: Server, tmp_path: Path
+) -> None:
+    target, part = tmp_path / "x.bin", tmp_path / "x.bin.part"
+    words = [f"{server.url}/stall", str(target), hashlib.md5(BODY).hexdigest()]
 
+    def start() -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", SCRIPT, *words]
+        return subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
 
-def test_of_several_processes_one_downloads(server: Server, tmp_path: Path) -> None:
-    processes = [fetching(f"{server.url}/stall", tmp_path / "x.bin") for _ in range(4)]
-    while not server.asked:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    server.stalled.set()  # the only one that was asked breaks off, and goes on
-    said = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, said
-    assert_fetched(tmp_path / "x.bin")
-    assert server.ranges == [None, f"bytes={PIECE}-"]
-
-
-def test_a_killed_download_is_continued(server: Server, tmp_path: Path) -> None:
-    process = fetching(f"{server.url}/stall", tmp_path / "x.bin")
-    part = tmp_path / "x.bin.part"
+    killed = start()
     while not (part.exists() and part.stat().st_size):
         time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    killed.kill()
+    killed.communicate()
     server.stalled.set()
     size = part.stat().st_size
-    fetch([f"{server.url}/ranges"], tmp_path / "x.bin")
-    assert_fetched(tmp_path / "x.bin")
+    processes = [start() for _ in range(3)]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 3, said
+    assert target.read_bytes() == BODY and without_locks(tmp_path) == [target]
     assert server.ranges == [None, f"bytes={size}-"]
 
 
@@ -230,6 +193,7 @@ def test_a_killed_download_is_continued(server: Server, tmp_path: Path) -> None:
     ("path", "reason"),
     [
         ("/none", "HTTP 404"),
+        ("/wrong", "do not have the published hash"),
         ("/short", "1 more expected"),
         ("/circle", "too many redirects"),
         ("/down", "HTTP 503"),
@@ -255,7 +219,6 @@ def test_a_failed_download_names_the_address_the_reason_and_the_remedy(
 def test_only_https_or_this_machine_is_asked(tmp_path: Path, url: str) -> None:
     with pytest.raises(DataError, match=f"^{re.escape(url)}: only https addresses"):
         fetch([url], tmp_path / "x.bin")
-    assert without_locks(tmp_path) == []
 
 
 def test_offline_nobody_is_asked(
@@ -274,34 +237,34 @@ def test_offline_nobody_is_asked(
 def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher(
     server: Server, tmp_path: Path
 ) -> None:
-    published = PublishedFile(
-        "file", f"{server.url}/elsewhere", "md5", hashlib.md5(BODY).hexdigest()
-    )
-    local, mirrors = tmp_path / "local", [f"{server.url}/empty/", f"{server.url}/"]
-    with pytest.raises(DataError, match="local: no such file"):
-        obtain_published_file(published, local, tmp_path, mirrors, QUIET)
+    digest, local = hashlib.md5(BODY).hexdigest(), tmp_path / "local"
+    published = PublishedFile("file", f"{server.url}/elsewhere", "md5", digest)
+    dataset = Dataset("imdb", {"stanford": [published]}, lambda *_: None)
+    named = config(archive=local)
+    with pytest.raises(DataError, match=r"data\.archive: .*local: no such file"):
+        dataset.obtain(named, tmp_path, QUIET)
     local.write_text("other")
-    assert obtain_published_file(published, local, tmp_path, mirrors, QUIET) == local
+    paths, _, differs = dataset.obtain(named, tmp_path, QUIET)
+    assert (paths, differs) == ([local], "local is not the published file")
     with pytest.raises(DownloadError) as caught:
-        obtain_published_file(published, None, tmp_path, [], QUIET)
-    for part in (f"put file into {tmp_path}", "data.archive=PATH", "data.source=sample"):
+        dataset.obtain(config(), tmp_path, QUIET)
+    for part in (f"put file into {tmp_path / 'imdb'}", "data.archive=PATH", "data.source=sample"):
         assert part in caught.value.hint
+    mirrored = config(mirrors=[f"{server.url}/empty/", f"{server.url}/"])
     for _ in range(2):  # the second time it is in the data folder
-        assert obtain_published_file(published, None, tmp_path, mirrors, QUIET).read_bytes() == BODY
+        obtained = dataset.obtain(mirrored, tmp_path, QUIET)
+        assert obtained == ([tmp_path / "imdb" / "file"], [digest], None)
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
-
-
-CONTENT = b"the published content"
 
 
 def test_weights_are_checked_by_their_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = f"resnet-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
+    name = f"resnet-{hashlib.sha256(BODY).hexdigest()[:8]}.pth"
     url = f"https://example.com/models/{name}"
-    (tmp_path / name).write_bytes(CONTENT)
+    (tmp_path / name).write_bytes(BODY)
     assert obtain_weights(url, tmp_path, QUIET, "") == tmp_path / name
-    (tmp_path / name).write_bytes(CONTENT[:-1])
+    (tmp_path / name).write_bytes(BODY[:-1])
     with pytest.raises(DataError, match=rf"{name}: damaged"):
         obtain_weights(url, tmp_path, QUIET, "")
     monkeypatch.setenv("DLRUN_OFFLINE", "1")

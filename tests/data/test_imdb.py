@@ -14,7 +14,7 @@ from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import imdb
 from dlrun.data.user_data import check_review_files
 from dlrun.data.word_ids import split_words
-from dlrun.errors import ConfigError, DataError, DownloadError
+from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_pickles import objects
@@ -127,19 +127,6 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
     changed = archive_of(tmp_path, REVIEWS | {"test/pos/1_9.txt": "more"})
     assert len(load(tmp_path, archive=changed).test.labels) == 4
     assert len(caches(tmp_path)) == 3
-
-
-def test_without_network_the_archive_is_taken_from_the_data_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DLRUN_OFFLINE", "1")
-    folder = tmp_path / "data" / "imdb"
-    with pytest.raises(DownloadError, match=r"aclImdb_v1\.tar\.gz is not in") as caught:
-        load(tmp_path)
-    assert f"put aclImdb_v1.tar.gz into {folder}" in caught.value.hint
-    folder.mkdir(parents=True)
-    archive_of(tmp_path).rename(folder / "aclImdb_v1.tar.gz")
-    assert load(tmp_path).vocabulary == WORDS
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """Rows are divided into parts, and labels into classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from dlrun.data import splits
-from dlrun.data.splits import ClassNumbers, choose_test_rows, sort_classes, split_off_validation
+from dlrun.data.splits import LabelledRows, split_off_validation
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
@@ -54,6 +56,21 @@ def test_all_held_out_is_an_error(rows: int, validation: float | None) -> None:
         parts(rows, validation)
 
 
+def rows_of(
+    train: Sequence[str], test: Sequence[str] = (), hashes: Sequence[int] = ()
+) -> tuple[LabelledRows, DataWarnings]:
+    """Rows with these labels; each has a content of its own unless hashes are given."""
+    warnings = DataWarnings()
+    rows = LabelledRows(warnings)
+    contents = iter(hashes or range(len(train) + len(test)))
+    for place, labels in (("a.csv", train), ("b.csv", test)):
+        if labels or place == "a.csv":
+            rows.begin_part(place)
+        for line, label in enumerate(labels, start=2):
+            rows.add(label, next(contents), f"{place}:{line}")
+    return rows, warnings
+
+
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
@@ -61,23 +78,25 @@ def test_all_held_out_is_an_error(rows: int, validation: float | None) -> None:
         (["10", "9", "-1", "2.5"], ["-1", "2.5", "9", "10"]),
         (["10", "9", "x"], ["10", "9", "x"]),
         (["nan", "inf", "1"], ["1", "inf", "nan"]),
+        (["b", " a ", "c\td", "b ", "a", "c d"], ["a", "b", "c d"]),
     ],
 )
 def test_numbers_are_sorted_by_value_and_words_by_letters(
     names: list[str], expected: list[str]
 ) -> None:
-    labels, ordered = sort_classes(np.arange(len(names)), names)
+    labels, ordered, is_test = rows_of(names, names)[0].split(0.2, 0)
     assert ordered == expected
-    assert [ordered[label] for label in labels] == names
+    assert [ordered[label] for label in labels] == [" ".join(name.split()) for name in names] * 2
+    assert is_test.tolist() == [False] * len(names) + [True] * len(names)
 
 
-def test_labels_are_numbered_as_they_appear_and_blanks_do_not_count() -> None:
-    classes = ClassNumbers()
-    labels = ["b", " a ", "b ", "a", "c\td", "c d", "", " "]
-    assert [classes.number(label, "x") for label in labels] == [0, 1, 0, 1, 2, 2, -1, -1]
-    assert classes.names == ["b", "a", "c d"]
-    with pytest.raises(DataError, match="t.csv:3: the label 'c d' is in no row of the training"):
-        classes.number("c d", "t.csv:3", known=2)
+def test_blank_labels_do_not_count_and_a_label_of_the_test_part_alone_is_refused() -> None:
+    rows, warnings = rows_of(["a", "", "b", " "], ["a", "b"])
+    assert len(rows.split(0.2, 0)[0]) == 4
+    assert warnings.lines() == ["a.csv:3: no label: the row is left out (and 1 more)"]
+    with pytest.raises(DataError, match=r"b\.csv:3: the label 'c' is in no row") as caught:
+        rows_of(["a", "b"], ["a", "c"])
+    assert caught.value.hint == "the training part has a, b"
 
 
 @pytest.mark.parametrize("label", ["a\x1b[31m", "a\u202eb", "x" * 300, "one too many"])
@@ -85,10 +104,8 @@ def test_a_label_that_is_no_class_is_refused_with_its_place(
     label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splits, "MAX_CLASSES", 1 if label == "one too many" else 9)
-    classes = ClassNumbers()
-    classes.number("a", "f.csv:2")
-    with pytest.raises(DataError, match=r"^f\.csv:7: the label ") as caught:
-        classes.number(label, "f.csv:7")
+    with pytest.raises(DataError, match=r"^a\.csv:3: the label ") as caught:
+        rows_of(["a", label])
     assert caught.value.message.isprintable()
 
 
@@ -96,48 +113,43 @@ def test_a_label_that_is_no_class_is_refused_with_its_place(
 def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
     share: float, held: list[int]
 ) -> None:
-    labels, names = np.array([0] * 50 + [1] * 10 + [2] * 2 + [3]), list("abcd")
-    test, again, other = (
-        choose_test_rows(labels, names, None, share, seed, "x") for seed in (0, 0, 1)
+    rows, _ = rows_of(["a"] * 50 + ["b"] * 10 + ["c"] * 2 + ["d"])
+    (labels, _, test), (_, _, again), (_, _, other) = (
+        rows.split(share, seed) for seed in (0, 0, 1)
     )
     assert np.bincount(labels[test], minlength=4).tolist() == held
     assert np.array_equal(test, again) and not np.array_equal(test, other)
 
 
 @pytest.mark.parametrize(
-    ("labels", "first_test", "names", "message"),
+    ("train", "test", "message"),
     [
-        ([0, 0], 1, ["a"], "x: classes: 1"),
-        ([0, 1, 0], 3, ["a", "b"], "x: 3 for the training and 0 for the test: too few"),
-        ([0, 1], None, ["a", "b"], "x: 2 for the training and 0 for the test: too few"),
-        ([0, 0, 1], 2, ["a", "b"], "x: nothing to train on of the class 'b'"),
+        ("a", "a", "a.csv: classes: 1"),
+        ("ab", "", "a.csv: 2 for the training and 0 for the test: too few"),
+        ("", "", "a.csv: classes: 0"),
     ],
 )
-def test_too_few_rows_or_classes_are_an_error(
-    labels: list[int], first_test: int | None, names: list[str], message: str
-) -> None:
+def test_too_few_rows_or_classes_are_an_error(train: str, test: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        choose_test_rows(np.array(labels, np.int64), names, first_test, 0.2, 0, "x")
-
-
-def warnings_of(labels: list[int], names: list[str], hashes: list[int], test: int) -> list[str]:
-    warnings, is_test = DataWarnings(), np.arange(len(labels)) >= test
-    splits.add_part_warnings(np.array(labels), names, np.array(hashes), is_test, "f.csv", warnings)
-    return warnings.lines()
+        rows_of(train, test)[0].split(0.2, 0)
 
 
 def test_rows_in_both_parts_and_missing_classes_are_noted() -> None:
-    repeated, missing = sorted(warnings_of([0, 1, 1, 1, 1], ["a", "b"], [1, 2, 3, 2, 4], 3))[::-1]
-    assert repeated.startswith("f.csv: 1 of the test part")
+    rows, warnings = rows_of("abb", "bb", [1, 2, 3, 2, 4])
+    rows.split(0.2, 0)
+    missing, repeated = warnings.lines()
+    assert repeated.startswith("b.csv: 1 of the test part")
     assert missing.startswith("class 'a': ")
 
 
 def test_a_class_that_looks_like_another_is_noted() -> None:
-    labels = [0] * 50 + [1] * 50 + [2] + [3, 3]
-    (typo,) = warnings_of(labels, ["pos", "neg", "pso", "other"], labels, 0)
-    assert typo == "class 'pso': only 1 of 103: is it 'pos'?"
+    names = ["pos"] * 50 + ["neg"] * 50 + ["pso"] + ["other"] * 2
+    rows, warnings = rows_of(names, names)
+    rows.split(0.2, 0)
+    assert "class 'pso': only 2 of 206: is it 'pos'?" in warnings.lines()
     names = ["1", "01", "caf\u00e9", "1.0", "cafe\u0301", "2", "\u00e9"]
-    labels = np.arange(len(names)).repeat(5).tolist()
-    composed, number = warnings_of(labels, names, labels, 0)
+    rows, warnings = rows_of(names, names, list(range(7)) + list(range(7, 14)))
+    rows.split(0.2, 0)
+    composed, number = warnings.lines()
     assert composed.startswith(r"'caf\xe9' and 'cafe\u0301': ")
     assert number.startswith("'1' and '01': ") and number.endswith(" (and 1 more)")

@@ -67,9 +67,7 @@ def read(folder: Path, raw: bytes, **columns: str) -> tuple[list[Row], list[str]
     path, warnings = folder / "f.csv", DataWarnings()
     path.write_bytes(raw)
     source = open_text_source(config(source="csv", path=path, **columns), path, warnings)
-    rows = [
-        (str(text), label, int(where.rpartition(":")[2])) for text, label, where, _ in source.rows()
-    ]
+    rows = [(str(text), label, int(where.rpartition(":")[2])) for text, label, where in source.rows]
     return rows, [line.removeprefix(str(folder) + "/") for line in warnings.lines()]
 
 

@@ -39,7 +39,7 @@ def test_files_are_sorted_and_what_is_left_out_is_noted(tmp_path: Path) -> None:
     (tmp_path / "a" / "loop").symlink_to(tmp_path)
     (tmp_path / "a" / "z.txt").symlink_to(tmp_path / "nothing.txt")
     warnings = DataWarnings()
-    found = list_files_by_class(tmp_path, warnings, lambda file: file.suffix == ".txt")
+    found = list_files_by_class(tmp_path, warnings, [".txt"])
     expected = [("a", "a/1.txt"), ("b", "b/1.txt"), ("b", "b/2.txt"), ("b", "b/in/3.txt")]
     assert [(label, file.relative_to(tmp_path).as_posix()) for label, file in found] == expected
     assert warnings.lines() == [

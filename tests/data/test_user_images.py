@@ -104,5 +104,5 @@ def test_a_class_of_damaged_images_is_left_out(tmp_path: Path) -> None:
     assert data.names == ["a", "c"]
     assert data.train.labels.tolist() == [0] * 4 + [1] * 4
     images(test, "b")
-    with pytest.raises(DataError, match="nothing to train on of the class 'b'"):
+    with pytest.raises(DataError, match="the label 'b' is in no row"):
         load(tmp_path, train=train, test=test)

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from dlrun.data import imdb
-from dlrun.data.splits import choose_test_rows
+from dlrun.data.splits import LabelledRows
+from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_review_files
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
 from tests.data.test_imdb import caches, config
 from tests.data.test_word_ids import by_keras_rules
@@ -63,11 +64,7 @@ def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: in
         assert [reviews.labels[label] for label in split.labels] == [label for _, label in rows]
 
 
-@pytest.mark.parametrize("at_once", [7, 10_000])
-def test_two_files_are_encoded_as_the_published_reviews(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
-) -> None:
-    monkeypatch.setattr("dlrun.data.word_ids.ENCODED_ROWS", at_once)
+def test_two_files_are_encoded_as_the_published_reviews(tmp_path: Path) -> None:
     train, test = generated(30, 0), [*generated(20, 1), ("unseen words", "pos"), ("", "neg")]
     reviews = load(tmp_path, **two_files(tmp_path, train, test), num_words=40)
     assert_encoded(reviews, train, test, num_words=40)
@@ -81,20 +78,16 @@ def test_words_are_ranked_by_the_training_part_alone(tmp_path: Path) -> None:
         (f"{'late' if row % 2 else 'early'} w{row} w{row // 3}", "ab"[row % 2]) for row in range(40)
     ]
     reviews = load(tmp_path, path=written(tmp_path / "a.csv", rows), test_share=0.4)
-    labels = np.array(["ab".index(label) for _, label in rows])
-    test = choose_test_rows(labels, ["a", "b"], None, 0.4, 0, "x")
+    labelled = LabelledRows(DataWarnings())
+    labelled.begin_part("x")
+    for text, label in rows:
+        labelled.add(label, hash(text), text)
+    _, _, test = labelled.split(0.4, 0)
     parts = [[row for row, held in zip(rows, test, strict=True) if held == part] for part in (0, 1)]
     assert_encoded(reviews, *parts)
     other = load(tmp_path, path=tmp_path / "a.csv", test_share=0.4, seed=1)
     assert not np.array_equal(other.test.ids.ids, reviews.test.ids.ids)
     assert len(caches(tmp_path)) == 2
-
-
-def test_a_folder_with_both_parts(tmp_path: Path) -> None:
-    train, test = (sorted(generated(9, seed), key=lambda row: row[1]) for seed in (0, 1))
-    foldered(tmp_path / "texts" / "train", train)
-    foldered(tmp_path / "texts" / "test", test)
-    assert_encoded(load(tmp_path, source="folder", path=tmp_path / "texts"), train, test)
 
 
 def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
@@ -132,14 +125,6 @@ def test_words_in_two_unicode_forms_are_noted_and_stay_two(
     assert {"caf\u00e9", "cafe\u0301"} <= set(reviews.vocabulary)
 
 
-def test_a_class_that_the_training_part_lacks_is_an_error(tmp_path: Path) -> None:
-    places = two_files(tmp_path, generated(9, 0), [("good", "pos"), ("so\nso", "neutral")])
-    with pytest.raises(DataError, match=r"b\.csv:3: the label 'neutral' is in no row") as caught:
-        load(tmp_path, **places)
-    assert caught.value.hint == "the training part has neg, pos"
-    assert caches(tmp_path) == []
-
-
 def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +158,7 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"path": "."}, "data.path: .*: not a file"),
+        ({"path": "."}, "data.path: .*: no such file"),
         ({"train": "a.csv", "test": "none"}, "data.test: .*none: no such file"),
         ({"source": "folder", "path": "texts/neg"}, "texts/neg: no sub-folders in it"),
         ({"source": "folder", "path": "."}, "texts: the only class"),

@@ -173,7 +173,7 @@ def test_own_texts_hold_a_fifth_out_and_seeds_may_share_a_split(
 def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> None:
     words = sets("csv", texts(tmp_path / "a.csv", THREE))
     done = expect(0, forked("data", "fetch", "imdb", *words))
-    assert "96 training and 24 test reviews" in done.stdout
+    assert "96 training and 24 test rows" in done.stdout
     done = expect(0, forked("data", "show", "imdb", "--part", "test", "--count", "4", *words))
     assert re.search(r"^test \d, =1\+1, \d+ ids$", done.stdout, re.MULTILINE)
     assert "class1 a1 class1 b1" in done.stdout
@@ -190,7 +190,7 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
             "source csv needs path, or train and test; given: path, test",
         ),
         (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
-        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: not a folder"),
+        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: no such folder"),
         (
             ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
             "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",

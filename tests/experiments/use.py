@@ -13,7 +13,7 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.steps import StepRecorder
+from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness

@@ -248,7 +248,6 @@ def run_of(lab: Path, seed: int) -> Path:
     [
         lambda plan: plan.update(name=f"reproduce-{LASSO}-1/../../../victim"),
         lambda plan: plan["points"][1].update(number=10**30),
-        lambda plan: plan.update(rungs=[{"configs": 0, "epochs": -1}]),
     ],
 )
 def test_a_plan_that_no_sweep_wrote_is_refused_and_removes_nothing(

@@ -11,7 +11,7 @@ from dlrun.run_folder.checkpoint import (
     PREVIOUS,
     Checkpoint,
     CheckpointFile,
-    has_checkpoint,
+    checkpoint_files,
     remove_previous_checkpoint,
 )
 from dlrun.run_folder.folder import RunFolder
@@ -31,7 +31,7 @@ def load(folder: Path) -> Checkpoint | None:
 def expected(steps: int, *, parts: bool = True) -> Checkpoint:
     rows = [{"epoch": float(step), "loss": 1 / step} for step in range(1, steps + 1)]
     made = [b"part %d" % step for step in range(1, steps + 1)] if parts else []
-    return Checkpoint(rows, STATE % steps, made)
+    return Checkpoint("a run", "some data", rows, STATE % steps, made)
 
 
 def save(file: CheckpointFile, *steps: int, parts: bool = True) -> None:
@@ -44,14 +44,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def restore(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-
-
 @pytest.mark.parametrize(("steps", "parts"), [(1, True), (5, True), (5, False)])
 def test_the_newest_is_read_back_to_the_bit(tmp_path: Path, steps: int, parts: bool) -> None:
-    assert not has_checkpoint(tmp_path) and load(tmp_path) is None
+    assert not checkpoint_files(tmp_path) and load(tmp_path) is None
     save(file_of(tmp_path), *range(1, steps + 1), parts=parts)
     assert load(tmp_path) == expected(steps, parts=parts)
 
@@ -66,7 +61,7 @@ def test_the_one_before_stays_until_there_is_a_newer_one(tmp_path: Path) -> None
     remove_previous_checkpoint(RunFolder(tmp_path))
     (tmp_path / NAME).rename(tmp_path / PREVIOUS)  # as if killed between the two names
     remove_previous_checkpoint(RunFolder(tmp_path))  # not the only one
-    assert has_checkpoint(tmp_path) and load(tmp_path) == expected(2)
+    assert checkpoint_files(tmp_path) and load(tmp_path) == expected(2)
 
 
 def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> None:
@@ -82,8 +77,9 @@ def test_a_damaged_one_never_takes_the_previous_ones_place(tmp_path: Path) -> No
 
 def test_both_damaged_the_run_cannot_be_resumed_and_keeps_them(tmp_path: Path) -> None:
     save(file_of(tmp_path), 1, 2)
-    before = contents(tmp_path) | {NAME: b"", PREVIOUS: b""}
-    restore(tmp_path, before)
+    for name in (NAME, PREVIOUS):
+        (tmp_path / name).write_bytes(b"")
+    before = contents(tmp_path)
     with pytest.raises(DataError, match="every checkpoint is damaged"):
         load(tmp_path)
     assert contents(tmp_path) == before

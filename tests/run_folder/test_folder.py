@@ -9,12 +9,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.run_folder.folder import (
-    RunFolder,
-    check_runs_folder_writable,
-    iterate_run_folders,
-    to_csv,
-)
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, to_csv
 
 
 def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
@@ -106,14 +101,3 @@ def test_csv_cells_start_no_formula_and_break_no_row(tmp_path: Path) -> None:
     text = to_csv([["a", "b"], ["=1+1", 'x",\ny'], ["\x1b[31m", 0.5]]).decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
     assert rows == [["a", "b"], ["'=1+1", 'x",\ufffdy'], ["\ufffd[31m", "0.5"]]
-
-
-def test_a_runs_folder_is_one_with_a_config_and_no_link(tmp_path: Path) -> None:
-    for name in ("x/a", "x/b", "y/c"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "config.yaml").write_text("")
-    (tmp_path / "x" / "latest").symlink_to("b")
-    (tmp_path / "x" / "empty").mkdir()
-    assert sorted(path.name for path in iterate_run_folders(tmp_path)) == ["a", "b", "c"]
-    assert sorted(path.name for path in iterate_run_folders(tmp_path, "x")) == ["a", "b"]
-    assert list(iterate_run_folders(tmp_path / "none")) == []

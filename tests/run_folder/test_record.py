@@ -9,11 +9,7 @@ import pytest
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import LOCK, RunFolder
-from dlrun.run_folder.record import (
-    RunRecord,
-    read_run_record,
-    write_run_record,
-)
+from dlrun.run_folder.record import RunRecord, read_run_record, write_run_record
 from dlrun.system.files import hold_file_lock
 from tests.run_folder.making import a_run
 
@@ -21,15 +17,12 @@ from tests.run_folder.making import a_run
 def test_a_run_is_running_while_its_lock_is_held_and_killed_afterwards(tmp_path: Path) -> None:
     runs = [a_run(tmp_path / name, status=name) for name in ("running", "interrupted")]
     begun, ended = (Run(folder, read_run_record(folder)) for folder in runs)
-    with (
-        hold_file_lock(runs[0] / LOCK),
-        hold_file_lock(runs[1] / LOCK),
-    ):
+    with hold_file_lock(runs[0] / LOCK), hold_file_lock(runs[1] / LOCK):
         assert (begun.state, ended.state) == ("running", "interrupted")
     assert (begun.state, ended.state) == ("killed", "interrupted")
 
 
-FAILED = b'{"experiment": "x", "status": "failed", %s}'
+FAILED = b'{"format": 2, "experiment": "x", "status": "failed", %s}'
 
 
 @pytest.mark.parametrize(
@@ -43,7 +36,7 @@ FAILED = b'{"experiment": "x", "status": "failed", %s}'
         (FAILED % b'"metrics": {"a": 1e400}', r"metrics\.a"),
         (FAILED % b'"test_rows": -5', "test_rows: "),
         (FAILED % b'"format": 9', "written by a newer dlrun"),
-        (FAILED % b'"steps": 1', "written by an older dlrun"),  # it has no format
+        (FAILED % b'"format": 1', "written by an older dlrun"),
         (None, "no such file: not a run's folder"),
     ],
 )

@@ -36,7 +36,7 @@ def test_the_starter_sets_devices_and_nodes(
     trainer = config.model_dump()["trainer"]
     assert (trainer["devices"], trainer["num_nodes"], trainer["strategy"]) == (2, 2, "ddp")
     assert config.world == 4 and distributed.count_processes_to_start(config) == 1
-    assert is_helper_process(config) == distributed.another_process_prints_errors() == (by is SRUN)
+    assert is_helper_process() == distributed.another_process_prints_errors() == (by is SRUN)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_allocation_or_a_rank_alone_starts_nothing(
     started(monkeypatch, **around)
     config = load_experiment_config("imdb-dense", RunSettings(overrides=sets))
     assert config.world == distributed.count_processes_to_start(config) == len(sets) + 1
-    assert not is_helper_process(config) and not distributed.another_process_prints_errors()
+    assert not is_helper_process() and not distributed.another_process_prints_errors()
 
 
 def test_how_many_processes_are_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def checkpoint_steps(folder: Path) -> int:
     """How many steps the newest checkpoint is after."""
-    paths = checkpoint.existing_checkpoint_files(folder)
+    paths = checkpoint.checkpoint_files(folder)
     abouts = [json.loads(path.read_bytes().split(b"\n", 2)[1]) for path in paths]
     return max((len(about["rows"]) for about in abouts), default=0)
 

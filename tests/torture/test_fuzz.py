@@ -160,8 +160,8 @@ def read_checkpoint(path: Path) -> None:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in imdb.read_keras_reviews(path, index, QUIET)[0]:
-        list(part.rows())
+    for part in imdb.read_keras_reviews(path, index)[0]:
+        list(part.rows)
 
 
 def read_pickle(path: Path) -> None:

@@ -107,7 +107,7 @@ def test_names_links_and_devices_in_an_archive_lead_nowhere(tmp_path: Path) -> N
     for name in ("../evil", "/tmp/evil", "aclImdb/../../evil", "aclImdb/train/pos/\x1b[31m_9.txt"):
         extra.append(header(name, 4) + b"evil" + bytes(508))
     ended = fetch(tmp_path, hostile_archive(tmp_path, iter(extra))).is_told(0)
-    assert "4 training and 3 test reviews" in ended.stdout
+    assert "4 training and 3 test rows" in ended.stdout
     places = (tmp_path.parent, tmp_path.parents[1], Path("/tmp"))
     assert not [place for place in places if (place / "evil").exists()]
     assert not list(tmp_path.rglob("evil"))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import has_checkpoint
+from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
@@ -118,7 +118,7 @@ def test_a_device_that_fails_in_the_middle_leaves_nothing_of_its_epochs(tmp_path
     make, checkpoints = fails_once(error, 15), []
 
     def build() -> Network:
-        checkpoints.append(has_checkpoint(tmp_path / "fallen"))
+        checkpoints.append(bool(checkpoint_files(tmp_path / "fallen")))
         return make()
 
     metrics, report, around = fit(tmp_path / "fallen", "fragile", build)

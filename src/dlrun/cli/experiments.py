@@ -120,7 +120,7 @@ def resume(
         json=json,
         quiet=quiet,
     )
-    return resume_run(run, settings.overrides, settings)
+    return resume_run(run, settings)
 
 
 def sweep(

@@ -7,8 +7,9 @@ from typing import Any
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.data.cache import find_damaged_files, list_cached_folders
-from dlrun.data.download import Dataset, hash_file
+from dlrun.data.cache import SUMS, find_damaged_files
+from dlrun.data.download import Dataset
+from dlrun.data.user_data import hash_path
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -22,7 +23,7 @@ def fetch_dataset(
     """Download the missing files of a data set, and prepare its arrays."""
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
-    screen.show(Text(f"ready: {found.load(config, folder, screen)}"))
+    screen.show(Text(f"ready: {_load(found, config, folder, screen)}"))
     archive = getattr(config.data, "archive", None)
     if config.source != "sample" and archive is not None:
         screen.note(f"the experiments need `--set data.archive={archive}` too")
@@ -39,22 +40,22 @@ def verify_dataset(
     screen, folder = Screen(), run_context.resolve_data_dir(data_dir)
     found, config = _find(dataset, overrides, screen)
     others, damaged = [], False
-    for published, path in found.files(config, folder):
+    for published, path in found.files(config.data, folder):
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            computed = hash_file(path, published.algorithm)
+            computed = hash_path(path, published.algorithm)
             is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))
             others += [] if is_same else [path.name]
-    for cache in list_cached_folders(folder / found.name):
+    for cache in sorted(sums.parent for sums in (folder / found.name).glob(f"*/{SUMS}")):
         if problem := find_damaged_files(cache):
             damaged = True
             screen.fail(f"{cache}: damaged: {problem}", "it is made again when it is needed")
         else:
             screen.show(Text(f"{cache}: whole"))
-    screen.show(Text(f"contents are complete: {found.load(config, folder, screen)}"))
+    screen.show(Text(f"contents are complete: {_load(found, config, folder, screen)}"))
     if others:
         screen.fail(
             f"{', '.join(others)}: not the published data",
@@ -77,7 +78,16 @@ def show_dataset(
     found, config = _find(dataset, overrides, screen)
     if found.show is None:
         raise ConfigError(f"{found.name} has nothing to show as text")
-    found.show(config, run_context.resolve_data_dir(data_dir), screen, part, first, count)
+    folder = run_context.resolve_data_dir(data_dir)
+    data = found.load(config.data, folder, config.split_seed, screen)
+    found.show(data, screen, part, first, count)
+
+
+def _load(found: Dataset, config: Any, folder: Path, screen: Screen) -> str:
+    """Load all data, downloading what is missing, and return a description."""
+    data = found.load(config.data, folder, config.split_seed, screen)
+    counts = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test rows"
+    return f"{counts}, {data.origin}"
 
 
 def _find(name: str, overrides: Sequence[str], screen: Screen) -> tuple[Dataset, Any]:

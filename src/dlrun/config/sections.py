@@ -17,18 +17,12 @@ OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
 def _absolute(path: Path) -> Path:
-    try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
-    except RuntimeError:
-        raise ValueError(f"there is no home folder for {path}") from None
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
 
 
 def _absolute_if_it_exists(text: str) -> str:
     path = _absolute(Path(text))
-    try:
-        return str(path) if path.exists() else text
-    except OSError:  # too long for a path: then it is a name
-        return text
+    return str(path) if os.path.exists(path) else text  # noqa: PTH110 (False if too long)
 
 
 # A path in a config: made absolute, so that a run's own config.yaml repeats it from any folder.
@@ -46,7 +40,7 @@ Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test s
 
 
 class Section(BaseModel):
-    """Base class of a config's mappings: frozen; unknown keys and conversions are errors."""
+    """Base class of all sections of a config: frozen; unknown keys and conversions are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -55,7 +49,7 @@ S = TypeVar("S", bound=Section)
 
 
 class MeasuredInterval(Section):
-    """The interval in which 95 % of a config's runs lie (Student's t), measured over seeds."""
+    """Holds the interval in which 95 % of a config's runs lie (Student's t, over seeds)."""
 
     low: float
     high: float
@@ -63,7 +57,7 @@ class MeasuredInterval(Section):
 
 
 class Reference(Section):
-    """Published metrics, their source, and the intervals measured over several seeds."""
+    """Holds published metrics, their source, and the intervals measured over several seeds."""
 
     source: str
     book: dict[str, float]
@@ -73,7 +67,7 @@ class Reference(Section):
 
 @dataclass(frozen=True)
 class Argument:
-    """The positional arguments of an experiment's command, which fill a list in its config."""
+    """Describes the positional arguments of a command, which fill a list in the config."""
 
     key: str
     metavar: str
@@ -81,7 +75,7 @@ class Argument:
 
 
 class ExperimentConfig(Section):
-    """The config keys that every experiment has, and facts that are needed without torch.
+    """Defines the config keys that every experiment has, and facts that are needed without torch.
 
     A subclass sets the class variables and overrides the methods for its experiment:
     argument: the command's positional arguments.
@@ -110,29 +104,34 @@ class ExperimentConfig(Section):
     threads: Threads | Literal["auto"]
 
     @property
+    def data_section(self) -> Any:
+        """Return the config's section `data`, or None if it has none."""
+        return getattr(self, "data", None)
+
+    @property
     def source(self) -> str | None:
-        """The name of the data source, or None; `sample` data are generated."""
-        return getattr(getattr(self, "data", None), "source", None)
+        """Return the name of the data source, or None; `sample` data are generated."""
+        return getattr(self.data_section, "source", None)
 
     @property
     def split_seed(self) -> int:
-        """The seed that splits or generates the data: `data.split_seed`, or the run's seed."""
-        given: int | None = getattr(getattr(self, "data", None), "split_seed", None)
+        """Return the seed that splits or generates data: `data.split_seed` or the run's seed."""
+        given: int | None = getattr(self.data_section, "split_seed", None)
         return self.seed if given is None else given
 
     @property
     def world(self) -> int | None:
-        """The number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes that share the work; None if the accelerator decides."""
         return 1
 
     @property
     def total_steps(self) -> int | None:
-        """The number of steps (epochs, lambdas) of a whole run; None if it is not known."""
+        """Return the number of steps (epochs, lambdas) of a whole run; None if unknown."""
         return None
 
     @property
     def thread_invariant(self) -> bool:
-        """Whether the number of threads changes no bit, so that parallel runs can share cores."""
+        """Return whether results are the same, bit for bit, with any number of threads."""
         return False
 
     @classmethod
@@ -145,14 +144,14 @@ class ExperimentConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """The config of an optimizer from torch.optim."""
+    """Defines the config of an optimizer from torch.optim."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
 
 
 class TrainerConfig(Section):
-    """The config of the arguments of lightning.pytorch.Trainer."""
+    """Defines the config of the arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
@@ -169,7 +168,7 @@ class TrainerConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """The number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes that share the work; None if the accelerator decides."""
         if self.devices == "auto":
             return None
         return self.num_nodes * (
@@ -178,7 +177,7 @@ class TrainerConfig(Section):
 
 
 class NetworkConfig(ExperimentConfig):
-    """The config keys of every experiment that trains a network."""
+    """Defines the config keys of every experiment that trains a network."""
 
     changeable_keys: ClassVar[frozenset[str]] = frozenset({"trainer.max_epochs"})
 
@@ -189,12 +188,12 @@ class NetworkConfig(ExperimentConfig):
 
     @property
     def world(self) -> int | None:
-        """The number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes that share the work; None if the accelerator decides."""
         return self.trainer.world
 
     @property
     def total_steps(self) -> int:
-        """The number of epochs of a whole run."""
+        """Return the number of epochs of a whole run."""
         return self.trainer.max_epochs
 
     def check(self, runs_dir: Path) -> None:
@@ -204,7 +203,7 @@ class NetworkConfig(ExperimentConfig):
 
 
 class UserDataConfig(Section):
-    """The config of data: where the user's own data are, and how all data are split."""
+    """Defines the config of data: where the user's own data are, and how all data are split."""
 
     source: str
     path: LocalPath | None
@@ -216,7 +215,7 @@ class UserDataConfig(Section):
 
     @property
     def is_own(self) -> bool:
-        """Whether the data are the user's own, not a published data set."""
+        """Return whether the data are the user's own, not a published data set."""
         return self.source in OWN
 
     def held_out(self, rows: int) -> int:
@@ -249,7 +248,7 @@ class UserDataConfig(Section):
 
 
 class ReviewsDataConfig(UserDataConfig):
-    """The config of movie reviews: their source, and how their words become ids."""
+    """Defines the config of movie reviews: the source, and how words become ids."""
 
     source: Literal["stanford", "keras", "sample", "csv", "folder"]
     text_column: str
@@ -262,7 +261,7 @@ class ReviewsDataConfig(UserDataConfig):
 
 
 class ImagesDataConfig(UserDataConfig):
-    """The config of small images (CIFAR100 or the user's own): their source."""
+    """Defines the config of small images: the source is CIFAR100 or the user's own."""
 
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None
@@ -271,7 +270,7 @@ class ImagesDataConfig(UserDataConfig):
 
 
 class PretrainedModelConfig(Section):
-    """The config of a pretrained image network: its name, its weights and its labels."""
+    """Defines the config of a pretrained image network: name, weights and labels."""
 
     name: str
     weights: NameOrPath

@@ -36,7 +36,7 @@ OTHER_NAMES = {"device": "accelerator"}  # names in other programs
 
 
 class InvalidConfigError(ConfigError):
-    """A config is invalid; `problems` has one sentence for each error in it."""
+    """Says that a config is invalid; `problems` has one sentence for each error in it."""
 
     def __init__(self, experiment: str, problems: list[str]) -> None:
         lines = "".join(f"\n  {problem}" for problem in problems)

@@ -35,14 +35,14 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class ConfigLayer:
-    """Config values of one source, such as a file; `origins` gives each key's file and line."""
+    """Holds config values of one source, such as a file, and the origin of each key."""
 
     values: Values
-    origins: dict[KeyPath, str] = field(default_factory=dict)
+    origins: dict[KeyPath, str] = field(default_factory=dict)  # such as "file.yaml:3"
 
 
 class _Loader(yaml.SafeLoader):
-    """A YAML loader that records the position of every key and refuses aliases and tags."""
+    """Loads YAML, records the position of every key and refuses aliases and tags."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own spelling)
         first: [(tag, pattern) for tag, pattern in resolvers if tag.endswith(":null")]
@@ -92,7 +92,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """A YAML dumper that quotes words which YAML 1.1 or 1.2 would read as another type."""
+    """Dumps YAML, and quotes words that YAML 1.1 or 1.2 would read as another type."""
 
 
 for _yaml in (_Loader, _Dumper):

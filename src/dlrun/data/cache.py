@@ -17,9 +17,8 @@ from dlrun.system.files import file_digest, hold_file_lock
 FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
 
-Names = dict[str, list[str]]  # what belongs to arrays: labels, vocabulary, warnings
-Save = Callable[[str, Array], object]  # an array by its name
-Read = Callable[[str], Array]
+# Arrays, and the lists of names that belong to them: labels, vocabulary, warnings.
+Prepared = tuple[dict[str, Array], dict[str, list[str]]]
 
 
 def fingerprint_arrays(arrays: Iterable[Array]) -> str:
@@ -52,42 +51,39 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
 
 
 def load_or_prepare_arrays(
-    folder: Path, key: Sequence[object], prepare: Callable[[Save], Names], screen: Screen
-) -> tuple[Names, Read]:
-    """Return cached arrays and their names; prepare and save them if the cache has none.
+    folder: Path, key: Sequence[object], what: str, prepare: Callable[[], Prepared], screen: Screen
+) -> Prepared:
+    """Return arrays and names from the cache; prepare and save them if it has none for the key.
 
-    `prepare` saves the arrays and returns the names.
+    `folder` has the caches of a data set. `what` says to the user what is prepared.
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"
-    if not cache.is_dir() or find_damaged_files(cache):
+    if find_damaged_files(cache):
         with lock_while_writing(cache, screen):
-            if cache.is_dir() and (problem := find_damaged_files(cache)):
-                screen.warn(f"{cache}: damaged, made again: {problem}")
-                shutil.rmtree(cache)
-            if not cache.is_dir():  # no other process has made it in the meantime
-                _make_folder(cache, prepare)
-    names = json.loads((cache / "names.json").read_text(encoding="utf-8"))
-    return names, lambda name: np.load(cache / f"{name}.npy", mmap_mode="r")
+            if problem := find_damaged_files(cache):  # no other process has made it meanwhile
+                if cache.is_dir():
+                    screen.warn(f"{cache}: damaged, made again: {problem}")
+                    shutil.rmtree(cache)
+                screen.note(f"preparing {what} (once)")
+                _write_folder(cache, *prepare())
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in cache.glob("*.npy")}
+    return arrays, json.loads((cache / "names.json").read_text(encoding="utf-8"))
 
 
-def _make_folder(cache: Path, prepare: Callable[[Save], Names]) -> None:
+def _write_folder(cache: Path, arrays: dict[str, Array], names: dict[str, list[str]]) -> None:
     temporary = cache.with_name(f".{cache.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)  # a killed process left it
     try:
         temporary.mkdir()
-        names = prepare(lambda name, values: np.save(temporary / f"{name}.npy", values))
+        for name, values in arrays.items():
+            np.save(temporary / f"{name}.npy", values)
         (temporary / "names.json").write_text(json.dumps(names), encoding="utf-8")
         lines = [f"{digest}  {name}\n" for name, digest in _digests(temporary).items()]
         (temporary / SUMS).write_text("".join(lines), encoding="utf-8")
         temporary.rename(cache)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def list_cached_folders(parent: Path) -> list[Path]:
-    """Return the folders of prepared data that a data set's folder contains."""
-    return sorted(sums.parent for sums in parent.glob(f"*/{SUMS}"))
 
 
 def find_damaged_files(folder: Path) -> str | None:

@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dlrun.config.sections import ImagesDataConfig
-from dlrun.data import images, splits, user_data
+from dlrun.data import images, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
-from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
-from dlrun.data.download import (
-    GENERATED,
-    OWN,
-    Dataset,
-    PublishedFile,
-    hash_file,
-    obtain_published_file,
-    why_not_published,
-)
+from dlrun.data.cache import Prepared, load_or_prepare_arrays
+from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
@@ -41,13 +34,13 @@ ARCHIVE = PublishedFile(
     "eb9058c3a382ffc7106e4002c42a8d85",
 )
 CLASSES = 100
-FOLDER = "cifar-100-python"
-PARTS = ("train", "test", "meta")
-_WANTED = re.compile(f"{FOLDER}/({'|'.join(PARTS)})")
-MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
+# Files of the archive, and what dlrun reads of each.
+MEMBERS = {
+    "cifar-100-python/train": ("data", "fine_labels"),
+    "cifar-100-python/test": ("data", "fine_labels"),
+    "cifar-100-python/meta": ("fine_label_names",),
+}
 SIDE = 32  # pixels
-SMALLEST = 4 * SIDE  # the side at which a large JPEG may be decoded: the rest is averaged away
-BATCH = 32  # images that are decoded ahead
 
 
 @dataclass(frozen=True)
@@ -83,147 +76,105 @@ def load_images(
     if config.source == "sample":
         counts = config.sample_images, config.sample_images // 5
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
-        train, test = (
-            LabelledImages(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), labels)
-            for pixels, labels in map(generate_images, counts, (seed, seed + 1))
-        )
-        labels = [f"generated {number}" for number in range(CLASSES)]
-        return Cifar100Images(train, test, labels, origin, GENERATED)
-    folder = data_dir / DATASET.name
+        train, test = map(generate_images, counts, (seed, seed + 1))
+        classes = [f"generated {index}" for index in range(CLASSES)]
+        return Cifar100Images(train, test, classes, origin, GENERATED)
+    differs: str | None
     if config.is_own:
-        return _load_own(config, folder, seed, screen)
-    path = obtain_published_file(ARCHIVE, config.archive, folder, config.mirrors, screen)
-    origin = f"CIFAR100 ({path.name})"
-    if path.is_dir():
-        arrays: dict[str, Array] = {}
-        names = _read_published(path, arrays.__setitem__, screen)
-        different = f"{path.name} is a folder, not the published file"
-        return _cifar100(names, arrays.__getitem__, origin, different)
-    key = [DATASET.name, hash_file(path, "sha256")]
-    names, read = load_or_prepare_arrays(
-        folder, key, lambda save: _read_published(path, save, screen), screen
+        paths, differs = user_data.user_data_paths(config), OWN
+        key = [user_data.fingerprint_user_data(config, seed)]
+        origin = f"own images ({(config.path or paths[0]).name}, {key[0][:8]})"
+    else:
+        paths, key, differs = DATASET.obtain(config, data_dir, screen)
+        origin = f"CIFAR100 ({paths[0].name})"
+    prepare = _prepare_own if config.is_own else _prepare_published
+    prepared = load_or_prepare_arrays(
+        data_dir / DATASET.name, key, origin, lambda: prepare(config, paths, seed, screen), screen
     )
-    return _cifar100(names, read, origin, why_not_published([ARCHIVE], [path]))
-
-
-def _cifar100(names: Names, read: Read, origin: str, differs: str | None) -> Cifar100Images:
+    arrays, names = prepared
     train, test = (
-        LabelledImages(np.array(read(f"{part}_pixels")), np.array(read(f"{part}_labels")))
+        LabelledImages(np.array(arrays[f"{part}_pixels"]), np.array(arrays[f"{part}_labels"]))
         for part in ("train", "test")
     )
+    if config.is_own:
+        show_class_counts(prepared, "images", screen)
     return Cifar100Images(train, test, names["labels"], origin, differs)
 
 
-def _read_published(path: Path, save: Save, screen: Screen) -> Names:
-    """Save the arrays of CIFAR100's archive or unpacked folder; return the class names."""
-    contents: dict[str, bytes] = {}
+def _read_published(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:
+    """Return the contents of the files of CIFAR100's archive or unpacked folder."""
+    members = read_tar(path, re.compile("|".join(MEMBERS)), screen)
     if path.is_dir():
-        for part in PARTS:
-            try:
-                contents[part] = read_regular_file(path / FOLDER / part)
-            except OSError as error:
-                raise DataError(f"{path / FOLDER / part}: {error.strerror}") from None
-    else:
-        screen.note(f"reading {path} (once)")
-        with screen.progress("reading the archive", 100, "%") as bar:
-            for name, content in read_tar(path, _WANTED, MAX_BYTES, bar.to):
-                contents[name.rpartition("/")[2]] = content
-        if missing := [f"{FOLDER}/{part}" for part in PARTS if part not in contents]:
-            raise DataError(f"{path}: no {', '.join(missing)}")
-    for part in ("train", "test"):
-        place = path / FOLDER / part
-        pixels, labels = _unpickle(contents[part], place, "data", "fine_labels")
-        if not isinstance(labels, list) or not labels:
-            raise DataError(f"{place}: not CIFAR100: no list of labels")
-        shape = (len(labels), 3 * SIDE**2)
-        if not isinstance(pixels, np.ndarray) or pixels.shape != shape or pixels.dtype != np.uint8:
-            raise DataError(f"{place}: not CIFAR100: pixels are not (images, 3072) bytes")
-        if not all(isinstance(label, int) and 0 <= label < CLASSES for label in labels):
-            raise DataError(f"{place}: not CIFAR100: labels are not 0 to {CLASSES - 1}")
-        # A row has the red, the green and the blue pixels.
-        save(f"{part}_pixels", np.array(pixels).reshape(-1, 3, SIDE, SIDE))
-        save(f"{part}_labels", np.asarray(labels, dtype=np.int64))
-    place = path / FOLDER / "meta"
-    (names,) = _unpickle(contents["meta"], place, "fine_label_names")
-    if not isinstance(names, list) or len(names) != CLASSES:
-        raise DataError(f"{place}: not CIFAR100: no {CLASSES} names of classes")
-    return {"labels": [str(name) for name in names]}
+        try:
+            members = iter([(name, read_regular_file(path / name)) for name in MEMBERS])
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}") from None
+    found: dict[str, dict[str, Any]] = {}
+    for name, content in members:
+        entry = load_pickle(io.BytesIO(content), f"{path / name}")
+        if not isinstance(entry, dict) or not entry.keys() >= set(MEMBERS[name]):
+            raise DataError(f"{path / name}: not CIFAR100: no {' or '.join(MEMBERS[name])}")
+        found[name] = entry
+    if missing := [name for name in MEMBERS if name not in found]:
+        raise DataError(f"{path}: no {', '.join(missing)}")
+    return found
 
 
-def _unpickle(content: bytes, place: Path, *keys: str) -> list[object]:
-    entry = load_pickle(io.BytesIO(content), str(place))
-    if not isinstance(entry, dict) or not entry.keys() >= set(keys):
-        raise DataError(f"{place}: not CIFAR100: no {' or '.join(keys)}")
-    return [entry[key] for key in keys]
-
-
-def _load_own(config: ImagesDataConfig, folder: Path, seed: int, screen: Screen) -> Cifar100Images:
-    places, warnings = user_data.user_data_paths(config), DataWarnings()
-    name = (config.path or places[0]).name
-    key = user_data.fingerprint_user_data(config, seed)
-
-    def prepare(save: Save) -> Names:
-        screen.note(f"preparing the images of {name} (once)")
-        return _prepare(config, places, save, seed, screen, warnings)
-
-    names, read = load_or_prepare_arrays(folder, [key], prepare, screen)
-    data = _cifar100(names, read, f"own images ({name}, {key[:8]})", OWN)
-    count = len(data.train.labels) + len(data.test.labels)
-    splits.show_class_counts(count, "images", data.names, names["warnings"], screen)
-    return data
-
-
-def _prepare(
-    config: ImagesDataConfig,
-    places: Sequence[Path],
-    save: Save,
-    seed: int,
-    screen: Screen,
-    warnings: DataWarnings,
-) -> Names:
-    """Save a user's training and test images as arrays; divide them if they are in one place."""
-    classes, numbers, files = splits.ClassNumbers(), list[int](), list[Path]()
-    first_file = None  # of the test part
-    for place in places:
-        known = None
-        if place is not places[0]:
-            known, first_file = len(classes.names), len(files)
-        for label, file in user_data.list_files_by_class(
-            place, warnings, lambda file: file.suffix.lower() in images.SUFFIXES
+def _prepare_published(
+    config: ImagesDataConfig, paths: Sequence[Path], seed: int, screen: Screen
+) -> Prepared:
+    """Return the arrays and the class names of CIFAR100's archive or unpacked folder."""
+    (path,), (train, test, meta) = paths, MEMBERS
+    found = _read_published(path, screen)
+    arrays: dict[str, Array] = {}
+    for part, name in (("train", train), ("test", test)):
+        pixels, labels = found[name]["data"], found[name]["fine_labels"]
+        if not (
+            isinstance(labels, list)
+            and all(isinstance(label, int) and 0 <= label < CLASSES for label in labels)
+            and isinstance(pixels, np.ndarray)
+            and pixels.dtype == np.uint8
+            and pixels.shape == (len(labels), 3 * SIDE**2)
         ):
-            numbers.append(classes.number(label, file, known))
-            files.append(file)
-    pixels, read = _decode(files, screen, warnings)
-    present, labels = np.unique(np.array(numbers, np.int64)[read], return_inverse=True)
-    names = [classes.names[number] for number in present]
-    first_test = None if first_file is None else int(np.searchsorted(read, first_file))
-    is_test = splits.choose_test_rows(
-        labels, names, first_test, config.test_share, seed, str(places[0])
-    )
-    hashes = np.array([hash(pixels[row].tobytes()) for row in read])
-    splits.add_part_warnings(labels, names, hashes, is_test, places[-1], warnings)
-    labels, names = splits.sort_classes(labels, names)
+            needed = f"(images, {3 * SIDE**2}) bytes, and as many labels from 0 to {CLASSES - 1}"
+            raise DataError(f"{path / name}: not CIFAR100: it needs {needed}")
+        # A row has the red, the green and the blue pixels.
+        arrays[f"{part}_pixels"] = np.asarray(pixels).reshape(-1, 3, SIDE, SIDE)
+        arrays[f"{part}_labels"] = np.asarray(labels, dtype=np.int64)
+    names = found[meta]["fine_label_names"]
+    if not isinstance(names, list) or len(names) != CLASSES:
+        raise DataError(f"{path / meta}: not CIFAR100: no {CLASSES} names of classes")
+    return arrays, {"labels": [str(name) for name in names]}
+
+
+def _prepare_own(
+    config: ImagesDataConfig, paths: Sequence[Path], seed: int, screen: Screen
+) -> Prepared:
+    """Decode a user's images of both parts; divide them if they are in one place."""
+    warnings, contents = DataWarnings(), bytearray()
+    rows = LabelledRows(warnings)
+    for path in paths:
+        rows.begin_part(str(path))
+        files = user_data.list_files_by_class(path, warnings, images.SUFFIXES)
+        # Of a large JPEG, more than four times the side would be averaged away.
+        stream = images.load_photographs(
+            [file for _, file in files], crop_to_square, smallest=4 * SIDE
+        )
+        with screen.progress(f"reading {path.name}", len(files), "images") as bar, closing(stream):
+            for done, (image, (label, file)) in enumerate(zip(stream, files, strict=True), start=1):
+                bar.to(done)
+                if image.error is not None:
+                    warnings.add(f"{image.error}: left out", file)
+                    continue
+                content = image.pixels.tobytes()
+                if rows.add(label, hash(content), str(file)):
+                    contents += content
+    labels, names, is_test = rows.split(config.test_share, seed)
+    pixels = np.frombuffer(contents, np.uint8).reshape(-1, 3, SIDE, SIDE)
+    arrays: dict[str, Array] = {}
     for part, chosen in (("train", ~is_test), ("test", is_test)):
-        save(f"{part}_pixels", pixels[read[chosen]])
-        save(f"{part}_labels", labels[chosen])
-    return {"labels": names, "warnings": warnings.lines()}
-
-
-def _decode(
-    files: Sequence[Path], screen: Screen, warnings: DataWarnings
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return pixels (n_files, 3, SIDE, SIDE) and indices of the image files that can be read."""
-    pixels, read = np.empty((len(files), 3, SIDE, SIDE), np.uint8), list[int]()
-    stream = images.load_photograph_batches(files, crop_to_square, size=BATCH, smallest=SMALLEST)
-    with screen.progress("reading images", len(files), "images") as bar, closing(stream):
-        for index, image in enumerate(image for batch in stream for image in batch):
-            if image.error is None:
-                pixels[index] = image.pixels
-                read.append(index)
-            else:
-                warnings.add(f"{image.error}: left out", image.file)
-            bar.to(index + 1)
-    return pixels, np.array(read, np.int64)
+        arrays |= {f"{part}_pixels": pixels[chosen], f"{part}_labels": labels[chosen]}
+    return arrays, {"labels": names, "warnings": warnings.lines()}
 
 
 def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
@@ -232,8 +183,8 @@ def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
     return np.asarray(square).transpose(2, 0, 1)
 
 
-def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return generated images in CIFAR100's shape, (count, 32, 32, 3), and labels 0-99.
+def generate_images(count: int, seed: int) -> LabelledImages:
+    """Return generated images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
     them say nothing about the real data, so wherever one is shown it is labelled.
@@ -249,19 +200,8 @@ def generate_images(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[n
     stripes = 40 * np.sin(along * x + across * y + phase)
     noise = random.normal(0, 30, (count, SIDE, SIDE, 3))
     pixels = colour[labels][:, None, None, :] + stripes[..., None] + noise
-    return pixels.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
+    channels_first = pixels.clip(0, 255).astype(np.uint8).transpose(0, 3, 1, 2)
+    return LabelledImages(np.ascontiguousarray(channels_first), labels.astype(np.int64))
 
 
-def _files(config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
-    if config.data.source != "torchvision":
-        return []
-    return [(ARCHIVE, config.data.archive or data_dir / DATASET.name / ARCHIVE.name)]
-
-
-def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    data = load_images(config.data, data_dir, config.split_seed, screen)
-    counts = len(data.train.labels), len(data.test.labels)
-    return f"{counts[0]:,} training and {counts[1]:,} test images, {data.origin}"
-
-
-DATASET = Dataset("cifar100", _files, _load_all)
+DATASET = Dataset("cifar100", {"torchvision": [ARCHIVE]}, load_images)

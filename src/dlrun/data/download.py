@@ -4,14 +4,14 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.data.cache import lock_while_writing
+from dlrun.data.user_data import hash_path
 from dlrun.errors import DataError, DownloadError, first_line
-from dlrun.system import files
 from dlrun.system.console import Screen
 
 if TYPE_CHECKING:
@@ -21,19 +21,21 @@ CHUNK, MB = 1 << 20, 1e6
 TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
-ATTEMPTS = 5  # attempts in a row that bring less than a chunk
-MAX_REDIRECTS = 5
+ATTEMPTS = 6
 
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Describes a file as its publisher offers it: its URLs and its hash."""
+    """Describes a file as its publisher offers it: its URL and its hash.
+
+    key: of the config's section `data`, which may name a local copy.
+    """
 
     name: str
     url: str
     algorithm: str
     digest: str
-    option: str = "data.archive"  # the config's key for a local copy
+    key: str = "archive"
 
 
 GENERATED = "the data are generated"
@@ -42,64 +44,56 @@ OWN = "the data are your own"
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes a data set that an experiment needs, for the command `dlrun data`.
+    """Describes a data set that an experiment needs. `config` is the config's section `data`.
 
-    name: of the data set, and of its folder in the data folder. files: returns the published files
-    that a config needs, and the path of each. load: reads all data, downloading what is missing,
-    and returns a description. show: prints some examples (part, first, count), if it can.
+    name: of the data set, and of its folder in the data folder. published: the files of each
+    published source. load: reads all data (config, data folder, seed, screen), downloading what is
+    missing; what it returns has `train.labels`, `test.labels` and `origin`. show: prints some
+    examples of what `load` returned (data, screen, part, first, count), if it can.
     """
 
     name: str
-    files: Callable[[Any, Path], list[tuple[PublishedFile, Path]]]
-    load: Callable[[Any, Path, Screen], str]
-    show: Callable[[Any, Path, Screen, str, int, int], None] | None = None
+    published: Mapping[str, Sequence[PublishedFile]]
+    load: Callable[[Any, Path, int, Screen], Any]
+    show: Callable[[Any, Screen, str, int, int], None] | None = None
 
+    def files(self, config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
+        """Return the published files that a config needs, and the path of each."""
+        return [
+            (file, getattr(config, file.key) or data_dir / self.name / file.name)
+            for file in self.published.get(config.source, ())
+        ]
 
-def hash_file(path: Path, algorithm: str) -> str:
-    """Return a file's hash in hexadecimal; raise DataError if the file cannot be read."""
-    try:
-        return files.file_digest(path, algorithm)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    def obtain(
+        self, config: Any, data_dir: Path, screen: Screen
+    ) -> tuple[list[Path], list[str], str | None]:
+        """Return the paths and hashes of the files, and why they are not the published ones.
+
+        The paths are local copies or published files, downloaded if missing. Raises DataError, or
+        DownloadError if no address answered.
+        """
+        paths, digests, differs = [], [], None
+        for published, path in self.files(config, data_dir):
+            if not path.exists():
+                if getattr(config, published.key) is not None:
+                    raise DataError(f"data.{published.key}: {path}: no such file")
+                remedy = (
+                    f"put {published.name} into {path.parent.absolute()}, name a local copy with "
+                    f"`--set data.{published.key}=PATH`, or choose `--set data.source=sample`"
+                )
+                urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
+                urls.append(published.url)
+                download_file(urls, path, published.algorithm, published.digest, screen, remedy)
+            paths.append(path)
+            digests.append(hash_path(path, published.algorithm))
+            if digests[-1] != published.digest:
+                differs = f"{path.name} is not the published file"
+        return paths, digests, differs
 
 
 def is_offline() -> bool:
     """Return whether the user forbids downloads by the environment variable `DLRUN_OFFLINE`."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
-
-
-def why_not_published(files: Sequence[PublishedFile], local: Sequence[Path]) -> str | None:
-    """Return why local files are not the published ones, or None if they are."""
-    for published, path in zip(files, local, strict=True):
-        if hash_file(path, published.algorithm) != published.digest:
-            return f"{path.name} is not the published file"
-    return None
-
-
-def obtain_published_file(
-    published: PublishedFile,
-    local: Path | None,
-    folder: Path,
-    mirrors: Sequence[str],
-    screen: Screen,
-) -> Path:
-    """Return the path of the user's local file, or of the published file, downloaded if missing.
-
-    Raises DataError, or DownloadError if no address answered.
-    """
-    if local is not None:
-        if not local.exists():
-            raise DataError(f"{published.option}: {local}: no such file")
-        return local
-    path = folder / published.name
-    if not path.exists():
-        remedy = (
-            f"put {published.name} into {folder.absolute()}, or name a local copy with `--set "
-            f"{published.option}=PATH`; `--set data.source=sample` runs on generated data instead"
-        )
-        urls = [f"{base.rstrip('/')}/{published.name}" for base in mirrors] + [published.url]
-        download_file(urls, path, published.algorithm, published.digest, screen, remedy)
-    return path
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
@@ -113,7 +107,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
         download_file([url], path, "sha256", expected, screen, remedy)
-    elif not hash_file(path, "sha256").startswith(expected):
+    elif not hash_path(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 
@@ -123,16 +117,10 @@ def download_file(
 ) -> None:
     """Download a file from the first URL that has it, check its hash, and move it into place.
 
-    What was received before a failure or a kill stays as `.part`, and the next attempt asks only
-    for the rest. Of several processes that need the same file, one downloads and the others wait.
-
-    Args:
-        urls: tried in order; https, or http on this machine's own loopback.
-        target: the file's path once it is whole and checked.
-        algorithm: of the hash, such as md5.
-        expected: the hash in hexadecimal; a prefix is enough.
-        screen: shows the progress.
-        remedy: what to do if no URL can be reached.
+    The URLs are https, or http on this machine's own loopback. A prefix of the expected hash is
+    enough. `remedy` says what to do if no URL can be reached. What was received before a failure or
+    a kill stays as `.part`, and the next attempt asks only for the rest. Of several processes that
+    need the same file, one downloads and the others wait.
 
     Raises DownloadError, or DataError if a URL is not allowed or the folder cannot be written.
     """
@@ -150,53 +138,51 @@ def download_file(
             return
         problems = []
         for url in urls:
-            for resumed in (part.exists(), False):
-                if problem := _fetch(url, part, screen):
-                    break
-                if hash_file(part, algorithm).startswith(expected):
-                    part.replace(target)
-                    return
-                part.unlink()
-                problem = "its contents do not have the published hash; removed"
-                if not resumed:  # otherwise its beginning may have been of another file
-                    break
+            problem = _download_part(url, part, algorithm, expected, screen)
+            if problem is None:
+                part.replace(target)
+                return
             problems.append(f"{url}: {problem}")
     raise DownloadError(f"{target.name} could not be downloaded ({'; '.join(problems)})", remedy)
 
 
-def _fetch(url: str, part: Path, screen: Screen) -> str | None:
+def _download_part(
+    url: str, part: Path, algorithm: str, expected: str, screen: Screen
+) -> str | None:
     """Download what a partial file lacks, in several attempts; return the problem, or None."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
-    retries = urllib3.Retry(
+    retries = urllib3.Retry(  # of a request; a response may break off too
         total=ATTEMPTS - 1,
-        redirect=MAX_REDIRECTS,
+        redirect=5,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),
         retry_after_max=RETRY_AFTER_SECONDS,
         raise_on_status=False,
     )
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
-    failures = 0
-    while True:
-        size = _size(part)
+    problem: str | None = None
+    for attempt in range(ATTEMPTS):
+        time.sleep(BACKOFF_SECONDS * 2**attempt if attempt else 0)
+        size = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
         try:
             response = manager.request("GET", url, headers=headers, preload_content=False)
             with contextlib.closing(response):
-                return _append(response, part, size, screen)
+                problem = _append(response, part, size, screen)
         except urllib3.exceptions.MaxRetryError as error:
             return first_line(error.reason or error)
         except urllib3.exceptions.HTTPError as error:
-            failures = 1 if _size(part) - size >= CHUNK else failures + 1
-            if failures == ATTEMPTS:
-                return first_line(error)
-            time.sleep(BACKOFF_SECONDS * 2 ** (failures - 1))
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
+            problem = first_line(error)
+            continue
+        if problem is None and not hash_path(part, algorithm).startswith(expected):
+            part.unlink()
+            problem = "its contents do not have the published hash; removed"
+            if size:  # its beginning may have been of another file
+                continue
+        break
+    return problem
 
 
 def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen) -> str | None:
@@ -217,6 +203,5 @@ def _append(response: "BaseHTTPResponse", part: Path, size: int, screen: Screen)
         # Not decoded: some servers label a .gz file as if it were compressed for transport.
         for chunk in response.stream(CHUNK, decode_content=False):
             stream.write(chunk)
-            size += len(chunk)
-            bar.to(size / MB)
+            bar.to(stream.tell() / MB)
     return None

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -20,11 +21,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlrun.data.user_data import list_files
 from dlrun.errors import ConfigError, first_line
+from dlrun.system.files import open_regular_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-JPEG_FORMATS = ("JPEG", "MPO")
-JPEG_FRACTIONS = (1, 2, 4, 8)  # a JPEG can be decoded at 1/2, 1/4 or 1/8 of its size
 MAX_PIXELS = 50_000_000  # decoded; each takes 4 bytes, and 4 more while it is converted to RGB
 MAX_SIDE = 65_535  # pixels, the limit of JPEG and GIF: a resize needs memory for each row
 MAX_FILE_BYTES = 200 << 20
@@ -67,21 +67,20 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        try:
-            is_folder, exists = path.is_dir(), path.exists()
-        except OSError as error:  # such as a name that is too long
-            raise ConfigError(f"{path}: {error.strerror}") from None
-        if not exists:
+        if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises if the name is too long
             raise ConfigError(f"{path}: no such image or folder")
+        if not path.is_dir():
+            found.append(path)
+            continue
         inside = [
             file
-            for file in (list_files(path) if is_folder else ())
+            for file in list_files(path)
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         ]
-        if is_folder and not inside:
+        if not inside:
             kinds = ", ".join(sorted(SUFFIXES))
             raise ConfigError(f"{path}: no images in this folder", f"it looks for {kinds}")
-        found += sorted(inside) if is_folder else [path]
+        found += sorted(inside)
     return list(dict.fromkeys(found))
 
 
@@ -100,11 +99,9 @@ def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
     MAX_PIXELS is always decoded at a fraction. Raises UnreadableImageError.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise UnreadableImageError("not a regular file")
         if path.stat().st_size > MAX_FILE_BYTES:
             raise UnreadableImageError(f"refused: a file of more than {MAX_FILE_BYTES >> 20} MB")
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular_file(path) as file, Image.open(file, formats=FORMATS) as image:
             fraction, pixels = _fraction(image, smallest), image.width * image.height
             if fraction > 1:
                 image.draft(None, (image.width // fraction, image.height // fraction))
@@ -129,15 +126,15 @@ def _fraction(image: Image.Image, smallest: int | None) -> int:
     Raises UnreadableImageError if it is too large at every fraction.
     """
     width, height = image.size
-    possible = JPEG_FRACTIONS if image.format in JPEG_FORMATS else (1,)
-    fitting = [n for n in possible if width * height <= MAX_PIXELS * n**2]
+    fractions = (1, 2, 4, 8) if image.format in ("JPEG", "MPO") else (1,)
+    fitting = [n for n in fractions if width * height <= MAX_PIXELS * n**2]
     if max(width, height) > MAX_SIDE or not fitting:
         raise UnreadableImageError(
             f"refused: {width:,} x {height:,} pixels; a {image.format} may have {MAX_PIXELS:,}, "
             f"and {MAX_SIDE:,} on a side"
         )
-    wanted = [n for n in possible if smallest and min(width, height) >= n * smallest]
-    return max(fitting[0], *wanted) if wanted else fitting[0]
+    wanted = [n for n in fitting if smallest and min(width, height) >= n * smallest]
+    return wanted[-1] if wanted else fitting[0]
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -158,42 +155,33 @@ def encode_png(pixels: NDArray[np.uint8]) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-def load_photograph_batches(
+def load_photographs(
     files: Sequence[Path],
     to_input: Callable[[Image.Image], Any],
     *,
-    size: int,
     thumbnails: int = 0,
     smallest: int | None = None,
-) -> Generator[list[Photograph], None, None]:
-    """Yield batches of photographs, in order; threads decode a few batches ahead.
+) -> Generator[Photograph, None, None]:
+    """Yield photographs, in order; threads decode some of them ahead.
 
     Args:
         files: to read.
         to_input: returns the network's input for a photograph.
-        size: of a batch.
         thumbnails: how many photographs get one: the first that can be read.
         smallest: see `read_photograph`.
     """
-    ahead = min(2 * size, AHEAD)
     pool = ThreadPoolExecutor(DECODERS)
     waiting, left = iter(files), thumbnails
     pending: deque[Future[Photograph]] = deque()
-    batch: list[Photograph] = []
     try:
         while True:
-            for file in islice(waiting, ahead + 1 - len(pending)):
+            for file in islice(waiting, AHEAD + 1 - len(pending)):
                 pending.append(pool.submit(_load, file, to_input, smallest, left > 0))
             if not pending:
-                break
+                return
             photograph = pending.popleft().result()
-            batch.append(photograph if left > 0 else replace(photograph, thumbnail=None))
+            yield photograph if left > 0 else replace(photograph, thumbnail=None)
             left -= photograph.error is None
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
     finally:  # a caller that stops early does not wait for the photographs that have not begun
         pool.shutdown(cancel_futures=True)
 
@@ -218,10 +206,9 @@ def _load(
 
 def pack_predictions(batch: Iterable[Photograph]) -> bytes:
     """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
-    rows = []
-    for one in batch:
-        thumbnail = base64.b64encode(one.thumbnail or b"").decode()
-        rows.append({"labels": one.labels, "error": one.error, "thumbnail": thumbnail})
+    rows = [
+        (one.labels, one.error, base64.b64encode(one.thumbnail or b"").decode()) for one in batch
+    ]
     return json.dumps(rows).encode()
 
 
@@ -230,11 +217,11 @@ def unpack_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph
     return [
         Photograph(
             file,
-            labels=[(label, probability) for label, probability in row["labels"]],
-            thumbnail=base64.b64decode(row["thumbnail"] or "") or None,
-            error=row["error"],
+            labels=[(label, probability) for label, probability in labels],
+            thumbnail=base64.b64decode(thumbnail) or None,
+            error=error,
         )
-        for file, row in zip(files, json.loads(content), strict=True)
+        for file, (labels, error, thumbnail) in zip(files, json.loads(content), strict=True)
     ]
 
 

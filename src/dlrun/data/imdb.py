@@ -6,12 +6,9 @@ Keras: keras.datasets.imdb.
 
 import json
 import re
-import tempfile
-from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,27 +16,13 @@ from rich.text import Text
 from scipy import sparse
 
 from dlrun.config.sections import ReviewsDataConfig
-from dlrun.data import splits, user_data
-from dlrun.data.archives import Array, load_npz, read_tar
-from dlrun.data.cache import Names, Read, Save, load_or_prepare_arrays
-from dlrun.data.download import (
-    GENERATED,
-    OWN,
-    Dataset,
-    PublishedFile,
-    hash_file,
-    obtain_published_file,
-    why_not_published,
-)
+from dlrun.data import user_data, word_ids
+from dlrun.data.archives import load_npz, read_tar
+from dlrun.data.cache import Prepared, load_or_prepare_arrays
+from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.splits import LabelledRows, add_spelling_warnings, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
-from dlrun.data.word_ids import (
-    NumberedTexts,
-    RaggedWordIds,
-    decode_word_ids,
-    make_binary_matrix,
-    split_words,
-)
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
@@ -62,13 +45,10 @@ KERAS_WORDS = PublishedFile(
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb_word_index.json",
     "md5",
     "bfafd718b763782e994055a2d397834f",
-    "data.word_index",
+    "word_index",
 )
 PUBLISHED = {"stanford": (STANFORD_ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
-MAX_REVIEW_BYTES = 1 << 20
-MAX_WORDS = 10_000_000  # different ones, which take 1.5 GB while they are counted
-BAR_ROWS = 500  # rows after which the bar moves
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _NO_WORD = "<UNK>"  # `split_words` never returns it
 
@@ -81,7 +61,7 @@ class ReviewSplit:
     the class (1 is positive), shape (n_reviews,).
     """
 
-    ids: RaggedWordIds
+    ids: word_ids.RaggedWordIds
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
@@ -107,7 +87,7 @@ class Reviews:
 
     def decode(self, ids: Iterable[int]) -> str:
         """Return the words of word ids."""
-        return decode_word_ids(ids, self.vocabulary)
+        return word_ids.decode_word_ids(ids, self.vocabulary)
 
 
 def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
@@ -115,143 +95,99 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
     """
-    folder = data_dir / DATASET.name
+    if config.source == "sample":
+        origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
+        return _to_reviews(config, _prepare(config, [], seed, screen), origin, GENERATED)
+    differs: str | None
     if config.is_own:
-        return _load_own(config, folder, seed, screen)
-    if config.source != "sample":
-        return _load_published(config, folder, seed, screen)
-    arrays: dict[str, Array] = {}
-    sources = []
-    for part, part_seed in (("train", seed), ("test", seed + 1)):
-        texts, labels = generate_reviews(config.sample_reviews, part_seed)
-        sources.append(_in_memory(part, texts, [LABELS[label] for label in labels]))
-    names = _prepare(config, sources, arrays.__setitem__, seed, Screen(quiet=True))
-    origin = f"generated sample reviews (2 x {config.sample_reviews:,}, seed {seed})"
-    return _reviews(config, names, arrays.__getitem__, origin, GENERATED)
+        paths, differs = user_data.user_data_paths(config), OWN
+        columns = config.text_column, config.label_column
+        key = [user_data.fingerprint_user_data(config, seed, *columns)]
+        name = (config.path or paths[0]).name
+        origin = f"own texts ({config.source}, {name}, {key[0][:8]})"
+    else:
+        paths, key, differs = DATASET.obtain(config, data_dir, screen)
+        origin = f"IMDB reviews ({config.source}, {paths[0].name})"
+    prepared = load_or_prepare_arrays(
+        data_dir / DATASET.name,
+        [config.source, str(config.num_words), *key],
+        origin,
+        lambda: _prepare(config, paths, seed, screen),
+        screen,
+    )
+    if config.is_own:
+        show_class_counts(prepared, "texts", screen)
+    return _to_reviews(config, prepared, origin, differs)
 
 
-def _load_published(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
-    published = PUBLISHED[config.source]
-    local = [
-        obtain_published_file(file, copy, folder, config.mirrors, screen)
-        for file, copy in zip(published, (config.archive, config.word_index), strict=False)
-    ]
-
-    def prepare(save: Save) -> Names:
-        screen.note(f"preparing the reviews of {local[0]} (once)")
-        if config.source == "stanford":
-            sources, vocabulary = read_stanford_reviews(local[0], screen), list[str]()
-        else:
-            sources, vocabulary = read_keras_reviews(local[0], local[1], screen)
-        return _prepare(config, sources, save, seed, screen, vocabulary, folder=folder)
-
-    key = [config.source, config.num_words, *(hash_file(file, "sha256") for file in local)]
-    names, read = load_or_prepare_arrays(folder, key, prepare, screen)
-    origin = f"IMDB reviews ({config.source}, {local[0].name})"
-    return _reviews(config, names, read, origin, why_not_published(published, local))
-
-
-def _load_own(config: ReviewsDataConfig, folder: Path, seed: int, screen: Screen) -> Reviews:
-    places, warnings = user_data.user_data_paths(config), DataWarnings()
-    name = (config.path or places[0]).name
-    key = user_data.fingerprint_user_data(config, seed, config.text_column, config.label_column)
-
-    def prepare(save: Save) -> Names:
-        screen.note(f"preparing the texts of {name} (once)")
-        sources = [user_data.open_text_source(config, place, warnings) for place in places]
-        return _prepare(config, sources, save, seed, screen, warnings=warnings, folder=folder)
-
-    names, read = load_or_prepare_arrays(folder, [config.num_words, key], prepare, screen)
-    origin = f"own texts ({config.source}, {name}, {key[:8]})"
-    reviews = _reviews(config, names, read, origin, OWN)
-    count = len(reviews.train.ids) + len(reviews.test.ids)
-    splits.show_class_counts(count, "texts", reviews.labels, names["warnings"], screen)
-    return reviews
-
-
-def _reviews(
-    config: ReviewsDataConfig, names: Names, read: Read, origin: str, differs: str | None
+def _to_reviews(
+    config: ReviewsDataConfig, prepared: Prepared, origin: str, differs: str | None
 ) -> Reviews:
-    def split(part: str) -> ReviewSplit:
-        ids = RaggedWordIds(read(f"{part}_ids"), read(f"{part}_offsets"))
-        bag_ids, offsets = read(f"{part}_bag_ids"), read(f"{part}_bag_offsets")
-        bags = make_binary_matrix(bag_ids, offsets, config.num_words + 3)
-        return ReviewSplit(ids, bags, read(f"{part}_labels"))
-
-    train, test = split("train"), split("test")
+    arrays, names = prepared
+    train, test = (
+        ReviewSplit(
+            word_ids.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
+            word_ids.make_binary_matrix(
+                arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
+            ),
+            arrays[f"{part}_labels"],
+        )
+        for part in ("train", "test")
+    )
     return Reviews(train, test, names["words"], names["labels"], origin, differs)
 
 
 def _prepare(
-    config: ReviewsDataConfig,
-    sources: Sequence[TextSource],
-    save: Save,
-    seed: int,
-    screen: Screen,
-    vocabulary: Sequence[str] = (),
-    warnings: DataWarnings | None = None,
-    folder: Path | None = None,
-) -> Names:
-    """Save the training and test texts as arrays; divide them if they are in one place.
+    config: ReviewsDataConfig, paths: Sequence[Path], seed: int, screen: Screen
+) -> Prepared:
+    """Encode the texts of both parts; divide them if they are in one place.
 
-    The vocabulary, by frequency rank, is counted on the training part if it is not given. `folder`
-    takes a temporary file of 4 bytes a word, as /tmp may be in memory.
+    The vocabulary is counted on the training part, unless the source brings it.
     """
-    warnings = warnings or DataWarnings()
-    numbers, hashes = array("q"), array("q")  # of each row
-    classes, first_test = splits.ClassNumbers(), None
-    with tempfile.TemporaryFile(dir=folder) as file:
-        words = NumberedTexts(file, vocabulary)
-        for source in sources:
-            known = None
-            if source is not sources[0]:
-                known, first_test = len(classes.names), len(numbers)
-            progress = f"reading {Path(source.place).name}", source.size, source.unit
-            with screen.progress(*progress) as bar:
-                for text, label, where, done in source.rows():
-                    number = classes.number(label, where, known)
-                    if number < 0:
-                        warnings.add("no label: the row is left out", where)
-                        continue
-                    split = split_words(text) if isinstance(text, str) else text
-                    if not split:
-                        warnings.add("a text without a word", where)
-                    words.append(split)
-                    if len(words.words) > MAX_WORDS:
-                        raise DataError(
-                            f"{where}: more than {MAX_WORDS:,} different words so far",
-                            "data.text_column names the column of the texts",
-                        )
-                    # A text without a word repeats nothing.
-                    hashes.append(hash(text) if split and isinstance(text, str) else len(hashes))
-                    numbers.append(number)
-                    if len(numbers) % BAR_ROWS == 0:
-                        bar.to(done)
-        labels, names, place = np.array(numbers), classes.names, sources[0].place
-        is_test = splits.choose_test_rows(labels, names, first_test, config.test_share, seed, place)
-        if config.is_own:
-            content = np.array(hashes)
-            splits.add_part_warnings(labels, names, content, is_test, sources[-1].place, warnings)
-            splits.add_spelling_warnings("words", words.words, warnings)
-        labels, names = splits.sort_classes(labels, names)
-        if len(names) == 2:
-            labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
-        ranked = words.rank(~is_test, config.num_words)
-        for part, chosen in (("train", ~is_test), ("test", is_test)):
-            save(f"{part}_labels", labels[chosen])
-            for kind, values in words.encode(chosen, ranked, config.num_words).items():
-                save(f"{part}_{kind}", values)
-    all_words = list(words.words)
-    vocabulary = [all_words[number] for number in ranked]
-    return {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
+    warnings, vocabulary = DataWarnings(), list[str]()
+    if config.is_own:
+        sources = [user_data.open_text_source(config, path, warnings) for path in paths]
+    elif config.source == "sample":
+        sources = [
+            _in_memory(part, *generate_reviews(config.sample_reviews, part_seed))
+            for part, part_seed in (("train", seed), ("test", seed + 1))
+        ]
+    elif config.source == "stanford":
+        sources = read_stanford_reviews(paths[0], screen)
+    else:
+        sources, vocabulary = read_keras_reviews(paths[0], paths[1])
+    rows, texts = LabelledRows(warnings), word_ids.NumberedTexts(vocabulary)
+    for source in sources:
+        rows.begin_part(source.place)
+        progress = f"reading {Path(source.place).name}", source.count, "texts"
+        with screen.progress(*progress) as bar:
+            for done, (text, label, where) in enumerate(source.rows):
+                words = word_ids.split_words(text) if isinstance(text, str) else text
+                # A text without a word repeats nothing.
+                content = hash(" ".join(words)) if words else None
+                if not rows.add(label, content, where):
+                    continue
+                if not words:
+                    warnings.add("a text without a word", where)
+                texts.append(words)
+                if done % 500 == 0:
+                    bar.to(done)
+    labels, names, is_test = rows.split(config.test_share, seed)
+    if len(names) == 2:
+        labels = labels.astype(np.int8)  # torch's loss for more classes needs int64
+    arrays, vocabulary = texts.encode(is_test, config.num_words)
+    arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
+    if config.is_own:
+        add_spelling_warnings("words", texts.words, warnings)
+    return arrays, {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
 
 
-def _in_memory(place: str, texts: Iterable[str | list[str]], labels: Sequence[str]) -> TextSource:
-    rows = (
-        (text, label, f"{place} {number}", number)
-        for number, (text, label) in enumerate(zip(texts, labels, strict=True), start=1)
-    )
-    return TextSource(place, len(labels), "reviews", lambda: rows)
+def _in_memory(
+    place: str, texts: Iterable[str | list[str]], labels: Sequence[int] | NDArray[np.int8]
+) -> TextSource:
+    pairs = enumerate(zip(texts, labels, strict=True), start=1)
+    rows = ((text, LABELS[label], f"{place} {number}") for number, (text, label) in pairs)
+    return TextSource(place, len(labels), rows)
 
 
 def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
@@ -259,31 +195,30 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
 
     Raises DataError if it is no such archive, is damaged, or lacks one of the four folders.
     """
-    folders: dict[tuple[str, str], dict[str, bytes]] = {
+    folders: dict[tuple[str, str], dict[str, slice]] = {
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
     }
-    with screen.progress("reading the archive", 100, "%", aloud=True) as bar:
-        for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, bar.to):
-            _, part, label, name = path.split("/")
-            folders[part, label][name] = content
+    contents = bytearray()  # of all reviews: unlike many small objects, it is freed at once
+    for path, content in read_tar(archive, _MEMBER, screen):
+        _, part, label, name = path.split("/")
+        folders[part, label][name] = slice(len(contents), len(contents) + len(content))
+        contents += content
     if empty := ["/".join(("aclImdb", *folder)) for folder in folders if not folders[folder]]:
         raise DataError(
             f"{archive}: no reviews in {', '.join(empty)}",
             "the archive's layout is aclImdb/{train,test}/{pos,neg}/ID_STARS.txt",
         )
-
     sources = []
     for part in ("train", "test"):
-        negative, positive = folders[part, "neg"], folders[part, "pos"]
-        raw = [texts[name] for texts in (negative, positive) for name in sorted(texts)]
-        labels = [LABELS[0]] * len(negative) + [LABELS[1]] * len(positive)
-        sources.append(_in_memory(part, [text.decode("utf-8", "replace") for text in raw], labels))
+        both = folders[part, "neg"], folders[part, "pos"]
+        labels = np.repeat([0, 1], [len(folder) for folder in both])
+        places = [folder[name] for folder in both for name in sorted(folder)]
+        texts = (contents[place].decode("utf-8", "replace") for place in places)
+        sources.append(_in_memory(part, texts, labels))
     return sources
 
 
-def read_keras_reviews(
-    arrays: Path, word_index: Path, screen: Screen
-) -> tuple[list[TextSource], list[str]]:
+def read_keras_reviews(arrays: Path, word_index: Path) -> tuple[list[TextSource], list[str]]:
     """Read the reviews of Keras's imdb.npz, and imdb_word_index.json as the words by rank.
 
     Raises DataError if they are not that.
@@ -295,10 +230,6 @@ def read_keras_reviews(
             raise ValueError("a rank is missing")  # all words would be shifted
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{word_index}: not Keras's word index: {error}") from None
-    with screen.progress("reading the arrays", None, "", aloud=True):
-        x_train, y_train, x_test, y_test = load_npz(
-            arrays, ["x_train", "y_train", "x_test", "y_test"]
-        )
 
     def to_words(ranks: Sequence[int]) -> list[str]:
         try:
@@ -309,13 +240,13 @@ def read_keras_reviews(
             raise DataError(f"{arrays}: not Keras's reviews: {error}") from None
 
     sources: list[TextSource] = []
+    x_train, y_train, x_test, y_test = load_npz(arrays, ["x_train", "y_train", "x_test", "y_test"])
     for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
         if x.ndim == 0 or x.shape[:1] != y.shape or not x.size:
             raise DataError(f"{arrays}: {part} has reviews {x.shape}, labels {y.shape}")
         if y.dtype.kind not in "biuf" or not np.isin(y, (0, 1)).all():
             raise DataError(f"{arrays}: labels in {part} are not 0 and 1")
-        labels = [LABELS[label] for label in y.astype(int)]
-        sources.append(_in_memory(part, map(to_words, x), labels))
+        sources.append(_in_memory(part, map(to_words, x), y.astype(int)))
     return sources, words
 
 
@@ -363,23 +294,8 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
     return texts, labels
 
 
-def _files(config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
-    copies = config.data.archive, config.data.word_index
-    return [
-        (published, copy or data_dir / DATASET.name / published.name)
-        for published, copy in zip(PUBLISHED.get(config.data.source, ()), copies, strict=False)
-    ]
-
-
-def _load_all(config: Any, data_dir: Path, screen: Screen) -> str:
-    reviews = load_reviews(config.data, data_dir, config.split_seed, screen)
-    counts = len(reviews.train.ids), len(reviews.test.ids)
-    return f"{counts[0]:,} training and {counts[1]:,} test reviews, {reviews.origin}"
-
-
-def _show(config: Any, data_dir: Path, screen: Screen, part: str, first: int, count: int) -> None:
+def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
     """Print reviews of one part as words, each with its label and length; raise ConfigError."""
-    reviews = load_reviews(config.data, data_dir, config.split_seed, screen)
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.ids):
         raise ConfigError(f"--first {first}: there are {len(split.ids):,} {part} reviews")
@@ -391,4 +307,4 @@ def _show(config: Any, data_dir: Path, screen: Screen, part: str, first: int, co
         screen.show(Text(reviews.decode(ids) + "\n"))
 
 
-DATASET = Dataset("imdb", _files, _load_all, _show)
+DATASET = Dataset("imdb", PUBLISHED, load_reviews, _show)

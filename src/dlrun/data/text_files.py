@@ -3,8 +3,9 @@
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +17,6 @@ BLOCK_BYTES = 1 << 16  # that are read from a stream at once, as soon as there a
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DELIMITERS = (",", ";", "\t")  # of a table: the first that gives all columns
 MAX_CELL = 8 << 20  # characters; a quote that is not closed makes all the rest one cell
-MB = 1_000_000  # bytes
 QUOTES_HINT = "put a text with a comma, a quote or a line break in quotes; double a quote in it"
 NOT_UTF8 = "not UTF-8: read as Latin-1"
 _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
@@ -47,11 +47,10 @@ class DataWarnings:
         ]
 
 
-def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def decode_bytes(raw: bytes, place: object = "", warnings: DataWarnings | None = None) -> str:
     """Decode bytes as UTF-8, UTF-16 with a byte order mark, or else Latin-1 (Windows-1252).
 
-    `on_latin1` is called with the first line that is not UTF-8. Raises NotTextError for binary
-    data.
+    Latin-1 is noted in `warnings`, with its place. Raises NotTextError for binary data.
     """
     if raw.startswith(UTF16_MARKS):
         return raw.decode("utf-16", "replace")
@@ -60,11 +59,13 @@ def decode_bytes(raw: bytes, on_latin1: Callable[[int], None] = lambda line: Non
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        on_latin1(raw.count(b"\n", 0, error.start) + 1)
+        if warnings is not None:
+            line = raw.count(b"\n", 0, error.start) + 1
+            warnings.add(NOT_UTF8, f"{place}:{line}")
         return raw.decode("cp1252", "replace")
 
 
-def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: None) -> str:
+def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
     """Read a file as text; raise NotTextError, which does not name the file, for binary data."""
     try:
         with open_regular_file(path) as stream:
@@ -73,7 +74,7 @@ def read_text_file(path: Path, on_latin1: Callable[[int], None] = lambda line: N
         raise NotTextError(error.strerror or str(error)) from None
     if len(raw) > MAX_BYTES:
         raise NotTextError(f"more than {MAX_BYTES >> 20} MB: refused")
-    return decode_bytes(raw, on_latin1)
+    return decode_bytes(raw, path, warnings)
 
 
 def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
@@ -98,84 +99,83 @@ def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]
 
     Raises ConfigError if the table has no such column, DataError if it cannot be read.
     """
-    table = CsvTable(path, {"--column": column}, DataWarnings())
-    place = table.header.index(column)
-    for row, line, _ in table.rows():
+    header, rows = open_csv_table(path, {"--column": column}, DataWarnings())
+    place = header.index(column)
+    for row, line in rows:
         if len(row) > place:
             yield row[place], None
         else:
             yield "", f"{path}:{line}: no cell {column!r}"
 
 
-class CsvTable:
-    """Reads a CSV file with a header, in UTF-8, or in UTF-16 with a byte order mark.
+def open_csv_table(
+    path: Path, columns: Mapping[str, str], warnings: DataWarnings
+) -> tuple[list[str], Iterator[tuple[list[str], int]]]:
+    """Return the column names of a CSV file, and its rows: the cells and the first line of each.
 
-    A line that is not UTF-8 is read as Latin-1 (Windows-1252), with a warning. `columns` are those
-    that it must have, by the setting or option that names each.
+    The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
+    Latin-1 (Windows-1252), with a warning. `columns` are those that it must have, by the setting or
+    option that names each.
 
-    Raises ConfigError if a column is missing or there are two, DataError if the file cannot be
-    read.
+    Raises ConfigError if a column is missing or there are two, DataError, also when the rows are
+    read, if the file cannot be read.
     """
+    headers: dict[str, list[str]] = {}
+    for delimiter in DELIMITERS:
+        cells, _ = next(_read_records(path, delimiter, DataWarnings()), ([], 1))
+        headers[delimiter] = [" ".join(name.split()) for name in cells]
+    delimiter, header = next(
+        (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
+        max(headers.items(), key=lambda pair: len(pair[1])),
+    )
+    for setting, column in columns.items():
+        if (times := header.count(column)) == 1:
+            continue
+        problem = f"{times} columns are named {column!r}; give each another name"
+        if not times:
+            problem = f"no column {column!r}{did_you_mean(column, header)}"
+        names = ", ".join(name[:40] for name in header[:20]) or "none"
+        raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
+    records = islice(_read_records(path, delimiter, warnings), 1, None)
+    return header, (record for record in records if record[0])
 
-    def __init__(self, path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> None:
-        self._path, self._warnings = path, warnings
-        headers: dict[str, list[str]] = {}
-        for delimiter in DELIMITERS:
-            cells, _, _ = next(self._records(delimiter, DataWarnings()), ([], 1, 0))
-            headers[delimiter] = [" ".join(name.split()) for name in cells]
-        self._delimiter, self.header = next(
-            (pair for pair in headers.items() if set(columns.values()) <= set(pair[1])),
-            max(headers.items(), key=lambda pair: len(pair[1])),
-        )
-        for setting, column in columns.items():
-            if (times := self.header.count(column)) == 1:
-                continue
-            problem = f"{times} columns are named {column!r}; give each another name"
-            if not times:
-                problem = f"no column {column!r}{did_you_mean(column, self.header)}"
-            names = ", ".join(name[:40] for name in self.header[:20]) or "none"
-            raise ConfigError(f"{setting}: {path}:1: {problem}", f"the columns are: {names}")
 
-    def rows(self) -> Iterator[tuple[list[str], int, float]]:
-        """Yield each row's cells, its first line, and the MB read so far; raise DataError."""
-        records = self._records(self._delimiter, self._warnings)
-        next(records)  # the header
-        yield from (record for record in records if record[0])
+def _read_records(
+    path: Path, delimiter: str, warnings: DataWarnings
+) -> Iterator[tuple[list[str], int]]:
+    """Yield the header and the rows; yield nothing if the delimiter gives no header."""
+    before, line = csv.field_size_limit(MAX_CELL), 1
+    try:
+        with open_regular_file(path) as file:
+            is_utf16 = file.peek(2).startswith(UTF16_MARKS)
+            encoding = "utf-16" if is_utf16 else "utf-8-sig"
+            errors = "replace" if is_utf16 else "surrogateescape"
+            with TextIOWrapper(file, encoding, errors, newline="") as stream:
+                lines = _decode_lines(path, stream, warnings)
+                reader = csv.reader(lines, delimiter=delimiter, strict=True)
+                for row in reader:
+                    yield row, line
+                    line = reader.line_num + 1
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+    except csv.Error as error:
+        if line == 1:
+            return
+        problem = f"not CSV: {first_line(error)}"
+        if "field limit" in str(error):
+            problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
+        raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT) from None
+    finally:
+        csv.field_size_limit(before)
 
-    def _records(
-        self, delimiter: str, warnings: DataWarnings
-    ) -> Iterator[tuple[list[str], int, float]]:
-        """Yield the header and the rows; yield nothing if the delimiter gives no header."""
-        before, line = csv.field_size_limit(MAX_CELL), 1
-        try:
-            with open_regular_file(self._path) as file:
-                is_utf16 = file.peek(2).startswith(UTF16_MARKS)
-                encoding = "utf-16" if is_utf16 else "utf-8-sig"
-                errors = "replace" if is_utf16 else "surrogateescape"
-                with TextIOWrapper(file, encoding, errors, newline="") as stream:
-                    decoded = self._decoded(stream, warnings)
-                    reader = csv.reader(decoded, delimiter=delimiter, strict=True)
-                    for row in reader:
-                        yield row, line, file.tell() / MB
-                        line = reader.line_num + 1
-        except OSError as error:
-            raise DataError(f"{self._path}: {error.strerror or error}") from None
-        except csv.Error as error:
-            if line == 1:
-                return
-            problem = f"not CSV: {first_line(error)}"
-            if "field limit" in str(error):
-                problem = f"a text of more than {MAX_CELL:,} characters: an unclosed quote?"
-            raise DataError(f"{self._path}:{line}: {problem}", QUOTES_HINT) from None
-        finally:
-            csv.field_size_limit(before)
 
-    def _decoded(self, lines: Iterator[str], warnings: DataWarnings) -> Iterator[str]:
-        for number, line in enumerate(lines, start=1):
-            if "\0" in line:
-                raise DataError(f"{self._path}:{number}: not CSV: it has a zero byte")
-            if line.isascii() or not _INVALID_UTF8.search(line):
-                yield line
-                continue
-            warnings.add(NOT_UTF8, f"{self._path}:{number}")
-            yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")
+def _decode_lines(path: Path, lines: Iterable[str], warnings: DataWarnings) -> Iterator[str]:
+    """Yield lines whose invalid bytes (surrogates) are decoded as Latin-1."""
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise DataError(f"{path}:{number}: not CSV: it has a zero byte")
+        if line.isascii() or not _INVALID_UTF8.search(line):
+            yield line
+            continue
+        warnings.add(NOT_UTF8, f"{path}:{number}")
+        yield line.encode("utf-8", "surrogateescape").decode("cp1252", "replace")

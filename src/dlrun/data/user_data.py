@@ -2,51 +2,45 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlrun.config.sections import ImagesDataConfig, ReviewsDataConfig, UserDataConfig
-from dlrun.data.text_files import (
-    MB,
-    NOT_UTF8,
-    QUOTES_HINT,
-    CsvTable,
-    DataWarnings,
-    NotTextError,
-    read_text_file,
-)
+from dlrun.data import text_files
+from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
 
-ARCHIVE_STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
+# The first bytes of a published file, by its kind; a tar archive is compressed.
+STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",), "JSON": (b"",)}
 
 
 @dataclass(frozen=True)
 class TextSource:
     """Describes labelled texts in a file or folder, and reads them in order.
 
-    place: their path, or a part's name. size: how many there are, in `unit`. rows: reads them: a
-    text (or its words), its label, its place, and how much was read so far.
+    place: path of the texts, or name of the part. count: of the texts, if it is known. rows: yields
+    each text (or its words), its label and its place.
     """
 
     place: str
-    size: float
-    unit: str
-    rows: Callable[[], Iterator[tuple[str | list[str], str, str, float]]]
+    count: int | None
+    rows: Iterator[tuple[str | list[str], str, str]]
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
     """Raise ConfigError if the text files, columns or numbers that a config names are invalid."""
-    if config.source == "sample":
-        config.held_out(config.sample_reviews)
-    elif not config.is_own:
-        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
-        _check_file("data.word_index", config.word_index if config.source == "keras" else None)
-    else:
+    if config.is_own:
         _check_places(config)
         for place in user_data_paths(config) if config.source == "csv" else ():
             open_text_source(config, place, DataWarnings())
+    elif config.source == "sample":
+        config.held_out(config.sample_reviews)
+    else:
+        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
+        if config.source == "keras":
+            _check_file("data.word_index", config.word_index, "JSON")
 
 
 def check_image_files(config: ImagesDataConfig) -> None:
@@ -57,17 +51,15 @@ def check_image_files(config: ImagesDataConfig) -> None:
         _check_file("data.archive", config.archive, "tar")
 
 
-def _check_file(key: str, path: Path | None, archive: str = "") -> None:
+def _check_file(key: str, path: Path | None, kind: str) -> None:
     if path is None:
         return
     if not path.is_file():
-        problem = "not a regular file" if path.exists() else "no such file"
-        raise ConfigError(f"{key}: {path}: {problem}", f"{key}: null downloads it")
+        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
     with path.open("rb") as stream:
         head = stream.read(512)
-    is_plain_tar = archive == "tar" and head[257:262] == b"ustar"
-    if archive and not is_plain_tar and not head.startswith(ARCHIVE_STARTS[archive]):
-        raise ConfigError(f"{key}: {path}: not a {archive} archive")
+    if not head.startswith(STARTS[kind]) and head[257:262] != b"ustar":  # of a plain tar archive
+        raise ConfigError(f"{key}: {path}: not a {kind} archive")
 
 
 def _check_places(config: UserDataConfig) -> None:
@@ -75,13 +67,12 @@ def _check_places(config: UserDataConfig) -> None:
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
         if place is not None and not (place.is_dir() if is_folder else place.is_file()):
-            problem = f"not a {'folder' if is_folder else 'file'}"
-            if not place.exists():
-                problem = "no such file or folder"
-            hint = "`data.source: csv` reads a file, `folder` a sub-folder for each class"
-            raise ConfigError(f"data.{key}: {place}: {problem}", hint)
+            raise ConfigError(
+                f"data.{key}: {place}: no such {'folder' if is_folder else 'file'}",
+                "`data.source: csv` reads a file, `folder` a sub-folder for each class",
+            )
     if is_folder:
-        train, *_ = [_class_folders(place) for place in user_data_paths(config)]
+        train = _class_folders(user_data_paths(config)[0])
         if len(train) < 2:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
@@ -109,24 +100,30 @@ def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> s
     """
     found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
-    try:
-        for place in found:
-            is_file = place.is_file()
-            state.append(
-                file_digest(place) if is_file else fingerprint_files(list_files(place), place)
-            )
-    except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}") from None
+    state += [hash_path(place) for place in found]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def hash_path(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file, or of the names, sizes and modification times in a folder.
+
+    Raises DataError if the path cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return fingerprint_files(list_files(path), path)
+        return file_digest(path, algorithm)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+
+
 def list_files_by_class(
-    folder: Path, warnings: DataWarnings, wanted: Callable[[Path], bool] = lambda file: True
+    folder: Path, warnings: DataWarnings, suffixes: Collection[str] = ()
 ) -> list[tuple[str, Path]]:
-    """Return the class and path of each wanted file in a folder, sorted by class, then path.
+    """Return the class and path of each file in a folder, sorted by class, then path.
 
     Folders in a class's folder are read too; links to folders are not followed. Hidden files, files
-    that are not wanted and classes without files are left out, with a warning.
+    without one of the suffixes and classes without files are left out, with a warning.
 
     Raises DataError if a folder cannot be listed, ConfigError if there are no classes.
     """
@@ -136,7 +133,7 @@ def list_files_by_class(
         for file in list_files(class_folder) if class_folder.name.strip() else ():
             if file.name.startswith("."):
                 warnings.add("a hidden file: left out", file)
-            elif not (file.is_file() and wanted(file)):  # nor a pipe, or a link to nothing
+            elif (suffixes and file.suffix.lower() not in suffixes) or not file.is_file():
                 warnings.add("not of a kind that is read: left out", file)
             else:
                 found.append((class_folder.name, file))
@@ -180,32 +177,26 @@ def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarni
     """
     if config.source == "folder":
         files = list_files_by_class(place, warnings)
-        return TextSource(str(place), len(files), "texts", lambda: _read_files(files, warnings))
+        return TextSource(str(place), len(files), _read_files(files, warnings))
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
-    table = CsvTable(place, columns, warnings)
-    text, label = (table.header.index(column) for column in columns.values())
+    header, records = text_files.open_csv_table(place, columns, warnings)
+    text, label = (header.index(column) for column in columns.values())
 
-    def rows() -> Iterator[tuple[str, str, str, float]]:
-        for row, line, done in table.rows():
-            where = f"{place}:{line}"
-            if len(row) != len(table.header):
-                cells = f"{len(row)} cells for {len(table.header)} columns"
-                raise DataError(f"{where}: {cells}", QUOTES_HINT)
-            yield row[text], row[label], where, done
+    def rows() -> Iterator[tuple[str, str, str]]:
+        for row, line in records:
+            if len(row) != len(header):
+                cells = f"{len(row)} cells for {len(header)} columns"
+                raise DataError(f"{place}:{line}: {cells}", text_files.QUOTES_HINT)
+            yield row[text], row[label], f"{place}:{line}"
 
-    return TextSource(str(place), place.stat().st_size / MB, "MB", rows)
+    return TextSource(str(place), None, rows())
 
 
 def _read_files(
     files: list[tuple[str, Path]], warnings: DataWarnings
-) -> Iterator[tuple[str, str, str, float]]:
-    for number, (label, file) in enumerate(files, start=1):
-        latin1_lines: list[int] = []
+) -> Iterator[tuple[str, str, str]]:
+    for label, file in files:
         try:
-            text = read_text_file(file, latin1_lines.append)
-        except NotTextError as error:
+            yield text_files.read_text_file(file, warnings), label, str(file)
+        except text_files.NotTextError as error:
             warnings.add(f"{error}: left out", file)
-            continue
-        for line in latin1_lines:
-            warnings.add(NOT_UTF8, f"{file}:{line}")
-        yield text, label, str(file), number

@@ -7,8 +7,8 @@ on the training texts) is r + 3.
 import itertools
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,6 @@ from dlrun.data.archives import Array
 
 PAD, START, UNKNOWN = 0, 1, 2
 FIRST_WORD = 4  # rank 1 + 3
-PADDED_ROWS = 4096  # at once: each id takes 9 bytes
-ENCODED_ROWS = 10_000  # at once
 SPECIAL = ("<PAD>", "<START>", "<UNK>", "<UNUSED>")
 
 SPACES = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'  # these characters separate words, as " " does
@@ -43,23 +41,20 @@ def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr
     return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
 
+@dataclass(frozen=True)
 class RaggedWordIds:
     """Holds the word ids of texts end to end: text i is `ids[offsets[i]:offsets[i + 1]]`."""
 
-    def __init__(self, ids: NDArray[np.uint16], offsets: NDArray[np.int64]) -> None:
-        self.ids = ids
-        self.offsets = offsets
+    ids: NDArray[np.uint16]
+    offsets: NDArray[np.int64]
 
     @classmethod
     def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedWordIds":
         """Join texts of word ids, each after START; replace ids from `num_words` on by UNKNOWN."""
-        parts: list[NDArray[np.uint16]] = []
-        for review in reviews:
-            ids = np.array([START, *review], np.int64)
-            ids[ids >= num_words] = UNKNOWN
-            parts.append(ids.astype(np.uint16))
-        offsets = np.cumsum([0, *map(len, parts)], dtype=np.int64)
-        return cls(np.concatenate([np.zeros(0, np.uint16), *parts]), offsets)
+        texts = [[START, *review] for review in reviews]
+        ids = np.fromiter(itertools.chain.from_iterable(texts), np.int64)
+        ids[ids >= num_words] = UNKNOWN
+        return cls(ids.astype(np.uint16), np.cumsum([0, *map(len, texts)], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -70,11 +65,11 @@ class RaggedWordIds:
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
         """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
+        columns, small = self.ids.astype(np.int32), np.ones(len(self.ids), np.int8)
         # A copy of the offsets: sum_duplicates compresses in place.
-        matrix = make_binary_matrix(self.ids.astype(np.int32), self.offsets.copy(), width)
+        matrix = sparse.csr_matrix((small, columns, self.offsets.copy()), (len(self), width))
         matrix.sum_duplicates()
-        matrix.data[:] = 1
-        return matrix
+        return make_binary_matrix(matrix.indices, matrix.indptr, width)
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
         """Return the last `length` ids of texts, padded in front with 0, (n_rows, length).
@@ -83,91 +78,71 @@ class RaggedWordIds:
         """
         chosen = np.arange(len(self)) if rows is None else rows
         out = np.zeros((len(chosen), length), dtype=np.int16)
-        columns = np.arange(length)
-        for start in range(0, len(chosen), PADDED_ROWS):
-            part = chosen[start : start + PADDED_ROWS]
-            kept = np.minimum(self.offsets[part + 1] - self.offsets[part], length)
-            mask = columns >= (length - kept)[:, None]
-            position = self.offsets[part + 1][:, None] - length + columns
-            out[start : start + PADDED_ROWS][mask] = self.ids[position[mask]]
+        ids = np.asarray(self.ids)  # its slices are faster than those of a file mapped to memory
+        for row, start, end in zip(
+            out, self.offsets[chosen], self.offsets[chosen + 1], strict=True
+        ):
+            kept = ids[max(start, end - length) : end]
+            row[length - len(kept) :] = kept
         return out
 
 
 class NumberedTexts:
-    """Holds a million texts in memory, their words numbered in the order of first appearance.
+    """Holds texts in memory as numbers of their words, in the order of first appearance.
 
-    `file`, empty, takes the numbers as int32. `ranked` is the vocabulary by frequency rank, unless
-    it is to be counted.
+    `ranked` is the vocabulary by frequency rank, unless it is to be counted. Each text begins with
+    the number 0, which becomes START.
     """
 
-    def __init__(self, file: IO[bytes], ranked: Sequence[str] = ()) -> None:
-        self._file, self._ranked = file, len(ranked)
-        numbers = itertools.count(len(ranked))
-        self.words = defaultdict(numbers.__next__, zip(ranked, range(len(ranked)), strict=True))
-        self.lengths = array("q")  # words of each text
+    def __init__(self, ranked: Sequence[str] = ()) -> None:
+        self._ranked = len(ranked)
+        self.words: defaultdict[str, int] = defaultdict(itertools.count().__next__)
+        for word in (SPECIAL[START], *ranked):
+            self.words[word]  # gets the next number
+        self._numbers, self._lengths = array("i"), array("q")  # of all texts, end to end
 
     def append(self, words: Sequence[str]) -> None:
         """Add the words of a text."""
-        self._file.write(array("i", map(self.words.__getitem__, words)).tobytes())
-        self.lengths.append(len(words))
-
-    def rank(self, counted: NDArray[np.bool_], num_words: int) -> NDArray[np.int64]:
-        """Return the numbers of the most frequent words: those whose ids are below `num_words`.
-
-        The most frequent word comes first; equally frequent ones in order of appearance. `counted`
-        says which texts count, (n_texts,).
-        """
-        if self._ranked:
-            return np.arange(min(self._ranked, num_words - FIRST_WORD))
-        counts = np.zeros(len(self.words), np.int64)
-        first = np.full(len(self.words), -1, np.int64)  # where a word appears first
-        done = 0
-        for _, numbers in self._chunks(counted):
-            counts += np.bincount(numbers, minlength=len(counts))
-            (new,) = np.nonzero(first[numbers] < 0)
-            first[numbers[new[::-1]]] = done + new[::-1]  # the first appearance is written last
-            done += len(numbers)
-        order = np.lexsort((first, -counts))[: np.count_nonzero(counts)]
-        ranked: NDArray[np.int64] = order[: num_words - FIRST_WORD]
-        return ranked
+        self._numbers.append(0)
+        self._numbers.extend(map(self.words.__getitem__, words))
+        self._lengths.append(1 + len(words))
 
     def encode(
-        self, chosen: NDArray[np.bool_], ranked: NDArray[np.int64], num_words: int
-    ) -> dict[str, Array]:
-        """Return the chosen texts as the ids and offsets of RaggedWordIds, and those of their bags.
+        self, is_test: NDArray[np.bool_], num_words: int
+    ) -> tuple[dict[str, Array], list[str]]:
+        """Return the ids, offsets and bags of the training and the test texts, and the vocabulary.
 
-        `chosen` has a value for each text; `ranked` is what `rank` returned.
+        The vocabulary, the most frequent word first, has the words whose ids are below `num_words`.
+        Words are counted in the training texts; equally frequent ones stand in order of appearance.
         """
+        numbers, lengths = np.asarray(self._numbers), np.asarray(self._lengths)
+        if self._ranked:
+            ranked = np.arange(1, self._ranked + 1)
+        else:
+            ranked = _rank_by_frequency(numbers[np.repeat(~is_test, lengths)])
+        ranked = ranked[: num_words - FIRST_WORD]
         ids = np.full(len(self.words), UNKNOWN, np.uint16)
+        ids[0] = START
         ids[ranked] = FIRST_WORD + np.arange(len(ranked))
-        offsets = np.concatenate([[0], np.cumsum(np.array(self.lengths)[chosen] + 1)])
-        bag_offsets: list[NDArray[np.int64]] = [np.zeros(1, np.int64)]
-        # Memory counts once it is written, and a bag is never longer than its text.
-        all_ids, bag_ids = np.empty(offsets[-1], np.uint16), np.empty(offsets[-1], np.int32)
-        done = held = 0
-        for lengths, numbers in self._chunks(chosen):
-            ends = np.cumsum(lengths)
-            row_ids = np.insert(ids[numbers], ends - lengths, START)
-            row_offsets = np.concatenate([[0], ends + np.arange(1, len(ends) + 1)])
-            bag = RaggedWordIds(row_ids, row_offsets).bag_of_words(num_words + 3)
-            all_ids[done : done + len(row_ids)] = row_ids
-            bag_ids[held : held + len(bag.indices)] = bag.indices
-            bag_offsets.append(held + bag.indptr[1:].astype(np.int64))
-            done, held = done + len(row_ids), held + len(bag.indices)
-        return {
-            "ids": all_ids,
-            "offsets": offsets,
-            "bag_ids": bag_ids[:held],
-            "bag_offsets": np.concatenate(bag_offsets),
-        }
+        arrays: dict[str, Array] = {}
+        for part, chosen in (("train", ~is_test), ("test", is_test)):
+            texts = RaggedWordIds(
+                ids[numbers[np.repeat(chosen, lengths)]],
+                np.concatenate([[0], np.cumsum(lengths[chosen])]),
+            )
+            bags = texts.bag_of_words(num_words + 3)
+            arrays |= {f"{part}_ids": texts.ids, f"{part}_offsets": texts.offsets}
+            arrays[f"{part}_bag_ids"] = bags.indices
+            arrays[f"{part}_bag_offsets"] = bags.indptr.astype(np.int64)
+        words = list(self.words)
+        return arrays, [words[number] for number in ranked]
 
-    def _chunks(
-        self, chosen: NDArray[np.bool_]
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int32]]]:
-        """Yield the lengths of some of the chosen texts and their words' numbers, in order."""
-        self._file.seek(0)
-        for start in range(0, len(self.lengths), ENCODED_ROWS):
-            rows = slice(start, start + ENCODED_ROWS)
-            lengths = np.array(self.lengths[rows])
-            numbers = np.frombuffer(self._file.read(4 * int(lengths.sum())), np.int32)
-            yield lengths[chosen[rows]], numbers[np.repeat(chosen[rows], lengths)]
+
+def _rank_by_frequency(numbers: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the different numbers but 0, most frequent first, equally frequent as they appear."""
+    counts = np.bincount(numbers)
+    counts[0] = 0
+    first = np.full(len(counts), len(numbers))  # where a number appears first
+    np.minimum.at(first, numbers, np.arange(len(numbers)))
+    order = np.lexsort((first, -counts))
+    return order[: np.count_nonzero(counts)]

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.predictor import Predictor
+    from dlrun.experiments.test_predictions import ClassPredictions
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -118,8 +118,9 @@ class Experiment(ABC, Generic[C]):
         dataset = registry.experiment_dataset(self.name)
         if dataset is None:
             return [], {}
-        dataset.load(config, data_dir, screen)
-        return [path for _, path in dataset.files(config, data_dir)], {}
+        data = config.data_section
+        dataset.load(data, data_dir, config.split_seed, screen)
+        return [path for _, path in dataset.files(data, data_dir)], {}
 
 
 AnyExperiment = Experiment[Any]

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.data.test_predictions import ClassPredictions, DescribeRow, summarize_classes
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
-from dlrun.experiments.predictor import keep_test_predictions
 from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.test_predictions import (
+    ClassPredictions,
+    DescribeRow,
+    keep_test_predictions,
+    summarize_classes,
+)
 from dlrun.networks.weights import read_tensors
 from dlrun.plots.curves import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext

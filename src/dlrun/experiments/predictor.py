@@ -1,4 +1,4 @@
-"""Predict new inputs by a finished run, and keep a run's predictions of its test set."""
+"""Predict new inputs by a finished run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,16 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlrun.config.sections import Predictions
 from dlrun.data import images
-from dlrun.data.test_predictions import (
-    MISTAKES,
-    ClassPredictions,
-    DescribeRow,
-    wants_test_predictions,
-)
-from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import PREDICTIONS, to_json
 
 Words = list[tuple[str, float]]
 
@@ -96,27 +87,10 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
-        (batch,) = images.load_photograph_batches(
-            files, self.to_input, size=len(files), smallest=self.smallest
-        )
+        batch = list(images.load_photographs(files, self.to_input, smallest=self.smallest))
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [
             Prediction(error=photo.error) if photo.error else Prediction(self.ranked(next(rows)))
             for photo in batch
         ]
-
-
-def keep_test_predictions(
-    context: RunContext,
-    config: Predictions,
-    predictions: ClassPredictions,
-    describe: DescribeRow | None,
-) -> None:
-    """Keep predictions.csv and mistakes.json as files of the run, if its config requests them.
-
-    `describe` shows a row beside its mistake.
-    """
-    if wants_test_predictions(config, len(predictions.labels)):
-        context.keep(PREDICTIONS, predictions.table())
-        context.keep(MISTAKES, to_json({"mistakes": predictions.mistakes(describe)}).encode())

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from dlrun.data import imdb
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import Rows, split_off_validation
-from dlrun.data.test_predictions import DescribeRow
 from dlrun.data.word_ids import (
     FIRST_WORD,
     PAD,
@@ -25,6 +24,7 @@ from dlrun.data.word_ids import (
 from dlrun.experiments.base import Assets, ExportedNetwork
 from dlrun.experiments.predictor import Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
+from dlrun.experiments.test_predictions import DescribeRow
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import to_csv
 

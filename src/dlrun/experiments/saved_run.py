@@ -23,8 +23,8 @@ from dlrun.data.text_files import NotTextError, read_text_file
 from dlrun.errors import ConfigError, DataError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunContext
-from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match, has_checkpoint
-from dlrun.run_folder.find import find_run, possible_run_folders, start_time_from_folder_name
+from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
+from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
 from dlrun.run_folder.metrics import (
     TESTED,
@@ -43,7 +43,7 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
-from dlrun.run_folder.steps import StepRecorder
+from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.data.test_predictions import ClassPredictions
     from dlrun.experiments.base import AnyExperiment, ExportedNetwork
     from dlrun.experiments.predictor import Prediction, Predictor
+    from dlrun.experiments.test_predictions import ClassPredictions
 
 ASSETS = "assets.json"
 EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
@@ -272,7 +272,7 @@ class Run:
             return None
         if not schema.resumable or self.state == "running":
             return None
-        resumable = has_checkpoint(self.folder)
+        resumable = checkpoint_files(self.folder)
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
@@ -414,7 +414,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
     if experiment is not None and (Path(experiment).name != experiment or experiment == ".."):
         raise ConfigError(f"{experiment!r}: not the name of an experiment", "see `--runs-dir`")
     runs = []
-    for folder in possible_run_folders(runs_dir, experiment):
+    for folder in runs_newest_first(runs_dir, experiment, damaged=True):
         try:
             runs.append(scan_folder(folder))
         except FileNotFoundError:  # removed in the meantime
@@ -424,7 +424,7 @@ def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
 
 def _has_lost_its_checkpoint(run: Run) -> bool:
     """Return whether a stopped run has finished steps but no checkpoint to continue from."""
-    if run.state not in ("killed", "failed", "interrupted") or has_checkpoint(run.folder):
+    if run.state not in ("killed", "failed", "interrupted") or checkpoint_files(run.folder):
         return False
     with contextlib.suppress(DataError):  # a damaged metrics.csv
         return bool(run.record.steps or run.newest_metrics)

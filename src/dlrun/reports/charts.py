@@ -5,7 +5,7 @@ parts.html writes the SVG, and curves.js shows the values under the pointer.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from dlrun.run_folder.metrics import is_plottable, published_metrics
@@ -18,7 +18,6 @@ LABEL_HEIGHT = 11  # distance between the labels at the curves' ends
 TICKS = 5
 LOG_RATIO = 100  # of largest to smallest value; from this ratio on, an axis is logarithmic
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
-PART_OF_A_RUN = ("valid", "test", "train")  # the first that exists is drawn beside other runs
 
 Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first counts steps
 
@@ -130,16 +129,6 @@ class Chart:
         return ends
 
 
-@dataclass(frozen=True)
-class NumberedRun:
-    """A run that is drawn beside others: its number on the page, legend name, record, metrics."""
-
-    number: int
-    name: str
-    record: RunRecord
-    table: Table
-
-
 def curve_css_classes(number: int) -> str:
     """Return the CSS classes for the colour and the dashes of the run with a number."""
     return f"run{number % COLOURS} dash{number % DASHES}"
@@ -178,42 +167,13 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
             for name, part in group.items()
             if name in table
         ]
-        levels = _published_levels(record, metric)
+        levels = published_levels(record, metric)
         final = record.metrics.get(f"test_{metric}")
         if final is not None and is_plottable(final) and f"test_{metric}" not in table:
             levels.insert(0, ReferenceLine("test, at the end", float(final), "test"))
         if lines := [line for line in lines if line.is_drawable]:
             charts.append(Chart(metric, step, metric, lines, levels, mark))
     return charts
-
-
-def charts_of_several_runs(runs: Sequence[NumberedRun]) -> list[Chart]:
-    """Return a chart for each metric that several runs recorded over the same kind of step."""
-    panels = dict.fromkeys(
-        (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)
-    )
-    charts = []
-    for step, metric in panels:
-        group = [run for run in runs if next(iter(run.table), "") == step]
-        lines = [line for run in group if (line := _run_line(run, step, metric))]
-        levels = dict.fromkeys(
-            replace(level, name=f"{level.name} of {run.record.experiment}")
-            for run in group
-            for level in _published_levels(run.record, metric)
-        )
-        if len(lines) > 1:
-            charts.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
-    return charts
-
-
-def _run_line(run: NumberedRun, step: str, metric: str) -> ChartCurve | None:
-    """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
-    for part in PART_OF_A_RUN:
-        if values := run.table.get(f"{part}_{metric}"):
-            name, number = f"{run.name} ({PARTS[part]})", run.number
-            line = ChartCurve(name, run.table[step], values, curve_css_classes(number), str(number))
-            return line if line.is_drawable else None
-    return None
 
 
 def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
@@ -228,7 +188,8 @@ def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float
     }
 
 
-def _published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
+def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
+    """Return a line for each edition that published the test value of a metric."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics_by_edition(record).items()

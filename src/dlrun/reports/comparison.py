@@ -3,19 +3,22 @@
 import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
 from dlrun.experiments.book_comparison import CHANCE
 from dlrun.reports.charts import (
     LEFT,
+    PARTS,
     RIGHT,
     Axis,
     Chart,
-    NumberedRun,
-    charts_of_several_runs,
+    ChartCurve,
+    curve_css_classes,
+    metric_names,
     padded_range,
+    published_levels,
 )
 from dlrun.reports.run_section import RunSection
 from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
@@ -23,7 +26,7 @@ from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
 
 @dataclass(frozen=True)
 class MetricSpread:
-    """The values of one metric over the finished runs of one config, with mean and deviation."""
+    """Holds the values of one metric over the finished runs of one config."""
 
     metric: str
     values: list[float]
@@ -98,13 +101,7 @@ def compare_runs_on_same_data(
         groups.setdefault(_data_name(one, sections), []).append(one)
     compared = []
     for data, group in groups.items():
-        charts = charts_of_several_runs(
-            [
-                NumberedRun(one.number, f"No. {one.number} {one.title}", one.record, one.table)
-                for one in group
-                if one.table
-            ]
-        )
+        charts = charts_of_several_runs(group)
         measured, axis = [one for one in group if one.interval], None
         if len(measured) > 1:
             values = [end for one in measured for end in one.interval or ()]
@@ -113,6 +110,36 @@ def compare_runs_on_same_data(
         if charts or axis:
             compared.append((data, charts, measured if axis else [], axis))
     return compared
+
+
+def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
+    """Return a chart for each metric that several runs recorded over the same kind of step."""
+    runs = [one for one in sections if one.table]
+    panels = dict.fromkeys(
+        (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)
+    )
+    charts = []
+    for step, metric in panels:
+        group = [run for run in runs if next(iter(run.table)) == step]
+        lines = [line for run in group if (line := _run_line(run, step, metric))]
+        levels = dict.fromkeys(
+            replace(level, name=f"{level.name} of {run.record.experiment}")
+            for run in group
+            for level in published_levels(run.record, metric)
+        )
+        if len(lines) > 1:
+            charts.append(Chart(f"{metric} by {step}", step, metric, lines, list(levels)))
+    return charts
+
+
+def _run_line(run: RunSection, step: str, metric: str) -> ChartCurve | None:
+    """Return the curve of one run in a chart of several runs; None if it cannot be drawn."""
+    for part in ("valid", "test", "train"):  # the first that exists is drawn
+        if values := run.table.get(f"{part}_{metric}"):
+            name, look = f"{run.name} ({PARTS[part]})", curve_css_classes(run.number)
+            line = ChartCurve(name, run.table[step], values, look, str(run.number))
+            return line if line.is_drawable else None
+    return None
 
 
 def _data_name(section: RunSection, sections: Sequence[RunSection]) -> str:

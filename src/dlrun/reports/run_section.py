@@ -64,18 +64,22 @@ class RunSection:
     """Holds all that the HTML report shows about one run; the templates read its attributes.
 
     Args:
-        number: the run's number on the page, from 1.
+        number: the run's number on the page.
         run: the run.
         room: the largest number of characters for its texts and pictures.
         cells: the largest number of cells of its table of curves.
+        name: its name in a chart of several runs; None: its number and title.
     """
 
-    def __init__(self, number: int, run: Run, room: int, cells: int) -> None:
+    def __init__(
+        self, number: int, run: Run, room: int, cells: int, name: str | None = None
+    ) -> None:
         self.problems: list[str] = []  # a sentence for each damaged file; grows as files are read
         self.number, self.run, self.record, self._room = number, run, run.record, room
         self.state = run.state  # read once, because that of a running run may change
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
+        self.name = name or f"No. {number} {self.title}"
         self.values = _without_reference(self._read(run.effective_config, {}))
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(

@@ -5,7 +5,7 @@ import contextlib
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from dlrun.config.yaml_loader import flatten_keys, format_override
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import Chart, NumberedRun, charts_of_several_runs
+from dlrun.reports.charts import Chart
+from dlrun.reports.comparison import charts_of_several_runs
 from dlrun.reports.run_section import RunSection
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
@@ -34,7 +35,7 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 @dataclass
 class ReproducedExperiment:
-    """An experiment of a reproduction and its runs, those of the sweep `reproduce-EXPERIMENT`.
+    """Holds an experiment of a reproduction, and its runs of the sweep `reproduce-EXPERIMENT`.
 
     settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
     missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: the
@@ -52,7 +53,7 @@ class ReproducedExperiment:
 
     @property
     def overrides(self) -> list[str]:
-        """The `--set` texts of the experiment's runs."""
+        """Return the `--set` texts of the experiment's runs."""
         settings = (format_override(key, value) for key, value in self.settings.items())
         return [*self.options.overrides, *settings]
 
@@ -102,18 +103,18 @@ class ReproducedExperiment:
 
     @property
     def seconds(self) -> float:
-        """The median duration of the runs in seconds, without resumed runs if possible."""
+        """Return the median duration of the runs in seconds, without resumed runs if possible."""
         whole = [run for run in self.runs if not run.record.resumed]
         return statistics.median(run.record.seconds.get("total", 0.0) for run in whole or self.runs)
 
     @property
     def not_comparable(self) -> str:
-        """Why the published numbers are not comparable with the runs; empty if they are."""
+        """Return why the published numbers cannot be compared with the runs, or an empty text."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def notes(self) -> list[str]:
-        """Remarks for the reader: why numbers are not comparable, or missing."""
+        """Return remarks for the reader: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -126,20 +127,27 @@ class ReproducedExperiment:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """The runs as sections of the page."""
+        """Return the runs as sections of the page, with published numbers even if they differ.
+
+        The page says beside the numbers why they are not comparable.
+        """
+        runs = [
+            replace(run, record=run.record.model_copy(update={"reference_differs": None}))
+            for run in self.runs
+        ]
         return [
-            RunSection(place, run, room=PICTURE_CHARACTERS, cells=CURVE_NUMBERS)
-            for place, run in enumerate(self.runs)
+            RunSection(place, run, PICTURE_CHARACTERS, CURVE_NUMBERS, f"seed {run.record.seed}")
+            for place, run in enumerate(runs)
         ]
 
     @property
     def rows(self) -> list[ComparisonRow]:
-        """The rows that compare published numbers with the runs; empty if there are no runs."""
+        """Return the rows that compare published numbers with the runs, if there are runs."""
         return compare_with_published(self.sections) if self.runs else []
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """The figures of the first run: file names and PNGs in base64."""
+        """Return the figures of the first run: file names and PNGs in base64."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
@@ -149,13 +157,8 @@ class ReproducedExperiment:
 
     @property
     def charts(self) -> list[Chart]:
-        """Charts of the metrics by epoch, with all seeds and the published numbers in each."""
-        runs = []
-        for one in self.sections:
-            if one.table:  # the page says beside them if the numbers are not comparable
-                record = one.record.model_copy(update={"reference_differs": None})
-                runs.append(NumberedRun(one.number, f"seed {record.seed}", record, one.table))
-        return charts_of_several_runs(runs)
+        """Return the charts of the metrics by epoch, with all seeds and the published numbers."""
+        return charts_of_several_runs(self.sections)
 
 
 def prepare_reproduction(

@@ -1,16 +1,16 @@
 """Write and read the checkpoint of a run: the state after its newest finished step.
 
 A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data that a
-step adds permanently (a lambda's coefficients) are appended to a file of parts and never rewritten.
+step adds permanently (a lambda's coefficients) are appended to another file and never rewritten.
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dlrun.errors import DataError
 from dlrun.run_folder.folder import CONFIG, Row, RunFolder
@@ -37,6 +37,8 @@ def fingerprints_match(then: str | None, now: str) -> bool:
 class Checkpoint:
     """The content of a checkpoint: the metrics and the state of a run after some steps."""
 
+    run: str  # the id of the run
+    data: str  # the fingerprint of the run's data
     rows: list[dict[str, float]]  # of metrics.csv, one per step
     state: bytes  # as the experiment wrote it
     parts: list[bytes]  # one per step, if the experiment adds any
@@ -47,7 +49,7 @@ class CheckpointFile:
 
     def __init__(self, folder: RunFolder, run: str, data: str) -> None:
         self._folder, self._run, self._data = folder, run, data
-        self._parts: list[tuple[int, str]] = []  # length and SHA-256 of each
+        self._digests: list[list[int | str]] = []  # of the parts
 
     def load(self, screen: Screen) -> Checkpoint | None:
         """Return the newest undamaged checkpoint, or None if no step was finished.
@@ -57,24 +59,24 @@ class CheckpointFile:
         """
         folder = self._folder.path
         remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
-        paths = existing_checkpoint_files(folder)
+        paths = checkpoint_files(folder)
         for path in paths:
             try:
-                about, checkpoint = _read(path)
-                run, data = str(about["run"]), str(about["data"])
-                self._parts = [(int(length), str(digest)) for length, digest in about["parts"]]
+                checkpoint = _read(path)
             except UNREADABLE as error:
                 screen.warn(f"{path}: damaged, not used: {error}")
                 continue
-            if run != self._run:
+            if checkpoint.run != self._run:
                 raise DataError(f"{path}: the checkpoint of another run", remedy)
-            if not fingerprints_match(data, self._data):
-                arrays_differ = data.partition("-")[0] != self._data.partition("-")[0]
-                what = "data" if arrays_differ else "vocabulary or the labels"
+            if not fingerprints_match(checkpoint.data, self._data):
+                then, now = (one.partition("-")[0] for one in (checkpoint.data, self._data))
+                what = "data" if then != now else "vocabulary or the labels"
                 raise DataError(f"the {what} have changed since the run began", remedy)
+            self._digests = _digests(checkpoint.parts)
             if self._folder.writes:
-                self._cut_parts()
-                path.replace(path.with_name(NAME))
+                if checkpoint.parts:  # a killed process may have appended half of the next one
+                    os.truncate(folder / PARTS, sum(map(len, checkpoint.parts)))
+                path.replace(folder / NAME)
             return checkpoint
         if paths:
             raise DataError(f"{folder}: every checkpoint is damaged", remedy)
@@ -85,11 +87,11 @@ class CheckpointFile:
         if not self._folder.writes:
             return
         if part is not None:
-            if not self._parts:
+            if not self._digests:
                 (self._folder.path / PARTS).write_bytes(b"")
             self._folder.append(PARTS, part, on_disk=True)
-            self._parts.append((len(part), hashlib.sha256(part).hexdigest()))
-        about = {"run": self._run, "data": self._data, "rows": rows, "parts": self._parts}
+            self._digests += _digests([part])
+        about = {"run": self._run, "data": self._data, "rows": rows, "parts": self._digests}
         text = json.dumps(about).encode()
         digest = hashlib.sha256(text + b"\n")
         digest.update(state)
@@ -102,34 +104,20 @@ class CheckpointFile:
 
     def discard(self) -> None:
         """Remove all checkpoints of the run, which then begins again."""
-        self._parts = []
+        self._digests = []
         self._folder.remove(NAME, PREVIOUS, PARTS)
 
-    def _cut_parts(self) -> None:
-        """Truncate the file of parts after the last part that a checkpoint refers to."""
-        path = self._folder.path / PARTS
-        whole = sum(length for length, _ in self._parts)
-        if path.exists() and path.stat().st_size > whole:
-            with path.open("r+b") as stream:
-                stream.truncate(whole)
 
-
-def existing_checkpoint_files(folder: Path) -> list[Path]:
-    """Return the paths of the checkpoint files in a run's folder, the newest first."""
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the paths of the checkpoints in a run's folder, the newest first."""
     return [folder / name for name in (NAME, PREVIOUS) if (folder / name).is_file()]
-
-
-def has_checkpoint(folder: Path) -> bool:
-    """Return whether a run's folder has a checkpoint that the run can resume from."""
-    return bool(existing_checkpoint_files(folder))
 
 
 def find_damaged_checkpoints(folder: Path, run: str) -> Iterator[str]:
     """Yield a message for each checkpoint in a folder that is damaged or of another run."""
-    for path in existing_checkpoint_files(folder):
+    for path in checkpoint_files(folder):
         try:
-            about, _ = _read(path)
-            if about["run"] != run:
+            if _read(path).run != run:
                 raise ValueError("of another run")
         except UNREADABLE as error:
             yield f"{path}: damaged: {error}"
@@ -141,7 +129,7 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
         folder.remove(PREVIOUS)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Checkpoint]:
+def _read(path: Path) -> Checkpoint:
     """Read a checkpoint with its parts. Raises one of UNREADABLE if it is damaged."""
     with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
@@ -150,12 +138,15 @@ def _read(path: Path) -> tuple[dict[str, Any], Checkpoint]:
     if hashlib.sha256(rest).hexdigest().encode() != head[len(MAGIC) :].strip():
         raise ValueError("its SHA-256 does not match")
     text, _, state = rest.partition(b"\n")
-    about = json.loads(text)
-    parts = []
+    about, parts = json.loads(text), []
     if about["parts"]:
         with open_regular_file(path.with_name(PARTS)) as stream:
             parts = [stream.read(length) for length, _ in about["parts"]]
-    for part, (_, digest) in zip(parts, about["parts"], strict=True):
-        if hashlib.sha256(part).hexdigest() != digest:
-            raise ValueError(f"{PARTS}: its SHA-256 does not match")
-    return about, Checkpoint(about["rows"], state, parts)
+    if _digests(parts) != about["parts"]:
+        raise ValueError(f"{PARTS}: its SHA-256 does not match")
+    return Checkpoint(about["run"], about["data"], about["rows"], state, parts)
+
+
+def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:
+    """Return the length and the SHA-256 of each part."""
+    return [[len(part), hashlib.sha256(part).hexdigest()] for part in parts]

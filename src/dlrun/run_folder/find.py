@@ -7,48 +7,46 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import (
-    CONFIG,
-    LATEST,
-    PLAN,
-    SWEEPS,
-    is_real_folder,
-    iterate_run_folders,
-)
+from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, SWEEPS
 from dlrun.run_folder.record import ENVIRONMENT, read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
 
-def runs_newest_first(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """Return the folders of all runs, or of all runs of one experiment, the newest first."""
-    return sorted(iterate_run_folders(runs_dir, experiment), key=_began, reverse=True)
+def runs_newest_first(
+    runs_dir: Path, experiment: str | None = None, *, damaged: bool = False
+) -> list[Path]:
+    """Return the folders of all runs, or of all runs of one experiment, the newest first.
 
-
-def possible_run_folders(runs_dir: Path, experiment: str | None = None) -> list[Path]:
-    """Return all folders that may be runs, damaged ones too, the newest first."""
-    found = runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*")
-    folders = (one for one in found if one.parent.name != SWEEPS and is_real_folder(one))
-    return sorted((one for one in folders if one.is_dir()), key=_began, reverse=True)
+    A run's folder has a config.yaml; `damaged` adds all others that may be runs. Links and hidden
+    folders are left out.
+    """
+    pattern = f"{glob.escape(experiment) if experiment else '*'}/*"
+    if damaged:
+        found = [folder for folder in runs_dir.glob(pattern) if folder.is_dir()]
+    else:
+        found = [config.parent for config in runs_dir.glob(f"{pattern}/{CONFIG}")]
+    runs = [
+        folder
+        for folder in found
+        if folder.parent.name != SWEEPS and not (folder.is_symlink() or folder.name.startswith("."))
+    ]
+    return sorted(runs, key=_began, reverse=True)
 
 
 def find_run(run: str, runs_dir: Path) -> Path:
     """Return the folder of the run that a user names. Raises ConfigError if there is none.
 
-    Args:
-        run: a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
-            `EXPERIMENT/latest`, the last run of one experiment.
-        runs_dir: the folder that is searched for names.
+    `run` is a folder; a run's name or suffix; `latest`, the run that began last, in any state; or
+    `EXPERIMENT/latest`, the last run of one experiment.
     """
     experiment, _, last = run.rpartition("/")
     try:
         folder = Path(run).expanduser()
         if last == LATEST and not (folder / CONFIG).is_file():
-            if "/" in experiment:  # a path to a folder in which `latest` is a text file
-                runs_dir, experiment = folder.parents[1], folder.parent.name
             if runs := runs_newest_first(runs_dir, experiment or None):
                 return runs[0].resolve()
-            known = {path.parent.name for path in iterate_run_folders(runs_dir)}
+            known = {path.parent.name for path in runs_newest_first(runs_dir)}
             problem = f"{runs_dir / experiment}: no runs here{did_you_mean(experiment, known)}"
             raise ConfigError(problem, "name a run's folder, or --runs-dir")
         if run and folder.exists():

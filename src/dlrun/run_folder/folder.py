@@ -2,14 +2,13 @@
 
 import contextlib
 import csv
-import glob
 import io
 import json
 import os
 import re
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +40,6 @@ class RunFolder:
         self.path = path
         self.writes = writes
         self.written: set[str] = set()  # names of the files that this process wrote
-        self._appended: set[str] = set()  # names of those that may not be on disk yet
 
     @classmethod
     def claim(cls, runs_dir: Path, experiment: str, name: str | None = None) -> "RunFolder":
@@ -52,22 +50,18 @@ class RunFolder:
         """
         check_run_name(name)
         parent, suffix = runs_dir / experiment, name or secrets.token_hex(2)
-        try:
-            _make_folder(parent)
-            while True:
-                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-                path = parent / f"{stamp}-{suffix}"
-                try:
-                    path.mkdir()
-                except FileExistsError:
-                    random = secrets.token_hex(2)
-                    suffix = f"{name}-{random}" if name else random
-                else:
-                    break
-            update_latest_link(parent, path.name)
-            sync_folder(parent)
-        except OSError as error:
-            raise _unusable(runs_dir, error.strerror) from None
+        _make_folder(parent, runs_dir)
+        while True:
+            path = parent / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{suffix}"
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
+            except OSError as error:
+                raise _unusable(runs_dir, error.strerror) from None
+        update_latest_link(parent, path.name)
+        sync_folder(parent)
         return cls(path)
 
     @classmethod
@@ -85,10 +79,7 @@ class RunFolder:
                 f"{path}: a sweep of that name exists",
                 f"`dlrun sweep --resume {name}` continues it; or choose another --name",
             )
-        try:
-            _make_folder(path)
-        except OSError as error:
-            raise _unusable(runs_dir, error.strerror) from None
+        _make_folder(path, runs_dir)
         return cls(path)
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
@@ -121,7 +112,7 @@ class RunFolder:
         self.write_text(name, to_json(value))
 
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
-        """Append bytes to a file, all or none; unless `on_disk`, `sync_tables` flushes it later."""
+        """Append bytes to a file, all or none; `on_disk` flushes them to the disk."""
         if not self.writes:
             return
         with (self.path / name).open("r+b") as stream:
@@ -134,13 +125,11 @@ class RunFolder:
             except OSError:  # the disk is full
                 os.truncate(stream.name, end)
                 raise
-        if not on_disk:
-            self._appended.add(name)
 
     def sync_tables(self) -> None:
-        """Flush all appended bytes to the disk."""
-        for name in self._appended:
-            sync_file(self.path / name)
+        """Flush the CSV tables, to which rows were appended, to the disk."""
+        for table in self.path.glob("*.csv"):
+            sync_file(table)
 
     def remove_temporary(self) -> None:
         """Remove temporary files that a killed process left; the caller holds the run's lock."""
@@ -153,12 +142,15 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
 
 
-def _make_folder(path: Path) -> None:
-    """Create a folder and its parents, and flush their entries to the disk."""
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for folder in made:
-        sync_folder(folder.parent)
+def _make_folder(path: Path, runs_dir: Path) -> None:
+    """Create a folder and its parents, and flush their entries to the disk. Raises ConfigError."""
+    try:
+        made = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            sync_folder(folder.parent)
+    except OSError as error:
+        raise _unusable(runs_dir, error.strerror) from None
 
 
 def check_run_name(name: str | None) -> None:
@@ -185,29 +177,13 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
 
 
 def update_latest_link(parent: Path, name: str) -> None:
-    """Create the link `latest` to the newest run, or a text file if links are not possible."""
+    """Create the link `latest` to the newest run, if links are possible here."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"
-    with contextlib.suppress(OSError):  # a folder of the user's has the name: it stays
-        try:
-            try:
-                new.symlink_to(name, target_is_directory=True)
-            except (OSError, NotImplementedError):
-                new.write_text(f"{name}\n", encoding="utf-8")
-            new.replace(parent / LATEST)
-        finally:
-            new.unlink(missing_ok=True)
-
-
-def iterate_run_folders(runs_dir: Path, experiment: str | None = None) -> Iterator[Path]:
-    """Yield the folder of every run, in no order: each has a config.yaml and is not a link."""
-    for config in runs_dir.glob(f"{glob.escape(experiment) if experiment else '*'}/*/{CONFIG}"):
-        if is_real_folder(config.parent):
-            yield config.parent
-
-
-def is_real_folder(folder: Path) -> bool:
-    """Return whether a folder is neither a link nor hidden, as a half-removed one is."""
-    return not (folder.is_symlink() or folder.name.startswith("."))
+    try:
+        new.symlink_to(name, target_is_directory=True)
+        new.replace(parent / LATEST)
+    except OSError:  # a folder of the user's has the name: it stays
+        new.unlink(missing_ok=True)
 
 
 def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:

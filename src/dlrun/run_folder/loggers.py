@@ -1,6 +1,6 @@
 """Log the steps of a run to TensorBoard and MLflow, in addition to metrics.csv.
 
-They change no number. A logger that fails is disabled with one warning, and the run continues.
+Logging changes no number. A logger that fails is disabled with one warning, and the run continues.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -34,7 +34,6 @@ MLFLOW_SETTINGS = {
 }
 MLFLOW_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 BUSY_SECONDS = 60  # for which another process may write the database, as at its first use
-BATCH = 900  # metrics in a request; MLflow takes 1,000
 MAX_PARAMETER = 6000  # characters
 
 
@@ -51,12 +50,11 @@ class ExperimentLoggers:
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Start every logger with the steps that are already finished."""
-        plain = [_without_number(row) for row in rows]
-        self._each(lambda logger: logger.begin(plain))
+        self._each(lambda logger: logger.begin([_without_step(row) for row in rows]))
 
     def log(self, step: int, row: Row) -> None:
         """Log the metrics of one finished step; the first step is 1."""
-        self._each(lambda logger: logger.log(step, _without_number(row)))
+        self._each(lambda logger: logger.log(step, _without_step(row)))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
         """Log the final metrics and the status of the run, separately from its steps' curves."""
@@ -70,7 +68,8 @@ class ExperimentLoggers:
     def _each(self, call: "Callable[[_TensorBoard | _MLflow], None]") -> None:
         for name, logger in list(self._loggers.items()):
             try:
-                call(logger)
+                with _mlflow_settings():
+                    call(logger)
             except Exception as error:  # of a server, a disk or a package
                 del self._loggers[name]
                 reason = f"{type(error).__name__}: {first_line(error)}"
@@ -87,8 +86,20 @@ def check_loggers_installed(config: ExperimentConfig) -> None:
             )
 
 
-def _without_number(row: Row) -> Row:
+def _without_step(row: Row) -> Row:
     return {name: value for name, value in row.items() if name != STEP}
+
+
+@contextmanager
+def _mlflow_settings() -> Iterator[None]:
+    """Set MLflow's environment variables in a block, except those that the user has set."""
+    ours = {name: value for name, value in MLFLOW_SETTINGS.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 class _TensorBoard:
@@ -105,7 +116,6 @@ class _TensorBoard:
         self._writer.add_text("config", f"```\n{dump_yaml(self._params)}```")
         for step, row in enumerate(rows, start=1):
             self.log(step, row)
-        self._writer.flush()
 
     def log(self, step: int, row: Row) -> None:
         for name, value in row.items():
@@ -123,53 +133,36 @@ class _TensorBoard:
         self._writer.close()
 
 
-@contextmanager
-def _mlflow_settings() -> Iterator[None]:
-    """Set MLflow's environment variables in a block, except those that the user has set."""
-    ours = {name: value for name, value in MLFLOW_SETTINGS.items() if name not in os.environ}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)
-
-
 class _MLflow:
     """Logs to an MLflow run at MLFLOW_TRACKING_URI or in `mlflow.db`, which a resume continues."""
 
     def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
         self._folder, self._experiment, self._params = folder, experiment, params
-        self._client: Any = None
         self._run = ""
 
-    @_mlflow_settings()
     def begin(self, rows: Sequence[Row]) -> None:
         self._mlflow = importlib.import_module("mlflow")
-        if self._client is None:
-            self._client = self._connect()
-        known = self._known_run() if rows else None
-        self._run = known or self._new_run()
+        self._client, path = self._connect(), self._folder.path / MLFLOW_RUN
+        self._run, logged = "", set[int]()
+        if rows and path.exists():
+            run = json.loads(read_regular_file(path))["run_id"]
+            if self._client.get_run(run).info.lifecycle_stage == "active":  # not deleted
+                history = self._client.get_metric_history(run, next(iter(rows[0])))
+                self._run, logged = run, {metric.step for metric in history}
+        self._run = self._run or self._create_run()
         self._client.update_run(self._run, status="RUNNING")
-        logged: dict[str, set[int]] = {}
-        for name in {name for row in rows for name in row} if known else ():
-            history = self._client.get_metric_history(self._run, name)
-            logged[name] = {metric.step for metric in history}
-        self._log(
-            (name, value, step)
-            for step, row in enumerate(rows, start=1)
-            for name, value in row.items()
-            if step not in logged.get(name, ())
-        )
+        for step, row in enumerate(rows, start=1):
+            if step not in logged:
+                self.log(step, row)
 
-    @_mlflow_settings()
     def log(self, step: int, row: Row) -> None:
-        self._log((name, value, step) for name, value in row.items())
+        now, metric = int(time.time() * 1000), self._mlflow.entities.Metric
+        values = [metric(name, value, now, step) for name, value in row.items()]
+        self._client.log_batch(self._run, metrics=values)
 
-    @_mlflow_settings()
     def end(self, metrics: Row, status: str) -> None:
         if self._run:
-            self._log((name, value, 0) for name, value in metrics.items())
+            self.log(0, metrics)
             self._client.set_terminated(self._run, MLFLOW_STATUS[status])
 
     def _connect(self) -> Any:
@@ -181,15 +174,7 @@ class _MLflow:
                 connection.execute("BEGIN IMMEDIATE")  # fails at once, not after MLflow's minutes
         return self._mlflow.MlflowClient(tracking_uri=uri)
 
-    def _known_run(self) -> str | None:
-        """Return the id of the MLflow run that belongs to this run, unless it was deleted."""
-        path = self._folder.path / MLFLOW_RUN
-        if not path.exists():
-            return None
-        run = str(json.loads(read_regular_file(path))["run_id"])
-        return run if self._client.get_run(run).info.lifecycle_stage == "active" else None
-
-    def _new_run(self) -> str:
+    def _create_run(self) -> str:
         name = self._experiment
         group = self._client.get_experiment_by_name(name)
         group_id = group.experiment_id if group else self._client.create_experiment(name)
@@ -199,12 +184,6 @@ class _MLflow:
         texts = [param(key, str(value)[:MAX_PARAMETER]) for key, value in self._params.items()]
         self._client.log_batch(run, params=texts)
         return run
-
-    def _log(self, values: Iterable[tuple[str, float, int]]) -> None:
-        now = int(time.time() * 1000)
-        metrics = [self._mlflow.entities.Metric(n, value, now, step) for n, value, step in values]
-        for start in range(0, len(metrics), BATCH):
-            self._client.log_batch(self._run, metrics=metrics[start : start + BATCH])
 
 
 LOGGERS: "dict[str, type[_TensorBoard | _MLflow]]" = {

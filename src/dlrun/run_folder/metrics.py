@@ -42,15 +42,13 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
             raise ValueError("it has no header")
         if any(len(row) != len(names) for row in rows):
             raise ValueError("a row has more or fewer cells than the header")
-        cells = [[_number(cell) for cell in row] for row in rows]
+        cells = [
+            [int(cell) if cell.isdecimal() and len(cell) < 16 else float(cell) for cell in row]
+            for row in rows
+        ]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
     return {name: [row[place] for row in cells] for place, name in enumerate(names)}
-
-
-def _number(cell: str) -> float:
-    is_short_integer = cell.isdecimal() and len(cell) < 16
-    return int(cell) if is_short_integer else float(cell)
 
 
 def main_metric(record: RunRecord) -> str | None:
@@ -134,8 +132,7 @@ def metrics_table(record: RunRecord) -> Table:
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     """Return remarks on a run's metrics, such as a better earlier epoch, each with a label."""
-    lines = []
-    best = record.best_epoch
+    lines, best = [], record.best_epoch
     last = record.metrics.get(best.metric) if best else None
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")

@@ -67,16 +67,12 @@ class ExpectedInterval(_Part):
 
 
 class ClassSummary(_Part):
-    """A summary of the classes of a test set: their number and the largest class.
-
-    largest, share: the class with the most rows, and the accuracy of always predicting it.
-    macro_f1: the mean of the classes' F1 scores; None if nothing was predicted.
-    """
+    """A summary of the classes of a test set: their number and the largest class."""
 
     number: Count
-    largest: str
-    share: Annotated[float, Field(ge=0, le=1)]
-    macro_f1: float | None = None
+    largest: str  # the class with the most rows
+    share: Annotated[float, Field(ge=0, le=1)]  # the accuracy of always predicting this class
+    macro_f1: float | None = None  # the mean of the classes' F1 scores, if something was predicted
 
 
 class RunEnvironment(ChecksummedModel):

@@ -29,12 +29,8 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
         check()
         (folder / RESULTS).unlink(missing_ok=True)
         sync_folder(folder)
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
-    shutil.rmtree(folder)  # with the lock, which a system may not remove while it is held
+    # Now a resume finds no record. A system may not remove the lock's file while it is held.
+    shutil.rmtree(folder)
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
@@ -53,17 +49,9 @@ def size_of_checkpoints(folder: Path) -> int:
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest remaining run if the run it names was removed."""
+    """Point `latest` at the newest remaining run of an experiment; remove it if there is none."""
     latest = runs_dir / experiment / LATEST
-    if latest.is_symlink():
-        is_gone = not latest.exists()
-    elif latest.is_file():  # with the run's name
-        name = latest.read_text(encoding="utf-8", errors="replace").strip()
-        is_gone = not name or not (latest.parent / name).exists()
-    else:
-        return
-    if is_gone:
-        if runs := runs_newest_first(runs_dir, experiment):
-            update_latest_link(latest.parent, runs[0].name)
-        else:
-            latest.unlink(missing_ok=True)
+    if runs := runs_newest_first(runs_dir, experiment):
+        update_latest_link(latest.parent, runs[0].name)
+    elif latest.is_symlink():
+        latest.unlink()

@@ -1,13 +1,17 @@
 """Find or start the processes that train one network together (distributed training).
 
 torchrun or srun may have started this process as one of several. If neither did and the config
-requests several devices, runs.launcher starts the run again under torch's own launcher.
+requests several devices, the run is started again under torch's own launcher.
 """
 
 import contextlib
+import logging
 import os
 import re
-from collections.abc import Sequence
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,27 +24,20 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import read_run_record, write_run_record
 from dlrun.system.accelerator import count_devices
 from dlrun.system.console import pluralize
+from dlrun.system.signals import SIGNALS, handled_stop_signals
 
 C = TypeVar("C", bound=ExperimentConfig)
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train one network together, and the rank of this process among them.
+    """The processes that train one network together, and the rank of this process among them."""
 
-    Args:
-        by: the program that starts the processes.
-        here: the number of processes on each node.
-        world: the number of processes on all nodes.
-        rank: of this process among all; the process of rank 0 writes the run's files.
-        local_rank: of this process on its node.
-    """
-
-    by: str
-    here: int
-    world: int
-    rank: int = 0
-    local_rank: int = 0
+    by: str  # the program that starts the processes
+    here: int  # the number of processes on each node
+    world: int  # the number of processes on all nodes
+    rank: int = 0  # of this process among all; the process of rank 0 writes the run's files
+    local_rank: int = 0  # of this process on its node
 
     @property
     def nodes(self) -> int:
@@ -92,30 +89,30 @@ def _environment_number(name: str) -> int:
         ) from None
 
 
-def set_devices_from_launcher(config: C, *, resumed: bool = False) -> C:
-    """Return the config with its devices and nodes set to those that torchrun or srun started.
+def set_devices_from_launcher(
+    config: C, group: ProcessGroup | None = None, *, resumed: bool = False
+) -> C:
+    """Return the config with its devices and nodes set to those of a process group.
 
-    Raises ConfigError if the config requests other numbers (unless `resumed`: such a run takes what
-    is available), if the experiment runs in one process only, or if the config requests several
-    nodes and no program started processes on them.
+    `group`: by default the one in which torchrun or srun started this process, if any. Raises
+    ConfigError if the config requests other numbers (unless `resumed`: such a run takes what is
+    available), if the experiment runs in one process only, or if the config requests several nodes
+    and no program started processes on them.
     """
-    group = find_process_group()
-    if group is not None:
-        return set_devices_from_process_group(config, group, resumed=resumed)
-    nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
-    if nodes > 1:
-        raise ConfigError(
-            f"trainer.num_nodes: {nodes}, but this process runs on one node",
-            f"start it on each node: `torchrun --nnodes={nodes} --nproc-per-node=... -m dlrun ...`",
-        )
-    return config
-
-
-def set_devices_from_process_group(config: C, group: ProcessGroup, *, resumed: bool = False) -> C:
-    """Return the config with its devices and nodes set to those of a group. Raises ConfigError."""
+    group = group or find_process_group()
     if not isinstance(config, NetworkConfig):
-        raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
+        if group is not None:
+            raise ConfigError(f"{group}, but this experiment runs in one", f"leave out {group.by}")
+        return config
     trainer = config.trainer
+    if group is None:
+        if trainer.num_nodes > 1:
+            raise ConfigError(
+                f"trainer.num_nodes: {trainer.num_nodes}, but this process runs on one node",
+                f"start it on each node: `torchrun --nnodes={trainer.num_nodes} "
+                "--nproc-per-node=... -m dlrun ...`",
+            )
+        return config
     listed = isinstance(trainer.devices, list) and len(trainer.devices) == group.here
     fits = listed or trainer.devices in (1, "auto", group.here)
     if not ((fits and trainer.num_nodes in (1, group.nodes)) or resumed):
@@ -130,10 +127,10 @@ def set_devices_from_process_group(config: C, group: ProcessGroup, *, resumed: b
     return config.model_copy(update={"trainer": trainer.model_copy(update=changes)})
 
 
-def is_helper_process(config: ExperimentConfig) -> bool:
+def is_helper_process() -> bool:
     """Return whether another process, the one of rank 0, writes the files of this run."""
     group = find_process_group()
-    return config.world != 1 and group is not None and group.rank > 0
+    return group is not None and group.rank > 0
 
 
 def another_process_prints_errors() -> bool:
@@ -149,29 +146,79 @@ def count_processes_to_start(config: ExperimentConfig) -> int:
     return config.world or count_devices(config.accelerator)
 
 
-def launch_training_processes(
-    processes: int, run: Path, settings: RunSettings, overrides: Sequence[str] = ()
-) -> int:
-    """Execute a waiting or resumed run in several processes, and return its exit code.
+def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
+    """Execute a waiting or resumed run in several processes here, and return its exit code.
 
-    Raises DlrunError if the process that writes the run was lost.
+    torch's own launcher, which torchrun uses too, starts `dlrun resume` in each process; the first
+    one writes the run's files and prints messages. This process forwards signals and waits. If one
+    process dies, torch ends the others. Raises DlrunError if the system killed a process and the
+    record does not say so.
     """
-    from dlrun.runs import launcher  # slow: torch
+    from torch.distributed.elastic import multiprocessing  # slow
+    from torch.distributed.launcher import api as launcher
 
-    is_shown = settings.results and settings.screen is None
-    with errors_as_json(settings.console(), wanted=settings.json):
-        words = resume_command_arguments(run, settings, overrides)
-        return launcher.launch_with_torch_elastic(processes, run, words, show=is_shown)
+    std, is_shown = multiprocessing.Std, settings.results and settings.screen is None
+    redirects = dict.fromkeys(range(processes), std.OUT) | ({0: std.NONE} if is_shown else {})
+    with (
+        errors_as_json(settings.console(), wanted=settings.json),
+        tempfile.TemporaryDirectory(prefix="dlrun-") as logs,
+        _settings_restored(),
+    ):
+        config = launcher.LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=processes,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            logs_specs=multiprocessing.DefaultLogsSpecs(logs, redirects),
+        )
+        # An attribute of torch 2.9 and later: signals that this process ignores stay ignored.
+        config.signals_to_handle = ",".join(
+            signal.Signals(one).name for one in handled_stop_signals()
+        )
+        words = ["-m", "dlrun", *resume_command_arguments(run, settings)]
+        try:
+            launcher.elastic_launch(config, sys.executable)(*words)
+        except multiprocessing.SignalException as stopped:
+            return 128 + stopped.sigval
+        except multiprocessing.errors.ChildFailedError as failed:
+            code = failed.get_first_failure()[1].exitcode
+        else:
+            return 0
+        how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
+        message = f"one of the {processes} processes that train together ended with {how}"
+        is_recorded = read_run_record(run).status not in ("running", "waiting")
+        mark_waiting_run_failed(run, message)
+        if code < 0 and not is_recorded:
+            hint = "the system does so if memory is short; `dlrun resume` continues the run"
+            raise DlrunError(message, hint)
+    return max(code, 1)
 
 
-def resume_command_arguments(
-    run: Path, settings: RunSettings, overrides: Sequence[str] = ()
-) -> list[str]:
+@contextlib.contextmanager
+def _settings_restored() -> Iterator[None]:
+    """Restore the signal handlers that torch's launcher replaces, and silence its log messages."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    disabled = logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        for number, handler in handlers.items():
+            with contextlib.suppress(ValueError):  # not in the main thread: nothing was changed
+                signal.signal(number, handler)
+        os.environ.pop("TORCHELASTIC_SIGNALS_TO_HANDLE", None)
+
+
+def resume_command_arguments(run: Path, settings: RunSettings) -> list[str]:
     """Return the command-line arguments of dlrun that start a waiting run or continue a run."""
     words = ["resume", str(run)]
     words += ["--runs-dir", str(run_context.resolve_runs_dir(settings.runs_dir))]
     words += ["--data-dir", str(run_context.resolve_data_dir(settings.data_dir))]
-    words += [word for text in overrides for word in ("--set", text)]
+    words += [word for text in settings.overrides for word in ("--set", text)]
     flags = ("quiet", "summary", "json", "force")
     return words + [f"--{flag}" for flag in flags if getattr(settings, flag)]
 

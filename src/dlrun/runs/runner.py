@@ -38,7 +38,7 @@ from dlrun.run_folder.record import (
     read_run_environment,
     write_run_record,
 )
-from dlrun.run_folder.steps import StepRecorder
+from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
@@ -49,13 +49,8 @@ log = logging.getLogger("dlrun")
 class RunRecorder:
     """Runs one experiment in its own folder, and writes the record of the run.
 
-    Args:
-        experiment: the experiment to run.
-        config: the config of the run.
-        folder: the folder of the run, which a helper process does not write to.
-        settings: where the data are, what to print.
-        record: of the run that is resumed, or of one that waited; None for a new run.
-        resumes: whether to continue from a checkpoint.
+    `record` is the record of the run that is resumed, or of one that waited; None for a new run.
+    `resumes` says whether to continue from a checkpoint.
     """
 
     def __init__(
@@ -71,6 +66,11 @@ class RunRecorder:
         self.experiment, self.config, self.folder = experiment, config, folder
         self.settings, self.resumes = settings, resumes
         screen = settings.console() if folder.writes else Screen(quiet=True, results=False)
+        nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
+        limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
+        threads = resources.choose_thread_count(
+            config.threads, min(limits, default=None), (config.world or 1) // nodes
+        )
         resume_files = None
         if record and resumes:
             changes = {"status": "running", "resumed": _now(), "run": str(folder.path)}
@@ -88,14 +88,13 @@ class RunRecorder:
                 run=str(folder.path),
                 started=_now(),
                 seed=config.seed,
-                threads=_threads(config, settings),
+                threads=threads,
                 source=config.source,
                 sweep=record.sweep if record else settings.sweep,
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)
-        self.results: Results | None = None
-        stop = StopRequest()
+        self._started, stop = time.perf_counter(), StopRequest()
         self.context = RunContext(
             folder=folder,
             screen=screen,
@@ -103,7 +102,7 @@ class RunRecorder:
             steps=StepRecorder(folder, screen, stop, self.record.id, resume_files, self.loggers),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
-            threads=self.record.threads or _threads(config, settings),
+            threads=self.record.threads or threads,
             show_summary=settings.summary,
         )
 
@@ -116,21 +115,22 @@ class RunRecorder:
         # Last: a folder with a config.yaml is a run, and has the other two.
         self.folder.write_text(CONFIG, config_to_yaml(self.config))
 
-    @contextlib.contextmanager
-    def recorded(self) -> Iterator[RunContext]:
-        """Record how a block ends; the experiment runs in it and passes its results to `finish`.
+    def execute(self) -> int:
+        """Run the experiment, record how it ends, and return the exit code.
 
         Raises the exception that ended the run early, after writing the record.
         """
-        self._started = time.perf_counter()
-        with _logging_to(self.folder), self.context.stop.listening():
+        folder, context, screen = self.folder, self.context, self.context.screen
+        with _logging_to(folder), context.stop.listening():
             try:
-                if self.folder.writes:
-                    self.folder.remove_temporary()
-                    self.context.screen.note(f"run folder: {self.folder.path}")
+                if folder.writes:
+                    folder.remove_temporary()
+                    screen.note(f"run folder: {folder.path}")
                     if not self.resumes:
                         self.write_first_files("running")
-                yield self.context
+                results = self.experiment.run(self.config, context)
+                if folder.writes:
+                    self._finish(results)
             except BaseException as error:
                 shown = self._end_early(error)
                 if shown is error:
@@ -138,19 +138,18 @@ class RunRecorder:
                 raise shown from error
             finally:
                 # Also of a run that failed or was stopped.
-                if self.settings.json and self.folder.writes:
-                    print_results_json(self.folder.path, self.context.screen)
+                if self.settings.json and folder.writes:
+                    print_results_json(folder.path, screen)
             try:
-                self._show()
+                self._show(results)
             except OSError as error:  # a closed terminal or pipe, a full disk behind stdout
-                where = self.folder.path / RESULTS
-                self.context.screen.warn(f"the result is not shown ({error.strerror}): see {where}")
+                why = f"the result is not shown ({error.strerror})"
+                screen.warn(f"{why}: see {folder.path / RESULTS}")
+        return results.exit_code
 
-    def finish(self, results: Results) -> int:
-        """Write the results of the experiment and the final record, and return the exit code."""
-        self.results, context = results, self.context
-        if not self.folder.writes:
-            return results.exit_code
+    def _finish(self, results: Results) -> None:
+        """Write the results of the experiment, its figures and the final record."""
+        folder, context = self.folder, self.context
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
@@ -174,21 +173,17 @@ class RunRecorder:
         }
         is_extended = self.record.result_steps is not None
         if not is_extended:
-            self.folder.write_all(context.kept)
-        run = Run(self.folder.path, self.record.model_copy(update=changes))
+            folder.write_all(context.kept)
         with context.phase("figures"):
-            figures = self._draw(run)
+            changes["figures"] = self._draw(self.record.model_copy(update=changes))
         context.seconds["total"] = time.perf_counter() - self._started
         if is_extended:  # the earlier result stays whole until here
-            self.folder.write_all(context.kept)
-        names = {ENVIRONMENT, *self.folder.written} - {RESULTS, CONFIG, *context.kept}
-        changes["written"] = {
-            name: files.file_digest(self.folder.path / name) for name in sorted(names)
-        }
-        self.folder.sync_tables()
+            folder.write_all(context.kept)
+        names = {ENVIRONMENT, *folder.written} - {RESULTS, CONFIG, *context.kept}
+        changes["written"] = {name: files.file_digest(folder.path / name) for name in sorted(names)}
+        folder.sync_tables()
         context.stop.ignore_signals()
-        self._save("finished", seconds=context.seconds, figures=figures, **changes)
-        return results.exit_code
+        self._save("finished", seconds=context.seconds, **changes)
 
     def _save(self, status: Status, **changes: Any) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
@@ -197,12 +192,12 @@ class RunRecorder:
         if status in ("finished", "failed", "interrupted"):
             self.loggers.end(record.metrics, status)
 
-    def _draw(self, run: Run) -> list[str]:
+    def _draw(self, record: RunRecord) -> list[str]:
         """Draw the run's figures and return their file names; only warn if drawing fails."""
         from dlrun.plots.style import figure_to_png  # slow: matplotlib
 
         try:
-            figures = self.experiment.draw(run, self.config)
+            figures = self.experiment.draw(Run(self.folder.path, record), self.config)
             contents = {name: figure_to_png(figure) for name, figure in figures.items()}
         except (Exception, SystemExit) as error:  # a font, a backend: the result is not lost
             log.exception("the figures")
@@ -211,10 +206,10 @@ class RunRecorder:
         self.folder.write_all(contents)
         return list(contents)
 
-    def _show(self) -> None:
+    def _show(self, results: Results) -> None:
         """Print the end of a run: its results, the published metrics and the paths of its files."""
         record, folder, screen = self.record, self.folder.path, self.context.screen
-        for part in self.results.shown if self.results else ():
+        for part in results.shown:
             screen.show(part)
         if any(isinstance(value, float) for value in record.metrics.values()):
             screen.show(metrics_table(record))
@@ -292,13 +287,6 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         log.setLevel(level)
         root.removeHandler(handler)
         handler.close()
-
-
-def _threads(config: ExperimentConfig, settings: RunSettings) -> int:
-    nodes = config.trainer.num_nodes if isinstance(config, NetworkConfig) else 1
-    processes = (config.world or 1) // nodes
-    limits = [one for one in (config.max_threads, settings.max_threads) if one is not None]
-    return resources.choose_thread_count(config.threads, min(limits, default=None), processes)
 
 
 def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:

@@ -124,7 +124,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         nodes, tasks = options.nodes or nodes, options.tasks or tasks
         if nodes * tasks > 1:
             group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
-            config = distributed.set_devices_from_process_group(config, group)
+            config = distributed.set_devices_from_launcher(config, group)
         checked = config
         if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
             check_batch_divisible(config.batch_size, config.world or 1)
@@ -229,7 +229,7 @@ def submit_runs_to_slurm(
 def make_resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
-    there = replace(settings, runs_dir=run.parents[1], data_dir=data_dir, json=False)
+    there = replace(settings, overrides=(), runs_dir=run.parents[1], data_dir=data_dir, json=False)
     return Job(str(run), tuple(distributed.resume_command_arguments(run, there)))
 
 

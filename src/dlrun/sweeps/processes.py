@@ -185,7 +185,7 @@ def run_point_in_child_process(
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
         settings = replace(settings, screen=_PointScreen(connection))
         if run is not None:
-            code = resume_run(str(run), settings.overrides, settings)
+            code = resume_run(str(run), settings)
         else:
             code, _ = run_experiment(experiment, settings)
     except Stopped as stop:

@@ -68,6 +68,8 @@ class SearchSpace:
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Parse the seeds in a text: `5` or `0-4` (0 to 4), `0,3,7`. Raises ConfigError."""
+    if text.strip() == "0":
+        raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
     seeds: list[int] = []
     is_number = text.strip().isdecimal() and len(text) < 6
     ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")

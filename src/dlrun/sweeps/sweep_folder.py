@@ -12,7 +12,8 @@ from pathlib import Path
 from dlrun import run_context
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import LOCK, LOG, is_real_folder, iterate_run_folders
+from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.folder import LOCK, LOG
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
@@ -50,7 +51,7 @@ class Sweep:
         """
         plan, runs = self.plan, dict[int, Run]()
         if folders is None:
-            folders = iterate_run_folders(self.runs_dir, plan.experiment)
+            folders = runs_newest_first(self.runs_dir, plan.experiment)
         for folder in sorted(folders):
             try:
                 run = Run.in_folder(folder)
@@ -99,7 +100,7 @@ class Sweep:
         """Return the folders whose names are those of a point's run, or of any point's."""
         name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
         folders = sorted((self.runs_dir / self.plan.experiment).glob("*Z-*"))
-        return [one for one in folders if re.fullmatch(name, one.name) and is_real_folder(one)]
+        return [one for one in folders if re.fullmatch(name, one.name) and not one.is_symlink()]
 
 
 @dataclass

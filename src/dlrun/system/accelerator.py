@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class AcceleratorReport:
-    """Which accelerator was requested and which was used.
+    """Says which accelerator was requested and which was used.
 
     `reason` says why `used` differs from the request, or why `auto` chose the CPU.
     """

@@ -70,7 +70,7 @@ def format_size(size: int) -> str:
 
 
 class _Lenient:
-    """A text stream that ignores write errors, so that a closed terminal does not stop a run."""
+    """Wraps a text stream and ignores write errors, so that no closed terminal stops a run."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -89,7 +89,7 @@ class _Lenient:
 
 
 class _Console(Console):
-    """A rich console that prints no control characters; on stderr it ignores write errors."""
+    """Prints no control characters; on stderr it ignores write errors."""
 
     @property  # type: ignore[misc]  # the setter is not used
     def file(self) -> IO[str]:
@@ -155,7 +155,7 @@ class Screen:
         return text
 
     def show(self, what: RenderableType) -> None:
-        """Print a part of the results to stdout."""
+        """Print a result, such as a table, to stdout."""
         if self.results:
             self.out.print(what)
 
@@ -169,7 +169,7 @@ class Screen:
 
     @property
     def draws_bars(self) -> bool:
-        """Whether progress is shown as a bar on a terminal."""
+        """Return whether progress is shown as a bar on a terminal."""
         return self.err.is_terminal and not self.quiet
 
     @contextlib.contextmanager
@@ -179,7 +179,6 @@ class Screen:
         total: float | None,
         unit: str,
         *,
-        aloud: bool = False,
         lines: int | None = None,
     ) -> Iterator["ProgressHandle"]:
         """Show a progress bar on a terminal; elsewhere only the lines of `ProgressHandle.step`.
@@ -188,12 +187,9 @@ class Screen:
             what: the text beside the bar.
             total: the number of units; None if it is not known.
             unit: the name of what is counted.
-            aloud: show `what` as a note if there is no bar.
             lines: the number of lines of steps, evenly spaced, that are shown if there is no bar;
                 None shows all. The log has every line.
         """
-        if aloud and not self.draws_bars:
-            self.note(what)
         with self.bar(what, total) as move:
             yield ProgressHandle(self, move, total, unit, lines)
 

@@ -142,26 +142,24 @@ def check_output_path(
         force: replace a file that exists, but never one of the inputs.
         inputs: the files that the command reads.
     """
-    hint = "choose another"
+    problem, hint = "", "choose another"
     try:
-        exists = os.path.lexists(out)
         if out.is_dir():  # also `.` and an empty name
             problem = "is a folder"
         elif not out.parent.is_dir():
             problem = f"there is no folder {out.parent}"
         elif not os.access(out.parent, os.W_OK):
             problem = f"no permission to write in {out.parent}"
-        elif exists and (out.is_symlink() or not out.is_file()):
+        elif out.is_symlink() or (out.exists() and not out.is_file()):
             problem = "is a link or device"
-        elif exists and any(one.exists() and one.samefile(out) for one in inputs):
+        elif out.exists() and any(one.exists() and one.samefile(out) for one in inputs):
             problem = "is also an input"
-        elif exists and not force:
+        elif out.exists() and not force:
             problem, hint = "exists already", "--force replaces it"
-        else:
-            return
     except (OSError, ValueError) as error:  # a name that is too long, a zero byte
         problem = getattr(error, "strerror", None) or str(error)
-    raise ConfigError(f"{option} {out}: {problem}", hint)
+    if problem:
+        raise ConfigError(f"{option} {out}: {problem}", hint)
 
 
 class LockedError(DlrunError):

@@ -50,7 +50,7 @@ def _ignore_further_hangups(number: int) -> None:
 
 
 class StopRequest:
-    """A request to stop the run, which a signal from the user or the batch system makes.
+    """Represents a request to stop the run: a signal from the user or the batch system.
 
     `received` is the number of the signal that arrived during a step; 0 if there was none.
     """

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -203,16 +204,15 @@ def classify_photographs(
     table = to_csv([IMAGE_COLUMNS, *images.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
-    stream = images.load_photograph_batches(
+    stream = images.load_photographs(
         files[len(done) :],
         transform,
-        size=config.batch_size,
         thumbnails=thumbnails - sum(one.thumbnail is not None for one in done),
         smallest=smallest,
     )
     with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):
         started = time.perf_counter()
-        for batch in stream:
+        while batch := list(islice(stream, config.batch_size)):
             predictions = _classify_batch(config, model, batch, device)
             done += predictions
             unreadable += sum(one.error is not None for one in predictions)

@@ -17,15 +17,19 @@ from scipy.special import expit
 from dlrun.data.cache import fingerprint_arrays
 from dlrun.data.imdb import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.test_predictions import ClassPredictions, summarize_classes
 from dlrun.data.word_ids import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictor import Words, keep_test_predictions
+from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
+from dlrun.experiments.test_predictions import (
+    ClassPredictions,
+    keep_test_predictions,
+    summarize_classes,
+)
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
 from dlrun.plots.curves import BaselineCurve, draw_lasso_path

@@ -17,28 +17,19 @@ from dlrun.system.signals import StopRequest
 class StepRecorder:
     """Records each finished step of a run: checkpoint, metrics.csv, screen, loggers.
 
-    Args:
-        folder: of the run.
-        screen: shows each step's line.
-        stop: tells whether a signal came.
-        run: the id of the run, which its checkpoints contain.
-        resume_files: of a resumed run, the files that are written once its checkpoint is accepted;
-            None begins without a checkpoint.
-        loggers: get each step, last of all.
-        rows: of metrics.csv.
-        data: the fingerprint of the data.
-        begun: whether this process has written a file of the run.
+    resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
+    begins without a checkpoint.
     """
 
     folder: RunFolder
     screen: Screen
     stop: StopRequest
-    run: str
+    run: str  # the id of the run, which its checkpoints contain
     resume_files: Mapping[str, str] | None = None
     loggers: ExperimentLoggers | None = None
-    rows: list[dict[str, float]] = field(default_factory=list)
-    data: str | None = None
-    begun: bool = False
+    rows: list[dict[str, float]] = field(default_factory=list)  # of metrics.csv
+    data: str | None = None  # the fingerprint of the data
+    begun: bool = False  # whether this process has written a file of the run
     _columns: Sequence[str] = ()
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
@@ -46,16 +37,10 @@ class StepRecorder:
     def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
-        A second call discards all steps, so that the run starts again from the seed.
-
-        Args:
-            columns: of metrics.csv.
-            data: the fingerprint of the data.
-            total: the number of steps of the whole run.
-            noun: the name of a step.
-
-        Raises ConfigError if more steps are finished than the total, DataError if the data have
-        changed since the run began.
+        A second call discards all steps, so that the run starts again from the seed. `data` is the
+        fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
+        one step. Raises ConfigError if more steps are finished than the total, DataError if the
+        data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
@@ -72,10 +57,9 @@ class StepRecorder:
         if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
         self.begun = True
-        for name, text in (self.resume_files or {}).items():
+        table = "".join([",".join(columns) + "\n", *map(self._line, self.rows)])
+        for name, text in {**(self.resume_files or {}), METRICS: table}.items():
             self.folder.write_text(name, text)
-        lines = [",".join(columns) + "\n", *map(self._line, self.rows)]
-        self.folder.write_text(METRICS, "".join(lines))
         if self.loggers is not None:
             self.loggers.begin(self.rows)
         return checkpoint
@@ -103,12 +87,9 @@ class StepRecorder:
         """Record a finished step: checkpoint, metrics.csv, screen and loggers, in this order.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
-
-        Args:
-            row: of metrics.csv.
-            line: for the screen; at most 80 columns.
-            state: all that the next step needs.
-            part: data that this step adds permanently; later checkpoints do not repeat them.
+        `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all
+        that the next step needs. `part` holds data that this step adds for good; later checkpoints
+        do not repeat them.
         """
         if self._file is None or self._bar is None:
             raise RuntimeError("StepRecorder.finish needs begin() and progress() first")

@@ -2,17 +2,19 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from dlrun.data.test_predictions import (
-    MOST_ROWS,
+from dlrun.config.sections import Predictions
+from dlrun.experiments.test_predictions import (
     ClassPredictions,
+    keep_test_predictions,
     summarize_classes,
-    wants_test_predictions,
 )
+from tests.experiments.use import reader
 
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
@@ -41,11 +43,17 @@ def test_mistakes_are_listed_the_most_certain_first() -> None:
     assert of([0, 1], [0, 1], [0.6, 0.7]).mistakes(None) == []
 
 
-def test_predictions_are_kept_if_the_config_says_so_or_they_are_few() -> None:
-    assert wants_test_predictions("auto", MOST_ROWS) and not wants_test_predictions(
-        "auto", MOST_ROWS + 1
-    )
-    assert wants_test_predictions(True, MOST_ROWS + 1) and not wants_test_predictions(False, 1)
+@pytest.mark.parametrize(
+    ("wanted", "rows", "is_kept"),
+    [("auto", 2, True), ("auto", 3, False), (True, 3, True), (False, 1, False)],
+)
+def test_predictions_are_kept_if_the_config_says_so_or_they_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Predictions, rows: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr("dlrun.experiments.test_predictions.MOST_ROWS", 2)
+    context, predictions = reader(tmp_path / "run"), of([0] * rows, [0] * rows, [1.0] * rows)
+    keep_test_predictions(context, wanted, predictions, None)
+    assert list(context.kept) == (["predictions.csv", "mistakes.json"] if is_kept else [])
 
 
 @pytest.mark.parametrize(("present", "seed"), [(3, 0), (2, 1), (1, 2)])

@@ -1,29 +1,25 @@
-"""Store the predictions for a test set: predictions.csv, scores, and the most certain mistakes."""
+"""Keep a run's predictions for its test set: predictions.csv, scores, most certain mistakes."""
 
 import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from dlrun.config.sections import Predictions
 from dlrun.data.archives import Array
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import PREDICTIONS, to_json
 
-COLUMNS = ["row", "label", "predicted", "probability"]
-MISTAKES = "mistakes.json"
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
 
 DescribeRow = Callable[[int], dict[str, str]]
 """Returns a row for a reader: {"text": its words} or {"image": a PNG in base64}."""
-
-
-def wants_test_predictions(predictions: bool | Literal["auto"], rows: int) -> bool:
-    """Return whether the config requests predictions of a test set with so many rows."""
-    return rows <= MOST_ROWS if predictions == "auto" else predictions
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ class ClassPredictions:
         """Return the text of predictions.csv, with the class names unchanged."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(["row", "label", "predicted", "probability"])
         columns = (part.tolist() for part in (self.labels, self.predicted, self.probability))
         for row, (label, predicted, value) in enumerate(zip(*columns, strict=True)):
             writer.writerow([row, self.names[label], self.names[predicted], f"{value:.9g}"])
@@ -95,3 +91,19 @@ def summarize_classes(
         "share": float(rows.max() / rows.sum()),
         "macro_f1": predictions.macro_f1 if predictions else None,
     }
+
+
+def keep_test_predictions(
+    context: RunContext,
+    wanted: Predictions,
+    predictions: ClassPredictions,
+    describe: DescribeRow | None,
+) -> None:
+    """Keep predictions.csv and mistakes.json as files of the run, if its config wants them.
+
+    `describe` shows a row beside its mistake.
+    """
+    if wanted is True or (wanted == "auto" and len(predictions.labels) <= MOST_ROWS):
+        context.keep(PREDICTIONS, predictions.table())
+        mistakes = {"mistakes": predictions.mistakes(describe)}
+        context.keep("mistakes.json", to_json(mistakes).encode())
