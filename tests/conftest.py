@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -30,8 +31,27 @@ NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 
 Tally = Callable[..., None]
-Dlrun = Callable[..., "subprocess.CompletedProcess[str]"]
+Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit code (negative: the signal that killed it) and its output."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+    operations: int = 0  # on files in its folder `runs`, if the harness started it
+
+    def is_told(self, code: int, *words: str) -> "Ended":
+        """Assert the exit code, words of its message, and that there is no traceback."""
+        assert self.returncode == code, f"{self.returncode}: {self.stderr}"
+        assert "Traceback" not in self.stderr, self.stderr
+        assert "bug in dlrun" not in self.stderr, self.stderr
+        for word in words:
+            assert word in self.stderr, self.stderr
+        return self
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,7 +70,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in this process: for commands that start no run."""
     from dlrun.cli.main import run_command_line
 
-    def command(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    def command(*arguments: object, **env: str) -> Ended:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(tmp_path)
             for name in SETTINGS:
@@ -59,29 +79,29 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
                 patch.setenv(name, value)
             code = run_command_line([*map(str, arguments)])
         said = capsys.readouterr()
-        return subprocess.CompletedProcess(arguments, code, said.out, said.err)
+        return Ended(code, said.out, said.err)
 
     return command
+
+
+def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -> Ended:
+    """Run Python in a folder."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=folder,
+        check=False,
+        env=clean_environment(**env),
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
 def dlrun(tmp_path: Path) -> Dlrun:
     """Run `dlrun ...` in an empty folder, in a process of its own."""
-
-    def run(
-        *arguments: object, timeout: float = 200, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dlrun", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            cwd=tmp_path,
-            check=False,
-            env=clean_environment(**env),
-        )
-
-    return run
+    return functools.partial(python, tmp_path, "-m", "dlrun")
 
 
 @pytest.fixture
@@ -89,11 +109,7 @@ def forked(tmp_path: Path) -> Dlrun:
     """As `dlrun`, without its start: for tests of what a command does, not of how it starts."""
     from tests import harness  # the server starts with the first use
 
-    def run(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
-        ended = harness.run(tmp_path, *arguments, **env)
-        return subprocess.CompletedProcess(arguments, ended.code, ended.stdout, ended.stderr)
-
-    return run
+    return functools.partial(harness.run, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import dlrun
 from dlrun.experiments import registry
 from tests import child
 from tests.child import Fault
-from tests.conftest import clean_environment, overlaid, setting, smoke
+from tests.conftest import Ended, clean_environment, overlaid, setting, smoke
 
 CONFIGS = Path(__file__).parent / "torture" / "configs"
 SMALL = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
@@ -37,25 +37,6 @@ CONTEXT.set_forkserver_preload(
     + ["matplotlib.backends.backend_agg", "efficientnet_lite_pytorch", "sklearn.linear_model"]
 )
 TIMEOUT = 300.0  # seconds; a process that takes longer hangs
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a process ended: its exit code (negative: the signal that killed it) and its output."""
-
-    code: int
-    stdout: str
-    stderr: str
-    operations: int  # on files in its folder `runs`
-
-    def is_told(self, code: int, *words: str) -> "Ended":
-        """Assert the exit code, words of its message, and that there is no traceback."""
-        assert self.code == code, f"{self.code}: {self.stderr}"
-        assert "Traceback" not in self.stderr, self.stderr
-        assert "bug in dlrun" not in self.stderr, self.stderr
-        for word in words:
-            assert word in self.stderr, self.stderr
-        return self
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, python
 
 SLOW = "torch", "lightning", "sklearn", "pandas", "matplotlib"
 LIBRARIES = "torch", "pydantic", "rich", "numpy", "typer"
@@ -26,13 +26,7 @@ def test_imports_go_one_way() -> None:
 def imported(script: str, *arguments: str) -> tuple[int, set[str]]:
     """The exit code of a script, and the modules that it has imported."""
     at_exit = "import atexit, sys; atexit.register(lambda: print('', *sys.modules, sep='\\n'))\n"
-    done = subprocess.run(
-        [sys.executable, "-c", at_exit + script, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=clean_environment(),
-    )
+    done = python(ROOT, "-c", at_exit + script, *arguments)
     return done.returncode, {*done.stdout.splitlines()}
 
 

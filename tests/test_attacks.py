@@ -47,8 +47,7 @@ def test_a_plugins_metrics_are_numbers_of_any_kind(
 ) -> None:
     odd = WORKING.replace('{{"words": float(config.words)}}', returned)
     plugin(site, "odd", code="import numpy\n" + odd)
-    done = dlrun("odd", PYTHONPATH=str(site))
-    assert done.returncode == (message is not None), done.stderr
+    done = dlrun("odd", PYTHONPATH=str(site)).is_told(message is not None)
     assert (message or "") in done.stderr and "Traceback" not in done.stderr
     assert Run.open(only(tmp_path, "odd")).state == ("failed" if message else "finished")
 
@@ -67,8 +66,7 @@ def test_a_bug_of_a_plugin_is_called_its_own(
 ) -> None:
     line = "        return Results"
     plugin(site, "odd", code=WORKING.replace(line, f"        {statement}\n{line}"))
-    done = dlrun("odd", PYTHONPATH=str(site))
-    assert done.returncode == 1
+    done = dlrun("odd", PYTHONPATH=str(site)).is_told(1)
     assert message in done.stderr and "bug in dlrun" not in done.stderr
     assert results(only(tmp_path, "odd"))["status"] == "failed"
     assert "Traceback" in dlrun("odd", "--debug", PYTHONPATH=str(site)).stderr
@@ -81,15 +79,13 @@ def test_a_plugin_with_an_odd_entry_point_or_yaml_is_left_out_with_a_warning(
     plugin(site, "odd", points_to=points_to)
     if points_to is None:
         (site / "odd" / "configs" / "odd.yaml").write_bytes(b"# \xff\xfe\nseed: 0\n")
-    done = dlrun("--help", PYTHONPATH=str(site))
-    assert done.returncode == 0
+    done = dlrun("--help", PYTHONPATH=str(site)).is_told(0)
     assert done.stderr.count("warning:") == 1 and "'odd'" in done.stderr
 
 
 def test_ranks_that_a_scheduler_left_behind_change_no_run(forked: Dlrun, tmp_path: Path) -> None:
     ranks = {"RANK": "1", "LOCAL_RANK": "1", "SLURM_PROCID": "1"}
-    done = forked(*smoke(NAME), *setting("trainer.devices=auto"), **ranks)
-    assert done.returncode == 0, done.stderr
+    forked(*smoke(NAME), *setting("trainer.devices=auto"), **ranks).is_told(0)
     assert results(only(tmp_path, NAME))["status"] == "finished"
 
 
@@ -114,8 +110,7 @@ def test_a_record_of_a_newer_dlrun_is_not_rewritten(
     folder = moved(done(NAME), tmp_path)
     newer = json.dumps(results(folder) | {"format": 3})
     (folder / "results.json").write_text(newer)
-    refused = forked("resume", folder, *setting("trainer.max_epochs=2"))
-    assert refused.returncode == 1 and "newer dlrun" in refused.stderr
+    forked("resume", folder, *setting("trainer.max_epochs=2")).is_told(1, "newer dlrun")
     assert (folder / "results.json").read_text() == newer
 
 
@@ -125,7 +120,7 @@ def test_weights_that_are_missing_are_written_again_by_a_resume(
     weights = moved(done(NAME), tmp_path) / "weights.pt"
     before = weights.read_bytes()
     weights.unlink()
-    assert forked("resume", weights.parent).returncode == 0
+    forked("resume", weights.parent).is_told(0)
     assert weights.read_bytes() == before
 
 

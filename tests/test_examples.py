@@ -2,29 +2,15 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import ROOT, Dlrun, clean_environment
+from tests.conftest import ROOT, Dlrun, clean_environment, python
 
 EXAMPLES = ROOT / "examples"
-
-
-def python(folder: Path, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python in a folder."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        check=False,
-        env=clean_environment(**env),
-    )
 
 
 def installed(package: Path, tmp_path: Path) -> dict[str, str]:
@@ -32,8 +18,7 @@ def installed(package: Path, tmp_path: Path) -> dict[str, str]:
     source = shutil.copytree(package, tmp_path / "source" / package.name)
     target = tmp_path / "installed"
     options = ["--no-deps", "--no-build-isolation", "--quiet", "--target", str(target)]
-    done = python(tmp_path, "-m", "pip", "install", *options, str(source))
-    assert done.returncode == 0, done.stderr
+    python(tmp_path, "-m", "pip", "install", *options, str(source)).is_told(0)
     return {"PYTHONPATH": str(target)}
 
 
@@ -64,21 +49,20 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     assert (wrong.returncode, "did you mean 'delta'?" in wrong.stderr) == (2, True)
     assert "'diabetes'" in dlrun("diabete", **env).stderr
     assert "delta: 1.0" in dlrun("config", "diabetes", **env).stdout
-    assert dlrun("diabetes", "--dry-run", **env).returncode == 0
+    dlrun("diabetes", "--dry-run", **env).is_told(0)
     smoke = tmp_path / "source/diabetes/src/diabetes_regression/configs/smoke/diabetes.yaml"
-    done = dlrun("diabetes", "--config", smoke, **env)
-    assert done.returncode == 0, done.stderr
+    done = dlrun("diabetes", "--config", smoke, **env).is_told(0)
     assert "test_r2" in done.stdout and "largest_class" not in done.stdout  # no classes
     (run,) = (tmp_path / "runs" / "diabetes").glob("*Z-*")
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert header == ("epoch,train_loss,train_mae,train_r2,valid_loss,valid_mae,valid_r2,seconds")
     assert (run / "learning_curves.png").stat().st_size > 10_000
-    done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env)
-    assert done.returncode == 0, done.stderr
+    done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env).is_told(0)
     assert len((run / "metrics.csv").read_text().splitlines()) == 4
     for kind in ("onnx", "torch"):
-        done = dlrun("export", "latest", "--format", kind, "--out", f"network.{kind}", **env)
-        assert done.returncode == 0, done.stderr
+        done = dlrun(
+            "export", "latest", "--format", kind, "--out", f"network.{kind}", **env
+        ).is_told(0)
     assert "inputs: float32, batch x 10" in done.stdout
     script = "import dlrun, torch\nprint(dlrun.open().network()(torch.zeros(2, 10)).shape)"
     used = python(tmp_path, "-c", f"{script}\nprint(dlrun.__file__)", **env)
@@ -88,8 +72,7 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
 
 
 def test_new_writes_a_package_whose_own_test_passes(dlrun: Dlrun, tmp_path: Path) -> None:
-    done = dlrun("new", "digit-net")
-    assert done.returncode == 0, done.stderr
+    done = dlrun("new", "digit-net").is_told(0)
     package = tmp_path / "digit-net"
     assert "pip install --editable 'digit-net[test]'" in done.stderr
     tested = python(
@@ -104,6 +87,5 @@ def test_new_writes_a_package_whose_own_test_passes(dlrun: Dlrun, tmp_path: Path
 @pytest.mark.parametrize("name", ["imdb-dense", "torch", "class", "Big", "../up", "-x", "mine"])
 def test_new_refuses_names_that_are_taken_or_invalid(cli: Dlrun, tmp_path: Path, name: str) -> None:
     (tmp_path / "mine").mkdir()
-    done = cli("new", "--", name)
-    assert done.returncode == 2
+    done = cli("new", "--", name).is_told(2)
     assert re.search("choose another|small letters|is there already", done.stderr)

@@ -37,8 +37,7 @@ def run(dlrun: Dlrun, tmp_path: Path, real_data: Path, data_dir: Path) -> Result
 
     def of(name: str, *values: str) -> dict:
         sets = setting(f"data.archive={real_data / 'aclImdb_v1.tar.gz'}", *values)
-        done = dlrun(name, *sets, "--data-dir", data_dir, timeout=1200)
-        assert done.returncode == 0, done.stderr
+        dlrun(name, *sets, "--data-dir", data_dir, timeout=1200).is_told(0)
         return results(tmp_path / "runs" / name / "latest")
 
     return of
@@ -98,8 +97,7 @@ def test_predicts_its_own_test_set_row_for_row(
 ) -> None:
     """And again from the words of its reviews alone, 10,000 of them as a table."""
     run(name, *(["trainer.max_epochs=1"] if name != "imdb-lasso" else []))
-    done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200)
-    assert done.returncode == 0, done.stderr
+    done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200).is_told(0)
     assert "row for row as in the run's predictions.csv" in done.stdout
     opened = Run.open("latest", tmp_path / "runs")
     reviews = imdb.load_reviews(
@@ -112,8 +110,7 @@ def test_predicts_its_own_test_set_row_for_row(
             # Words beyond the vocabulary are one id to the network, and one word here.
             words = reviews.decode(reviews.test.ids.review(row)[1:])
             table.writerow([words.replace("<UNK>", "\N{SNOWMAN}")])
-    done = dlrun("predict", "latest", "--csv", "in.csv", "--out", "out.csv", timeout=1200)
-    assert done.returncode == 0, done.stderr
+    dlrun("predict", "latest", "--csv", "in.csv", "--out", "out.csv", timeout=1200).is_told(0)
     kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))
     with (tmp_path / "out.csv").open(newline="") as stream:
         for one, other in zip(csv.DictReader(stream), kept[:10_000], strict=True):
@@ -127,8 +124,7 @@ def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> N
     (tmp_path / "data" / "imdb" / "aclImdb_v1.tar.gz").symlink_to(real_data / "aclImdb_v1.tar.gz")
     (tmp_path / "data" / "book_images").symlink_to(real_data / "book_images")
     names = ["imdb-dense", "imdb-lasso", "classify-images"]
-    done = dlrun("reproduce", *names, "--json", "--accelerator", "cpu", timeout=1200)
-    assert done.returncode == 0, done.stderr
+    done = dlrun("reproduce", *names, "--json", "--accelerator", "cpu", timeout=1200).is_told(0)
     found = {
         (one["experiment"], row["metric"]): row
         for one in json.loads(done.stdout)["experiments"]
@@ -145,8 +141,7 @@ def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> N
 
 def classify(dlrun: Dlrun, tmp_path: Path, real_data: Path, *options: str) -> dict[str, dict]:
     """Label and probability of each photograph's three ranks."""
-    done = dlrun(*smoke("classify-images"), real_data / "book_images", *options)
-    assert done.returncode == 0, done.stderr
+    dlrun(*smoke("classify-images"), real_data / "book_images", *options).is_told(0)
     found: dict[str, dict] = {}
     with (tmp_path / "runs/classify-images/latest/predictions.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
@@ -186,8 +181,7 @@ def test_cifar100_of_full_size_in_its_own_format(dlrun: Dlrun, tmp_path: Path) -
     meta = pickle.dumps({"fine_label_names": [f"class {number}" for number in range(100)]})
     archive = archive_of(tmp_path, {"train": part(50_000), "test": part(10_000), "meta": meta})
     sets = setting(f"data.archive={archive}", "trainer.max_epochs=1")
-    done = dlrun("cifar100", *sets, timeout=900)
-    assert done.returncode == 0, done.stderr
+    dlrun("cifar100", *sets, timeout=900).is_told(0)
     found = results(tmp_path / "runs/cifar100/latest")
     assert found["parameters"] == 964_516
     assert found["data"] == f"CIFAR100 ({archive.name})"

@@ -28,24 +28,20 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
+from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
+from dlrun.experiments.saved_run import Run
+from dlrun.run_context import DataOrigin, Results, RunContext
+from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:
-    from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
     from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
-    from dlrun.experiments.saved_run import Run
-    from dlrun.run_context import DataOrigin, Results, RunContext
-    from dlrun.system.accelerator import AcceleratorReport
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
-    "dlrun.experiments.base": ("Assets", "Experiment", "ExportedNetwork"),
     "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
     "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
-    "dlrun.experiments.saved_run": ("Run",),
-    "dlrun.run_context": ("DataOrigin", "Results", "RunContext"),
-    "dlrun.system.accelerator": ("AcceleratorReport",),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
     "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
 }

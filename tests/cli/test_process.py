@@ -192,5 +192,4 @@ def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: 
 @pytest.mark.slow
 def test_warnings_as_errors_end_no_run(dlrun: Dlrun) -> None:
     """Libraries warn at their import: PYTHONWARNINGS=error must not reach them."""
-    done = dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error")
-    assert done.returncode == 0, done.stderr
+    dlrun(*smoke("imdb-dense"), PYTHONWARNINGS="error").is_told(0)

@@ -157,6 +157,5 @@ def test_missing_package_is_named(
     found = importlib.util.find_spec
     without = lambda name: None if name == "onnxruntime" else found(name)  # noqa: E731
     monkeypatch.setattr("importlib.util.find_spec", without)
-    ended = cli("export", done("imdb-lasso"), "--out", "x")
-    assert ended.returncode == 2 and "pip install 'dlrun[export]'" in ended.stderr
+    cli("export", done("imdb-lasso"), "--out", "x").is_told(2, "pip install 'dlrun[export]'")
     assert not (tmp_path / "x").exists()

@@ -40,7 +40,7 @@ def header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
 
 def read(path: Path, raw: bytes) -> dict[str, bytes]:
     path.write_bytes(raw)
-    return dict(read_tar(path, re.compile(r"part/\d"), Screen()))
+    return dict(read_tar(path, re.compile(r"part/\d"), 1 << 20, Screen()))
 
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
@@ -81,11 +81,12 @@ def test_an_incomplete_archive_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
+        (header((1 << 20) + 1), "part/1 has 1,048,577 bytes: refused"),
         (header(archives.MAX_BYTES + 1), "far larger than the published archive: refused"),
         (tar("other", "other", "other"), "far larger than the published archive: refused"),
         (header(0, tarfile.XHDTYPE) * 2000, DAMAGED),  # each extends the next
     ],
-    ids=["large member", "many members", "chained headers"],
+    ids=["large member", "large archive", "many members", "chained headers"],
 )
 def test_an_archive_beyond_the_limits_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raw: bytes, reason: str

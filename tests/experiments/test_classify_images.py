@@ -61,8 +61,7 @@ def test_same_probabilities_as_torchvision_by_hand(
 ) -> None:
     network, path = squeezenet
     files, more = images.sample_photographs(), setting("top=4", f"transform.squash={squash}")
-    done = forked(NAME, *files, *squeezenet_options(path), *more)
-    assert done.returncode == 0, done.stderr
+    forked(NAME, *files, *squeezenet_options(path), *more).is_told(0)
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     rows = predictions(tmp_path)
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"] * 2
@@ -86,8 +85,7 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "broken.jpg").write_bytes(images.sample_photographs()[0].read_bytes()[:5000])
     (folder / "=text\n.png").write_text("no image")
-    done = forked(NAME, "photos", *BUNDLED, "--set", "batch_size=2")
-    assert done.returncode == 1
+    done = forked(NAME, "photos", *BUNDLED, "--set", "batch_size=2").is_told(1)
     rows = predictions(tmp_path)
     errors = {Path(row["image"]).name: row["error"] for row in rows if row["error"]}
     assert "damaged" in errors["broken.jpg"]
@@ -122,8 +120,7 @@ def test_wrong_models_weights_and_labels(
     (tmp_path / "hostile.pt").write_bytes(pickle.dumps(Hostile()))
     (tmp_path / "text.pt").write_text("no weights")
     (tmp_path / "three.txt").write_text("a\nb\nc\n")
-    done = forked(NAME, *options)
-    assert done.returncode == code, done.stderr
+    done = forked(NAME, *options).is_told(code)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "hacked").exists()
@@ -135,8 +132,7 @@ def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     own = setting("model.num_classes=2", "model.labels=two.txt")
     options = [*squeezenet_options(Path("two.pt")), *own]
-    done = forked(NAME, images.sample_photographs()[0], *options)
-    assert done.returncode == 0, done.stderr
+    forked(NAME, images.sample_photographs()[0], *options).is_told(0)
     rows = predictions(tmp_path)
     assert {row["label"] for row in rows} == {"cat", "dog"}
     assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=1e-5)
@@ -148,8 +144,7 @@ def test_a_moved_run_is_used_and_its_config_has_absolute_paths(
     photograph = tmp_path / "one.jpg"
     photograph.write_bytes(images.sample_photographs()[0].read_bytes())
     (tmp_path / "mine.pt").write_bytes(squeezenet[1].read_bytes())
-    done = forked(NAME, "one.jpg", *squeezenet_options(Path("mine.pt")))
-    assert done.returncode == 0, done.stderr
+    forked(NAME, "one.jpg", *squeezenet_options(Path("mine.pt"))).is_told(0)
     folder = moved(latest(tmp_path, NAME), tmp_path)
     values = yaml.safe_load((folder / "config.yaml").read_text())
     assert values["model"]["weights"] == str(tmp_path / "mine.pt")
@@ -170,8 +165,7 @@ def many(tmp_path: Path) -> Path:
 
 
 def test_each_batch_is_a_step(forked: Dlrun, tmp_path: Path, many: Path) -> None:
-    done = forked(NAME, "photos", *BUNDLED, *setting("batch_size=2"))
-    assert done.returncode == 1
+    done = forked(NAME, "photos", *BUNDLED, *setting("batch_size=2")).is_told(1)
     assert len([line for line in done.stderr.splitlines() if "/40 photographs" in line]) == 10
     run = Run.open(latest(tmp_path, NAME))
     assert list(run.metrics.columns) == ["images", "unreadable", "seconds"]
@@ -191,8 +185,7 @@ def test_other_photographs_are_refused_by_a_resume(
     child.end(after=0)
     table = (run / "predictions.csv").read_bytes()
     (many / "38.png").write_bytes((many / "37.png").read_bytes())
-    done = forked("resume", "latest")
-    assert done.returncode == 1
+    done = forked("resume", "latest").is_told(1)
     assert "the data have changed since the run began" in done.stderr
     assert (run / "predictions.csv").read_bytes() == table
 
@@ -202,8 +195,7 @@ def test_weights_that_are_no_numbers(forked: Dlrun, tmp_path: Path) -> None:
     with torch.no_grad():
         next(network.parameters())[0, 0, 0, 0] = float("nan")
     torch.save(network.state_dict(), tmp_path / "nan.pt")
-    done = forked(NAME, *squeezenet_options(tmp_path / "nan.pt"))
-    assert done.returncode == 1
+    done = forked(NAME, *squeezenet_options(tmp_path / "nan.pt")).is_told(1)
     assert "nan.pt" in done.stderr and "NaN" in done.stderr
     assert predictions(tmp_path) == []
     run = Run.open(latest(tmp_path, NAME))
@@ -221,8 +213,7 @@ ODD = [
 def test_odd_names_as_arguments(forked: Dlrun, tmp_path: Path) -> None:
     names = [os.fsdecode(name) for name in ODD]
     squares(tmp_path, names)
-    done = forked(NAME, *BUNDLED, "--json", "--", *names)
-    assert done.returncode == 0, done.stderr
+    done = forked(NAME, *BUNDLED, "--json", "--", *names).is_told(0)
     assert list(json.loads(done.stdout)["predictions"]) == [str(tmp_path / name) for name in names]
     assert len(predictions(tmp_path)) == 3 * len(names)
     assert "\x1b" not in done.stderr + forked(NAME, *BUNDLED, "--", *names).stdout
@@ -244,22 +235,22 @@ class FailsOnce(torch.nn.Module):
 
 
 def test_another_attempt_begins_with_the_first_photograph(tmp_path: Path) -> None:
-    files = [tmp_path / f"{number}.png" for number in range(9)]
+    files = [tmp_path / f"{number}.png" for number in range(30)]
     for number, file in enumerate(files):
         Image.new("RGB", (40, 30), ("blue", "red")[number % 2]).save(file)
     context = reader(tmp_path / "run")
     transform = ImageClassification(crop_size=8, resize_size=8)
     model = PretrainedNetwork(FailsOnce(), transform, ["red", "green", "blue"], "a network")
-    settings = ["batch_size=2", "top=1", "transform.scaled_decoding=false"]
+    settings = ["batch_size=7", "top=1", "transform.scaled_decoding=false"]
     config: Any = load_experiment_config(NAME, RunSettings(overrides=settings))
     with pytest.raises(RuntimeError, match="lost"):
-        classify_photographs(config, context, files, model, "cpu", thumbnails=3)
+        classify_photographs(config, context, files, model, "cpu")
     assert len(context.steps.rows) == 2
     assert (context.folder.path / "checkpoint").exists()
-    found = classify_photographs(config, context, files, model, "cpu", thumbnails=3)
+    found = classify_photographs(config, context, files, model, "cpu")
     assert [one.file for one in found] == files
-    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 4 + ["blue"]
-    assert [one.thumbnail is not None for one in found] == [True] * 3 + [False] * 6
-    assert [row["images"] for row in context.steps.rows] == [2, 4, 6, 8, 9]
+    assert [one.labels[0][0] for one in found] == ["blue", "red"] * 15
+    assert [one.thumbnail is not None for one in found] == [True] * 24 + [False] * 6
+    assert [row["images"] for row in context.steps.rows] == [7, 14, 21, 28, 30]
     with (context.folder.path / "predictions.csv").open(newline="") as stream:
         assert [row["image"] for row in csv.DictReader(stream)] == [str(file) for file in files]

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from dlrun.data import imdb
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests import harness
-from tests.conftest import Dlrun, setting, smoke
+from tests.conftest import Dlrun, Ended, setting, smoke
 from tests.experiments.use import finished, latest, moved, results, rows
 
 NAME, DENSE = "imdb-lasso", "imdb-dense"
@@ -24,10 +23,8 @@ COLUMNS = "lambda,train_accuracy,valid_accuracy,test_accuracy,nonzero,objective,
 TWO = setting("trainer.max_epochs=2")
 
 
-def lasso(forked: Dlrun, *options: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = forked(*smoke(NAME), *options)
-    assert done.returncode == code, done.stderr
-    return done
+def lasso(forked: Dlrun, *options: object, code: int = 0) -> Ended:
+    return forked(*smoke(NAME), *options).is_told(code)
 
 
 def compared(tmp_path: Path) -> Path | None:
@@ -81,8 +78,7 @@ def test_runs_to_compare_with_are_finished_and_have_a_curve(forked: Dlrun, tmp_p
     (bare / "metrics.csv").unlink()
     damaged = finished(tmp_path, [*words, "--name", "damaged"])
     (damaged / "metrics.csv").write_bytes(b"\0\xff\n" * 100)
-    failed = forked(*words, *setting("optimizer.lr=1e30", "optimizer.name=sgd"))
-    assert failed.returncode == 1
+    forked(*words, *setting("optimizer.lr=1e30", "optimizer.name=sgd")).is_told(1)
     path = str(old.relative_to(tmp_path))
     for which in (f"{DENSE}/latest", f"runs/{DENSE}/latest", "latest", "mine", path):
         lasso(forked, "--set", f"compare_with={which}")
@@ -111,8 +107,7 @@ def test_removed_run_to_compare_with_hinders_no_resume(forked: Dlrun, tmp_path: 
     child.end(after=0)
     curve = (folder / "compared.csv").read_bytes()
     shutil.rmtree(dense)
-    done = forked("resume", "latest")
-    assert done.returncode == 0, done.stderr
+    forked("resume", "latest").is_told(0)
     found = results(folder)
     assert (found["status"], len(rows(folder))) == ("finished", 300)
     assert Run.open(folder).draw().keys() == {"lasso_path.png"}

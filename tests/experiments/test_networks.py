@@ -45,8 +45,7 @@ def test_effects_of_words_are_differences_of_logits(hidden: list[int]) -> None:
 
 def test_training_that_diverges_is_no_result(forked: Dlrun, tmp_path: Path) -> None:
     options = setting("optimizer.lr=1e30", "trainer.max_epochs=5", "batch_size=100")
-    done = forked(*smoke(DENSE), *options)
-    assert done.returncode == 1, done.stderr
+    done = forked(*smoke(DENSE), *options).is_told(1)
     assert "optimizer.lr" in done.stderr
     assert results(tmp_path / "runs" / DENSE / "latest")["status"] == "failed"
 
@@ -60,11 +59,11 @@ def test_reviews_may_have_moved_but_not_changed(forked: Dlrun, tmp_path: Path) -
     moved = archive.rename(tmp_path / "moved.tar.gz")
     more = setting("trainer.max_epochs=3")
     assert forked("resume", run, *more).returncode != 0
-    done = forked("resume", run, *more, "--set", f"data.archive={moved}")
-    assert done.returncode == 0, done.stderr
+    done = forked("resume", run, *more, "--set", f"data.archive={moved}").is_told(0)
     other = archive_of(tmp_path, REVIEWS | {"train/pos/9_9.txt": "another review"})
-    done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}"))
-    assert done.returncode == 1
+    done = forked("resume", run, *setting("trainer.max_epochs=4", f"data.archive={other}")).is_told(
+        1
+    )
     assert "the data have changed since the run began" in done.stderr
     assert len(rows(run)) == 3
 
@@ -74,11 +73,10 @@ def test_run_that_failed_before_its_first_step_begins_there(forked: Dlrun, tmp_p
     damaged.parent.mkdir(parents=True)
     damaged.write_bytes(b"no archive")
     sets = setting("trainer.max_epochs=2", "data.source=stanford", "data.validation=1")
-    assert forked(*smoke(DENSE), *sets).returncode == 1
+    forked(*smoke(DENSE), *sets).is_told(1)
     run = (tmp_path / "runs" / DENSE / "latest").resolve()
     assert results(run)["status"] == "failed"
-    done = forked("resume", run, *setting(f"data.archive={archive_of(tmp_path)}"))
-    assert done.returncode == 0, done.stderr
+    forked("resume", run, *setting(f"data.archive={archive_of(tmp_path)}")).is_told(0)
     found = results(run)
     assert (found["status"], found["steps"], found["error"]) == ("finished", 2, None)
     assert len(rows(run)) == 2
@@ -89,6 +87,5 @@ def test_imdb_lstm_without_numba_says_so_and_trains(dlrun: Dlrun, tmp_path: Path
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "numba.py").write_text("raise ImportError('not for this NumPy')")
     paths = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
-    done = dlrun(*smoke("imdb-lstm"), "--set", "data.max_length=20", PYTHONPATH=paths)
-    assert done.returncode == 0, done.stderr
+    done = dlrun(*smoke("imdb-lstm"), "--set", "data.max_length=20", PYTHONPATH=paths).is_told(0)
     assert done.stderr.count("not for this NumPy") == 1

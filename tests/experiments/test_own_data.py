@@ -15,7 +15,7 @@ from dlrun.data.imdb import generate_reviews
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting
-from tests.experiments.use import accuracy_again, latest, reader, results
+from tests.experiments.use import latest, results
 
 NETWORKS, LASSO, IMAGES = ["imdb-dense", "imdb-lstm"], "imdb-lasso", "cifar100"
 Done = subprocess.CompletedProcess[str]
@@ -62,7 +62,7 @@ def check_accuracy(run: Run, names: list[str], folder: Path) -> None:
     assert run.labels == sorted(names)
     accuracy = run.record.metrics["test_accuracy"]
     assert accuracy > 0.9
-    assert accuracy_again(run, reader(folder)) == pytest.approx(accuracy, abs=1e-6)
+    assert run.test(folder).accuracy == pytest.approx(accuracy, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -26,9 +26,7 @@ def table(run: Run) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", CLASSIFY)
-def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of_each_time(
-    tmp_path: Path, done: Done, name: str
-) -> None:
+def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, name: str) -> None:
     run = Run.open(done(name))
     rows = table(run)
     assert [int(row["row"]) for row in rows] == list(range(run.record.test_rows or 0))
@@ -44,9 +42,6 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of_each_time(
     certain = [one["probability"] for one in mistakes]
     wrong = [float(row["probability"]) for row in rows if row["label"] != row["predicted"]]
     assert certain == pytest.approx(sorted(wrong, reverse=True)[: len(certain)], rel=1e-8)
-    again = Run.open(finished(tmp_path, [name, "--config", str(done(name) / "config.yaml")]))
-    for file in ("predictions.csv", "mistakes.json"):
-        assert again.read(file) == run.read(file)
 
 
 @pytest.mark.parametrize("name", CLASSIFY)

@@ -1,15 +1,16 @@
 """Two processes that train one network on the CPU give what one gives, and end together."""
 
+import contextlib
 import csv
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dlrun.experiments import registry
@@ -20,7 +21,7 @@ from tests.experiments.use import rows
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.skipif(sys.platform == "win32", reason="sends signals"),
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores"),
 ]
 NAME = "imdb-dense"
@@ -71,7 +72,7 @@ class Started:
         self.nodes = []
         for number, command in enumerate(commands(how, list(program), list(words))):
             with (folder / f"said-{number}").open("wb") as said:
-                node = subprocess.Popen(
+                node = psutil.Popen(
                     command,
                     stdout=said,
                     stderr=said,
@@ -80,7 +81,7 @@ class Started:
                     start_new_session=True,
                 )
             self.nodes.append(node)
-        self.known: set[int] = {node.pid for node in self.nodes}
+        self.known = [*self.nodes]
 
     @property
     def said(self) -> str:
@@ -100,61 +101,40 @@ class Started:
         self.until(lambda: text in self.said or self.nodes[0].poll() is not None)
         assert text in self.said, self.said
 
-    def ranks(self) -> list[int]:
-        """The process ids of the owner of the run and its helper, once both are there."""
-        found: dict[int, int] = {}
+    def ranks(self) -> list[psutil.Process]:
+        """The owner of the run and its helper, once both are there."""
+        found: dict[str, psutil.Process] = {}
 
         def complete() -> bool:
-            for node in self.nodes:
-                for child in _children(node.pid):
-                    if "dlrun" in _about(child, "cmdline"):
-                        found[_rank(child)] = child
-            return found.keys() >= {0, 1}
+            for child in [child for node in self.nodes for child in node.children()]:
+                with contextlib.suppress(psutil.Error):  # it is starting, or has ended
+                    if "dlrun" in " ".join(child.cmdline()):
+                        found[child.environ().get("RANK", "")] = child
+            return found.keys() >= {"0", "1"}
 
         self.until(complete)
-        self.known.update(found.values())
-        return [found[0], found[1]]
+        self.known += found.values()
+        return [found["0"], found["1"]]
 
     def end(self, limit: float = LIMIT) -> list[int]:
         """Wait until all have ended, some seconds at most; the exit code of each node."""
-        self.until(lambda: all(node.poll() is not None for node in self.nodes), limit)
-        self.until(lambda: not any(map(_is_there, self.known)), limit)
-        return [node.returncode for node in self.nodes]
+        self.until(lambda: not any(map(_lives, self.known)), limit)
+        return [node.wait() for node in self.nodes]
 
     def kill(self) -> None:
         """End what is left, whatever became of the test."""
+        for process in self.known:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         for node in self.nodes:
-            if node.poll() is None:
-                node.kill()
-                node.wait()
-        for pid in self.known:
-            if _is_there(pid) and "dlrun" in _about(pid, "cmdline"):
-                os.kill(pid, signal.SIGKILL)
+            node.wait()
 
 
-def _children(pid: int) -> list[int]:
-    words = ["pgrep", "--parent", str(pid)]
-    found = subprocess.run(words, capture_output=True, check=False).stdout
-    return [int(child) for child in found.split()]
-
-
-def _about(pid: int, file: str) -> str:
-    """What the system says of a process; nothing of one that is not there."""
-    try:
-        return Path(f"/proc/{pid}/{file}").read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _rank(pid: int) -> int:
-    """Return the rank in a process's environment; -1 before there is one."""
-    variables = dict(one.partition("=")[::2] for one in _about(pid, "environ").split("\0"))
-    return int(variables.get("RANK", -1))
-
-
-def _is_there(pid: int) -> bool:
-    """Whether it lives; a process that has ended and that nobody waited for does not."""
-    return ") Z " not in (_about(pid, "stat") or ") Z ")
+def _lives(process: psutil.Process) -> bool:
+    """Whether it runs; a process that has ended and that nobody waited for does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 Start = Callable[..., Started]
@@ -263,7 +243,7 @@ def goes_on(dlrun: Dlrun, run: Run) -> None:
 def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
     started = start(how, *LONG)
     started.until_said("epoch    3/2000")
-    os.kill(started.ranks()[who], signal.SIGKILL)
+    started.ranks()[who].kill()
     codes = started.end()
     assert codes == [1] * len(codes)
     run, said = ended(started)
@@ -289,10 +269,10 @@ def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
     started = start("torchrun", *LONG, program=(str(script),))
     started.until_said("epoch    3/2000")
     ranks = started.ranks()
-    os.kill(ranks[who], signal.SIGSTOP)
+    ranks[who].suspend()
     if who == OWNER:
         started.until_said(LOST)  # by the helper
-        os.kill(ranks[OWNER], signal.SIGCONT)
+        ranks[OWNER].resume()
     assert started.end() == [1]
     run, said = ended(started)
     assert LOST in said and (run.record.steps or 0) >= 3

@@ -95,8 +95,7 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
 ) -> None:
     folder, env = plugins
     plugin(folder, "count-words")
-    done = dlrun("count-words", "--set", "words=4", **env)
-    assert done.returncode == 0, done.stderr
+    done = dlrun("count-words", "--set", "words=4", **env).is_told(0)
     assert "4.0000" in done.stdout
     (text,) = tmp_path.glob("runs/count-words/*Z-*/words.txt")
     assert text.read_text() == "word word word word "
@@ -113,8 +112,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     plugin(folder, "Bad_Name", module="bad_name")
     plugin(folder, registry.experiment_names()[0], module="aaa")
     plugin(folder, "count-words")
-    done = dlrun("--help", **env)
-    assert done.returncode == 0
+    done = dlrun("--help", **env).is_told(0)
     assert "count-words" in done.stdout and "no-yaml" not in done.stdout
     assert "Continue a run" in done.stdout
     warnings = done.stderr.replace("\n", " ").split("warning:")[1:]
@@ -146,12 +144,12 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
 ) -> None:
     folder, env = plugins
     plugin(folder, "broken", **broken)
-    done = dlrun("broken", **env)
-    assert done.returncode == 1
+    done = dlrun("broken", **env).is_told(1)
     assert "experiment 'broken' of the package broken" in done.stderr and reason in done.stderr
     assert "Traceback" not in done.stderr
-    shown = dlrun("data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env)
-    assert shown.returncode == 0
+    shown = dlrun(
+        "data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env
+    ).is_told(0)
     assert ("'broken'" in shown.stderr) == ("config" in broken)
 
 
@@ -161,8 +159,7 @@ def test_a_check_that_raises_is_one_message(
     folder, env = plugins
     check = "\n    def check(self, runs_dir):\n        raise KeyError('lost')\n"
     plugin(folder, "checks-badly", config=CONFIG + check)
-    done = dlrun("checks-badly", **env)
-    assert done.returncode == 1
+    done = dlrun("checks-badly", **env).is_told(1)
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
     assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
     assert "Traceback" in dlrun("checks-badly", "--debug", **env).stderr

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import random
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import NETWORKS, Dlrun, overlaid, setting, smoke
+from tests.conftest import NETWORKS, Dlrun, Ended, overlaid, setting, smoke
 from tests.experiments.use import finished, flip, latest, results, rows
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -46,24 +45,7 @@ def outcome(folder: Path) -> tuple[list[dict[str, str]], list[bytes]]:
         return found, [file[name].tobytes() for name in sorted(file.files)]
 
 
-@pytest.mark.parametrize("experiment", LONG)
-def test_killed_and_resumed_is_as_never_killed(tmp_path: Path, experiment: str) -> None:
-    harness.run(tmp_path, *long(experiment), "--name", "whole").is_told(0)
-    runs = tmp_path / "runs" / experiment
-    (runs / "latest").unlink()
-    running = harness.start(tmp_path, *long(experiment), "--name", "killed")
-    wait_for_steps(runs, running)
-    running.end(after=0.3 * random.Random(experiment).random())
-    (whole,), (killed,) = runs.glob("*-whole"), runs.glob("*-killed")
-    assert results(killed)["status"] == "running"
-    assert Run.open(killed).state == "killed"
-    harness.run(tmp_path, "resume", "latest").is_told(0)
-    assert outcome(killed) == outcome(whole)
-    assert results(killed)["status"] == "finished"
-    harness.run(tmp_path, "resume", killed).is_told(0, "finished, there is nothing to resume")
-
-
-def stopped_by(running: harness.Child, run: Path) -> harness.Ended:
+def stopped_by(running: harness.Child, run: Path) -> Ended:
     """The end of a process that a signal stops in order."""
     ended = running.end()
     assert ended.stdout == ""
@@ -91,7 +73,7 @@ def test_run_that_a_signal_stops_keeps_its_steps(
     wait_for_steps(run.parent, running, steps)
     running.signal(number)
     ended = stopped_by(running, run)
-    assert ended.code == code
+    assert ended.returncode == code
     if steps:
         assert f"continue with: dlrun resume runs/{experiment}/" in ended.stderr
         lines = (run / "metrics.csv").read_text().splitlines()
@@ -114,7 +96,7 @@ def test_second_signal_stops_at_once_and_in_order(
     ended = stopped_by(running, run)
     assert "error: interrupted" in ended.stderr
     # Where it had ended already but for Python's own end, the system ends it: 130 for a shell too.
-    assert ended.code in (130, -signal.SIGINT)
+    assert ended.returncode in (130, -signal.SIGINT)
 
 
 @pytest.fixture
@@ -152,13 +134,13 @@ def test_half_written_row_and_checkpoint_are_dropped(
             current.unlink()
     damaged = harm in ("cut", "changed", "empty")
     for epochs in (len(before) + 1, len(before) + 2):  # the second extends a finished run
-        done = forked("resume", stopped, "--set", f"trainer.max_epochs={epochs}")
-        assert done.returncode == 0, done.stderr
+        done = forked("resume", stopped, "--set", f"trainer.max_epochs={epochs}").is_told(0)
         assert ("checkpoint: damaged" in done.stderr) == (damaged and epochs == len(before) + 1)
         assert [int(row.split(",")[0]) for row in rows(stopped)] == [*range(1, epochs + 1)]
         # Every row but the one that was only in the damaged checkpoint is as it was.
         kept = len(before) - (harm != "none")
         assert rows(stopped)[:kept] == before[:kept]
+    assert "finished, there is nothing to resume" in forked("resume", stopped).stderr
 
 
 def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> None:
@@ -168,8 +150,7 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
         """Refuse to resume, and leave the table and the record as they are."""
         files = [stopped / "metrics.csv", stopped / "results.json"]
         before = [file.read_bytes() for file in files]
-        done = forked("resume", *words)
-        assert done.returncode == code, done.stderr
+        done = forked("resume", *words).is_told(code)
         assert message in done.stderr and "Traceback" not in done.stderr
         assert [file.read_bytes() for file in files] == before
 
@@ -188,8 +169,7 @@ def test_refusals_do_no_harm(forked: Dlrun, tmp_path: Path, stopped: Path) -> No
     packages = environment["packages"] | {"torch": "1.0"}
     file.write_text(json.dumps({**environment, "packages": packages}))
     refused(stopped, *more, code=1, message="torch 1.0 then, ")
-    done = forked("resume", stopped, *more, "--force")
-    assert done.returncode == 0, done.stderr
+    done = forked("resume", stopped, *more, "--force").is_told(0)
     assert "warning: " in done.stderr and "torch 1.0 then, " in done.stderr
     file.write_text(json.dumps(environment))
     more = setting(f"trainer.max_epochs={len(rows(stopped)) + 1}")
@@ -207,8 +187,7 @@ def test_run_of_a_living_process_is_left_alone(dlrun: Dlrun, tmp_path: Path) -> 
         wait_for_steps(tmp_path / "runs" / NETWORK, running)
         run = Run.open("alive", tmp_path / "runs")
         assert run.state == "running"
-        done = dlrun("resume", "latest")
-        assert done.returncode == 1
+        done = dlrun("resume", "latest").is_told(1)
         assert "another process is writing to it" in done.stderr
         assert running.process.is_alive()
     finally:
@@ -222,12 +201,11 @@ def test_extension_that_fails_leaves_the_result(forked: Dlrun, tmp_path: Path) -
     table = (run / "metrics.csv").read_bytes()
     more = setting("trainer.max_epochs=3", "accelerator=cuda", "fallback=false")
     if not torch.cuda.is_available():
-        assert forked("resume", run, *more).returncode == 1
+        forked("resume", run, *more).is_told(1)
         for kept in ("metrics", "figures", "files", "epochs", "result_steps"):
             assert results(run)[kept] == result[kept]
         assert (run / "metrics.csv").read_bytes() == table
-    done = forked("resume", run.name, *setting("trainer.max_epochs=3"))
-    assert done.returncode == 0, done.stderr
+    forked("resume", run.name, *setting("trainer.max_epochs=3")).is_told(0)
     found = results(run)
     assert (found["status"], found["epochs"]) == ("finished", 3)
     assert found["started"] == result["started"]

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from dlrun.run_folder.record import FORMAT
 from dlrun.runs.start import load_experiment_config
 from dlrun.stats import wilson_interval
 from tests import harness
-from tests.conftest import NAMES, NETWORKS, Dlrun, setting, smoke
+from tests.conftest import NAMES, NETWORKS, Dlrun, Ended, setting, smoke
 from tests.experiments.use import latest, results
 
 NETWORK = NETWORKS[0]  # where one stands for all of them
@@ -25,12 +24,8 @@ PARAMETERS = {"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516} 
 COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
 
 
-def run(
-    dlrun: Dlrun, name: str, *options: object, code: int = 0
-) -> subprocess.CompletedProcess[str]:
-    done = dlrun(*smoke(name), *options)
-    assert done.returncode == code, done.stderr
-    return done
+def run(dlrun: Dlrun, name: str, *options: object, code: int = 0) -> Ended:
+    return dlrun(*smoke(name), *options).is_told(code)
 
 
 def metrics(tmp_path: Path, name: str = NETWORK) -> list[dict[str, str]]:
@@ -110,7 +105,7 @@ def test_same_seed_or_the_runs_config_gives_the_same_metrics_and_another_seed_do
         tables.append(metrics(tmp_path, name))
     copy = tmp_path / "again.yaml"
     copy.write_text((latest(tmp_path, name) / "config.yaml").read_text())
-    assert forked(name, "--config", copy).returncode == 0
+    forked(name, "--config", copy).is_told(0)
     assert len(tables[0]) == 2
     assert tables[0] != tables[1] == tables[2] == metrics(tmp_path, name)
 

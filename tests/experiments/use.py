@@ -7,10 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.step_recorder import StepRecorder
@@ -80,15 +78,3 @@ def reader(folder: Path) -> RunContext:
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
     steps = StepRecorder(files, screen, stop, "")
     return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)
-
-
-def accuracy_again(run: Run, context: RunContext) -> float:
-    """The test accuracy of a run's network, computed anew."""
-    import torch
-
-    experiment, network = run.experiment, run.network()
-    data = experiment.load(run.config, context).data.test
-    inputs, targets = data[np.arange(len(data))]
-    with torch.inference_mode():
-        objective = experiment.objective(run.config, experiment.assets(run))
-        return float((objective.predict(network(inputs)) == targets).float().mean())

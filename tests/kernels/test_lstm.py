@@ -1,9 +1,6 @@
 """The network that skips its padding is the plain one."""
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
+from dlrun.kernels.jit import LANES as WIDTH
 from dlrun.kernels.lstm import FEW, WIDEST
-from dlrun.kernels.lstm_rows import WIDTH, lstm_last_states
 
 WORDS = 10_003
 Result = tuple[Tensor, list[Tensor]]
@@ -148,8 +145,8 @@ def test_a_row_is_the_same_in_any_batch() -> None:
     skip, _ = pair()
     ids = reviews(realistic(60))
     with torch.no_grad():
-        every = lstm_last_states(skip.lstm, skip.embedding, ids, 2, [])
-        some = lstm_last_states(skip.lstm, skip.embedding, ids[20:50], 2, [])
+        every = skip.last_state(skip.lstm, skip.embedding, ids)
+        some = skip.last_state(skip.lstm, skip.embedding, ids[20:50])
     assert torch.equal(every[20:50], some)
 
 
@@ -228,22 +225,6 @@ def test_which_rows_are_computed_by_rows() -> None:
     assert not by_rows(LSTMClassifier(5, 4, 3, skip_padding=False), many)
     assert not by_rows(LSTMClassifier(5, 4, WIDEST + 1), many)
     assert not by_rows(model.double(), many) and model(many).dtype == torch.float64
-
-
-def test_without_numba_the_plain_path(tmp_path: Path) -> None:
-    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 0.1 or less')")
-    script = (
-        "import torch\n"
-        "from dlrun.experiments.imdb_lstm.model import LSTMClassifier\n"
-        "from dlrun.kernels.lstm import why_lstm_kernels_unavailable\n"
-        "reason = why_lstm_kernels_unavailable()\n"
-        "assert reason == 'Numba needs NumPy 0.1 or less', reason\n"
-        "LSTMClassifier(5, 4, 3)(torch.ones(20, 6, dtype=torch.int32)).sum().backward()\n"
-    )
-    path = [str(tmp_path), *sys.path]
-    subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}\n{script}"], check=True
-    )
 
 
 def test_errors() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from dlrun.lasso.columns import (
+from dlrun.lasso.solver import (
     binary_columns,
     column_sums,
     coordinate_descent_sweep,

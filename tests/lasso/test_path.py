@@ -3,14 +3,12 @@ import pytest
 from scipy import optimize, sparse
 
 from dlrun.lasso.path import (
-    LassoSolution,
+    LinearModel,
     objective_and_gap,
-    pack_path,
-    pack_solution,
+    pack_models,
     penalty_path,
     solve_liblinear_path,
-    unpack_linear_model,
-    unpack_solution,
+    unpack_model,
 )
 
 
@@ -61,24 +59,18 @@ def test_nothing_is_selected_at_the_largest_penalty(problem) -> None:
     assert np.count_nonzero(first.coef) <= 1  # exactly at it the lab's own intercept still moves
 
 
-def test_solutions_are_unpacked_to_the_bit() -> None:
+def test_models_are_unpacked_to_the_bit() -> None:
     random = np.random.default_rng(0)
-    path = []
+    models = []
     for number in range(4):
         coef = random.normal(size=50) * (random.random(50) < 0.1 * number)
-        path.append(LassoSolution(coef, 0.1 + number, 1 / 3 - 0.05 * number, 1e300, 1e-300))
-    content = pack_path(path)
-    for number, solution in enumerate(path):
-        for found in (
-            unpack_solution(pack_solution(solution)),
-            unpack_linear_model(content, number),
-        ):
-            assert np.array_equal(found.coef, solution.coef)
-            assert found.intercept == solution.intercept
-        found = unpack_solution(pack_solution(solution))
-        for name in ("penalty", "objective", "duality_gap"):
-            assert getattr(found, name) == getattr(solution, name)
+        models.append(LinearModel(coef, 0.1 + number, 1 / 3 - 0.05 * number))
+    content = pack_models(models)
+    for number, model in enumerate(models):
+        for found in (unpack_model(pack_models([model]), 0), unpack_model(content, number)):
+            assert np.array_equal(found.coef, model.coef)
+            assert (found.intercept, found.penalty) == (model.intercept, model.penalty)
 
 
 def test_zero_coefficients_take_no_room() -> None:
-    assert len(pack_solution(LassoSolution(np.zeros(100_000), 0, 1, 0, 0))) < 2_000
+    assert len(pack_models([LinearModel(np.zeros(100_000), 0, 1)])) < 2_000

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dlrun.plots.curves import (
-    BaselineCurve,
     draw_curves_of_several_runs,
     draw_epoch_times,
     draw_lasso_path,
@@ -111,7 +110,7 @@ def test_columns_of_any_name(recwarn: pytest.WarningsRecorder) -> None:
 
 @pytest.mark.parametrize("name", [None, "20260101T000000Z-$\n\x1b[0m" + "x" * 200])
 def test_lasso_path(name: str | None) -> None:
-    compared = None if name is None else BaselineCurve(name, EPOCHS, 0.7)
+    compared = None if name is None else (name, EPOCHS, 0.7)
     figure = draw_lasso_path(PATH, 100, 1, compared, title="x")
     assert is_drawn(figure)
     left, right = figure.axes

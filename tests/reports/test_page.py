@@ -19,15 +19,14 @@ HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1
 
 
 def report(forked: Dlrun, folder: Path, *arguments: object) -> str:
-    done = forked("report", *arguments)
-    assert done.returncode == 0, done.stderr
+    done = forked("report", *arguments).is_told(0)
     assert done.stdout.startswith("report.html: ")
     return (folder / "report.html").read_text()
 
 
 def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> None:
     for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
-        assert forked(*smoke(name)).returncode == 0
+        forked(*smoke(name)).is_told(0)
     page = report(forked, tmp_path)
     assert "<h1>4 runs</h1>" in page
     for name in ("imdb-dense", "imdb-lasso", "cifar100", "classify-images"):
@@ -42,7 +41,7 @@ def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> Non
 
 
 def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:
-    assert forked(*smoke("imdb-dense")).returncode == 0
+    forked(*smoke("imdb-dense")).is_told(0)
     (run,) = (tmp_path / "runs" / "imdb-dense").glob("*Z-*")
     record = json.loads((run / "results.json").read_text())
     changes = {
@@ -77,8 +76,7 @@ def test_without_a_name_the_newest_finished(forked: Dlrun, tmp_path: Path) -> No
     a_run(runs / "20261125T130000Z-dead", status="failed")
     damaged = a_run(runs / "20261125T140000Z-0bad")
     (damaged / "results.json").write_text("{")
-    done = forked("report")
-    assert done.returncode == 0
+    done = forked("report").is_told(0)
     assert "warning: left out: " in done.stderr and "0bad" in done.stderr
     assert "The 20 newest finished runs; dlrun report RUN ... names others." in done.stderr
     page = (tmp_path / "report.html").read_text()
@@ -94,19 +92,16 @@ def test_what_it_refuses(forked: Dlrun, tmp_path: Path) -> None:
         (["--out", tmp_path], "is a folder"),
         (["--out", "missing/report.html"], "there is no folder missing"),
     ):
-        done = forked("report", *arguments)
-        assert done.returncode == 2 and words in done.stderr
+        forked("report", *arguments).is_told(2, words)
     mine = tmp_path / "report.html"
     mine.write_text("<html>my own page</html>")
-    done = forked("report", run.folder)
-    assert done.returncode == 2 and "--force replaces it" in done.stderr
+    forked("report", run.folder).is_told(2, "--force replaces it")
     assert mine.read_text() == "<html>my own page</html>"
-    assert forked("report", run.folder, "--force").returncode == 0
-    assert forked("report", run.folder).returncode == 0  # its own it may overwrite
+    forked("report", run.folder, "--force").is_told(0)
+    forked("report", run.folder).is_told(0)  # its own it may overwrite
     assert "dlrun report" in mine.read_text()
     (run.folder / "results.json").write_text("{")
-    done = forked("report", run.folder)
-    assert done.returncode == 1 and "cannot be read" in done.stderr
+    forked("report", run.folder).is_told(1, "cannot be read")
 
 
 def test_a_page_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
@@ -191,13 +186,11 @@ def test_files_that_no_run_wrote_are_a_sentence_each(forked: Dlrun, tmp_path: Pa
             kept[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         (folder / "results.json").write_text(json.dumps(record))
     names = [folder.name for folder in runs.iterdir()]
-    done = forked("report", *names)
-    assert done.returncode == 0, done.stderr
+    done = forked("report", *names).is_told(0)
     assert "bug in dlrun" not in done.stderr
     page = (tmp_path / "report.html").read_text()
     assert page.count('class="run"') == 4
-    done = forked("runs", "compare", "far", "same", "--out", "curves.png")
-    assert done.returncode == 0, done.stderr
+    forked("runs", "compare", "far", "same", "--out", "curves.png").is_told(0)
 
 
 def test_a_line_break_in_a_runs_name_breaks_no_message(forked: Dlrun, tmp_path: Path) -> None:

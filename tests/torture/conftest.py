@@ -17,10 +17,10 @@ from PIL import Image
 from dlrun.cli import main
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
-from tests.conftest import Done
+from tests.conftest import Done, Ended
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import once, results, rows
-from tests.harness import Child, Ended, only_run, run, wait_until, words
+from tests.harness import Child, only_run, run, wait_until, words
 
 PHOTOGRAPHS, BATCH = "classify-images", 4
 TURNED = Image.Exif()
@@ -147,8 +147,8 @@ def assert_as_undisturbed(
     lab: Path, whole: Undisturbed, ended: Ended, *, figures: bool = True
 ) -> None:
     """The process that went on has finished the run, with the undisturbed run's outcome."""
-    ended.is_told(ended.code)
-    assert ended.code == whole.code or "nothing to resume" in ended.stderr, ended
+    ended.is_told(ended.returncode)
+    assert ended.returncode == whole.code or "nothing to resume" in ended.stderr, ended
     folder = only_run(lab, whole.experiment)
     assert folder is not None
     for name, value in outcome(folder).items():

@@ -72,7 +72,7 @@ def test_one_of_six_resumes_at_once_writes_the_run(
             for epochs in range(EPOCHS, EPOCHS + 6)
         }
         ended = {epochs: child.end() for epochs, child in children.items()}
-        (winner,) = (epochs for epochs, one in ended.items() if one.code == 0)
+        (winner,) = (epochs for epochs, one in ended.items() if one.returncode == 0)
         for epochs, one in ended.items():
             if epochs != winner:
                 one.is_told(1, "another process is writing to it")

@@ -44,16 +44,18 @@ def test_a_file_operation_that_fails_is_one_message_and_can_be_resumed(
     for at in moments:
         lab = tmp_path / str(at)
         ended = run(lab, *whole.arguments, fault=Fault(at, number, lasting))
-        assert ended.code in (0, 1, 2), (at, ended)
-        ended.is_told(ended.code)
+        assert ended.returncode in (0, 1, 2), (at, ended)
+        ended.is_told(ended.returncode)
         begun = only_run(lab, experiment)
         if begun is None:
-            assert ended.code != 0
+            assert ended.returncode != 0
             continue
         assert_nothing_is_half_written(lab, whole)
         state = Run.open(begun).state
         # If nothing can be written any more, the record cannot say that the run failed.
-        assert state == ("failed" if ended.code else "finished") or (lasting and state == "killed")
+        assert state == ("failed" if ended.returncode else "finished") or (
+            lasting and state == "killed"
+        )
         ended = run(lab, *go_on(lab, whole))
         assert_as_undisturbed(lab, whole, ended, figures=False)  # one that failed is a warning
     name = errno.errorcode[number]
@@ -80,8 +82,8 @@ def test_a_disk_that_is_full_before_a_run_is_one_message(tmp_path: Path) -> None
     with tmpfs(tmp_path / "disk", "1m") as disk:
         fill(disk / "ballast")
         ended = run(tmp_path / "work", *words(NETWORK), "--runs-dir", disk / "runs")
-        assert ended.code in (1, 2)
-        ended.is_told(ended.code, "No space left on device")
+        assert ended.returncode in (1, 2)
+        ended.is_told(ended.returncode, "No space left on device")
 
 
 def test_a_run_whose_folder_is_moved_away_ends_with_a_message(tmp_path: Path) -> None:

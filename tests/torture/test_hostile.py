@@ -20,14 +20,14 @@ import pytest
 import torch
 
 from dlrun.run_folder import checkpoint
-from tests.conftest import Done, setting
+from tests.conftest import Done, Ended, setting
 from tests.data.left import without_locks
 from tests.data.test_imdb import KERAS, RANKS, archive_of, keras_files
 from tests.data.test_pickles import creating, objects
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import moved, results, rows
-from tests.harness import Ended, run
+from tests.harness import run
 from tests.torture.conftest import outcome
 
 MEMORY = 700 << 20  # what a command may allocate on a hostile file, beyond its imports

@@ -44,7 +44,7 @@ def test_signals_at_random_moments_change_no_bit_of_the_outcome(
             if number != signal.SIGKILL:  # others once dlrun has begun
                 wait_until(lambda: child.output("operations") != "", child)  # noqa: B023
             ended = child.end(moments.uniform(0, whole.seconds), number)
-            if ended.code != CODES[number]:
+            if ended.returncode != CODES[number]:
                 break
             signals += 1
             assert_nothing_is_half_written(lab, whole)
@@ -64,7 +64,7 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
     for at in moments:
         lab = tmp_path / str(at)
         ended = run(lab, *whole.arguments, fault=Fault(at))
-        assert ended.code == -signal.SIGKILL, at
+        assert ended.returncode == -signal.SIGKILL, at
         assert_nothing_is_half_written(lab, whole)
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
     tally(f"{experiment}: kills before each file operation, resumed to the same bits", len(moments))

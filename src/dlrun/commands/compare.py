@@ -80,7 +80,7 @@ def _config(run: Run) -> dict[str, Any]:
     return {key: value for key, value in values if not key.startswith("reference.")}
 
 
-def run_causes(run: Run) -> dict[str, dict[str, Any]]:
+def run_provenance(run: Run) -> dict[str, dict[str, Any]]:
     """Return the code, packages, machine and data of a run; None for a value it did not record."""
     environment, record = run.environment, run.record
     more = environment.model_extra or {}
@@ -103,7 +103,7 @@ def run_causes(run: Run) -> dict[str, dict[str, Any]]:
 
 
 def _versions(run: Run) -> dict[str, Any]:
-    causes = run_causes(run)
+    causes = run_provenance(run)
     machine = {f"machine: {name}": value for name, value in causes["machine"].items()}
     return {**causes["code"], **causes["packages"], **machine}
 

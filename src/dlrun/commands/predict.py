@@ -240,23 +240,25 @@ def _to_lines(name: str, prediction: Prediction) -> list[str]:
 
 
 def _to_json(row: int, name: str, prediction: Prediction) -> str:
-    """Return a prediction as a line of JSON."""
+    """Return a prediction as a line of JSON, without the keys that it has no value for."""
     found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.error is not None:
-        found["error"] = prediction.error
-    else:
-        found |= {"label": prediction.label, "probability": prediction.probability}
-        found["probabilities"] = dict(prediction.labels)
-        if prediction.words is not None:
-            counts = {"words": prediction.words, "read": prediction.read}
-            found |= counts | {"unknown": prediction.unknown}
-        if prediction.towards:
-            moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
-            found |= {"towards": prediction.towards, "moved_by": prediction.by, "moved": moved}
-        if prediction.after:
-            found["after"] = [
-                {"word": word, "probability": value} for word, value in prediction.after
-            ]
+        return to_json(found | {"error": prediction.error}, indent=None).rstrip()
+    moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
+    after = [{"word": word, "probability": value} for word, value in prediction.after]
+    found |= {
+        "label": prediction.label,
+        "probability": prediction.probability,
+        "probabilities": dict(prediction.labels),
+        "words": prediction.words,
+        "read": prediction.read,
+        "unknown": prediction.unknown,
+        "towards": prediction.towards or None,
+        "moved_by": prediction.by or None,
+        "moved": moved if prediction.towards else None,
+        "after": after or None,
+    }
+    found = {key: value for key, value in found.items() if value is not None}
     return to_json(found, indent=None).rstrip()
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.commands.compare import run_causes
+from dlrun.commands.compare import run_provenance
 from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
@@ -179,7 +179,7 @@ def _compare_arrays(then: Arrays, now: Arrays) -> str | None:
 
 def _differing_causes(run: Run, repetition: Run) -> Differences:
     """Return the differences in code, packages, machine, data and config between two runs."""
-    then, now = run_causes(run), run_causes(repetition)
+    then, now = run_provenance(run), run_provenance(repetition)
     causes: Differences = {}
     for kind, values in now.items():
         pairs = {name: (then[kind].get(name), value) for name, value in values.items()}

@@ -12,6 +12,7 @@ from dlrun.errors import ConfigError
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
+EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
 OWN = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
@@ -179,7 +180,7 @@ class TrainerConfig(Section):
 class NetworkConfig(ExperimentConfig):
     """Defines the config keys of every experiment that trains a network."""
 
-    changeable_keys: ClassVar[frozenset[str]] = frozenset({"trainer.max_epochs"})
+    changeable_keys: ClassVar[frozenset[str]] = frozenset({EPOCHS})
 
     batch_size: BatchSize
     predictions: Predictions

@@ -1,11 +1,13 @@
 """Read tar archives, .npz files and pickles that others made, without unpacking or running them."""
 
 import io
+import lzma
 import math
 import pickle
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -23,11 +25,14 @@ MAX_BYTES = 1 << 30  # expanded; the largest published archive has half as many
 Array = NDArray[Any]
 
 
-def read_tar(archive: Path, wanted: re.Pattern[str], screen: Screen) -> Iterator[tuple[str, bytes]]:
+def read_tar(
+    archive: Path, wanted: re.Pattern[str], max_bytes: int, screen: Screen
+) -> Iterator[tuple[str, bytes]]:
     """Yield the name and content of each regular file in a tar archive whose name matches.
 
     The archive may be compressed by gzip, bzip2 or xz. Raises DataError if it cannot be read, is
-    damaged or incomplete, or is far larger than a published one.
+    damaged or incomplete, is far larger than a published one, or has a matching file of more than
+    `max_bytes`.
     """
     try:
         size, total, count = archive.stat().st_size, 0, 0
@@ -44,17 +49,19 @@ def read_tar(archive: Path, wanted: re.Pattern[str], screen: Screen) -> Iterator
                     raise DataError(f"{archive}: far larger than the published archive: refused")
                 name = member.name.removeprefix("./")
                 if member.isreg() and wanted.fullmatch(name):
+                    if member.size > max_bytes:
+                        raise DataError(f"{archive}: {name} has {member.size:,} bytes: refused")
                     content = tar.extractfile(member)
                     assert content is not None  # a regular file has content
                     yield name, content.read()
             _check_end(tar)
-    except DataError:
-        raise
-    except Exception as error:  # a damaged archive can raise anything
-        what = "damaged, or not a tar archive"
-        if isinstance(error, OSError) and error.errno:
-            what = "cannot be read"
-        raise DataError(f"{archive}: {what}: {first_line(error)}") from None
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise DataError(f"{archive}: damaged, or not a tar archive: {error}") from None
+    except RecursionError:
+        raise DataError(f"{archive}: damaged, or not a tar archive: too many headers") from None
+    except OSError as error:
+        what = "cannot be read" if error.errno else "damaged, or not a tar archive"
+        raise DataError(f"{archive}: {what}: {error.strerror or error}") from None
 
 
 def _check_end(tar: tarfile.TarFile) -> None:

@@ -40,6 +40,7 @@ MEMBERS = {
     "cifar-100-python/test": ("data", "fine_labels"),
     "cifar-100-python/meta": ("fine_label_names",),
 }
+MAX_BYTES = 512 << 20  # of a file in the archive; the largest published one has 155 MB
 SIDE = 32  # pixels
 
 
@@ -103,7 +104,7 @@ def load_images(
 
 def _read_published(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:
     """Return the contents of the files of CIFAR100's archive or unpacked folder."""
-    members = read_tar(path, re.compile("|".join(MEMBERS)), screen)
+    members = read_tar(path, re.compile("|".join(MEMBERS)), MAX_BYTES, screen)
     if path.is_dir():
         try:
             members = iter([(name, read_regular_file(path / name)) for name in MEMBERS])

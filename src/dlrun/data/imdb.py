@@ -49,6 +49,7 @@ KERAS_WORDS = PublishedFile(
 )
 PUBLISHED = {"stanford": (STANFORD_ARCHIVE,), "keras": (KERAS_ARRAYS, KERAS_WORDS)}
 
+MAX_REVIEW_BYTES = 1 << 20
 _MEMBER = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+_\d+)\.txt")
 _NO_WORD = "<UNK>"  # `split_words` never returns it
 
@@ -199,7 +200,7 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
     }
     contents = bytearray()  # of all reviews: unlike many small objects, it is freed at once
-    for path, content in read_tar(archive, _MEMBER, screen):
+    for path, content in read_tar(archive, _MEMBER, MAX_REVIEW_BYTES, screen):
         _, part, label, name = path.split("/")
         folders[part, label][name] = slice(len(contents), len(contents) + len(content))
         contents += content

@@ -166,7 +166,7 @@ def experiment_dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-def shipped_values(name: str) -> dict[str, Any]:
+def shipped_values(name: str) -> dict[str, object]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     return flatten_keys(experiment_entry(name).shipped.values)
 

@@ -31,7 +31,6 @@ from dlrun.run_folder.folder import to_csv
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-WORDS = "words.csv"  # each word with its weight
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 
@@ -51,13 +50,11 @@ class ReviewAssets(Assets, frozen=True):
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":
         """Return the assets of a run on these reviews; `max_length` is how many ids are kept."""
         ids = {"pad": PAD, "start": START, "unknown": UNKNOWN, "first_word": FIRST_WORD}
-        preprocessing: dict[str, Any] = {"ids": ids}
-        if max_length is not None:
-            preprocessing["max_length"] = max_length
+        length = {} if max_length is None else {"max_length": max_length}
         return cls(
             labels=reviews.labels,
             width=reviews.width,
-            preprocessing=preprocessing,
+            preprocessing={"ids": ids, **length},
             vocabulary=reviews.vocabulary,
         )
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.validation import validate_layer
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, merge_config_layers, read_yaml_file
 from dlrun.data.text_files import NotTextError, read_text_file
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from dlrun.experiments.test_predictions import ClassPredictions
 
 ASSETS = "assets.json"
-EXTENDS = "trainer.max_epochs"  # the key by which a finished run is extended
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -107,7 +106,7 @@ class Run:
 
     @cached_property
     def environment(self) -> RunEnvironment:
-        """Return the contents of environment.json: code, packages, machine, the config as begun."""
+        """Return environment.json: code, packages, machine and config with which the run began."""
         return read_run_environment(self.folder)
 
     @property
@@ -148,7 +147,7 @@ class Run:
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """Return what the network needs besides weights: vocabulary or labels, preprocessing."""
+        """Return assets.json: what the network needs besides its weights, such as its labels."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
@@ -196,7 +195,7 @@ class Run:
         return content
 
     def check_data(self, digest: str) -> None:
-        """Raise DataError if data differ from the run's; `digest` is of their arrays and names."""
+        """Raise DataError if `digest` is not the fingerprint of the data that the run used."""
         # The digest of dlrun 0.2 is of the arrays alone, so the names are compared by the assets.
         kept = fingerprint_data(digest.partition("-")[0], self.assets)
         if kept != digest or not fingerprints_match(self.record.data_digest or digest, digest):
@@ -212,7 +211,7 @@ class Run:
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """Return the valid config, with defaults for newer keys; raise ConfigError."""
+        """Return the validated config.yaml, with defaults for newer keys; raise ConfigError."""
         name = self.record.experiment
         layer = self._with_defaults(read_yaml_file(self.folder / CONFIG))
         return validate_layer(registry.load_config_class(name), layer, name)
@@ -226,9 +225,9 @@ class Run:
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
-        initial = ConfigLayer(self.environment.config)
-        layer = read_yaml_file(self.folder / CONFIG) if self.record.resumed else initial
-        return flatten_keys(self._with_defaults(layer).values)
+        if not self.record.resumed:
+            return flatten_keys(self.initial_config().values)
+        return flatten_keys(self._with_defaults(read_yaml_file(self.folder / CONFIG)).values)
 
     def changed_settings(self) -> dict[str, Any]:
         """Return the dotted keys that differ from the shipped config, with the run's values.
@@ -238,7 +237,7 @@ class Run:
         return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
-        """Return the dotted keys in which a config differs from the run's first one but must not.
+        """Return the keys whose values must be those of the run's first config, but are others.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
         Raises DlrunError if environment.json cannot be read.
@@ -252,7 +251,7 @@ class Run:
         return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
-        """Return a config over the shipped one; unchanged if the experiment is not installed."""
+        """Return a config with shipped values for missing keys, if the experiment is installed."""
         name = self.record.experiment
         if name not in registry.experiment_names():
             return layer
@@ -276,8 +275,8 @@ class Run:
         command = f"dlrun resume {shlex.quote(str(self.folder))}"
         if self.state != "finished":
             return command if resumable or not self.record.steps else None
-        extendable = resumable and EXTENDS in schema.changeable_keys
-        return f"{command} --set {EXTENDS}=N" if extendable else None
+        extendable = resumable and EPOCHS in schema.changeable_keys
+        return f"{command} --set {EPOCHS}=N" if extendable else None
 
     def network(self) -> "nn.Module":
         """Return the trained network, in eval mode, on the CPU. Raises DlrunError."""

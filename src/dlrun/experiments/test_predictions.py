@@ -13,7 +13,7 @@ from scipy.special import expit
 from dlrun.config.sections import Predictions
 from dlrun.data.archives import Array
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import PREDICTIONS, to_json
+from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
@@ -106,4 +106,4 @@ def keep_test_predictions(
     if wanted is True or (wanted == "auto" and len(predictions.labels) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())
         mistakes = {"mistakes": predictions.mistakes(describe)}
-        context.keep("mistakes.json", to_json(mistakes).encode())
+        context.keep(MISTAKES, to_json(mistakes).encode())

@@ -1,9 +1,9 @@
 """Compute `nn.Linear` for binary bags of words without the dense matrix.
 
-On a CPU in float32 machine code reads the rows of the whole matrix in place. One thread computes
-each sum in the order of the rows and of their ids, so the numbers are those of torch's
-`embedding_bag` on every machine. At 16 columns a second thread would take longer to start than to
-compute.
+On a CPU in float32, machine code reads a batch's rows from the whole matrix, without a copy. One
+thread computes each sum in the order of the rows and of their ids, so the results are the bits of
+torch's `embedding_bag` on every machine. At 16 columns a second thread would take longer to start
+than to compute.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Builder, LlvmArray, Value, Write, write_loop
+from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 MAX_COLUMNS = 64  # so many floats fit in a few registers
 
@@ -28,17 +28,17 @@ MAX_COLUMNS = 64  # so many floats fit in a few registers
 class BagTensors(NamedTuple):
     """Holds a batch of bags of words as torch tensors: a sparse matrix by rows and by columns."""
 
-    ids: Tensor  # (n_ids,): of all bags, end to end
+    ids: Tensor  # (n_ids,): the ids of the first bag, then those of the second, and so on
     starts: Tensor  # (batch,): where each bag begins in `ids`
-    holders: Tensor  # (n_ids,): the bags that hold each id, end to end
+    holders: Tensor  # (n_ids,): the bags that hold the first id, then the second id, and so on
     id_starts: Tensor  # (width,): where each id begins in `holders`
 
 
 class Bags:
     """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
 
-    `rows` (batch,) are their numbers. The kernels do not check that the matrix's ids are below its
-    width. Raises IndexError if a row does not exist.
+    `rows` (batch,) are the rows' indices. Raises IndexError if a row does not exist; the kernels do
+    not check that the matrix's ids are below its width.
     """
 
     def __init__(self, matrix: sparse.csr_matrix, rows: NDArray[np.int64]) -> None:
@@ -62,11 +62,12 @@ class Bags:
         parts = rows.indices, rows.indptr[:-1], columns.indices, columns.indptr[:-1]
         return BagTensors(*(torch.from_numpy(part.copy()) for part in parts))
 
-    def addresses(self) -> tuple[int, int, int, int]:
-        """Return the addresses of the matrix's ids, starts and batch rows, and the batch's size."""
+    def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
+        """Add up rows of float32 numbers by machine code; see `_compile_sums`."""
         arrays = self.matrix.indices, self.matrix.indptr, self.rows
-        ids, starts, rows = (array.ctypes.data for array in arrays)
-        return ids, starts, rows, len(self.rows)
+        addresses = (array.ctypes.data for array in arrays)
+        compiled = _compile_sums(numbers.shape[1], by_id)
+        compiled(numbers.data_ptr(), *addresses, len(self), sums.data_ptr())
 
 
 class BagLinear(nn.Module):
@@ -94,19 +95,15 @@ class BagLinear(nn.Module):
         width = bags.matrix.shape[1] if isinstance(bags, Bags) else len(bags.id_starts)
         if width != len(self.weight):
             raise ValueError(f"bags of {width} words, {len(self.weight)} weights")
-        if isinstance(bags, Bags) and not self._fits_kernels(bags):
+        if isinstance(bags, Bags) and not (
+            self.weight.device.type == "cpu"
+            and self.weight.dtype == torch.float32
+            and self.weight.shape[1] <= MAX_COLUMNS
+            and bags.matrix.indices.dtype == np.int32
+        ):
             bags = bags.tensors()
         sums: Tensor = _BagSum.apply(self.weight, bags)  # type: ignore[no-untyped-call]
         return sums + self.bias
-
-    def _fits_kernels(self, bags: Bags) -> bool:
-        weight = self.weight
-        return (
-            weight.device.type == "cpu"
-            and weight.dtype == torch.float32
-            and weight.shape[1] <= MAX_COLUMNS
-            and bags.matrix.indices.dtype == np.int32
-        )
 
 
 class _BagSum(torch.autograd.Function):
@@ -120,9 +117,8 @@ class _BagSum(torch.autograd.Function):
         ctx.bags, ctx.width = bags, len(weight)
         if isinstance(bags, BagTensors):
             return F.embedding_bag(bags.ids, weight, bags.starts, mode="sum")
-        weight = weight.contiguous()
         sums = weight.new_empty(len(bags), weight.shape[1])
-        compile_bag_sums(weight.shape[1])(weight.data_ptr(), *bags.addresses(), sums.data_ptr())
+        bags.sum_rows(weight.contiguous(), sums, by_id=False)
         return sums
 
     @staticmethod
@@ -131,62 +127,46 @@ class _BagSum(torch.autograd.Function):
         if isinstance(bags, BagTensors):
             return F.embedding_bag(bags.holders, gradient, bags.id_starts, mode="sum"), None
         sums = gradient.new_zeros(ctx.width, gradient.shape[1])
-        compile_gradient_sums(gradient.shape[1])(
-            gradient.data_ptr(), *bags.addresses(), sums.data_ptr()
-        )
+        bags.sum_rows(gradient, sums, by_id=True)
         return sums, None
 
 
 @cache
-def compile_bag_sums(columns: int) -> Callable[..., None]:
-    """Compile a function that sums, for each bag, the weight rows of its ids."""
-    zeros = ir.Constant(llvm.vector_type(columns), [0.0] * columns)
+def _compile_sums(columns: int, by_id: bool) -> Callable[..., None]:
+    """Compile a function that sums rows of `columns` numbers over the bags of a batch.
 
-    def write_row(
-        builder: Builder, weight: LlvmArray, sums: LlvmArray, i: Value, over_ids: Write
-    ) -> None:
-        sums[i] = over_ids(lambda word, total: builder.fadd(total, weight[word]), zeros)
+    For each bag it sums the rows of the bag's ids: (width, columns) -> (batch, columns). With
+    `by_id` it adds a bag's row to the sum of each id in the bag: (batch, columns) -> (width,
+    columns), which must be zeros before.
 
-    return _compile(columns, write_row)
+    The compiled function's arguments are the address of the numbers, the addresses of the matrix's
+    ids, starts and of the batch's rows, the batch's size, and the address of the sums.
+    """
 
+    def write(builder: Builder, *arguments: Value) -> None:
+        *integers, count, sums_address = arguments[1:]
+        ids, starts, rows = (LlvmArray(builder, address) for address in integers)
+        numbers = LlvmArray(builder, arguments[0], columns)
+        sums = LlvmArray(builder, sums_address, columns)
 
-@cache
-def compile_gradient_sums(columns: int) -> Callable[..., None]:
-    """Compile a function that adds, for each id, the gradients of the bags that hold it."""
-
-    def write_row(
-        builder: Builder, grads: LlvmArray, sums: LlvmArray, i: Value, over_ids: Write
-    ) -> None:
-        gradient = grads[i]
-
-        def add(word: Value) -> None:
-            sums[word] = builder.fadd(sums[word], gradient)
-
-        over_ids(add)
-
-    return _compile(columns, write_row)
-
-
-def _compile(columns: int, write_row: Write) -> Callable[..., None]:
-    """Compile a loop over rows; the arguments are numbers, Bags' addresses and the sums."""
-
-    def write(builder: Builder, numbers: Value, *bags: Value) -> None:
-        *addresses, count, results = bags
-        ids, starts, rows = (LlvmArray(builder, address) for address in addresses)
-        given, sums = LlvmArray(builder, numbers, columns), LlvmArray(builder, results, columns)
-
-        def write_one(i: Value) -> None:
+        def write_bag(i: Value) -> None:
             row = rows[i]
-            first, end = starts[row], starts[builder.add(row, llvm.count_constant(1))]
+            first, end = starts[row], starts[builder.add(row, count_constant(1))]
+            if by_id:
+                given = numbers[i]
 
-            def over_ids(body: Write, initial: Value | None = None) -> Value:
-                return write_loop(
-                    builder, first, end, lambda k, *kept: body(ids[k], *kept), initial
+                def add(k: Value) -> None:
+                    word = ids[k]
+                    sums[word] = builder.fadd(sums[word], given)
+
+                write_loop(builder, first, end, add)
+            else:
+                zeros = ir.Constant(llvm.vector_type(columns), [0.0] * columns)
+                sums[i] = write_loop(
+                    builder, first, end, lambda k, sum: builder.fadd(sum, numbers[ids[k]]), zeros
                 )
 
-            write_row(builder, given, sums, i, over_ids)
+        write_loop(builder, count_constant(0), count, write_bag)
 
-        write_loop(builder, llvm.count_constant(0), count, write_one)
-
-    addresses = [llvm.FLOATS, llvm.INT32S, llvm.INT32S, llvm.COUNTS]
-    return llvm.compile_function([*addresses, llvm.COUNT, llvm.FLOATS], write)
+    integers = [llvm.INT32S, llvm.INT32S, llvm.COUNTS]
+    return llvm.compile_function([llvm.FLOATS, *integers, llvm.COUNT, llvm.FLOATS], write)

@@ -11,7 +11,7 @@ numba keeps compiled code until the file that uses it changes: after a change of
 `__pycache__`.
 """
 
-# mypy: disable-error-code="no-untyped-call"
+# mypy: disable-error-code="no-untyped-call", allow-untyped-decorators
 
 import contextlib
 import functools
@@ -21,13 +21,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numba
+import numba.extending
 from llvmlite import binding, ir
-from numba import types
-from numba.core.datamodel import models
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, register_model
-from numba.np.arrayobj import make_array
+from numba.core import types
+from numba.extending import lower_builtin, models, register_model, type_callable
 
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, Value
@@ -35,6 +32,8 @@ from dlrun.kernels.llvm import Builder, Value
 P = ParamSpec("P")
 R = TypeVar("R")
 Numba: TypeAlias = Any  # an object of numba's, which has no types of its own
+
+intrinsic: Numba = numba.extending.intrinsic  # its own type is that of the Python function
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
@@ -71,43 +70,30 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-# A vector fills a register of AVX-512, or one of AVX2; elsewhere LLVM takes several registers.
-LANES = 16 if binding.get_host_cpu_features().get("avx512f") else 8
+# A vector fills two registers of AVX-512, or two of AVX2; elsewhere LLVM takes more registers.
+LANES = 32 if binding.get_host_cpu_features().get("avx512f") else 16
 FLOATS = llvm.vector_type(LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
-UNALIGNED = 4  # bytes: a vector may begin at any float
 
 
 class Vector(types.Type):
     """Describes a vector of LANES float32 numbers to numba, as a type."""
 
-    def __init__(self) -> None:
-        super().__init__(f"float32x{LANES}")
 
-
-VECTOR = Vector()
-
-
-@register_model(Vector)
-class _Model(models.PrimitiveModel):
-    """Makes numba keep a vector in a register."""
-
-    def __init__(self, manager: Numba, kind: Vector) -> None:
-        super().__init__(manager, kind, FLOATS)
+VECTOR = Vector(f"float32x{LANES}")
+register_model(Vector)(lambda manager, kind: models.PrimitiveModel(manager, kind, FLOATS))
 
 
 def _define_operator(function: Callable[..., object], instruction: str) -> None:
     """Make numba compile an operator of two vectors to one LLVM instruction."""
 
-    @infer_global(function)
-    class _Template(AbstractTemplate):
-        def generic(self, arguments: Numba, _: Numba) -> Numba:
-            return signature(VECTOR, VECTOR, VECTOR) if arguments == (VECTOR, VECTOR) else None
+    @type_callable(function)
+    def type_of(_: Numba) -> Callable[[Numba, Numba], Numba]:
+        return lambda a, b: VECTOR if a == b == VECTOR else None
 
-    def lower(_: Numba, builder: Builder, __: Numba, arguments: Value) -> Value:
-        return getattr(builder, instruction)(*arguments)
-
-    lower_builtin(function, VECTOR, VECTOR)(lower)
+    @lower_builtin(function, VECTOR, VECTOR)
+    def write(_: Numba, builder: Builder, __: Numba, vectors: Value) -> Value:
+        return getattr(builder, instruction)(*vectors)
 
 
 _define_operator(operator.add, "fadd")
@@ -116,64 +102,59 @@ _define_operator(operator.mul, "fmul")
 _define_operator(operator.truediv, "fdiv")
 
 
-def _intrinsic(function: Callable[..., Numba]) -> Callable[..., Numba]:
-    """Make a numba intrinsic of a function that gives its types and writes its instructions."""
-    made: Callable[..., Numba] = intrinsic(function)
-    return made
-
-
-@_intrinsic
+@intrinsic
 def vload(_: Numba, array: Numba, index: Numba) -> Numba:
     """Load a vector of LANES numbers from a contiguous array, from `array.ravel()[index]` on."""
 
-    def lower(context: Numba, builder: Builder, sig: Numba, arguments: Value) -> Value:
-        place = _place(context, builder, sig.args[0], *arguments)
-        return builder.load(place, align=UNALIGNED)
+    def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
+        return builder.load(_address(context, builder, array, *arguments), align=4)
 
-    return VECTOR(array, types.intp), lower
+    return VECTOR(array, types.intp), write
 
 
-@_intrinsic
+@intrinsic
 def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
     """Store a vector in a contiguous array: `array.ravel()[index : index + LANES] = vector`."""
 
-    def lower(context: Numba, builder: Builder, sig: Numba, arguments: Value) -> Value:
-        place = _place(context, builder, sig.args[0], *arguments[:2])
-        builder.store(arguments[2], place, align=UNALIGNED)
+    def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
+        *place, value = arguments
+        builder.store(value, _address(context, builder, array, *place), align=4)
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, VECTOR), lower
+    return types.void(array, types.intp, VECTOR), write
 
 
-def _place(context: Numba, builder: Builder, kind: Numba, array: Value, index: Value) -> Value:
-    first = make_array(kind)(context, builder, array).data
+def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index: Value) -> Value:
+    first = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(first, [index]), FLOATS.as_pointer())
-
-
-def _written_by(write: llvm.Write) -> Callable[..., Value]:
-    """Return numba's form of a function that writes instructions for some arguments."""
-    return lambda _, builder, __, arguments: write(builder, *arguments)
 
 
 def _all_lanes(builder: Builder, number: Value) -> Value:
     return llvm.broadcast(builder, number, LANES)
 
 
-@_intrinsic
+def _numba_form(write: llvm.Write) -> Callable[..., Value]:
+    """Return numba's form of a function that writes the LLVM code for some arguments."""
+    return lambda _, builder, __, arguments: write(builder, *arguments)
+
+
+@intrinsic
 def broadcast(_: Numba, number: Numba) -> Numba:
     """Return a vector with the same float32 number in every lane."""
-    return VECTOR(types.float32), _written_by(_all_lanes)
+    return VECTOR(types.float32), _numba_form(_all_lanes)
 
 
-@_intrinsic
+@intrinsic
 def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
     """Return `a * b + c` of three vectors, rounded once."""
-    return VECTOR(VECTOR, VECTOR, VECTOR), _written_by(
-        lambda builder, *vectors: llvm.call_intrinsic(builder, "fma", *vectors)
-    )
+
+    def write(builder: Builder, *vectors: Value) -> Value:
+        return llvm.call_intrinsic(builder, "fma", *vectors)
+
+    return VECTOR(VECTOR, VECTOR, VECTOR), _numba_form(write)
 
 
-@_intrinsic
+@intrinsic
 def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
     """Return a vector with its numbers limited to -limit .. limit; NaN stays NaN."""
 
@@ -183,10 +164,10 @@ def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
         below = builder.fcmp_ordered("<", vector, low)
         return builder.select(above, high, builder.select(below, low, vector))
 
-    return VECTOR(VECTOR, types.float32), _written_by(write)
+    return VECTOR(VECTOR, types.float32), _numba_form(write)
 
 
-@_intrinsic
+@intrinsic
 def power_of_two(_: Numba, vector: Numba) -> Numba:
     """Return a vector of `2.0 ** n`, -126 <= n <= 127, from one of `1.5 * 2**23 + n`."""
 
@@ -195,4 +176,4 @@ def power_of_two(_: Numba, vector: Numba) -> Numba:
         exponent = builder.shl(builder.bitcast(vector, INTEGERS), shift)
         return builder.bitcast(builder.add(exponent, one), FLOATS)
 
-    return VECTOR(VECTOR), _written_by(write)
+    return VECTOR(VECTOR), _numba_form(write)

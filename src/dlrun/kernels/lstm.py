@@ -1,47 +1,69 @@
-"""Compute an LSTM's last state for ids padded in front, without repeated work on the padding."""
+"""Compute an LSTM's last states on a CPU in float32, each review from its own first word on.
+
+It avoids three kinds of work that nn.LSTM does on reviews that are padded in front with id 0. The
+pad has an ordinary, trained embedding vector, so it changes the state and gets gradients. But:
+
+- The state after k leading pads is the same for all reviews. It is computed once, by a review of
+  nothing but pads, and every review begins at its own first word with the state found there.
+- What a word adds to the gates (`embedding @ weight_ih + biases`) is computed once per batch for
+  each word of the vocabulary instead of at every place where it occurs.
+- Threads share reviews, not the products of a time step: they wait for each other twice a pass, not
+  at every time step.
+
+A batch is cut into chunks of reviews and the vocabulary into parts by their sizes alone, and each
+is summed by one thread: the sums are the same bits for any number of threads. `lstm_numba` has the
+equations.
+"""
 
 import contextlib
 import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 WIDEST = 256  # states: beyond it the matrix products of nn.LSTM win
-FEW = 16  # rows: nn.LSTM finishes them before numba is loaded
+FEW = 16  # reviews: nn.LSTM finishes them before numba is loaded
+CHUNKS = 16  # of the reviews, and parts of the vocabulary: work for at most so many threads
+ONLY_REVIEW = np.zeros(1, np.int64)  # the index of the review that is all padding, in its batch
+
+Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
 
 
 @functools.cache
-def _rows_module() -> ModuleType | str:
-    """Import `lstm_rows`, which needs numba; return the reason if numba does not work here."""
+def _kernels() -> ModuleType | str:
+    """Import `lstm_numba`; return the reason if numba does not work here."""
     try:
-        from dlrun.kernels import lstm_rows
+        from dlrun.kernels import lstm_numba  # slow
     except ImportError as error:  # numba is missing, or not for this version of numpy
         return str(error)
-    return lstm_rows
+    return lstm_numba
 
 
 def why_lstm_kernels_unavailable() -> str | None:
-    """Return why this machine cannot compute an LSTM by `lstm_rows`; None if it can."""
-    module = _rows_module()
-    return module if isinstance(module, str) else None
+    """Return why this machine cannot compute an LSTM by `lstm_numba`; None if it can."""
+    kernels = _kernels()
+    return kernels if isinstance(kernels, str) else None
 
 
 class LSTMLastState:
-    """Computes nn.LSTM's last state on a CPU; the state after leading padding is computed once.
-
-    Id 0 pads and has an ordinary, trained embedding vector, so leading padding changes the state
-    and gets gradients. But the state after k leading pads is the same for every row: `lstm_rows`
-    uses that. States and gradients are those of nn.LSTM up to rounding.
+    """Computes nn.LSTM's last state without its work on padding; equal up to rounding.
 
     Args:
-        skip_padding: False computes every step of every row by nn.LSTM, the reference path.
-        threads: that share the rows; None: as many as torch uses.
+        skip_padding: False computes all time steps of all reviews by nn.LSTM, the reference.
+        threads: number of threads that share the reviews; None: as many as torch uses.
     """
 
     def __init__(self, *, skip_padding: bool = True, threads: int | None = None) -> None:
         self.skip_padding, self.threads = skip_padding, threads
-        self._memories: list[object] = []  # of `lstm_rows`
+        self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
         """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).
@@ -55,18 +77,24 @@ class LSTMLastState:
             raise TypeError(f"word ids must be int32 or int64, not {ids.dtype}")
         if ids.dim() != 2 or ids.numel() == 0:
             raise ValueError(f"expected non-empty [batch, time], got {list(ids.shape)}")
-        module = _rows_module() if self.applies(lstm, ids) else None
-        if not isinstance(module, ModuleType):
+        kernels = _kernels() if self.applies(lstm, ids) else None
+        if not isinstance(kernels, ModuleType):
             return lstm_states(lstm, embedding, ids)[:, -1]
+        numbers, hidden = ids.numpy(), lstm.hidden_size
+        if numbers.min() < 0 or numbers.max() >= embedding.num_embeddings:
+            raise IndexError(f"ids must be 0 .. {embedding.num_embeddings - 1}")
+        parameters = _padded_parameters(lstm, embedding, kernels.LANES)
+        keep = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in parameters)
         threads = self.threads or torch.get_num_threads()
-        last: Tensor = module.lstm_last_states(lstm, embedding, ids, threads, self._memories)
-        return last
+        batch = _Batch(np.ascontiguousarray(numbers, np.int32), keep, threads, self._memories)
+        last: Tensor = _LastStates.apply(kernels, batch, *parameters)  # type: ignore[no-untyped-call]
+        return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
-        """Return whether `lstm_rows` rather than nn.LSTM is to compute a batch of ids.
+        """Return whether the kernels rather than nn.LSTM are to compute a batch of ids.
 
-        An accelerator's own LSTM runs all steps in one kernel. Without gradients a few rows are
-        left to nn.LSTM, whose layers torchinfo then sees; all training steps use the same path.
+        An accelerator's own LSTM runs all time steps in one kernel. Without gradients a few reviews
+        are left to nn.LSTM, whose layers torchinfo then sees; all training uses the same code.
         """
         return (
             self.skip_padding
@@ -86,3 +114,186 @@ def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
     with torch.autocast("cpu", enabled=False) if on_cpu else contextlib.nullcontext():
         states: Tensor = lstm(embedding(ids))[0]
         return states
+
+
+def _padded_parameters(lstm: nn.LSTM, embedding: nn.Embedding, lanes: int) -> list[Tensor]:
+    """Return the embedding, weight_ih, weight_hh and bias, with sizes that `lanes` divides.
+
+    The bias is (1, 4 * hidden). Zeros fill up the sizes; each of the four gates gets its own.
+    """
+    more_hidden, more_inputs = -lstm.hidden_size % lanes, -embedding.embedding_dim % lanes
+    vectors: Tensor = embedding.weight
+    weights: dict[str, Tensor] = dict(lstm.named_parameters())
+    from_input, from_state = weights["weight_ih_l0"], weights["weight_hh_l0"]
+    bias = (weights["bias_ih_l0"] + weights["bias_hh_l0"])[:, None]
+    if more_hidden or more_inputs:
+
+        def pad(weight: Tensor, more_columns: int) -> Tensor:
+            gates = weight.view(4, -1, weight.shape[1])
+            return F.pad(gates, (0, more_columns, 0, more_hidden)).flatten(0, 1)
+
+        vectors, bias = F.pad(vectors, (0, more_inputs)), pad(bias, 0)
+        from_input, from_state = pad(from_input, more_inputs), pad(from_state, more_hidden)
+    return [vectors, from_input, from_state, bias.T]
+
+
+def _zeros(*shape: int) -> NDArray[np.float32]:
+    """Return zeros aligned to a cache line, as torch's are and numpy's are not."""
+    return torch.zeros(shape).numpy()
+
+
+class _Batch:
+    """Holds the ids of a batch of reviews, its chunks, and the arrays that are used again.
+
+    Args:
+        ids: (reviews, time), padded in front with 0.
+        keep: keep the states of all time steps, for backward.
+        threads: number of threads that share the work.
+        memories: those that no batch uses now. A batch that comes before the backward pass of
+            another gets separate memory.
+    """
+
+    def __init__(
+        self, ids: NDArray[np.int32], keep: bool, threads: int, memories: list[Memory]
+    ) -> None:
+        reviews, time = ids.shape
+        given = ids != 0
+        self.ids, self.keep, self.threads = ids, keep, threads
+        self.starts = np.where(given.any(1), given.argmax(1), time)
+        # Deal out the reviews, the longest first, so that the chunks have about the same length.
+        order, count = np.argsort(self.starts, kind="stable"), min(CHUNKS, reviews)
+        turn, seat = np.divmod(np.arange(reviews), count)
+        dealt = np.where(turn % 2, count - 1 - seat, seat)
+        self.chunks = [order[dealt == chunk] for chunk in range(count)]
+        self.memories, self.memory = memories, memories.pop() if memories else {}
+
+    def array(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """Return an uninitialised array, in the same memory at each call with this name."""
+        size = int(np.prod(shape))
+        if name not in self.memory or self.memory[name].size < size:
+            self.memory[name] = _zeros(size + size // 8)  # batches differ by a few percent
+        return self.memory[name][:size].reshape(shape)
+
+    def share(self, work: Callable[[int], None], count: int) -> None:
+        """Call work(0) .. work(count - 1); each thread takes the next as soon as it is free."""
+        left, helpers = iter(range(count)), min(self.threads, count) - 1
+
+        def take() -> None:
+            for index in left:
+                work(index)
+
+        with ThreadPoolExecutor(max(1, helpers)) as pool:
+            others = [pool.submit(take) for _ in range(helpers)]
+            take()
+        for other in others:
+            other.result()
+
+
+class _LastStates(torch.autograd.Function):
+    """Computes the last states (batch, hidden) of a batch; sizes are multiples of LANES."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        kernels: Any,
+        batch: _Batch,
+        embedding: Tensor,
+        weight_ih: Tensor,
+        weight_hh: Tensor,
+        bias: Tensor,
+    ) -> Tensor:
+        words, hidden = len(embedding), weight_hh.shape[1]
+        vectors, biases = embedding.numpy(), bias.numpy()
+        from_input, from_state = (
+            weight.t().contiguous().numpy() for weight in (weight_ih, weight_hh)
+        )
+        projected = batch.array("projected", words, 4 * hidden)
+        batch.share(
+            lambda part: kernels.project_words(
+                part, CHUNKS, vectors, from_input, biases, projected
+            ),
+            CHUNKS,
+        )
+        # The states of the review that is all padding come first, then those of the others.
+        longest = int(batch.starts.max())
+        sizes = 1 + batch.ids.shape[1] - batch.starts if batch.keep else np.full(len(batch.ids), 2)
+        ends = 1 + longest + np.cumsum(sizes)
+        lstm = kernels.LSTMStates(
+            batch.array("gates", ends[-1], 4 * hidden),
+            batch.array("cells", ends[-1], hidden),
+            batch.array("states", ends[-1], hidden),
+        )
+        reviews = kernels.ReviewBatch(batch.ids, batch.starts, ends - sizes, batch.keep)
+        pads = kernels.ReviewBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
+        last = _zeros(len(batch.ids), hidden)
+        lstm.cells[0] = lstm.states[0] = 0
+        kernels.lstm_forward(ONLY_REVIEW, pads, projected, from_state, lstm, last)
+        batch.share(
+            lambda chunk: kernels.lstm_forward(
+                batch.chunks[chunk], reviews, projected, from_state, lstm, last
+            ),
+            len(batch.chunks),
+        )
+        if batch.keep:
+            ctx.save_for_backward(embedding, weight_ih, weight_hh)
+            ctx.forward_pass = kernels, batch, reviews, pads, lstm
+        else:
+            batch.memories.append(batch.memory)
+        return torch.from_numpy(last)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.forward_pass is None:
+            raise RuntimeError("a second backward needs a second forward: retain_graph has no use")
+        kernels, batch, reviews, pads, lstm = ctx.forward_pass
+        embedding, weight_ih, weight_hh = (tensor.numpy() for tensor in ctx.saved_tensors)
+        (words, width), hidden = embedding.shape, weight_hh.shape[1]
+
+        def state_gradients(rows: int) -> Any:
+            return kernels.StateGradients(_zeros(rows, hidden), _zeros(rows, hidden))
+
+        # A chunk has at most a word for each of its time steps; pads may be one more.
+        steps = [int((batch.ids.shape[1] - batch.starts[rows]).sum()) for rows in batch.chunks]
+        sizes = np.minimum(words, np.array(steps) + 1)
+        word_sums = kernels.WordSums(
+            batch.array("sums", int(sizes.sum()), 4 * hidden),
+            np.full((len(sizes), words), -1, np.int32),
+            np.cumsum(sizes) - sizes,
+        )
+        d_hidden = _zeros(len(sizes), hidden, 4 * hidden)
+        firsts, none = state_gradients(len(batch.ids)), state_gradients(0)
+        firsts.states[:] = gradients[0].numpy()
+        batch.share(
+            lambda chunk: kernels.lstm_backward(
+                chunk,
+                batch.chunks[chunk],
+                reviews,
+                weight_hh,
+                lstm,
+                firsts,
+                none,
+                word_sums,
+                d_hidden,
+            ),
+            len(sizes),
+        )
+        # Each review has the gradient of the state in which it begins: one of the all-pad review's.
+        joined = state_gradients(pads.ids.shape[1] + 1)
+        for total, rows in zip(joined, firsts, strict=True):
+            np.add.at(total, batch.starts, rows)
+        kernels.lstm_backward(
+            0, ONLY_REVIEW, pads, weight_hh, lstm, state_gradients(1), joined, word_sums, d_hidden
+        )
+        d_embedding, d_bias = _zeros(words, width), _zeros(CHUNKS, 4 * hidden)
+        d_input = _zeros(CHUNKS, width, 4 * hidden)
+        batch.share(
+            lambda part: kernels.gather_word_gradients(
+                part, word_sums, embedding, weight_ih, d_embedding, d_input, d_bias
+            ),
+            CHUNKS,
+        )
+        ctx.forward_pass = None
+        batch.memories.append(batch.memory)
+        arrays = d_embedding, d_input.sum(0).T, d_hidden.sum(0).T, d_bias.sum(0)[None]
+        return None, None, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)

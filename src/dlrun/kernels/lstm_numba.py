@@ -1,6 +1,6 @@
 """Compute the LSTM's forward and backward pass, one review after another, compiled by numba.
 
-With the vector x of a word, the state h and the cell c before the step, as in nn.LSTM:
+With the vector x of a word, the state h and the cell c before a time step, as in nn.LSTM:
 
     i, f, o = sigmoid(x W_ih + h W_hh + b)      z = tanh(x W_ih + h W_hh + b)   each its own columns
     c' = f c + i z                              h' = o tanh(c')
@@ -12,23 +12,17 @@ Backwards, with the gradients dh of h' and dc of c':
     dz = dc i (1 - z^2)       dg = (di, df, dz, do)
     dW_hh = dW_hh + h^T dg    dh = dg W_hh^T            dc = dc f
 
-`project_words` computes p = x W_ih + b for each word of the vocabulary instead of each step, and
-`gather_word_gradients` the gradients of x, W_ih and b from the sums of dg by word.
+`project_words` computes p = x W_ih + b once for each word of the vocabulary instead of at each time
+step, and `gather_word_gradients` the gradients of x, W_ih and b from the sums of dg by word.
 
-Cost, with hidden size H and embedding size E, in operations (2 for each multiply-add) and bytes:
-
-    a step forward     8 H^2 operations    reads p (16 H), writes i, f, z, o, c, h (24 H)
-    a step backward    16 H^2              reads these and sums (44 H), writes dg and sums (32 H)
-    a word             8 E H forward, 16 E H backward for the words of the batch
-
-W_hh has 16 H^2 bytes (16 kB for H = 32) and stays in the L1 cache. At H = 32 a step forward takes
-8,192 operations and 1.3 kB: arithmetic is the bound, and a step must wait for the one before it.
+With hidden size H, a time step takes 8 H^2 operations forward and 16 H^2 backward, and moves 40 H
+and 76 H bytes. W_hh (16 H^2 bytes, 16 kB for H = 32) stays in the L1 cache, so arithmetic is the
+bound, and a time step must wait for the one before it.
 
 Weights are stored as (inputs, outputs); the gates lie side by side in nn.LSTM's order i, f, z, o.
-H and E must be multiples of 2 * LANES (pad with zeros: a unit without weights stays at 0 and gets
-no gradient). Threads that share the work write to different rows.
-
-The loops keep eight vectors of sums in registers: as many as hide the latency of an fma.
+H and E must be multiples of LANES (pad with zeros: a unit without weights stays at 0 and gets no
+gradient). Threads that share the work write to different rows. The loops keep four vectors of sums
+in eight registers: as many as hide the latency of an fma.
 """
 
 from typing import Any, NamedTuple, TypeAlias
@@ -49,30 +43,33 @@ from dlrun.kernels.jit import (
 )
 
 L = LANES  # in every index
+TILE = 32  # time steps whose gradients (16 kB) are used again while they are in the L1 cache
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int32]
 Indices = NDArray[np.int64]
-
-TILE = 32  # time steps whose gradients (16 kB) are used again while they are in the L1 cache
+Vector: TypeAlias = Any  # of LANES numbers, in registers
 f32 = np.float32
-Register: TypeAlias = Any  # a vector of LANES numbers
 
 
 class ReviewBatch(NamedTuple):
-    """Holds the reviews of a batch, and where the states of each are stored in `StepStates`."""
+    """Holds the reviews of a batch, and where the states of each are stored in `LSTMStates`."""
 
-    ids: Integers  # (rows, time), padded in front with 0
-    starts: Indices  # (rows,): number of leading pads
-    places: Indices  # (rows,): index in StepStates of the state in which a review begins
-    keep: bool  # keep the states of all steps, for backward; else two rows are used by turns
+    ids: Integers  # (reviews, time), padded in front with 0
+    starts: Indices  # (reviews,): number of leading pads
+    places: Indices  # (reviews,): row in LSTMStates of the state in which a review begins
+    keep: bool  # keep the states of all time steps, for backward; else two rows are used by turns
 
 
-class StepStates(NamedTuple):
-    """Holds the LSTM's gates and states at each step; the steps of a review are consecutive."""
+class LSTMStates(NamedTuple):
+    """Holds the LSTM's gates, cells and states at each time step of each review.
 
-    gates: Floats  # (steps, 4 hidden): i, f, z, o; backward overwrites them with dg
-    cells: Floats  # (steps, hidden)
-    states: Floats  # (steps, hidden)
+    The rows of a review are consecutive.
+    """
+
+    gates: Floats  # (rows, 4 hidden): i, f, z, o; backward overwrites them with dg
+    cells: Floats  # (rows, hidden)
+    states: Floats  # (rows, hidden)
 
 
 class StateGradients(NamedTuple):
@@ -86,20 +83,12 @@ class WordSums(NamedTuple):
     """Holds, for each chunk of reviews, the gate gradients dg summed over a word's occurrences."""
 
     sums: Floats  # (rows, 4 hidden)
-    slots: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
+    rows: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
     free: Indices  # (chunks,): next unused row of `sums`
 
 
-class WordGradients(NamedTuple):
-    """Holds the gradients of the parameters of `project_words`."""
-
-    embedding: Floats  # (words, embedding)
-    W: Floats  # (parts, embedding, 4 hidden)
-    bias: Floats  # (parts, 4 hidden)
-
-
 @jit
-def sigmoid(x: Register) -> Register:
+def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
     shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
@@ -118,7 +107,7 @@ def sigmoid(x: Register) -> Register:
 
 
 @jit
-def tanh(x: Register) -> Register:
+def tanh(x: Vector) -> Vector:
     """Return the hyperbolic tangent of a vector, within 3e-7, by Eigen's ratio of polynomials."""
     x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
@@ -135,94 +124,83 @@ def tanh(x: Register) -> Register:
 
 
 @jit
-def forward_product(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
-    """Compute y[o] = begin[b] + x[i] @ W, for W (inputs, outputs); outputs is k * 8 * LANES."""
+def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
+    """Set a row of y to a row of `begin` plus a row of x times W: y[o] = begin[b] + x[i] @ W.
+
+    W is (inputs, outputs), outputs a multiple of 4 * LANES.
+    """
     inputs, outputs = W.shape
-    for u in range(0, outputs, 8 * L):
+    for u in range(0, outputs, 4 * L):
         a = b * outputs + u
         s0, s1 = vload(begin, a), vload(begin, a + L)
         s2, s3 = vload(begin, a + 2 * L), vload(begin, a + 3 * L)
-        s4, s5 = vload(begin, a + 4 * L), vload(begin, a + 5 * L)
-        s6, s7 = vload(begin, a + 6 * L), vload(begin, a + 7 * L)
         a = u
         for k in range(inputs):
             xk = broadcast(x[i, k])
             s0, s1 = fma(xk, vload(W, a), s0), fma(xk, vload(W, a + L), s1)
             s2, s3 = fma(xk, vload(W, a + 2 * L), s2), fma(xk, vload(W, a + 3 * L), s3)
-            s4, s5 = fma(xk, vload(W, a + 4 * L), s4), fma(xk, vload(W, a + 5 * L), s5)
-            s6, s7 = fma(xk, vload(W, a + 6 * L), s6), fma(xk, vload(W, a + 7 * L), s7)
             a += outputs
         a = o * outputs + u
         vstore(y, a, s0), vstore(y, a + L, s1)
         vstore(y, a + 2 * L, s2), vstore(y, a + 3 * L, s3)
-        vstore(y, a + 4 * L, s4), vstore(y, a + 5 * L, s5)
-        vstore(y, a + 6 * L, s6), vstore(y, a + 7 * L, s7)
 
 
 @jit
-def backward_product(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
-    """Compute y[o] = g[i] @ W for W (4 * quarter, outputs), outputs a multiple of 2 * LANES."""
+def multiply_gate_gradients(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
+    """Set a row of y to a row of gate gradients times W: y[o] = g[i] @ W.
+
+    W is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
+    """
     inputs, outputs = W.shape
-    quarter = inputs // 4
+    hidden = inputs // 4
     zero = broadcast(f32(0))
-    for u in range(0, outputs, 2 * L):
-        s0, s1, s2, s3, s4, s5, s6, s7 = zero, zero, zero, zero, zero, zero, zero, zero
-        for k in range(quarter):
-            x, a = broadcast(g[i, k]), k * outputs + u
-            s0, s1 = fma(x, vload(W, a), s0), fma(x, vload(W, a + L), s1)
-            x, a = broadcast(g[i, quarter + k]), a + quarter * outputs
-            s2, s3 = fma(x, vload(W, a), s2), fma(x, vload(W, a + L), s3)
-            x, a = broadcast(g[i, 2 * quarter + k]), a + quarter * outputs
-            s4, s5 = fma(x, vload(W, a), s4), fma(x, vload(W, a + L), s5)
-            x, a = broadcast(g[i, 3 * quarter + k]), a + quarter * outputs
-            s6, s7 = fma(x, vload(W, a), s6), fma(x, vload(W, a + L), s7)
-        a = o * outputs + u
-        vstore(y, a, (s0 + s2) + (s4 + s6)), vstore(y, a + L, (s1 + s3) + (s5 + s7))
+    for u in range(0, outputs, L):
+        s0, s1, s2, s3 = zero, zero, zero, zero
+        for k in range(hidden):
+            a = k * outputs + u
+            s0 = fma(broadcast(g[i, k]), vload(W, a), s0)
+            a += hidden * outputs
+            s1 = fma(broadcast(g[i, hidden + k]), vload(W, a), s1)
+            a += hidden * outputs
+            s2 = fma(broadcast(g[i, 2 * hidden + k]), vload(W, a), s2)
+            a += hidden * outputs
+            s3 = fma(broadcast(g[i, 3 * hidden + k]), vload(W, a), s3)
+        vstore(y, o * outputs + u, (s0 + s1) + (s2 + s3))
 
 
 @jit
-def weight_product(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: int) -> None:
-    """Add x[i : i + n].T @ g[j : j + n] to dW[q], for dW (..., inputs, outputs); see TILE."""
+def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: int) -> None:
+    """Add the weight gradients of n time steps: dW[q] += x[i : i + n].T @ g[j : j + n].
+
+    dW is (..., inputs, outputs), inputs a multiple of 2 and outputs of 2 * LANES.
+    """
     _, inputs, outputs = dW.shape
     for k in range(0, inputs, 2):
-        for u in range(0, outputs, 4 * L):
+        for u in range(0, outputs, 2 * L):
             a = (q * inputs + k) * outputs + u
             b = a + outputs
-            s0, s1 = vload(dW, a), vload(dW, a + L)
-            s2, s3 = vload(dW, a + 2 * L), vload(dW, a + 3 * L)
-            s4, s5 = vload(dW, b), vload(dW, b + L)
-            s6, s7 = vload(dW, b + 2 * L), vload(dW, b + 3 * L)
+            s0, s1, s2, s3 = vload(dW, a), vload(dW, a + L), vload(dW, b), vload(dW, b + L)
             for t in range(n):
                 xk, xl = broadcast(x[i + t, k]), broadcast(x[i + t, k + 1])
                 c = (j + t) * outputs + u
-                g0, g1, g2, g3 = (
-                    vload(g, c),
-                    vload(g, c + L),
-                    vload(g, c + 2 * L),
-                    vload(g, c + 3 * L),
-                )
-                s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xk, g2, s2), fma(xk, g3, s3)
-                s4, s5, s6, s7 = fma(xl, g0, s4), fma(xl, g1, s5), fma(xl, g2, s6), fma(xl, g3, s7)
+                g0, g1 = vload(g, c), vload(g, c + L)
+                s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xl, g0, s2), fma(xl, g1, s3)
             vstore(dW, a, s0), vstore(dW, a + L, s1)
-            vstore(dW, a + 2 * L, s2), vstore(dW, a + 3 * L, s3)
-            vstore(dW, b, s4), vstore(dW, b + L, s5)
-            vstore(dW, b + 2 * L, s6), vstore(dW, b + 3 * L, s7)
+            vstore(dW, b, s2), vstore(dW, b + L, s3)
 
 
 @jit_kernel
 def project_words(
-    begin: int, end: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
+    part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Compute projected[w] = embedding[w] @ W + bias of the words begin .. end - 1.
+    """Compute what each word of one part of the vocabulary adds to the gates: embedding @ W + bias.
 
-    embedding (words, embedding), W (embedding, 4 hidden), bias (4 hidden,),
-    projected (words, 4 hidden).
+    embedding (words, embedding), W (embedding, 4 hidden), bias (1, 4 hidden),
+    projected (words, 4 hidden): is written.
     """
-    outputs = W.shape[1]
-    for w in range(begin, end):
-        for u in range(0, outputs, L):
-            vstore(projected, w * outputs + u, vload(bias, u))
-        forward_product(projected, w, embedding, w, W, projected, w)
+    words = len(embedding)
+    for w in range(words * part // parts, words * (part + 1) // parts):
+        multiply_row(bias, 0, embedding, w, W, projected, w)
 
 
 @jit_kernel
@@ -231,26 +209,26 @@ def lstm_forward(
     reviews: ReviewBatch,
     projected: Floats,
     W: Floats,
-    steps: StepStates,
+    lstm: LSTMStates,
     last: Floats,
 ) -> None:
-    """Compute the LSTM steps of some rows of the reviews, each from its first word on.
+    """Compute the LSTM's states for some of the reviews, each from its first word on.
 
-    projected (words, 4 hidden), W (hidden, 4 hidden). Row s of `steps` must hold the state after s
-    pads: the review begins with a copy of the state after its own. last (rows, hidden) gets the
-    states after the last step.
+    Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
+
+    rows: the reviews' indices. projected (words, 4 hidden), W (hidden, 4 hidden).
+    last (reviews, hidden): gets the states after the last word.
     """
     ids, starts, places, keep = reviews
-    gates, cells, states = steps
+    gates, cells, states = lstm
     hidden, outputs = W.shape
     for r in rows:
         before = places[r]
-        for j in range(hidden):
-            cells[before, j], states[before, j] = cells[starts[r], j], states[starts[r], j]
+        cells[before], states[before] = cells[starts[r]], states[starts[r]]
         for t in range(starts[r], ids.shape[1]):
             step = t - starts[r] + 1
             at = places[r] + (step if keep else step % 2)
-            forward_product(projected, int(ids[r, t]), states, before, W, gates, at)
+            multiply_row(projected, int(ids[r, t]), states, before, W, gates, at)
             for u in range(0, hidden, L):
                 a = at * outputs + u
                 i, f = sigmoid(vload(gates, a)), sigmoid(vload(gates, a + hidden))
@@ -261,14 +239,16 @@ def lstm_forward(
                 vstore(cells, at * hidden + u, c)
                 vstore(states, at * hidden + u, o * tanh(c))
             before = at
-        for j in range(hidden):
-            last[r, j] = states[before, j]
+        last[r] = states[before]
 
 
 @jit
-def lstm_backward_step(steps: StepStates, at: int, gradients: StateGradients, r: int) -> None:
-    """Replace a step's gates by their gradients dg; update row r's gradient of its cell."""
-    gates, cells, _ = steps
+def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
+    """Replace the gates of one time step by their gradients dg, and update dc of review r.
+
+    at: the time step's row in `lstm`.
+    """
+    gates, cells, _ = lstm
     hidden = cells.shape[1]
     one = broadcast(f32(1))
     for u in range(0, hidden, L):
@@ -286,19 +266,17 @@ def lstm_backward_step(steps: StepStates, at: int, gradients: StateGradients, r:
 
 
 @jit
-def add_word_gradient(gates: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
-    """Add a step's gate gradients dg to the sum of its word."""
-    outputs, slot = gates.shape[1], words.slots[chunk, word]
-    if slot < 0:
-        slot = words.free[chunk]
+def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
+    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the chunk's sum for a word."""
+    outputs, row = dg.shape[1], words.rows[chunk, word]
+    is_first = row < 0
+    if is_first:
+        row = words.free[chunk]
         words.free[chunk] += 1
-        words.slots[chunk, word] = slot
-        for u in range(0, outputs, L):
-            vstore(words.sums, slot * outputs + u, vload(gates, at * outputs + u))
-    else:
-        for u in range(0, outputs, L):
-            a = slot * outputs + u
-            vstore(words.sums, a, vload(words.sums, a) + vload(gates, at * outputs + u))
+        words.rows[chunk, word] = row
+    for u in range(0, outputs, L):
+        new, a = vload(dg, at * outputs + u), row * outputs + u
+        vstore(words.sums, a, new if is_first else vload(words.sums, a) + new)
 
 
 @jit_kernel
@@ -307,74 +285,69 @@ def lstm_backward(
     rows: Indices,
     reviews: ReviewBatch,
     W: Floats,
-    steps: StepStates,
+    lstm: LSTMStates,
     gradients: StateGradients,
     joined: StateGradients,
     words: WordSums,
     dW: Floats,
 ) -> None:
-    """Compute the gradients of the LSTM steps of a chunk's rows, from the last to the first.
+    """Compute the LSTM's gradients for a chunk of the reviews, from the last word to the first.
 
-    W (4 hidden, hidden). `gradients` after the last step become those before the first one.
-    `joined`, (steps + 1, hidden), are gradients from the reviews that begin with the state after so
-    many steps: only the all-pad row has any, for others it has length 0.
-    dW (chunks, hidden, 4 hidden): the chunk's is added.
+    chunk, rows: the chunk's index, and the indices of its reviews.
+    W (4 hidden, hidden): transposed, other than in `lstm_forward`.
+    gradients (reviews, hidden): given for the last states, they become those of the first states.
+    joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
+    pads; only the review that is all padding has any, for others its length is 0.
+    dW (chunks, hidden, 4 hidden): the gradient of W is added to the chunk's.
     """
     ids, starts, places, _ = reviews
-    time, hidden = ids.shape[1], W.shape[1]
     for r in rows:
-        start, end = starts[r], time
-        for t in range(time - 1, start - 1, -1):
+        start, end = starts[r], ids.shape[1]
+        for t in range(end - 1, start - 1, -1):
             at = places[r] + t - start + 1
             if t + 1 < len(joined.states):
-                for j in range(hidden):
-                    gradients.states[r, j] += joined.states[t + 1, j]
-                    gradients.cells[r, j] += joined.cells[t + 1, j]
-            lstm_backward_step(steps, at, gradients, r)
-            add_word_gradient(steps.gates, at, int(ids[r, t]), chunk, words)
-            backward_product(steps.gates, at, W, gradients.states, r)
+                gradients.states[r] += joined.states[t + 1]
+                gradients.cells[r] += joined.cells[t + 1]
+            differentiate_gates(lstm, at, gradients, r)
+            add_to_word_sum(lstm.gates, at, int(ids[r, t]), chunk, words)
+            multiply_gate_gradients(lstm.gates, at, W, gradients.states, r)
             if t == start or end - t == TILE:
-                weight_product(steps.states, at - 1, steps.gates, at, end - t, dW, chunk)
+                add_weight_gradients(lstm.states, at - 1, lstm.gates, at, end - t, dW, chunk)
                 end = t
 
 
 @jit_kernel
 def gather_word_gradients(
     part: int,
-    begin: int,
-    end: int,
-    words: WordSums,
+    word_sums: WordSums,
     embedding: Floats,
     W: Floats,
-    grads: Floats,
-    vectors: Floats,
-    gradients: WordGradients,
+    d_embedding: Floats,
+    dW: Floats,
+    d_bias: Floats,
 ) -> None:
-    """Compute the gradients of `project_words` for some words, from the sums of all chunks.
+    """Compute the gradients of `project_words` for one part of the vocabulary.
 
-    W (4 hidden, embedding). grads (parts * TILE, 4 hidden), vectors (parts * TILE, embedding): to
-    work in. `gradients` are zero before; W's and the bias's go to their row `part`.
+    word_sums: a word's sum of all chunks replaces that of its first chunk.
+    embedding (words, embedding), W (4 hidden, embedding): transposed, other than in
+    `project_words`. The gradients are zero before: d_embedding (words, embedding),
+    dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).
     """
-    outputs, inputs = W.shape
-    first = n = part * TILE
-    for w in range(begin, end):
-        found = False
-        for chunk in range(len(words.slots)):
-            slot = words.slots[chunk, w]
-            if slot >= 0:
+    sums, outputs = word_sums.sums, len(W)
+    words, parts = len(embedding), len(d_bias)
+    for w in range(words * part // parts, words * (part + 1) // parts):
+        row = -1
+        for chunk in range(len(word_sums.rows)):
+            other = word_sums.rows[chunk, w]
+            if row < 0:
+                row = other
+            elif other >= 0:
                 for u in range(0, outputs, L):
-                    g, a = vload(words.sums, slot * outputs + u), n * outputs + u
-                    vstore(grads, a, vload(grads, a) + g if found else g)
-                found = True
-        if found:
+                    a = row * outputs + u
+                    vstore(sums, a, vload(sums, a) + vload(sums, other * outputs + u))
+        if row >= 0:
             for u in range(0, outputs, L):
                 a = part * outputs + u
-                bias = vload(gradients.bias, a) + vload(grads, n * outputs + u)
-                vstore(gradients.bias, a, bias)
-            for u in range(0, inputs, L):
-                vstore(vectors, n * inputs + u, vload(embedding, w * inputs + u))
-            backward_product(grads, n, W, gradients.embedding, w)
-            n += 1
-        if n == first + TILE or w == end - 1:
-            weight_product(vectors, first, grads, first, n - first, gradients.W, part)
-            n = first
+                vstore(d_bias, a, vload(d_bias, a) + vload(sums, row * outputs + u))
+            multiply_gate_gradients(sums, row, W, d_embedding, w)
+            add_weight_gradients(embedding, w, sums, row, 1, dW, part)

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dlrun.kernels import llvm
-from dlrun.kernels.llvm import Builder, LlvmArray, Value
+from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 LANES = 16  # floats in the widest register
 
@@ -21,26 +21,26 @@ LANES = 16  # floats in the widest register
 def make_rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
     """Return an RMSprop optimizer: the one-pass one if it can update all parameters, or torch's."""
     given = list(parameters)
-    return (OnePassRMSprop if all(map(_is_plain, given)) else torch.optim.RMSprop)(given, lr=lr)
-
-
-def _is_plain(parameter: Tensor) -> bool:
-    return (
-        parameter.device.type == "cpu"
-        and parameter.dtype == torch.float32
-        and parameter.is_contiguous()
+    is_plain = all(
+        one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()
+        for one in given
     )
+    return (OnePassRMSprop if is_plain else torch.optim.RMSprop)(given, lr=lr)
 
 
 class OnePassRMSprop(torch.optim.RMSprop):
-    """Computes the steps of torch's RMSprop in one pass, equal up to rounding.
+    """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their numbers.
 
-    It takes float32 parameters in C order on the CPU, and of torch's options the learning rate.
+    Parameters must be float32, on the CPU and contiguous. Of torch's options the learning rate,
+    alpha and eps are used.
     """
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Do one optimizer step; return what `closure`, which computes the gradients, returns."""
+        """Update all parameters by their gradients.
+
+        closure: computes the gradients before the update and returns the loss, which is returned.
+        """
         with torch.enable_grad():
             loss = closure() if closure else None
         for group in self.param_groups:
@@ -55,31 +55,35 @@ class OnePassRMSprop(torch.optim.RMSprop):
                 state["step"] += 1
                 arrays = parameter, parameter.grad.contiguous(), state["square_avg"]
                 addresses = (array.data_ptr() for array in arrays)
-                _update()(
-                    *addresses, parameter.numel(), group["lr"], alpha, 1 - alpha, group["eps"]
-                )
+                numbers = group["lr"], alpha, 1 - alpha, group["eps"]
+                _compile_update()(*addresses, parameter.numel(), *numbers)
         return loss
 
 
 @cache
-def _update() -> Callable[..., None]:
-    """Compile the step of w, g, v, their size, lr, alpha, 1 - alpha and eps."""
-    return llvm.compile_function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], _write_update)
+def _compile_update() -> Callable[..., None]:
+    """Compile RMSprop's update of one array.
+
+    The compiled function's arguments are the addresses of w, g and v, their size, lr, alpha,
+    1 - alpha and eps.
+    """
+
+    def write(builder: Builder, *arguments: Value) -> None:
+        count = arguments[3]
+        vectors = builder.udiv(count, count_constant(LANES))
+        _write_update(builder, LANES, count_constant(0), vectors, *arguments)
+        done = builder.mul(vectors, count_constant(LANES))
+        _write_update(builder, 1, done, count, *arguments)
+
+    return llvm.compile_function([*[llvm.FLOATS] * 3, llvm.COUNT, *[llvm.FLOAT] * 4], write)
 
 
-def _write_update(builder: Builder, *arguments: Value) -> None:
-    addresses, count, numbers = arguments[:3], arguments[3], arguments[4:]
-    vectors = builder.udiv(count, llvm.count_constant(LANES))
-    rest = builder.mul(vectors, llvm.count_constant(LANES))
-    for width, start, stop in ((LANES, llvm.count_constant(0), vectors), (1, rest, count)):
-        _write_loop(builder, width, start, stop, addresses, numbers)
-
-
-def _write_loop(
-    builder: Builder, width: int, start: Value, stop: Value, addresses: Value, numbers: Value
+def _write_update(
+    builder: Builder, lanes: int, start: Value, stop: Value, *arguments: Value
 ) -> None:
-    w, g, v = (LlvmArray(builder, address, width) for address in addresses)
-    lr, alpha, rest, eps = (llvm.broadcast(builder, number, width) for number in numbers)
+    """Write the LLVM code that updates the vectors `start` to `stop` of so many lanes."""
+    w, g, v = (LlvmArray(builder, address, lanes) for address in arguments[:3])
+    lr, alpha, rest, eps = (llvm.broadcast(builder, number, lanes) for number in arguments[4:])
 
     def update(i: Value) -> None:
         gradient = g[i]
@@ -89,4 +93,4 @@ def _write_loop(
         v[i] = mean
         w[i] = builder.fsub(w[i], builder.fdiv(builder.fmul(lr, gradient), divisor))
 
-    llvm.write_loop(builder, start, stop, update)
+    write_loop(builder, start, stop, update)

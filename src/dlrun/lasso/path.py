@@ -8,9 +8,9 @@ in nats, summed over the rows. The lab's liblinear penalises the intercept b; `f
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +19,15 @@ from scipy.special import entr, expit
 
 Vector = NDArray[np.float64]
 Labels: TypeAlias = NDArray[Any]  # 0 or 1, (n_rows,)
-Intercept = Literal["penalised", "free"]
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Holds the coefficients (n_features,) and the intercept of a linear model."""
+    """Holds the coefficients (n_features,) and the intercept of a linear model, and its penalty."""
 
     coef: Vector
     intercept: float
+    penalty: float
 
     def decision(self, X: sparse.csr_matrix) -> Vector:
         """Return the linear predictor of each row, (n_rows,)."""
@@ -39,40 +39,15 @@ class LinearModel:
 class LassoSolution(LinearModel):
     """Holds a lasso solution; the optimum is at least its objective - duality_gap."""
 
-    penalty: float
     objective: float
     duality_gap: float
 
 
-@dataclass(frozen=True)
-class LabelledBags:
+class LabelledBags(NamedTuple):
     """Holds bags of words, binary CSR (n_reviews, width), and their labels, 0 or 1 (n_reviews,)."""
 
     bags: sparse.csr_matrix
     labels: Labels
-
-    @property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """Return all arrays of the bags and the labels."""
-        return self.bags.indices, self.bags.indptr, self.labels
-
-
-def lasso_metrics_row(
-    solution: LassoSolution, splits: Mapping[str, LabelledBags], seconds: float
-) -> dict[str, float]:
-    """Return the row of metrics.csv for a lasso solution."""
-    accuracies = {
-        f"{part}_accuracy": float(np.mean((solution.decision(split.bags) > 0) == split.labels))
-        for part, split in splits.items()
-    }
-    return {
-        "lambda": solution.penalty,
-        **accuracies,
-        "nonzero": int(np.count_nonzero(solution.coef)),
-        "objective": solution.objective,
-        "seconds": seconds,
-        "duality_gap": solution.duality_gap,
-    }
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
@@ -171,54 +146,30 @@ def balancing_shift(margin: Vector, y: Vector) -> float:
     return shift
 
 
-def pack_solution(solution: LassoSolution) -> bytes:
-    """Return one lasso solution as bytes, without its zero coefficients."""
-    (places,) = np.nonzero(solution.coef)
-    return _npz(
-        places=places.astype(np.int32),
-        values=solution.coef[places],
-        sizes=np.array([len(solution.coef)]),
-        numbers=np.array(
-            [solution.penalty, solution.intercept, solution.objective, solution.duality_gap]
-        ),
-    )
+def pack_models(models: Sequence[LinearModel]) -> bytes:
+    """Return linear models as the bytes of an .npz file, without their zero coefficients.
 
-
-def unpack_solution(content: bytes) -> LassoSolution:
-    """Return the lasso solution that `pack_solution` stored as bytes, bit for bit."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        coef: Vector = np.zeros(int(file["sizes"][0]))
-        coef[file["places"]] = file["values"]
-        penalty, intercept, objective, gap = map(float, file["numbers"])
-    return LassoSolution(coef, intercept, penalty, objective, gap)
-
-
-def pack_path(solutions: Sequence[LassoSolution]) -> bytes:
-    """Return the solutions of a path as the bytes of an .npz file.
-
-    The matrix is (n_lambdas, n_features); its parts are named as in scipy.
+    The matrix is (n_models, n_features); its arrays are named as in scipy.
     """
-    matrix = sparse.csr_matrix(np.array([solution.coef for solution in solutions]))
-    return _npz(
+    matrix = sparse.csr_matrix(np.array([model.coef for model in models]))
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
         data=matrix.data,
         indices=matrix.indices,
         indptr=matrix.indptr,
         shape=np.array(matrix.shape),
-        intercepts=np.array([solution.intercept for solution in solutions]),
-        penalties=np.array([solution.penalty for solution in solutions]),
+        intercepts=np.array([model.intercept for model in models]),
+        penalties=np.array([model.penalty for model in models]),
     )
-
-
-def unpack_linear_model(content: bytes, index: int) -> LinearModel:
-    """Return one linear model of the path that `pack_path` stored."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        parts = file["data"], file["indices"], file["indptr"]
-        matrix = sparse.csr_matrix(parts, shape=tuple(file["shape"]))
-        matrix.check_format(full_check=True)
-        return LinearModel(matrix[[index]].toarray()[0], float(file["intercepts"][index]))
-
-
-def _npz(**arrays: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **arrays)
     return stream.getvalue()
+
+
+def unpack_model(content: bytes, index: int) -> LinearModel:
+    """Return the linear model with an index, bit for bit, from what `pack_models` returned."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = file["data"], file["indices"], file["indptr"]
+        matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
+        matrix.check_format(full_check=True)
+        intercept, penalty = (float(file[name][index]) for name in ("intercepts", "penalties"))
+        return LinearModel(matrix[[index]].toarray()[0], intercept, penalty)

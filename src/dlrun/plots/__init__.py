@@ -1,1 +1,1 @@
-"""Figures: tables and records in, a matplotlib Figure out. Nothing is read or written here."""
+"""Draw figures: tables and records in, a matplotlib Figure out. No file is read or written."""

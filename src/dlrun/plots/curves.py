@@ -1,8 +1,7 @@
 """Figures of curves: learning curves, several runs, the lasso path, probability by word read."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -21,8 +20,6 @@ from dlrun.plots.style import (
 )
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
-Panel = tuple[str, str, str, Sequence[tuple[str, float]]]
-"""A text, its label, the class that is drawn, and after each word that class's probability."""
 
 LINES = {
     "train": ("--", "x"),
@@ -34,19 +31,18 @@ MARKED_WORDS = 8  # words at which the probability changes most
 
 @matplotlib_defaults()
 def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
-    """Draw the learning curves of a run: the loss and each metric by epoch, in a panel each.
+    """Draw the learning curves of a run, as the lab's section 10.9: a panel for each metric.
 
-    As in the lab's section 10.9. An axis spans its values and no more: if it started at 0 or at
-    chance, most of a panel would be empty for one experiment, and values of another cut off.
+    An axis spans its values and no more: if it started at 0 or at chance, most of a panel would be
+    empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
         test: values `test_<metric>`, drawn as dashed lines.
-        title: of the figure.
+        title: the figure's title.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
-    figure = Figure(figsize=(5.5 * len(metrics), 3.9), layout="constrained")
-    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
     add_figure_title(figure, title)
@@ -55,8 +51,7 @@ def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, titl
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
-    for part in ("train", "valid"):
-        _draw_part(axes, table["epoch"], table[f"{part}_{metric}"], part)
+    _draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
     if test is not None:
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
     _label_axes(axes, "epoch", metric)
@@ -64,8 +59,13 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
     axes.legend()
 
 
-def _draw_part(axes: Axes, x: Sequence[float], y: Sequence[float], part: str) -> None:
-    axes.plot(x, y, marker="o", markersize=3, color=COLOURS[part], label=NAMES[part])
+def _draw_splits(
+    axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Iterable[str]
+) -> None:
+    """Draw one metric of the training, validation or test data as curves with markers."""
+    for split in splits:
+        y, color, label = table[f"{split}_{metric}"], COLOURS[split], NAMES[split]
+        axes.plot(x, y, marker="o", markersize=3, color=color, label=label)
 
 
 @matplotlib_defaults()
@@ -106,18 +106,9 @@ def draw_curves_of_several_runs(
     return figure
 
 
-@dataclass(frozen=True)
-class BaselineCurve:
-    """The run that the lasso is compared with: its name, its metrics.csv, its test accuracy."""
-
-    name: str
-    table: Table
-    test_accuracy: float
-
-
 @matplotlib_defaults()
 def draw_lasso_path(
-    table: Table, rows: int, chosen: int, compared: BaselineCurve | None, *, title: str
+    table: Table, rows: int, chosen: int, baseline: tuple[str, Table, float] | None, *, title: str
 ) -> Figure:
     """Draw the accuracy along the lasso path, and beside it another run's by epoch (ISLP 10.9.5).
 
@@ -125,33 +116,39 @@ def draw_lasso_path(
         table: metrics.csv of the lasso.
         rows: number of training rows, the n in the label of the first panel's axis.
         chosen: index of the lambda with the best validation accuracy.
-        compared: the run in the second panel, which is empty if None.
-        title: of the figure.
+        baseline: name, metrics.csv and test accuracy of the run in the second panel, which is
+            empty if None.
+        title: the figure's title.
     """
-    figure = Figure(figsize=(11, 4.3), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = create_panel_grid(2, 5.5, 4.3, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    for part in NAMES:
-        _draw_part(left, x, table[f"{part}_accuracy"], part)
+    _draw_splits(left, x, table, "accuracy", NAMES)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     left.set_title("lasso", fontsize=11)
     left.grid(alpha=0.3)
     left.legend()
-    if compared is None:
+    if baseline is None:
         right.set_title("no run to compare with (compare_with)", fontsize=11)
         right.axis("off")
     else:
-        right.set_title(escape_figure_text(compared.name, 60), fontsize=11)
-        _draw_metric(right, compared.table, "accuracy", compared.test_accuracy)
+        name, epochs, test_accuracy = baseline
+        right.set_title(escape_figure_text(name, 60), fontsize=11)
+        _draw_metric(right, epochs, "accuracy", test_accuracy)
         right.tick_params(labelleft=True)
     add_figure_title(figure, title)
     return figure
 
 
 @matplotlib_defaults()
-def draw_probability_after_each_word(panels: Sequence[Panel], *, title: str) -> Figure:
-    """Draw the probability of a class after each word of a text, in a panel for each text."""
+def draw_probability_after_each_word(
+    panels: Sequence[tuple[str, str, str, Sequence[tuple[str, float]]]], *, title: str
+) -> Figure:
+    """Draw the probability of a class after each word of a text, in a panel for each text.
+
+    panels: for each text: the text, its label, the class that is drawn, and each word with the
+    class's probability after it.
+    """
     figure = Figure(figsize=(8, 0.7 + 2.6 * len(panels)), layout="constrained")
     rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (text, label, towards, after) in zip(rows, panels, strict=True):

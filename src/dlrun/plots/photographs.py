@@ -1,4 +1,4 @@
-"""The figure of the classified photographs: a contact sheet with their labels."""
+"""Draw classified photographs with their labels as a contact sheet."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def draw_contact_sheet(
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.
         predictions: the labels of each photograph, by name.
-        title: of the figure.
+        title: the figure's title.
     """
     columns = max(1, min(COLUMNS, len(thumbnails)))
     rows = max(1, math.ceil(len(thumbnails) / columns))

@@ -1,7 +1,8 @@
-"""The common style of all figures, independent of the user's own matplotlib settings."""
+"""Define the common style of all figures, independent of the user's own matplotlib settings."""
 
 import contextlib
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ LETTER, LINE = 0.1, 0.18  # inches, of a title
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib figure that a notebook shows exactly as it is saved, without using pyplot."""
+    """Represents a figure that a notebook shows exactly as it is saved, without using pyplot."""
 
     def _repr_png_(self) -> bytes:
         return figure_to_png(self)
@@ -48,9 +49,8 @@ def create_panel_grid(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure and its panels, in rows of three; width and height of a panel in inches."""
     columns = min(PANELS_PER_ROW, count)
-    rows = -(-count // columns)
-    size = (max(6.5, width * columns), height * rows)
-    figure = Figure(figsize=size, layout="constrained")
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False, sharey=share_y).flat)
     for axes in panels[count:]:
         axes.axis("off")

@@ -1,8 +1,8 @@
-"""The figure of a sweep: the metric of its runs by the values of each key that varied."""
+"""Draw a sweep: the metric of its runs by the values of each key that varied."""
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
@@ -24,12 +24,11 @@ LETTERS = 14  # of a value's label
 JOINED = 12  # values at most whose means are joined by a line
 
 
-@dataclass(frozen=True)
-class PlottedRun:
-    """One run of a sweep: its values of the varied keys, and its metric on `valid` and `test`."""
+class PlottedRun(NamedTuple):
+    """Holds one run of a sweep: its values of the varied keys, and its metric by split."""
 
     settings: Mapping[str, object]
-    metric: Mapping[str, float]
+    metric: Mapping[str, float]  # `valid`, `test`
 
 
 @matplotlib_defaults()
@@ -47,12 +46,11 @@ def draw_sweep_figure(
 
     Args:
         dots: the runs.
-        keys: the settings that varied; the panel of a key shows the runs with any values of the
-            others.
+        keys: the settings that varied; each panel shows all runs.
         metric: name of the vertical axis.
         chosen: the best config's settings, which are marked.
         book: the published test value; None if it cannot be compared.
-        title: of the figure.
+        title: the figure's title.
         alike: False if the runs had different numbers of epochs: then no lines and no means.
     """
     figure, panels = create_panel_grid(len(keys), 4.4, 3.6, share_y=True)

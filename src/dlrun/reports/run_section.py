@@ -18,11 +18,10 @@ from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
-from dlrun.run_folder.folder import METRICS, PREDICTIONS
+from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import RunEnvironment
 
-MISTAKES, WORDS, THUMBNAILS = "mistakes.json", "words.csv", "thumbnails.npz"
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
 MARKUP = 200  # characters of HTML around a mistake

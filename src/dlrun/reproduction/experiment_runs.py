@@ -83,7 +83,7 @@ class ReproducedExperiment:
             sweep = Sweep(plan, folder, self.options.data_dir)
             state = run_sweep_points(sweep, screen, points=points, jobs=1)
         self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-        by_seed = {seed_of[number]: run for number, run in state.runs.items()}
+        by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
         runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
         self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:

@@ -18,6 +18,8 @@ from dlrun.system.console import Screen
 from dlrun.system.files import open_regular_file, replace_atomically, sync_file
 
 NAME, PREVIOUS, PARTS = "checkpoint", "checkpoint.previous", "checkpoint.parts"
+# Removed in this order, so that the files left after each removal are still a valid checkpoint.
+CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 MAGIC = b"dlrun checkpoint 2 "
 UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
@@ -105,7 +107,7 @@ class CheckpointFile:
     def discard(self) -> None:
         """Remove all checkpoints of the run, which then begins again."""
         self._digests = []
-        self._folder.remove(NAME, PREVIOUS, PARTS)
+        self._folder.remove(*CHECKPOINTS)
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

@@ -21,7 +21,8 @@ from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_fil
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
-PREDICTIONS = "predictions.csv"
+PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
+THUMBNAILS = "thumbnails.npz"
 IMAGE_COLUMNS = ["image", "rank", "label", "probability", "error"]  # of predictions.csv
 # No character that a shell or a system interprets; a file system takes 255 bytes with the time.
 PLAIN_NAME = re.compile(r"[\w.,+-]{0,199}[\w,+-]")

@@ -5,14 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlrun.errors import DlrunError
-from dlrun.run_folder.checkpoint import NAME, PARTS, PREVIOUS
+from dlrun.run_folder.checkpoint import CHECKPOINTS
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.folder import LATEST, LOCK, update_latest_link
 from dlrun.run_folder.record import RESULTS
 from dlrun.system.files import hold_file_lock, sync_folder
-
-# Removed in this order, so that the files left after each removal are still a valid checkpoint.
-CHECKPOINTS = (NAME, PREVIOUS, PARTS)
 
 
 def remove_run(folder: Path, check: Callable[[], None]) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.config.sections import ExperimentConfig, NetworkConfig, TrainerConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig, TrainerConfig
 from dlrun.config.validation import config_to_yaml, read_and_merge_layers, validate_layer
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.book_comparison import PROCESSES
-from dlrun.experiments.saved_run import EXTENDS, RUNTIME_KEYS, Run
+from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
@@ -181,8 +181,8 @@ def _prepare_resume(folder: RunFolder, settings: RunSettings, screen: Screen) ->
             screen.warn(problem)
     is_complete = record.status == "finished" and config.total_steps in (None, record.steps)
     if is_complete and all((path / file).exists() for file in record.files):
-        extends = EXTENDS in config.changeable_keys and checkpoint_files(path)
-        hint = f"; --set {EXTENDS}=N extends it" if extends else ""
+        extends = EPOCHS in config.changeable_keys and checkpoint_files(path)
+        hint = f"; --set {EPOCHS}=N extends it" if extends else ""
         screen.note(f"{path}: finished, there is nothing to resume{hint}")
         return None
     if record.steps and not checkpoint_files(path):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dlrun.commands.list_runs import format_differences
 from dlrun.config import yaml_loader
-from dlrun.config.sections import ExperimentConfig, PositiveInt
+from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
 from dlrun.config.yaml_loader import ConfigLayer, flatten_keys
 from dlrun.errors import ConfigError, DlrunError
@@ -27,7 +27,6 @@ from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
 from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
-EPOCHS = "trainer.max_epochs"
 ERRORS_SHOWN = 20
 
 

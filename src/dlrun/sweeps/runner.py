@@ -12,7 +12,7 @@ from multiprocessing.connection import wait
 from rich.cells import cell_len
 from rich.text import Text
 
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
@@ -20,7 +20,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.metrics import main_metric, metric_direction, selection_metric
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import EPOCHS, SweepPlan, SweepPoint
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system import resources

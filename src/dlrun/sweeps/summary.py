@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands.list_runs import format_differences
+from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
@@ -16,7 +17,7 @@ from dlrun.reports.page import write_report_page
 from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
 from dlrun.run_folder.metrics import format_metric
-from dlrun.sweeps.plan import EPOCHS, SweepPlan
+from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable

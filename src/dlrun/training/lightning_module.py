@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as pl
@@ -154,68 +155,63 @@ class LightningNetwork(pl.LightningModule):
         return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
+@dataclass(eq=False)
 class EpochRecorder(pl.Callback):
     """Finishes each epoch as a step of the run; epochs count from 1, also after a resume.
 
     The order of the batches and every random number of an epoch depend only on the seed and the
     epoch's number (data.EpochBatches, and here), so no random state has to be stored.
 
-    `start` is the state that a resumed run continues from.
+    start: the state that a resumed run continues from.
     """
 
-    def __init__(
-        self,
-        steps: StepRecorder,
-        bar: ProgressHandle,
-        data: ArrayData,
-        config: NetworkConfig,
-        start: Mapping[str, Any] | None,
-    ) -> None:
-        self._steps, self._bar, self._data = steps, bar, data
-        self._config, self._start = config, start
-        self._began = 0.0
+    steps: StepRecorder
+    bar: ProgressHandle
+    data: ArrayData
+    config: NetworkConfig
+    start: Mapping[str, Any] | None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restore the optimizer of a resumed run, and replace Lightning's signal handlers.
 
         Lightning's own handler broadcasts among the processes, whatever they are doing.
         """
-        self._steps.stop.install_handlers()
-        if self._start is not None:
-            trainer.optimizers[0].load_state_dict(self._start["optimizer"])
-            if self._start["scaler"]:
-                _gradient_scaler(trainer).load_state_dict(self._start["scaler"])
+        self.steps.stop.install_handlers()
+        if self.start is not None:
+            trainer.optimizers[0].load_state_dict(self.start["optimizer"])
+            if self.start["scaler"]:
+                _gradient_scaler(trainer).load_state_dict(self.start["scaler"])
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Replace Lightning's signal handlers."""
-        self._steps.stop.install_handlers()
+        self.steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the epoch's clock."""
-        self._began = time.perf_counter()
+        self.began = time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
         """Seed an epoch before its first batch, after Lightning's own random numbers."""
         if batch_idx == 0:
-            entropy = np.random.SeedSequence([self._config.seed, len(self._steps.rows)])
+            entropy = np.random.SeedSequence([self.config.seed, len(self.steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
     def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
         share = (hook[3] + 1) / float(trainer.num_training_batches)
-        self._bar.to(len(self._steps.rows) + share)
+        self.bar.to(len(self.steps.rows) + share)
         self._stop_together(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the validation if a signal was received."""
-        if hook[3] < self._data.common_batches(self._data.valid, trainer.world_size):
+        if hook[3] < self.data.common_batches(self.data.valid, trainer.world_size):
             self._stop_together(trainer)
 
     def on_test_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
         """Stop the test if a signal was received."""
-        if hook[3] < self._data.common_batches(self._data.test, trainer.world_size):
+        if hook[3] < self.data.common_batches(self.data.test, trainer.world_size):
             self._stop_together(trainer)
 
     def _stop_together(self, trainer: pl.Trainer) -> None:
@@ -223,18 +219,18 @@ class EpochRecorder(pl.Callback):
 
         All processes must call this: not after a last batch that only some of them have.
         """
-        number = self._steps.stop.received
+        number = self.steps.stop.received
         if trainer.world_size > 1:
             shared = torch.tensor(number, device=trainer.strategy.root_device)
             number = int(trainer.strategy.reduce(shared, reduce_op="max"))
-        self._steps.stop.raise_for(number)
+        self.steps.stop.raise_for(number)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the epoch after its validation; raise DlrunError if its loss is not finite."""
         assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
-        seconds = time.perf_counter() - self._began
-        epoch = len(self._steps.rows) + 1
+        seconds = time.perf_counter() - self.began
+        epoch = len(self.steps.rows) + 1
         check_metrics_finite(metrics, f"epoch {epoch}")
         scaler = _gradient_scaler(trainer)
         state = {
@@ -242,8 +238,8 @@ class EpochRecorder(pl.Callback):
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
-        position = format_position(epoch, self._config.trainer.max_epochs)
-        self._steps.finish(
+        position = format_position(epoch, self.config.trainer.max_epochs)
+        self.steps.finish(
             {"epoch": epoch, **metrics, "seconds": seconds},
             f"epoch {position}  {_progress_line(metrics)}",
             serialize_tensors(state),

@@ -1,7 +1,5 @@
 """Run cifar100: load the images, build the network, and predict further images."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,7 +29,7 @@ class ImageAssets(Assets, frozen=True):
     """
 
     labels: list[str]
-    preprocessing: dict[str, Any]
+    preprocessing: dict[str, object]
 
 
 class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):

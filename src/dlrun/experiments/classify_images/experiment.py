@@ -30,7 +30,7 @@ from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
 from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
 from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
@@ -38,7 +38,7 @@ from dlrun.training.network_summary import write_network_summary
 from dlrun.training.process_settings import training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
-SHEET, THUMBNAILS = "contact_sheet.png", "thumbnails.npz"
+SHEET = "contact_sheet.png"
 PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
@@ -69,7 +69,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
             pretrained.predict_probabilities(model, example, device, config.precision)
 
         def classify(report: AcceleratorReport) -> tuple[AcceleratorReport, list[Photograph]]:
-            return report, classify_photographs(config, context, files, model, report.used, SHOWN)
+            return report, classify_photographs(config, context, files, model, report.used)
 
         with context.phase("classify"), training_settings(context.threads):
             report, found = run_with_fallback(
@@ -184,12 +184,10 @@ def classify_photographs(
     files: Sequence[Path],
     model: PretrainedNetwork,
     device: str,
-    thumbnails: int,
 ) -> list[Photograph]:
     """Return the most probable labels of each photograph; a resumed run continues.
 
-    Each batch is a step of the run. The first `thumbnails` photographs that can be read get a
-    thumbnail.
+    Each batch is a step of the run. The first photographs that can be read get a thumbnail.
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
@@ -207,7 +205,7 @@ def classify_photographs(
     stream = images.load_photographs(
         files[len(done) :],
         transform,
-        thumbnails=thumbnails - sum(one.thumbnail is not None for one in done),
+        thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
         smallest=smallest,
     )
     with steps.progress("classifying", len(starts), "step", lines=LINES), closing(stream):

@@ -16,7 +16,6 @@ from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
 from dlrun.experiments.predictor import Words
 from dlrun.experiments.reviews import (
-    WORDS,
     ReviewAssets,
     ReviewsPredictor,
     export_bag_network,
@@ -28,6 +27,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
 from dlrun.kernels.rmsprop import make_rmsprop
 from dlrun.run_context import DataOrigin, RunContext
+from dlrun.run_folder.folder import WORDS
 from dlrun.training.data import ArrayData, BagBatches
 from dlrun.training.objective import Objective, torch_optimizer
 

@@ -32,10 +32,10 @@ from dlrun.experiments.test_predictions import (
 )
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
-from dlrun.plots.curves import BaselineCurve, draw_lasso_path
+from dlrun.plots.curves import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, to_json
+from dlrun.run_folder.folder import METRICS, WORDS, to_json
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize, printable
@@ -70,14 +70,14 @@ class ImdbLassoExperiment(Experiment[Config]):
         baseline = _keep_baseline(config, loaded, context)
         context.keep(ASSETS, to_json(assets.values()).encode())
         with context.phase("fit"):
-            solutions = _solve(config, context, splits, _fingerprint(splits, assets))
+            models = _solve(config, context, splits, _fingerprint(splits, assets))
         rows, labels = context.steps.rows, loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
-        chosen, row = solutions[best], rows[best]
+        chosen, row = models[best], rows[best]
         words = _word_weights(chosen, loaded)
         predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
-        context.keep(COEFFICIENTS, path.pack_path(solutions))
-        context.keep(reviews.WORDS, reviews.word_weights_csv(words))
+        context.keep(COEFFICIENTS, path.pack_models(models))
+        context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
         solver = f"{config.solver.name}, {config.solver.intercept} intercept, {len(rows)} lambdas"
@@ -143,7 +143,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         results = run.record.model_extra or {}
         baseline = None
         if results["compared_with"]:
-            baseline = BaselineCurve(
+            baseline = (
                 f"{results['compared_experiment']}, {Path(results['compared_with']).name}",
                 read_metrics_csv(run.folder / COMPARED),
                 results["compared_test_accuracy"],
@@ -190,7 +190,9 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
 
 
 def _fingerprint(splits: Splits, assets: ReviewAssets) -> str:
-    arrays = (array for split in splits.values() for array in split.arrays)
+    arrays = (
+        array for bags, labels in splits.values() for array in (bags.indices, bags.indptr, labels)
+    )
     return fingerprint_data(fingerprint_arrays(arrays), assets.values())
 
 
@@ -211,8 +213,8 @@ def _keep_baseline(config: Config, loaded: Reviews, context: RunContext) -> Run 
 
 def _solve(
     config: Config, context: RunContext, splits: Splits, fingerprint: str
-) -> list[LassoSolution]:
-    """Return the solutions along the path; each is saved as a step of the run."""
+) -> list[LinearModel]:
+    """Return the models along the path; each is saved as a step of the run."""
     X, y = splits["train"].bags, splits["train"].labels
     if y.min() == y.max():
         raise DataError(
@@ -222,31 +224,40 @@ def _solve(
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, fingerprint, total, "lambda")
-    solutions = [path.unpack_solution(part) for part in found.parts] if found else []
-    left = pluralize(total - len(solutions), "lambda")
+    models = [path.unpack_model(part, 0) for part in found.parts] if found else []
+    left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
-    newest = solutions[-1] if solutions else None
+    newest = models[-1] if models else None
     width = len(f"{penalties[0]:.4f}")
     with steps.progress("path", total, "lambda", lines=LINES):
         started = time.perf_counter()
-        for solution in _solutions(config, splits["train"], penalties[len(solutions) :], newest):
+        for solution in _solutions(config, splits["train"], penalties[len(models) :], newest):
             seconds = time.perf_counter() - started
-            row = path.lasso_metrics_row(solution, splits, seconds)
-            solutions.append(solution)
+            models.append(solution)
+            row = {"lambda": solution.penalty}
+            for split, (bags, labels) in splits.items():
+                right = (solution.decision(bags) > 0) == labels
+                row[f"{split}_accuracy"] = float(np.mean(right))
+            row |= {
+                "nonzero": int(np.count_nonzero(solution.coef)),
+                "objective": solution.objective,
+                "seconds": seconds,
+                "duality_gap": solution.duality_gap,
+            }
             steps.finish(
                 row,
-                f"lambda {format_position(len(solutions), total)}  {solution.penalty:{width}.4f}"
+                f"lambda {format_position(len(models), total)}  {solution.penalty:{width}.4f}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
-                path.pack_solution(solution),
+                path.pack_models([solution]),
             )
             context.stop.after_step()
             started = time.perf_counter()
-    return solutions
+    return models
 
 
 def _solutions(
-    config: Config, train: LabelledBags, penalties: path.Vector, newest: LassoSolution | None
+    config: Config, train: LabelledBags, penalties: path.Vector, newest: LinearModel | None
 ) -> Iterator[LassoSolution]:
     """Yield the solution at each penalty by the config's solver, which starts from the newest."""
     solver, liblinear = config.solver, config.solver.liblinear
@@ -263,9 +274,9 @@ def _solutions(
     )
 
 
-def _word_weights(solution: LassoSolution, loaded: Reviews) -> Words:
+def _word_weights(model: LinearModel, loaded: Reviews) -> Words:
     """Return each word that has a non-zero weight, the most negative first."""
-    coef = solution.coef
+    coef = model.coef
     return [
         (loaded.decode([index]), float(coef[index]))
         for index in np.argsort(coef)
@@ -288,9 +299,9 @@ def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str])
     return table
 
 
-def _summarize(loaded: Reviews, splits: Splits, solution: LassoSolution, solver: str) -> str:
+def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str) -> str:
     """Return a text that describes the data, the solver and the chosen lasso model."""
-    X, coef = splits["train"].bags, solution.coef
+    X, coef = splits["train"].bags, model.coef
     nonzero = f"{(coef != 0).sum():,} of {len(coef):,} not zero, {(coef > 0).sum():,} positive"
     sizes = (f"{len(split.labels):,} {part}" for part, split in splits.items())
     lines = {
@@ -298,14 +309,14 @@ def _summarize(loaded: Reviews, splits: Splits, solution: LassoSolution, solver:
         "reviews": ", ".join(sizes),
         "matrix": f"{X.shape[0]:,} x {X.shape[1]:,}, {X.nnz / X.shape[0]:.1f} ones a row",
         "solver": solver,
-        "lambda": f"{solution.penalty:.4f}, by the validation accuracy",
-        "model": f"coefficients: {nonzero}; intercept {solution.intercept:+.4f}",
+        "lambda": f"{model.penalty:.4f}, by the validation accuracy",
+        "model": f"coefficients: {nonzero}; intercept {model.intercept:+.4f}",
     }
     return "\n".join(f"{name:<8}{value}" for name, value in lines.items())
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return path.unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return path.unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()
