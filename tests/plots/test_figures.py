@@ -19,7 +19,7 @@ from dlrun.plots.curves import (
 )
 from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.plots.style import escape_figure_text, figure_to_png
-from dlrun.plots.sweep import RunPoint, draw_sweep_figure
+from dlrun.plots.sweep import PlottedRun, draw_sweep_figure
 
 EPOCHS = pd.DataFrame(
     {
@@ -122,10 +122,10 @@ def test_lasso_path(name: str | None) -> None:
     assert ("no run to compare with" in right.get_title()) == (compared is None)
 
 
-def dots(**axes: list[Any]) -> list[RunPoint]:
+def dots(**axes: list[Any]) -> list[PlottedRun]:
     (first, one), (second, other) = axes.items()
     return [
-        RunPoint({first: a, second: b}, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
+        PlottedRun({first: a, second: b}, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
         for n, (a, b) in enumerate((a, b) for a in one for b in other)
     ]
 
@@ -149,10 +149,10 @@ def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
 
 
 def test_a_sweep_over_seeds_alone_and_over_odd_values() -> None:
-    runs = [RunPoint({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
+    runs = [PlottedRun({"seed": seed}, {"valid": 0.5}) for seed in range(3)]
     (axes,) = draw_sweep_figure(runs, ["seed"], "loss", chosen={}, book=None, title="t").axes
     assert len(axes.collections[0].get_offsets()) == 3
-    odd = [RunPoint({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
+    odd = [PlottedRun({"x": value}, {"test": 1.0}) for value in (True, None, "a" * 99, 3)]
     (axes,) = draw_sweep_figure(odd, ["x"], "mae", chosen={"x": None}, book=None, title="t").axes
     assert len(axes.get_xticklabels()) == 4
     assert max(len(label.get_text()) for label in axes.get_xticklabels()) == 14

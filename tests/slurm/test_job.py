@@ -9,18 +9,14 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import DlrunError
+from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import RunFolder
-from dlrun.runs.start import merge_experiment_config
+from dlrun.runs.runner import RunRecorder
+from dlrun.runs.start import load_experiment_config
 from dlrun.slurm.job import Job
-from dlrun.slurm.submit import (
-    SlurmOptions,
-    make_resume_job,
-    set_devices_from_slurm_options,
-    write_waiting_run,
-)
-from dlrun.system.console import Screen
+from dlrun.slurm.submit import make_resume_job
 from tests import harness
 from tests.conftest import clean_environment, smoke
 from tests.experiments.test_resume import NETWORK
@@ -32,12 +28,10 @@ OPTIONS = RunSettings(config=[Path(SMOKE)])
 
 def waiting(folder: Path) -> Run:
     """A run that waits."""
-    runs = folder / "runs"
-    claimed = RunFolder.claim(runs, NAME)
-    config = set_devices_from_slurm_options(
-        NAME, merge_experiment_config(NAME, OPTIONS), SlurmOptions()
-    )
-    write_waiting_run(NAME, config, claimed, Screen(quiet=True), OPTIONS)
+    claimed = RunFolder.claim(folder / "runs", NAME)
+    config = load_experiment_config(NAME, OPTIONS)
+    recorder = RunRecorder(registry.load_experiment(NAME), config, claimed, OPTIONS)
+    recorder.write_first_files("waiting")
     return Run.open(claimed.path)
 
 

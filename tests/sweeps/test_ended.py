@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.run_context import RunSettings
-from dlrun.sweeps.plan import Sweep, make_sweep_plan
-from dlrun.sweeps.search import SearchSpace
-from dlrun.sweeps.state import clean_up_killed_sweep
+from dlrun.sweeps.plan import make_sweep_plan
+from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from tests import harness
 from tests.conftest import setting
@@ -84,7 +84,7 @@ def test_another_users_folder_is_named_and_left_out(
         folder.chmod(0o755)
     os.setresuid(65534, 65534, 0)
     try:
-        clean_up_killed_sweep(Sweep(plan, tmp_path / "sweeps" / "s"), screen)
+        Sweep(plan, tmp_path / "sweeps" / "s").clean_up_if_killed(screen)
     finally:
         os.setresuid(0, 0, 0)
     assert (

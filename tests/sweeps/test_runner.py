@@ -12,19 +12,19 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, run_experiment
 from dlrun.sweeps import runner
-from dlrun.sweeps.processes import CONTEXT, preload_fork_server
+from dlrun.sweeps.processes import CONTEXT, preload_fork_server, select_device
 from dlrun.sweeps.runner import (
     ASSUMED_PEAK,
-    JobsAndThreads,
     choose_jobs_and_threads,
     jobs_that_fit_in_memory,
 )
 from dlrun.system import resources
+from dlrun.system.accelerator import select_accelerator
 
 GB = 1_000_000_000
 
 
-def share(name: str, jobs: int | None, *overrides: str) -> JobsAndThreads:
+def share(name: str, jobs: int | None, *overrides: str) -> tuple[int, int | None]:
     config = load_experiment_config(name, RunSettings(overrides=["accelerator=cpu", *overrides]))
     return choose_jobs_and_threads([config], jobs)
 
@@ -37,23 +37,26 @@ def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cores_are_shared_where_no_bit_depends_on_it() -> None:
-    assert share("imdb-dense", None) == share("imdb-lasso", None) == JobsAndThreads(4)
-    assert share("imdb-lstm", None) == JobsAndThreads(4, 1)
-    assert share("imdb-lstm", 2) == JobsAndThreads(2, 2)
-    assert share("imdb-lstm", 8) == JobsAndThreads(8, 1)
+    assert share("imdb-dense", None) == share("imdb-lasso", None) == (4, None)
+    assert share("imdb-lstm", None) == (4, 1)
+    assert share("imdb-lstm", 2) == (2, 2)
+    assert share("imdb-lstm", 8) == (8, 1)
 
 
 def test_runs_keep_the_threads_that_their_bits_depend_on() -> None:
-    assert share("cifar100", None) == JobsAndThreads(1)
-    assert share("cifar100", 2) == JobsAndThreads(2)
-    assert share("cifar100", None, "threads=2") == JobsAndThreads(2)
-    assert share("imdb-lstm", None, "model.skip_padding=false") == JobsAndThreads(1)
+    assert share("cifar100", None) == (1, None)
+    assert share("cifar100", 2) == (2, None)
+    assert share("cifar100", None, "threads=2") == (2, None)
+    assert share("imdb-lstm", None, "model.skip_padding=false") == (1, None)
 
 
-def test_a_device_is_for_one_run_unless_the_user_says_otherwise() -> None:
-    assert share("imdb-dense", None, "accelerator=auto").accelerator == "auto"
-    assert share("imdb-dense", 3, "accelerator=auto").accelerator == ""
-    assert share("imdb-lasso", None, "accelerator=auto").accelerator == "", "it has no network"
+def test_the_device_that_runs_would_share_is_known_before_they_start() -> None:
+    configs = [
+        load_experiment_config(name, RunSettings(overrides=["accelerator=auto"]))
+        for name in ("imdb-lasso", "imdb-dense")
+    ]
+    assert select_device(configs[:1]) == "cpu", "it has no network"
+    assert select_device(configs) == select_accelerator("auto")[0]
 
 
 def test_not_more_runs_than_memory_holds() -> None:

@@ -10,8 +10,8 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.sweeps.plan import HalvingRung, SweepPlan, make_sweep_plan
-from dlrun.sweeps.search import SearchSpace
-from dlrun.sweeps.state import points_promoted_by_halving
+from dlrun.sweeps.runner import points_promoted_by_halving
+from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.summary import (
     ConfigResults,
     find_best_config,

@@ -9,7 +9,7 @@ from dlrun.commands import options as opt
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
-from dlrun.sweeps.search import SearchSpace
+from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep import run_sweep
 
 ETA = 3  # as in Hyperband (arXiv:1603.06560)

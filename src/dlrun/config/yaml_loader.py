@@ -135,11 +135,16 @@ def parse_set_override(text: str) -> ConfigLayer:
     """Parse the text of `--set a.b=value` as a config layer. Raises ConfigError."""
     origin = SET + text
     key, equals, value_text = text.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path) or len(path) > MAX_DEPTH:
+    names = key.strip().split(".")
+    if not equals or not all(names) or len(names) > MAX_DEPTH:
         raise ConfigError(f"{origin}: expected KEY=VALUE, such as seed=3")
-    *parents, name = path
-    values: Values = {name: _parse(value_text, origin)[0]}
+    return config_layer_of_setting(key.strip(), _parse(value_text, origin)[0], origin)
+
+
+def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer:
+    """Return a config layer that sets one dotted key; errors name `origin`."""
+    *parents, name = key.split(".")
+    values: Values = {name: value}
     for parent in reversed(parents):
         values = {parent: values}
     return config_layer_from_values(values, origin)

@@ -24,7 +24,7 @@ LETTERS = 14  # of a value's label
 JOINED = 12  # values at most whose means are joined by a line
 
 
-class RunPoint(NamedTuple):
+class PlottedRun(NamedTuple):
     """Holds one run of a sweep: its values of the varied keys, and its metric by split."""
 
     settings: Mapping[str, object]
@@ -33,7 +33,7 @@ class RunPoint(NamedTuple):
 
 @matplotlib_defaults()
 def draw_sweep_figure(
-    dots: Sequence[RunPoint],
+    dots: Sequence[PlottedRun],
     keys: Sequence[str],
     metric: str,
     *,
@@ -66,7 +66,7 @@ def draw_sweep_figure(
 
 
 def _draw_key(
-    axes: Axes, dots: Sequence[RunPoint], key: str, chosen: Mapping[str, object], *, alike: bool
+    axes: Axes, dots: Sequence[PlottedRun], key: str, chosen: Mapping[str, object], *, alike: bool
 ) -> None:
     """Draw the metric of all runs by the values of one key."""
     values = list({repr(dot.settings[key]): dot.settings[key] for dot in dots}.values())

@@ -22,18 +22,10 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.start import load_experiment_config
-from dlrun.sweeps.plan import (
-    Sweep,
-    SweepPlan,
-    SweepPoint,
-    check_code_unchanged,
-    make_sweep_plan,
-    read_sweep,
-)
+from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
-from dlrun.sweeps.search import SEED, SearchSpace, Settings
-from dlrun.sweeps.state import find_runs_by_point
-from dlrun.sweeps.summary import format_seeds
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings, format_seeds
+from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from dlrun.system.files import file_digest
 
@@ -70,7 +62,8 @@ class ReproducedExperiment:
         options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
         search = SearchSpace(seeds=format_seeds(self.seeds))
         name = f"reproduce-{self.name}"
-        return make_sweep_plan(name, self.name, options, search, screen, data=self.data)
+        plan = make_sweep_plan(name, self.name, options, search, screen)
+        return plan.model_copy(update={"data": dict(self.data)})
 
     def run(self, plan: SweepPlan, screen: Screen) -> None:
         """Run the missing seeds one after the other, each with the whole machine.
@@ -90,7 +83,7 @@ class ReproducedExperiment:
             sweep = Sweep(plan, folder, self.options.data_dir)
             state = run_sweep_points(sweep, screen, points=points, jobs=1)
         self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-        by_seed = {seed_of[number]: run for number, run in find_runs_by_point(sweep).items()}
+        by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
         runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
         self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
@@ -205,20 +198,19 @@ def _with_earlier_points(new: SweepPlan, folder: Path, screen: Screen) -> SweepP
     if not (folder / PLAN).exists():
         return new
     try:
-        sweep = read_sweep(folder)
-        check_code_unchanged(sweep)
+        earlier = read_sweep_plan(folder)
         before, now = (
             (plan.keys, plan.rungs, plan.data, flatten_keys(plan.base) | {SEED: 0})
-            for plan in (sweep.plan, new)
+            for plan in (earlier, new)
         )
         if before != now:
             raise DlrunError(f"{folder}: its data or config have changed")
     except DlrunError as error:  # also if damaged, or if code or packages have changed
         screen.note(f"all seeds are run again: {error.message}")
         return new
-    points = list(sweep.plan.points)
+    points = list(earlier.points)
     known = {point.settings[SEED] for point in points}
     for point in new.points:
         if point.settings[SEED] not in known:
             points.append(SweepPoint(number=len(points) + 1, settings=point.settings))
-    return sweep.plan.model_copy(update={"points": points})
+    return earlier.model_copy(update={"points": points})

@@ -18,7 +18,7 @@ from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import to_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.processes import preload_fork_server
-from dlrun.sweeps.search import MAX_POINTS, parse_seeds
+from dlrun.sweeps.search_space import MAX_POINTS, parse_seeds
 from dlrun.system.console import Screen, format_text_table, pluralize, printable
 from dlrun.system.files import write_file_atomically
 

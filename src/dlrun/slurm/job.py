@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -28,7 +29,7 @@ QUEUE_TICK = 10.0  # seconds between two calls of squeue, which other users call
 
 @dataclass(frozen=True)
 class Job:
-    """A SLURM job: the folder of a run, and the dlrun arguments that start or continue it."""
+    """Represents a SLURM job by a run's folder and the dlrun arguments that continue the run."""
 
     run: str
     words: tuple[str, ...]
@@ -62,7 +63,9 @@ class Job:
             if code == OutOfTime.exit_code:
                 err.write(b"error: no step was finished in the time that --slurm requested\n")
         if code:
-            mark_waiting_run_failed(run, _last_error(about / STDERR))
+            lines = (about / STDERR).read_text(encoding="utf-8", errors="replace").splitlines()
+            errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+            mark_waiting_run_failed(run, (errors or ["its job ended before it began"])[-1])
         (about / EXIT_CODE).write_text(f"{code}\n", encoding="utf-8")
         sys.exit(code)
 
@@ -87,35 +90,19 @@ class Job:
             return 0
 
 
-def _last_error(stderr: Path) -> str:
-    lines = stderr.read_text(encoding="utf-8", errors="replace").splitlines()
-    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return errors[-1] if errors else "its job ended before it began"
+def jobs_in_queue() -> set[str] | None:
+    """Return the user's jobs in SLURM's queue, such as `17`, or `17_3` of an array.
 
-
-class SlurmQueue:
-    """The user's jobs in SLURM's queue, read with squeue and cached for QUEUE_TICK seconds.
-
-    Every cluster has squeue, but not all have sacct.
+    Returns None if SLURM does not answer. Every cluster has squeue, but not all have sacct.
     """
-
-    def __init__(self) -> None:
-        self._jobs: set[str] | None = None  # if SLURM does not answer
-        self._updated = float("-inf")
-
-    def may_have(self, job: str) -> bool:
-        """Return whether a job, such as `17` or `17_3` of an array, may still be in the queue."""
-        if time.monotonic() > self._updated + QUEUE_TICK:
-            command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
-            try:
-                done = subprocess.run(  # noqa: S603 (squeue is where PATH says)
-                    command, capture_output=True, text=True, check=True, timeout=60
-                )
-                self._jobs = set(done.stdout.split())
-            except (OSError, subprocess.SubprocessError):
-                self._jobs = None
-            self._updated = time.monotonic()
-        return self._jobs is None or job in self._jobs
+    command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
+    try:
+        done = subprocess.run(  # noqa: S603 (squeue is where PATH says)
+            command, capture_output=True, text=True, check=True, timeout=60
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return set(done.stdout.split())
 
 
 def job_has_started(run: Path) -> bool:
@@ -123,26 +110,31 @@ def job_has_started(run: Path) -> bool:
     return (run / SLURM_FOLDER / STDERR).exists()
 
 
-def job_exit_code(run: Path, job: str, queue: SlurmQueue) -> int | None:
-    """Return the exit code of a run's SLURM job, or None while it runs or waits in the queue.
+def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
+    """Wait for the SLURM jobs of runs; yield the exit codes of those that have just ended.
 
-    Raises DlrunError if the job has left the queue without an exit code.
+    Args:
+        jobs: the job of each run, by the run's folder.
+
+    Yields a dictionary by the run's folder twice a second, and stops once all jobs have ended. The
+    exit code is None if the job has left the queue without one.
     """
-    code = _written_exit_code(run)
-    if code is not None and code not in EXIT_CODES:
-        return code
-    if queue.may_have(job):
-        return None
-    code = _written_exit_code(run)  # the job may have ended just before
-    if code is None:
-        raise DlrunError(
-            f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}",
-            f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
-        )
-    return code
+    waiting, asked = dict(jobs), float("-inf")
+    while waiting:
+        time.sleep(TICK)
+        if time.monotonic() > asked + QUEUE_TICK:
+            queued, asked = jobs_in_queue(), time.monotonic()
+        ended = {}
+        for run, job in waiting.items():
+            code = _read_exit_code(run)
+            # After a signal the job may be queued again.
+            if (queued is not None and job not in queued) or code not in {None, *EXIT_CODES}:
+                ended[run] = code
+        waiting = {run: job for run, job in waiting.items() if run not in ended}
+        yield ended
 
 
-def _written_exit_code(run: Path) -> int | None:
+def _read_exit_code(run: Path) -> int | None:
     try:
         return int((run / SLURM_FOLDER / EXIT_CODE).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # missing, or being written now
@@ -156,30 +148,24 @@ def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
     """
     streams = {STDERR: screen.err.file} | ({} if as_json else {STDOUT: screen.out.file})
     shown = dict.fromkeys(streams, 0)  # bytes of each file
-    queue, code = SlurmQueue(), None
+    code = None
     try:
-        while code is None:
-            time.sleep(TICK)
-            code = job_exit_code(run, job, queue)
-            for name, stream in streams.items():
-                shown[name] += _show_lines(run / SLURM_FOLDER / name, shown[name], stream)
+        for ended in watch_jobs({run: job}):
+            code = ended.get(run)
+            for name, stream in streams.items() if job_has_started(run) else ():
+                new = (run / SLURM_FOLDER / name).read_bytes()[shown[name] :]
+                lines = new[: new.rfind(b"\n") + 1]  # whole ones
+                stream.write(lines.decode("utf-8", "replace"))
+                stream.flush()
+                shown[name] += len(lines)
     except Interrupted:
         screen.note(f"job {job} continues; `scancel {job}` ends it")
         raise
+    if code is None:
+        raise DlrunError(
+            f"job {job} is no longer in SLURM's queue, its run is {Run.in_folder(run).state}",
+            f"SLURM's messages are in {run / SLURM_FOLDER}; `dlrun resume {run}` continues here",
+        )
     if as_json:
         print_results_json(run, screen)
     return code
-
-
-def _show_lines(path: Path, start: int, stream: IO[str]) -> int:
-    """Copy the whole lines of a file, from a byte on, to a stream; return their size in bytes."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            new = file.read()
-    except FileNotFoundError:  # the job has not begun
-        return 0
-    new = new[: new.rfind(b"\n") + 1]
-    stream.write(new.decode("utf-8", "replace"))
-    stream.flush()
-    return len(new)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -24,12 +24,7 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import RunFolder, to_json
 from dlrun.run_folder.removal import repair_latest_link
-from dlrun.runs.distributed import (
-    ProcessGroup,
-    find_process_group,
-    resume_command_arguments,
-    set_devices_from_launcher,
-)
+from dlrun.runs import distributed
 from dlrun.runs.runner import RunRecorder
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run
 from dlrun.slurm.job import NUMBER, SLURM_FOLDER, Job, wait_for_job
@@ -44,7 +39,7 @@ REQUEUES = 1000  # a job that finishes no step is not requeued (job.Job)
 
 
 class SlurmOptions(Section):
-    """The keys of the option `--slurm`; SLURM chooses the values that are not given.
+    """Holds the keys of the option `--slurm`; SLURM chooses the values that are not given.
 
     Args:
         time: minutes, after which the job waits in the queue again and the run continues.
@@ -96,8 +91,7 @@ class SlurmOptions(Section):
 def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
     """Parse the texts of `--slurm`, such as `partition=gpu,time=30`. Raises ConfigError."""
     hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
-    values: dict[str, str] = {}
-    origins: dict[KeyPath, str] = {}
+    values: dict[str, object] = {}
     # A value may have commas, as in nodelist=n1,n2.
     for part in (part for text in texts if text for part in re.split(r",(?=[a-z_-]+=)", text)):
         key, equals, value = part.partition("=")
@@ -106,9 +100,9 @@ def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
         if key in values:
             raise ConfigError(f"--slurm {part}: {key} is given twice", "leave one out")
         values[key] = value
-        origins[(key,)] = f"--slurm {part}"
+    origins: dict[KeyPath, str] = {(key,): f"--slurm {key}={one}" for key, one in values.items()}
     try:
-        return validate_layer(SlurmOptions, ConfigLayer(dict(values), origins), "")
+        return validate_layer(SlurmOptions, ConfigLayer(values, origins), "")
     except ConfigError as error:
         raise ConfigError(error.message, hint) from None
 
@@ -124,9 +118,13 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         if options.parallel is not None:
             raise ConfigError("--slurm parallel: only a sweep has several jobs", "leave it out")
         check_slurm_available()
-        config = set_devices_from_slurm_options(
-            name, merge_experiment_config(name, settings), options
-        )
+        layer = merge_experiment_config(name, settings)
+        config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
+        nodes, tasks = _nodes_and_tasks(config)
+        nodes, tasks = options.nodes or nodes, options.tasks or tasks
+        if nodes * tasks > 1:
+            group = distributed.ProcessGroup("--slurm", tasks, nodes * tasks)
+            config = distributed.set_devices_from_launcher(config, group)
         checked = config
         if isinstance(config, NetworkConfig):  # devices and cores are those of another machine
             check_batch_divisible(config.batch_size, config.world or 1)
@@ -137,9 +135,8 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
             place = run_context.resolve_runs_dir(settings.runs_dir).absolute() / name
             print_dry_run(config, place, screen, json=settings.json)
             return 0
-        ((folder, job),) = submit_runs_to_slurm(
-            name, [RunToSubmit(config, settings)], options, name, screen
-        )
+        runs = [RunToSubmit(config, settings)]
+        ((folder, job),) = submit_runs_to_slurm(name, runs, options, name)
     if wait:
         screen.note(f"submitted {name}/{folder.name} as job {job}")
         return wait_for_job(folder, job, screen, as_json=settings.json)
@@ -154,7 +151,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
 
 def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
-    if group := find_process_group():
+    if group := distributed.find_process_group():
         raise ConfigError(f"{group}, each of which would submit", f"leave {group.by} out")
     if importlib.util.find_spec("submitit") is None:
         raise ConfigError("--slurm needs the package submitit", "pip install 'dlrun[slurm]'")
@@ -162,18 +159,6 @@ def check_slurm_available() -> None:
         raise ConfigError(
             f"--slurm: no {missing[0]} on the PATH", "submit on a login node of SLURM"
         )
-
-
-def set_devices_from_slurm_options(
-    name: str, layer: ConfigLayer, options: SlurmOptions
-) -> ExperimentConfig:
-    """Return a validated config with the devices and nodes of `--slurm`. Raises ConfigError."""
-    config: ExperimentConfig = validate_layer(registry.load_config_class(name), layer, name)
-    nodes, tasks = _nodes_and_tasks(config)
-    nodes, tasks = options.nodes or nodes, options.tasks or tasks
-    if nodes * tasks == 1:
-        return config
-    return set_devices_from_launcher(config, ProcessGroup("--slurm", tasks, nodes * tasks))
 
 
 def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
@@ -186,7 +171,7 @@ def _nodes_and_tasks(config: ExperimentConfig) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class RunToSubmit:
-    """A run to submit to SLURM: its config and settings, and its folder if it continues."""
+    """Holds the config and settings of a run to submit, and its folder if the run continues."""
 
     config: ExperimentConfig
     settings: RunSettings
@@ -198,7 +183,6 @@ def submit_runs_to_slurm(
     planned: Sequence[RunToSubmit],
     options: SlurmOptions,
     job_name: str,
-    screen: Screen,
     array_folder: Path | None = None,
 ) -> list[tuple[Path, str]]:
     """Create waiting runs, submit their SLURM jobs, and return the folder and job of each.
@@ -208,53 +192,45 @@ def submit_runs_to_slurm(
         planned: the runs, at least one; several are submitted as a job array.
         options: the keys of `--slurm`.
         job_name: the name that squeue shows.
-        screen: for warnings.
         array_folder: for submitit's files; None: the folder of the only run.
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
     runs_dir = run_context.resolve_runs_dir(planned[0].settings.runs_dir).absolute()
-    paths: list[Path] = []
+    jobs: list[Job] = []
     new: list[Path] = []
     try:
         for run in planned:
-            if run.folder is None:
+            path = run.folder
+            if path is None:
                 folder = RunFolder.claim(runs_dir, experiment, run.settings.name)
-                new.append(folder.path)
-                write_waiting_run(experiment, run.config, folder, screen, run.settings)
-            paths.append(run.folder.absolute() if run.folder else new[-1])
-        jobs = [
-            make_resume_job(path, run.settings) for path, run in zip(paths, planned, strict=True)
-        ]
+                path = folder.path
+                new.append(path)
+                recorder = RunRecorder(
+                    registry.load_experiment(experiment), run.config, folder, run.settings
+                )
+                with folder.locked():
+                    recorder.write_first_files("waiting")
+            jobs.append(make_resume_job(path.absolute(), run.settings))
         parameters = options.submitit_parameters(job_name, *_nodes_and_tasks(planned[0].config))
-        numbers = _submit_jobs(jobs, (array_folder or paths[0]) / SLURM_FOLDER, parameters)
+        numbers = _submit_jobs(jobs, (array_folder or Path(jobs[0].run)) / SLURM_FOLDER, parameters)
     except BaseException:
         for path in new:
             shutil.rmtree(path)
         repair_latest_link(runs_dir, experiment)
         raise
-    submitted = list(zip(paths, numbers, strict=True))
+    submitted = [(Path(job.run), number) for job, number in zip(jobs, numbers, strict=True)]
     for path, number in submitted:
         (path / SLURM_FOLDER).mkdir(exist_ok=True)
         (path / SLURM_FOLDER / NUMBER).write_text(f"{number}\n", encoding="utf-8")
     return submitted
 
 
-def write_waiting_run(
-    name: str, config: ExperimentConfig, folder: RunFolder, screen: Screen, settings: RunSettings
-) -> None:
-    """Write the first files of a run that waits for its SLURM job to start."""
-    with folder.locked():
-        RunRecorder(registry.load_experiment(name), config, folder, settings).write_first_files(
-            "waiting"
-        )
-
-
 def make_resume_job(run: Path, settings: RunSettings) -> Job:
     """Return the SLURM job that starts or continues the run in an absolute folder."""
     data_dir = run_context.resolve_data_dir(settings.data_dir).absolute()
     there = replace(settings, overrides=(), runs_dir=run.parents[1], data_dir=data_dir, json=False)
-    return Job(str(run), tuple(resume_command_arguments(run, there)))
+    return Job(str(run), tuple(distributed.resume_command_arguments(run, there)))
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
@@ -262,26 +238,19 @@ def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)
-    with _outside_allocation(), contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
-        try:
+    names = [name for name in os.environ if name.startswith(INHERITED) and name not in CLIENT]
+    hidden = {name: os.environ.pop(name) for name in names}
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # it raises errors too
             executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
             executor.update_parameters(**parameters)
             with executor.batch():
                 submitted = [executor.submit(job) for job in jobs]
             return [job.job_id for job in submitted]
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as e:
-            lines = [line.removeprefix("sbatch: error: ") for line in str(e).splitlines() if line]
-            raise ConfigError(
-                f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
-            ) from None
-
-
-@contextlib.contextmanager
-def _outside_allocation() -> Iterator[None]:
-    """Hide the environment variables of the SLURM allocation that this process runs in."""
-    names = [name for name in os.environ if name.startswith(INHERITED) and name not in CLIENT]
-    hidden = {name: os.environ.pop(name) for name in names}
-    try:
-        yield
+    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        lines = [line.removeprefix("sbatch: error: ") for line in str(error).splitlines() if line]
+        raise ConfigError(
+            f"SLURM refuses it: {'; '.join(lines)}", "sinfo shows the partitions"
+        ) from None
     finally:
         os.environ.update(hidden)

@@ -1,29 +1,20 @@
 """Plan a sweep: validate the config of every point, and describe the sweep in sweep.json."""
 
-import shlex
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dlrun import run_context
-from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
+from dlrun.config import yaml_loader
+from dlrun.config.sections import EPOCHS, ExperimentConfig, PositiveInt
 from dlrun.config.validation import InvalidConfigError
-from dlrun.config.yaml_loader import (
-    ConfigLayer,
-    config_layer_from_values,
-    flatten_keys,
-    format_settings_briefly,
-    merge_config_layers,
-    parse_set_override,
-)
+from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, format_settings_briefly
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -31,16 +22,15 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.folder import PLAIN_NAME, PLAN
 from dlrun.run_folder.record import ChecksummedModel, SweepMembership, read_checksummed_json
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, validate_config
-from dlrun.sweeps.search import SEED, SearchSpace, Settings
-from dlrun.system.console import Screen
+from dlrun.sweeps.search_space import SEED, SearchSpace, Settings
+from dlrun.system.console import Screen, pluralize
 
 FORMAT = 1
 ERRORS_SHOWN = 20
-POINTS_SHOWN = 5
 
 
 class SweepPoint(BaseModel):
-    """One planned run of a sweep: its number, from 1, and its settings by dotted config keys."""
+    """Represents one planned run of a sweep: its number, from 1, and its settings by config key."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,34 +39,38 @@ class SweepPoint(BaseModel):
 
     @property
     def without_seed(self) -> Settings:
-        """The settings of the point without its seed."""
+        """Return the settings without the seed."""
         return {key: value for key, value in self.settings.items() if key != SEED}
 
     @property
     def label(self) -> str:
-        """The settings of the point as short text, such as `lr=0.01 seed=3`."""
+        """Return the settings as short text, such as `lr=0.01 seed=3`."""
         seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
         return f"{format_settings_briefly(self.without_seed)} {seed}".strip()
 
 
 class HalvingRung(BaseModel):
-    """A rung of successive halving: how many configs are trained to how many epochs."""
+    """Says how many configs one rung of successive halving trains, and to how many epochs."""
 
     model_config = ConfigDict(frozen=True)
 
-    configs: Annotated[int, Field(ge=1)]
-    epochs: Annotated[int, Field(ge=1)]
+    configs: PositiveInt
+    epochs: PositiveInt
+
+    def __str__(self) -> str:
+        return f"{pluralize(self.configs, 'config')} to {pluralize(self.epochs, 'epoch')}"
 
 
 class SweepPlan(ChecksummedModel):
-    """The plan of a sweep, which is the content of sweep.json.
+    """Holds the plan of a sweep, which is the content of sweep.json.
 
-    base: the whole config that all points share. keys: the config keys that vary, except the seed.
-    rungs: those of successive halving, or none. data: SHA-256 of the data files, in a reproduction.
+    name: becomes a part of folder names. base: the whole config that all points share. keys: the
+    config keys that vary, except the seed. rungs: those of successive halving, or none. data:
+    SHA-256 of the data files, in a reproduction.
     """
 
     id: str
-    name: str
+    name: Annotated[str, Field(pattern=f"^{PLAIN_NAME.pattern}$")]
     experiment: str
     started: str
     command: list[str]
@@ -90,22 +84,15 @@ class SweepPlan(ChecksummedModel):
     data: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _consistent(self) -> "SweepPlan":
-        """Check the name, which becomes a folder's, and that all points set the same keys."""
-        if not PLAIN_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is not a sweep's name")
-        seeds = [type(point.settings.get(SEED)) for point in self.points]
-        if (
-            [point.number for point in self.points] != list(range(1, len(seeds) + 1))
-            or {key for point in self.points for key in point.without_seed} != {*self.keys}
-            or set(seeds) not in ({int}, {type(None)})
-        ):
-            raise ValueError("the points do not set the keys that vary")
+    def _check_numbers(self) -> "SweepPlan":
+        """Check that each point's number is its place in the list."""
+        if [point.number for point in self.points] != list(range(1, len(self.points) + 1)):
+            raise ValueError("the points are not numbered from 1")
         return self
 
     @cached_property
     def configs(self) -> list[list[SweepPoint]]:
-        """The points grouped by config: the points of a group differ only in their seeds."""
+        """Return the points grouped by config: the points of a group differ only in their seeds."""
         groups: dict[str, list[SweepPoint]] = {}
         for point in self.points:
             groups.setdefault(repr(point.without_seed), []).append(point)
@@ -118,9 +105,7 @@ class SweepPlan(ChecksummedModel):
     def values(self, point: SweepPoint, epochs: int | None = None) -> ConfigLayer:
         """Return the whole config of a point, with `epochs` as its number of epochs if given."""
         rung = {} if epochs is None else {EPOCHS: epochs}
-        return merge_config_layers(
-            [ConfigLayer(self.base), settings_to_config_layer(point.settings | rung)]
-        )
+        return _with_settings(ConfigLayer(self.base), point.settings | rung)
 
     def run_settings(
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
@@ -129,31 +114,10 @@ class SweepPlan(ChecksummedModel):
         digits = len(str(len(self.points)))
         return replace(
             common,
-            values=[ConfigLayer(self.values(point, epochs).values)],
+            values=[self.values(point, epochs)],
             name=f"{self.name}-{point.number:0{digits}}",
             sweep=SweepMembership(id=self.id, name=self.name, point=point.number),
         )
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A sweep: its plan, the folder that contains it, and the folder of the data."""
-
-    plan: SweepPlan
-    folder: Path
-    data_dir: Path | None = None
-
-    @property
-    def runs_dir(self) -> Path:
-        """The runs folder that contains the runs of the sweep."""
-        return self.folder.parents[1]
-
-    @property
-    def resume_command(self) -> str:
-        """The shell command that continues the sweep."""
-        here = self.runs_dir == run_context.resolve_runs_dir()
-        words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
-        return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
 
 
 def make_sweep_plan(
@@ -165,7 +129,6 @@ def make_sweep_plan(
     *,
     eta: int | None = None,
     here: bool = True,
-    data: Mapping[str, str] = MappingProxyType({}),
 ) -> SweepPlan:
     """Return the plan of a sweep, after validating the config of every point.
 
@@ -176,11 +139,20 @@ def make_sweep_plan(
     base = merge_experiment_config(experiment, options)
     seed = flatten_keys(base.values).get(SEED)
     points = search.points(seed if isinstance(seed, int) else 0)
-    _check_varied_once(points[0], options)
+    for text in options.overrides:
+        for given in flatten_keys(yaml_loader.parse_set_override(text).values):
+            for key in points[0]:
+                if f"{given}.".startswith(f"{key}."):
+                    raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
     configs = _validate(experiment, base, points, options, here=here)
     dumps = [config.model_dump(mode="json") for config in configs]  # with paths made absolute
+    flat = [flatten_keys(dump) for dump in dumps]
+    names = dict.fromkeys(key for values in flat for key in values)
+    texts = {key: {repr(values.get(key, ...)) for values in flat} for key in names}
+    keys = [key for key in names if len(texts[key]) > 1 or key in points[0]]
     # Points with equal settings and seeds are merged into one.
-    varied = list({repr(one): one for one in _varied(map(flatten_keys, dumps), points)}.values())
+    settings = ({key: values[key] for key in keys if key in values} for values in flat)
+    varied = list({repr(one): one for one in settings}.values())
     if len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
     about = environment.describe_environment(registry.experiment_entry(experiment).package)
@@ -195,28 +167,16 @@ def make_sweep_plan(
         code=about["code"],
         packages=about["packages"],
         base=dumps[0],
-        keys=list(dict.fromkeys(key for one in varied for key in one if key != SEED)),
-        points=[
-            SweepPoint(number=place, settings=one) for place, one in enumerate(varied, start=1)
-        ],
+        keys=[key for key in keys if key != SEED],
+        points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],
         rungs=[],
-        data=dict(data),
     )
     if eta is None:
         return plan
     if EPOCHS in plan.keys:
         raise ConfigError(f"--halving: {EPOCHS} varies itself", "leave one out")
-    rungs = halving_rungs(len(plan.configs), flatten_keys(plan.base).get(EPOCHS), eta)
+    rungs = halving_rungs(len(plan.configs), flat[0].get(EPOCHS), eta)
     return plan.model_copy(update={"rungs": rungs})
-
-
-def _check_varied_once(settings: Settings, options: RunSettings) -> None:
-    """Raise ConfigError if `--set` sets a key that varies in the sweep."""
-    for text in options.overrides:
-        given = flatten_keys(parse_set_override(text).values)
-        for key in settings:
-            if key in given or any(one.startswith(f"{key}.") for one in given):
-                raise ConfigError(f"--set {text}: {key} varies in this sweep", "leave one out")
 
 
 def _validate(
@@ -227,56 +187,43 @@ def _validate(
     *,
     here: bool,
 ) -> list[ExperimentConfig]:
-    """Return the configs of all points. Raises ConfigError: each error with its points."""
+    """Return the configs of all points. Raises ConfigError with every error of every point."""
     configs: list[ExperimentConfig] = []
-    errors: dict[str, list[str]] = {}
+    errors: dict[str, list[int]] = {}
     hint = ""
-    checked: set[str] = set()  # configs without their seeds
     for number, settings in enumerate(points, start=1):
         try:
-            config = validate_config(
-                experiment, merge_config_layers([base, settings_to_config_layer(settings)])
-            )
-            key = config.model_copy(update={"seed": 0}).model_dump_json()
-            if key not in checked:
-                if isinstance(config, NetworkConfig) and config.world != 1:
-                    raise ConfigError(
-                        f"trainer.devices: {config.trainer.devices}, trainer.num_nodes: "
-                        f"{config.trainer.num_nodes}: a point is one process",
-                        "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
-                    )
-                check_run_can_start(experiment, config, options, here=here)
-                checked.add(key)
+            config = validate_config(experiment, _with_settings(base, settings))
+            if config.world != 1:
+                raise ConfigError(
+                    "trainer.devices, trainer.num_nodes: a point is one process",
+                    "--set trainer.devices=1; `dlrun EXPERIMENT` runs several processes",
+                )
+            check_run_can_start(experiment, config, options, here=here)
             configs.append(config)
         except DlrunError as error:
             hint = hint or error.hint
             texts = error.problems if isinstance(error, InvalidConfigError) else [error.message]
             for text in texts:
-                errors.setdefault(text, []).append(str(number))
-    if not errors:
-        return configs
+                errors.setdefault(text, []).append(number)
     lines = []
     for text, numbers in errors.items():
-        shown = ", ".join([*numbers[:POINTS_SHOWN], *(["..."] if numbers[POINTS_SHOWN:] else [])])
-        of_all = len(numbers) == len(points)
-        lines.append(text if of_all else f"{text} (points {shown} of {len(points)})")
-    if len(lines) == 1:
-        raise ConfigError(lines[0], hint)
-    shown = "\n".join(f"  {line}" for line in lines[:ERRORS_SHOWN])
-    raise ConfigError(f"{len(lines)} errors in the sweep:\n{shown}", hint)
+        some = f" ({len(numbers)} of {len(points)} points, the first is {numbers[0]})"
+        lines.append(text + (some if len(numbers) < len(points) else ""))
+    if len(lines) > 1:
+        lines.insert(0, f"{len(lines)} errors in the sweep:")
+    if lines:
+        raise ConfigError("\n  ".join(lines[: ERRORS_SHOWN + 1]), hint)
+    return configs
 
 
-def _varied(flat: Iterable[Settings], points: Sequence[Settings]) -> list[Settings]:
-    """Return the values of the varying keys for each config, by dotted keys."""
-    configs, given = list(flat), {key for point in points for key in flatten_keys(point)}
-    leaves = [
-        leaf
-        for key in points[0]
-        for leaf in dict.fromkeys(leaf for values in configs for leaf in values)
-        if f"{leaf}.".startswith(f"{key}.")
-        and (leaf in given or len({repr(values.get(leaf, ...)) for values in configs}) > 1)
+def _with_settings(base: ConfigLayer, settings: Settings) -> ConfigLayer:
+    """Return a config with settings by dotted keys, which errors name as `KEY=VALUE`."""
+    layers = [
+        yaml_loader.config_layer_of_setting(key, one, f"{key}={one}")
+        for key, one in settings.items()
     ]
-    return [{leaf: values[leaf] for leaf in leaves if leaf in values} for values in configs]
+    return yaml_loader.merge_config_layers([base, *layers])
 
 
 def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[HalvingRung]:
@@ -287,42 +234,32 @@ def halving_rungs(configs: int, epochs: int | None, eta: int) -> list[HalvingRun
     """
     if epochs is None:
         raise ConfigError("--halving: this experiment has no epochs", "leave it out")
-    steps = 0
-    while eta ** (steps + 1) <= min(configs, epochs):
-        steps += 1
-    if steps == 0:
+    cuts = 0
+    while eta ** (cuts + 1) <= min(configs, epochs):
+        cuts += 1
+    if cuts == 0:
         raise ConfigError(
             f"--halving: {configs} configs of {epochs} epochs leave nothing to cut by {eta}",
             "more configs and epochs, or without --halving",
         )
     return [
-        HalvingRung(configs=configs // eta**step, epochs=epochs // eta ** (steps - step))
-        for step in range(steps + 1)
+        HalvingRung(configs=configs // eta**cut, epochs=epochs // eta ** (cuts - cut))
+        for cut in range(cuts + 1)
     ]
 
 
-def read_sweep(folder: Path) -> Sweep:
-    """Read a sweep from its folder. Raises DlrunError if sweep.json is missing or damaged."""
-    return Sweep(read_checksummed_json(SweepPlan, folder / PLAN, FORMAT), folder)
+def read_sweep_plan(folder: Path, *, force: bool = False) -> SweepPlan:
+    """Read the plan of a sweep from its folder.
 
-
-def check_code_unchanged(sweep: Sweep) -> None:
-    """Raise DlrunError if code or packages have changed since the sweep began."""
-    plan = sweep.plan
+    Raises DlrunError if sweep.json is missing or damaged, or, without `force`, if code or packages
+    have changed since the sweep began.
+    """
+    plan = read_checksummed_json(SweepPlan, folder / PLAN, FORMAT)
     package = registry.experiment_entry(plan.experiment).package
-    if changed := environment.describe_environment_changes(plan.code, plan.packages, package):
+    changed = environment.describe_environment_changes(plan.code, plan.packages, package)
+    if changed and not force:
         raise DlrunError(
-            f"{sweep.folder}: its runs would not be comparable: {'; '.join(changed)}",
+            f"{folder}: its runs would not be comparable: {'; '.join(changed)}",
             "start a new sweep, or continue with --force",
         )
-
-
-def settings_to_config_layer(settings: Settings) -> ConfigLayer:
-    """Return settings by dotted keys as a config layer of nested mappings."""
-    layers = []
-    for key, value in settings.items():
-        nested = value
-        for part in reversed(key.split(".")):
-            nested = {part: nested}
-        layers.append(config_layer_from_values(nested, f"{key}={value}"))
-    return merge_config_layers(layers)
+    return plan

@@ -10,21 +10,19 @@ import ctypes
 import gc
 import multiprocessing
 import os
-import pkgutil
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import import_module
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from dlrun.config.sections import NetworkConfig
+from dlrun.config.sections import ExperimentConfig, NetworkConfig
 from dlrun.errors import DlrunError, Stopped, first_line
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -35,15 +33,10 @@ from dlrun.system.console import MoveBar, Screen
 from dlrun.system.files import check_log_appendable
 from dlrun.system.signals import SIGNALS, raise_stop_signal
 
-if sys.platform == "win32":
-    from multiprocessing.connection import PipeConnection as Connection
-else:
-    from multiprocessing.connection import Connection
-
 LOG = "workers.txt"  # what libraries print in the processes
 SAFE_PATH = "PYTHONSAFEPATH"
 LAST_SECONDS = 40.0  # for the end of a step; then a process is killed
-PROGRESS_SECONDS = 0.1  # between two messages about a run's progress
+PROGRESS_SECONDS = 0.1  # between two messages about the progress of a run
 
 # macOS has a fork server too, but its libraries may crash in a forked process.
 if sys.platform == "linux":
@@ -53,27 +46,13 @@ else:
 
 
 @dataclass(frozen=True)
-class RunTask:
-    """The task of a child process: start the run of a point, or resume the run in a folder.
-
-    accelerator: if not empty, the process first reports the device that this selects.
-    """
-
-    experiment: str
-    settings: RunSettings
-    run: Path | None = None
-    accelerator: str = ""
-
-
-@dataclass(frozen=True)
 class ProcessMessage:
-    """A message from a child process: its device, its progress, a warning, or its end.
+    """Holds a message from a child process: its progress, a warning, or how its run ended.
 
-    exit_code: once the run has ended; negative: the number of the signal that killed it. peak: the
-    most bytes that its process held.
+    share: of the work that is done. exit_code: once the run has ended; negative: the
+    number of the signal that killed it. peak: the most bytes that its process held.
     """
 
-    device: str = ""
     share: float | None = None
     warning: str = ""
     exit_code: int | None = None
@@ -81,95 +60,90 @@ class ProcessMessage:
     peak: int = 0
 
 
-class SweepProcesses:
-    """Starts, stops and listens to the child processes of a sweep."""
+class ChildProcess:
+    """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / LOG
-        self._children: dict[int, tuple[BaseProcess, Connection[int, ProcessMessage]]] = {}
-        self.peak = 0  # the most bytes that a run has held
-
-    def __len__(self) -> int:
-        return len(self._children)
-
-    def memory_held(self) -> int:
-        """Return the number of bytes in memory that all child processes use now."""
-        return sum(
-            resources.process_private_memory(process.pid or 0)
-            for process, _ in self._children.values()
+    def __init__(self, log: Path, experiment: str, settings: RunSettings, run: Path | None) -> None:
+        check_log_appendable(log)
+        self.connection, theirs = CONTEXT.Pipe()
+        self._process = CONTEXT.Process(
+            target=run_point_in_child_process, args=(theirs, log, experiment, settings, run)
         )
-
-    def start(self, number: int, task: RunTask) -> None:
-        """Start a child process for a point. Raises DlrunError if no process can be started."""
-        check_log_appendable(self._log)
-        ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=run_point_in_child_process, args=(theirs, self._log, task))
-        try:
-            with _isolated():
-                process.start()
-        except (OSError, EOFError) as error:
-            raise DlrunError(f"no process can be started for a run: {error}") from None
+        _start_isolated(self._process)
         theirs.close()
-        self._children[number] = process, ours
 
-    def receive(self, seconds: float) -> list[tuple[int, ProcessMessage]]:
-        """Wait at most `seconds` for messages; return each with the number of its point."""
-        ready = wait([connection for _, connection in self._children.values()], seconds)
-        numbers = [number for number, (_, one) in self._children.items() if one in ready]
-        return [(number, self._message(number)) for number in numbers]
+    @property
+    def memory(self) -> int:
+        """Return the number of bytes in memory that the process uses now."""
+        return resources.process_private_memory(self._process.pid or 0)
 
-    def _message(self, number: int) -> ProcessMessage:
-        process, connection = self._children[number]
+    def receive(self) -> ProcessMessage:
+        """Return the next message; if the process has died, return a message that says how."""
         try:
-            message = connection.recv()
-        except (EOFError, OSError):  # the process died
-            process.join()
-            code = process.exitcode or 0
+            message: ProcessMessage = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            code = self._process.exitcode or 0
             how = f"killed by signal {-code}" if code < 0 else f"its process ended with {code}"
-            message = ProcessMessage(exit_code=code, error=how)
-        if message.exit_code is not None:
-            self._end(number)
-            self.peak = max(self.peak, message.peak)
+            return ProcessMessage(share=1, exit_code=code, error=how)
         return message
 
-    def stop(self, signal_number: int) -> None:
-        """Pass a signal on to all child processes: a second one stops them at once."""
-        for _, connection in self._children.values():
-            with contextlib.suppress(OSError):
-                connection.send(signal_number)
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on to the process: the first ends the run's step, the second the run."""
+        with contextlib.suppress(OSError):
+            self.connection.send(number)
 
-    def close(self) -> None:
-        """Close all connections, and wait until all child processes have ended."""
-        for _, connection in self._children.values():
-            connection.close()
-        for number in list(self._children):
-            self._end(number)
-
-    def _end(self, number: int) -> None:
-        process, connection = self._children.pop(number)
-        connection.close()
-        process.join(LAST_SECONDS)
-        process.kill()
-        process.join()
-        process.close()
+    def end(self) -> None:
+        """Close the connection, and wait until the process has ended."""
+        self.connection.close()
+        self._process.join(LAST_SECONDS)
+        self._process.kill()
+        self._process.join()
+        self._process.close()
 
 
-@contextmanager
-def _isolated() -> Iterator[None]:
-    """Start child processes in a block without terminal signals and the working folder."""
+def _start_isolated(process: BaseProcess) -> None:
+    """Start a child process that ignores the terminal's signals and the working folder.
+
+    Raises DlrunError if no process can be started.
+    """
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = "1"  # Python imports nothing from the working folder
+    if sys.platform != "win32":
+        resource_tracker.ensure_running()  # its start unblocks signals
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        with contextlib.ExitStack() as stack:
-            if sys.platform != "win32":
-                resource_tracker.ensure_running()  # its start unblocks signals
-                mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-                stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, mask)
-            yield
+        process.start()
+    except (OSError, EOFError) as error:
+        raise DlrunError(f"no process can be started for a run: {error}") from None
     finally:
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         del os.environ[SAFE_PATH]
         if before is not None:
             os.environ[SAFE_PATH] = before
+
+
+def select_device(configs: Sequence[ExperimentConfig]) -> str:
+    """Return the device that runs with these configs select, such as `cuda`; the CPU comes last.
+
+    A child process imports torch. Raises DlrunError if no process can be started.
+    """
+    wanted = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
+    wanted = [one for one in wanted if one != "cpu"]
+    if not wanted:
+        return "cpu"
+    ours, theirs = CONTEXT.Pipe()
+    _start_isolated(CONTEXT.Process(target=_send_device, args=(theirs, wanted[0]), daemon=True))
+    theirs.close()
+    try:
+        return str(ours.recv())
+    except EOFError:  # the process died, as those of the runs will
+        return "cpu"
+
+
+def _send_device(connection: "Connection[str, str]", accelerator: str) -> None:
+    connection.send(select_accelerator(accelerator)[0])
 
 
 def preload_fork_server(experiments: Iterable[str]) -> None:
@@ -179,20 +153,20 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    packages = {"dlrun.data", "dlrun.plots"}
+    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.curves"]
     for name in experiments:
-        of_networks = issubclass(registry.load_config_class(name), NetworkConfig)
-        packages |= {"dlrun.networks", "dlrun.training"} if of_networks else {"dlrun.lasso"}
-        packages.add(registry.experiment_entry(name).point.module)
-    modules = [__name__, "filelock", "matplotlib.backends.backend_agg"]
-    for name in sorted(packages):
-        path = getattr(import_module(name), "__path__", [])
-        modules += [name, *(one.name for one in pkgutil.walk_packages(path, f"{name}."))]
+        modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
+        if not issubclass(registry.load_config_class(name), NetworkConfig):
+            modules.append("dlrun.lasso.solver")
     CONTEXT.set_forkserver_preload(modules)
 
 
 def run_point_in_child_process(
-    connection: "Connection[ProcessMessage, int]", log: Path, task: RunTask
+    connection: "Connection[ProcessMessage, int]",
+    log: Path,
+    experiment: str,
+    settings: RunSettings,
+    run: Path | None,
 ) -> None:
     """Execute one run in this child process, send messages about it to the sweep, and exit."""
     if sys.platform == "win32":
@@ -206,32 +180,26 @@ def run_point_in_child_process(
     gc.set_threshold(50_000)  # as in the command's process
     for number in SIGNALS:
         signal.signal(number, raise_stop_signal)
-    end = _run(connection, task)
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    _send(connection, end)
-    sys.stderr.flush()
-    os._exit(0)  # to take torch's modules down takes 0.7 s
-
-
-def _run(connection: "Connection[ProcessMessage, int]", task: RunTask) -> ProcessMessage:
-    code, error = 0, ""
+    error = ""
     try:
         threading.Thread(target=_listen, args=(connection,), daemon=True).start()
-        if task.accelerator:
-            _send(connection, ProcessMessage(device=select_accelerator(task.accelerator)[0]))
-        settings = replace(task.settings, screen=_PointScreen(connection))
-        if task.run is not None:
-            code = resume_run(str(task.run), settings)
+        settings = replace(settings, screen=_PointScreen(connection))
+        if run is not None:
+            code = resume_run(str(run), settings)
         else:
-            code, _ = run_experiment(task.experiment, settings)
+            code, _ = run_experiment(experiment, settings)
     except Stopped as stop:
         code, error = stop.exit_code, stop.word
     except DlrunError as failure:
         code, error = failure.exit_code, failure.message
     except BaseException as failure:
         code, error = 1, f"{type(failure).__name__}: {first_line(failure)}"
-    return ProcessMessage(exit_code=code, error=error, peak=resources.peak_memory() or 0)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    peak = resources.peak_memory() or 0
+    _send(connection, ProcessMessage(share=1, exit_code=code, error=error, peak=peak))
+    sys.stderr.flush()
+    os._exit(0)  # to take torch's modules down takes 0.7 s
 
 
 def _listen(connection: "Connection[ProcessMessage, int]") -> None:
@@ -254,7 +222,7 @@ def _send(connection: "Connection[ProcessMessage, int]", message: ProcessMessage
 
 
 class _PointScreen(Screen):
-    """A screen that sends warnings and progress to the sweep, and logs notes only."""
+    """Sends a run's warnings and progress to the sweep, and writes notes to the log only."""
 
     def __init__(self, connection: "Connection[ProcessMessage, int]") -> None:
         super().__init__(quiet=True, results=False)

@@ -1,30 +1,28 @@
 """Run the unfinished points of a sweep on this machine, several in parallel."""
 
+import contextlib
+import math
 import signal
+import statistics
 from collections import deque
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len
+from rich.text import Text
 
-from dlrun.config.sections import EPOCHS, ExperimentConfig, NetworkConfig
+from dlrun.config.sections import EPOCHS, ExperimentConfig
 from dlrun.config.yaml_loader import format_override
-from dlrun.errors import Stopped
+from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
+from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.metrics import main_metric, selection_metric
+from dlrun.run_folder.metrics import main_metric, metric_direction, selection_metric
 from dlrun.run_folder.record import RunRecord
-from dlrun.sweeps.plan import Sweep, SweepPlan, SweepPoint
-from dlrun.sweeps.processes import ProcessMessage, RunTask, SweepProcesses
-from dlrun.sweeps.state import (
-    SweepState,
-    clean_up_killed_sweep,
-    find_run_of_point,
-    find_runs_by_point,
-    is_run_complete,
-    points_promoted_by_halving,
-)
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
+from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
 from dlrun.system import resources
 from dlrun.system.console import Screen, format_position, pluralize, printable
 from dlrun.system.resources import choose_thread_count, usable_cores
@@ -36,46 +34,26 @@ ASSUMED_PEAK = 1_200_000_000  # bytes of a run, before one was measured: more th
 SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 
 
-@dataclass(frozen=True)
-class JobsAndThreads:
-    """How many runs of a sweep execute in parallel, and the number of threads of each.
-
-    threads: None if each run takes as many as it would alone. accelerator: the one in the config,
-    unless the user set the number of jobs: a device serves one run at a time; empty: the CPU.
-    """
-
-    jobs: int
-    threads: int | None = None
-    accelerator: str = ""
-
-
 def choose_jobs_and_threads(
     configs: Sequence[ExperimentConfig], jobs: int | None
-) -> JobsAndThreads:
-    """Choose how many runs execute in parallel and how many threads each has.
+) -> tuple[int, int | None]:
+    """Choose how many runs execute in parallel, and the number of threads of each.
 
     `jobs` is the user's number; None: as many as the cores allow. A run has fewer threads than it
-    would take alone only if that changes none of its bits.
+    would take alone (None) only if that changes none of its bits.
     """
     cores = usable_cores()
-    networks = [one.accelerator for one in configs if isinstance(one, NetworkConfig)]
-    devices = [one for one in networks if one != "cpu"] if jobs is None else []
-    accelerator = devices[0] if devices else ""
     if all(one.threads == "auto" and one.thread_invariant for one in configs):
-        at_once = jobs or cores
-        return JobsAndThreads(at_once, max(1, cores // at_once), accelerator)
+        return jobs or cores, max(1, cores // (jobs or cores))
     alone = max(choose_thread_count(one.threads, one.max_threads, 1) for one in configs)
-    return JobsAndThreads(jobs or max(1, cores // alone), None, accelerator)
+    return jobs or max(1, cores // alone), None
 
 
 def jobs_that_fit_in_memory(jobs: int, free: int | None, held: int, peak: int) -> int:
     """Return how many parallel runs fit into memory, from 1 to `jobs`.
 
-    Args:
-        jobs: the most that are wanted.
-        free: bytes that are available; None if unknown.
-        held: bytes that this sweep's own runs hold.
-        peak: the most bytes that a run has held; 0 before one was measured.
+    `free` bytes are available (None if unknown), this sweep's own runs hold `held` bytes, and a run
+    has held `peak` bytes at most (0 before one was measured).
     """
     if free is None:
         return jobs
@@ -105,18 +83,24 @@ def run_sweep_points(
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
     no process can be started, or a run of a killed sweep does not end.
     """
-    share = choose_jobs_and_threads(sweep.plan.validate_points(), jobs)
-    clean_up_killed_sweep(sweep, screen)
+    configs = sweep.plan.validate_points()
+    if jobs is None and (device := select_device(configs)) != "cpu":
+        jobs = 1
+        screen.note(f"one run at a time: they would share {device} (--jobs: more)")
+    at_once, threads = choose_jobs_and_threads(configs, jobs)
+    sweep.clean_up_if_killed(screen)
     settings = RunSettings(
-        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=share.threads
+        runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
     )
-    state = SweepState(find_runs_by_point(sweep))
-    with closing(SweepProcesses(sweep.folder)) as processes:
-        runner = _Runner(sweep, screen, settings, state, processes, share, fail_fast)
-        try:
-            runner.run(sweep.plan.points if points is None else points)
-        except Stopped as stop:  # a second signal between two rungs
-            state.stopped = stop
+    state = SweepState(sweep.find_runs())
+    runner = _Runner(sweep, screen, settings, state, at_once, fail_fast)
+    try:
+        runner.run(sweep.plan.points if points is None else points)
+    finally:
+        for child in runner.children.values():
+            child.connection.close()  # it ends its step
+        for child in runner.children.values():
+            child.end()
     return state
 
 
@@ -128,9 +112,10 @@ class _Runner:
     screen: Screen
     settings: RunSettings
     state: SweepState
-    processes: SweepProcesses
-    share: JobsAndThreads
+    jobs: int
     fail_fast: bool
+    children: dict[int, ChildProcess] = field(default_factory=dict)  # by the number of the point
+    peak: int = 0  # the most bytes that a run has held
     stop: StopRequest = field(default_factory=StopRequest)
     ending: bool = False  # no more runs are begun
     warnings: set[str] = field(default_factory=set)
@@ -138,97 +123,87 @@ class _Runner:
     def run(self, points: Sequence[SweepPoint]) -> None:
         """Run the points, rung by rung if the plan has rungs."""
         plan = self.sweep.plan
-        with self.stop.listening(), self.stop.in_steps(self._announce):
+        stopping = "stopping after each run's step; a second signal stops at once"
+        with self.stop.listening(), self.stop.in_steps(lambda: self.screen.note(stopping)):
             if not plan.rungs:
                 self._run(points)
             for place, rung in enumerate(plan.rungs):
-                if place:
-                    points = points_promoted_by_halving(plan, place - 1, points, self.state.runs)
-                configs, epochs = pluralize(rung.configs, "config"), rung.epochs
-                self.screen.note(f"rung {place + 1}: {configs} to {pluralize(epochs, 'epoch')}")
-                self._run(points, epochs)
                 if self.ending:
                     break
+                if place:
+                    points = points_promoted_by_halving(plan, place - 1, points, self.state.runs)
+                self.screen.note(f"rung {place + 1}: {rung}")
+                self._run(points, rung.epochs)
         if self.stop.received:
             self.state.stopped = SIGNALS[self.stop.received]()
 
     def _run(self, points: Sequence[SweepPoint], epochs: int | None = None) -> None:
         """Run points in parallel, each to `epochs` epochs if given."""
-        todo = deque(
-            p for p in points if not is_run_complete(self.state.runs.get(p.number), epochs)
-        )
+        runs = self.state.runs
+        todo = deque(one for one in points if not is_run_complete(runs.get(one.number), epochs))
         if not todo:
             return
         done = len(points) - len(todo)
         before = f", {done} done before" if done else ""
-        self.screen.note(f"{pluralize(len(todo), 'run')} to do{before}, {self.share.jobs} at once")
-        by_number = {point.number: point for point in points}
-        shares = dict.fromkeys((point.number for point in todo), 0.0)
+        self.screen.note(f"{pluralize(len(todo), 'run')} to do{before}, {self.jobs} at once")
+        shares: dict[int, float] = {}
         with self.screen.progress("sweep", len(points), "runs") as bar:
-            while len(self.processes) or (todo and not self.ending):
+            while self.children or (todo and not self.ending):
                 try:
                     if self.stop.received and not self.ending:
                         self._end(self.stop.received)
                     if not self.ending:
                         self._start(todo, epochs)
-                    for number, message in self.processes.receive(TICK):
-                        shares[number] = message.share or shares[number]
-                        if message.exit_code is not None:
-                            shares[number] = 1.0
-                        self._handle(by_number[number], message, epochs)
-                        bar.to(done + sum(shares.values()))
+                    ready = wait([child.connection for child in self.children.values()], TICK)
+                    for number, child in list(self.children.items()):
+                        if child.connection in ready:
+                            message = child.receive()
+                            shares[number] = message.share or shares.get(number, 0)
+                            self._handle(self.sweep.plan.points[number - 1], message, epochs)
+                    bar.to(done + sum(shares.values()))
                 except Stopped as again:  # a second signal
                     self._end(again.exit_code - 128)
-
-    def _announce(self) -> None:
-        self.screen.note("stopping after each run's step; a second signal stops at once")
 
     def _end(self, signal_number: int) -> None:
         """Stop all runs with a signal; runs that have not started yet never start."""
         self.ending = True
-        self.processes.stop(signal_number)
+        for child in self.children.values():
+            child.send_signal(signal_number)
 
     def _start(self, todo: deque[SweepPoint], epochs: int | None) -> None:
-        """Start as many runs as cores and memory allow; only one until its device is known."""
-        jobs = 1 if self.share.accelerator else self.share.jobs
-        if jobs > 1:
-            processes = self.processes
-            free, held = resources.available_memory(), processes.memory_held()
-            jobs = jobs_that_fit_in_memory(jobs, free, held, processes.peak)
-            if jobs < self.share.jobs:
-                self.share = replace(self.share, jobs=jobs)
+        """Start new runs, or resume runs, as many as cores and memory allow."""
+        if self.jobs > 1:
+            held = sum(child.memory for child in self.children.values())
+            free = resources.available_memory()
+            jobs = jobs_that_fit_in_memory(self.jobs, free, held, self.peak)
+            if jobs < self.jobs:
+                self.jobs = jobs
                 self.screen.note(f"{pluralize(jobs, 'run')} at once: memory holds no more")
-        while todo and len(self.processes) < jobs:
+        plan = self.sweep.plan
+        while todo and len(self.children) < self.jobs:
             point = todo.popleft()
-            self.processes.start(point.number, self._task(point, epochs))
-            self.screen.note(format_point_line(self.sweep.plan, point, "begun"))
-
-    def _task(self, point: SweepPoint, epochs: int | None) -> RunTask:
-        """Return the task of a point's child process: start its run, or resume it."""
-        plan, run = self.sweep.plan, self.state.runs.get(point.number)
-        accelerator = self.share.accelerator
-        if run is not None and registry.load_config_class(plan.experiment).resumable:
-            overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
-            settings = replace(self.settings, overrides=overrides)
-            return RunTask(plan.experiment, settings, run.folder, accelerator)
-        settings = plan.run_settings(point, self.settings, epochs)
-        return RunTask(plan.experiment, settings, accelerator=accelerator)
+            run = self.state.runs.get(point.number)
+            if run is not None and registry.load_config_class(plan.experiment).resumable:
+                overrides = [] if epochs is None else [format_override(EPOCHS, epochs)]
+                settings, folder = replace(self.settings, overrides=overrides), run.folder
+            else:
+                settings, folder = plan.run_settings(point, self.settings, epochs), None
+            log = self.sweep.folder / LOG
+            self.children[point.number] = ChildProcess(log, plan.experiment, settings, folder)
+            self.screen.note(format_point_line(plan, point, "begun"))
 
     def _handle(self, point: SweepPoint, message: ProcessMessage, epochs: int | None) -> None:
-        if message.device:  # known from now on
-            self.share = replace(self.share, accelerator="")
-            if message.device != "cpu" and self.share.jobs > 1:
-                self.share = replace(self.share, jobs=1)
-                shared = f"they would share {message.device}"
-                self.screen.note(f"one run at a time: {shared} (--jobs: more)")
+        """Show the warning in a message; if the point's run has ended, store and show how."""
         if message.warning and message.warning not in self.warnings and not self.ending:
             self.warnings.add(message.warning)
             self.screen.warn(f"point {point.number}: {message.warning}")
         if message.exit_code is None:
             return
+        self.children.pop(point.number).end()
+        self.peak = max(self.peak, message.peak)
         # The record, not the exit code, says whether the run is done.
         plan, state = self.sweep.plan, self.state
-        run = find_run_of_point(self.sweep, point, state.runs.get(point.number))
+        run = self.sweep.find_run_of_point(point, state.runs.get(point.number))
         if run is not None:
             state.runs[point.number] = run
         if run is not None and is_run_complete(run, epochs):
@@ -243,21 +218,39 @@ class _Runner:
                 self._end(signal.SIGTERM)
 
 
+def points_promoted_by_halving(
+    plan: SweepPlan, rung: int, points: Sequence[SweepPoint], runs: Mapping[int, Run]
+) -> list[SweepPoint]:
+    """Return the points whose configs successive halving promotes from one rung to the next.
+
+    A config is ranked by the mean of its seeds after the epochs of its rung, but below all complete
+    configs if one of its seeds is missing. Configs without a score are not promoted.
+    """
+    scored, numbers = [], {point.number for point in points}
+    for config in plan.configs:
+        scores = []
+        for point in config if config[0].number in numbers else ():
+            with contextlib.suppress(LookupError, DlrunError):  # no run, metric, or such epoch
+                table = runs[point.number].table
+                metric = selection_metric(table) or ""
+                scores.append(metric_direction(metric) * table[metric][plan.rungs[rung].epochs - 1])
+        if known := [score for score in scores if math.isfinite(score)]:
+            scored.append(((len(known) == len(config), statistics.fmean(known)), config))
+    scored.sort(key=lambda pair: pair[0], reverse=True)  # stable: the earlier of two equal first
+    return [point for _, config in scored[: plan.rungs[rung + 1].configs] for point in config]
+
+
 def format_point_line(
     plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
 ) -> str:
     """Return a line about a point and its result; its label is cut to fit into 80 columns."""
     result = ""
     if record is not None:
-        names = {
-            "valid": selection_metric(record.metrics),
-            "test": main_metric(record),
-        }
+        names = {"valid": selection_metric(record.metrics), "test": main_metric(record)}
         values = {part: record.metrics[name] for part, name in names.items() if name}
         parts = [f"{part} {v:.4f}" for part, v in values.items() if isinstance(v, float)]
         result = "  ".join(["", *parts, f"{record.seconds.get('total', 0):.1f} s"])
     head = f"point {format_position(point.number, len(plan.points))} {state:<6} "
-    label, room = printable(point.label), WIDTH - cell_len(head) - cell_len(result)
-    if cell_len(label) > room:
-        label = set_cell_size(label, max(1, room - 1)).rstrip() + "…"
-    return f"{head}{label}{result}".rstrip()
+    label = Text(printable(point.label))
+    label.truncate(max(1, WIDTH - cell_len(head) - cell_len(result)), overflow="ellipsis")
+    return f"{head}{label.plain}{result}".rstrip()

@@ -3,9 +3,6 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -14,80 +11,53 @@ from dlrun.config.sections import EPOCHS
 from dlrun.config.yaml_loader import format_override, format_settings_briefly
 from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import MetricSpread, metric_spread
+from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
+from dlrun.run_folder import metrics
 from dlrun.run_folder.folder import RunFolder, to_csv, to_json
-from dlrun.run_folder.metrics import (
-    TESTED,
-    VALID,
-    format_interval,
-    format_metric,
-    main_metric,
-    metric_direction,
-    published_metrics,
-    selection_metric,
-)
-from dlrun.sweeps.plan import Sweep, SweepPlan
-from dlrun.sweeps.search import SEED, Settings
-from dlrun.sweeps.state import SweepState
+from dlrun.run_folder.metrics import format_metric
+from dlrun.sweeps.plan import SweepPlan
+from dlrun.sweeps.search_space import SEED, Settings, format_seeds
+from dlrun.sweeps.sweep_folder import Sweep, SweepState
 from dlrun.system.console import Screen, printable
 
 TABLE, FIGURE, PAGE = "table.csv", "metric.png", "report.html"
 
 
-@dataclass(frozen=True)
+@dataclass
 class ConfigResults:
-    """The finished runs of one config of a sweep, one run for each seed, and their metrics.
+    """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
+    spreads: the mean and spread of each metric that all runs have. validated: the one by which the
+    best config is chosen, or None. tested: the main test metric's, or None. missing: the text
+    `2 of 3` if not all planned seeds have finished; otherwise empty.
     """
 
     runs: list[Run]
     settings: Settings
     planned: int
 
-    @property
-    def label(self) -> str:
-        """The settings as short text, such as `lr=0.01`; empty if only the seed varies."""
-        return format_settings_briefly(self.settings)
-
-    @cached_property
-    def spreads(self) -> dict[str, MetricSpread]:
-        """The mean and spread of each metric that all runs of the config have."""
-        metrics = [run.record.metrics for run in self.runs]
-        spreads = (metric_spread(name, metrics) for name in metrics[0])
-        return {spread.metric: spread for spread in spreads if spread is not None}
-
-    @property
-    def validated(self) -> MetricSpread | None:
-        """The spread of the validation metric by which the best config is chosen, or None."""
-        return self.spreads.get(selection_metric(self.spreads) or "")
-
-    @property
-    def tested(self) -> MetricSpread | None:
-        """The spread of the main test metric, or None if there is none."""
-        return self.spreads.get(main_metric(self.runs[0].record) or "")
-
-    @property
-    def seeds(self) -> list[int]:
-        """The seeds of the runs of the config."""
-        return [run.record.seed for run in self.runs if run.record.seed is not None]
-
-    @property
-    def missing(self) -> str:
-        """The text `2 of 3` if not all planned seeds have finished; otherwise empty."""
-        return f"{len(self.runs)} of {self.planned}" if len(self.runs) < self.planned else ""
+    def __post_init__(self) -> None:
+        found = [run.record.metrics for run in self.runs]
+        spreads = [metric_spread(name, found) for name in found[0]]
+        self.spreads = {spread.metric: spread for spread in spreads if spread is not None}
+        self.validated = self.spreads.get(metrics.selection_metric(self.spreads) or "")
+        self.tested = self.spreads.get(metrics.main_metric(self.runs[0].record) or "")
+        self.seeds = [run.record.seed for run in self.runs if run.record.seed is not None]
+        count = len(self.runs)
+        self.missing = f"{count} of {self.planned}" if count < self.planned else ""
 
     @property
     def rank(self) -> tuple[int, bool, bool, float]:
-        """Sort key, best last: epochs, has a validation metric, has all seeds, mean."""
+        """Return a sort key, best last: epochs, has a validation metric, has all seeds, mean."""
         by = self.validated
-        value = float("-inf") if by is None else metric_direction(by.metric) * by.mean
+        value = float("-inf") if by is None else metrics.metric_direction(by.metric) * by.mean
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
         """Return the value of a metric in the book, or None if it is not comparable."""
-        return published_metrics(self.runs[0].record).get("book", {}).get(metric)
+        return metrics.published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
         """Return the statistics of a metric by name, for the JSON output."""
@@ -117,7 +87,7 @@ class ConfigResults:
         spreads = [spread for spread in (self.validated, self.tested) if spread]
         text = ", ".join(f"{one.metric} {format_metric(one.mean)}" for one in spreads)
         text += f" ({self.missing} seeds)" if self.missing else ""
-        return f"{self.label}: {text}" if self.label else text
+        return f"{format_settings_briefly(self.settings)}: {text}" if self.settings else text
 
     def command(self, experiment: str) -> str:
         """Return the shell command that repeats the config: one run, or a sweep over seeds."""
@@ -153,31 +123,19 @@ def find_best_config(results: Sequence[ConfigResults]) -> ConfigResults | None:
     return results[-1] if results and results[-1].validated else None
 
 
-def format_seeds(seeds: Sequence[int]) -> str:
-    """Return seeds as text that `--seeds` accepts, such as `0-4,9`."""
-    ranges: list[list[int]] = []
-    for seed in sorted(seeds):
-        if ranges and seed == ranges[-1][-1] + 1:
-            ranges[-1].append(seed)
-        else:
-            ranges.append([seed])
-    texts = [str(one[0]) if len(one) == 1 else f"{one[0]}-{one[-1]}" for one in ranges]
-    return f"{texts[0]}," if texts == [str(seeds[0])] else ",".join(texts)
-
-
-def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[str, Path]:
+def write_sweep_files(
+    sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen
+) -> dict[str, str]:
     """Write a sweep's table, figure and report, and return their paths."""
-    plan, folder = sweep.plan, RunFolder(sweep.folder)
-    results = group_runs_by_config(plan, state.runs)
-    best = find_best_config(results)
+    plan, folder, best = sweep.plan, RunFolder(sweep.folder), find_best_config(results)
     folder.write(TABLE, to_csv(_table(plan, results)))
-    files = {"table": folder.path / TABLE}
+    files = {"table": str(folder.path / TABLE)}
     if not state.runs:
         return files
     try:
-        if (figure := _draw(plan, state.runs, best)) is not None:
+        if (figure := _draw(plan, state.runs, results)) is not None:
             folder.write(FIGURE, figure)
-            files["figure"] = folder.path / FIGURE
+            files["figure"] = str(folder.path / FIGURE)
     except Exception as error:  # a font, a backend: no reason to lose the result
         screen.warn(f"the figure could not be drawn: {type(error).__name__}: {first_line(error)}")
     note = f"The sweep {plan.name}: {shlex.join(['dlrun', *plan.command[1:]])}."
@@ -185,7 +143,7 @@ def write_sweep_files(sweep: Sweep, state: SweepState, screen: Screen) -> dict[s
     try:
         runs = [run for _, run in sorted(state.runs.items())]
         _, problems = write_report_page(runs, folder.path / PAGE, note)
-        files["report"] = folder.path / PAGE
+        files["report"] = str(folder.path / PAGE)
     except OSError as error:
         problems = [f"{folder.path / PAGE}: {error.strerror}"]
     for problem in problems:
@@ -205,28 +163,27 @@ def _table(plan: SweepPlan, results: Sequence[ConfigResults]) -> list[list[objec
             low, high = spread.interval or (None, None)
             numbers = result.numbers(metric) | {"metric": metric, "low": low, "high": high}
             numbers["chosen"] = int(result is find_best_config(results))
-            row = [numbers[name] for name in names]
-            rows.append([*cells, *("" if value is None else value for value in row)])
+            rows.append([*cells, *(numbers[name] for name in names)])
     return rows
 
 
-def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) -> bytes | None:
+def _draw(
+    plan: SweepPlan, runs: Mapping[int, Run], results: Sequence[ConfigResults]
+) -> bytes | None:
     """Return the figure of a sweep as PNG, or None if no finished run has metrics."""
     from dlrun.plots import style, sweep  # slow: matplotlib
 
-    keys = plan.keys or [SEED]
-    metric, dots = "", []
-    for number, run in sorted(runs.items()):
-        record = run.record
-        if record.status == "finished":
-            name = main_metric(record) or selection_metric(record.metrics) or ""
-            metric = metric or name.removeprefix(TESTED).removeprefix(VALID)
-            values = {part: record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
-            known = {part: float(value) for part, value in values.items() if value is not None}
-            settings = dict.fromkeys(keys) | plan.points[number - 1].settings
-            dots += [sweep.RunPoint(settings, known)] if known else []
-    if not dots:
+    main = next((one.tested or one.validated for one in results), None)
+    if main is None:
         return None
+    best, metric = find_best_config(results), main.metric.partition("_")[2]
+    keys, dots = plan.keys or [SEED], []
+    for number, run in sorted(runs.items()):
+        found = {part: run.record.metrics.get(f"{part}_{metric}") for part in ("valid", "test")}
+        known = {part: float(value) for part, value in found.items() if value is not None}
+        if known and run.record.status == "finished":
+            settings = dict.fromkeys(keys) | plan.points[number - 1].settings
+            dots.append(sweep.PlottedRun(settings, known))
     title = f"{plan.experiment}, sweep {plan.name}, {len(dots)} runs"
     if plan.rungs:
         title += f", trained to {plan.rungs[0].epochs} to {plan.rungs[-1].epochs} epochs"
@@ -235,7 +192,7 @@ def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) 
         keys,
         metric,
         chosen=best.settings if best else {},
-        book=best.book(TESTED + metric) if best else None,
+        book=best.book(metrics.TESTED + metric) if best else None,
         title=title,
         alike=not plan.rungs,
     )
@@ -243,16 +200,20 @@ def _draw(plan: SweepPlan, runs: Mapping[int, Run], best: ConfigResults | None) 
 
 
 def show_sweep_summary(
-    sweep: Sweep, state: SweepState, files: Mapping[str, Path], screen: Screen
+    sweep: Sweep,
+    state: SweepState,
+    results: Sequence[ConfigResults],
+    files: Mapping[str, str],
+    screen: Screen,
 ) -> None:
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
-    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
+    plan = sweep.plan
     screen.show(format_config_table(results))
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
     lines = {"again": sweep.resume_command} if state.failed else {}
-    lines |= {kind: str(path) for kind, path in files.items()}
+    lines |= files
     if (best := find_best_config(results)) is not None:
         lines |= {"best": best.describe(), "repeat": best.command(plan.experiment)}
     for label, text in lines.items():
@@ -265,30 +226,33 @@ def format_config_table(results: Sequence[ConfigResults]) -> Table:
     for result in results:
         tested, validated = result.tested, result.validated
         numbers = result.numbers(tested.metric) if tested else {}
-        cells = {
-            "config": printable(result.label),
-            "n": result.missing or str(len(result.runs)),
-            "valid": format_metric(validated.mean) if validated else "",
-            "test": format_metric(numbers.get("mean")),
-            "sd": format_metric(numbers.get("sd")),
-            "95 % interval": format_interval(tested.interval) if tested and tested.interval else "",
-            "book": format_metric(numbers.get("book")),
-        }
-        rows.append(cells)
+        interval = metrics.format_interval(tested.interval) if tested and tested.interval else ""
+        rows.append(
+            {
+                "config": printable(format_settings_briefly(result.settings)),
+                "n": result.missing or str(len(result.runs)),
+                "valid": format_metric(validated.mean) if validated else "",
+                "test": format_metric(numbers.get("mean")),
+                "sd": format_metric(numbers.get("sd")),
+                "95 % interval": interval,
+                "book": format_metric(numbers.get("book")),
+            }
+        )
     heads = [head for head in (rows[0] if rows else ()) if any(row[head] for row in rows)]
     table = Table(box=None, pad_edge=False)
     for head in heads:
-        justify: Literal["left", "right"] = "left" if head == "config" else "right"
-        table.add_column(head, justify=justify, no_wrap=head != "config")
+        is_config = head == "config"
+        table.add_column(head, justify="left" if is_config else "right", no_wrap=not is_config)
     for row in rows:
         table.add_row(*(Text(row[head]) for head in heads))
     return table
 
 
-def print_sweep_json(sweep: Sweep, state: SweepState, screen: Screen, status: str) -> None:
+def print_sweep_json(
+    sweep: Sweep, state: SweepState, results: Sequence[ConfigResults], screen: Screen, status: str
+) -> None:
     """Print the state and results of a sweep as JSON. Raises OSError if stdout was closed."""
-    plan, results = sweep.plan, group_runs_by_config(sweep.plan, state.runs)
-    best = find_best_config(results)
+    plan, best = sweep.plan, find_best_config(results)
     points = []
     for point in plan.points:
         run, number = state.runs.get(point.number), point.number

@@ -1,41 +1,29 @@
 """The command `dlrun sweep`: plan many runs, execute them here or on SLURM, summarise them."""
 
 import contextlib
-import time
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
+from dlrun.errors import ConfigError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.distributed import find_process_group
-from dlrun.slurm.job import NUMBER, SLURM_FOLDER, TICK, SlurmQueue, job_exit_code, job_has_started
-from dlrun.slurm.submit import (
-    RunToSubmit,
-    SlurmOptions,
-    check_slurm_available,
-    submit_runs_to_slurm,
-)
+from dlrun.slurm import submit
+from dlrun.slurm.job import NUMBER, SLURM_FOLDER, job_has_started, jobs_in_queue, watch_jobs
 from dlrun.sweeps import summary
-from dlrun.sweeps.plan import Sweep, SweepPlan, check_code_unchanged, make_sweep_plan, read_sweep
+from dlrun.sweeps.plan import SweepPlan, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.runner import format_point_line, run_sweep_points
-from dlrun.sweeps.search import SearchSpace
-from dlrun.sweeps.state import (
-    SweepState,
-    clean_up_killed_sweep,
-    find_run_of_point,
-    find_runs_by_point,
-    is_run_complete,
-)
-from dlrun.system.console import Screen, pluralize, printable
+from dlrun.sweeps.search_space import SearchSpace
+from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
+from dlrun.system.console import Screen, pluralize
 
-POINTS_SHOWN = 200  # of a dry run
 Jobs = dict[int, tuple[Path, str]]  # a run's folder and the number of its job, by point
 
 
@@ -48,7 +36,7 @@ def run_sweep(
     eta: int | None = None,
     jobs: int | None = None,
     fail_fast: bool = False,
-    slurm: SlurmOptions | None = None,
+    slurm: submit.SlurmOptions | None = None,
     wait: bool = False,
 ) -> int:
     """Run or continue a sweep of an experiment, show its summary, and return the exit code.
@@ -71,45 +59,48 @@ def run_sweep(
     screen = Screen(quiet=options.quiet, results=options.results and not options.json)
     with errors_as_json(screen, wanted=options.json):
         if slurm is not None:
-            check_slurm_available()
+            submit.check_slurm_available()
             if {slurm.nodes, slurm.tasks} - {None, 1}:
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
             raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
         runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
-            there = read_sweep(find_sweep(resume, runs_dir))
-            if not options.force:
-                check_code_unchanged(there)
-            plan, folder = there.plan, there.folder
+            folder = find_sweep(resume, runs_dir)
+            plan = read_sweep_plan(folder, force=options.force)
         else:
+            name = options.name or secrets.token_hex(4)
             plan = make_sweep_plan(
-                "NAME", experiment, options, search, screen, eta=eta, here=not slurm
+                name, experiment, options, search, screen, eta=eta, here=not slurm
             )
             if options.dry_run:
                 _show_points(plan, screen, json=options.json)
                 place = runs_dir / experiment
                 screen.note(f"dry run: all points are valid; they would go into {place}")
                 return 0
-            folder = RunFolder.claim_sweep(runs_dir, options.name).path
-            plan = plan.model_copy(update={"name": folder.name})
         if slurm is not None and plan.rungs:
             raise ConfigError("--slurm: a sweep by --halving runs here", "leave it out")
-        there = Sweep(plan, folder, options.data_dir)
+        if resume is None:
+            folder = RunFolder.claim_sweep(runs_dir, plan.name).path
+        sweep = Sweep(plan, folder, options.data_dir)
+        again = sweep.resume_command + (" --slurm ... --wait" if slurm else "")
         with RunFolder(folder).locked(SWEEP_LOCK):
             if resume is None:
                 RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             screen.note(f"sweep folder: {folder}")
             if slurm is None:
-                state = _run_here(there, options, screen, jobs, fail_fast=fail_fast)
+                preload_fork_server([plan.experiment])
+                state = run_sweep_points(
+                    sweep, screen, jobs=jobs, fail_fast=fail_fast, force=options.force
+                )
             else:
-                clean_up_killed_sweep(there, screen)
-                submitted = _submit(there, slurm, options, screen)
+                sweep.clean_up_if_killed(screen)
+                submitted = _submit(sweep, slurm, options, screen)
                 if submitted and not wait:
-                    _show_jobs(there, submitted, screen, json=options.json)
+                    _show_jobs(sweep, submitted, again, screen, json=options.json)
                     return 0
-                state = _wait(there, submitted, screen)
-            return _finish(there, state, options, screen)
+                state = _wait(sweep, submitted, screen)
+            return _finish(sweep, state, again, options, screen)
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
@@ -118,59 +109,46 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
         about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
         screen.out.file.write(to_json(about))
         return
-    lines = [f"{point.number:5} {printable(point.label)}" for point in plan.points[:POINTS_SHOWN]]
-    if len(plan.points) > POINTS_SHOWN:
-        lines.append(f"  ... {len(plan.points) - POINTS_SHOWN} more")
-    for place, rung in enumerate(plan.rungs, start=1):
-        configs = pluralize(rung.configs, "config")
-        lines.append(f"rung {place}: {configs} to {pluralize(rung.epochs, 'epoch')}")
-    for line in [*lines, pluralize(len(plan.points), "run")]:
-        screen.show(Text(line))
+    lines = [f"{point.number:5} {point.label}" for point in plan.points]
+    lines += [f"rung {number}: {rung}" for number, rung in enumerate(plan.rungs, start=1)]
+    screen.rows([*lines, pluralize(len(plan.points), "run")])
 
 
-def _run_here(
-    there: Sweep, options: RunSettings, screen: Screen, jobs: int | None, *, fail_fast: bool
-) -> SweepState:
-    preload_fork_server([there.plan.experiment])
-    state = None
-    try:
-        state = run_sweep_points(there, screen, jobs=jobs, fail_fast=fail_fast, force=options.force)
-    finally:
-        if state is None or state.stopped:
-            screen.warn(f"not done; continue with: {there.resume_command}")
-    return state
-
-
-def _finish(there: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
+def _finish(
+    sweep: Sweep, state: SweepState, again: str, options: RunSettings, screen: Screen
+) -> int:
     """Write and show the results of a sweep, and return its exit code.
 
-    Raises the exception of the signal that stopped the sweep.
+    Raises the exception of the signal that stopped the sweep; `again` continues it.
     """
+    results = summary.group_runs_by_config(sweep.plan, state.runs)
     try:
         if state.stopped:
             raise state.stopped
-        files = summary.write_sweep_files(there, state, screen)
+        files = summary.write_sweep_files(sweep, state, results, screen)
     except Stopped:
+        screen.warn(f"not done; continue with: {again}")
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
-                summary.print_sweep_json(there, state, screen, "interrupted")
+                summary.print_sweep_json(sweep, state, results, screen, "interrupted")
         raise
     if options.json:
-        summary.print_sweep_json(there, state, screen, "failed" if state.failed else "finished")
+        status = "failed" if state.failed else "finished"
+        summary.print_sweep_json(sweep, state, results, screen, status)
     else:
-        summary.show_sweep_summary(there, state, files, screen)
+        summary.show_sweep_summary(sweep, state, results, files, screen)
     return 1 if state.failed else 0
 
 
-def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
+def _submit(sweep: Sweep, slurm: submit.SlurmOptions, options: RunSettings, screen: Screen) -> Jobs:
     """Submit all points that are neither finished nor queued; return all unfinished jobs.
 
     Raises ConfigError if SLURM refuses them; then all new runs are removed.
     """
-    plan, runs, queue = there.plan, find_runs_by_point(there), SlurmQueue()
-    common = replace(options, runs_dir=there.runs_dir)
+    plan, runs, queued = sweep.plan, sweep.find_runs(), jobs_in_queue()
+    common = replace(options, runs_dir=sweep.runs_dir)
     jobs: Jobs = {}
-    planned: dict[int, RunToSubmit] = {}
+    planned: dict[int, submit.RunToSubmit] = {}
     for point, config in zip(plan.points, plan.validate_points(), strict=True):
         run = runs.get(point.number)
         if is_run_complete(run):
@@ -178,32 +156,31 @@ def _submit(there: Sweep, slurm: SlurmOptions, options: RunSettings, screen: Scr
         if run is not None:
             with contextlib.suppress(OSError):  # it was not submitted
                 number = (run.folder / SLURM_FOLDER / NUMBER).read_text(encoding="utf-8").strip()
-                if queue.may_have(number):
+                if queued is None or number in queued:
                     jobs[point.number] = run.folder, number
                     continue
         settings = plan.run_settings(point, common)
-        planned[point.number] = RunToSubmit(config, settings, run.folder if run else None)
+        planned[point.number] = submit.RunToSubmit(config, settings, run.folder if run else None)
     if planned:
-        name, folder = f"{plan.experiment} {plan.name}", there.folder.absolute()
-        submitted = submit_runs_to_slurm(
-            plan.experiment, [*planned.values()], slurm, name, screen, folder
+        name, folder = f"{plan.experiment} {plan.name}", sweep.folder.absolute()
+        submitted = submit.submit_runs_to_slurm(
+            plan.experiment, [*planned.values()], slurm, name, folder
         )
-        queued = f"; {len(jobs)} are in the queue" if jobs else ""
+        waiting = f"; {len(jobs)} are in the queue" if jobs else ""
         jobs |= dict(zip(planned, submitted, strict=True))
         array = submitted[0][1].partition("_")[0]
-        screen.note(f"submitted {pluralize(len(planned), 'point')} as job {array}{queued}")
+        screen.note(f"submitted {pluralize(len(planned), 'point')} as job {array}{waiting}")
     return jobs
 
 
-def _show_jobs(there: Sweep, jobs: Jobs, screen: Screen, *, json: bool) -> None:
-    """Print the submitted jobs of a sweep and how to continue it later."""
-    name, folder = there.plan.name, str(there.folder)
+def _show_jobs(sweep: Sweep, jobs: Jobs, again: str, screen: Screen, *, json: bool) -> None:
+    """Print the submitted jobs of a sweep, and the command that continues it later."""
+    name, folder = sweep.plan.name, str(sweep.folder)
     if json:
         numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
         about = {"status": "waiting", "sweep": name, "folder": folder, "jobs": numbers}
         screen.out.file.write(to_json(about))
         return
-    again = f"dlrun sweep --resume {name} --slurm ... --wait"
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
     for label, text in (("sweep", folder), ("jobs", _arrays(jobs))):
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
@@ -213,38 +190,34 @@ def _arrays(jobs: Jobs) -> str:
     return ", ".join(sorted({job.partition("_")[0] for _, job in jobs.values()}))
 
 
-def _wait(there: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
+def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
     """Wait until the SLURM jobs of all points have ended, and return the state of the sweep.
 
     Ctrl-C ends the waiting, not the jobs, and is stored in the state's `stopped`.
     """
-    plan, state, queue = there.plan, SweepState({}), SlurmQueue()
-    begun, waiting = set[int](), dict(jobs)
+    plan, state = sweep.plan, SweepState({})
+    begun, ended = set[int](), 0
     try:
         with screen.progress("sweep", len(plan.points), "runs") as bar:
-            while waiting:
-                for number, (folder, job) in list(waiting.items()):
+            bar.to(len(plan.points) - len(jobs))
+            for codes in watch_jobs(dict(jobs.values())):
+                for number, (folder, _) in jobs.items():
                     point = plan.points[number - 1]
                     if number not in begun and job_has_started(folder):
                         begun.add(number)
                         screen.note(format_point_line(plan, point, "begun"))
-                    why = "its job ended without a result"
-                    try:
-                        if job_exit_code(folder, job, queue) is None:
+                    if folder in codes:
+                        run = sweep.find_run_of_point(point)
+                        if run is not None and is_run_complete(run):
+                            screen.note(format_point_line(plan, point, "done", run.record))
                             continue
-                    except DlrunError as gone:
-                        why = gone.message
-                    del waiting[number]
-                    run = find_run_of_point(there, point, known=None)
-                    if run is not None and is_run_complete(run):
-                        screen.note(format_point_line(plan, point, "done", run.record))
-                    else:
-                        state.failed[number] = (run and run.record.error) or why
+                        error = run and run.record.error
+                        state.failed[number] = error or "its job ended without a result"
                         screen.note(format_point_line(plan, point, "FAILED"))
-                bar.to(len(plan.points) - len(waiting))
-                time.sleep(TICK if waiting else 0)
+                ended += len(codes)
+                bar.to(len(plan.points) - len(jobs) + ended)
     except Interrupted as stop:
         screen.note(f"the jobs continue; `scancel {_arrays(jobs)}` ends them")
         state.stopped = stop
-    state.runs = find_runs_by_point(there)
+    state.runs = sweep.find_runs()
     return state

@@ -4,8 +4,9 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from dlrun.config.yaml_loader import flatten_keys, parse_set_override
@@ -24,7 +25,7 @@ _SEEDS = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The search space of a sweep: --seeds, --grid, --space, --random and --space-seed."""
+    """Holds the options that define a search space: seeds, grid, spaces, and how many draws."""
 
     seeds: str | None = None
     grid: Sequence[str] = ()
@@ -33,7 +34,7 @@ class SearchSpace:
     space_seed: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
-        """Return the settings of each point: all combinations of grid values, draws and seeds.
+        """Return the settings of each run: all combinations of grid values, draws and seeds.
 
         Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
         invalid text.
@@ -67,20 +68,29 @@ class SearchSpace:
 
 def parse_seeds(text: str) -> Sequence[int]:
     """Parse the seeds in a text: `5` or `0-4` (0 to 4), `0,3,7`. Raises ConfigError."""
-    if text.strip().isdecimal() and len(text) < 6:
-        if int(text) == 0:
-            raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
-        return range(int(text))
+    if text.strip() == "0":
+        raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
     seeds: list[int] = []
-    for part in text.rstrip(",").split(","):
+    is_number = text.strip().isdecimal() and len(text) < 6
+    ranges = f"0-{int(text) - 1}" if is_number else text.rstrip(",")
+    for part in ranges.split(","):
         match = _SEEDS.fullmatch(part.strip())
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if last < first or last - first >= MAX_POINTS:
-            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", "as in 5, 0-4 or 0,3,7")
+            hint = "as in 5 (seeds 0 to 4), 0-4, or 0,3,7"
+            raise ConfigError(f"--seeds {text}: {part!r} is not a seed", hint)
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds):
         raise ConfigError(f"--seeds {text}: a seed is given twice", "give each once")
     return seeds
+
+
+def format_seeds(seeds: Sequence[int]) -> str:
+    """Return distinct seeds as text that `--seeds` accepts, such as `0-4` or `0,3,7`."""
+    first, last = min(seeds), max(seeds)
+    if last - first == len(seeds) - 1 > 0:
+        return f"{first}-{last}"
+    return ",".join(map(str, sorted(seeds))) + ("," if len(seeds) == 1 else "")
 
 
 def _parse_values(option: str, text: str, values: str) -> list[Settings]:
@@ -112,39 +122,37 @@ def _draw(spaces: Sequence[str], draws: int | None, seed: int) -> list[Settings]
         )
     drawn: list[Settings] = [{} for _ in range(draws or 0)]
     for text in spaces:
-        kind, values = _parse_space(text)
-        (key,) = values[0]
+        key, quantile = _parse_space(text)
         if key in drawn[0]:
             raise ConfigError(f"{key}: varied twice", "give it once")
         random_ = random.Random(f"{seed} {key}")
         for settings in drawn:
-            settings[key] = _quantile(kind, [one[key] for one in values], random_.random())
+            settings[key] = quantile(random_.random())
     return drawn
 
 
-def _parse_space(text: str) -> tuple[str, list[Settings]]:
-    """Parse a search space: its kind (choice, log, lin, int), and its key with values or ends."""
-    spec = text.partition("=")[2]
-    match = _RANGE.fullmatch(spec.strip())
+def _parse_space(text: str) -> tuple[str, Callable[[float], object]]:
+    """Parse a search space: its key, and its quantiles by a probability from 0 to below 1."""
+    spec = text.partition("=")[2].strip()
+    match = _RANGE.fullmatch(spec)
+    if match is None and "|" not in spec:
+        raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
+    listed = f"{match[2]},{match[3]}" if match else spec.replace("|", ",")
+    settings = _parse_values("--space", text, listed)
+    (key,), values = settings[0], [value for one in settings for value in one.values()]
     if match is None:
-        if "|" not in spec:
-            raise ConfigError(f"--space {text}: not a space", SPACE_HINT)
-        return "choice", _parse_values("--space", text, spec.replace("|", ","))
-    kind, ends = match[1], _parse_values("--space", text, f"{match[2]},{match[3]}")
-    numbers = [value for end in ends for value in end.values()]
-    types = (int,) if kind == "int" else (int, float)
-    valid = len(ends) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in numbers)
-    if not valid or not numbers[0] < numbers[1] or (kind == "log" and numbers[0] <= 0):
+        return key, lambda share: values[int(share * len(values))]
+    types = (int,) if match[1] == "int" else (int, float)
+    valid = len(values) == 2 and all(type(one) in types and abs(one) <= LARGEST for one in values)
+    if not valid or not values[0] < values[1] or (match[1] == "log" and values[0] <= 0):
         wanted = {"int": "two whole numbers", "log": "two numbers above 0", "lin": "two numbers"}
-        raise ConfigError(f"--space {text}: expected {wanted[kind]}, the smaller first", SPACE_HINT)
-    return kind, ends
+        expected = f"expected {wanted[match[1]]}, the smaller first"
+        raise ConfigError(f"--space {text}: {expected}", SPACE_HINT)
+    return key, partial(_quantile, match[1], *values)
 
 
-def _quantile(kind: str, values: Sequence[Any], share: float) -> object:
-    """Return the quantile of a search space for a probability from 0 to below 1."""
-    if kind == "choice":
-        return values[int(share * len(values))]
-    low, high = values
+def _quantile(kind: str, low: float, high: float, share: float) -> float:
+    """Return the quantile of a range of numbers (int, lin or log) for a probability."""
     if kind == "int":
         return min(int(low + math.floor(share * (high - low + 1))), high)
     value = low ** (1 - share) * high**share if kind == "log" else low * (1 - share) + high * share

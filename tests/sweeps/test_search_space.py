@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.sweeps.search import SearchSpace, parse_seeds
+from dlrun.sweeps.search_space import SearchSpace, parse_seeds
 from dlrun.sweeps.summary import format_seeds
 
 

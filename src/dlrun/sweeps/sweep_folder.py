@@ -1,0 +1,128 @@
+"""Represent a sweep by its folder: find its runs, and clean up after a killed sweep."""
+
+import contextlib
+import os
+import re
+import shlex
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dlrun import run_context
+from dlrun.errors import DlrunError, Stopped
+from dlrun.experiments.saved_run import Run
+from dlrun.run_folder.find import runs_newest_first
+from dlrun.run_folder.folder import LOCK, LOG
+from dlrun.run_folder.record import ENVIRONMENT, RESULTS
+from dlrun.run_folder.removal import remove_run
+from dlrun.sweeps.plan import SweepPlan, SweepPoint
+from dlrun.system.console import Screen
+from dlrun.system.files import is_file_locked
+
+PATIENCE_SECONDS = 60.0  # for the step that the runs of a killed sweep end
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Represents a sweep by its plan, the folder that contains the plan, and the data folder."""
+
+    plan: SweepPlan
+    folder: Path
+    data_dir: Path | None = None
+
+    @property
+    def runs_dir(self) -> Path:
+        """Return the runs folder that contains the runs of the sweep."""
+        return self.folder.parents[1]
+
+    @property
+    def resume_command(self) -> str:
+        """Return the shell command that continues the sweep."""
+        here = self.runs_dir == run_context.resolve_runs_dir()
+        words = ["dlrun", "sweep", "--resume", self.plan.name if here else str(self.folder)]
+        return shlex.join([*words, *(["--data-dir", str(self.data_dir)] if self.data_dir else [])])
+
+    def find_runs(self, folders: Iterable[Path] | None = None) -> dict[int, Run]:
+        """Return the runs of the sweep by the number of their point; a run may have been renamed.
+
+        Of several runs of a point, such as a copy, the most advanced one is returned. `folders`:
+        the only folders to search, or all.
+        """
+        plan, runs = self.plan, dict[int, Run]()
+        if folders is None:
+            folders = runs_newest_first(self.runs_dir, plan.experiment)
+        for folder in sorted(folders):
+            try:
+                run = Run.in_folder(folder)
+            except DlrunError:
+                continue  # damaged: the point is run again, and `dlrun runs check` names it
+            member = run.record.sweep
+            if member and member.id == plan.id and 0 < member.point <= len(plan.points):
+                runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
+        return runs
+
+    def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
+        """Return the run of a point whose process has just ended; `known` is its earlier run."""
+        folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
+        return self.find_runs(folders).get(point.number, known)
+
+    def clean_up_if_killed(self, screen: Screen) -> None:
+        """Wait for runs that a killed sweep left running, and remove folders without a run.
+
+        A folder that cannot be read is named in a warning. Raises DlrunError if a run does not end.
+        """
+        folders = []
+        for folder in self._point_folders():
+            if os.access(folder, os.R_OK | os.X_OK):
+                folders.append(folder)
+            else:
+                screen.warn(f"{folder}: cannot be read, left out")
+        deadline, announced = time.monotonic() + PATIENCE_SECONDS, False
+        while busy := [folder for folder in folders if is_file_locked(folder / LOCK)]:
+            if time.monotonic() > deadline:
+                raise DlrunError(
+                    f"{busy[0]}: another process is still writing to this run",
+                    "wait for its end, or end it",
+                )
+            if not announced:
+                screen.note(f"waiting for runs that end a step: {len(busy)}")
+                announced = True
+            time.sleep(0.1)
+        for folder in folders:
+            with contextlib.suppress(DlrunError, OSError):
+                names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+                # Killed before it had its first files; nothing else is ours to remove.
+                if names <= {ENVIRONMENT, RESULTS, LOCK, LOG}:
+                    remove_run(folder, lambda: None)
+
+    def _point_folders(self, number: str = r"\d+") -> list[Path]:
+        """Return the folders whose names are those of a point's run, or of any point's."""
+        name = rf"\d{{8}}T\d{{6}}Z-{re.escape(self.plan.name)}-0*{number}(-[0-9a-f]{{4}})?"
+        folders = sorted((self.runs_dir / self.plan.experiment).glob("*Z-*"))
+        return [one for one in folders if re.fullmatch(name, one.name) and not one.is_symlink()]
+
+
+@dataclass
+class SweepState:
+    """Holds the runs of a sweep, and the errors of failed ones, by the number of their point.
+
+    stopped: the exception of a signal that ended the sweep early.
+    """
+
+    runs: dict[int, Run]
+    failed: dict[int, str] = field(default_factory=dict)
+    stopped: Stopped | None = None
+
+
+def is_run_complete(run: Run | None, epochs: int | None = None) -> bool:
+    """Return whether a run has finished, or has the result of `epochs` epochs if given."""
+    if run is None or run.record.result_steps is None:
+        return False
+    if epochs is None:
+        return run.record.status == "finished"
+    return run.record.result_steps >= epochs
+
+
+def _progress(run: Run) -> tuple[bool, int]:
+    return run.record.status == "finished", run.record.result_steps or run.record.steps or 0
