@@ -49,7 +49,7 @@ class Bags:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to(self, device: torch.device, **_: Any) -> "Bags | BagTensors":
+    def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
         """Return the bags for the CPU, or tensors for another device; Lightning calls this."""
         if device.type == "cpu":
             return self
