@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import dlrun
 from dlrun.commands.check import check
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
@@ -197,3 +198,19 @@ def test_another_value_is_damage_where_it_was_deleted_and_no_resume_takes_it(
     remove_key(killed, "data.test_share")
     words = ["resume", killed, "--force", *setting("data.test_share=0.3")]
     harness.run(tmp_path, *words).is_told(2, "data.test_share")
+
+
+@pytest.mark.parametrize("written", ["describe_environment", "config_to_yaml"])
+def test_a_run_stopped_among_its_first_files_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    def stop(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    owner = "environment." if written == "describe_environment" else ""
+    monkeypatch.setattr(f"dlrun.runs.runner.{owner}{written}", stop)
+    with pytest.raises(KeyboardInterrupt):
+        dlrun.run(NETWORKS[0], data={"source": "sample"}, quiet=True, runs_dir=tmp_path)
+    run = Run.open(f"{NETWORKS[0]}/latest", tmp_path)
+    assert run.state == "interrupted" and run.environment.config

@@ -248,6 +248,8 @@ class RunRecorder:
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
+            if stopped and not (self.folder.path / CONFIG).exists():  # a resume needs them
+                self.write_first_files("running")
             try:
                 self._save(status, **changes)
             except OSError:
