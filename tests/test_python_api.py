@@ -128,6 +128,8 @@ def test_a_run_in_another_thread() -> None:
 def test_a_wrong_value_names_the_key() -> None:
     with pytest.raises(ConfigError, match=r"dlrun\.run: optimizer\.lr: expected greater"):
         dlrun.run("imdb-dense", optimizer={"lr": -1})
+    with pytest.raises(ConfigError, match=r"data\.split_seed: .*got nan"):  # not None
+        dlrun.run("imdb-dense", data={"split_seed": np.float32("nan")})
     with pytest.raises(ConfigError, match="did you mean 'optimizer.lr'"):
         dlrun.run("imdb-dense", lr=0.1)
     with pytest.raises(ConfigError, match="did you mean 'imdb-dense'"):

@@ -14,7 +14,6 @@ from dlrun.config.yaml_loader import config_layer_from_values
 from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.folder import to_json
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import MoveBar, Screen
 
@@ -49,9 +48,13 @@ def run(
     interrupted, at the end of a step, from which `dlrun resume` continues.
     """
     files = [config] if isinstance(config, str | Path) else config
+    # Values of numpy and paths become those of YAML; NaN stays NaN, which no key takes.
+    text = json.dumps(
+        values, default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one)
+    )
     settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[config_layer_from_values(json.loads(to_json(values)), "dlrun.run")],
+        values=[config_layer_from_values(json.loads(text), "dlrun.run")],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
