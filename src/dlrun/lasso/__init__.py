@@ -1,1 +1,1 @@
-"""Solve the L1-penalised logistic regression over a path of penalties, and store the solutions."""
+"""Solve L1-penalised logistic regressions for a sequence of penalties, and store the solutions."""

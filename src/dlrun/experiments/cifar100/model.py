@@ -4,10 +4,10 @@ from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Computes blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
+    """Applies blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
 
-    channels: of each block's 3x3 convolution. hidden: units of the first dense layer.
-    dropout: share of its inputs that is dropped.
+    channels: output channels of each block's 3x3 convolution. hidden: units of the first dense
+    layer. dropout: share of this layer's inputs that is dropped.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:
