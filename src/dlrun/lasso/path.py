@@ -168,6 +168,11 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
 def unpack_linear_model(content: bytes, index: int) -> LinearModel:
     """Return the linear model at position `index`, bit for bit, from packed linear models."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        if "numbers" in file:  # in a checkpoint of dlrun 0.2
+            coef: Vector = np.zeros(int(file["sizes"][0]))
+            coef[file["places"]] = file["values"]
+            penalty, intercept = map(float, file["numbers"][:2])
+            return LinearModel(coef, intercept, penalty)
         arrays = file["data"], file["indices"], file["indptr"]
         matrix = sparse.csr_matrix(arrays, shape=tuple(file["shape"]))
         matrix.check_format(full_check=True)
