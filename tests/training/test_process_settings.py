@@ -16,9 +16,9 @@ def test_what_the_user_had_set_is_given_back_after_an_interrupt(
     monkeypatch.setenv("HOME", "/mine")
     handler, logger = logging.NullHandler(), logging.getLogger("lightning.pytorch")
     handlers, level = logger.handlers[:], logger.level
-    environment, threads = dict(os.environ), torch.get_num_threads()
     logger.addHandler(handler)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # its first call sets a variable
+    environment, threads = dict(os.environ), torch.get_num_threads()
     try:
         with contextlib.suppress(KeyboardInterrupt), temporary_training_settings(threads):
             assert handler not in logger.handlers
