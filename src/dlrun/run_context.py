@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder, to_json
-from dlrun.run_folder.record import RESULTS, SweepMembership
+from dlrun.run_folder.record import RESULTS, ClassSummary, SweepMembership
 from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
@@ -69,12 +68,12 @@ class Results:
     accelerator: AcceleratorReport
     origin: DataOrigin
     test_rows: int | None = None  # that the test metrics are of
-    reference: Mapping[str, Any] = field(default_factory=dict)  # published metrics by edition
-    extra: dict[str, Any] = field(default_factory=dict)  # further fields of results.json
+    reference: Mapping[str, object] = field(default_factory=dict)  # published metrics by edition
+    extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics
     exit_code: int = 0
     processes: int = 1  # that trained together
-    classes: dict[str, Any] | None = None  # of the test set, see run_folder.record.ClassSummary
+    classes: ClassSummary | None = None  # of the test set
 
 
 @dataclass

@@ -94,7 +94,7 @@ class ExperimentConfig(Section):
     resumable: ClassVar[bool] = True
     changeable_keys: ClassVar[frozenset[str]] = frozenset()
     neutral_keys: ClassVar[frozenset[str]] = frozenset()
-    standalone_values: ClassVar[Mapping[str, Any]] = {}
+    standalone_values: ClassVar[Mapping[str, object]] = {}
     max_threads: ClassVar[int | None] = None
     stochastic: ClassVar[bool] = True
 

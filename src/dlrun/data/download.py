@@ -44,12 +44,13 @@ OWN = "the data are your own"
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes a data set that an experiment needs. `config` is the config's section `data`.
+    """Describes a data set: its published files, and how to load and show its contents.
 
+    `config` is always the config's section `data`.
     name: of the data set, and of its folder in the data folder. published: the files of each
-    published source. load: reads all data (config, data folder, seed, screen), downloading what is
-    missing; what it returns has `train.labels`, `test.labels` and `origin`. show: prints some
-    examples of what `load` returned (data, screen, part, first, count), if it can.
+    published source. load: reads all data (config, data folder, seed, screen), downloads missing
+    files, and returns an object with `train.labels`, `test.labels` and `origin`. show: prints some
+    examples of the loaded data (data, screen, part, first, count); None if they are not texts.
     """
 
     name: str

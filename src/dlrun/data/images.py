@@ -213,7 +213,7 @@ def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
 
 
 def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return the given photographs with the packed predictions of their batch."""
+    """Return the photographs of given files, with the predictions packed for their batch."""
     return [
         Photograph(
             file,

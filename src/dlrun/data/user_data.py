@@ -171,7 +171,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return a reader of a user's labelled texts in a CSV file or in a folder with one per class.
+    """Return a reader of labelled texts in a CSV file, or in a folder with a sub-folder per class.
 
     Raises ConfigError if a column is missing, DataError if the place cannot be read.
     """

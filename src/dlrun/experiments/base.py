@@ -1,4 +1,4 @@
-"""Define the base class of experiments, which compute a run, and later reload and use it."""
+"""Define the base class of experiments: how to compute a run, and how to reload and use it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -156,7 +156,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return _class_predictions(rows, assets.labels)
 
     def exported(self, run: Run, config: N) -> NetworkToExport:
-        """Return the trained network for export, with noise or the example as its example input."""
+        """Return the trained network for export, with random numbers or the example as inputs."""
         example = self.example(config, self.assets(run))[:1]
 
         def inputs(rows: int) -> Tensor:

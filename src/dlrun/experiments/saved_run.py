@@ -76,7 +76,7 @@ class Run:
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
-        """Open a run by its folder, name or suffix, `latest` or `EXPERIMENT/latest`.
+        """Open a run by its folder, its name or the end of it, `latest` or `EXPERIMENT/latest`.
 
         Raises ConfigError if there is no such run, DlrunError if its record cannot be read.
         """
@@ -376,7 +376,7 @@ def _read_text(file: Path) -> str:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Return the run in a folder, also an unreadable one, without reading the large files.
+    """Return the run in a folder, also if it is damaged, without reading its large files.
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from dlrun.config.sections import Predictions
 from dlrun.data.archives import Array
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, to_json
+from dlrun.run_folder.record import ClassSummary
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
@@ -64,7 +64,7 @@ class ClassPredictions:
             writer.writerow([row, self.names[label], self.names[predicted], f"{value:.9g}"])
         return stream.getvalue().encode()
 
-    def mistakes(self, show: DescribeRow | None) -> list[dict[str, Any]]:
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the wrong predictions with the highest probabilities, highest first."""
         (wrong,) = np.nonzero(self.labels != self.predicted)
         order = np.argsort(-self.probability[wrong], kind="stable")[:MOST_MISTAKES]
@@ -82,15 +82,15 @@ class ClassPredictions:
 
 def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
-) -> dict[str, Any]:
-    """Summarize the classes of a test set: their count, the largest class, and the macro-F1."""
+) -> ClassSummary:
+    """Summarize the classes of a test set: count, largest class, and macro-F1 if predicted."""
     rows = np.bincount(labels.astype(np.int64))
-    return {
-        "number": len(names),
-        "largest": names[int(rows.argmax())],
-        "share": float(rows.max() / rows.sum()),
-        "macro_f1": predictions.macro_f1 if predictions else None,
-    }
+    return ClassSummary(
+        number=len(names),
+        largest=names[int(rows.argmax())],
+        share=float(rows.max() / rows.sum()),
+        macro_f1=predictions.macro_f1 if predictions else None,
+    )
 
 
 def keep_test_predictions(

@@ -35,7 +35,7 @@ class BagTensors(NamedTuple):
 
 
 class Bags:
-    """Holds a batch of bags of words: chosen rows of a binary CSR matrix (n_rows, width), uncopied.
+    """Holds a batch of bags of words: rows of a binary CSR matrix (n_rows, width), without a copy.
 
     `rows` (batch,) are the rows' indices. Raises IndexError if a row does not exist; the kernels do
     not check that the matrix's ids are below its width.
@@ -49,7 +49,7 @@ class Bags:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to(self, device: torch.device, **_: Any) -> "Bags | BagTensors":
+    def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
         """Return the bags for the CPU, or copies on another device; Lightning calls this method."""
         if device.type == "cpu":
             return self

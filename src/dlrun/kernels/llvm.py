@@ -24,7 +24,7 @@ Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for
 
 
 def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile a function that returns nothing from LLVM instructions, for this machine.
+    """Compile LLVM instructions, for this machine, to a function without a return value.
 
     Nothing is checked when it is called: arrays are given as addresses.
 

@@ -1,6 +1,6 @@
 """Compute an LSTM's last states on a CPU in float32, skipping the padding before each review.
 
-It avoids three kinds of work that nn.LSTM does on reviews that are padded in front with id 0. The
+The code avoids three kinds of work that nn.LSTM does on reviews padded in front with id 0. The
 pad has an ordinary, trained embedding vector, so it changes the state and gets gradients. But:
 
 - The state after k leading pads is the same for all reviews. It is computed once, by a review of
@@ -10,9 +10,9 @@ pad has an ordinary, trained embedding vector, so it changes the state and gets 
 - Threads share reviews, not the products of a time step: they wait for each other twice a pass, not
   at every time step.
 
-A batch is cut into chunks of reviews and the vocabulary into parts by their sizes alone, and each
-is summed by one thread: the sums are the same bits for any number of threads. `lstm_numba` has the
-equations.
+A batch is cut into groups of reviews (chunks) and the vocabulary into slices (parts) by their sizes
+alone, and one thread sums each: the sums are the same bits for any number of threads. The module
+`lstm_numba` has the equations.
 """
 
 import contextlib

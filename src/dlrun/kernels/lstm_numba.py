@@ -267,7 +267,7 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
 
 @jit_inner
 def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
-    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to a word's row in `word_sums`."""
+    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the sum of a word's gradients."""
     outputs, row = dg.shape[1], words.rows[chunk, word]
     is_first = row < 0
     if is_first:
@@ -293,12 +293,12 @@ def lstm_backward(
 ) -> None:
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
-    chunk, rows: the chunk's index, and the indices of its reviews.
+    chunk, rows: the index of this group (chunk) of reviews, and the indices of its reviews.
     W (4 hidden, hidden): transposed, other than in `lstm_forward`.
     gradients (reviews, hidden): given for the last states, they become those of the first states.
     joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
     pads; only the review that is all padding has any, for others its length is 0.
-    dW (chunks, hidden, 4 hidden): the gradient of W is added to the chunk's.
+    dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
     """
     ids, starts, places, _ = reviews
     for r in rows:
@@ -328,7 +328,7 @@ def gather_word_gradients(
 ) -> None:
     """Compute the gradients of `project_words` for the words in a slice of the vocabulary.
 
-    word_sums: a word's sum of all chunks replaces that of its first chunk.
+    word_sums: a word's sum over all groups of reviews replaces the sum of its first group.
     embedding (words, embedding), W (4 hidden, embedding): transposed, other than in
     `project_words`. The gradients are zero before: d_embedding (words, embedding),
     dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).

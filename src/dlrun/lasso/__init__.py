@@ -1,1 +1,1 @@
-"""Solve L1-penalised logistic regressions for a sequence of penalties, and store the solutions."""
+"""Solve the lasso path: logistic regressions with an L1 penalty, at a sequence of penalties."""

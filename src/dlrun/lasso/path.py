@@ -113,7 +113,7 @@ def l1_norm(beta: Vector, free: bool) -> float:
 
 
 def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Return the logistic loss, its gradient p - y and its curvature p (1 - p) at each margin."""
+    """Return the logistic loss, and its gradient p - y and curvature p (1 - p) at each margin."""
     small = np.exp(-np.abs(margin))
     loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
     residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # of the misclassified; others below
@@ -131,7 +131,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: boo
 
 
 def balancing_shift(margin: Vector, y: Vector) -> float:
-    """Return the shift of all margins that makes the probabilities sum to sum(y), by Newton."""
+    """Return the shift of all margins that makes the probabilities sum to sum(y)."""
     odds = float(np.log(y.mean() / (1.0 - y.mean())))
     low, high = odds - float(margin.max()), odds - float(margin.min())
     shift = min(max(0.0, low), high)

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dlrun.errors import ConfigError
 from dlrun.system.console import printable
@@ -108,7 +107,7 @@ class RunFolder:
         """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Mapping[str, object]) -> None:
         """Write an object as a JSON file, with null for NaN."""
         self.write_text(name, to_json(value))
 
@@ -187,7 +186,7 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.unlink(missing_ok=True)
 
 
-def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
+def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     """Return an object as JSON text, with null for NaN and for numbers too large for a float.
 
     Characters that a terminal would interpret are escaped.
@@ -205,7 +204,7 @@ def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
     return f"{escaped}\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -215,14 +214,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
+def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"

@@ -105,7 +105,7 @@ def _mlflow_settings() -> Iterator[None]:
 class _TensorBoard:
     """Writes TensorBoard event files, anew when a run resumes, so that no step appears twice."""
 
-    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
         self._path, self._params = folder.path / "tensorboard", params
         self._writer: Any = None
 
@@ -136,7 +136,7 @@ class _TensorBoard:
 class _MLflow:
     """Logs to an MLflow run at MLFLOW_TRACKING_URI or in `mlflow.db`, which a resume continues."""
 
-    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
         self._folder, self._experiment, self._params = folder, experiment, params
         self._run = ""
 

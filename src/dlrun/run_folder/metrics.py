@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -103,9 +102,11 @@ def published_metrics(
     }
 
 
-def add_largest_class_baseline(record: RunRecord, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def add_largest_class_baseline(
+    record: RunRecord, metrics: Mapping[str, object]
+) -> dict[str, object]:
     """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
-    shown: dict[str, Any] = {}
+    shown: dict[str, object] = {}
     for name, value in metrics.items():
         shown[name] = value
         if name == ACCURACY and (classes := record.classes):
@@ -118,7 +119,7 @@ def add_largest_class_baseline(record: RunRecord, metrics: Mapping[str, Any]) ->
 def metrics_table(record: RunRecord) -> Table:
     """Return a table of a run's metrics, their confidence interval and the published metrics."""
     table = Table(box=None, pad_edge=False)
-    references: dict[str, dict[str, Any]] = {}
+    references: dict[str, Mapping[str, object]] = {}
     if record.interval:
         references["95 % interval"] = {ACCURACY: format_interval(record.interval)}
     references |= published_metrics(record)
@@ -156,7 +157,7 @@ def format_interval(ends: tuple[float, float]) -> str:
     return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
 
 
-def format_metric(value: Any) -> str:
+def format_metric(value: object) -> str:
     """Return the value of a metric as text; empty for None."""
     if value is None:
         return ""

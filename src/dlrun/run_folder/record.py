@@ -204,6 +204,6 @@ def checksummed_json(model: ChecksummedModel) -> str:
     return to_json(value | {SHA256: _digest(value)})
 
 
-def _digest(value: dict[str, Any]) -> str:
+def _digest(value: dict[str, object]) -> str:
     """Return the SHA-256 of a JSON object, independent of the order of its keys and spaces."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,6 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.text import Text
 
@@ -31,7 +30,6 @@ from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
     RESULTS,
-    ClassSummary,
     RunRecord,
     Status,
     checksummed_json,
@@ -164,7 +162,7 @@ class RunRecorder:
             "reference_differs": why_not_comparable(self.experiment.name, self.config, results),
             "expected": expected_metric_ranges(self.experiment.name, self.config),
             "best_epoch": best_epoch(context.steps.rows),
-            "classes": results.classes and ClassSummary(**results.classes),
+            "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
             "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
@@ -185,7 +183,7 @@ class RunRecorder:
         context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, **changes)
 
-    def _save(self, status: Status, **changes: Any) -> None:
+    def _save(self, status: Status, **changes: object) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
         write_run_record(self.folder, record)
         self.record = record
@@ -240,7 +238,7 @@ class RunRecorder:
         if not self.folder.writes or (self.resumes and not steps.begun):
             return shown  # a resume that was refused changes nothing
         context.seconds["total"] = time.perf_counter() - self._started
-        changes: dict[str, Any] = {
+        changes: dict[str, object] = {
             "ended": _now(),
             "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
@@ -289,7 +287,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:
+def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
     """Return metrics as Python's own numbers. Raises DlrunError if one is not a number."""
     numbers: dict[str, int | float | None] = {}
     for name, value in metrics.items():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -155,7 +156,6 @@ def make_sweep_plan(
     varied = list({repr(one): one for one in settings}.values())
     if len(varied) < len(points):
         screen.note(f"{len(varied)} of {len(points)} points are distinct; equal ones run once")
-    about = environment.describe_environment(registry.experiment_entry(experiment).package)
     plan = SweepPlan(
         format=FORMAT,
         id=uuid.uuid4().hex,
@@ -163,9 +163,9 @@ def make_sweep_plan(
         experiment=experiment,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=sys.argv,
-        dlrun=about["dlrun"],
-        code=about["code"],
-        packages=about["packages"],
+        dlrun=metadata.version("dlrun"),
+        code=environment.code_version(registry.experiment_entry(experiment).package),
+        packages=environment.package_versions(),
         base=dumps[0],
         keys=[key for key in keys if key != SEED],
         points=[SweepPoint(number=n, settings=one) for n, one in enumerate(varied, start=1)],

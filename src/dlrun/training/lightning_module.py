@@ -198,9 +198,11 @@ class EpochRecorder(pl.Callback):
             entropy = np.random.SeedSequence([self.config.seed, len(self.steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *hook: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: object, outputs: object, batch: object, batch_idx: int
+    ) -> None:
         """Advance the progress bar, and stop the training if a signal was received."""
-        share = (hook[3] + 1) / float(trainer.num_training_batches)
+        share = (batch_idx + 1) / float(trainer.num_training_batches)
         self.bar.to(len(self.steps.rows) + share)
         self._stop_together(trainer)
 

@@ -21,7 +21,7 @@ LOGGERS = (
 
 @contextlib.contextmanager
 def temporary_training_settings(threads: int) -> Iterator[None]:
-    """Configure torch and Lightning for training with some CPU threads within a `with` block.
+    """Configure torch and Lightning for training on `threads` CPU threads in a `with` block.
 
     Flags, random states, loggers and environment variables are restored at its end.
     """
