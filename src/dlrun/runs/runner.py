@@ -1,4 +1,4 @@
-"""Run an experiment in its folder, and record its start, its results and any early end."""
+"""Run an experiment in a run folder, and record its start, its results and any early end."""
 
 import contextlib
 import hashlib
@@ -18,14 +18,15 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
+from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
-from dlrun.run_folder.loggers import ExperimentLoggers
 from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
@@ -36,7 +37,6 @@ from dlrun.run_folder.record import (
     read_run_environment,
     write_run_record,
 )
-from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
@@ -97,7 +97,9 @@ class RunRecorder:
             folder=folder,
             screen=screen,
             stop=stop,
-            steps=StepRecorder(folder, screen, stop, self.record.id, resume_files, self.loggers),
+            steps=ProgressRecorder(
+                folder, screen, stop, self.record.id, resume_files, self.loggers
+            ),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or threads,
