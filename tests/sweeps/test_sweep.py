@@ -100,6 +100,17 @@ def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> None:
+    sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
+    harness.run(tmp_path, *sweep).is_told(0)
+    damaged, whole = runs(tmp_path).values()
+    (damaged / "config.yaml").unlink()
+    done = harness.run(tmp_path, "sweep", "--resume", "s", "--json").is_told(0)
+    first, second = (tmp_path / point["run"] for point in json.loads(done.stdout)["points"])
+    assert first != damaged and (first / "config.yaml").is_file()
+    assert second == whole
+
+
 def test_a_point_that_fails_is_listed_and_the_others_go_on(tmp_path: Path) -> None:
     """Here a point whose folder has no texts; --fail-fast ends with it."""
     for label in ("neg", "pos"):

@@ -1,4 +1,4 @@
-"""Predict new inputs by a finished run."""
+"""Predict the classes of new inputs with the network of a finished run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -20,8 +20,8 @@ class Prediction:
     """Holds the prediction for one input, or the reason why there is none.
 
     labels: classes with their probabilities, the most probable first.
-    words, read, unknown: how many words a text has, how many of them (the last) the network reads,
-    and how many of these are not in its vocabulary.
+    words, read, unknown: how many words a text has, how many last words of it the network reads,
+    and how many of the words read are not in its vocabulary.
     moved: the words with the largest effect on the class `towards`, measured in `by`.
     after: each word that was read, with the probability of `towards` after it.
     """
@@ -48,9 +48,9 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """Predicts new inputs by a run's network, with the run's own preprocessing.
+    """Predicts the classes of new inputs with a run's model, after the run's own preprocessing.
 
-    reads: what an input is: a text, or an image's file. labels: names of the classes.
+    reads: the kind of input: a text, or an image file. labels: names of the classes.
     shown: how many labels a prediction lists; None: all.
     """
 
@@ -63,14 +63,14 @@ class Predictor(ABC):
         """Return a prediction for each input, with each word's effect if `words` is true."""
 
     def ranked(self, probabilities: NDArray[np.float64]) -> Words:
-        """Return the classes with their probabilities (classes,), the most probable first."""
+        """Return the class names with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
 
 
 @dataclass
 class ImagePredictor(Predictor):
-    """Predicts image files of any mode, size and orientation.
+    """Predicts the classes of image files of any mode, size and orientation.
 
     to_input: converts a PIL image, upright and RGB, to the network's input.
     probabilities: inputs -> probabilities (n_inputs, classes).

@@ -1,10 +1,9 @@
-"""Keep a run's predictions for its test set: predictions.csv, scores, most certain mistakes."""
+"""Save the predictions for a test set in predictions.csv, with scores and the worst mistakes."""
 
 import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from dlrun.config.sections import Predictions
 from dlrun.data.archives import Array
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, to_json
+from dlrun.run_folder.record import ClassSummary
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
@@ -26,8 +26,8 @@ DescribeRow = Callable[[int], dict[str, str]]
 class ClassPredictions:
     """Holds the true and the predicted class of each row of the test set, in order.
 
-    names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
-    predicted class, float64 (n_rows,).
+    names: the class names. labels, predicted: the true and the predicted class index of each row,
+    (n_rows,). probability: of the predicted class, float64 (n_rows,).
     """
 
     names: Sequence[str]
@@ -48,14 +48,14 @@ class ClassPredictions:
 
     @property
     def macro_f1(self) -> float:
-        """Return the mean F1 score of the classes that are in the labels or the predictions."""
+        """Return the mean F1 score over all classes that occur in the labels or the predictions."""
         size = len(self.names)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
         both = np.bincount(np.concatenate([self.labels, self.predicted]), minlength=size)
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
     def table(self) -> bytes:
-        """Return the text of predictions.csv, with the class names unchanged."""
+        """Return the text of predictions.csv, with the exact names of the classes."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["row", "label", "predicted", "probability"])
@@ -64,7 +64,7 @@ class ClassPredictions:
             writer.writerow([row, self.names[label], self.names[predicted], f"{value:.9g}"])
         return stream.getvalue().encode()
 
-    def mistakes(self, show: DescribeRow | None) -> list[dict[str, Any]]:
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the wrong predictions with the highest probabilities, highest first."""
         (wrong,) = np.nonzero(self.labels != self.predicted)
         order = np.argsort(-self.probability[wrong], kind="stable")[:MOST_MISTAKES]
@@ -82,15 +82,15 @@ class ClassPredictions:
 
 def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
-) -> dict[str, Any]:
-    """Return a summary of the classes of a test set, see run_folder.record.ClassSummary."""
+) -> ClassSummary:
+    """Summarize the classes of a test set: count, largest class, and macro-F1 if predicted."""
     rows = np.bincount(labels.astype(np.int64))
-    return {
-        "number": len(names),
-        "largest": names[int(rows.argmax())],
-        "share": float(rows.max() / rows.sum()),
-        "macro_f1": predictions.macro_f1 if predictions else None,
-    }
+    return ClassSummary(
+        number=len(names),
+        largest=names[int(rows.argmax())],
+        share=float(rows.max() / rows.sum()),
+        macro_f1=predictions.macro_f1 if predictions else None,
+    )
 
 
 def keep_test_predictions(
@@ -99,9 +99,9 @@ def keep_test_predictions(
     predictions: ClassPredictions,
     describe: DescribeRow | None,
 ) -> None:
-    """Keep predictions.csv and mistakes.json as files of the run, if its config wants them.
+    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them.
 
-    `describe` shows a row beside its mistake.
+    `describe` returns what is shown of a test row beside its mistake.
     """
     if wanted is True or (wanted == "auto" and len(predictions.labels) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())

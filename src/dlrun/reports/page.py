@@ -1,4 +1,4 @@
-"""`dlrun report`: find the runs, read their files, and write the HTML page about them."""
+"""Find runs, read their files, and write an HTML page about them, for `dlrun report`."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ from dlrun.reports.comparison import (
     find_runs_with_equal_config,
     test_metric_names,
 )
-from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.metrics import add_largest_class_baseline, format_metric, remarks_on_metrics
 from dlrun.system.console import Screen, pluralize, printable, printable_lines
@@ -60,7 +60,7 @@ def report(
 
 
 def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> None:
-    """Raise ConfigError if a page cannot be written; an older one with `ours` may be replaced."""
+    """Raise ConfigError if a page cannot be written; an older page with `ours` may be replaced."""
     with contextlib.suppress(OSError), open_regular_file(out) as stream:
         force = force or ours in stream.read(2000)
     check_output_path("--out", out, force=force)
@@ -150,7 +150,7 @@ def format_setting_briefly(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text with about four digits."""
+    """Return a value of a curve as text with about four significant digits."""
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"

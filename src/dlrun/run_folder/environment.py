@@ -1,13 +1,13 @@
 """Describe the environment of a run: the versions of code and packages, and the machine."""
 
 import contextlib
+import functools
 import platform
 import subprocess
 import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from dlrun.system.resources import usable_cores
 
@@ -18,7 +18,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_environment(experiment_package: str) -> dict[str, Any]:
+def describe_environment(experiment_package: str) -> dict[str, object]:
     """Return the fields of environment.json that describe the code, packages and machine."""
     return {
         "dlrun": metadata.version("dlrun"),
@@ -70,6 +70,7 @@ def code_version(experiment_package: str) -> str:
     return version
 
 
+@functools.cache
 def _git_commit() -> str | None:
     checkout = Path(__file__).parents[3]
     if not (checkout / ".git").exists():

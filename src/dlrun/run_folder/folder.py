@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from dlrun.errors import ConfigError
 from dlrun.system.console import printable
@@ -31,7 +30,7 @@ Row = Mapping[str, float]
 
 
 class RunFolder:
-    """The folder of a run, `runs/<experiment>/<UTC time>-<suffix>/`, and how to write into it.
+    """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files.
 
     A whole file is on disk, with its name, once the method that writes it returns.
     `writes=False` is for a helper process of distributed training: it writes no file.
@@ -84,7 +83,7 @@ class RunFolder:
         return cls(path)
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
-        """Lock the folder during a block, so that no other process writes to it.
+        """Lock the folder during a `with` block, so that no other process writes to the folder.
 
         Raises LockedError if another process holds the lock.
         """
@@ -108,12 +107,12 @@ class RunFolder:
         """Write a whole text file; bytes of file names that are not UTF-8 are escaped."""
         self.write(name, text.encode("utf-8", "backslashreplace"))
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    def write_json(self, name: str, value: Mapping[str, object]) -> None:
         """Write an object as a JSON file, with null for NaN."""
         self.write_text(name, to_json(value))
 
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
-        """Append bytes to a file, all or none; `on_disk` flushes them to the disk."""
+        """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
         if not self.writes:
             return
         with (self.path / name).open("r+b") as stream:
@@ -138,7 +137,7 @@ class RunFolder:
             file.unlink()
 
     def remove(self, *names: str) -> None:
-        """Remove files from the folder, if they exist."""
+        """Remove the named files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
 
@@ -164,7 +163,7 @@ def check_run_name(name: str | None) -> None:
 
 
 def check_runs_folder_writable(runs_dir: Path) -> None:
-    """Raise ConfigError if runs cannot be written to a folder; nothing is created."""
+    """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
     existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise _unusable(runs_dir, f"{existing} is not a folder")
@@ -187,7 +186,7 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.unlink(missing_ok=True)
 
 
-def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
+def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     """Return an object as JSON text, with null for NaN and for numbers too large for a float.
 
     Characters that a terminal would interpret are escaped.
@@ -205,7 +204,7 @@ def to_json(value: Mapping[str, Any], indent: int | None = 2) -> str:
     return f"{escaped}\n"
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -215,14 +214,14 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def to_csv(rows: Sequence[Sequence[Any]]) -> bytes:
+def to_csv(rows: Sequence[Sequence[object]]) -> bytes:
     """Return rows as a CSV table; bytes of file names that are not UTF-8 are escaped."""
     stream = io.StringIO(newline="")
     csv.writer(stream).writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue().encode("utf-8", "backslashreplace")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     """Format a CSV cell; escape line breaks and text that a spreadsheet would read as a formula."""
     if isinstance(value, float):
         return f"{value:.9g}"

@@ -1,9 +1,8 @@
-"""The metrics of a run: read metrics.csv, choose the main metric, format metrics for display."""
+"""Read the metrics of a run from metrics.csv, choose the main metric, and format metrics."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -30,7 +29,7 @@ def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a metrics.csv by name; `3` is read as an int, `3.0` as a float.
+    """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
@@ -68,7 +67,7 @@ def selection_metric(metrics: Iterable[str]) -> str | None:
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the steps are not epochs."""
+    """Return the epoch with the best validation metric, or None if the table has no epochs."""
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
@@ -92,7 +91,7 @@ def is_plottable(value: float) -> bool:
 def published_metrics(
     record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition, if they are comparable with those of a run."""
+    """Return the published metrics by edition of the book, if a run's metrics are comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
     return {
@@ -103,9 +102,11 @@ def published_metrics(
     }
 
 
-def add_largest_class_baseline(record: RunRecord, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def add_largest_class_baseline(
+    record: RunRecord, metrics: Mapping[str, object]
+) -> dict[str, object]:
     """Add macro-F1 and the accuracy of always predicting the largest class to the metrics."""
-    shown: dict[str, Any] = {}
+    shown: dict[str, object] = {}
     for name, value in metrics.items():
         shown[name] = value
         if name == ACCURACY and (classes := record.classes):
@@ -116,9 +117,9 @@ def add_largest_class_baseline(record: RunRecord, metrics: Mapping[str, Any]) ->
 
 
 def metrics_table(record: RunRecord) -> Table:
-    """Return a table of a run's metrics, their confidence interval and the published metrics."""
+    """Return a table of a run's metrics, their confidence interval and the book's metrics."""
     table = Table(box=None, pad_edge=False)
-    references: dict[str, dict[str, Any]] = {}
+    references: dict[str, Mapping[str, object]] = {}
     if record.interval:
         references["95 % interval"] = {ACCURACY: format_interval(record.interval)}
     references |= published_metrics(record)
@@ -156,7 +157,7 @@ def format_interval(ends: tuple[float, float]) -> str:
     return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
 
 
-def format_metric(value: Any) -> str:
+def format_metric(value: object) -> str:
     """Return the value of a metric as text; empty for None."""
     if value is None:
         return ""

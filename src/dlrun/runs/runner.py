@@ -1,4 +1,4 @@
-"""Run an experiment in its folder, and record its start, its results and any early end."""
+"""Run an experiment in a run folder, and record its start, its results and any early end."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,6 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.text import Text
 
@@ -19,26 +18,25 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
+from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
-from dlrun.run_folder.loggers import ExperimentLoggers
 from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
     RESULTS,
-    ClassSummary,
     RunRecord,
     Status,
     checksummed_json,
     read_run_environment,
     write_run_record,
 )
-from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
@@ -99,7 +97,9 @@ class RunRecorder:
             folder=folder,
             screen=screen,
             stop=stop,
-            steps=StepRecorder(folder, screen, stop, self.record.id, resume_files, self.loggers),
+            steps=ProgressRecorder(
+                folder, screen, stop, self.record.id, resume_files, self.loggers
+            ),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or threads,
@@ -164,7 +164,7 @@ class RunRecorder:
             "reference_differs": why_not_comparable(self.experiment.name, self.config, results),
             "expected": expected_metric_ranges(self.experiment.name, self.config),
             "best_epoch": best_epoch(context.steps.rows),
-            "classes": results.classes and ClassSummary(**results.classes),
+            "classes": results.classes,
             "accelerator": results.accelerator,
             "processes": results.processes,
             "files": {name: hashlib.sha256(one).hexdigest() for name, one in context.kept.items()},
@@ -185,7 +185,7 @@ class RunRecorder:
         context.stop.ignore_signals()
         self._save("finished", seconds=context.seconds, **changes)
 
-    def _save(self, status: Status, **changes: Any) -> None:
+    def _save(self, status: Status, **changes: object) -> None:
         record = self.record.model_copy(update={"status": status, **changes})
         write_run_record(self.folder, record)
         self.record = record
@@ -240,7 +240,7 @@ class RunRecorder:
         if not self.folder.writes or (self.resumes and not steps.begun):
             return shown  # a resume that was refused changes nothing
         context.seconds["total"] = time.perf_counter() - self._started
-        changes: dict[str, Any] = {
+        changes: dict[str, object] = {
             "ended": _now(),
             "error": str(shown) or type(shown).__name__,
             "steps": len(steps.rows) or self.record.steps,
@@ -289,7 +289,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
         handler.close()
 
 
-def _as_numbers(metrics: Mapping[str, Any]) -> dict[str, int | float | None]:
+def _as_numbers(metrics: Mapping[str, object]) -> dict[str, int | float | None]:
     """Return metrics as Python's own numbers. Raises DlrunError if one is not a number."""
     numbers: dict[str, int | float | None] = {}
     for name, value in metrics.items():

@@ -13,11 +13,12 @@ from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.book_comparison import PROCESSES
+from dlrun.experiments.comparability import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.external_loggers import check_loggers_installed
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import (
     CONFIG,
@@ -26,7 +27,6 @@ from dlrun.run_folder.folder import (
     check_runs_folder_writable,
     to_json,
 )
-from dlrun.run_folder.loggers import check_loggers_installed
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -87,7 +87,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run, which is named as in find_run, in its own folder; return the exit code.
+    """Continue a run in its own folder, and return the exit code; find_run explains the names.
 
     The overrides in the settings can change only some keys. Raises ConfigError if there is no such
     run or another key has changed, DlrunError if the run cannot continue with this code, these

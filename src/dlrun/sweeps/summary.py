@@ -1,4 +1,4 @@
-"""Summarise a sweep: metrics of each config over its seeds, the best config, table and figure."""
+"""Summarise a sweep: metrics of each config over its seeds, best config, table and figure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ class ConfigResults:
     """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
-    spreads: the mean and spread of each metric that all runs have. validated: the one by which the
-    best config is chosen, or None. tested: the main test metric's, or None. missing: the text
-    `2 of 3` if not all planned seeds have finished; otherwise empty.
+    spreads: the mean and spread of each metric that all runs have. validated: the spread by which
+    the best config is chosen, or None. tested: that of the main test metric, or None. missing:
+    the text `2 of 3` if not all planned seeds have finished; otherwise empty.
     """
 
     runs: list[Run]
@@ -56,11 +56,11 @@ class ConfigResults:
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
-        """Return the value of a metric in the book, or None if it is not comparable."""
+        """Return the value of a metric in the book, or None if the config is not comparable."""
         return metrics.published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
-        """Return the statistics of a metric by name, for the JSON output."""
+        """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
         spread = self.spreads[metric]
         return {
             "n": len(spread.values),
@@ -208,7 +208,7 @@ def show_sweep_summary(
 ) -> None:
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
     plan = sweep.plan
-    screen.show(format_config_table(results))
+    screen.show(format_sweep_configs(results))
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
@@ -220,8 +220,8 @@ def show_sweep_summary(
         screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
 
 
-def format_config_table(results: Sequence[ConfigResults]) -> Table:
-    """Return a table of a sweep's configs, the best last, without empty columns."""
+def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
+    """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
     rows = []
     for result in results:
         tested, validated = result.tested, result.validated

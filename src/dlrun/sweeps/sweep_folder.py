@@ -13,7 +13,7 @@ from dlrun import run_context
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import LOCK, LOG
+from dlrun.run_folder.folder import CONFIG, LOCK, LOG
 from dlrun.run_folder.record import ENVIRONMENT, RESULTS
 from dlrun.run_folder.removal import remove_run
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
@@ -57,13 +57,15 @@ class Sweep:
                 run = Run.in_folder(folder)
             except DlrunError:
                 continue  # damaged: the point is run again, and `dlrun runs check` names it
+            if not (folder / CONFIG).is_file():
+                continue  # as damaged
             member = run.record.sweep
             if member and member.id == plan.id and 0 < member.point <= len(plan.points):
                 runs[member.point] = max(runs.get(member.point, run), run, key=_progress)
         return runs
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
-        """Return the run of a point whose process has just ended; `known` is its earlier run."""
+        """Return the run of a point whose process has just ended; `known` is an earlier result."""
         folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
         return self.find_runs(folders).get(point.number, known)
 

@@ -9,12 +9,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dlrun.errors import ConfigError, DlrunError
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 PROBE_SECONDS = 1.0  # a process that only looks whether a lock is held releases it sooner
 
@@ -67,7 +63,7 @@ def folder_size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, whose file replaces `path` atomically when the block ends.
+    """Yield a temporary path, whose file replaces `path` atomically when the `with` block ends.
 
     If the block raises, the temporary file is removed and the file is as it was.
     """
@@ -87,13 +83,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def open_new_file(path: Path) -> Iterator[BufferedWriter]:
-    """Open a file for writing, which appears under its name only when whole. Raises OSError."""
+    """Open a new file, which appears under its name only once it is complete. Raises OSError."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
 def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write several files; none is replaced before all of them are on disk. Raises OSError."""
+    """Write several files; replace none before all the new ones are on disk. Raises OSError."""
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():
             temporary = stack.enter_context(replace_atomically(path))
@@ -167,23 +163,28 @@ class LockedError(DlrunError):
 
 
 @contextlib.contextmanager
-def hold_file_lock(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Hold a file lock during a block; the system releases it if the process dies.
+def hold_file_lock(
+    path: Path, *, on_wait: Callable[[], None] | None = None, patience: float = PROBE_SECONDS
+) -> Iterator[None]:
+    """Hold a file lock during a `with` block; the system releases the lock if the process dies.
 
     Args:
-        path: of the lock's own file, which stays.
+        path: the path of the lock file, which is not removed.
         on_wait: called once before waiting for another holder; without it LockedError is raised.
+        patience: seconds after which another holder counts as such.
 
     Raises LockedError, DlrunError if the file system has no locks, or OSError if the file cannot be
     made or the path is not a regular file.
     """
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    lock = _file_lock(path)
+    from filelock import FileLock  # imports asyncio; only a run needs it
+
+    lock = FileLock(path, thread_local=False)
     with warnings.catch_warnings():  # where flock is missing, filelock marks by a file, and warns
         warnings.simplefilter("ignore", UserWarning)
         try:
-            lock.acquire(timeout=PROBE_SECONDS)
+            lock.acquire(timeout=patience)
         except TimeoutError:
             if on_wait is None:
                 raise LockedError(
@@ -207,9 +208,9 @@ def is_file_locked(path: Path) -> bool:
         return False
     if sys.platform == "win32":
         try:
-            with _file_lock(path).acquire(timeout=0):
+            with hold_file_lock(path, patience=0):
                 return False
-        except TimeoutError:
+        except LockedError:
             return True
     else:
         import fcntl
@@ -222,9 +223,3 @@ def is_file_locked(path: Path) -> bool:
         except OSError:  # no right to read it, or no locks here
             return False
         return False
-
-
-def _file_lock(path: Path) -> "BaseFileLock":
-    from filelock import FileLock  # imports asyncio; only a run needs it
-
-    return FileLock(path, thread_local=False)

@@ -17,7 +17,7 @@ from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError
 from dlrun.networks.weights import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
-from dlrun.run_folder.step_recorder import check_metrics_finite
+from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.system.accelerator import (
     AcceleratorReport,
     check_batch_divisible,
@@ -42,10 +42,10 @@ MOMENT = 3.0  # seconds in which the process that writes the run reports an erro
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of its last epoch and of the test.
+    """Holds a trained network with the metrics of its last epoch and of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
-    processes: how many shared each batch.
+    processes: how many processes shared each batch.
     """
 
     metrics: dict[str, float]
@@ -59,10 +59,10 @@ class TrainedNetwork:
 class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see process_settings.training_settings.
+    It changes settings of the process, see process_settings.temporary_training_settings.
 
-    build: makes the untrained network; called again for every attempt. fingerprint: of the data,
-    which the checkpoints carry.
+    build: makes the untrained network; called again for every attempt. fingerprint: a hash of the
+    data, which is stored in the checkpoints.
     """
 
     config: NetworkConfig
@@ -142,7 +142,7 @@ class Training:
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = rendezvous.explain_lost_process(error, world)
+                lost = rendezvous.explain_error_by_lost_peer(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -166,7 +166,7 @@ def make_trainer(
     *,
     probe: bool = False,
 ) -> pl.Trainer:
-    """Return a Lightning Trainer that prints and writes nothing.
+    """Return a Lightning Trainer that neither prints nor writes files.
 
     A `probe` is one training step of this process alone. Raises ConfigError if Lightning refuses
     the config's values.
@@ -198,7 +198,7 @@ def make_trainer(
 
 
 def divergence_warning(losses: Sequence[float]) -> str | None:
-    """Return a warning if the training losses grew instead of falling, None otherwise."""
+    """Return a warning if the training losses rose instead of falling, else None."""
     first, last = losses[0], losses[-1]
     if last <= HUGE and (first <= 0 or last <= GROWN * first):
         return None
@@ -211,7 +211,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 def predict_test_set(
     network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64]:
-    """Test a trained network again on the CPU, in the precision and the batches of its run.
+    """Test a trained network again on the CPU, with the precision and the batches of its run.
 
     Returns the same array as PredictionCollector.finish. The network is converted in place.
     """

@@ -1,6 +1,6 @@
-"""Connect the processes that train one network together, and report when one of them is lost.
+"""Connect the processes that train one network together, and report if one of them died.
 
-torchrun or srun has started them (see runs.distributed); Lightning's DDP shares the batches.
+torchrun or srun has started the processes (see runs.distributed); Lightning's DDP shares batches.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 
 
 def cluster_environment() -> TorchElasticEnvironment:
-    """Return the object that tells Lightning each process's rank and where they connect.
+    """Return the object that tells Lightning each process's rank and where all processes connect.
 
     It reads torchrun's environment variables, which are set here if srun started the processes:
     Lightning's own SLURMEnvironment reads the variables of the whole allocation, not those of the
@@ -69,8 +69,8 @@ def _node_address(node: str) -> str:
     )
 
 
-def explain_lost_process(error: Exception, processes: int) -> DlrunError | None:
-    """Return a message if the loss of another process caused an error, None otherwise."""
+def explain_error_by_lost_peer(error: Exception, processes: int) -> DlrunError | None:
+    """Return a message if an error arose because another process of the run died, else None."""
     if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
         return None
     how = "has ended"
