@@ -22,14 +22,14 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, ExportedNetwork
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictor import Words
-from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
-from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.experiments.test_predictions import (
+from dlrun.experiments.predictions import (
     ClassPredictions,
+    Words,
     keep_test_predictions,
     summarize_classes,
 )
+from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
 from dlrun.plots.curves import draw_lasso_path
