@@ -28,7 +28,7 @@ def _whole(target: Path) -> Iterator[Path]:
 
 def _reviews(args: argparse.Namespace):
     """dlrun's prepared reviews, and the indices of the training and the validation reviews."""
-    from dlrun.data import imdb
+    from dlrun.data import labelled_texts
     from dlrun.data.splits import split_off_validation
     from dlrun.run_context import RunSettings
     from dlrun.runs.start import load_experiment_config
@@ -36,7 +36,7 @@ def _reviews(args: argparse.Namespace):
 
     sets = [f"data.archive={args.archive}", f"data.validation={args.validation}"]
     config = load_experiment_config("imdb-lstm", RunSettings(overrides=sets))
-    reviews = imdb.load_reviews(config.data, args.data, config.split_seed, Screen())
+    reviews = labelled_texts.load_reviews(config.data, args.data, config.split_seed, Screen())
     labels = reviews.train.labels, reviews.test.labels
     return (
         reviews,

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlrun.data import imdb
+from dlrun.data import labelled_texts
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, setting, smoke
 from tests.data.test_cifar100 import archive_of
-from tests.data.test_imdb import config
+from tests.data.test_labelled_texts import config
 from tests.experiments.use import results
 
 PUBLISHED_MD5 = "7c2ac02c03563afcf9b574c7e56c153a"
@@ -53,7 +53,7 @@ def why_not_compared(real_data: Path, *differences: str) -> str | None:
 
 def test_words_and_ids_are_kerass(real_data: Path, data_dir: Path) -> None:
     data = config(archive=real_data / "aclImdb_v1.tar.gz", num_words=10_000)
-    reviews = imdb.load_reviews(data, data_dir, 0, Screen(quiet=True))
+    reviews = labelled_texts.load_reviews(data, data_dir, 0, Screen(quiet=True))
     assert len(reviews.train.ids) == len(reviews.test.ids) == 25_000
     assert reviews.train.labels.sum() == reviews.test.labels.sum() == 12_500
     assert len(reviews.vocabulary) == 10_000 - 4
@@ -100,7 +100,7 @@ def test_predicts_its_own_test_set_row_for_row(
     done = dlrun("predict", "latest", "--test", "--data-dir", data_dir, timeout=1200).is_told(0)
     assert "row for row as in the run's predictions.csv" in done.stdout
     opened = Run.open("latest", tmp_path / "runs")
-    reviews = imdb.load_reviews(
+    reviews = labelled_texts.load_reviews(
         opened.config.data, data_dir, opened.config.seed, Screen(quiet=True)
     )  # type: ignore[attr-defined]
     with (tmp_path / "in.csv").open("w", newline="", encoding="utf-8") as stream:

@@ -28,7 +28,7 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
-from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
+from dlrun.experiments.base import Assets, Experiment, NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.system.accelerator import AcceleratorReport
@@ -48,8 +48,8 @@ _MODULES = {  # of the names that load slow packages, each when it is used
 
 __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "Assets", "DataOrigin", "Experiment",
-    "ExperimentConfig", "ExportedNetwork", "Fraction", "ImagePredictor", "LoadedData", "LocalPath",
-    "NetworkConfig", "NetworkExperiment", "Objective", "PositiveInt", "Prediction", "Predictor",
+    "ExperimentConfig", "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkConfig",
+    "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
     "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches", "classification",
     "regression", "torch_optimizer",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Compute confidence intervals: of a counted share, and of runs over seeds."""
+"""Compute confidence intervals of a proportion and of a mean, and prediction intervals."""
 
 import math
 import statistics
@@ -8,7 +8,7 @@ Z = 1.959963984540054  # the normal distribution's 97.5 % quantile: 95 % between
 
 
 def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """Return the 95 % confidence interval of a share, `correct` of `n` (Wilson 1927).
+    """Return the 95 % confidence interval of the proportion `correct` out of `n` (Wilson 1927).
 
     Unlike the normal approximation it stays within 0 and 1 and is not empty at either end.
     Raises ValueError if `correct` is not within 0 and n, or n is 0.
@@ -24,12 +24,12 @@ def wilson_interval(correct: int, n: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean (Student 1908); None for fewer than two values."""
+    """Return the 95 % confidence interval of the mean of values; None for fewer than two values."""
     return _around_mean(values, 1 / math.sqrt(len(values))) if values else None
 
 
 def prediction_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of one more value; None for fewer than two values.
+    """Return the 95 % prediction interval of one further value; None for fewer than two values.
 
     It is wider than the mean's, because a single value varies by itself.
     """

@@ -8,7 +8,7 @@ import yaml
 
 from dlrun.cli.commands import COMMANDS
 from tests.conftest import NAMES, Dlrun, setting, smoke
-from tests.data.test_imdb import archive_of
+from tests.data.test_labelled_texts import archive_of
 
 EVERY = [[name] for name in (*NAMES, *COMMANDS["dlrun"])]
 EVERY += [[group, name] for group in ("data", "runs") for name in COMMANDS[group]]

@@ -61,7 +61,7 @@ def config(**changes: Any) -> ImagesDataConfig:
 
 
 def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:
-    return cifar100.load_images(config(archive=source), folder / "data", 0, Screen())
+    return cifar100.load_configured_images(config(archive=source), folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
@@ -143,7 +143,7 @@ def test_files_of_another_content_are_refused(
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     sample = config(source="sample", sample_images=200)
     data, again, other = (
-        cifar100.load_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
+        cifar100.load_configured_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
     )
     for part, count in ((data.train, 200), (data.test, 40)):
         assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)

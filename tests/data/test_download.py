@@ -17,7 +17,7 @@ from dlrun.data.download import Dataset, PublishedFile, download_file, obtain_we
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
-from tests.data.test_imdb import config
+from tests.data.test_labelled_texts import config
 
 BODY = bytes(range(256)) * 12_000  # 3 MB: several chunks
 GZIPPED = gzip.compress(b"reviews" * 1000)

@@ -10,7 +10,7 @@ from dlrun.data.splits import LabelledRows, split_off_validation
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
-from tests.data.test_imdb import config
+from tests.data.test_labelled_texts import config
 
 
 def parts(rows: int, validation: float | None, seed: int = 3) -> list[list[int]]:

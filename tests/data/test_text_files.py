@@ -17,7 +17,7 @@ from dlrun.data.text_files import (
 )
 from dlrun.data.user_data import open_text_source
 from dlrun.errors import ConfigError, DataError
-from tests.data.test_imdb import config
+from tests.data.test_labelled_texts import config
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])

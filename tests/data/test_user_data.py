@@ -8,7 +8,7 @@ import pytest
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import fingerprint_user_data, list_files_by_class, user_data_paths
 from dlrun.errors import ConfigError
-from tests.data.test_imdb import config
+from tests.data.test_labelled_texts import config
 
 
 def written(root: Path, *names: str) -> Path:

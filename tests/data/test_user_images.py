@@ -19,7 +19,7 @@ from tests.data.test_cifar100 import caches, config
 def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100Images:
     checked = config(source="folder", **changes)
     check_image_files(checked)
-    return cifar100.load_images(checked, folder / "data", seed, Screen())
+    return cifar100.load_configured_images(checked, folder / "data", seed, Screen())
 
 
 def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlrun.data import imdb
+from dlrun.data import labelled_texts
 from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_review_files
 from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
-from tests.data.test_imdb import caches, config
-from tests.data.test_word_ids import by_keras_rules
+from tests.data.test_labelled_texts import caches, config
+from tests.data.test_text_encoding import by_keras_rules
 
 Rows = Sequence[tuple[str, str]]
 
@@ -40,18 +40,20 @@ def foldered(root: Path, rows: Rows) -> Path:
 
 
 def generated(count: int, seed: int) -> list[tuple[str, str]]:
-    texts, labels = imdb.generate_reviews(count, seed)
+    texts, labels = labelled_texts.generate_reviews(count, seed)
     return [(text, ("neg", "pos")[label]) for text, label in zip(texts, labels, strict=True)]
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
+def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
     values = {"source": "csv", "archive": None} | changes
     checked = config(**values)
     check_review_files(checked)
-    return imdb.load_reviews(checked, folder / "data", seed, Screen())
+    return labelled_texts.load_reviews(checked, folder / "data", seed, Screen())
 
 
-def assert_encoded(reviews: imdb.Reviews, train: Rows, test: Rows, num_words: int = 100) -> None:
+def assert_encoded(
+    reviews: labelled_texts.Reviews, train: Rows, test: Rows, num_words: int = 100
+) -> None:
     """The arrays are those that texts at once become."""
     texts = [[text for text, _ in rows] for rows in (train, test)]
     words, *parts = by_keras_rules(*texts, num_words)
@@ -176,7 +178,7 @@ def test_a_wrong_place_is_a_config_error(
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:
     """What a row leaves is its numbers: 4 x 8 bytes of it, 2 + 4 of each word."""
-    text = " ".join(imdb.generate_reviews(1, 0)[0] * 3)
+    text = " ".join(labelled_texts.generate_reviews(1, 0)[0] * 3)
     rows = [(f"{text} {row % 100}", "ab"[row % 2]) for row in range(4000)]
     path = written(tmp_path / "a.csv", rows)
     words = sum(len(text.split()) for text, _ in rows)

@@ -12,7 +12,7 @@ from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.bag_linear import Bags
 from tests.conftest import Dlrun, setting, smoke
-from tests.data.test_imdb import REVIEWS, archive_of
+from tests.data.test_labelled_texts import REVIEWS, archive_of
 from tests.experiments.use import finished, results, rows
 
 DENSE = "imdb-dense"

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dlrun.data.imdb import generate_reviews
+from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import Dlrun, setting

@@ -18,7 +18,7 @@ from dlrun.kernels.jit import (
     broadcast,
     clip,
     fma,
-    jit,
+    jit_inner,
     jit_kernel,
     power_of_two,
     vload,
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-@jit
+@jit_inner
 def half(a: float) -> float:
     return 0.5 * a
 
@@ -106,7 +106,7 @@ def test_without_a_writable_folder_every_process_compiles(
     assert jit_kernel(names["twice"])(1.0) == 2.0
 
 
-@jit
+@jit_inner
 def arithmetic(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
     a, b = vload(x, 0), vload(x, x.shape[1])  # of the second row
     vstore(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)

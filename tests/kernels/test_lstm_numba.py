@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dlrun.kernels.jit import LANES, jit, vload, vstore
+from dlrun.kernels.jit import LANES, jit_inner, vload, vstore
 from dlrun.kernels.lstm_numba import sigmoid, tanh
 
 Floats = NDArray[np.float32]
 ULP = 2**-24  # of numbers below 1
 
 
-@jit
+@jit_inner
 def sigmoids(x: Floats, y: Floats) -> None:
     for i in range(0, len(x), LANES):
         vstore(y, i, sigmoid(vload(x, i)))
 
 
-@jit
+@jit_inner
 def tanhs(x: Floats, y: Floats) -> None:
     for i in range(0, len(x), LANES):
         vstore(y, i, tanh(vload(x, i)))

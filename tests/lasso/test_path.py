@@ -5,10 +5,10 @@ from scipy import optimize, sparse
 from dlrun.lasso.path import (
     LinearModel,
     objective_and_gap,
-    pack_models,
+    pack_linear_models,
     penalty_path,
     solve_liblinear_path,
-    unpack_model,
+    unpack_linear_model,
 )
 
 
@@ -65,12 +65,15 @@ def test_models_are_unpacked_to_the_bit() -> None:
     for number in range(4):
         coef = random.normal(size=50) * (random.random(50) < 0.1 * number)
         models.append(LinearModel(coef, 0.1 + number, 1 / 3 - 0.05 * number))
-    content = pack_models(models)
+    content = pack_linear_models(models)
     for number, model in enumerate(models):
-        for found in (unpack_model(pack_models([model]), 0), unpack_model(content, number)):
+        for found in (
+            unpack_linear_model(pack_linear_models([model]), 0),
+            unpack_linear_model(content, number),
+        ):
             assert np.array_equal(found.coef, model.coef)
             assert (found.intercept, found.penalty) == (model.intercept, model.penalty)
 
 
 def test_zero_coefficients_take_no_room() -> None:
-    assert len(pack_models([LinearModel(np.zeros(100_000), 0, 1)])) < 2_000
+    assert len(pack_linear_models([LinearModel(np.zeros(100_000), 0, 1)])) < 2_000

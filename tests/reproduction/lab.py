@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from dlrun.config.yaml_loader import read_yaml_file
-from dlrun.data.imdb import generate_reviews
+from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
 from tests.data.test_cifar100 import archive_of as images_of
-from tests.data.test_imdb import archive_of as reviews_of
+from tests.data.test_labelled_texts import archive_of as reviews_of
 from tests.data.test_pickles import python2_pickle
 
 TRAINING, TEST = 2_300, 200  # reviews; 2,000 are held out

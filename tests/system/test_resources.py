@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dlrun.system.resources import choose_thread_count, usable_cores
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 from tests.conftest import Dlrun, setting, smoke
 
 BLOCK = 20 << 20  # bytes, as of an activation of cifar100's first block
@@ -26,10 +26,10 @@ def held() -> int:
 
 @glibc
 def test_freed_memory_is_kept_in_a_run_and_returned_after_it() -> None:
-    with training_settings(1):
+    with temporary_training_settings(1):
         pass  # its first use imports more of torch
     before = held()
-    with training_settings(1):
+    with temporary_training_settings(1):
         for block in [torch.empty(BLOCK, dtype=torch.uint8) for _ in range(10)]:
             block.fill_(1)
         del block

@@ -9,7 +9,7 @@ from tests.conftest import Tally, setting
 from tests.data.left import without_locks
 from tests.data.test_cifar100 import archive_of as images_archive
 from tests.data.test_cifar100 import parts
-from tests.data.test_imdb import archive_of as reviews_archive
+from tests.data.test_labelled_texts import archive_of as reviews_archive
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results, rows
 from tests.harness import only_run, run, start, words

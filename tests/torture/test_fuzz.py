@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run_command_line
-from dlrun.data import images, imdb
+from dlrun.data import images, labelled_texts
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
@@ -31,7 +31,7 @@ from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
 from tests.conftest import NAMES, Tally
 from tests.data.test_cifar100 import half
-from tests.data.test_imdb import archive_of, keras_files
+from tests.data.test_labelled_texts import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
 from tests.torture.test_hostile import saved
 
@@ -160,7 +160,7 @@ def read_checkpoint(path: Path) -> None:
 
 def read_keras(path: Path) -> None:
     index = path.with_name("imdb_word_index.json")
-    for part in imdb.read_keras_reviews(path, index)[0]:
+    for part in labelled_texts.read_keras_reviews(path, index)[0]:
         list(part.rows)
 
 
@@ -174,7 +174,7 @@ EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
     "tar": (
         lambda folder: archive_of(folder, mode="w").read_bytes(),
-        lambda path: imdb.read_stanford_reviews(path, QUIET),
+        lambda path: labelled_texts.read_stanford_reviews(path, QUIET),
         "reviews.tar",
     ),
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),

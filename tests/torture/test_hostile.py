@@ -22,7 +22,7 @@ import torch
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done, Ended, setting
 from tests.data.left import without_locks
-from tests.data.test_imdb import KERAS, RANKS, archive_of, keras_files
+from tests.data.test_labelled_texts import KERAS, RANKS, archive_of, keras_files
 from tests.data.test_pickles import creating, objects
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK

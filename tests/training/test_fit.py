@@ -19,7 +19,7 @@ from dlrun.system.accelerator import is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
 
 
@@ -84,7 +84,7 @@ def batches() -> ArrayData:
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
     around = reader(folder)
-    with training_settings(2):
+    with temporary_training_settings(2):
         config = network_config(accelerator, **changes)
         training = Training(config, around, build, batches(), classification(2), "data")
         trained = training.run()

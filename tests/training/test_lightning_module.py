@@ -18,7 +18,7 @@ from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
 from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
 from dlrun.training.objective import OPTIMIZERS, classification, regression
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 from tests.training.test_fit import network_config
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
         optimizer = OptimizerConfig(name="rmsprop", lr=0.01)
         module = LightningNetwork(network, optimizer, classification(2))
-        with training_settings(1):
+        with temporary_training_settings(1):
             trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
             trainer.fit(module, data.training_batches(), data.evaluation_batches(rows))
         assert trainer.global_step == 14

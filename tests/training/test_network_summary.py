@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchinfo import summary
 
-from dlrun.training.network_summary import COLUMNS, narrow_summary_table
+from dlrun.training.network_summary import COLUMNS, narrow_layer_table
 
 
 def nested(depth: int, size: int) -> nn.Module:
@@ -25,7 +25,7 @@ def nested(depth: int, size: int) -> nn.Module:
 )
 def test_it_fits_80_columns(network: nn.Module, example: Tensor, columns: int) -> None:
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    narrow_summary_table(statistics)
+    narrow_layer_table(statistics)
     lines = str(statistics).splitlines()
     assert max(map(len, lines)) <= 80
     assert ("Input Shape" in lines[1]) == (columns == 3)

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 
 
 def test_what_the_user_had_set_is_given_back_after_an_interrupt(
@@ -16,11 +16,11 @@ def test_what_the_user_had_set_is_given_back_after_an_interrupt(
     monkeypatch.setenv("HOME", "/mine")
     handler, logger = logging.NullHandler(), logging.getLogger("lightning.pytorch")
     handlers, level = logger.handlers[:], logger.level
-    environment, threads = dict(os.environ), torch.get_num_threads()
     logger.addHandler(handler)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.use_deterministic_algorithms(True, warn_only=True)  # its first call sets a variable
+    environment, threads = dict(os.environ), torch.get_num_threads()
     try:
-        with contextlib.suppress(KeyboardInterrupt), training_settings(threads):
+        with contextlib.suppress(KeyboardInterrupt), temporary_training_settings(threads):
             assert handler not in logger.handlers
             logger.setLevel(logging.ERROR)
             os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
@@ -38,7 +38,7 @@ def test_what_the_user_had_set_is_given_back_after_an_interrupt(
 
 
 def test_in_the_block_lightning_speaks_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
-    with training_settings(2):
+    with temporary_training_settings(2):
         assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
         logging.getLogger("lightning.pytorch").warning("to the log")
         logging.getLogger("lightning.pytorch.utilities.rank_zero").info("a tip")

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.errors import ConfigError, DlrunError, first_line
-from dlrun.experiments.base import ExportedNetwork
+from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from dlrun.system.files import check_output_path, replace_atomically
@@ -94,7 +94,7 @@ def export_network(
         screen.show(Text(f"{label:<7}", style="bold") + Text(text))
 
 
-def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
+def _metadata(run: Run, exported: NetworkToExport) -> dict[str, Any]:
     """Return the metadata of an exported file: its inputs, outputs, preprocessing and origin."""
     example, labels = exported.inputs(2), exported.about.get("labels")
     free = ["batch", "length"] if exported.any_length else ["batch"]  # dimensions of any size
@@ -117,7 +117,7 @@ def _metadata(run: Run, exported: ExportedNetwork) -> dict[str, Any]:
     }
 
 
-def _batches(exported: ExportedNetwork) -> "Iterator[Tensor]":
+def _batches(exported: NetworkToExport) -> "Iterator[Tensor]":
     """Yield batches of several sizes, and of several lengths if the length may vary."""
     for rows in BATCH_SIZES:
         batch = exported.inputs(rows)

@@ -1,1 +1,1 @@
-"""Read the data sets: one file per source of data, which returns arrays and needs no torch."""
+"""Read data sets as numpy arrays, without torch: download, decode, cache and split them."""

@@ -1,4 +1,4 @@
-"""Read tar archives, .npz files and pickles that others made, without unpacking or running them."""
+"""Read untrusted tar archives, .npz files and pickles, without unpacking files or running code."""
 
 import io
 import lzma
@@ -28,7 +28,7 @@ Array = NDArray[Any]
 def read_tar(
     archive: Path, wanted: re.Pattern[str], max_bytes: int, screen: Screen
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and content of each regular file in a tar archive whose name matches.
+    """Yield name and content of each regular file in a tar archive whose name matches a pattern.
 
     The archive may be compressed by gzip, bzip2 or xz. Raises DataError if it cannot be read, is
     damaged or incomplete, is far larger than a published one, or has a matching file of more than
@@ -132,7 +132,7 @@ def load_pickle(stream: IO[bytes], what: str) -> object:
 
 
 def load_npz(path: Path, names: list[str]) -> list[Array]:
-    """Return arrays of an .npz file by name, also arrays of objects; raise DataError if damaged."""
+    """Return the arrays of an .npz file by name, also object arrays; raise DataError if damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             if any(archive.getinfo(f"{name}.npy").file_size > MAX_BYTES for name in names):

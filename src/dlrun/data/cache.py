@@ -32,9 +32,9 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
 
 @contextlib.contextmanager
 def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
-    """Hold a lock while this process makes a file or folder; wait for a process that has it.
+    """Hold a lock while this process writes a file or folder; wait if another process holds it.
 
-    Raises DataError if the target's folder cannot be made or written, also within the block.
+    Raises DataError if the folder cannot be made or written, also by the code in the block.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,9 +53,9 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
 def load_or_prepare_arrays(
     folder: Path, key: Sequence[object], what: str, prepare: Callable[[], Prepared], screen: Screen
 ) -> Prepared:
-    """Return arrays and names from the cache; prepare and save them if it has none for the key.
+    """Return arrays and names from the cache; prepare and save them if the cache lacks the key.
 
-    `folder` has the caches of a data set. `what` says to the user what is prepared.
+    `folder` holds all caches of a data set. `what` tells the user which data are being prepared.
     """
     state = "\0".join(map(str, [FORMAT, *key])).encode("utf-8", "surrogateescape")
     cache = folder / f"prepared-{hashlib.sha256(state).hexdigest()[:16]}"

@@ -1,7 +1,7 @@
-"""Read small images as arrays: CIFAR100 (Krizhevsky, 2009), generated ones, or a user's own.
+"""Read small images as arrays: CIFAR100 (Krizhevsky, 2009), generated images, or a user's own.
 
-Of each of a user's own images the largest centred square is resized (bicubic, with antialiasing);
-one that has the network's size is not changed.
+Each of a user's own images is cropped to its largest centred square and resized (bicubic, with
+antialiasing) to the network's input size.
 """
 
 import io
@@ -46,7 +46,7 @@ SIDE = 32  # pixels
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Holds the pixels of images as bytes (n_images, 3, 32, 32), and their class numbers."""
+    """Holds the pixels of images as bytes (n_images, 3, 32, 32), and the class index of each."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -54,9 +54,9 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Cifar100Images:
-    """Holds the training and the test images, the names of their classes, and their origin.
+    """Holds the training and test images, the class names, and where the images came from.
 
-    `differs` says why they are not the published images, and is None if they are.
+    `differs` says why these are not the published images; None if they are the published images.
     """
 
     train: LabelledImages
@@ -66,13 +66,13 @@ class Cifar100Images:
     differs: str | None
 
 
-def load_images(
+def load_configured_images(
     config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
 ) -> Cifar100Images:
-    """Return the images that a config names: generated, the published ones, or a user's own.
+    """Return the images that a config names: CIFAR100's, generated images, or a user's own images.
 
-    Raises DataError if they are missing, damaged, or would run code, ConfigError if there are no
-    classes.
+    Raises DataError if the files are missing, damaged, or would run code, ConfigError if there are
+    no classes.
     """
     if config.source == "sample":
         counts = config.sample_images, config.sample_images // 5
@@ -188,7 +188,7 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     """Return generated images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
-    them say nothing about the real data, so wherever one is shown it is labelled.
+    generated images say nothing about real images, so they are labelled wherever they are shown.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % CLASSES)
@@ -205,4 +205,4 @@ def generate_images(count: int, seed: int) -> LabelledImages:
     return LabelledImages(np.ascontiguousarray(channels_first), labels.astype(np.int64))
 
 
-DATASET = Dataset("cifar100", {"torchvision": [ARCHIVE]}, load_images)
+DATASET = Dataset("cifar100", {"torchvision": [ARCHIVE]}, load_configured_images)

@@ -1,4 +1,4 @@
-"""Obtain published files: use the user's local copies or download over https, and check hashes."""
+"""Obtain published files: use the user's local copies or download files, and check their hashes."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.data.cache import lock_while_writing
-from dlrun.data.user_data import hash_path
+from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 
@@ -26,9 +26,9 @@ ATTEMPTS = 6
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """Describes a file as its publisher offers it: its URL and its hash.
+    """Describes a published file: its name, its URL and the hash of its content.
 
-    key: of the config's section `data`, which may name a local copy.
+    key: the key in the config's section `data` that may name a local copy.
     """
 
     name: str
@@ -44,12 +44,13 @@ OWN = "the data are your own"
 
 @dataclass(frozen=True)
 class Dataset:
-    """Describes a data set that an experiment needs. `config` is the config's section `data`.
+    """Describes a data set: its published files, and how to load and show its contents.
 
+    `config` is always the config's section `data`.
     name: of the data set, and of its folder in the data folder. published: the files of each
-    published source. load: reads all data (config, data folder, seed, screen), downloading what is
-    missing; what it returns has `train.labels`, `test.labels` and `origin`. show: prints some
-    examples of what `load` returned (data, screen, part, first, count), if it can.
+    published source. load: reads all data (config, data folder, seed, screen), downloads missing
+    files, and returns an object with `train.labels`, `test.labels` and `origin`. show: prints some
+    examples of the loaded data (data, screen, part, first, count); None if they are not texts.
     """
 
     name: str
@@ -58,7 +59,7 @@ class Dataset:
     show: Callable[[Any, Screen, str, int, int], None] | None = None
 
     def files(self, config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
-        """Return the published files that a config needs, and the path of each."""
+        """Return the published files that a config needs, each with its path on this machine."""
         return [
             (file, getattr(config, file.key) or data_dir / self.name / file.name)
             for file in self.published.get(config.source, ())
@@ -67,7 +68,7 @@ class Dataset:
     def obtain(
         self, config: Any, data_dir: Path, screen: Screen
     ) -> tuple[list[Path], list[str], str | None]:
-        """Return the paths and hashes of the files, and why they are not the published ones.
+        """Return paths and hashes of the needed files, and why they are not the published files.
 
         The paths are local copies or published files, downloaded if missing. Raises DataError, or
         DownloadError if no address answered.
@@ -85,21 +86,21 @@ class Dataset:
                 urls.append(published.url)
                 download_file(urls, path, published.algorithm, published.digest, screen, remedy)
             paths.append(path)
-            digests.append(hash_path(path, published.algorithm))
+            digests.append(hash_file_or_listing(path, published.algorithm))
             if digests[-1] != published.digest:
                 differs = f"{path.name} is not the published file"
         return paths, digests, differs
 
 
 def is_offline() -> bool:
-    """Return whether the user forbids downloads by the environment variable `DLRUN_OFFLINE`."""
+    """Return whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
     return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
     """Return the path of a network's weights file, downloaded if missing; raise DataError.
 
-    The file's name ends in the first digits of its SHA-256. `instead` says what else can be done.
+    The file's name ends in the first digits of its SHA-256. `instead` is the hint if this fails.
     """
     path = folder / url.rpartition("/")[2]
     match = re.search(r"-([0-9a-f]{8,})\.", path.name)
@@ -107,7 +108,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
         download_file([url], path, "sha256", expected, screen, remedy)
-    elif not hash_path(path, "sha256").startswith(expected):
+    elif not hash_file_or_listing(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 
@@ -115,7 +116,7 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
 def download_file(
     urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
 ) -> None:
-    """Download a file from the first URL that has it, check its hash, and move it into place.
+    """Download a file from the first URL that provides it, check its hash, and move it into place.
 
     The URLs are https, or http on this machine's own loopback. A prefix of the expected hash is
     enough. `remedy` says what to do if no URL can be reached. What was received before a failure or
@@ -176,7 +177,7 @@ def _download_part(
         except urllib3.exceptions.HTTPError as error:
             problem = first_line(error)
             continue
-        if problem is None and not hash_path(part, algorithm).startswith(expected):
+        if problem is None and not hash_file_or_listing(part, algorithm).startswith(expected):
             part.unlink()
             problem = "its contents do not have the published hash; removed"
             if size:  # its beginning may have been of another file

@@ -42,10 +42,10 @@ Labelled = list[tuple[str, float]]
 
 @dataclass(frozen=True)
 class Photograph:
-    """Holds a photograph with its network input or prediction, or the reason why it has none.
+    """Holds a photograph with its network input or its labels, or the reason why it has neither.
 
-    pixels: the input, (3, height, width). labels: with their probabilities, highest first.
-    thumbnail: a JPEG.
+    pixels: the network input, (3, height, width). labels: class names with their probabilities,
+    the highest first. thumbnail: a small JPEG.
     """
 
     file: Path
@@ -56,7 +56,7 @@ class Photograph:
 
 
 class UnreadableImageError(Exception):
-    """Says why a file cannot be read as a photograph."""
+    """Raised if a file cannot be read as a photograph, with the reason."""
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -121,7 +121,7 @@ def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
 
 
 def _fraction(image: Image.Image, smallest: int | None) -> int:
-    """Return n if a photograph is to be decoded at 1/n of its size.
+    """Return n if a photograph is to be decoded at 1/n of its width and height.
 
     Raises UnreadableImageError if it is too large at every fraction.
     """
@@ -162,12 +162,12 @@ def load_photographs(
     thumbnails: int = 0,
     smallest: int | None = None,
 ) -> Generator[Photograph, None, None]:
-    """Yield photographs, in order; threads decode some of them ahead.
+    """Yield the photographs of image files in order; threads decode the next ones ahead.
 
     Args:
-        files: to read.
+        files: the image files.
         to_input: returns the network's input for a photograph.
-        thumbnails: how many photographs get one: the first that can be read.
+        thumbnails: how many photographs get a thumbnail: the first ones that can be read.
         smallest: see `read_photograph`.
     """
     pool = ThreadPoolExecutor(DECODERS)
@@ -204,16 +204,16 @@ def _load(
         return Photograph(file, error=f"cannot be made an input: {first_line(error)}")
 
 
-def pack_predictions(batch: Iterable[Photograph]) -> bytes:
-    """Return the predictions of a batch as JSON, which keeps floats exactly, without the files."""
+def pack_photograph_predictions(batch: Iterable[Photograph]) -> bytes:
+    """Return the predictions of a batch of photographs as JSON, which keeps every float exactly."""
     rows = [
         (one.labels, one.error, base64.b64encode(one.thumbnail or b"").decode()) for one in batch
     ]
     return json.dumps(rows).encode()
 
 
-def unpack_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
-    """Return the photographs of these files with the predictions that `pack_predictions` stored."""
+def unpack_photograph_predictions(content: bytes, files: Sequence[Path]) -> list[Photograph]:
+    """Return the photographs of given files, with the predictions packed for their batch."""
     return [
         Photograph(
             file,

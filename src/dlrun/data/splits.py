@@ -26,9 +26,9 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 def split_off_validation(
     config: UserDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
 ) -> tuple[Rows, Rows]:
-    """Return the indices of the training rows to fit and of those for validation; show how many.
+    """Return the indices of the training rows for fitting and for validation; print the counts.
 
-    Raises ConfigError if none would be left to fit.
+    Raises ConfigError if no row would be left for fitting.
     """
     held = config.held_out(len(train))
     fit = len(train) - held
@@ -44,8 +44,8 @@ def split_off_validation(
 class LabelledRows:
     """Collects the class and content of each row, and divides the rows into training and test.
 
-    The parts are added one after the other: the training part, or all rows, comes first. What is
-    odd about the rows is added to `warnings`.
+    Add the training rows (or all rows) first, then the test rows if they are separate. Doubtful
+    classes and repeated rows are added to `warnings`.
     """
 
     def __init__(self, warnings: DataWarnings) -> None:
@@ -55,11 +55,11 @@ class LabelledRows:
         self._parts: list[tuple[str, int, int]] = []  # place, rows and classes before each
 
     def begin_part(self, place: str) -> None:
-        """Begin the training part, or after it the test part; `place` is its file or folder."""
+        """Begin the training rows, or after them the test rows; `place` is their file or folder."""
         self._parts.append((place, len(self._labels), len(self._classes)))
 
     def add(self, label: str, content: int | None, where: str) -> bool:
-        """Add a row, and return whether it has a label: a row with a blank one is left out.
+        """Add a row, and return whether it has a label; a row with a blank label is left out.
 
         `content` is a hash of the row's content, and `where` its place. Raises DataError for a
         label that cannot be a name, for too many classes, and for a class that the training part
@@ -86,10 +86,10 @@ class LabelledRows:
         return True
 
     def split(self, test_share: float, seed: int) -> tuple[Rows, list[str], NDArray[np.bool_]]:
-        """Return the rows' class indices (n_rows,), the class names, and which rows are the test.
+        """Return the class index of each row (n_rows,), the class names, and a mask of test rows.
 
-        Without a test part, a random share of each class is the test: at least one row, and one is
-        left for the training. The names are sorted: numbers by value, words by letters. Raises
+        Without separate test rows, a random share of each class is the test: at least one row, and
+        one is left for training. Names are sorted: numbers by value, words by letters. Raises
         DataError if there are too few classes or rows.
         """
         labels, names, place = np.array(self._labels), list(self._classes), self._parts[0][0]
@@ -128,7 +128,7 @@ class LabelledRows:
                     f"only {counts[index]} of {len(labels):,}: is it {alike[near[0]]!r}?",
                     f"class {names[index]!r}",
                 )
-        add_spelling_warnings("classes", names, warnings)
+        add_unicode_variant_warnings("classes", names, warnings)
         values: dict[float, str] = {}
         for name in filter(_NUMBER.fullmatch, names):
             if (first := values.setdefault(float(name), name)) != name:
@@ -141,7 +141,7 @@ class LabelledRows:
 
 
 def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:
-    """Show the warnings about a user's own rows, their number, and their classes."""
+    """Show the warnings about a user's own rows, the number of rows, and the class names."""
     arrays, names = prepared
     for warning in names["warnings"]:
         screen.warn(warning)
@@ -150,12 +150,12 @@ def show_class_counts(prepared: Prepared, what: str, screen: Screen) -> None:
 
 
 def shorten_list(names: Sequence[str]) -> str:
-    """Return names joined by commas for a message; of a long list only the first ones."""
+    """Return names joined by commas for a message; a long list is cut after its first names."""
     return ", ".join(names[:SHOWN_NAMES]) + (", ..." if len(names) > SHOWN_NAMES else "")
 
 
-def add_spelling_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
-    """Warn of class names or words (`what`) that differ only by their Unicode normalisation."""
+def add_unicode_variant_warnings(what: str, names: Collection[str], warnings: DataWarnings) -> None:
+    """Warn of names that differ only by their Unicode normalisation; `what` says what they name."""
     for name in names:
         composed = name if name.isascii() else unicodedata.normalize("NFC", name)
         if composed != name and composed in names:

@@ -23,11 +23,11 @@ _INVALID_UTF8 = re.compile("[\udc80-\udcff]")
 
 
 class NotTextError(DataError):
-    """Says that a file's bytes are not text."""
+    """Raised if the bytes of a file are not text."""
 
 
 class DataWarnings:
-    """Collects warnings about a user's data: for each kind the first place and a count."""
+    """Collects warnings about a user's data: each kind of warning with first place and count."""
 
     def __init__(self) -> None:
         self._first: dict[str, object] = {}
@@ -78,9 +78,9 @@ def read_text_file(path: Path, warnings: DataWarnings | None = None) -> str:
 
 
 def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield lists of a stream's lines: all lines that are available at once, as they arrive.
+    """Yield the lines of a stream as they arrive, in lists of all lines available at the time.
 
-    Raises DataError for a line that is longer than any text.
+    Raises DataError for a line that is too long to be a text.
     """
     read = getattr(stream, "read1", stream.read)
     rest = b""
@@ -95,7 +95,7 @@ def stream_lines(stream: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]:
-    """Yield the text of each row in one column of a CSV file, or "" and the error in that row.
+    """Yield (text, error) for each row of a CSV column: (text, None), or ("", what is wrong).
 
     Raises ConfigError if the table has no such column, DataError if it cannot be read.
     """
@@ -111,7 +111,7 @@ def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]
 def open_csv_table(
     path: Path, columns: Mapping[str, str], warnings: DataWarnings
 ) -> tuple[list[str], Iterator[tuple[list[str], int]]]:
-    """Return the column names of a CSV file, and its rows: the cells and the first line of each.
+    """Return the column names of a CSV file, and its rows: the cells and first line number of each.
 
     The file is in UTF-8, or in UTF-16 with a byte order mark; a line that is not UTF-8 is read as
     Latin-1 (Windows-1252), with a warning. `columns` are those that it must have, by the setting or

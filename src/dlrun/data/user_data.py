@@ -20,8 +20,8 @@ STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)
 class TextSource:
     """Describes labelled texts in a file or folder, and reads them in order.
 
-    place: path of the texts, or name of the part. count: of the texts, if it is known. rows: yields
-    each text (or its words), its label and its place.
+    place: path of the texts, or `train` or `test`. count: how many texts there are, if known. rows:
+    yields each text (or its words), its label and its place.
     """
 
     place: str
@@ -30,7 +30,7 @@ class TextSource:
 
 
 def check_review_files(config: ReviewsDataConfig) -> None:
-    """Raise ConfigError if the text files, columns or numbers that a config names are invalid."""
+    """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
     if config.is_own:
         _check_places(config)
         for place in user_data_paths(config) if config.source == "csv" else ():
@@ -100,11 +100,11 @@ def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> s
     """
     found = user_data_paths(config)
     state = [config.source, *details, "" if len(found) > 1 else f"{config.test_share} {seed}"]
-    state += [hash_path(place) for place in found]
+    state += [hash_file_or_listing(place) for place in found]
     return hashlib.sha256("\0".join(state).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def hash_path(path: Path, algorithm: str = "sha256") -> str:
+def hash_file_or_listing(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file, or of the names, sizes and modification times in a folder.
 
     Raises DataError if the path cannot be read.
@@ -143,7 +143,7 @@ def list_files_by_class(
 
 
 def list_files(folder: Path) -> Iterator[Path]:
-    """Yield the files in a folder and its sub-folders, except hidden folders; raise DataError."""
+    """Yield files below a folder, not in hidden folders; raise DataError for unreadable folders."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
@@ -171,7 +171,7 @@ def _sub_folders(folder: Path) -> list[Path]:
 
 
 def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
-    """Return a reader of a user's texts in a CSV file or a folder; its rows raise DataError.
+    """Return a reader of labelled texts in a CSV file, or in a folder with a sub-folder per class.
 
     Raises ConfigError if a column is missing, DataError if the place cannot be read.
     """

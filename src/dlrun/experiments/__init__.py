@@ -1,1 +1,1 @@
-"""Define what an experiment declares, and the lab's experiments."""
+"""Define the base classes of experiments, the experiments of the book's lab, and saved runs."""

@@ -1,4 +1,4 @@
-"""Define the base class of an experiment: what it computes, and the use of a finished run."""
+"""Define the base class of experiments: how to compute a run, and how to reload and use it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -25,12 +25,12 @@ C = TypeVar("C", bound=ExperimentConfig)
 
 
 @dataclass(frozen=True)
-class ExportedNetwork:
-    """Holds a trained network and what its exported file contains.
+class NetworkToExport:
+    """Holds a trained network to be exported, with its example inputs and its metadata.
 
     network: in eval mode, on the CPU, of torch's own operations only, because it is traced.
-    input: the name of its input.
-    inputs: makes so many realistic rows (rows, ...), to trace the network and to check the file.
+    input: the name of the network's input.
+    inputs: makes a given count of realistic rows (rows, ...), to trace and check the network.
     about: what a program needs besides the network (labels, vocabulary, preprocessing), as JSON.
     any_length: whether the second dimension of the inputs may vary.
     """
@@ -43,16 +43,16 @@ class ExportedNetwork:
 
 
 class Assets(BaseModel, frozen=True):
-    """Holds what a network needs besides its weights; a subclass adds its own fields.
+    """Holds what a network needs besides its weights, such as its labels; subclasses add fields.
 
-    A run saves them as assets.json and reads them again when its network is used.
+    A run saves its assets as assets.json and reads this file again when its network is used.
     labels: the names of the classes; None if the network does not classify.
     """
 
     labels: list[str] | None = None
 
     def values(self) -> dict[str, object]:
-        """Return the fields that are not None, as JSON values."""
+        """Return the fields of the assets that are not None, as JSON values."""
         return self.model_dump(mode="json", exclude_none=True)
 
     @classmethod
@@ -67,7 +67,7 @@ class Assets(BaseModel, frozen=True):
 
 
 class Experiment(ABC, Generic[C]):
-    """Defines an experiment; each package has one object of a subclass, named `experiment`.
+    """Defines an experiment; its package has one instance of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
     name: of the command and the entry point.
@@ -84,7 +84,7 @@ class Experiment(ABC, Generic[C]):
         return f"{self.name}, seed {run.record.seed}, run {run.name}\n{run.record.data}"
 
     def draw(self, run: Run, config: C) -> "dict[str, Figure]":
-        """Return a run's figures by their file names, drawn from the run's files alone."""
+        """Return a run's figures by their file names, drawn only from the files of the run."""
         return {}
 
     def network(self, run: Run, config: C) -> "nn.Module":
@@ -102,14 +102,14 @@ class Experiment(ABC, Generic[C]):
         """Classify the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 
-    def exported(self, run: Run, config: C) -> ExportedNetwork:
-        """Return a run's trained network for use in other programs."""
+    def exported(self, run: Run, config: C) -> NetworkToExport:
+        """Return a run's trained network, prepared for export to other programs."""
         raise DlrunError(f"{self.name} has no network that could be exported")
 
     def lab_setup(
         self, config: C, data_dir: Path, screen: Screen
     ) -> tuple[list[Path], dict[str, object]]:
-        """Return what the published numbers need: the data's files, and changed settings.
+        """Return the data files and changed settings with which published numbers are reproduced.
 
         The settings are the values that differ from the shipped config, by dotted keys. Missing
         data are downloaded. Raises DlrunError if that is impossible.

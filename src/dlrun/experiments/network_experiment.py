@@ -1,4 +1,4 @@
-"""Define the base class of an experiment that trains a network."""
+"""Define the base class of experiments that train a network."""
 
 import json
 from abc import abstractmethod
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import DlrunError
-from dlrun.experiments.base import Assets, Experiment, ExportedNetwork
+from dlrun.experiments.base import Assets, Experiment, NetworkToExport
 from dlrun.experiments.predictions import (
     ClassPredictions,
     DescribeRow,
@@ -29,7 +29,7 @@ from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
 from dlrun.training.objective import Objective, classification
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=Assets)
@@ -37,7 +37,7 @@ A = TypeVar("A", bound=Assets)
 
 @dataclass(frozen=True)
 class LoadedData(Generic[A]):
-    """Holds the loaded data of a run, and the assets of its network.
+    """Holds the loaded data of a run, and what its network needs besides its weights (assets).
 
     data: the batches. origin: where the data come from. assets: what the network needs besides its
     weights. describe: returns what a reader sees of a row of the test set.
@@ -54,7 +54,7 @@ class LoadedData(Generic[A]):
 
 
 class NetworkExperiment(Experiment[N], Generic[N, A]):
-    """Trains and tests a network, draws its learning curves, and loads it again.
+    """Defines an experiment that trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`.
     """
@@ -67,11 +67,11 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     @abstractmethod
     def build(self, config: N, assets: A) -> nn.Module:
-        """Build the untrained network; while it is trained, `config.threads` is a number."""
+        """Build the untrained network; `config.threads` is an integer, no longer `auto`."""
 
     @abstractmethod
     def example(self, config: N, assets: A) -> Tensor:
-        """Return an input of the network, for the summary of its layers."""
+        """Return an example input of the network, from which the summary of its layers is made."""
 
     def objective(self, config: N, assets: A) -> Objective:
         """Return the loss and the metrics; by default cross-entropy and accuracy."""
@@ -80,15 +80,15 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return classification(len(assets.labels))
 
     def extra_files(self, network: nn.Module, assets: A) -> dict[str, bytes]:
-        """Return further files about a trained network, by their names."""
+        """Return further files to save about a trained network, by their file names."""
         return {}
 
     def torch_threads(self, config: N, threads: int) -> int:
-        """Return how many of the run's threads torch's own operations use."""
+        """Return how many of a run's CPU threads torch's own operations use."""
         return threads
 
     def run(self, config: N, context: RunContext) -> Results:
-        """Train and test the network, and write the run's files."""
+        """Train and test the network, and write the files of the run."""
         with context.phase("data"):
             loaded = self.load(config, context)
             data, assets = loaded.data, loaded.assets
@@ -96,7 +96,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             fingerprint = loaded.fingerprint()
         config = config.model_copy(update={"threads": context.threads})
         objective = self.objective(config, assets)
-        with training_settings(self.torch_threads(config, context.threads)):
+        with temporary_training_settings(self.torch_threads(config, context.threads)):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
@@ -148,15 +148,15 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         if not assets.labels:
             raise DlrunError(f"{self.name} tells no classes apart: it has no predictions")
         config = config.model_copy(update={"threads": context.threads})
-        with training_settings(self.torch_threads(config, context.threads)):
+        with temporary_training_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
             network, objective = self.network(run, config), self.objective(config, assets)
             rows = predict_test_set(network, objective, loaded.data, config)
         return _class_predictions(rows, assets.labels)
 
-    def exported(self, run: Run, config: N) -> ExportedNetwork:
-        """Return the trained network for export, with noise or the example as its input."""
+    def exported(self, run: Run, config: N) -> NetworkToExport:
+        """Return the trained network for export, with random numbers or the example as inputs."""
         example = self.example(config, self.assets(run))[:1]
 
         def inputs(rows: int) -> Tensor:
@@ -165,7 +165,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 return example.expand(shape)
             return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
-        return ExportedNetwork(self.network(run, config), "inputs", inputs, run.assets)
+        return NetworkToExport(self.network(run, config), "inputs", inputs, run.assets)
 
     def draw(self, run: Run, config: N) -> dict[str, Figure]:
         """Draw the learning curves of a run."""

@@ -1,4 +1,4 @@
-"""Predict new inputs by a finished run, and keep the predictions for its test set."""
+"""Predict the classes of new inputs with a finished run, and save those of its test set."""
 
 import csv
 import io
@@ -33,8 +33,8 @@ class Prediction:
     """Holds the prediction for one input, or the reason why there is none.
 
     labels: classes with their probabilities, the most probable first.
-    words, read, unknown: how many words a text has, how many of them (the last) the network reads,
-    and how many of these are not in its vocabulary.
+    words, read, unknown: how many words a text has, how many last words of it the network reads,
+    and how many of the words read are not in its vocabulary.
     moved: the words with the largest effect on the class `towards`, measured in `by`.
     after: each word that was read, with the probability of `towards` after it.
     """
@@ -61,9 +61,9 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """Predicts new inputs by a run's network, with the run's own preprocessing.
+    """Predicts the classes of new inputs with a run's model, after the run's own preprocessing.
 
-    reads: what an input is: a text, or an image's file. labels: names of the classes.
+    reads: the kind of input: a text, or an image file. labels: names of the classes.
     shown: how many labels a prediction lists; None: all.
     """
 
@@ -76,14 +76,14 @@ class Predictor(ABC):
         """Return a prediction for each input, with each word's effect if `words` is true."""
 
     def ranked(self, probabilities: NDArray[np.float64]) -> Words:
-        """Return the classes with their probabilities (classes,), the most probable first."""
+        """Return the class names with their probabilities (classes,), the most probable first."""
         order = (-probabilities).argsort(kind="stable")[: self.shown]
         return [(self.labels[index], float(probabilities[index])) for index in order]
 
 
 @dataclass
 class ImagePredictor(Predictor):
-    """Predicts image files of any mode, size and orientation.
+    """Predicts the classes of image files of any mode, size and orientation.
 
     to_input: converts a PIL image, upright and RGB, to the network's input.
     probabilities: inputs -> probabilities (n_inputs, classes).
@@ -113,8 +113,8 @@ class ImagePredictor(Predictor):
 class ClassPredictions:
     """Holds the true and the predicted class of each row of the test set, in order.
 
-    names: of the classes. labels, predicted: their numbers, (n_rows,). probability: of the
-    predicted class, float64 (n_rows,).
+    names: the class names. labels, predicted: the true and the predicted class index of each row,
+    (n_rows,). probability: of the predicted class, float64 (n_rows,).
     """
 
     names: Sequence[str]
@@ -135,14 +135,14 @@ class ClassPredictions:
 
     @property
     def macro_f1(self) -> float:
-        """Return the mean F1 score of the classes that are in the labels or the predictions."""
+        """Return the mean F1 score over all classes that occur in the labels or the predictions."""
         size = len(self.names)
         right = np.bincount(self.labels[self.labels == self.predicted], minlength=size)
         both = np.bincount(np.concatenate([self.labels, self.predicted]), minlength=size)
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
     def table(self) -> bytes:
-        """Return the text of predictions.csv, with the class names unchanged."""
+        """Return the text of predictions.csv, with the exact names of the classes."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["row", "label", "predicted", "probability"])
@@ -170,7 +170,7 @@ class ClassPredictions:
 def summarize_classes(
     names: Sequence[str], labels: Array, predictions: ClassPredictions | None
 ) -> ClassSummary:
-    """Return a summary of the classes of a test set; macro-F1 is None without predictions."""
+    """Summarize the classes of a test set: count, largest class, and macro-F1 if predicted."""
     rows = np.bincount(labels.astype(np.int64))
     return ClassSummary(
         number=len(names),
@@ -186,9 +186,9 @@ def keep_test_predictions(
     predictions: ClassPredictions,
     describe: DescribeRow | None,
 ) -> None:
-    """Keep predictions.csv and mistakes.json as files of the run, if its config wants them.
+    """Save predictions.csv and mistakes.json in the run folder, if the config asks for them.
 
-    `describe` shows a row beside its mistake.
+    `describe` returns what is shown of a test row beside its mistake.
     """
     if wanted is True or (wanted == "auto" and len(predictions.labels) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())

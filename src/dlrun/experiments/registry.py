@@ -38,17 +38,17 @@ class ExperimentEntry:
 
     @property
     def package(self) -> str:
-        """Return the name of the top package that has the experiment's code."""
+        """Return the name of the top-level package that contains the experiment's code."""
         return self.point.module.partition(".")[0]
 
     @property
     def defaults(self) -> Path:
-        """Return the path of the YAML file with every value of the config."""
+        """Return the path of the shipped YAML file, which has a value for every config key."""
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
     def shipped(self) -> ConfigLayer:
-        """Return every value of the YAML file with the defaults, by its key."""
+        """Return the values of the shipped YAML file by their config keys."""
         return read_yaml_file(self.defaults)
 
     @cached_property
@@ -60,7 +60,7 @@ class ExperimentEntry:
         return comment.replace("Example: ", "\nExample: ")
 
     def overlays(self, *kinds: str) -> list[Path]:
-        """Return the overlay files of these kinds (smoke, demo) that exist."""
+        """Return the existing config overlay files of the given kinds (smoke, demo)."""
         files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
         return [file for file in files if file.is_file()]
 
@@ -72,7 +72,7 @@ class ExperimentEntry:
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
     def broken(self, why: str) -> DlrunError:
-        """Return the error for a package that cannot be used, with the reason."""
+        """Return the error to raise if the experiment package cannot be used, with the reason."""
         return DlrunError(
             f"experiment {self.name!r} of the package {self.package} cannot be loaded: {why}",
             f"mend the package, or remove it: pip uninstall {self.package.replace('_', '-')}",
@@ -122,7 +122,7 @@ def experiment_names() -> list[str]:
 
 
 def broken_experiments() -> list[str]:
-    """Return a sentence for each installed experiment that cannot be used."""
+    """Return a message for each installed experiment that cannot be used."""
     return _installed()[1]
 
 

@@ -1,4 +1,4 @@
-"""Load movie reviews and predict texts for the three experiments on reviews, without torch."""
+"""Load reviews, and predict the classes of texts, for the three experiments on movie reviews."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.data import imdb
-from dlrun.data.imdb import Reviews
+from dlrun.data import labelled_texts
+from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import Rows, split_off_validation
-from dlrun.data.word_ids import (
+from dlrun.data.text_encoding import (
     FIRST_WORD,
     PAD,
     SPACES,
@@ -21,7 +21,7 @@ from dlrun.data.word_ids import (
     decode_word_ids,
     split_words,
 )
-from dlrun.experiments.base import Assets, ExportedNetwork
+from dlrun.experiments.base import Assets, NetworkToExport
 from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.run_context import RunContext
@@ -34,10 +34,10 @@ MOST_MOVED = 20  # words of a text whose effects are listed
 
 
 class ReviewAssets(Assets, frozen=True):
-    """Holds what a model needs to read a review as its run did.
+    """Holds the vocabulary and the settings with which a model encodes a text as its run did.
 
-    width: how many ids there are, special ones included. preprocessing: how a review becomes ids,
-    for programs without dlrun. vocabulary: the words, by frequency rank.
+    width: how many word ids there are, special ids included. preprocessing: how a review becomes
+    word ids, for programs without dlrun. vocabulary: the words, by frequency rank.
     """
 
     labels: list[str]
@@ -47,7 +47,7 @@ class ReviewAssets(Assets, frozen=True):
 
     @classmethod
     def of(cls, reviews: Reviews, max_length: int | None = None) -> "ReviewAssets":
-        """Return the assets of a run on these reviews; `max_length` is how many ids are kept."""
+        """Return the assets of a run on reviews; `max_length` word ids of each are kept at most."""
         ids = {"pad": PAD, "start": START, "unknown": UNKNOWN, "first_word": FIRST_WORD}
         length = {} if max_length is None else {"max_length": max_length}
         return cls(
@@ -66,9 +66,9 @@ class ReviewAssets(Assets, frozen=True):
 def load_and_split_reviews(
     config: ReviewsConfig, context: RunContext
 ) -> tuple[Reviews, Rows, Rows]:
-    """Return the reviews, and which rows of their training part are for fitting and validation."""
+    """Return the reviews, and the indices of the training rows for fitting and for validation."""
     seed, screen = config.split_seed, context.screen
-    reviews = imdb.load_reviews(config.data, context.data_dir, seed, screen)
+    reviews = labelled_texts.load_reviews(config.data, context.data_dir, seed, screen)
     return reviews, *split_off_validation(
         config.data, reviews.train.labels, reviews.test.labels, seed, screen
     )
@@ -81,11 +81,11 @@ def review_describer(reviews: Reviews) -> DescribeRow:
 
 
 def word_weights_csv(words: Words) -> bytes:
-    """Return the table for words.csv: each word with its weight, in the given order."""
+    """Return the text of words.csv: each word with its weight, in the given order."""
     return to_csv([["word", "weight"], *words])
 
 
-def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> ExportedNetwork:
+def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> NetworkToExport:
     """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
     import torch  # slow
 
@@ -95,12 +95,12 @@ def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> ExportedNe
         noise = torch.rand(rows, assets.width, generator=torch.Generator().manual_seed(0))
         return (noise < density).float()
 
-    return ExportedNetwork(network, "bags", inputs, assets.for_export())
+    return NetworkToExport(network, "bags", inputs, assets.for_export())
 
 
 @dataclass
 class ReviewsPredictor(Predictor):
-    """Predicts a text after encoding its words by the vocabulary of the run.
+    """Predicts the classes of texts, encoded with the vocabulary of the run.
 
     by: the unit of the effects of words.
     """
@@ -116,7 +116,7 @@ class ReviewsPredictor(Predictor):
 
     @abstractmethod
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        """Return the class probabilities (n_reviews, classes) of reviews."""
+        """Return the class probabilities (n_reviews, classes) of encoded reviews."""
 
     @abstractmethod
     def word_effects(
@@ -129,7 +129,7 @@ class ReviewsPredictor(Predictor):
         """
 
     def predict(self, inputs: Sequence[str], *, words: bool = False) -> list[Prediction]:
-        """Return a prediction for each text; of two classes, effects are on the second one."""
+        """Return a prediction for each text; of two classes, word effects are on the second one."""
         texts = [split_words(text) for text in inputs]
         ids = [[self._ids.get(word, UNKNOWN) for word in text] for text in texts]
         rows = self.probabilities(RaggedWordIds.from_ids(ids, self.assets.width - 3))

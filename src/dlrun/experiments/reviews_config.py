@@ -1,4 +1,4 @@
-"""Define the config of the experiments on movie reviews."""
+"""Define the config keys that all experiments on movie reviews share."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -18,14 +18,14 @@ DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN
 class ReviewsConfig(ExperimentConfig):
     """Defines the keys of every experiment on the reviews."""
 
-    dataset_location = "dlrun.data.imdb:DATASET"
+    dataset_location = "dlrun.data.labelled_texts:DATASET"
     changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
 
     data: ReviewsDataConfig
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data's files exist."""
+        """Check that the data files exist."""
         super().check(runs_dir)
         user_data.check_review_files(self.data)
 

@@ -1,4 +1,4 @@
-"""Open a run again from its folder: its record and files, its config, and its network."""
+"""Open a saved run from its folder: its results, files, config and network."""
 
 import base64
 import contextlib
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import nn
 
-    from dlrun.experiments.base import AnyExperiment, ExportedNetwork
+    from dlrun.experiments.base import AnyExperiment, NetworkToExport
     from dlrun.experiments.predictions import ClassPredictions, Prediction, Predictor
 
 ASSETS = "assets.json"
@@ -75,9 +75,9 @@ class Run:
 
     @classmethod
     def open(cls, run: str | Path = "latest", runs_dir: Path | None = None) -> "Run":
-        """Open a run by its folder, name or suffix, `latest` or `EXPERIMENT/latest`.
+        """Open a run by its folder, its name or the end of it, `latest` or `EXPERIMENT/latest`.
 
-        Raises ConfigError if there is none, DlrunError if its record cannot be read.
+        Raises ConfigError if there is no such run, DlrunError if its record cannot be read.
         """
         return cls.in_folder(find_run(str(run), run_context.resolve_runs_dir(runs_dir)))
 
@@ -105,12 +105,12 @@ class Run:
 
     @cached_property
     def environment(self) -> RunEnvironment:
-        """Return environment.json: code, packages, machine and config with which the run began."""
+        """Return the content of environment.json: code, packages, machine and config of the run."""
         return read_run_environment(self.folder)
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Return the bytes of each file in the folder and below it, the largest first."""
+        """Return the size in bytes of each file in the run folder and below, the largest first."""
         files = [
             file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()
         ]
@@ -124,7 +124,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """Return metrics.csv as a data frame, one row per finished step; raise DataError."""
+        """Return metrics.csv as a data frame, one row per epoch or lambda; raise DataError."""
         import pandas as pd  # slow; no run needs it for itself
 
         return pd.DataFrame(self.table)
@@ -139,14 +139,14 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """Return the metrics of the result; of an unfinished run those of its newest step."""
+        """Return the final metrics, or those of the last epoch or lambda of an unfinished run."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
         return {name: values[-1] for name, values in self.table.items() if values}
 
     @cached_property
     def assets(self) -> dict[str, Any]:
-        """Return assets.json: what the network needs besides its weights, such as its labels."""
+        """Return the content of assets.json: what a network needs besides its weights."""
         try:
             assets: dict[str, Any] = json.loads(self.read(ASSETS))
         except ValueError:
@@ -164,9 +164,9 @@ class Run:
         return list(self.assets.get("labels", []))
 
     def read(self, name: str) -> bytes:
-        """Return a file that the run wrote for good, such as its weights.
+        """Return the bytes of a file that the run has written completely, such as its weights.
 
-        Raises DlrunError if the run kept no such file, DataError if the file has changed since.
+        Raises DlrunError if the run has no such file, DataError if the file was changed since.
         """
         if name in self.record.digests and (content := self.read_if_written(name)) is not None:
             return content
@@ -216,11 +216,11 @@ class Run:
         return validate_layer(registry.load_config_class(name), layer, name)
 
     def initial_config(self) -> ConfigLayer:
-        """Return the config in environment.json, with every key. Raises DlrunError."""
+        """Return the config with which the run began, from environment.json; raise DlrunError."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
     def effective_config(self) -> dict[str, Any]:
-        """Return the config with which the run's numbers were computed, by dotted keys.
+        """Return the config values with which the run's results were computed, by dotted keys.
 
         It does not matter if config.yaml was edited since. Raises DlrunError.
         """
@@ -236,7 +236,7 @@ class Run:
         return registry.changed_from_shipped(self.record.experiment, self.effective_config())
 
     def edited_keys(self, values: dict[str, Any]) -> set[str]:
-        """Return the keys whose values must be those of the run's first config, but are others.
+        """Return the keys of a config that differ from the run's first config, but must not differ.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
         Raises DlrunError if environment.json cannot be read.
@@ -263,7 +263,7 @@ class Run:
 
     @property
     def resume_command(self) -> str | None:
-        """Return the command that continues or extends the run; None if neither is possible."""
+        """Return the command that continues or extends the run; None if the run allows neither."""
         try:
             schema = registry.load_config_class(self.record.experiment)
         except DlrunError:  # not installed
@@ -322,8 +322,8 @@ class Run:
         )
         return self.experiment.test(self, self.config, context)
 
-    def exported(self) -> "ExportedNetwork":
-        """Return the trained network in a form that other programs read; raise DlrunError."""
+    def exported(self) -> "NetworkToExport":
+        """Return the trained network, prepared for export to other programs; raise DlrunError."""
         with self._errors_as_data_errors():
             return self.experiment.exported(self, self.config)
 
@@ -375,7 +375,7 @@ def _read_text(file: Path) -> str:
 
 
 def scan_folder(folder: Path) -> Run:
-    """Return the run in a folder, or why it cannot be read, without reading its large files.
+    """Return the run in a folder, also if it is damaged, without reading its large files.
 
     Raises FileNotFoundError if the folder was removed meanwhile.
     """
@@ -405,7 +405,7 @@ def scan_folder(folder: Path) -> Run:
 
 
 def scan_runs(runs_dir: Path, experiment: str | None = None) -> list[Run]:
-    """Return the runs in all folders, or those of one experiment, the newest first.
+    """Return the runs of all experiments, or of one experiment, the newest first.
 
     Raises ConfigError if the experiment's name is a path.
     """

@@ -1,1 +1,1 @@
-"""Replace torch's own code on a CPU by faster code."""
+"""Replace operations of torch on a CPU with faster code; results are equal up to rounding."""

@@ -1,6 +1,6 @@
 """Compute `nn.Linear` for binary bags of words without the dense matrix.
 
-On a CPU in float32, machine code reads a batch's rows from the whole matrix, without a copy. One
+On a CPU in float32, compiled code reads a batch's rows from the whole matrix, without a copy. One
 thread computes each sum in the order of the rows and of their ids, so the results are the bits of
 torch's `embedding_bag` on every machine. At 16 columns a second thread would take longer to start
 than to compute.
@@ -26,7 +26,7 @@ MAX_COLUMNS = 64  # so many floats fit in a few registers
 
 
 class BagTensors(NamedTuple):
-    """Holds a batch of bags of words as torch tensors: a sparse matrix by rows and by columns."""
+    """Holds a batch of bags of words as torch tensors: a sparse matrix, by rows and by columns."""
 
     ids: Tensor  # (n_ids,): the ids of the first bag, then those of the second, and so on
     starts: Tensor  # (batch,): where each bag begins in `ids`
@@ -50,7 +50,7 @@ class Bags:
         return len(self.rows)
 
     def to(self, device: torch.device, **_: object) -> "Bags | BagTensors":
-        """Return the bags for the CPU, or tensors for another device; Lightning calls this."""
+        """Return the bags for the CPU, or copies on another device; Lightning calls this method."""
         if device.type == "cpu":
             return self
         return BagTensors(*(part.to(device) for part in self.tensors()))
@@ -63,7 +63,7 @@ class Bags:
         return BagTensors(*(torch.from_numpy(part.copy()) for part in parts))
 
     def sum_rows(self, numbers: Tensor, sums: Tensor, *, by_id: bool) -> None:
-        """Add up rows of float32 numbers by machine code; see `_compile_sums`."""
+        """Sum rows of float32 numbers with compiled code; `_compile_sums` lists the shapes."""
         arrays = self.matrix.indices, self.matrix.indptr, self.rows
         addresses = (array.ctypes.data for array in arrays)
         compiled = _compile_sums(numbers.shape[1], by_id)

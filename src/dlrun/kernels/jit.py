@@ -1,4 +1,4 @@
-"""Compile functions by numba, and give them vectors of float32 numbers (SIMD).
+"""Compile functions with numba, and let them compute with SIMD vectors of float32 numbers.
 
 There is no fastmath: reordered sums would not be reproducible, and LLVM's vectorised gathers are
 slower than scalar loads if they follow scattered stores.
@@ -36,8 +36,8 @@ Numba: TypeAlias = Any  # an object of numba's, which has no types of its own
 intrinsic: Numba = numba.extending.intrinsic  # its own type is that of the Python function
 
 
-def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function that only other compiled functions call; it is cached as part of them."""
+def jit_inner(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that only compiled functions call; numba caches it with its callers."""
     compiled: Callable[P, R] = numba.njit(nogil=True)(function)
     return compiled
 
@@ -51,7 +51,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
     try:
         compiled: Numba = numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return jit(function)
+        return jit_inner(function)
 
     @functools.wraps(function)
     def call(*arguments: P.args, **options: P.kwargs) -> R:
@@ -63,7 +63,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
             for file in Path(compiled.stats.cache_path).glob(f"{module}.*.nb[ic]"):
                 with contextlib.suppress(OSError):
                     file.unlink()
-            compiled = jit(function)
+            compiled = jit_inner(function)
             result = compiled(*arguments, **options)
         return result
 
@@ -76,12 +76,12 @@ FLOATS = llvm.vector_type(LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 
 
-class Vector(types.Type):
-    """Describes a vector of LANES float32 numbers to numba, as a type."""
+class SimdVectorType(types.Type):
+    """Represents the type of a SIMD vector of LANES float32 numbers in code compiled by numba."""
 
 
-VECTOR = Vector(f"float32x{LANES}")
-register_model(Vector)(lambda manager, kind: models.PrimitiveModel(manager, kind, FLOATS))
+VECTOR = SimdVectorType(f"float32x{LANES}")
+register_model(SimdVectorType)(lambda manager, kind: models.PrimitiveModel(manager, kind, FLOATS))
 
 
 def _define_operator(function: Callable[..., object], instruction: str) -> None:
@@ -104,7 +104,7 @@ _define_operator(operator.truediv, "fdiv")
 
 @intrinsic
 def vload(_: Numba, array: Numba, index: Numba) -> Numba:
-    """Load a vector of LANES numbers from a contiguous array, from `array.ravel()[index]` on."""
+    """Load a SIMD vector: `array.ravel()[index : index + LANES]` of a contiguous array."""
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         return builder.load(_address(context, builder, array, *arguments), align=4)
@@ -114,7 +114,7 @@ def vload(_: Numba, array: Numba, index: Numba) -> Numba:
 
 @intrinsic
 def vstore(_: Numba, array: Numba, index: Numba, vector: Numba) -> Numba:
-    """Store a vector in a contiguous array: `array.ravel()[index : index + LANES] = vector`."""
+    """Store a SIMD vector in `array.ravel()[index : index + LANES]` of a contiguous array."""
 
     def write(context: Numba, builder: Builder, _: Numba, arguments: Value) -> Value:
         *place, value = arguments
@@ -140,13 +140,13 @@ def _numba_form(write: llvm.Write) -> Callable[..., Value]:
 
 @intrinsic
 def broadcast(_: Numba, number: Numba) -> Numba:
-    """Return a vector with the same float32 number in every lane."""
+    """Return a SIMD vector with the same float32 number in every lane."""
     return VECTOR(types.float32), _numba_form(_all_lanes)
 
 
 @intrinsic
 def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
-    """Return `a * b + c` of three vectors, rounded once."""
+    """Return `a * b + c` of three SIMD vectors, rounded once (fused multiply-add)."""
 
     def write(builder: Builder, *vectors: Value) -> Value:
         return llvm.call_intrinsic(builder, "fma", *vectors)
@@ -156,7 +156,7 @@ def fma(_: Numba, a: Numba, b: Numba, c: Numba) -> Numba:
 
 @intrinsic
 def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
-    """Return a vector with its numbers limited to -limit .. limit; NaN stays NaN."""
+    """Return a SIMD vector with its numbers clipped to [-limit, limit]; NaN stays NaN."""
 
     def write(builder: Builder, vector: Value, limit: Value) -> Value:
         high, low = _all_lanes(builder, limit), _all_lanes(builder, builder.fneg(limit))
@@ -169,7 +169,7 @@ def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 @intrinsic
 def power_of_two(_: Numba, vector: Numba) -> Numba:
-    """Return a vector of `2.0 ** n`, -126 <= n <= 127, from one of `1.5 * 2**23 + n`."""
+    """Return a SIMD vector of 2.0 ** n from a vector of 1.5 * 2**23 + n, for -126 <= n <= 127."""
 
     def write(builder: Builder, vector: Value) -> Value:
         shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))

@@ -1,4 +1,4 @@
-"""Write loops over arrays as LLVM instructions by llvmlite, on which numba is built.
+"""Compile loops over arrays from LLVM instructions with llvmlite, on which numba is built.
 
 numba compiles plain loops too, but its import and first call cost a process about half a second of
 CPU time, and more memory; with torch's sums and RMSprop the training steps of imdb-dense take
@@ -24,7 +24,7 @@ Write: TypeAlias = Callable[..., Any]  # writes instructions with a Builder, for
 
 
 def compile_function(arguments: Sequence[ir.Type], write: Write) -> Callable[..., None]:
-    """Compile a function that returns nothing from LLVM instructions, for this machine.
+    """Compile LLVM instructions, for this machine, to a function without a return value.
 
     Nothing is checked when it is called: arrays are given as addresses.
 
@@ -79,7 +79,7 @@ def write_loop(
 
 
 class LlvmArray:
-    """Reads and writes, in LLVM code, an array of numbers or of vectors of `lanes` floats."""
+    """Writes LLVM code that loads and stores an array's numbers, or vectors of `lanes` floats."""
 
     def __init__(self, builder: Builder, address: Value, lanes: int = 0) -> None:
         self._builder, self._address, self._lanes = builder, address, lanes
@@ -105,7 +105,7 @@ def count_constant(number: int) -> Value:
 
 
 def vector_type(lanes: int) -> ir.Type:
-    """Return the LLVM type of a vector of so many floats."""
+    """Return the LLVM type of a vector of a given count of floats."""
     return ir.VectorType(FLOAT, lanes)
 
 

@@ -1,6 +1,6 @@
-"""Compute an LSTM's last states on a CPU in float32, each review from its own first word on.
+"""Compute an LSTM's last states on a CPU in float32, skipping the padding before each review.
 
-It avoids three kinds of work that nn.LSTM does on reviews that are padded in front with id 0. The
+The code avoids three kinds of work that nn.LSTM does on reviews padded in front with id 0. The
 pad has an ordinary, trained embedding vector, so it changes the state and gets gradients. But:
 
 - The state after k leading pads is the same for all reviews. It is computed once, by a review of
@@ -10,9 +10,9 @@ pad has an ordinary, trained embedding vector, so it changes the state and gets 
 - Threads share reviews, not the products of a time step: they wait for each other twice a pass, not
   at every time step.
 
-A batch is cut into chunks of reviews and the vocabulary into parts by their sizes alone, and each
-is summed by one thread: the sums are the same bits for any number of threads. `lstm_numba` has the
-equations.
+A batch is cut into groups of reviews (chunks) and the vocabulary into slices (parts) by their sizes
+alone, and one thread sums each: the sums are the same bits for any number of threads. The module
+`lstm_numba` has the equations.
 """
 
 import contextlib
@@ -48,13 +48,13 @@ def _kernels() -> ModuleType | str:
 
 
 def why_lstm_kernels_unavailable() -> str | None:
-    """Return why this machine cannot compute an LSTM by `lstm_numba`; None if it can."""
+    """Return why this machine cannot compute an LSTM with the numba kernels; None if it can."""
     kernels = _kernels()
     return kernels if isinstance(kernels, str) else None
 
 
 class LSTMLastState:
-    """Computes nn.LSTM's last state without its work on padding; equal up to rounding.
+    """Computes the last state of an nn.LSTM without its work on padding; equal up to rounding.
 
     Args:
         skip_padding: False computes all time steps of all reviews by nn.LSTM, the reference.
@@ -66,7 +66,7 @@ class LSTMLastState:
         self._memories: list[Memory] = []  # not in use now; new ones take a tenth of a pass
 
     def __call__(self, lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-        """Return the LSTM's states (batch, hidden) after the last of the ids (batch, time).
+        """Return the LSTM's states (batch, hidden) after the last of the word ids (batch, time).
 
         Raises:
             TypeError: the ids are not int32 or int64.
@@ -91,7 +91,7 @@ class LSTMLastState:
         return last[:, :hidden]
 
     def applies(self, lstm: nn.LSTM, ids: Tensor) -> bool:
-        """Return whether the kernels rather than nn.LSTM are to compute a batch of ids.
+        """Return whether the numba kernels, not nn.LSTM, are to compute a batch of word ids.
 
         An accelerator's own LSTM runs all time steps in one kernel. Without gradients a few reviews
         are left to nn.LSTM, whose layers torchinfo then sees; all training uses the same code.
@@ -106,7 +106,7 @@ class LSTMLastState:
 
 
 def lstm_states(lstm: nn.LSTM, embedding: nn.Embedding, ids: Tensor) -> Tensor:
-    """Return nn.LSTM's state after each id, computed in full precision on a CPU.
+    """Return nn.LSTM's state after each word id, computed in full precision on a CPU.
 
     Many CPUs lack a bfloat16 LSTM kernel, and torch then raises an error.
     """
@@ -223,8 +223,8 @@ class _LastStates(torch.autograd.Function):
             batch.array("cells", ends[-1], hidden),
             batch.array("states", ends[-1], hidden),
         )
-        reviews = kernels.ReviewBatch(batch.ids, batch.starts, ends - sizes, batch.keep)
-        pads = kernels.ReviewBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
+        reviews = kernels.LSTMBatch(batch.ids, batch.starts, ends - sizes, batch.keep)
+        pads = kernels.LSTMBatch(np.zeros((1, longest), np.int32), ONLY_REVIEW, ONLY_REVIEW, True)
         last = _zeros(len(batch.ids), hidden)
         lstm.cells[0] = lstm.states[0] = 0
         kernels.lstm_forward(ONLY_REVIEW, pads, projected, from_state, lstm, last)

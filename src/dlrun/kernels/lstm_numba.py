@@ -1,4 +1,4 @@
-"""Compute the LSTM's forward and backward pass, one review after another, compiled by numba.
+"""Compute an LSTM's forward and backward pass, one review after another, compiled by numba.
 
 With the vector x of a word, the state h and the cell c before a time step, as in nn.LSTM:
 
@@ -35,7 +35,7 @@ from dlrun.kernels.jit import (
     broadcast,
     clip,
     fma,
-    jit,
+    jit_inner,
     jit_kernel,
     power_of_two,
     vload,
@@ -52,8 +52,8 @@ Vector: TypeAlias = Any  # of LANES numbers, in registers
 f32 = np.float32
 
 
-class ReviewBatch(NamedTuple):
-    """Holds the reviews of a batch, and where the states of each are stored in `LSTMStates`."""
+class LSTMBatch(NamedTuple):
+    """Holds word ids of a batch of reviews, and the row where each review's states are stored."""
 
     ids: Integers  # (reviews, time), padded in front with 0
     starts: Indices  # (reviews,): number of leading pads
@@ -62,7 +62,7 @@ class ReviewBatch(NamedTuple):
 
 
 class LSTMStates(NamedTuple):
-    """Holds the LSTM's gates, cells and states at each time step of each review.
+    """Holds the LSTM's gates, cell states and hidden states at each time step of each review.
 
     The rows of a review are consecutive.
     """
@@ -73,21 +73,21 @@ class LSTMStates(NamedTuple):
 
 
 class StateGradients(NamedTuple):
-    """Holds the gradients of the LSTM's states and cells, (rows, hidden) each."""
+    """Holds the gradients of the LSTM's hidden states and cell states, (rows, hidden) each."""
 
     states: Floats
     cells: Floats
 
 
 class WordSums(NamedTuple):
-    """Holds, for each chunk of reviews, the gate gradients dg summed over a word's occurrences."""
+    """Holds, for each group of reviews, the gate gradients summed over a word's occurrences."""
 
     sums: Floats  # (rows, 4 hidden)
     rows: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
     free: Indices  # (chunks,): next unused row of `sums`
 
 
-@jit
+@jit_inner
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
@@ -106,9 +106,9 @@ def sigmoid(x: Vector) -> Vector:
     return one / fma(p, power_of_two(shifted), one)
 
 
-@jit
+@jit_inner
 def tanh(x: Vector) -> Vector:
-    """Return the hyperbolic tangent of a vector, within 3e-7, by Eigen's ratio of polynomials."""
+    """Return the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
     x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
     p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))
@@ -123,7 +123,7 @@ def tanh(x: Vector) -> Vector:
     return x * p / q
 
 
-@jit
+@jit_inner
 def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
     """Set a row of y to a row of `begin` plus a row of x times W: y[o] = begin[b] + x[i] @ W.
 
@@ -145,7 +145,7 @@ def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats,
         vstore(y, a + 2 * L, s2), vstore(y, a + 3 * L, s3)
 
 
-@jit
+@jit_inner
 def multiply_gate_gradients(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
     """Set a row of y to a row of gate gradients times W: y[o] = g[i] @ W.
 
@@ -168,7 +168,7 @@ def multiply_gate_gradients(g: Floats, i: int, W: Floats, y: Floats, o: int) -> 
         vstore(y, o * outputs + u, (s0 + s1) + (s2 + s3))
 
 
-@jit
+@jit_inner
 def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Floats, q: int) -> None:
     """Add the weight gradients of n time steps: dW[q] += x[i : i + n].T @ g[j : j + n].
 
@@ -193,7 +193,7 @@ def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Float
 def project_words(
     part: int, parts: int, embedding: Floats, W: Floats, bias: Floats, projected: Floats
 ) -> None:
-    """Compute what each word of one part of the vocabulary adds to the gates: embedding @ W + bias.
+    """Compute what each word in a slice of the vocabulary adds to the gates: embedding @ W + bias.
 
     embedding (words, embedding), W (embedding, 4 hidden), bias (1, 4 hidden),
     projected (words, 4 hidden): is written.
@@ -206,13 +206,13 @@ def project_words(
 @jit_kernel
 def lstm_forward(
     rows: Indices,
-    reviews: ReviewBatch,
+    reviews: LSTMBatch,
     projected: Floats,
     W: Floats,
     lstm: LSTMStates,
     last: Floats,
 ) -> None:
-    """Compute the LSTM's states for some of the reviews, each from its first word on.
+    """Compute the LSTM's hidden states for some reviews of a batch, skipping their padding.
 
     Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
 
@@ -242,9 +242,9 @@ def lstm_forward(
         last[r] = states[before]
 
 
-@jit
+@jit_inner
 def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r: int) -> None:
-    """Replace the gates of one time step by their gradients dg, and update dc of review r.
+    """Replace the gates of one time step with their gradients dg, and update dc of review r.
 
     at: the time step's row in `lstm`.
     """
@@ -265,9 +265,9 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
         vstore(gradients.cells, r * hidden + u, dc * f)
 
 
-@jit
+@jit_inner
 def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
-    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the chunk's sum for a word."""
+    """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the sum of a word's gradients."""
     outputs, row = dg.shape[1], words.rows[chunk, word]
     is_first = row < 0
     if is_first:
@@ -283,7 +283,7 @@ def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: WordSums)
 def lstm_backward(
     chunk: int,
     rows: Indices,
-    reviews: ReviewBatch,
+    reviews: LSTMBatch,
     W: Floats,
     lstm: LSTMStates,
     gradients: StateGradients,
@@ -291,14 +291,14 @@ def lstm_backward(
     words: WordSums,
     dW: Floats,
 ) -> None:
-    """Compute the LSTM's gradients for a chunk of the reviews, from the last word to the first.
+    """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
-    chunk, rows: the chunk's index, and the indices of its reviews.
+    chunk, rows: the index of this group (chunk) of reviews, and the indices of its reviews.
     W (4 hidden, hidden): transposed, other than in `lstm_forward`.
     gradients (reviews, hidden): given for the last states, they become those of the first states.
     joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
     pads; only the review that is all padding has any, for others its length is 0.
-    dW (chunks, hidden, 4 hidden): the gradient of W is added to the chunk's.
+    dW (chunks, hidden, 4 hidden): the gradient of W is added to row `chunk`.
     """
     ids, starts, places, _ = reviews
     for r in rows:
@@ -326,9 +326,9 @@ def gather_word_gradients(
     dW: Floats,
     d_bias: Floats,
 ) -> None:
-    """Compute the gradients of `project_words` for one part of the vocabulary.
+    """Compute the gradients of `project_words` for the words in a slice of the vocabulary.
 
-    word_sums: a word's sum of all chunks replaces that of its first chunk.
+    word_sums: a word's sum over all groups of reviews replaces the sum of its first group.
     embedding (words, embedding), W (4 hidden, embedding): transposed, other than in
     `project_words`. The gradients are zero before: d_embedding (words, embedding),
     dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).

@@ -1,4 +1,4 @@
-"""Compute RMSprop in one pass over each parameter, where torch's own makes five.
+"""Compute RMSprop updates in one pass over each parameter; torch's optimizer needs five.
 
 With the gradient g, the mean square v and torch's default alpha = 0.99, eps = 1e-8:
 
@@ -19,7 +19,7 @@ LANES = 16  # floats in the widest register
 
 
 def make_rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
-    """Return an RMSprop optimizer: the one-pass one if it can update all parameters, or torch's."""
+    """Return an RMSprop optimizer: `OnePassRMSprop` if it supports all parameters, else torch's."""
     given = list(parameters)
     is_plain = all(
         one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()
@@ -29,7 +29,7 @@ def make_rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.R
 
 
 class OnePassRMSprop(torch.optim.RMSprop):
-    """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their numbers.
+    """Updates parameters as torch's RMSprop does, up to rounding, in one pass over their values.
 
     Parameters must be float32, on the CPU and contiguous. Of torch's options the learning rate,
     alpha and eps are used.
@@ -37,7 +37,7 @@ class OnePassRMSprop(torch.optim.RMSprop):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update all parameters by their gradients.
+        """Update all parameters with their gradients, and return the loss of `closure`, if given.
 
         closure: computes the gradients before the update and returns the loss, which is returned.
         """

@@ -1,1 +1,1 @@
-"""Solve the L1-penalised logistic regression over a path of penalties, and store the solutions."""
+"""Solve the lasso path: logistic regressions with an L1 penalty, at a sequence of penalties."""

@@ -1,4 +1,4 @@
-"""Compute and store the L1-penalised logistic regression over a path of penalties (ISLP 10.9.5).
+"""Solve L1-penalised logistic regressions for a sequence of penalties, and store the solutions.
 
 At a penalty lambda, with s = 2 y - 1 and f = X w + b, the objective is liblinear's at C = 1/lambda,
 
@@ -23,7 +23,7 @@ Labels: TypeAlias = NDArray[Any]  # 0 or 1, (n_rows,)
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Holds the coefficients (n_features,) and the intercept of a linear model, and its penalty."""
+    """Holds the coefficients (n_features,), the intercept and the penalty of a linear model."""
 
     coef: Vector
     intercept: float
@@ -37,7 +37,7 @@ class LinearModel:
 
 @dataclass(frozen=True)
 class LassoSolution(LinearModel):
-    """Holds a lasso solution; the optimum is at least its objective - duality_gap."""
+    """Holds a lasso solution; the optimal objective is at least `objective - duality_gap`."""
 
     objective: float
     duality_gap: float
@@ -51,7 +51,7 @@ class LabelledBags(NamedTuple):
 
 
 def penalty_path(X: sparse.csr_matrix, y: Labels, values: int, smallest: float) -> Vector:
-    """Return log-spaced penalties from max |X'(y - mean(y))| down to `smallest` of it."""
+    """Return log-spaced penalties from max |X'(y - mean(y))| to `smallest` times that maximum."""
     largest = float(np.abs(X.T @ (y - y.mean())).max())
     return np.geomspace(largest, smallest * largest, values)
 
@@ -64,7 +64,7 @@ def solve_liblinear_path(
     max_iterations: int,
     seed: int,
 ) -> Iterator[LassoSolution]:
-    """Yield the lasso solution at each penalty by scikit-learn's liblinear, as the lab does."""
+    """Yield the lasso solution at each penalty, computed with scikit-learn's liblinear solver."""
     from sklearn.linear_model import LogisticRegression  # slow: 1 s
 
     X64 = X.astype(np.float64)  # liblinear's own type: converted once, not at every penalty
@@ -108,12 +108,12 @@ def objective_and_gap(
 
 
 def l1_norm(beta: Vector, free: bool) -> float:
-    """Return the L1 norm of the penalised coefficients; beta's last, the intercept, may be free."""
+    """Return the L1 norm of coefficients beta, without the last, the intercept, if it is `free`."""
     return float(np.abs(beta[:-1] if free else beta).sum())
 
 
 def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
-    """Return the logistic loss, its gradient p - y and its curvature p (1 - p) at each margin."""
+    """Return the logistic loss, and its gradient p - y and curvature p (1 - p) at each margin."""
     small = np.exp(-np.abs(margin))
     loss = float(np.sum(np.log1p(small) + np.maximum(margin, 0.0) - y * margin))
     residual = np.where(y > 0, -1.0, 1.0) / (1.0 + small)  # of the misclassified; others below
@@ -122,7 +122,7 @@ def logistic_loss(margin: Vector, y: Vector) -> tuple[float, Vector, Vector]:
 
 
 def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: bool) -> float:
-    """Return the dual objective at the scaled residual, a lower bound of the optimum."""
+    """Return the lasso's dual objective, a lower bound, at a residual scaled to be feasible."""
     largest = max(penalty, float(np.abs(gradient).max(initial=0.0)))
     if not free:
         largest = max(largest, abs(float(residual.sum())))
@@ -131,7 +131,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: boo
 
 
 def balancing_shift(margin: Vector, y: Vector) -> float:
-    """Return the shift of all margins at which p sums to y: Newton in a shrinking bracket."""
+    """Return the shift of all margins that makes the probabilities sum to sum(y)."""
     odds = float(np.log(y.mean() / (1.0 - y.mean())))
     low, high = odds - float(margin.max()), odds - float(margin.min())
     shift = min(max(0.0, low), high)
@@ -146,8 +146,8 @@ def balancing_shift(margin: Vector, y: Vector) -> float:
     return shift
 
 
-def pack_models(models: Sequence[LinearModel]) -> bytes:
-    """Return linear models as the bytes of an .npz file, without their zero coefficients.
+def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
+    """Return linear models as the bytes of an .npz file that leaves out zero coefficients.
 
     The matrix is (n_models, n_features); its arrays are named as in scipy.
     """
@@ -165,8 +165,8 @@ def pack_models(models: Sequence[LinearModel]) -> bytes:
     return stream.getvalue()
 
 
-def unpack_model(content: bytes, index: int) -> LinearModel:
-    """Return the linear model with an index, bit for bit, from what `pack_models` returned."""
+def unpack_linear_model(content: bytes, index: int) -> LinearModel:
+    """Return the linear model at position `index`, bit for bit, from packed linear models."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         if "numbers" in file:  # in a checkpoint of dlrun 0.2
             coef: Vector = np.zeros(int(file["sizes"][0]))

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from dlrun.kernels.jit import jit, jit_kernel
+from dlrun.kernels.jit import jit_inner, jit_kernel
 from dlrun.lasso.path import (
     Labels,
     LassoSolution,
@@ -244,7 +244,7 @@ def _extrapolate(
 
 
 def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
-    """Return the columns of a binary matrix; raise ValueError if it is not binary."""
+    """Return the rows of each column of a binary matrix; raise ValueError if it is not binary."""
     columns = X.tocsc(copy=True)
     columns.sum_duplicates()  # sorts each column's rows too
     if not np.all(columns.data == 1):
@@ -254,7 +254,7 @@ def binary_columns(X: sparse.csr_matrix) -> BinaryColumns:
     return BinaryColumns(columns.indptr.astype(np.int64), rows)
 
 
-@jit
+@jit_inner
 def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
     """Return the sum of `values` (n_rows,) over the rows of column j."""
     # Eight partial sums: one alone would wait for each addition to finish before the next.
@@ -276,7 +276,7 @@ def _column_sum(columns: BinaryColumns, values: Values, j: int) -> float:
     return ((a + b) + (c + d)) + ((e + f) + (g + h))
 
 
-@jit
+@jit_inner
 def _move_residuals(columns: BinaryColumns, j: int, step: Float, pairs: Values) -> None:
     """Add `step` times its weight to the residual of each row of column j; pairs (n_rows, 2)."""
     # The rows of a column differ, so four are read before any is written; LLVM cannot know that.
@@ -293,7 +293,7 @@ def _move_residuals(columns: BinaryColumns, j: int, step: Float, pairs: Values) 
         pairs[p, 0] += step * pairs[p, 1]
 
 
-@jit
+@jit_inner
 def _soft_threshold(value: float, threshold: float) -> float:
     if value > threshold:
         return value - threshold
@@ -304,7 +304,7 @@ def _soft_threshold(value: float, threshold: float) -> float:
 
 @jit_kernel
 def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vector:
-    """Return the sum of `values` (n_rows,) over the rows of each column with a chosen index."""
+    """Return the sum of `values` (n_rows,) over the rows in which each chosen column is one."""
     sums = np.empty(chosen.size)
     for q in range(chosen.size):
         sums[q] = _column_sum(columns, values, chosen[q])
@@ -313,7 +313,7 @@ def column_sums(columns: BinaryColumns, values: Values, chosen: Places) -> Vecto
 
 @jit_kernel
 def linear_predictors(columns: BinaryColumns, beta: Vector, n_rows: int) -> Vector:
-    """Return the linear predictor of each row, (n_rows,); the intercept is the last of beta."""
+    """Return the linear predictor of each row, (n_rows,); the intercept is the last of `beta`."""
     sums = np.full(n_rows, beta[-1])
     for j in range(beta.size - 1):
         if beta[j] != 0.0:

@@ -1,4 +1,4 @@
-"""Load pretrained networks, and read and write files of networks."""
+"""Load pretrained networks, export networks, and read and write weights files."""
 
 import importlib.util
 import re
@@ -9,7 +9,7 @@ _REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULT
 
 
 def classifier_names() -> list[str]:
-    """Return the names of torchvision's image classifiers and the bundled one, without torch."""
+    """Return the names of torchvision's image classifiers and of the bundled one, without torch."""
     spec = importlib.util.find_spec("torchvision")
     folders = spec.submodule_search_locations if spec else None
     names = {

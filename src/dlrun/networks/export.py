@@ -1,6 +1,6 @@
-"""Write networks into ONNX and TorchScript files for other programs, and compare the outputs.
+"""Export networks to ONNX and TorchScript files, and compare outputs of files and networks.
 
-Both formats are traced: torch.export would fix the length of what an LSTM reads.
+Networks are traced for both formats: torch.export would fix the length of an LSTM's input.
 """
 
 import io
@@ -22,10 +22,10 @@ _jit: Any = torch.jit  # has no types
 
 
 def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]) -> Function:
-    """Write a network into an ONNX file, and return the function that onnxruntime reads from it.
+    """Write a network to an ONNX file, and return a function that runs this file with onnxruntime.
 
     The network is in eval mode on the CPU. `about` becomes the metadata; it names the input, the
-    output, and the input's dimensions that may be of any size. Both are checked by `onnx.checker`.
+    output, and the input's dimensions that may be of any size. `onnx.checker` checks the file.
     """
     import onnx  # both are of the extra `export`
     import onnxruntime
@@ -58,7 +58,7 @@ def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str,
 def write_torchscript(
     file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]
 ) -> Function:
-    """Write a network into a TorchScript file, and return the function that torch reads from it."""
+    """Write a network to a TorchScript file, and return the function that torch loads from it."""
     with _tracing():
         traced = _jit.trace(network, (example,), check_trace=False)
         _jit.save(traced, file, _extra_files={METADATA: json.dumps(about, ensure_ascii=False)})
@@ -77,7 +77,7 @@ def _tracing() -> Iterator[None]:
 def largest_difference(
     network: Function, other: Function, batches: Iterable[Tensor]
 ) -> tuple[float, float]:
-    """Return the largest difference between the outputs of two networks, and the largest output.
+    """Return the largest absolute difference of two networks' outputs, and the largest output.
 
     The difference is NaN if an output is. Raises ValueError if the shapes of the outputs differ.
     """

@@ -37,7 +37,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """Holds a network in eval mode, the transform of a photograph to its input, and its labels."""
+    """Holds a network in eval mode, the transform from photograph to its input, and the labels."""
 
     network: nn.Module
     transform: ImageClassification
@@ -46,7 +46,7 @@ class PretrainedNetwork:
 
 
 def check_pretrained(config: PretrainedModelConfig) -> None:
-    """Raise ConfigError if a pretrained model, its weights and its labels do not fit each other."""
+    """Raise ConfigError if the model, weights and labels named in a config do not fit together."""
     names = [*torchvision.models.list_models(module=torchvision.models), BUNDLED]
     if config.name not in names:
         problem = f"model.name: no model {config.name!r}{did_you_mean(config.name, names)}"
@@ -78,7 +78,7 @@ def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
 
 
 def load_pretrained(config: PretrainedModelConfig) -> PretrainedNetwork:
-    """Load the pretrained network of a checked config, whose weights were downloaded before.
+    """Load the pretrained network that a checked config names; its weights must be downloaded.
 
     Raises DataError if its weights are refused or do not fit the model.
     """
@@ -179,11 +179,11 @@ def predict_probabilities(
 
 
 def photograph_transform(published: ImageClassification, *, squash: bool) -> Transform:
-    """Return the transform of a photograph to a network's input: the published or the lab's.
+    """Return the transform from photograph to network input: the weights' own, or the book lab's.
 
-    The lab resizes to a square whatever the sides' ratio. With the published transform, the network
-    gets the middle of a very long picture: the crop holds no more, and the resize would make 5
-    million columns of 20,000 x 1 pixels.
+    The book's lab (`squash`) resizes to a square whatever the sides' ratio. With the transform
+    published with the weights, the network gets the middle of a very long picture: the crop holds
+    no more, and the resize would make 5 million columns of 20,000 x 1 pixels.
     """
     if squash:
         side = published.resize_size[0]

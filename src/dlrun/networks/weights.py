@@ -1,4 +1,4 @@
-"""Write tensors into files of weights, and read them without running code in such a file."""
+"""Write weights files, and read tensors from such files without running code in them."""
 
 import io
 import pickle
@@ -13,7 +13,7 @@ from dlrun.errors import DataError, first_line
 
 
 def serialize_tensors(state: Mapping[str, object]) -> memoryview:
-    """Return the bytes that torch.save writes for tensors."""
+    """Return tensors as the bytes of a file that torch.save would write."""
     stream = io.BytesIO()
     torch.save(state, stream)
     return stream.getbuffer()

@@ -1,1 +1,1 @@
-"""Draw figures: tables and records in, a matplotlib Figure out. No file is read or written."""
+"""Draw matplotlib figures from tables and records, without reading or writing files."""

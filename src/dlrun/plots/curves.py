@@ -1,4 +1,4 @@
-"""Figures of curves: learning curves, several runs, the lasso path, probability by word read."""
+"""Plot learning curves, accuracy along the lasso path, and the probability after each word."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ MARKED_WORDS = 8  # words at which the probability changes most
 
 @matplotlib_defaults()
 def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
-    """Draw the learning curves of a run, as the lab's section 10.9: a panel for each metric.
+    """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis spans its values and no more: if it started at 0 or at chance, most of a panel would be
-    empty for one experiment, and values of another would be cut off.
+    An axis spans only its values: if it started at 0 or at the accuracy of chance, most of a panel
+    would be empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
@@ -72,12 +72,12 @@ def _draw_splits(
 def draw_curves_of_several_runs(
     tables: Mapping[str, Table], panels: Sequence[tuple[str, str]]
 ) -> Figure:
-    """Draw the learning curves of several runs over each other, each run in its own colour.
+    """Draw the learning curves of several runs in the same panels, each run in its own colour.
 
     Args:
-        tables: metrics.csv of each run by the run's name; the first column counts steps.
-        panels: name of the steps (`epoch`, `lambda`) and metric of each panel. A lambda's axis
-            is logarithmic and descends, as the path does.
+        tables: metrics.csv of each run by the run's name; the first column has the epoch or lambda.
+        panels: horizontal axis (`epoch` or `lambda`) and metric of each panel. An axis of lambdas
+            is logarithmic and descends.
     """
     figure, grid = create_panel_grid(len(panels), 5.5, 3.6)
     figure.set_figheight(figure.get_figheight() + 0.9 + 0.2 * (len(tables) // 4))  # the legend
@@ -110,7 +110,7 @@ def draw_curves_of_several_runs(
 def draw_lasso_path(
     table: Table, rows: int, chosen: int, baseline: tuple[str, Table, float] | None, *, title: str
 ) -> Figure:
-    """Draw the accuracy along the lasso path, and beside it another run's by epoch (ISLP 10.9.5).
+    """Plot the accuracy along the lasso path, and beside it the accuracy by epoch of another run.
 
     Args:
         table: metrics.csv of the lasso.

@@ -28,7 +28,7 @@ def draw_contact_sheet(
     *,
     title: str,
 ) -> Figure:
-    """Draw the photographs with their labels, on bars whose length is the probability.
+    """Draw photographs with their labels on bars, whose length shows the probability.
 
     Args:
         thumbnails: name and RGB array (height, width, 3) of each photograph.

@@ -1,4 +1,4 @@
-"""Define the common style of all figures, independent of the user's own matplotlib settings."""
+"""Define the common style of all figures, independent of the user's matplotlib settings."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ class Figure(matplotlib.figure.Figure):
 
 @contextlib.contextmanager
 def matplotlib_defaults() -> Iterator[None]:
-    """Use matplotlib's default settings in a block or function, then restore the user's."""
+    """Use matplotlib's default settings in a block or function, then restore the previous ones."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         yield
@@ -47,7 +47,7 @@ def figure_to_png(figure: matplotlib.figure.Figure) -> bytes:
 def create_panel_grid(
     count: int, width: float, height: float, *, share_y: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels, in rows of three; width and height of a panel in inches."""
+    """Return a figure and its panels, up to three in a row, each `width` x `height` inches."""
     columns = min(PANELS_PER_ROW, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(max(6.5, width * columns), height * rows), layout="constrained")
@@ -66,6 +66,6 @@ def add_figure_title(figure: matplotlib.figure.Figure, title: str) -> None:
 
 
 def escape_figure_text(text: str, length: int) -> str:
-    """Return a text for a figure: cut to a length, with control characters and `$` escaped."""
+    """Return a text for a figure: cut to a length, control characters replaced, and `$` escaped."""
     text = "".join(char if char.isprintable() else "?" for char in text).replace("$", r"\$")
     return text if len(text) <= length else text[: length - 1] + "…"

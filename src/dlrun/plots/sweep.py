@@ -1,4 +1,4 @@
-"""Draw a sweep: the metric of its runs by the values of each key that varied."""
+"""Plot a sweep: its runs' main metric against each config key whose values varied."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ JOINED = 12  # values at most whose means are joined by a line
 
 
 class PlottedRun(NamedTuple):
-    """Holds one run of a sweep: its values of the varied keys, and its metric by split."""
+    """Holds one run of a sweep: the values of its varied config keys, and its metric by split."""
 
     settings: Mapping[str, object]
     metric: Mapping[str, float]  # `valid`, `test`
@@ -42,12 +42,12 @@ def draw_sweep_figure(
     title: str,
     alike: bool = True,
 ) -> Figure:
-    """Draw the results of a sweep: a panel for each key with a dot per run, means and deviations.
+    """Plot a sweep: a panel for each varied config key, with a dot per run, means and deviations.
 
     Args:
         dots: the runs.
-        keys: the settings that varied; each panel shows all runs.
-        metric: name of the vertical axis.
+        keys: the config keys that varied; each panel shows all runs.
+        metric: name of the metric on the vertical axis.
         chosen: the best config's settings, which are marked.
         book: the published test value; None if it cannot be compared.
         title: the figure's title.

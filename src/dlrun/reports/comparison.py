@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
-from dlrun.experiments.book_comparison import CHANCE
+from dlrun.experiments.comparability import CHANCE
 from dlrun.reports.charts import (
     LEFT,
     PARTS,

@@ -18,7 +18,7 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment

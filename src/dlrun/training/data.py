@@ -1,4 +1,4 @@
-"""Make batches from arrays in memory: a data set is indexed with a whole batch at once."""
+"""Make batches from arrays in memory: one indexing call fetches all rows of a batch."""
 
 import math
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ Loader = DataLoader[Any]
 
 
 class BatchDataset(Protocol):
-    """Returns the batch (inputs, targets) for an array of row indices, as a torch data set."""
+    """Describes a torch data set that returns a batch (inputs, targets) for given row indices."""
 
     targets: Tensor
 
@@ -61,9 +61,9 @@ class TensorBatches:
 
 
 class BagBatches:
-    """Returns batches of bags of words: of all rows of a binary matrix, or of the given rows.
+    """Returns batches of bags of words from the given rows, or all rows, of a binary matrix.
 
-    `targets` are those of the whole matrix, which the training and the validation data share.
+    `targets` has the targets of all rows of the matrix, which training and validation data share.
     """
 
     def __init__(self, bags: sparse.csr_matrix, targets: Array, rows: Rows | None = None) -> None:
@@ -84,10 +84,10 @@ class BagBatches:
 
 @dataclass(eq=False)
 class EpochBatches(Sampler[Rows]):
-    """Yields batches of row indices, whose order depends only on the seed and the epoch.
+    """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
-    rows are shuffled, all take equally many, because they must do equally many steps.
+    rows are shuffled, all take equally many, because all must do equally many optimizer steps.
     `set_epoch(0)` sets the epoch to `first_epoch`.
     """
 
@@ -121,13 +121,13 @@ class EpochBatches(Sampler[Rows]):
 
 @dataclass(eq=False)
 class ArrayData:
-    """Holds training, validation and test data in memory, and makes their batches.
+    """Holds training, validation and test data in memory, and makes batches of them.
 
     Args:
         train, valid, test: the data sets.
         batch_size: the number of rows of an optimizer step, which the processes share.
         seed: decides the order of the training rows in each epoch.
-        group_size: how many batches a call of the training gets (see `LightningNetwork`).
+        group_size: how many batches one call of training_step gets (see `LightningNetwork`).
         eval_batch_size: the number of rows of a batch of the validation and the test;
             `batch_size` if None.
     """
@@ -147,7 +147,7 @@ class ArrayData:
         return fingerprint_arrays(array for rows in sets for array in rows.arrays())
 
     def common_batches(self, rows: BatchDataset, processes: int) -> int:
-        """Return how many validation or test batches every process has; some may have one more."""
+        """Return how many validation or test batches each process has; some may have one more."""
         return math.ceil(len(rows) // processes / (self.eval_batch_size or self.batch_size))
 
     def training_batches(self, rank: int = 0, processes: int = 1, first_epoch: int = 0) -> Loader:
@@ -161,7 +161,7 @@ class ArrayData:
         return _loader(self.train, batches, self.group_size)
 
     def first_training_batch(self) -> Loader:
-        """Return the first training batch alone, in a list, to try a device."""
+        """Return only the first training batch, in a list, to test whether a device works."""
         size = min(self.batch_size, len(self.train))
         return _loader(self.train, EpochBatches(size, size, None), 1)
 

@@ -59,10 +59,10 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """Holds a trained network with the metrics of its last epoch and of the test.
+    """Holds a trained network with the metrics of its last epoch and of the test set.
 
     network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
-    processes: how many shared each batch.
+    processes: how many processes shared each batch.
     """
 
     metrics: dict[str, float]
@@ -76,7 +76,7 @@ class TrainedNetwork:
 class Training:
     """Trains and tests a network, and writes metrics.csv and weights.pt.
 
-    It changes settings of the process, see process_settings.training_settings.
+    It changes settings of the process, see process_settings.temporary_training_settings.
 
     build: makes the untrained network; called again for every attempt. fingerprint: of the data,
     which the checkpoints carry.
@@ -159,7 +159,7 @@ class Training:
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = explain_lost_process(error, world)
+                lost = explain_error_by_lost_peer(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -183,7 +183,7 @@ def make_trainer(
     *,
     probe: bool = False,
 ) -> pl.Trainer:
-    """Return a Lightning Trainer that prints and writes nothing.
+    """Return a Lightning Trainer that neither prints nor writes files.
 
     A `probe` is one training step of this process alone. Raises ConfigError if Lightning refuses
     the config's values.
@@ -215,7 +215,7 @@ def make_trainer(
 
 
 def divergence_warning(losses: Sequence[float]) -> str | None:
-    """Return a warning if the training losses grew instead of falling, None otherwise."""
+    """Return a warning if the training losses rose instead of falling, else None."""
     first, last = losses[0], losses[-1]
     if last <= HUGE and (first <= 0 or last <= GROWN * first):
         return None
@@ -228,7 +228,7 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 def predict_test_set(
     network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
 ) -> NDArray[np.float64]:
-    """Test a trained network again on the CPU, in the precision and the batches of its run.
+    """Test a trained network again on the CPU, with the precision and the batches of its run.
 
     Returns the same array as PredictionCollector.finish. The network is converted in place.
     """
@@ -243,7 +243,7 @@ def predict_test_set(
 
 
 def cluster_environment() -> TorchElasticEnvironment:
-    """Return the object that tells Lightning each process's rank and where they connect.
+    """Return the object that tells Lightning each process's rank and where all processes connect.
 
     It reads torchrun's environment variables, which are set here if srun started the processes:
     Lightning's own SLURMEnvironment reads the variables of the whole allocation, not those of the
@@ -284,8 +284,8 @@ def _node_address(node: str) -> str:
     )
 
 
-def explain_lost_process(error: Exception, processes: int) -> DlrunError | None:
-    """Return a message if the loss of another process caused an error, None otherwise."""
+def explain_error_by_lost_peer(error: Exception, processes: int) -> DlrunError | None:
+    """Return a message if an error arose because another process of the run died, else None."""
     if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
         return None
     how = "has ended"

@@ -1,4 +1,4 @@
-"""Train any network as a LightningModule, and finish each epoch in a callback."""
+"""Train any network as a LightningModule, and record each finished epoch in a callback."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Batch = tuple[object, Tensor]  # inputs and targets
 
 
 class StageMetrics(nn.Module):
-    """Computes the mean loss and the metrics of a stage: train, valid or test.
+    """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
 
     The batches' outputs are kept until the stage ends and measured once: a call of torchmetrics
     per batch would take longer than a training step of the small networks.
@@ -65,7 +65,7 @@ class StageMetrics(nn.Module):
 
 
 class PredictionCollector:
-    """Collects the predictions of a test batch by batch, without the inputs."""
+    """Collects the predictions for a test set, batch by batch, without keeping the inputs."""
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
@@ -80,7 +80,7 @@ class PredictionCollector:
         self._batches.append(torch.stack([targets.cpu(), predicted, probability[:, 0]]))
 
     def finish(self, device: torch.device) -> NDArray[np.float64]:
-        """Return classes, predicted classes and their probabilities (3, n_rows), in row order.
+        """Return true classes, predicted classes and their probabilities (3, n_rows), in row order.
 
         If several processes share the test, each has tested every n-th row; their results are
         gathered on `device`.
@@ -96,7 +96,7 @@ class PredictionCollector:
 
 
 class LightningNetwork(pl.LightningModule):
-    """Trains a network for an objective, as a LightningModule.
+    """Trains a network to minimise the loss of an objective, as a LightningModule.
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
     as a whole optimizer step of a small network.
@@ -116,7 +116,7 @@ class LightningNetwork(pl.LightningModule):
         self.test_predictions = PredictionCollector(objective) if objective.probabilities else None
 
     def training_step(self, batches: list[Batch], _: int) -> None:
-        """Do an optimizer step for each of the training batches."""
+        """Do one optimizer step for each of the given training batches."""
         optimizer: Any = self.optimizers()
         mixed = "mixed" in str(self.trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.
@@ -157,12 +157,12 @@ class LightningNetwork(pl.LightningModule):
 
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
-    """Finishes each epoch as a step of the run; epochs count from 1, also after a resume.
+    """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
 
     The order of the batches and every random number of an epoch depend only on the seed and the
-    epoch's number (data.EpochBatches, and here), so no random state has to be stored.
+    epoch (data.EpochBatches, and here), so no random state has to be stored.
 
-    start: the state that a resumed run continues from.
+    start: the checkpointed state from which a resumed run continues.
     """
 
     steps: StepRecorder
@@ -187,13 +187,13 @@ class EpochRecorder(pl.Callback):
         self.steps.stop.install_handlers()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Start to measure the time of the epoch."""
         self.began = time.perf_counter()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Seed an epoch before its first batch, after Lightning's own random numbers."""
+        """Seed the random generators before the first batch, after Lightning has used them."""
         if batch_idx == 0:
             entropy = np.random.SeedSequence([self.config.seed, len(self.steps.rows)])
             torch.manual_seed(int(entropy.generate_state(1)[0]))

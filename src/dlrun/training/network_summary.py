@@ -1,4 +1,4 @@
-"""Write the layers of a network as a table, without importing Lightning (2 s, 90 MB)."""
+"""Write a table of the layers of a network, without the slow import of Lightning."""
 
 from itertools import product
 
@@ -14,9 +14,9 @@ DEPTH = 3  # layers within layers
 
 
 def write_network_summary(network: nn.Module, example: Tensor, context: RunContext) -> int:
-    """Write the layer-by-layer summary to summary.txt, and return the number of parameters."""
+    """Write the table of layers to summary.txt, and return the number of parameters."""
     statistics = summary(network, input_data=example, col_names=COLUMNS, verbose=0)
-    narrow_summary_table(statistics)
+    narrow_layer_table(statistics)
     # torchinfo writes the name of its constant instead of the letter.
     text = str(statistics).replace("(Units.MEGABYTES)", "(M)").replace("(Units.GIGABYTES)", "(G)")
     context.folder.write_text("summary.txt", f"{text}\n")
@@ -25,7 +25,7 @@ def write_network_summary(network: nn.Module, example: Tensor, context: RunConte
     return int(statistics.total_params)
 
 
-def narrow_summary_table(statistics: ModelStatistics) -> None:
+def narrow_layer_table(statistics: ModelStatistics) -> None:
     """Make torchinfo's table of layers as narrow as its longest cells.
 
     If it is still too wide, leave out the shapes of the inputs, which repeat those of the outputs,

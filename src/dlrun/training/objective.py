@@ -1,4 +1,4 @@
-"""Define the objective of a training: the loss, the predictions, and their metrics."""
+"""Define training objectives: the loss, how outputs become predictions, and the metrics."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 def torch_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return torch's optimizer for a config, with torch's defaults except the learning rate."""
+    """Return the torch optimizer that a config names, with defaults except the learning rate."""
     return OPTIMIZERS[config.name](parameters, lr=config.lr)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """Defines a loss and metrics, for each of which metrics.csv has columns.
+    """Defines the loss and the metrics of a training; metrics.csv has columns for each of them.
 
     Args:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().
@@ -54,14 +54,14 @@ class Objective:
         return ["loss", *self.metrics()]
 
     def classify(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
-        """Return a network's class probabilities (batch, classes) for inputs, on a CPU."""
+        """Return a network's class probabilities (batch, classes) for inputs, computed on a CPU."""
         assert self.probabilities is not None  # the experiment classifies
         with torch.inference_mode():
             return self.probabilities(network(inputs)).numpy()
 
 
 def classification(classes: int) -> Objective:
-    """Return the objective of a classification; the logits of two classes are (batch,)."""
+    """Return the objective of a classification; for two classes, the logits have shape (batch,)."""
     if classes == 2:
         return Objective(
             loss=lambda logits, targets: F.binary_cross_entropy_with_logits(
@@ -83,7 +83,7 @@ def classification(classes: int) -> Objective:
 
 
 def regression() -> Objective:
-    """Return the objective of a regression: mean squared error, and mean absolute error.
+    """Return the objective of a regression, with mean squared error and mean absolute error.
 
     Outputs and targets have the same shape, such as (batch, 1): give a target array of shape (n,)
     as `target[:, None]`.

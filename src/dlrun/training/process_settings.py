@@ -1,4 +1,4 @@
-"""Change the global settings of torch and Lightning for a block, and restore them afterwards."""
+"""Change global settings of torch and Lightning within a `with` block, then restore them."""
 
 import contextlib
 import logging
@@ -20,10 +20,10 @@ LOGGERS = (
 
 
 @contextlib.contextmanager
-def training_settings(threads: int) -> Iterator[None]:
-    """Set torch and Lightning up for a training in the block, on a number of CPU threads.
+def temporary_training_settings(threads: int) -> Iterator[None]:
+    """Configure torch and Lightning for training on `threads` CPU threads in a `with` block.
 
-    Flags, random states, loggers and environment variables are restored after the block.
+    Flags, random states, loggers and environment variables are restored at its end.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([]))

@@ -1,1 +1,1 @@
-"""Classify CIFAR100's images by the lab's convolutional network (ISLP, lab 10.9.3)."""
+"""Classify CIFAR100's images with the lab's convolutional network (ISLP, lab 10.9.3)."""

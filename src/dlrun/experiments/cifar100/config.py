@@ -17,7 +17,7 @@ from dlrun.data import user_data
 
 
 class ModelConfig(Section):
-    """Defines the network's sizes; each of at most five blocks halves the image's 32 pixels."""
+    """Defines the sizes of the network; each of up to five blocks halves the 32-pixel sides."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
     hidden: PositiveInt
@@ -37,6 +37,6 @@ class Config(NetworkConfig):
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data's files exist; the archive may also be an unpacked folder."""
+        """Check that the data files exist; the archive may also be an unpacked folder."""
         super().check(runs_dir)
         user_data.check_image_files(self.data)

@@ -1,4 +1,4 @@
-"""Run cifar100: load the images, build the network, and predict further images."""
+"""Define the experiment cifar100: load the images, build the network, and classify new images."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ SIZE = [3, 32, 32]  # of an image: channels, height, width
 
 
 class ImageAssets(Assets, frozen=True):
-    """Holds what the image network needs besides its weights.
+    """Holds the class names and the description of the preprocessing of the image network.
 
     preprocessing: how an image becomes the network's input, for programs without dlrun.
     """
@@ -39,9 +39,9 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
     assets_class = ImageAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
-        """Load the images; the seed selects those for validation."""
+        """Load the images; the seed selects the training images held out for validation."""
         seed, screen = config.split_seed, context.screen
-        images = cifar100.load_images(config.data, context.data_dir, seed, screen)
+        images = cifar100.load_configured_images(config.data, context.data_dir, seed, screen)
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
             config.data, train.labels, test.labels, seed, screen
@@ -66,11 +66,11 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
         return ConvNet(model.channels, model.hidden, model.dropout, len(assets.labels))
 
     def example(self, config: Config, assets: ImageAssets) -> Tensor:
-        """Return a batch of black images, or fewer if the batch would fill the memory."""
+        """Return a batch of black images, or fewer images if a batch would fill the memory."""
         return torch.zeros(min(config.batch_size, 512), *SIZE)
 
     def predictor(self, run: Run, config: Config) -> ImagePredictor:
-        """Return a predictor for images of any size, which crops them to squares."""
+        """Return a predictor for images of any size, which crops each image to a square."""
         network, assets = self.network(run, config), self.assets(run)
         objective, side = self.objective(config, assets), SIZE[-1]
 

@@ -4,10 +4,10 @@ from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Computes blocks that halve a 32x32 image, then two dense layers; two classes have one logit.
+    """Applies convolution blocks that each halve the image, then two dense layers.
 
-    channels: of each block's 3x3 convolution. hidden: units of the first dense layer.
-    dropout: share of its inputs that is dropped.
+    channels: output channels of each block's 3x3 convolution. hidden: units of the first dense
+    layer. dropout: share of this layer's inputs that is dropped. Two classes have one logit.
     """
 
     def __init__(self, channels: list[int], hidden: int, dropout: float, classes: int) -> None:

@@ -1,1 +1,1 @@
-"""Classify photographs by a pretrained ImageNet network (ISLP, lab 10.9.4)."""
+"""Classify photographs with a pretrained ImageNet network (ISLP, lab 10.9.4)."""

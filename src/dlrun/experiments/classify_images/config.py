@@ -25,14 +25,14 @@ MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
 
 class TransformConfig(Section):
-    """Says how a photograph becomes the network's input."""
+    """Defines how a photograph becomes the input of the network."""
 
     squash: bool
     scaled_decoding: bool
 
 
 class PublishedLabels(Section):
-    """Holds the published probabilities of each photograph, their model, and their source."""
+    """Defines the published label probabilities of each photograph, the model, and the source."""
 
     source: str
     model: str
@@ -60,7 +60,7 @@ class Config(ExperimentConfig):
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
-        """Return the names of the pretrained models."""
+        """Return the names of the pretrained models, as suggestions for the key `model.name`."""
         return classifier_names() if key == "model.name" else ()
 
     def photographs(self) -> list[Path]:

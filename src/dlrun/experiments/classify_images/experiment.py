@@ -1,4 +1,4 @@
-"""Run classify-images: find each photograph's most probable labels, and draw a contact sheet."""
+"""Define the experiment classify-images: label photographs, and draw them as a contact sheet."""
 
 import io
 import time
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from dlrun.data import images
 from dlrun.data.images import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
-from dlrun.experiments.base import Experiment, ExportedNetwork
-from dlrun.experiments.book_comparison import changed_result_keys
+from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import Config
+from dlrun.experiments.comparability import changed_result_keys
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
@@ -35,7 +35,7 @@ from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
 from dlrun.training.network_summary import write_network_summary
-from dlrun.training.process_settings import training_settings
+from dlrun.training.process_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
@@ -46,7 +46,7 @@ LINES = 10  # on the screen: one for each batch would be too many
 
 
 class ClassifyImagesExperiment(Experiment[Config]):
-    """Finds the most probable labels of each photograph."""
+    """Finds the most probable labels of each photograph with a pretrained network."""
 
     name = "classify-images"
 
@@ -57,7 +57,10 @@ class ClassifyImagesExperiment(Experiment[Config]):
         if not config.images:
             origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
-        with context.phase("model"), training_settings(1):  # one input: more threads only wait
+        with (
+            context.phase("model"),
+            temporary_training_settings(1),
+        ):  # one input: more threads only wait
             pretrained.download_weights(config.model, screen)
             model = pretrained.load_pretrained(config.model)
             side = model.transform.crop_size[0]
@@ -71,7 +74,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         def classify(report: AcceleratorReport) -> tuple[AcceleratorReport, list[Photograph]]:
             return report, classify_photographs(config, context, files, model, report.used)
 
-        with context.phase("classify"), training_settings(context.threads):
+        with context.phase("classify"), temporary_training_settings(context.threads):
             report, found = run_with_fallback(
                 config.accelerator, probe, classify, screen.warn, fallback=config.fallback
             )
@@ -122,7 +125,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
         return ImagePredictor(model.labels, transform, probabilities, config.top, smallest)
 
-    def exported(self, run: Run, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the pretrained network for export; its input is a transformed photograph."""
         model = _load_again(config)
         transform = model.transform
@@ -140,7 +143,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         def inputs(rows: int) -> Tensor:
             return torch.randn(rows, 3, side, side, generator=torch.Generator().manual_seed(0))
 
-        return ExportedNetwork(model.network, "images", inputs, about)
+        return NetworkToExport(model.network, "images", inputs, about)
 
     def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Draw the first photographs with their most probable labels."""
@@ -161,7 +164,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
     def lab_setup(
         self, config: Config, data_dir: Path, screen: Screen
     ) -> tuple[list[Path], dict[str, object]]:
-        """Return the lab's photographs and network, or the bundled network if it is missing."""
+        """Return the lab's photographs, and its network, or the bundled one if that is missing."""
         files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
         if missing := [file.name for file in files if not file.is_file()]:
             raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
@@ -185,16 +188,18 @@ def classify_photographs(
     model: PretrainedNetwork,
     device: str,
 ) -> list[Photograph]:
-    """Return the most probable labels of each photograph; a resumed run continues.
+    """Return each photograph with its most probable labels; a resumed run skips finished batches.
 
-    Each batch is a step of the run. The first photographs that can be read get a thumbnail.
+    Each finished batch is recorded. The first photographs that can be read get a thumbnail.
     """
     steps, starts = context.steps, range(0, len(files), config.batch_size)
     found = steps.begin(STEP_COLUMNS, fingerprint_files(files), len(starts), "step")
     done = [
         prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)
-        for prediction in images.unpack_predictions(part, files[start : start + config.batch_size])
+        for prediction in images.unpack_photograph_predictions(
+            part, files[start : start + config.batch_size]
+        )
     ]
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
@@ -217,7 +222,7 @@ def classify_photographs(
             counts = len(done) - unreadable, unreadable, time.perf_counter() - started
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
-            steps.finish(row, line, b"", images.pack_predictions(predictions))
+            steps.finish(row, line, b"", images.pack_photograph_predictions(predictions))
             context.folder.append(PREDICTIONS, to_csv(images.prediction_table_rows(predictions)))
             context.stop.after_step()
             started = time.perf_counter()

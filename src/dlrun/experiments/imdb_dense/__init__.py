@@ -1,1 +1,1 @@
-"""Classify IMDB reviews by a dense network on a sparse bag of words (ISLP, lab 10.9.5)."""
+"""Classify IMDB reviews with a dense network on sparse bags of words (ISLP, lab 10.9.5)."""

@@ -1,4 +1,4 @@
-"""Run imdb-dense: load the reviews, build the network, and predict further texts."""
+"""Define the experiment imdb-dense: load the reviews, build the network, and classify texts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlrun.config.sections import OptimizerConfig
-from dlrun.data.word_ids import FIRST_WORD, START, UNKNOWN, RaggedWordIds
-from dlrun.experiments.base import ExportedNetwork
+from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
+from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
@@ -63,15 +63,15 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         return DenseNet(assets.width, config.model.hidden, len(assets.labels))
 
     def objective(self, config: Config, assets: ReviewAssets) -> Objective:
-        """Return cross-entropy and accuracy, with the fast RMSprop."""
+        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
         return replace(super().objective(config, assets), optimizer=fast_optimizer)
 
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
-        """Return empty reviews that share one zero, so they take almost no memory."""
+        """Return a batch of empty reviews that share one zero, which takes almost no memory."""
         return torch.zeros(()).expand(min(config.batch_size, 512), assets.width)
 
     def extra_files(self, network: nn.Module, assets: ReviewAssets) -> dict[str, bytes]:
-        """Return a table of each word's effect on a review of this word alone, lowest first."""
+        """Return words.csv: the effect of each word on a review of only this word, lowest first."""
         if len(assets.labels) != 2:
             return {}
         assert isinstance(network, DenseNet)
@@ -80,12 +80,12 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         return {WORDS: word_weights_csv(words)}
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
-        """Return a predictor for texts; a word's effect is the change if it is left out."""
+        """Return a predictor for texts; a word's effect is how the logit differs without it."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, DenseNet)
         return _Predictor(assets, network, self.objective(config, assets))
 
-    def exported(self, run: Run, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the trained network for export; its input is a matrix of 0 and 1."""
         return export_bag_network(self.network(run, config), self.assets(run))
 
@@ -93,7 +93,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
 def fast_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the config's optimizer: torch's, but RMSprop in one pass over each parameter."""
+    """Return the optimizer that the config names: torch's, but RMSprop is the one-pass one."""
     if config.name == "rmsprop":
         return make_rmsprop(parameters, config.lr)
     return torch_optimizer(config, parameters)

@@ -9,9 +9,9 @@ from dlrun.kernels.bag_linear import BagLinear, Bags, BagTensors
 
 
 class DenseNet(nn.Module):
-    """Computes dense layers, with a ReLU after each but the last; two classes have one logit.
+    """Applies dense layers, with a ReLU after each but the last; two classes have one logit.
 
-    width: ids that a bag can hold. hidden: units of the layers before the last.
+    width: how many different word ids a bag can hold. hidden: units of each layer but the last.
     """
 
     def __init__(self, width: int, hidden: list[int], classes: int = 2) -> None:
@@ -25,19 +25,19 @@ class DenseNet(nn.Module):
         self._binary = classes == 2
 
     def forward(self, bags: Bags | BagTensors | Tensor) -> Tensor:
-        """Return the logits of bags, (batch,), or (batch, classes) for more than two classes."""
+        """Return the logits of bags of words, (batch,), or (batch, classes) for 3 or more."""
         return self._logits(self.layers(bags))
 
     @torch.no_grad()
     def words_alone(self, start: int) -> Tensor:
-        """Return the effect of each word on the logits of a bag of `start` alone, (width, ...)."""
+        """Return the effect on the logits of adding each word to a bag of `start`, (width, ...)."""
         weight, bias = self.layers[0].parameters()
         empty = weight[start] + bias
         return self._after_first(empty + weight) - self._after_first(empty)
 
     @torch.no_grad()
     def words_left_out(self, ids: Tensor) -> Tensor:
-        """Return the effect on a bag's logits of each of its distinct ids, (n_ids, ...)."""
+        """Return how much the presence of each word of a bag adds to the logits, (n_ids, ...)."""
         weight, bias = self.layers[0].parameters()
         sums = weight[ids].sum(0) + bias
         return self._after_first(sums) - self._after_first(sums - weight[ids])

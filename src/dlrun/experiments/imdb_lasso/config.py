@@ -1,4 +1,4 @@
-"""Define the config of imdb-lasso, and find the run whose curve is drawn beside its path."""
+"""Define the config of imdb-lasso, and find the earlier run with which it is to be compared."""
 
 import contextlib
 from pathlib import Path
@@ -16,7 +16,7 @@ from dlrun.system.accelerator import NO_FALLBACK_HINT
 
 
 class PenaltyPathConfig(Section):
-    """Defines the log-spaced penalties of the path."""
+    """Defines the penalties of the lasso path, evenly spaced on a log scale."""
 
     values: Annotated[int, Field(ge=2, le=1000)]
     smallest: Fraction
@@ -30,7 +30,7 @@ class LiblinearConfig(Section):
 
 
 class SolverConfig(Section):
-    """Defines the solver of the path and its settings."""
+    """Defines the solver of the lasso path and its settings."""
 
     name: Literal["newton", "liblinear"]
     intercept: Literal["penalised", "free"]
@@ -69,7 +69,7 @@ class Config(ReviewsConfig):
         return f"{self.accelerator}: the lasso's solver runs on the CPU only"
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data's files and the run to compare with exist."""
+        """Check that the data files and the run named by `compare_with` exist."""
         super().check(runs_dir)
         if self.why_on_cpu and not self.fallback:
             raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
@@ -81,13 +81,13 @@ class Config(ReviewsConfig):
 
 
 def find_baseline_run(name: str, runs_dir: Path, data: str | None = None) -> Run:
-    """Return the run to compare with; raise DlrunError if it does not exist or has no curve.
+    """Return the run whose learning curve is drawn beside the lasso path; raise DlrunError if none.
 
     Args:
         name: a run, see `find_run`; for `latest` and `EXPERIMENT/latest`, the newest finished run
             that has a curve and the same data.
-        runs_dir: where it is searched.
-        data: what this run's data are (DataOrigin.text).
+        runs_dir: the folder in which the run is searched.
+        data: the description of the lasso's own data (DataOrigin.text).
     """
     if Path(name).name != LATEST:
         return _open_with_curve(find_run(name, runs_dir))

@@ -1,4 +1,4 @@
-"""Run imdb-lasso: solve the path of penalties, choose lambda by validation, and show its words."""
+"""Define the experiment imdb-lasso: solve the lasso path, and choose lambda by validation."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from rich.text import Text
 from scipy.special import expit
 
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.imdb import Reviews
+from dlrun.data.labelled_texts import Reviews
 from dlrun.data.splits import shorten_list
-from dlrun.data.word_ids import FIRST_WORD, UNKNOWN, RaggedWordIds
+from dlrun.data.text_encoding import FIRST_WORD, UNKNOWN, RaggedWordIds
 from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
-from dlrun.experiments.base import Experiment, ExportedNetwork
+from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
 from dlrun.experiments.predictions import (
     ClassPredictions,
@@ -56,12 +56,12 @@ LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class ImdbLassoExperiment(Experiment[Config]):
-    """Solves the lasso path, and chooses the lambda that is best on the validation reviews."""
+    """Solves the lasso path, and chooses the lambda with the best validation accuracy."""
 
     name = "imdb-lasso"
 
     def run(self, config: Config, context: RunContext) -> Results:
-        """Solve the path, choose lambda, and show the words with the largest weights."""
+        """Solve the lasso path, choose lambda, and show the words with the largest weights."""
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
@@ -76,7 +76,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         chosen, row = models[best], rows[best]
         words = _word_weights(chosen, loaded)
         predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
-        context.keep(COEFFICIENTS, path.pack_models(models))
+        context.keep(COEFFICIENTS, path.pack_linear_models(models))
         context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
         keep_test_predictions(context, config.predictions, predictions, describe)
@@ -124,7 +124,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
     def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
-        """Classify the test set by the coefficients, in double precision as the run did."""
+        """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
@@ -134,12 +134,12 @@ class ImdbLassoExperiment(Experiment[Config]):
         """Return a predictor for texts; a word's effect is its coefficient."""
         return _Predictor(ReviewAssets.of_run(run), _chosen_model(run))
 
-    def exported(self, run: Run, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
         return reviews.export_bag_network(self.network(run, config), ReviewAssets.of_run(run))
 
     def draw(self, run: Run, config: Config) -> dict[str, Figure]:
-        """Draw the path, and beside it the learning curve of the run that it is compared with."""
+        """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
         results = run.record.model_extra or {}
         baseline = None
         if results["compared_with"]:
@@ -224,7 +224,7 @@ def _solve(
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, fingerprint, total, "lambda")
-    models = [path.unpack_model(part, 0) for part in found.parts] if found else []
+    models = [path.unpack_linear_model(part, 0) for part in found.parts] if found else []
     left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest = models[-1] if models else None
@@ -249,7 +249,7 @@ def _solve(
                 f"lambda {format_position(len(models), total)}  {solution.penalty:{width}.4f}"
                 f"  accuracy valid {row['valid_accuracy']:.4f}  test {row['test_accuracy']:.4f}",
                 b"",
-                path.pack_models([solution]),
+                path.pack_linear_models([solution]),
             )
             context.stop.after_step()
             started = time.perf_counter()
@@ -316,7 +316,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str)
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return path.unpack_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return path.unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()

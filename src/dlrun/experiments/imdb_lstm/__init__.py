@@ -1,1 +1,1 @@
-"""Classify IMDB reviews by an LSTM on the last words of each (ISLP, lab 10.9.6)."""
+"""Classify IMDB reviews with an LSTM that reads the last words of each (ISLP, lab 10.9.6)."""

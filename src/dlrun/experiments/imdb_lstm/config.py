@@ -6,14 +6,14 @@ from dlrun.config.sections import PositiveInt, ReviewsDataConfig, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
-class DataConfig(ReviewsDataConfig):
-    """Defines the reviews to use, and how many ids of each are kept."""
+class ReviewSequencesDataConfig(ReviewsDataConfig):
+    """Defines which reviews to use, and how many of the last word ids of each review to keep."""
 
     max_length: PositiveInt
 
 
 class ModelConfig(Section):
-    """Defines the sizes of the LSTM network, and how it is computed."""
+    """Defines the sizes of the LSTM network, and whether it skips padding."""
 
     embedding: PositiveInt
     hidden: PositiveInt
@@ -25,10 +25,10 @@ class Config(ReviewsNetworkConfig):
 
     neutral_keys = frozenset({"model.skip_padding"})
 
-    data: DataConfig
+    data: ReviewSequencesDataConfig
     model: ModelConfig
 
     @property
     def thread_invariant(self) -> bool:
-        """Return whether the result is the same for any number of threads."""
+        """Return whether the results are bit-identical for any count of threads."""
         return self.model.skip_padding and importlib.util.find_spec("numba") is not None

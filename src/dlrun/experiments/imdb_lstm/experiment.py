@@ -1,4 +1,4 @@
-"""Run imdb-lstm: load the reviews, build the network, and predict further texts."""
+"""Define the experiment imdb-lstm: load the reviews, build the network, and classify texts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlrun.data.word_ids import RaggedWordIds
-from dlrun.experiments.base import ExportedNetwork
+from dlrun.data.text_encoding import RaggedWordIds
+from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_lstm.config import Config
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
@@ -34,7 +34,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
     assets_class = ReviewAssets
 
     def load(self, config: Config, context: RunContext) -> LoadedData[ReviewAssets]:
-        """Load the reviews as sequences of their last ids."""
+        """Load the reviews as sequences of their last word ids."""
         if config.model.skip_padding and (reason := why_lstm_kernels_unavailable()):
             context.screen.note(f"a CPU will compute the padding too: {reason}")
         reviews, fitted, held_out = load_and_split_reviews(config, context)
@@ -61,12 +61,12 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
         )
 
     def torch_threads(self, config: Config, threads: int) -> int:
-        """Return 1 if the LSTM kernels have threads of their own: torch's would only wait."""
+        """Return 1 if the LSTM kernels run their own threads, because torch's would only wait."""
         by_rows = config.model.skip_padding and why_lstm_kernels_unavailable() is None
         return 1 if by_rows else threads
 
     def example(self, config: Config, assets: ReviewAssets) -> Tensor:
-        """Return ten reviews that are all padding, as in the lab's summary."""
+        """Return ten reviews that consist of padding, as in the lab's summary of the network."""
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
@@ -75,7 +75,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
         assert isinstance(network, LSTMClassifier)
         return _Predictor(assets, network, self.objective(config, assets), config.data.max_length)
 
-    def exported(self, run: Run, config: Config) -> ExportedNetwork:
+    def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the trained network, computed by nn.LSTM, for export."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
@@ -88,7 +88,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
             pads = torch.randint(length, (rows, 1), generator=random)
             return ids * (torch.arange(length) >= pads)
 
-        return ExportedNetwork(network, "ids", inputs, assets.for_export(), any_length=True)
+        return NetworkToExport(network, "ids", inputs, assets.for_export(), any_length=True)
 
 
 @dataclass

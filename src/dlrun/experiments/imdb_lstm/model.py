@@ -1,4 +1,4 @@
-"""Define the lab's LSTM network (ISLP 10.9.6): embedding, LSTM, linear layer on the last state."""
+"""Define the lab's LSTM network (ISLP 10.9.6): embedding, LSTM, linear layer on its last state."""
 
 from torch import Tensor, nn
 
@@ -6,9 +6,10 @@ from dlrun.kernels.lstm import LSTMLastState, lstm_states
 
 
 class LSTMClassifier(nn.Module):
-    """Classifies a review by its ids, padded in front with 0; two classes have one logit.
+    """Classifies a review from its word ids, padded in front with 0; two classes have one logit.
 
-    words: the number of different ids. embedding, hidden: sizes of an embedding and of the state.
+    words: how many different word ids exist. embedding, hidden: sizes of an embedding vector and
+    of the state.
     skip_padding, threads: see `LSTMLastState`.
     """
 
@@ -35,6 +36,6 @@ class LSTMClassifier(nn.Module):
         return logits.flatten() if self._binary else logits
 
     def after_each(self, ids: Tensor) -> Tensor:
-        """Return the logits (time, ...) after each id of one review (time,)."""
+        """Return the logits (time, ...) after each word id of one review (time,)."""
         logits: Tensor = self.output(lstm_states(self.lstm, self.embedding, ids))
         return logits.squeeze(-1)

@@ -1,4 +1,4 @@
-"""Read labelled texts as arrays: IMDB's 25,000 + 25,000 reviews, generated ones, or a user's own.
+"""Read labelled texts as arrays: IMDB's 2 x 25,000 reviews, generated reviews, or a user's texts.
 
 Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011).
 Keras: keras.datasets.imdb.
@@ -16,11 +16,11 @@ from rich.text import Text
 from scipy import sparse
 
 from dlrun.config.sections import ReviewsDataConfig
-from dlrun.data import user_data, word_ids
+from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
 from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
-from dlrun.data.splits import LabelledRows, add_spelling_warnings, show_class_counts
+from dlrun.data.splits import LabelledRows, add_unicode_variant_warnings, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
 from dlrun.errors import ConfigError, DataError
@@ -56,22 +56,22 @@ _NO_WORD = "<UNK>"  # `split_words` never returns it
 
 @dataclass(frozen=True)
 class ReviewSplit:
-    """Holds the training or the test part of the reviews as word ids, bags of words and labels.
+    """Holds the training reviews or the test reviews as word ids, bags of words and labels.
 
-    ids: all ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the number of
-    the class (1 is positive), shape (n_reviews,).
+    ids: all word ids of each review. bags: binary CSR, shape (n_reviews, width). labels: the class
+    index of each review (1 is positive), shape (n_reviews,).
     """
 
-    ids: word_ids.RaggedWordIds
+    ids: text_encoding.RaggedWordIds
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Holds the training and the test reviews, the vocabulary, the class names, and the origin.
+    """Holds training and test reviews, vocabulary, class names, and where the reviews came from.
 
-    `differs` says why they are not the published reviews, and is None if they are.
+    `differs` says why these are not the published reviews; None if they are the published reviews.
     """
 
     train: ReviewSplit
@@ -87,12 +87,12 @@ class Reviews:
         return int(self.train.bags.shape[1])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Return the words of word ids."""
-        return word_ids.decode_word_ids(ids, self.vocabulary)
+        """Return the text that word ids encode."""
+        return text_encoding.decode_word_ids(ids, self.vocabulary)
 
 
 def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: Screen) -> Reviews:
-    """Return the reviews that a config names: generated, from the cache, or from their source.
+    """Return the reviews that a config names; prepared reviews are cached in the data folder.
 
     Raises DataError if the source is missing, damaged, or cannot be downloaded.
     """
@@ -127,8 +127,8 @@ def _to_reviews(
     arrays, names = prepared
     train, test = (
         ReviewSplit(
-            word_ids.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
-            word_ids.make_binary_matrix(
+            text_encoding.RaggedWordIds(arrays[f"{part}_ids"], arrays[f"{part}_offsets"]),
+            text_encoding.make_binary_matrix(
                 arrays[f"{part}_bag_ids"], arrays[f"{part}_bag_offsets"], config.num_words + 3
             ),
             arrays[f"{part}_labels"],
@@ -157,13 +157,13 @@ def _prepare(
         sources = read_stanford_reviews(paths[0], screen)
     else:
         sources, vocabulary = read_keras_reviews(paths[0], paths[1])
-    rows, texts = LabelledRows(warnings), word_ids.NumberedTexts(vocabulary)
+    rows, texts = LabelledRows(warnings), text_encoding.NumberedTexts(vocabulary)
     for source in sources:
         rows.begin_part(source.place)
         progress = f"reading {Path(source.place).name}", source.count, "texts"
         with screen.progress(*progress) as bar:
             for done, (text, label, where) in enumerate(source.rows):
-                words = word_ids.split_words(text) if isinstance(text, str) else text
+                words = text_encoding.split_words(text) if isinstance(text, str) else text
                 # A text without a word repeats nothing.
                 content = hash(" ".join(words)) if words else None
                 if not rows.add(label, content, where):
@@ -179,7 +179,7 @@ def _prepare(
     arrays, vocabulary = texts.encode(is_test, config.num_words)
     arrays |= {"train_labels": labels[~is_test], "test_labels": labels[is_test]}
     if config.is_own:
-        add_spelling_warnings("words", texts.words, warnings)
+        add_unicode_variant_warnings("words", texts.words, warnings)
     return arrays, {"words": vocabulary, "labels": names, "warnings": warnings.lines()}
 
 
@@ -192,9 +192,9 @@ def _in_memory(
 
 
 def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
-    """Read the labelled reviews of aclImdb_v1.tar.gz, whatever its checksum.
+    """Read the labelled reviews of the archive aclImdb_v1.tar.gz, without checking its checksum.
 
-    Raises DataError if it is no such archive, is damaged, or lacks one of the four folders.
+    Raises DataError if the file is another archive, is damaged, or lacks one of the four folders.
     """
     folders: dict[tuple[str, str], dict[str, slice]] = {
         (part, label): {} for part in ("train", "test") for label in ("neg", "pos")
@@ -220,9 +220,9 @@ def read_stanford_reviews(archive: Path, screen: Screen) -> list[TextSource]:
 
 
 def read_keras_reviews(arrays: Path, word_index: Path) -> tuple[list[TextSource], list[str]]:
-    """Read the reviews of Keras's imdb.npz, and imdb_word_index.json as the words by rank.
+    """Read the reviews of Keras's imdb.npz, and the ranked words of its imdb_word_index.json.
 
-    Raises DataError if they are not that.
+    Raises DataError if the files have other contents.
     """
     try:
         ranks = dict(json.loads(read_regular_file(word_index)))
@@ -277,7 +277,7 @@ _AGREE = 0.66  # share of the words of judgement that agree with the review's la
 def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
     """Return generated reviews of 2 to 40 sentences and their labels, half of them positive.
 
-    Results on them say nothing about the real data, so wherever one is shown it is labelled.
+    Results on generated reviews say nothing about real reviews, so they are labelled as generated.
     """
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % 2).astype(np.int8)

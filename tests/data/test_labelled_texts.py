@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dlrun.config.sections import ReviewsDataConfig
-from dlrun.data import imdb
+from dlrun.data import labelled_texts
+from dlrun.data.text_encoding import split_words
 from dlrun.data.user_data import check_review_files
-from dlrun.data.word_ids import split_words
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -58,16 +58,16 @@ def config(**changes: Any) -> ReviewsDataConfig:
     return ReviewsDataConfig.model_validate(values | {"sample_reviews": 20} | changes)
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> imdb.Reviews:
-    return imdb.load_reviews(config(**changes), folder / "data", seed, Screen(quiet=True))
+def load(folder: Path, seed: int = 0, **changes: Any) -> labelled_texts.Reviews:
+    return labelled_texts.load_reviews(config(**changes), folder / "data", seed, Screen(quiet=True))
 
 
 def caches(folder: Path) -> list[Path]:
     return without_locks(folder / "data" / "imdb")
 
 
-def texts(reviews: imdb.Reviews, part: str) -> list[str]:
-    split: imdb.ReviewSplit = getattr(reviews, part)
+def texts(reviews: labelled_texts.Reviews, part: str) -> list[str]:
+    split: labelled_texts.ReviewSplit = getattr(reviews, part)
     return [reviews.decode(split.ids.review(index)) for index in range(len(split.labels))]
 
 
@@ -155,13 +155,13 @@ def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> 
     assert reviews.origin == "generated sample reviews (2 x 20, seed 4)"
     assert np.array_equal(reviews.train.ids.ids, again.train.ids.ids)
     assert not np.array_equal(reviews.train.ids.ids, other.train.ids.ids)
-    assert reviews.train.labels.tolist() == imdb.generate_reviews(20, 4)[1].tolist()
-    assert reviews.test.labels.tolist() == imdb.generate_reviews(20, 5)[1].tolist()
+    assert reviews.train.labels.tolist() == labelled_texts.generate_reviews(20, 4)[1].tolist()
+    assert reviews.test.labels.tolist() == labelled_texts.generate_reviews(20, 5)[1].tolist()
     assert not (tmp_path / "data").exists()
 
 
 def test_words_of_sample_reviews_tell_the_label() -> None:
-    texts, labels = imdb.generate_reviews(401, 0)
+    texts, labels = labelled_texts.generate_reviews(401, 0)
     assert len(set(texts)) == 401
     assert np.bincount(labels).tolist() == [201, 200]
     wonderful = np.array([split_words(text).count("wonderful") for text in texts])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from dlrun.data.word_ids import RaggedWordIds, decode_word_ids, split_words
+from dlrun.data.text_encoding import RaggedWordIds, decode_word_ids, split_words
 
 KERAS_FILTER = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 

@@ -1,4 +1,4 @@
-"""Decide whether a run may be compared with the published numbers and with those over seeds."""
+"""Decide whether a run's metrics may be compared with published or expected numbers."""
 
 from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, Section
 from dlrun.config.yaml_loader import flatten_keys, format_setting
@@ -25,7 +25,7 @@ NEUTRAL |= {
 def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:
     """Return why a run of an experiment cannot be compared with the published numbers, or None.
 
-    The published numbers are of the published data, trained as the shipped config says.
+    The published numbers were computed on the published data, with values as in the shipped config.
     """
     if not results.reference:
         return None
@@ -40,7 +40,7 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
 
 
 def expected_metric_ranges(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
-    """Return the range of each metric that holds 95 % of this config's runs; empty if unknown."""
+    """Return the range of each metric that holds 95 % of runs with a config; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     has_shipped_source = config.source == shipped_values(name).get("data.source")
     if not has_shipped_source or changed_result_keys(name, config):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments.book_comparison import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import ExpectedInterval
 from dlrun.runs.start import load_experiment_config

@@ -1,4 +1,4 @@
-"""Encode texts as word ids by Keras's rules (keras.datasets.imdb; ISLP, lab 10.9.5).
+"""Encode texts as word ids by the rules of Keras's IMDB data (keras.datasets.imdb).
 
 0 pads, 1 starts a text, 2 is an out-of-vocabulary word, and the word of frequency rank r (counted
 on the training texts) is r + 3.
@@ -36,7 +36,7 @@ def decode_word_ids(ids: Iterable[int], words: Sequence[str]) -> str:
 
 
 def make_binary_matrix(columns: Array, offsets: Array, width: int) -> sparse.csr_matrix:
-    """Return a float32 CSR matrix (n_rows, width) that is 1 at the given columns of each row."""
+    """Return a float32 CSR matrix (n_rows, width) with ones at the given columns of each row."""
     ones = np.ones(len(columns), dtype=np.float32)
     return sparse.csr_matrix((ones, columns, offsets), (len(offsets) - 1, width))
 
@@ -50,7 +50,7 @@ class RaggedWordIds:
 
     @classmethod
     def from_ids(cls, reviews: Iterable[Sequence[int]], num_words: int) -> "RaggedWordIds":
-        """Join texts of word ids, each after START; replace ids from `num_words` on by UNKNOWN."""
+        """Join texts of word ids, each after START; ids of `num_words` or more become UNKNOWN."""
         texts = [[START, *review] for review in reviews]
         ids = np.fromiter(itertools.chain.from_iterable(texts), np.int64)
         ids[ids >= num_words] = UNKNOWN
@@ -64,7 +64,7 @@ class RaggedWordIds:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
     def bag_of_words(self, width: int) -> sparse.csr_matrix:
-        """Return which ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
+        """Return which word ids each text has: a binary float32 CSR matrix, (n_texts, width)."""
         columns, small = self.ids.astype(np.int32), np.ones(len(self.ids), np.int8)
         # A copy of the offsets: sum_duplicates compresses in place.
         matrix = sparse.csr_matrix((small, columns, self.offsets.copy()), (len(self), width))
@@ -72,7 +72,7 @@ class RaggedWordIds:
         return make_binary_matrix(matrix.indices, matrix.indptr, width)
 
     def padded(self, length: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.int16]:
-        """Return the last `length` ids of texts, padded in front with 0, (n_rows, length).
+        """Return the last `length` word ids of each text, padded in front with 0, (n_rows, length).
 
         Ids are below 2**15: each is a positive int16.
         """
@@ -88,10 +88,10 @@ class RaggedWordIds:
 
 
 class NumberedTexts:
-    """Holds texts in memory as numbers of their words, in the order of first appearance.
+    """Holds texts as integers that number the different words in the order of first appearance.
 
-    `ranked` is the vocabulary by frequency rank, unless it is to be counted. Each text begins with
-    the number 0, which becomes START.
+    `ranked` is the vocabulary by frequency rank; if empty, the words are counted. Each text begins
+    with the integer 0, which becomes START.
     """
 
     def __init__(self, ranked: Sequence[str] = ()) -> None:
@@ -110,7 +110,7 @@ class NumberedTexts:
     def encode(
         self, is_test: NDArray[np.bool_], num_words: int
     ) -> tuple[dict[str, Array], list[str]]:
-        """Return the ids, offsets and bags of the training and the test texts, and the vocabulary.
+        """Return word ids, offsets and bags of words of all texts, by name, and the vocabulary.
 
         The vocabulary, the most frequent word first, has the words whose ids are below `num_words`.
         Words are counted in the training texts; equally frequent ones stand in order of appearance.
