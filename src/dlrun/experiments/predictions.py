@@ -17,8 +17,9 @@ from dlrun.config.sections import Predictions
 from dlrun.data import images
 from dlrun.data.archives import Array
 from dlrun.run_context import RunContext
-from dlrun.run_folder.folder import MISTAKES, PREDICTIONS, to_json
+from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
+from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20

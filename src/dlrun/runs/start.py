@@ -19,13 +19,7 @@ from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import (
-    CONFIG,
-    RunFolder,
-    check_run_name,
-    check_runs_folder_writable,
-    to_json,
-)
+from dlrun.run_folder.folder import CONFIG, RunFolder, check_run_name, check_runs_folder_writable
 from dlrun.run_folder.loggers import check_loggers_installed
 from dlrun.runs.distributed import (
     count_processes_to_start,
@@ -35,7 +29,7 @@ from dlrun.runs.distributed import (
 )
 from dlrun.runs.runner import RunRecorder
 from dlrun.system import accelerator, resources
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, to_json
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 

@@ -35,10 +35,10 @@ from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
 from dlrun.plots.curves import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, WORDS, to_json
+from dlrun.run_folder.folder import METRICS, WORDS
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, pluralize, printable
+from dlrun.system.console import format_position, pluralize, printable, to_json
 
 if TYPE_CHECKING:
     from torch import nn
