@@ -1,4 +1,4 @@
-"""Start the command `dlrun`, which is also `python -m dlrun`."""
+"""Start the command line of `dlrun` when the user enters `dlrun` or `python -m dlrun`."""
 
 import os
 import signal

@@ -43,35 +43,35 @@ class AcceleratorError(DlrunError):
 
 
 class Stopped(BaseException):
-    """Ends the run after a signal; it is not an Exception, because the run did not fail."""
+    """Raised to end the run after a signal; no subclass of Exception, as the run did not fail."""
 
     exit_code = 1
     word = "stopped"
 
 
 class Interrupted(Stopped):
-    """Ends the run because the user pressed Ctrl-C (SIGINT)."""
+    """Raised to end the run when the user presses Ctrl-C (SIGINT)."""
 
     exit_code = 130
     word = "interrupted"
 
 
 class Terminated(Stopped):
-    """Ends the run because the process received SIGTERM."""
+    """Raised to end the run when the process receives SIGTERM."""
 
     exit_code = 143
     word = "terminated"
 
 
 class HungUp(Terminated):
-    """Ends the run because the terminal was closed or disconnected (SIGHUP)."""
+    """Raised to end the run when the terminal is closed or disconnected (SIGHUP)."""
 
     exit_code = 129
     word = "hung up"
 
 
 class OutOfTime(Stopped):
-    """Ends the run because its SLURM job is about to reach its time limit (SIGUSR2)."""
+    """Raised to end the run shortly before its SLURM job reaches the time limit (SIGUSR2)."""
 
     exit_code = 140
     word = "out of time"
@@ -83,7 +83,7 @@ def first_line(error: BaseException) -> str:
 
 
 def explain_failure(error: BaseException, folder: Path, package: str) -> BaseException:
-    """Return the error to show to the user for an exception that ended a run.
+    """Return the error message (a DlrunError) that the user sees for an exception that ended a run.
 
     It is the same one if its message is clear, or if it is a bug in dlrun. `package` has the
     experiment's code.

@@ -1,4 +1,4 @@
-"""Export all names that a package with an experiment of its own imports from dlrun.
+"""Re-export from one module every name that a user's own experiment package needs from dlrun.
 
 `dlrun new NAME` writes such a package. Its entry point of the group `dlrun.experiments` names a
 package with two modules:

@@ -45,7 +45,7 @@ def run(
         values: keys of the config, which override files: `seed=3`, `optimizer={"lr": 0.002}`.
 
     Raises ConfigError, DataError or another DlrunError; KeyboardInterrupt if the kernel is
-    interrupted, at the end of a step, from which `dlrun resume` continues.
+    interrupted, at the end of an epoch or lambda, from which `dlrun resume` continues.
     """
     files = [config] if isinstance(config, str | Path) else config
     settings = RunSettings(
@@ -103,7 +103,7 @@ def _in_notebook() -> bool:
 
 
 class NotebookScreen(Screen):
-    """Shows progress in a notebook as one line with a bar; warnings go to stderr."""
+    """Shows a run's progress in a notebook as one line with a bar; prints warnings to stderr."""
 
     def __init__(self, quiet: bool) -> None:
         super().__init__(quiet=quiet, results=False)

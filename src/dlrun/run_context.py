@@ -1,4 +1,4 @@
-"""Define what a run is given: the settings of its command, and the context of its experiment."""
+"""Define what a run is given: the options of its command, and the context of its experiment."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from dlrun.system.signals import StopRequest
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Holds the options of a command, or the arguments of `dlrun.run`.
+    """Holds the options of a command that runs an experiment, or the arguments of `dlrun.run`.
 
     config: YAML files over the defaults. overrides: `--set` texts. values: those from Python or of
     the command's positional arguments, over all others.
@@ -45,15 +45,15 @@ class RunSettings:
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
 
     def console(self) -> Screen:
-        """Return the screen that the run writes to."""
+        """Return the screen to which the run prints its results, notes and progress."""
         return self.screen or Screen(quiet=self.quiet, results=self.results and not self.json)
 
 
 @dataclass(frozen=True)
 class DataOrigin:
-    """Says where the data are from, for the screen and the figures.
+    """Says where a run's data are from, in words for the terminal and for the figures.
 
-    `differs` says why the published metrics do not apply to them; None if they do.
+    `differs` says why the published metrics do not apply to these data; None if they apply.
     """
 
     text: str
@@ -62,7 +62,7 @@ class DataOrigin:
 
 @dataclass
 class Results:
-    """Holds what an experiment returns, for results.json and the last lines on the screen."""
+    """Holds what an experiment returns, for results.json and the last lines in the terminal."""
 
     metrics: dict[str, float]
     accelerator: AcceleratorReport
@@ -78,7 +78,7 @@ class Results:
 
 @dataclass
 class RunContext:
-    """Holds what an experiment needs while it runs: folder, steps, screen and clock."""
+    """Holds what an experiment uses as it runs: run folder, step recorder, terminal, durations."""
 
     folder: RunFolder
     screen: Screen
@@ -93,7 +93,7 @@ class RunContext:
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Add the block's time to `seconds[name]`."""
+        """Measure the seconds that a `with` block takes, and add them to `seconds[name]`."""
         started = time.perf_counter()
         try:
             yield
@@ -103,7 +103,7 @@ class RunContext:
     def keep(self, name: str, content: bytes | memoryview) -> None:
         """Write a file at the end of the run that later commands need, such as its weights.
 
-        It is written with the others when the run has finished: until then an earlier result of the
+        All such files are written when the run has finished: until then an earlier result of the
         run stays whole.
         """
         self.kept[name] = content
@@ -128,7 +128,7 @@ def print_results_json(folder: Path, screen: Screen) -> None:
 
 @contextlib.contextmanager
 def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
-    """Print an error of the block as a JSON object on stdout too, if `wanted`."""
+    """Print an error of the `with` block as a JSON object on stdout too, if `wanted`."""
     try:
         yield
     except DlrunError as error:

@@ -1,1 +1,1 @@
-"""The command line: each command has options and calls one function that does the work."""
+"""Define the command line of dlrun, and report the errors of its commands."""

@@ -1,4 +1,4 @@
-"""The table of all commands, and the group that imports a command's module only to run it."""
+"""List all commands of dlrun, and import the module of a command only to run the command."""
 
 import ast
 import importlib.util
@@ -50,7 +50,7 @@ RESERVED = {*COMMANDS["dlrun"], *GROUPS}
 
 
 class CommandGroup(TyperGroup):
-    """A group whose commands have only a name and a help text until one of them is called."""
+    """Groups commands that have only a name and a help text until one of them is called."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command with its help, for a list of commands."""
@@ -83,7 +83,7 @@ class CommandGroup(TyperGroup):
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the name, the command and the other words of a command line."""
+        """Return the command name, the command and the remaining arguments of a command line."""
         self.commands[args[0]] = self.load_command(ctx, args[0])
         return super().resolve_command(ctx, args)
 

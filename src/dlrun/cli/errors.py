@@ -1,4 +1,4 @@
-"""Error messages of the command line: a message, a hint and an exit code for each exception."""
+"""Report exceptions on the command line: each with one message, a hint and an exit code."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ from dlrun.system.signals import SIGNALS, raised_signals
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
-    """Show one message for the exception that ended a command, and return the exit code.
+    """Print one message about the exception that ended a command, and return the exit code.
 
     Raises the exception again if --debug is given.
     """

@@ -1,4 +1,4 @@
-"""The process of the `dlrun` command: its setup, its errors and its end."""
+"""Run the `dlrun` command as a process: set the process up, report its errors, and end it."""
 
 import contextlib
 import gc

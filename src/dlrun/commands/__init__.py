@@ -1,1 +1,1 @@
-"""The work of the commands about runs, data and packages: one module per command."""
+"""Define the commands of dlrun with their options: one module per command."""

@@ -1,4 +1,4 @@
-"""Shell completion: the values that a shell offers at the tab key.
+"""Offer values of options and arguments when the user presses the tab key in a shell.
 
 A function that raises an exception offers nothing: the command itself will report the error.
 """
@@ -39,7 +39,7 @@ def join_bash_words() -> None:
 
 
 def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the runs for completion: `latest`, then suffixes and names, newest first."""
+    """Return the tab completions of a run: `latest`, then suffixes and names, newest first."""
     folders = _run_folders(ctx)
     latest = (
         ["latest", *(f"{name}/latest" for name in complete_experiments(ctx, ""))] if folders else []
@@ -49,17 +49,17 @@ def complete_runs(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of sweeps for completion, newest first."""
+    """Return the tab completions of a sweep: the names of all sweeps, newest first."""
     return [folder.name for folder in sweeps_newest_first(_runs_dir(ctx))[:NEWEST]]
 
 
 def complete_experiments(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the names of experiments that have runs, for completion."""
+    """Return the tab completions of an experiment: the names of those that have runs."""
     return sorted({folder.parent.name for folder in _run_folders(ctx)})
 
 
 def complete_settings(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the config keys for completion, each with `=`, or the values of a typed key."""
+    """Return the tab completions of a setting: keys followed by `=`, or values after `KEY=`."""
     name = str(ctx.info_name)
     # No argument is parsed while an option has no value yet.
     if name not in registry.experiment_names():

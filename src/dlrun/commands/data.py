@@ -41,7 +41,7 @@ def fetch_dataset(settings: RunSettings, dataset: Name) -> None:
 
 @with_data_options
 def verify_dataset(settings: RunSettings, dataset: Name) -> int:
-    """Check the files against the published checksums, and their contents.
+    """Check the files of a data set against published checksums, and check their contents.
 
     Exits with 1 if a file is not the published one, or is damaged.
 
@@ -84,7 +84,7 @@ def show_dataset(
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
 ) -> None:
-    """Show reviews, decoded from their ids back to words.
+    """Show reviews of a data set, decoded from word ids back to words.
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
 

@@ -1,4 +1,4 @@
-"""`dlrun runs list`: list runs, filtered and sorted by their values."""
+"""`dlrun runs list`: list runs, filtered and sorted by their config values and metrics."""
 
 import contextlib
 import operator

@@ -1,4 +1,4 @@
-"""Options and arguments of several commands, and the decorator that adds a run's options."""
+"""Define options and arguments of several commands, and the decorator that adds run options."""
 
 import functools
 import inspect
@@ -131,7 +131,7 @@ def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
 
 
 def set_parameters(function: Function, parameters: Sequence[inspect.Parameter]) -> Function:
-    """Set the parameters of which typer makes a command's options and arguments."""
+    """Set the parameters of a function from which typer makes a command's options and arguments."""
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return function
 

@@ -65,7 +65,7 @@ def predict_inputs(
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
 ) -> int:
-    """Predict new texts or images with a finished run, and read them as it read its own data.
+    """Classify new texts or images with a finished run, preprocessed as its training data were.
 
     Exits with 1 if an input cannot be predicted, or a row of the run's own test set differs.
 

@@ -1,4 +1,4 @@
-"""`dlrun reproduce`: run the lab over seeds, and compare the numbers with the published ones."""
+"""`dlrun reproduce`: run the lab's experiments with several seeds, and compare with the book."""
 
 import shlex
 import sys
@@ -22,7 +22,7 @@ def reproduce(
         "reproduction.html"
     ),
 ) -> int:
-    """Run the lab over seeds, and write the book's numbers beside yours on one page.
+    """Run the lab with several seeds, and write the book's numbers beside yours on one HTML page.
 
     Runs that earlier calls finished are not repeated.
 

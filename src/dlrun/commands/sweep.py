@@ -1,4 +1,4 @@
-"""`dlrun sweep`: check which options were given, and run the sweep."""
+"""`dlrun sweep`: check that the given options fit together, and run the sweep."""
 
 from typing import Annotated
 
@@ -66,7 +66,7 @@ def sweep(
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,
 ) -> int:
-    """Run an experiment over seeds and values, several at once, and say which config is best.
+    """Run an experiment for several seeds and config values in parallel, and name the best config.
 
     Example: dlrun sweep imdb-dense --seeds 5 --grid optimizer.lr=0.001,0.002
 

@@ -39,7 +39,7 @@ def verify_run(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> int:
-    """Repeat a run from its own config, and compare the two bit for bit.
+    """Repeat a run from its own config, and compare the two runs bit for bit.
 
     Exits with 0 if they are identical; otherwise with 1, the first difference, and what differs in
     code, packages, machine and data.

@@ -1,1 +1,1 @@
-"""Read configs from YAML with line numbers, merge them in layers, and validate them."""
+"""Read configs from YAML with line numbers, merge them (later ones win), and validate them."""

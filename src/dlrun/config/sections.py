@@ -1,4 +1,4 @@
-"""Schemas of the config sections that experiments share: types and bounds, no values."""
+"""Define the schemas of shared config sections: types and bounds, but no default values."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ Predictions = Literal["auto"] | bool  # predictions.csv; auto: unless the test s
 
 
 class Section(BaseModel):
-    """Base class of all sections of a config: frozen; unknown keys and conversions are errors."""
+    """Base class of config sections: immutable; rejects unknown keys and values of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -50,7 +50,7 @@ S = TypeVar("S", bound=Section)
 
 
 class MeasuredInterval(Section):
-    """Holds the interval in which 95 % of a config's runs lie (Student's t, over seeds)."""
+    """Holds the interval in which 95 % of a config's runs lie, computed from several seeds."""
 
     low: float
     high: float
@@ -68,7 +68,7 @@ class Reference(Section):
 
 @dataclass(frozen=True)
 class Argument:
-    """Describes the positional arguments of a command, which fill a list in the config."""
+    """Describes a command's positional arguments, which become a list in the config."""
 
     key: str
     metavar: str
@@ -76,7 +76,7 @@ class Argument:
 
 
 class ExperimentConfig(Section):
-    """Defines the config keys that every experiment has, and facts that are needed without torch.
+    """Defines the config keys of every experiment, and facts about it that need no torch import.
 
     A subclass sets the class variables and overrides the methods for its experiment:
     argument: the command's positional arguments.
@@ -122,22 +122,22 @@ class ExperimentConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes of a run; None if the accelerator decides how many."""
         return 1
 
     @property
     def total_steps(self) -> int | None:
-        """Return the number of steps (epochs, lambdas) of a whole run; None if unknown."""
+        """Return the number of epochs or lambdas of a whole run; None if unknown."""
         return None
 
     @property
     def thread_invariant(self) -> bool:
-        """Return whether results are the same, bit for bit, with any number of threads."""
+        """Return whether a run's results are the same, bit for bit, with any number of threads."""
         return False
 
     @classmethod
     def suggestions(cls, key: str) -> Sequence[str]:
-        """Return values that a shell completes for a config key whose type does not list them."""
+        """Return the values that tab completion offers for a config key of an open type."""
         return ()
 
     def check(self, runs_dir: Path) -> None:
@@ -145,14 +145,14 @@ class ExperimentConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Defines the config of an optimizer from torch.optim."""
+    """Defines the config of the optimizer, a class of torch.optim."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
 
 
 class TrainerConfig(Section):
-    """Defines the config of the arguments of lightning.pytorch.Trainer."""
+    """Defines the config section `trainer`, the arguments of lightning.pytorch.Trainer."""
 
     max_epochs: PositiveInt
     deterministic: bool
@@ -169,7 +169,7 @@ class TrainerConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes of a run; None if the accelerator decides how many."""
         if self.devices == "auto":
             return None
         return self.num_nodes * (
@@ -189,7 +189,7 @@ class NetworkConfig(ExperimentConfig):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes that share the work; None if the accelerator decides."""
+        """Return the number of processes of a run; None if the accelerator decides how many."""
         return self.trainer.world
 
     @property
@@ -198,13 +198,13 @@ class NetworkConfig(ExperimentConfig):
         return self.trainer.max_epochs
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the devices exist on a CPU and that the processes can share a batch."""
+        """Check that a CPU can have the devices, and that a batch divides among the processes."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
         check_batch_divisible(self.batch_size, self.world or 1)
 
 
 class UserDataConfig(Section):
-    """Defines the config of data: where the user's own data are, and how all data are split."""
+    """Defines where the user's own data are, and how all data are split."""
 
     source: str
     path: LocalPath | None
@@ -220,7 +220,7 @@ class UserDataConfig(Section):
         return self.source in OWN
 
     def held_out(self, rows: int) -> int:
-        """Return how many training rows are held out for validation.
+        """Return how many rows of the training data are held out for validation.
 
         Raises ConfigError if no rows would be left to fit.
         """
@@ -249,7 +249,7 @@ class UserDataConfig(Section):
 
 
 class ReviewsDataConfig(UserDataConfig):
-    """Defines the config of movie reviews: the source, and how words become ids."""
+    """Defines the config of movie reviews: their source, and how their words become word ids."""
 
     source: Literal["stanford", "keras", "sample", "csv", "folder"]
     text_column: str
@@ -262,7 +262,7 @@ class ReviewsDataConfig(UserDataConfig):
 
 
 class ImagesDataConfig(UserDataConfig):
-    """Defines the config of small images: the source is CIFAR100 or the user's own."""
+    """Defines the config of the image data: CIFAR100, generated or a user's own small images."""
 
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None

@@ -49,7 +49,7 @@ class InvalidConfigError(ConfigError):
 def read_and_merge_layers(
     experiment: str, sources: Sequence[Path | str | ConfigLayer]
 ) -> ConfigLayer:
-    """Read and merge YAML files, `--set` texts and layers in this order; later ones win.
+    """Read YAML files, `--set` texts and config layers; merge them in this order, later ones win.
 
     Raises InvalidConfigError with an error for every source that cannot be read.
     """
@@ -70,7 +70,7 @@ def read_and_merge_layers(
 
 
 def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
-    """Validate the values of a layer, and return them as a frozen config.
+    """Validate the values of a config layer against a schema, and return them as a frozen config.
 
     Raises InvalidConfigError with the file, line and key of every error.
     """
@@ -86,7 +86,7 @@ def validate_layer(schema: type[S], layer: ConfigLayer, experiment: str) -> S:
 
 
 def config_to_yaml(config: Section) -> str:
-    """Return a config as YAML text that `--config` reads back to the same config."""
+    """Return a config as YAML text; `--config` reads the same config from this text."""
     return dump_yaml(config.model_dump(mode="json"))
 
 
@@ -145,7 +145,7 @@ def _hint(path: list[str], schema: type[Section]) -> str:
 
 
 def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
-    """Return the types of all keys of a schema by dotted key, such as `optimizer.lr`."""
+    """Return the type of each key of a config schema by dotted key, such as `optimizer.lr`."""
     keys: dict[str, object] = {}
     for name, field in schema.model_fields.items():
         keys[prefix + name] = kind = field.annotation
@@ -155,7 +155,7 @@ def config_keys(schema: type[Section], prefix: str = "") -> dict[str, object]:
 
 
 def allowed_config_values(schema: type[Section], key: str) -> list[str]:
-    """Return the values that a config key allows, in YAML; empty if its type lists none."""
+    """Return the values that a config key allows, as YAML texts; empty if its type lists none."""
     return _listed_values(config_keys(schema).get(key))
 
 

@@ -35,7 +35,7 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class ConfigLayer:
-    """Holds config values of one source, such as a file, and the origin of each key."""
+    """Holds the config values of one source, such as a file, and the file and line of each key."""
 
     values: Values
     origins: dict[KeyPath, str] = field(default_factory=dict)  # such as "file.yaml:3"
@@ -112,7 +112,7 @@ def _invalid(problem: str, at: Any) -> yaml.MarkedYAMLError:
 
 
 def read_yaml_file(path: Path) -> ConfigLayer:
-    """Read a YAML file as a config layer. Raises ConfigError that names the file and line."""
+    """Read a YAML file as a config layer. Raises ConfigError, which names the file and line."""
     try:
         # The shell's pipes in /dev/fd, as in `--config <(command)`, end; another pipe may not.
         given = path.open("rb") if str(path).startswith("/dev/fd/") else open_regular_file(path)
@@ -142,7 +142,7 @@ def parse_set_override(text: str) -> ConfigLayer:
 
 
 def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer:
-    """Return a config layer that sets one dotted key; errors name `origin`."""
+    """Return a config layer that sets one dotted key; error messages name `origin`."""
     *parents, name = key.split(".")
     values: Values = {name: value}
     for parent in reversed(parents):
@@ -151,7 +151,7 @@ def config_layer_of_setting(key: str, value: object, origin: str) -> ConfigLayer
 
 
 def format_override(key: str, value: object) -> str:
-    """Return the `--set` text for a key and value, quoted if YAML would read something else."""
+    """Return the `--set` text for a key and value, with quotes if YAML would read another value."""
     plain = f"{key}={value}"
     if isinstance(value, str):
         with contextlib.suppress(ConfigError):
@@ -186,7 +186,7 @@ def _shorten(value: object) -> str:
 
 
 def config_layer_from_values(values: Mapping[str, object], origin: str) -> ConfigLayer:
-    """Return a config layer of values that come from no file; errors name `origin` instead."""
+    """Return a config layer of values from no file; error messages name `origin`."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
@@ -199,7 +199,7 @@ def _key_paths(value: Mapping[str, object] | list[object], path: KeyPath = ()) -
 
 
 def dump_yaml(values: Mapping[str, object]) -> str:
-    """Return values as YAML text that reads back the same, without control characters."""
+    """Return values as YAML text without control characters; loading it gives equal values."""
     text: str = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if not all(line.isprintable() for line in text.split("\n")):
         text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)  # with escapes
@@ -207,7 +207,7 @@ def dump_yaml(values: Mapping[str, object]) -> str:
 
 
 def flatten_keys(values: Mapping[str, object], prefix: str = "") -> Values:
-    """Flatten nested mappings to one with dotted keys; lists and empty mappings are values."""
+    """Flatten nested mappings to one mapping with dotted keys; keep lists and empty mappings."""
     flat: Values = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,4 @@
-"""Collect the classes of labelled rows, and divide the rows into training, validation and test."""
+"""Divide labelled rows into training, validation and test rows, and warn of doubtful classes."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Find the installed experiments by the entry points of the group `dlrun.experiments`.
+"""Find installed experiments by their entry points in the group `dlrun.experiments`.
 
 An entry point names a package with two modules: `config`, which has the class `Config` and is read
 for `--help` and config errors, and `experiment`, which has the object `experiment` and may import

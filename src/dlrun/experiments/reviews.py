@@ -122,7 +122,7 @@ class ReviewsPredictor(Predictor):
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
-        """Return the effect of each word on a class, and its probability after each word.
+        """Return the effect of each word on a class, and the class probability after each word.
 
         The second list is empty if the network does not read the words in order. `words` and their
         `ids` are those that the network reads.

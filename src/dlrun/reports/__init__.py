@@ -1,1 +1,1 @@
-"""The HTML report of runs, one page that works offline: sections, charts, templates."""
+"""Write the HTML report of runs, one page that works offline."""

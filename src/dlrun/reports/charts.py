@@ -1,4 +1,4 @@
-"""The charts of the HTML report: the curves of runs, and all coordinates in a chart's SVG.
+"""Define the charts of the HTML report: the curves of runs, and the coordinates of a chart's SVG.
 
 parts.html writes the SVG, and curves.js shows the values under the pointer.
 """
@@ -24,7 +24,7 @@ Table = Mapping[str, Sequence[float]]  # metrics.csv: columns by name, the first
 
 @dataclass(frozen=True)
 class ChartCurve:
-    """A curve of a chart: its name, points, CSS class and the label at its end.
+    """Holds a curve of a chart: its name, points, CSS class and the label at its end.
 
     Values of y that are not finite are gaps.
     """
@@ -43,7 +43,7 @@ class ChartCurve:
 
 @dataclass(frozen=True)
 class ReferenceLine:
-    """A straight line in a chart at one value, such as a published metric or the chosen lambda."""
+    """Holds a straight line of a chart at one value, such as a published metric."""
 
     name: str
     value: float
@@ -52,7 +52,7 @@ class ReferenceLine:
 
 @dataclass(frozen=True)
 class Axis:
-    """A chart axis that maps the values `start` to `end` to SVG coordinates `first` to `last`."""
+    """Maps the values `start` to `end` of a chart axis to SVG coordinates `first` to `last`."""
 
     start: float
     end: float
@@ -78,7 +78,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: curves over one x axis, horizontal reference lines, and a vertical one (`mark`)."""
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
 
     title: str
     x_name: str
@@ -109,7 +109,7 @@ class Chart:
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
 
     def points(self, line: ChartCurve) -> list[list[tuple[float, float]]]:
-        """Return the coordinates of a curve's points, as one list for each piece between gaps."""
+        """Return the SVG coordinates of a curve's points; after each gap a new list begins."""
         pieces: list[list[tuple[float, float]]] = [[]]
         for x, y in zip(line.x, line.y, strict=True):
             if is_plottable(y):
@@ -130,18 +130,18 @@ class Chart:
 
 
 def curve_css_classes(number: int) -> str:
-    """Return the CSS classes for the colour and the dashes of the run with a number."""
+    """Return the CSS classes for the colour and dashes of a run's curve, given the run's number."""
     return f"run{number % COLOURS} dash{number % DASHES}"
 
 
 def metric_names(table: Table) -> list[str]:
-    """Return the metric names in a table without the part: `loss` for `train_loss`."""
+    """Return the metric names in a table without the split's prefix: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 
 
 def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
-    """Reduce a table to about so many cells: evenly spaced rows, with the first and the last."""
+    """Reduce a table to about `cells` cells: evenly spaced rows, the first and last included."""
     length = min(map(len, table.values()), default=0)
     every = math.ceil(length * len(table) / cells) or 1
     kept = sorted({*range(0, length, every), *range(length)[-1:]})
@@ -177,7 +177,7 @@ def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
 
 
 def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition; empty if they cannot be compared with the run."""
+    """Return the published metrics by edition of the book; empty if the run is not comparable."""
     return {
         edition: {
             name: float(value)
@@ -189,7 +189,7 @@ def published_metrics_by_edition(record: RunRecord) -> dict[str, dict[str, float
 
 
 def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
-    """Return a line for each edition that published the test value of a metric."""
+    """Return a reference line for each edition of the book with a test value of the metric."""
     return [
         ReferenceLine(f"{edition}'s test", values[f"test_{metric}"], edition)
         for edition, values in published_metrics_by_edition(record).items()
@@ -198,7 +198,7 @@ def published_levels(record: RunRecord, metric: str) -> list[ReferenceLine]:
 
 
 def padded_range(values: Sequence[float], share: float) -> tuple[float, float]:
-    """Return the ends of an axis: the range of the values, widened by a share on either side."""
+    """Return the ends of an axis: the range of the values, widened by `share` at both ends."""
     low, high = min(values), max(values)
     margin = share * (high - low) or 0.05 * abs(high) or 0.5
     return low - margin, high + margin

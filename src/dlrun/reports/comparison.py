@@ -1,4 +1,4 @@
-"""Comparison of runs: metrics over runs with equal configs, and charts of runs on the same data."""
+"""Compare runs: metrics of runs with equal configs, and charts of runs on the same data."""
 
 import json
 import statistics
@@ -65,10 +65,10 @@ def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
 def find_runs_with_equal_config(
     sections: Sequence[RunSection],
 ) -> list[tuple[list[RunSection], Values, list[MetricSpread]]]:
-    """Group the finished runs with equal configs except for the seed; each seed counts once.
+    """Group the finished runs whose configs differ at most in the seed; each seed counts once.
 
     Returns for each group its runs, the settings in which their common config differs from the
-    shipped one, and the spread of each test metric that all of them have.
+    shipped one, and the spread of each test metric that all these runs have.
     """
     groups: dict[str, dict[int | str, RunSection]] = {}
     for one in sections:
@@ -90,7 +90,7 @@ def find_runs_with_equal_config(
 def compare_runs_on_same_data(
     sections: Sequence[RunSection],
 ) -> list[tuple[str, list[Chart], list[RunSection], Axis | None]]:
-    """Compare the runs of each group of several runs on the same data.
+    """Group runs by their data, and return charts and accuracy intervals that compare each group.
 
     Returns for each group the data in words, the charts of the runs' curves, the runs whose test
     accuracy has a 95 % interval, and the axis of these intervals and of the published accuracies;
@@ -113,7 +113,7 @@ def compare_runs_on_same_data(
 
 
 def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
-    """Return a chart for each metric that several runs recorded over the same kind of step."""
+    """Return a chart for each metric that several runs recorded by epoch, or several by lambda."""
     runs = [one for one in sections if one.table]
     panels = dict.fromkeys(
         (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)

@@ -1,4 +1,4 @@
-"""Evaluation of a run's test predictions: confusion matrix, calibration, ROC area, recall."""
+"""Evaluate a run's test predictions: confusion matrix, calibration, ROC area, recall."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ BINS = 20
 
 
 class CalibrationBin(NamedTuple):
-    """Predictions with similar probability: their number, mean probability, and accuracy."""
+    """Holds the number, mean probability and accuracy of predictions with similar probability."""
 
     rows: int
     probability: float
@@ -30,7 +30,7 @@ class CalibrationBin(NamedTuple):
 
 @dataclass(frozen=True)
 class PredictionEvaluation:
-    """The evaluation of a classifier's predictions on its test set."""
+    """Holds the evaluation of a classifier's predictions on its test set."""
 
     classes: list[str]
     rows: int
@@ -62,7 +62,7 @@ class PredictionEvaluation:
 def evaluate_predictions(
     table: Sequence[Sequence[str]], labels: Sequence[str]
 ) -> PredictionEvaluation:
-    """Evaluate the rows of a predictions.csv: row, label, predicted class, its probability.
+    """Evaluate the rows of a predictions.csv: row, label, predicted class, and its probability.
 
     `labels` gives the order of the classes; classes that no row names are left out. Raises
     DataError if a probability is invalid. (scikit-learn can do all of this, but takes a second to
@@ -144,7 +144,7 @@ def _heat_map(matrix: Sequence[Sequence[int]]) -> str:
 
 
 def picture_data_uri(picture: Image.Image, kind: str, **options: int) -> str:
-    """Return a picture as a data URI of the format `kind`, PNG or JPEG."""
+    """Return the bytes of a picture as a data URI; `kind` is the format, PNG or JPEG."""
     stream = io.BytesIO()
     picture.save(stream, kind, **options)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

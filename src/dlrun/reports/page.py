@@ -60,7 +60,7 @@ def report(
 
 
 def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> None:
-    """Raise ConfigError if a page cannot be written; an older one with `ours` may be replaced."""
+    """Raise ConfigError if a page cannot be written; an older page with `ours` may be replaced."""
     with contextlib.suppress(OSError), open_regular_file(out) as stream:
         force = force or ours in stream.read(2000)
     check_output_path("--out", out, force=force)
@@ -150,7 +150,7 @@ def format_setting_briefly(value: object, length: int = 60) -> str:
 
 
 def format_curve_value(value: float) -> str:
-    """Return a value of a curve as text with about four digits."""
+    """Return a value of a curve as text with about four significant digits."""
     if isinstance(value, int):
         return str(value)
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"

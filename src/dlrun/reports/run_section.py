@@ -1,4 +1,4 @@
-"""Read what the HTML report shows about one run, and note which of its files are damaged."""
+"""Read what the HTML report shows about one run, and note which files of the run are damaged."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ class _Mistakes(BaseModel):
 
 @dataclass
 class ClassifiedPhotograph:
-    """Holds a photograph with its most probable labels and the published ones, or its error."""
+    """Holds a photograph with its most probable labels and the book's, or why it was not read."""
 
     name: str
     error: str
@@ -108,7 +108,7 @@ class RunSection:
 
     @property
     def book(self) -> float | None:
-        """Return the book's test accuracy, or None if it is not comparable."""
+        """Return the test accuracy in the book, or None if it is not comparable with the run's."""
         return self.published_accuracies.get("book")
 
     @property
@@ -118,7 +118,7 @@ class RunSection:
         return self.book is not None and low <= self.book <= high
 
     def environment(self) -> Values:
-        """Return the code, packages and machine with which the run began."""
+        """Return the record of the code, packages and machine with which the run began."""
         begun = self._read(lambda: self.run.environment, RunEnvironment(dlrun=""))
         about = begun.model_dump(exclude={"config", "packages", "started", "folder"})
         if isinstance(command := about.pop("command", None), list):

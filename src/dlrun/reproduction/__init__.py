@@ -1,1 +1,1 @@
-"""Reproduce the published numbers: run experiments over seeds, compare, write one page."""
+"""Reproduce published numbers: run experiments with several seeds, compare, write one HTML page."""

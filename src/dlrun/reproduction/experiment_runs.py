@@ -1,4 +1,4 @@
-"""One experiment of a reproduction: its data and its sweep of runs over seeds."""
+"""Run one experiment of a reproduction: get its data, and run its sweep over seeds."""
 
 import base64
 import contextlib
@@ -66,7 +66,7 @@ class ReproducedExperiment:
         return plan.model_copy(update={"data": dict(self.data)})
 
     def run(self, plan: SweepPlan, screen: Screen) -> None:
-        """Run the missing seeds one after the other, each with the whole machine.
+        """Run the seeds without a finished run one after the other, each with the whole machine.
 
         Raises DlrunError if another process is running them; Interrupted or Terminated once the
         run has ended.
@@ -90,7 +90,7 @@ class ReproducedExperiment:
             raise state.stopped
 
     def command(self, seed: int | None = None) -> str:
-        """Return the shell command that runs the experiment with all seeds, or with one."""
+        """Return the shell command that runs the experiment with all seeds, or with one seed."""
         words, overrides = ["dlrun", self.name], self.overrides
         if seed is not None:
             overrides.append(f"{SEED}={seed}")
@@ -109,12 +109,12 @@ class ReproducedExperiment:
 
     @property
     def not_comparable(self) -> str:
-        """Return why the published numbers cannot be compared with the runs, or an empty text."""
+        """Return why the published numbers cannot be compared with the runs; empty if they can."""
         return (self.runs[0].record.reference_differs or "") if self.runs else ""
 
     @property
     def notes(self) -> list[str]:
-        """Return remarks for the reader: why numbers are not comparable, or missing."""
+        """Return remarks for the reader of the page: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
         notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
@@ -127,9 +127,9 @@ class ReproducedExperiment:
 
     @cached_property
     def sections(self) -> list[RunSection]:
-        """Return the runs as sections of the page, with published numbers even if they differ.
+        """Return the runs as sections of the page, with published numbers even if not comparable.
 
-        The page says beside the numbers why they are not comparable.
+        The page says beside such numbers why they are not comparable.
         """
         runs = [
             replace(run, record=run.record.model_copy(update={"reference_differs": None}))
@@ -147,7 +147,7 @@ class ReproducedExperiment:
 
     @property
     def figures(self) -> list[tuple[str, str]]:
-        """Return the figures of the first run: file names and PNGs in base64."""
+        """Return the figures of the first run by file name, each as a PNG in base64."""
         figures = []
         for path in self.runs[0].figures:
             with contextlib.suppress(DlrunError):  # it was removed, or changed
@@ -164,7 +164,7 @@ class ReproducedExperiment:
 def prepare_reproduction(
     names: Sequence[str], seeds: Sequence[int], options: RunSettings, screen: Screen
 ) -> list[ReproducedExperiment]:
-    """Prepare experiments for a reproduction; their data are downloaded if they are missing.
+    """Prepare experiments for a reproduction, and download the data sets that are missing.
 
     If the download fails, `missing` says why; each data set is tried once.
     """

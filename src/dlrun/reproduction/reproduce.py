@@ -1,4 +1,4 @@
-"""The command `dlrun reproduce`: run the lab over seeds and compare with the book's numbers."""
+"""`dlrun reproduce`: run the lab's experiments with several seeds, and compare with the book."""
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +58,7 @@ label is the book's. Seconds: the median run's. (*): see below."""
 def reproduce_published_numbers(
     names: Sequence[str], seeds: str, out: Path, options: RunSettings, command: str
 ) -> int:
-    """Reproduce the published numbers of experiments, write the page, return the exit code.
+    """Reproduce published numbers, write an HTML page that compares them; return the exit code.
 
     An experiment whose data are missing is listed with the reason, and the others are run. A seed
     that was run before, with the same code, packages and data, is not run again.

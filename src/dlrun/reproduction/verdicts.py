@@ -1,4 +1,4 @@
-"""Compare each published number with the interval that runs on this machine predict."""
+"""Compare each published number with the prediction interval computed from runs on this machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class ComparisonRow:
-    """Compares a published number with those of the runs here.
+    """Holds the comparison of a published number with the numbers of the runs on this machine.
 
     cells: texts by column. numbers: for the JSON output. axis: of the picture of the numbers.
-    photographs: those whose labels are published, if the row is about labels.
+    photographs: the photographs with published labels, if the row is about labels.
     """
 
     name: str
@@ -94,7 +94,7 @@ def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:
 
 
 def compare_with_interval(published: float | None, interval: Interval | None) -> str | None:
-    """Return whether a prediction interval lies `above` or `below` a published number, or `within`.
+    """Return whether a prediction interval lies `above`, `below` or around (`within`) a number.
 
     `within`: the interval contains the number, which may be rounded. None if either is missing.
     """

@@ -1,1 +1,1 @@
-"""The files in the folder of a run: how they are written, read, found and removed."""
+"""Write, read, find and remove the files in the folder of a run."""

@@ -1,7 +1,7 @@
-"""Write and read the checkpoint of a run: the state after its newest finished step.
+"""Write and read a run's checkpoint: its state after the last finished epoch or lambda.
 
-A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data that a
-step adds permanently (a lambda's coefficients) are appended to another file and never rewritten.
+A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data
+that no later epoch or lambda changes (a lambda's coefficients) are appended to another file.
 A resume reads the newest undamaged checkpoint; the previous one is kept until there is a newer one.
 """
 
@@ -25,7 +25,7 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError)
 
 
 def fingerprint_data(digest: str, assets: Mapping[str, object]) -> str:
-    """Return a fingerprint of a run's data: the arrays' digest and one of vocabulary and labels."""
+    """Return a fingerprint of a run's data: digests of the arrays and of vocabulary and labels."""
     names = [assets.get(key) for key in ("vocabulary", "labels")]
     return f"{digest}-{hashlib.sha256(json.dumps(names).encode()).hexdigest()}"
 
@@ -37,7 +37,7 @@ def fingerprints_match(then: str | None, now: str) -> bool:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint: the metrics and the state of a run after some steps."""
+    """Holds the content of a checkpoint: a run's metrics and state after an epoch or lambda."""
 
     run: str  # the id of the run
     data: str  # the fingerprint of the run's data
@@ -54,10 +54,10 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # of the parts
 
     def load(self, screen: Screen) -> Checkpoint | None:
-        """Return the newest undamaged checkpoint, or None if no step was finished.
+        """Return the newest undamaged checkpoint, or None if no epoch or lambda was finished.
 
-        A damaged one is replaced by the previous one. Raises DataError if both are damaged, the
-        data have changed since the run began, or the checkpoint is another run's.
+        A damaged checkpoint is replaced by the previous one. Raises DataError if both are damaged,
+        if the data have changed since the run began, or if the checkpoint is another run's.
         """
         folder = self._folder.path
         remedy = f"start a new run with the experiment's command and `--config {folder / CONFIG}`"
@@ -85,7 +85,7 @@ class CheckpointFile:
         return None
 
     def save(self, rows: Sequence[Row], state: bytes | memoryview, part: bytes | None) -> None:
-        """Write a checkpoint, and keep the one before it as the previous checkpoint."""
+        """Write a checkpoint, and keep the run's last one as the previous checkpoint."""
         if not self._folder.writes:
             return
         if part is not None:
@@ -105,7 +105,7 @@ class CheckpointFile:
                 current.replace(current.with_name(PREVIOUS))
 
     def discard(self) -> None:
-        """Remove all checkpoints of the run, which then begins again."""
+        """Remove all checkpoints of the run, so that it starts again from the beginning."""
         self._digests = []
         self._folder.remove(*CHECKPOINTS)
 

@@ -16,7 +16,7 @@ _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 def runs_newest_first(
     runs_dir: Path, experiment: str | None = None, *, damaged: bool = False
 ) -> list[Path]:
-    """Return the folders of all runs, or of all runs of one experiment, the newest first.
+    """Return the folders of all runs, or of all runs of one experiment, sorted from the newest.
 
     A run's folder has a config.yaml; `damaged` adds all others that may be runs. Links and hidden
     folders are left out.

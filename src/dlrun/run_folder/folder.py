@@ -28,7 +28,7 @@ Row = Mapping[str, float]
 
 
 class RunFolder:
-    """The folder of a run, `runs/<experiment>/<UTC time>-<suffix>/`, and how to write into it.
+    """Represents a run's folder, `runs/<experiment>/<UTC time>-<suffix>/`, and writes its files.
 
     A whole file is on disk, with its name, once the method that writes it returns.
     `writes=False` is for a helper process of distributed training: it writes no file.
@@ -81,7 +81,7 @@ class RunFolder:
         return cls(path)
 
     def locked(self, name: str = LOCK) -> AbstractContextManager[None]:
-        """Lock the folder during a block, so that no other process writes to it.
+        """Lock the folder during a `with` block, so that no other process writes to the folder.
 
         Raises LockedError if another process holds the lock.
         """
@@ -110,7 +110,7 @@ class RunFolder:
         self.write_text(name, to_json(value))
 
     def append(self, name: str, content: bytes, *, on_disk: bool = False) -> None:
-        """Append bytes to a file, all or none; `on_disk` flushes them to the disk."""
+        """Append bytes to a file, either all or none; `on_disk` also flushes them to the disk."""
         if not self.writes:
             return
         with (self.path / name).open("r+b") as stream:
@@ -135,7 +135,7 @@ class RunFolder:
             file.unlink()
 
     def remove(self, *names: str) -> None:
-        """Remove files from the folder, if they exist."""
+        """Remove the named files from the folder, if they exist."""
         for name in names if self.writes else ():
             (self.path / name).unlink(missing_ok=True)
 
@@ -161,7 +161,7 @@ def check_run_name(name: str | None) -> None:
 
 
 def check_runs_folder_writable(runs_dir: Path) -> None:
-    """Raise ConfigError if runs cannot be written to a folder; nothing is created."""
+    """Raise ConfigError if runs cannot be written to a folder. The check creates no folder."""
     existing = next(path for path in (runs_dir, *runs_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
         raise _unusable(runs_dir, f"{existing} is not a folder")

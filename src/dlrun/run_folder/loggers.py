@@ -1,4 +1,4 @@
-"""Log the steps of a run to TensorBoard and MLflow, in addition to metrics.csv.
+"""Log the metrics of each epoch (or lambda) to TensorBoard and MLflow, in addition to metrics.csv.
 
 Logging changes no number. A logger that fails is disabled with one warning, and the run continues.
 """
@@ -38,7 +38,7 @@ MAX_PARAMETER = 6000  # characters
 
 
 class ExperimentLoggers:
-    """Logs the steps of a run to all loggers in its config; one that fails is disabled."""
+    """Logs the metrics of a run to all loggers in its config; a logger that fails is disabled."""
 
     def __init__(
         self, config: ExperimentConfig, experiment: str, folder: RunFolder, screen: Screen
@@ -49,15 +49,15 @@ class ExperimentLoggers:
         self._screen = screen
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Start every logger with the steps that are already finished."""
+        """Start every logger with the metrics of the already finished epochs or lambdas."""
         self._each(lambda logger: logger.begin([_without_step(row) for row in rows]))
 
     def log(self, step: int, row: Row) -> None:
-        """Log the metrics of one finished step; the first step is 1."""
+        """Log the metrics of one finished epoch or lambda, which are counted from 1."""
         self._each(lambda logger: logger.log(step, _without_step(row)))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:
-        """Log the final metrics and the status of the run, separately from its steps' curves."""
+        """Log the final metrics and the status of the run, separately from its metrics by epoch."""
         result = {
             f"result/{name}": value
             for name, value in metrics.items()

@@ -1,4 +1,4 @@
-"""The metrics of a run: read metrics.csv, choose the main metric, format metrics for display."""
+"""Read the metrics of a run from metrics.csv, choose the main metric, and format metrics."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
-    """Return the columns of a metrics.csv by name; `3` is read as an int, `3.0` as a float.
+    """Read a metrics.csv, and return its columns by name; `3` becomes an int, `3.0` a float.
 
     A last row without a line end, as a power cut may leave it, is dropped. Raises DataError if the
     file cannot be read or is damaged.
@@ -67,7 +67,7 @@ def selection_metric(metrics: Iterable[str]) -> str | None:
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the steps are not epochs."""
+    """Return the epoch with the best validation metric, or None if the table has no epochs."""
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
@@ -91,7 +91,7 @@ def is_plottable(value: float) -> bool:
 def published_metrics(
     record: RunRecord, *, ignoring_differences: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Return the published metrics by edition, if they are comparable with those of a run."""
+    """Return the published metrics by edition of the book, if a run's metrics are comparable."""
     if record.reference_differs and not ignoring_differences:
         return {}
     return {
@@ -117,7 +117,7 @@ def add_largest_class_baseline(
 
 
 def metrics_table(record: RunRecord) -> Table:
-    """Return a table of a run's metrics, their confidence interval and the published metrics."""
+    """Return a table of a run's metrics, their confidence interval and the book's metrics."""
     table = Table(box=None, pad_edge=False)
     references: dict[str, Mapping[str, object]] = {}
     if record.interval:

@@ -1,4 +1,4 @@
-"""The record of a run, results.json and environment.json: data models, reading and writing.
+"""Define, read and write the record of a run: results.json and environment.json.
 
 results.json holds the SHA-256 of each file that the run wrote, and its own.
 """
@@ -34,7 +34,7 @@ class _Part(BaseModel):
 
 
 class ChecksummedModel(_Part):
-    """The content of a JSON file with a format number and, in most files, its own SHA-256."""
+    """Base class of JSON files that hold a format number and, in most cases, their SHA-256."""
 
     format: int = 1
 
@@ -43,7 +43,7 @@ M = TypeVar("M", bound=ChecksummedModel)
 
 
 class SweepMembership(_Part):
-    """The id and name of the sweep that a run belongs to, and the run's number in it, from 1."""
+    """Holds the id and name of a run's sweep, and the run's number in the sweep, counted from 1."""
 
     id: str
     name: str
@@ -51,7 +51,7 @@ class SweepMembership(_Part):
 
 
 class BestEpoch(_Part):
-    """The epoch with the best value of a validation metric."""
+    """Holds the epoch with the best value of a validation metric, and this value."""
 
     metric: str
     epoch: int
@@ -59,7 +59,7 @@ class BestEpoch(_Part):
 
 
 class ExpectedInterval(_Part):
-    """The interval in which 95 % of a config's runs lie, as measured over several seeds."""
+    """Holds the interval in which 95 % of a config's runs lie, as measured over several seeds."""
 
     low: float
     high: float
@@ -67,7 +67,7 @@ class ExpectedInterval(_Part):
 
 
 class ClassSummary(_Part):
-    """A summary of the classes of a test set: their number and the largest class."""
+    """Summarises the classes of a test set: their number and the largest class."""
 
     number: Count
     largest: str  # the class with the most rows
@@ -76,7 +76,7 @@ class ClassSummary(_Part):
 
 
 class RunEnvironment(ChecksummedModel):
-    """The content of environment.json: the code, packages and config that a run began with."""
+    """Holds the content of environment.json: the code, packages and config a run began with."""
 
     dlrun: str
     code: str | None = None  # version of the code that computes; of 0.2, a hash
@@ -87,9 +87,9 @@ class RunEnvironment(ChecksummedModel):
 
 
 class RunRecord(ChecksummedModel):
-    """The content of results.json: the status and the results of a run.
+    """Holds the content of results.json: the status and the results of a run.
 
-    The metrics are those of the result; in an unfinished run, of its newest step.
+    The metrics are the final ones; in an unfinished run, those of its last epoch or lambda.
     """
 
     id: str = ""
@@ -124,12 +124,12 @@ class RunRecord(ChecksummedModel):
 
     @property
     def digests(self) -> dict[str, str]:
-        """The SHA-256 of each file that the run wrote, by the file's name."""
+        """Return the SHA-256 of each file that the run wrote, by the file's name."""
         return self.files | self.written
 
     @property
     def computed_on(self) -> str:
-        """The device, processes and threads as text, ` on cpu, 1 thread`; empty if unknown."""
+        """Return the device, processes and threads as ` on cpu, 1 thread`; empty if unknown."""
         if self.accelerator is None:
             return ""
         threads = pluralize(self.threads, "thread") if self.threads else ""
@@ -139,7 +139,7 @@ class RunRecord(ChecksummedModel):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % confidence interval of the test accuracy, or None if it has none."""
+        """Return the 95 % confidence interval of the test accuracy, or None if the run has none."""
         accuracy = self.metrics.get("test_accuracy")
         if accuracy is None or not self.test_rows or not 0 <= accuracy <= 1:
             return None

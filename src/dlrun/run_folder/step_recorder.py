@@ -1,4 +1,4 @@
-"""Record the steps of a run (epochs, lambdas or batches of photographs) as they finish."""
+"""Record each finished epoch, lambda or batch of photographs of a run, called a step below."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from dlrun.system.signals import StopRequest
 
 @dataclass
 class StepRecorder:
-    """Records each finished step of a run: checkpoint, metrics.csv, screen, loggers.
+    """Records each finished epoch or lambda of a run: checkpoint, metrics.csv, screen, loggers.
 
     resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
     begins without a checkpoint.
@@ -70,7 +70,7 @@ class StepRecorder:
     ) -> Iterator[ProgressHandle]:
         """Show a progress bar during the steps; a first stop signal waits for the end of a step.
 
-        `lines` of them are shown, see Screen.progress.
+        At most `lines` lines of steps are shown, see Screen.progress.
         """
         notice = "stopping after this step; a second signal stops at once"
         with (
@@ -84,7 +84,7 @@ class StepRecorder:
     def finish(
         self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
     ) -> None:
-        """Record a finished step: checkpoint, metrics.csv, screen and loggers, in this order.
+        """Record a finished epoch or lambda: checkpoint, metrics.csv, screen, and loggers last.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
         `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all
@@ -106,7 +106,7 @@ class StepRecorder:
 
 
 def check_metrics_finite(metrics: Row, when: str) -> None:
-    """Raise DlrunError if a metric is infinite or NaN, as after a training that diverged."""
+    """Raise DlrunError if a metric is infinite or NaN, as when training has diverged."""
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise DlrunError(

@@ -31,7 +31,7 @@ C = TypeVar("C", bound=ExperimentConfig)
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train one network together, and the rank of this process among them."""
+    """Describes the processes that train one network together, and the rank of this process."""
 
     by: str  # the program that starts the processes
     here: int  # the number of processes on each node
@@ -41,7 +41,7 @@ class ProcessGroup:
 
     @property
     def nodes(self) -> int:
-        """The number of nodes that the processes run on."""
+        """Return the number of nodes that the processes run on."""
         return self.world // self.here
 
     def __str__(self) -> str:
@@ -128,13 +128,13 @@ def set_devices_from_launcher(
 
 
 def is_helper_process() -> bool:
-    """Return whether another process, the one of rank 0, writes the files of this run."""
+    """Return whether this process is not the one of rank 0, which writes the files of the run."""
     group = find_process_group()
     return group is not None and group.rank > 0
 
 
 def another_process_prints_errors() -> bool:
-    """Return whether another process on this node prints an error that all of them raise."""
+    """Return whether another process on this node prints an error that all the processes raise."""
     group = find_process_group()
     return group is not None and group.local_rank > 0
 

@@ -1,4 +1,4 @@
-"""Run an experiment in its folder, and record its start, its results and any early end."""
+"""Run an experiment in a run folder, and record its start, its results and any early end."""
 
 import contextlib
 import hashlib

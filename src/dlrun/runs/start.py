@@ -81,7 +81,7 @@ def run_experiment(name: str, settings: RunSettings) -> tuple[int, Path | None]:
 
 
 def resume_run(run: str, settings: RunSettings) -> int:
-    """Continue a run, which is named as in find_run, in its own folder; return the exit code.
+    """Continue a run in its own folder, and return the exit code; find_run explains the names.
 
     The overrides in the settings can change only some keys. Raises ConfigError if there is no such
     run or another key has changed, DlrunError if the run cannot continue with this code, these

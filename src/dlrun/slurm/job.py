@@ -1,4 +1,4 @@
-"""The SLURM job of a run: what the job executes, and how another process waits for its end.
+"""Execute a run in a SLURM job, and let another process wait until the job has ended.
 
 submitit stores a Job in a file and loads it in the job, so a Job consists of texts only.
 """
@@ -70,7 +70,7 @@ class Job:
         sys.exit(code)
 
     def checkpoint(self) -> object:
-        """Return the job that submitit runs after a requeue: the same, as runs have checkpoints."""
+        """Return the job that submitit runs after a requeue: the same job, which will resume."""
         from submitit.helpers import DelayedSubmission  # an extra
 
         return DelayedSubmission(self)
@@ -91,7 +91,7 @@ class Job:
 
 
 def jobs_in_queue() -> set[str] | None:
-    """Return the user's jobs in SLURM's queue, such as `17`, or `17_3` of an array.
+    """Return the ids of the user's jobs in SLURM's queue, such as `17`, or `17_3` of a job array.
 
     Returns None if SLURM does not answer. Every cluster has squeue, but not all have sacct.
     """
@@ -111,7 +111,7 @@ def job_has_started(run: Path) -> bool:
 
 
 def watch_jobs(jobs: Mapping[Path, str]) -> Iterator[dict[Path, int | None]]:
-    """Wait for the SLURM jobs of runs; yield the exit codes of those that have just ended.
+    """Wait for the SLURM jobs of runs; yield the exit codes of the jobs that have just ended.
 
     Args:
         jobs: the job of each run, by the run's folder.

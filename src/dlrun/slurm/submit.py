@@ -43,9 +43,9 @@ class SlurmOptions(Section):
 
     Args:
         time: minutes, after which the job waits in the queue again and the run continues.
-        cpus: of each process.
-        mem: of each node, as SLURM writes it.
-        gpus: of each node.
+        cpus: the CPUs of each process.
+        mem: the memory of each node, as SLURM writes it, such as `8G`.
+        gpus: the GPUs of each node.
         tasks: processes on each node.
         parallel: how many points of a sweep run at once.
     """

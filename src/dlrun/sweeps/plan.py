@@ -1,4 +1,4 @@
-"""Plan a sweep: validate the config of every point, and describe the sweep in sweep.json."""
+"""Plan a sweep: validate the config of every run, and describe the sweep in sweep.json."""
 
 import sys
 import uuid
@@ -31,7 +31,7 @@ ERRORS_SHOWN = 20
 
 
 class SweepPoint(BaseModel):
-    """Represents one planned run of a sweep: its number, from 1, and its settings by config key."""
+    """Represents one planned run of a sweep: its number, from 1, and its values by config key."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,12 +40,12 @@ class SweepPoint(BaseModel):
 
     @property
     def without_seed(self) -> Settings:
-        """Return the settings without the seed."""
+        """Return the point's settings without the seed."""
         return {key: value for key, value in self.settings.items() if key != SEED}
 
     @property
     def label(self) -> str:
-        """Return the settings as short text, such as `lr=0.01 seed=3`."""
+        """Return the point's settings as short text, such as `lr=0.01 seed=3`."""
         seed = f"seed={self.settings[SEED]}" if SEED in self.settings else ""
         return f"{format_settings_briefly(self.without_seed)} {seed}".strip()
 
@@ -111,7 +111,7 @@ class SweepPlan(ChecksummedModel):
     def run_settings(
         self, point: SweepPoint, common: RunSettings, epochs: int | None = None
     ) -> RunSettings:
-        """Return the run settings of a point, from the settings `common` to all points."""
+        """Return the options to run a point, made from the options `common` to all points."""
         digits = len(str(len(self.points)))
         return replace(
             common,
@@ -131,7 +131,7 @@ def make_sweep_plan(
     eta: int | None = None,
     here: bool = True,
 ) -> SweepPlan:
-    """Return the plan of a sweep, after validating the config of every point.
+    """Return the plan of a sweep, after validating the config of every planned run.
 
     `options` are those of a single run, `eta` is the factor of successive halving, and with `here`
     the runs use this machine's devices. Raises ConfigError for an invalid text, or with all errors

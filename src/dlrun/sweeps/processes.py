@@ -47,9 +47,9 @@ else:
 
 @dataclass(frozen=True)
 class ProcessMessage:
-    """Holds a message from a child process: its progress, a warning, or how its run ended.
+    """Holds a message from a child process: progress, a warning, or how the process's run ended.
 
-    share: of the work that is done. exit_code: once the run has ended; negative: the
+    share: the fraction of the work that is done. exit_code: once the run has ended; negative: the
     number of the signal that killed it. peak: the most bytes that its process held.
     """
 
@@ -89,7 +89,7 @@ class ChildProcess:
         return message
 
     def send_signal(self, number: int) -> None:
-        """Pass a signal on to the process: the first ends the run's step, the second the run."""
+        """Pass a signal on to the process: the first lets its current epoch or lambda finish."""
         with contextlib.suppress(OSError):
             self.connection.send(number)
 
@@ -147,9 +147,9 @@ def _send_device(connection: "Connection[str, str]", accelerator: str) -> None:
 
 
 def preload_fork_server(experiments: Iterable[str]) -> None:
-    """Make the fork server import the slow packages that runs of these experiments need.
+    """Make the fork server import the slow packages that runs of the given experiments need.
 
-    It has no effect once the server was started.
+    Nothing happens if the server was started before.
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return

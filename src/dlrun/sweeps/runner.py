@@ -37,7 +37,7 @@ SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 def choose_jobs_and_threads(
     configs: Sequence[ExperimentConfig], jobs: int | None
 ) -> tuple[int, int | None]:
-    """Choose how many runs execute in parallel, and the number of threads of each.
+    """Choose how many runs execute in parallel, and the number of CPU threads of each run.
 
     `jobs` is the user's number; None: as many as the cores allow. A run has fewer threads than it
     would take alone (None) only if that changes none of its bits.
@@ -221,7 +221,7 @@ class _Runner:
 def points_promoted_by_halving(
     plan: SweepPlan, rung: int, points: Sequence[SweepPoint], runs: Mapping[int, Run]
 ) -> list[SweepPoint]:
-    """Return the points whose configs successive halving promotes from one rung to the next.
+    """Return the points whose configs successive halving trains further, in the next rung.
 
     A config is ranked by the mean of its seeds after the epochs of its rung, but below all complete
     configs if one of its seeds is missing. Configs without a score are not promoted.
@@ -243,7 +243,7 @@ def points_promoted_by_halving(
 def format_point_line(
     plan: SweepPlan, point: SweepPoint, state: str, record: RunRecord | None = None
 ) -> str:
-    """Return a line about a point and its result; its label is cut to fit into 80 columns."""
+    """Return a line of text about a sweep point and its result, cut to fit into 80 columns."""
     result = ""
     if record is not None:
         names = {"valid": selection_metric(record.metrics), "test": main_metric(record)}

@@ -1,4 +1,4 @@
-"""Search spaces of sweeps: the points that --seeds, --grid, --random and --space define."""
+"""List the runs of a sweep that the options --seeds, --grid, --random and --space define."""
 
 import itertools
 import math
@@ -34,7 +34,7 @@ class SearchSpace:
     space_seed: int | None = None
 
     def points(self, config_seed: int) -> list[Settings]:
-        """Return the settings of each run: all combinations of grid values, draws and seeds.
+        """Return the settings of each run: all combinations of grid values, random draws and seeds.
 
         Seeds vary fastest, so that a config's runs finish together. Raises ConfigError for an
         invalid text.

@@ -1,4 +1,4 @@
-"""Summarise a sweep: metrics of each config over its seeds, the best config, table and figure."""
+"""Summarise a sweep: metrics of each config over its seeds, best config, table and figure."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,9 @@ class ConfigResults:
     """Holds the finished runs of one config of a sweep, one for each seed, and their metrics.
 
     settings: the keys that vary in the sweep, with their values. planned: the number of seeds.
-    spreads: the mean and spread of each metric that all runs have. validated: the one by which the
-    best config is chosen, or None. tested: the main test metric's, or None. missing: the text
-    `2 of 3` if not all planned seeds have finished; otherwise empty.
+    spreads: the mean and spread of each metric that all runs have. validated: the spread by which
+    the best config is chosen, or None. tested: that of the main test metric, or None. missing:
+    the text `2 of 3` if not all planned seeds have finished; otherwise empty.
     """
 
     runs: list[Run]
@@ -56,11 +56,11 @@ class ConfigResults:
         return self.settings.get(EPOCHS, 0), by is not None, not self.missing, value
 
     def book(self, metric: str) -> float | None:
-        """Return the value of a metric in the book, or None if it is not comparable."""
+        """Return the value of a metric in the book, or None if the config is not comparable."""
         return metrics.published_metrics(self.runs[0].record).get("book", {}).get(metric)
 
     def numbers(self, metric: str) -> dict[str, object]:
-        """Return the statistics of a metric by name, for the JSON output."""
+        """Return the statistics of a metric (mean, deviation, ...) by name, for the JSON output."""
         spread = self.spreads[metric]
         return {
             "n": len(spread.values),
@@ -221,7 +221,7 @@ def show_sweep_summary(
 
 
 def format_config_table(results: Sequence[ConfigResults]) -> Table:
-    """Return a table of a sweep's configs, the best last, without empty columns."""
+    """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
     rows = []
     for result in results:
         tested, validated = result.tested, result.validated

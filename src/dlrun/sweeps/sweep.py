@@ -1,4 +1,4 @@
-"""The command `dlrun sweep`: plan many runs, execute them here or on SLURM, summarise them."""
+"""`dlrun sweep`: plan many runs, execute them on this machine or on SLURM, and summarise them."""
 
 import contextlib
 import secrets

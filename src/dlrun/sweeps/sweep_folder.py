@@ -65,7 +65,7 @@ class Sweep:
         return runs
 
     def find_run_of_point(self, point: SweepPoint, known: Run | None = None) -> Run | None:
-        """Return the run of a point whose process has just ended; `known` is its earlier run."""
+        """Return the run of a point whose process has just ended; `known` is an earlier result."""
         folders = self._point_folders(str(point.number)) + ([known.folder] if known else [])
         return self.find_runs(folders).get(point.number, known)
 

@@ -50,7 +50,7 @@ class AcceleratorReport:
 
 
 def why_accelerator_unavailable(device: str) -> str | None:
-    """Return the reason why this machine cannot use an accelerator, or None if it can."""
+    """Return the reason why this machine cannot use an accelerator, or None if it can use it."""
     if device not in ACCELERATORS:
         return None
     import torch  # slow: 1 s
@@ -70,7 +70,7 @@ def require_accelerator(device: str) -> None:
 
 
 def select_accelerator(requested: str) -> tuple[str, str | None]:
-    """Return the device to use for a requested accelerator, and why if it is only the CPU."""
+    """Return the device to use for a requested accelerator, and the reason if `auto` is the CPU."""
     if requested == "cpu":
         return "cpu", None
     reasons = []
@@ -175,7 +175,7 @@ def run_with_fallback(
 
 
 def is_accelerator_error(error: Exception) -> bool:
-    """Return whether an accelerator caused an error: no memory, unsupported operation, lost."""
+    """Return whether an accelerator caused an error: out of memory, unsupported, disconnected."""
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
         return not isinstance(error, DlrunError)
     # MPS reports that it has no float64 by a TypeError.

@@ -26,12 +26,12 @@ _results: IO[str] | None = None  # the stream of results, if stdout is reserved 
 
 
 def printable(text: str) -> str:
-    """Replace control characters and line breaks, which could corrupt the terminal, in a text."""
+    """Return a text without control characters and line breaks, which could corrupt a terminal."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def printable_lines(text: str) -> str:
-    """Replace control characters in a text, but keep its line breaks."""
+    """Return a text with its line breaks, but with every control character replaced."""
     return "\n".join(map(printable, text.split("\n")))
 
 
@@ -41,7 +41,7 @@ def pluralize(number: int, noun: str) -> str:
 
 
 def format_position(number: int, total: int) -> str:
-    """Return a position among a total as text of constant width: ` 3/50`."""
+    """Return a position and the total as text of constant width, such as ` 3/50`."""
     return f"{number:{len(str(total))}}/{total}"
 
 
@@ -160,13 +160,13 @@ class Screen:
         self.err = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
-        """Print a note about what is being done to stderr, unless quiet."""
+        """Print a note about what is being done to stderr, unless the command is quiet."""
         text = self.log(text)
         if not self.quiet:
             self.err.print(Text(text))
 
     def warn(self, text: str) -> None:
-        """Print a warning to stderr, also if quiet."""
+        """Print a warning to stderr, even if the command is quiet."""
         text = self.log(text, warning=True)
         self.err.print(Text("warning: ", style="yellow") + Text(text))
 
@@ -230,7 +230,7 @@ class Screen:
 
     @contextlib.contextmanager
     def bar(self, what: str, total: float | None) -> Iterator[MoveBar]:
-        """Draw a bar during a block; yield the function that moves the bar."""
+        """Draw a progress bar during a `with` block; yield the function that moves the bar."""
         from rich import progress  # slow
 
         columns = [
@@ -251,7 +251,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class ProgressHandle:
-    """Moves the progress bar of a task, and prints the lines of the steps that it finishes."""
+    """Moves the progress bar of a task, and prints a line for each finished epoch or lambda."""
 
     screen: Screen
     move: MoveBar

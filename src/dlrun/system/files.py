@@ -63,7 +63,7 @@ def folder_size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, whose file replaces `path` atomically when the block ends.
+    """Yield a temporary path, whose file replaces `path` atomically when the `with` block ends.
 
     If the block raises, the temporary file is removed and the file is as it was.
     """
@@ -83,13 +83,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def open_new_file(path: Path) -> Iterator[BufferedWriter]:
-    """Open a file for writing, which appears under its name only when whole. Raises OSError."""
+    """Open a new file, which appears under its name only once it is complete. Raises OSError."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
 def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write several files; none is replaced before all of them are on disk. Raises OSError."""
+    """Write several files; replace none before all the new ones are on disk. Raises OSError."""
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():
             temporary = stack.enter_context(replace_atomically(path))
@@ -166,10 +166,10 @@ class LockedError(DlrunError):
 def hold_file_lock(
     path: Path, *, on_wait: Callable[[], None] | None = None, patience: float = PROBE_SECONDS
 ) -> Iterator[None]:
-    """Hold a file lock during a block; the system releases it if the process dies.
+    """Hold a file lock during a `with` block; the system releases the lock if the process dies.
 
     Args:
-        path: of the lock's own file, which stays.
+        path: the path of the lock file, which is not removed.
         on_wait: called once before waiting for another holder; without it LockedError is raised.
         patience: seconds after which another holder counts as such.
 

@@ -67,7 +67,7 @@ def peak_memory() -> int | None:
 
 
 def address_space_limit() -> int | None:
-    """Return the address-space limit of `ulimit -v` in bytes; None if torch can live with it."""
+    """Return the address-space limit (`ulimit -v`) in bytes; None if unset or enough for torch."""
     if sys.platform != "win32":
         soft, _ = resource.getrlimit(resource.RLIMIT_AS)
         return soft if 0 <= soft < TORCH_ADDRESS_SPACE else None  # -1: no limit
@@ -76,7 +76,7 @@ def address_space_limit() -> int | None:
 
 @contextlib.contextmanager
 def keep_freed_memory() -> Iterator[None]:
-    """Make glibc reuse freed memory during a block instead of returning it to the system.
+    """Make glibc reuse freed memory during a `with` block instead of returning it to the system.
 
     A training step frees and allocates the same large tensors again, and the system would clear
     their pages each time. Afterwards unused memory is returned, and the thresholds are the largest
@@ -103,7 +103,7 @@ def usable_cores() -> int:
 
 
 def choose_thread_count(configured: int | Literal["auto"], most: int | None, processes: int) -> int:
-    """Return the number of CPU threads that a run uses.
+    """Return the number of CPU threads for one process of a run.
 
     Args:
         configured: `threads` in the config.

@@ -1,4 +1,4 @@
-"""Handle stop signals such as SIGINT: the first lets the step finish, the second stops at once."""
+"""Handle stop signals such as SIGINT: the first lets the epoch finish, the second stops at once."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ raised_signals: list[int] = []
 
 
 def handled_stop_signals() -> list[int]:
-    """Return the stop signals that this process does not ignore, as it does SIGHUP after nohup."""
+    """Return the stop signals that this process does not ignore; nohup makes it ignore SIGHUP."""
     return [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
 
 
@@ -63,7 +63,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the stop signals during a block, and restore their handlers afterwards.
+        """Handle the stop signals during a `with` block, and restore their handlers afterwards.
 
         Signals that the process ignores stay ignored. After a signal has ended the block, the next
         one ends the process. In a thread that is not the main one nothing is changed: Python runs
@@ -87,7 +87,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def in_steps(self, announce: Callable[[], None]) -> Iterator[None]:
-        """Delay the first signal in a block until the block calls `after_step`.
+        """Delay the first stop signal in a `with` block until the block calls `after_step`.
 
         `announce` tells the user, once and from another thread.
         """
@@ -98,11 +98,11 @@ class StopRequest:
             self._announce = None
 
     def after_step(self) -> None:
-        """Raise the exception of a signal that arrived during the step, if any."""
+        """Raise the exception of a stop signal that arrived during the epoch or lambda, if any."""
         self.raise_for(self.received)
 
     def raise_for(self, number: int) -> None:
-        """Raise the exception of a signal; 0 means no signal."""
+        """Raise the exception of a stop signal with this number; 0 means no signal."""
         if number:
             self._raised = True
             raise SIGNALS[number]

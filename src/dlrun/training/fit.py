@@ -78,8 +78,8 @@ class Training:
 
     It changes settings of the process, see process_settings.temporary_training_settings.
 
-    build: makes the untrained network; called again for every attempt. fingerprint: of the data,
-    which the checkpoints carry.
+    build: makes the untrained network; called again for every attempt. fingerprint: a hash of the
+    data, which is stored in the checkpoints.
     """
 
     config: NetworkConfig

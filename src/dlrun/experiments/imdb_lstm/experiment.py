@@ -70,7 +70,7 @@ class ImdbLstmExperiment(NetworkExperiment[Config, ReviewAssets]):
         return torch.zeros(10, config.data.max_length, dtype=torch.int32)
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
-        """Return a predictor for texts; a word's effect is the change when it is read."""
+        """Return a predictor for texts; a word's effect is the change in probability when read."""
         network, assets = self.network(run, config), self.assets(run)
         assert isinstance(network, LSTMClassifier)
         return _Predictor(assets, network, self.objective(config, assets), config.data.max_length)
