@@ -12,8 +12,8 @@ from rich.console import RenderableType
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.progress_recorder import StepRecorder
 from dlrun.run_folder.record import RESULTS, ClassSummary, SweepMembership
-from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest

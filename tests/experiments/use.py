@@ -11,7 +11,7 @@ import pytest
 
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.step_recorder import StepRecorder
+from dlrun.run_folder.progress_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness

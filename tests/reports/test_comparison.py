@@ -8,7 +8,7 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import compare_runs_on_same_data, find_runs_with_equal_config
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
 
 

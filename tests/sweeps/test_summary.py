@@ -15,7 +15,7 @@ from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.summary import (
     ConfigResults,
     find_best_config,
-    format_config_table,
+    format_sweep_configs,
     group_runs_by_config,
 )
 from dlrun.system.console import Screen
@@ -103,7 +103,7 @@ def result(
 def lines(*results: ConfigResults) -> list[str]:
     console = Console(width=80, soft_wrap=True)
     with console.capture() as capture:
-        console.print(format_config_table(results))
+        console.print(format_sweep_configs(results))
     return [line.rstrip() for line in capture.get().splitlines()]
 
 

@@ -49,7 +49,7 @@ EXPERIMENTS, MORE = "Experiments", "More commands"
 RESERVED = {*COMMANDS["dlrun"], *GROUPS}
 
 
-class CommandGroup(TyperGroup):
+class LazyCommandGroup(TyperGroup):
     """Groups commands that have only a name and a help text until one of them is called."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -68,7 +68,7 @@ class CommandGroup(TyperGroup):
             options = [option for param in self.get_params(ctx) for option in param.opts]
             raise unknown_command_error(name, self.commands, options)
         listed = self.get_command(ctx, name)
-        if isinstance(listed, CommandGroup):
+        if isinstance(listed, LazyCommandGroup):
             return listed
         if function := COMMANDS[str(self.name)].get(name):
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")
@@ -99,7 +99,7 @@ def _read_help(function: str) -> str:
 
 app = typer.Typer(
     name="dlrun",
-    cls=CommandGroup,
+    cls=LazyCommandGroup,
     help="Runs the deep-learning lab of An Introduction to Statistical Learning with Python.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -138,7 +138,7 @@ for _group, _functions in COMMANDS.items():
     _typer, _panel = app, MORE
     if _group in GROUPS:
         _panel = "Commands"
-        _typer = typer.Typer(cls=CommandGroup, help=GROUPS[_group], no_args_is_help=True)
+        _typer = typer.Typer(cls=LazyCommandGroup, help=GROUPS[_group], no_args_is_help=True)
         app.add_typer(_typer, name=_group, rich_help_panel=MORE)
     for _name in _functions:
         _typer.command(_name, rich_help_panel=_panel)(_not_loaded)

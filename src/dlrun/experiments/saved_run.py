@@ -33,6 +33,7 @@ from dlrun.run_folder.metrics import (
     read_metrics_csv,
     remarks_on_metrics,
 )
+from dlrun.run_folder.progress_recorder import StepRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
@@ -43,7 +44,6 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
-from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest

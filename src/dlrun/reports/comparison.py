@@ -20,7 +20,7 @@ from dlrun.reports.charts import (
     padded_range,
     published_levels,
 )
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
 
 

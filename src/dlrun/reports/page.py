@@ -1,4 +1,4 @@
-"""`dlrun report`: find the runs, read their files, and write the HTML page about them."""
+"""Find runs, read their files, and write an HTML page about them, for `dlrun report`."""
 
 import base64
 import contextlib
@@ -22,7 +22,7 @@ from dlrun.reports.comparison import (
     find_runs_with_equal_config,
     test_metric_names,
 )
-from dlrun.reports.run_section import PHOTOGRAPHS_SHOWN, RunSection
+from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import runs_newest_first
 from dlrun.run_folder.metrics import add_largest_class_baseline, format_metric, remarks_on_metrics
 from dlrun.system.console import Screen, pluralize, printable, printable_lines

@@ -16,7 +16,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart
 from dlrun.reports.comparison import charts_of_several_runs
-from dlrun.reports.run_section import RunSection
+from dlrun.reports.run_data import RunSection
 from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder

@@ -7,7 +7,7 @@ from decimal import Decimal
 from dlrun import stats
 from dlrun.reports.charts import Axis, padded_range
 from dlrun.reports.comparison import MetricSpread, metric_spread
-from dlrun.reports.run_section import ClassifiedPhotograph, RunSection
+from dlrun.reports.run_data import ClassifiedPhotograph, RunSection
 from dlrun.run_folder.metrics import (
     ACCURACY,
     EDITIONS,

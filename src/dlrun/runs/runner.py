@@ -23,9 +23,10 @@ from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
+from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
-from dlrun.run_folder.loggers import ExperimentLoggers
 from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
+from dlrun.run_folder.progress_recorder import StepRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
@@ -36,7 +37,6 @@ from dlrun.run_folder.record import (
     read_run_environment,
     write_run_record,
 )
-from dlrun.run_folder.step_recorder import StepRecorder
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest

@@ -18,9 +18,9 @@ from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
+from dlrun.run_folder.external_loggers import check_loggers_installed
 from dlrun.run_folder.find import find_run
 from dlrun.run_folder.folder import CONFIG, RunFolder, check_run_name, check_runs_folder_writable
-from dlrun.run_folder.loggers import check_loggers_installed
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,

@@ -208,7 +208,7 @@ def show_sweep_summary(
 ) -> None:
     """Print the configs of a sweep, its failed points, the paths of its files, the best config."""
     plan = sweep.plan
-    screen.show(format_config_table(results))
+    screen.show(format_sweep_configs(results))
     for number, why in sorted(state.failed.items()):
         label = plan.points[number - 1].label
         screen.show(Text(f"failed point {number} ({label}): {printable(why)}"))
@@ -220,7 +220,7 @@ def show_sweep_summary(
         screen.show(Text(f"{label:<7}", style="bold") + Text(printable(text)))
 
 
-def format_config_table(results: Sequence[ConfigResults]) -> Table:
+def format_sweep_configs(results: Sequence[ConfigResults]) -> Table:
     """Return a table of a sweep's configs with their metrics, the best last; drop empty columns."""
     rows = []
     for result in results:

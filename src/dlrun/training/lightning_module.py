@@ -16,7 +16,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
 from dlrun.networks.weights import serialize_tensors
-from dlrun.run_folder.step_recorder import StepRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import StepRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective

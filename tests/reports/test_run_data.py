@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports import run_section
-from dlrun.reports.run_section import RunSection
+from dlrun.reports import run_data
+from dlrun.reports.run_data import RunSection
 from dlrun.run_folder.folder import RunFolder, to_csv
 from tests.reports.example_runs import a_classification, a_picture
 from tests.run_folder.making import a_run
@@ -23,9 +23,9 @@ def section(run: Run, room: int = 100_000) -> RunSection:
 
 def test_texts_are_cut_so_that_all_mistakes_have_room(tmp_path: Path) -> None:
     run = a_classification(tmp_path / "e" / "r", mistakes=[MISTAKE | {"text": "x" * 9000}] * 3000)
-    for room, length in ((200_000, run_section.MAX_TEXT), (20_000, 800)):
+    for room, length in ((200_000, run_data.MAX_TEXT), (20_000, 800)):
         mistakes = section(run, room).mistakes
-        assert len(mistakes) == run_section.MISTAKES_SHOWN
+        assert len(mistakes) == run_data.MISTAKES_SHOWN
         assert {one.text.rstrip(" […]") for one in mistakes} == {"x" * length}
 
 
@@ -33,7 +33,7 @@ def test_as_many_pictures_of_mistakes_as_have_room(tmp_path: Path) -> None:
     picture = a_picture()
     mistakes = [MISTAKE | {"row": n, "image": picture} for n in range(20)]
     run = a_classification(tmp_path / "e" / "r", mistakes=mistakes)
-    found = section(run, 3 * (len(picture) + run_section.MARKUP + 30)).mistakes
+    found = section(run, 3 * (len(picture) + run_data.MARKUP + 30)).mistakes
     assert [(one.row, one.image) for one in found] == [(n, picture) for n in range(3)]
 
 
@@ -43,8 +43,8 @@ def test_words_by_weight(tmp_path: Path) -> None:
         a_classification(tmp_path / "e" / "r", words=words)
     ).words
     assert (low, high) == ("negative", "positive")
-    assert negative[0] == ("w-20", -2.0) and len(negative) == run_section.WORDS_SHOWN
-    assert positive[0] == ("w20", 2.0) and len(positive) == run_section.WORDS_SHOWN
+    assert negative[0] == ("w-20", -2.0) and len(negative) == run_data.WORDS_SHOWN
+    assert positive[0] == ("w20", 2.0) and len(positive) == run_data.WORDS_SHOWN
 
 
 @pytest.mark.parametrize(

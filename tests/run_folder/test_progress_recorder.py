@@ -8,7 +8,7 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import Checkpoint
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.step_recorder import StepRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import StepRecorder, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 

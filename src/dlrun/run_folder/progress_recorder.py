@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
+from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
-from dlrun.run_folder.loggers import ExperimentLoggers
 from dlrun.system.console import ProgressHandle, Screen, pluralize
 from dlrun.system.signals import StopRequest
 
