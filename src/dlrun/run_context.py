@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import StepRecorder
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import RESULTS, ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
@@ -83,7 +83,7 @@ class RunContext:
     folder: RunFolder
     screen: Screen
     stop: StopRequest
-    steps: StepRecorder
+    steps: ProgressRecorder
     data_dir: Path
     runs_dir: Path
     threads: int = 1  # of the CPU

@@ -11,7 +11,7 @@ import pytest
 
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import StepRecorder
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 from tests import harness
@@ -76,5 +76,5 @@ def reader(folder: Path) -> RunContext:
     """What an experiment needs to load its data once more."""
     folder.mkdir()
     screen, stop, files = Screen(quiet=True), StopRequest(), RunFolder(folder)
-    steps = StepRecorder(files, screen, stop, "")
+    steps = ProgressRecorder(files, screen, stop, "")
     return RunContext(files, screen, stop, steps, data_dir=folder, runs_dir=folder)

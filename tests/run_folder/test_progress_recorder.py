@@ -8,7 +8,7 @@ import pytest
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.run_folder.checkpoint import Checkpoint
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.progress_recorder import StepRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
 
@@ -31,13 +31,13 @@ class Log:
         self.steps.append((step, row, (self.folder / "metrics.csv").read_text()))
 
 
-def steps_of(folder: Path, *, resuming: bool = False) -> StepRecorder:
+def steps_of(folder: Path, *, resuming: bool = False) -> ProgressRecorder:
     files = {"results.json": "resumed"} if resuming else None
-    return StepRecorder(RunFolder(folder), Screen(), StopRequest(), "a run", files)
+    return ProgressRecorder(RunFolder(folder), Screen(), StopRequest(), "a run", files)
 
 
 @pytest.fixture
-def steps(tmp_path: Path) -> StepRecorder:
+def steps(tmp_path: Path) -> ProgressRecorder:
     """Of a run that has begun."""
     steps = steps_of(tmp_path)
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
@@ -48,7 +48,7 @@ def begun_again(folder: Path, steps: int = 3) -> Checkpoint | None:
     return steps_of(folder, resuming=True).begin(COLUMNS, "data", steps, "epoch")
 
 
-def do(steps: StepRecorder, *epochs: int, total: int = 9) -> None:
+def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
     with steps.progress("training", total, "epoch"):
         for epoch in epochs:
             row = {"epoch": epoch, "loss": 1 / epoch}
@@ -56,7 +56,7 @@ def do(steps: StepRecorder, *epochs: int, total: int = 9) -> None:
 
 
 def test_a_step_is_on_disk_before_it_is_shown_and_logged(
-    tmp_path: Path, steps: StepRecorder, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, steps: ProgressRecorder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = steps.loggers = Log(tmp_path)
     do(steps, 1, 2)
@@ -72,7 +72,7 @@ def test_a_step_is_on_disk_before_it_is_shown_and_logged(
 
 
 def test_another_attempt_or_another_run_begins_from_nothing(
-    tmp_path: Path, steps: StepRecorder
+    tmp_path: Path, steps: ProgressRecorder
 ) -> None:
     do(steps, 1, 2)
     assert steps.begin(COLUMNS, "data", 3, "epoch") is None
@@ -89,7 +89,7 @@ def test_another_attempt_or_another_run_begins_from_nothing(
 
 
 def test_a_step_that_could_not_be_written_is_not_finished(
-    tmp_path: Path, steps: StepRecorder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, steps: ProgressRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     do(steps, 1)
 

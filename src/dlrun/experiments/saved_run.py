@@ -33,7 +33,7 @@ from dlrun.run_folder.metrics import (
     read_metrics_csv,
     remarks_on_metrics,
 )
-from dlrun.run_folder.progress_recorder import StepRecorder
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
@@ -315,7 +315,7 @@ class Run:
             folder,
             screen,
             stop,
-            StepRecorder(folder, screen, stop, self.record.id),
+            ProgressRecorder(folder, screen, stop, self.record.id),
             data_dir=run_context.resolve_data_dir(data_dir),
             runs_dir=self.folder.parents[1],
             threads=self.record.threads or 1,

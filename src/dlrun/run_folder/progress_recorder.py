@@ -14,7 +14,7 @@ from dlrun.system.signals import StopRequest
 
 
 @dataclass
-class StepRecorder:
+class ProgressRecorder:
     """Records each finished epoch or lambda of a run: checkpoint, metrics.csv, screen, loggers.
 
     resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
@@ -92,7 +92,7 @@ class StepRecorder:
         do not repeat them.
         """
         if self._file is None or self._bar is None:
-            raise RuntimeError("StepRecorder.finish needs begin() and progress() first")
+            raise RuntimeError("ProgressRecorder.finish needs begin() and progress() first")
         rows = [*self.rows, dict(row)]
         self._file.save(rows, state, part)
         self.folder.append(METRICS, self._line(row).encode())

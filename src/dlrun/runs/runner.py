@@ -26,7 +26,7 @@ from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
 from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
-from dlrun.run_folder.progress_recorder import StepRecorder
+from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
     FORMAT,
@@ -97,7 +97,9 @@ class RunRecorder:
             folder=folder,
             screen=screen,
             stop=stop,
-            steps=StepRecorder(folder, screen, stop, self.record.id, resume_files, self.loggers),
+            steps=ProgressRecorder(
+                folder, screen, stop, self.record.id, resume_files, self.loggers
+            ),
             data_dir=run_context.resolve_data_dir(settings.data_dir),
             runs_dir=run_context.resolve_runs_dir(settings.runs_dir),
             threads=self.record.threads or threads,

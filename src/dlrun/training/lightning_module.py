@@ -16,7 +16,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
 from dlrun.networks.weights import serialize_tensors
-from dlrun.run_folder.progress_recorder import StepRecorder, check_metrics_finite
+from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
@@ -165,7 +165,7 @@ class EpochRecorder(pl.Callback):
     start: the checkpointed state from which a resumed run continues.
     """
 
-    steps: StepRecorder
+    steps: ProgressRecorder
     bar: ProgressHandle
     data: ArrayData
     config: NetworkConfig
