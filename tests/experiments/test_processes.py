@@ -39,8 +39,8 @@ OWNER, HELPER = 0, 1
 HASTY = """
 import datetime
 from dlrun.__main__ import main
-from dlrun.training import rendezvous
-rendezvous.PATIENCE = datetime.timedelta(seconds=20)
+from dlrun.training import fit
+fit.PATIENCE = datetime.timedelta(seconds=20)
 main()
 """
 
