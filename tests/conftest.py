@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -21,7 +20,7 @@ from dlrun.experiments import registry
 from dlrun.system.signals import SIGNALS, handled_stop_signals
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[1]
 NAMES = registry.experiment_names()
@@ -30,9 +29,9 @@ NETWORKS = [name for name in NAMES if issubclass(registry.load_config_class(name
 # Variables that change what dlrun does or prints.
 SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 
-Tally = Callable[..., None]
 Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
+Open = Callable[..., "Page"]
 
 
 @dataclass(frozen=True)
@@ -164,6 +163,32 @@ def browser() -> "Iterator[Browser]":
         browser.close()
 
 
+@pytest.fixture
+def opened(browser: "Browser", written: Path) -> Iterator[Open]:
+    """Open the page of the fixture `written`; no page may have an error or use a network."""
+    wrong: list[str] = []
+    contexts = []
+
+    def note(url: str) -> None:
+        if not url.startswith(("data:", written.as_uri())):
+            wrong.append(f"request: {url}")
+
+    def open_page(**options: Any) -> "Page":
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda said: wrong.append(f"console: {said.text}"))
+        page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: note(request.url))
+        page.goto(written.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not wrong, wrong
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real reviews and photographs."""
@@ -203,26 +228,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def torture(request: pytest.FixtureRequest) -> bool:
     """Whether the nightly sizes are asked for, or only their two-minute share."""
     return bool(request.config.getoption("--torture"))
-
-
-@pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Tally:
-    """Count what a test tried, for the table at the end of the run."""
-
-    def count(what: str, number: int = 1) -> None:
-        record_property(f"tally: {what}", number)
-
-    return count
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What was tried, summed over all tests that passed (and, with xdist, all processes)."""
-    sums: Counter[str] = Counter()
-    for report in terminalreporter.stats.get("passed", []):
-        for name, number in report.user_properties if report.when == "call" else ():
-            if name.startswith("tally: "):
-                sums[name.removeprefix("tally: ")] += number
-    if sums:
-        terminalreporter.section("tried, and survived")
-        for what, number in sorted(sums.items()):
-            terminalreporter.write_line(f"{number:8,}  {what}")

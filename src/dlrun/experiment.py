@@ -35,13 +35,13 @@ from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-    from dlrun.experiments.predictor import ImagePredictor, Prediction, Predictor
+    from dlrun.experiments.predictions import ImagePredictor, Prediction, Predictor
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
-    "dlrun.experiments.predictor": ("ImagePredictor", "Prediction", "Predictor"),
+    "dlrun.experiments.predictions": ("ImagePredictor", "Prediction", "Predictor"),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
     "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
 }

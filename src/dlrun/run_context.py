@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import RESULTS, ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
@@ -134,5 +134,5 @@ def errors_as_json(screen: Screen, *, wanted: bool) -> Iterator[None]:
     except DlrunError as error:
         if wanted:
             about = {"status": "failed", "error": error.message, "hint": error.hint}
-            screen.out.file.write(to_json(about))
+            screen.print_json(about)
         raise

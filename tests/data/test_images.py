@@ -59,8 +59,7 @@ def colour(path: Path) -> tuple[int, ...]:
 
 @pytest.mark.parametrize("name", ["a.bmp", "a.PNG", "a.webp"])
 def test_lossless_pictures_come_out_as_they_are(tmp_path: Path, name: str) -> None:
-    options = {"lossless": True} if name == "a.webp" else {}
-    image = read_photograph(saved(tmp_path, noise(), name, **options))
+    image = read_photograph(saved(tmp_path, noise(), name, lossless=True))
     assert image.mode == "RGB"
     assert np.array_equal(np.asarray(image), np.asarray(noise()))
 
@@ -107,8 +106,8 @@ def test_a_picture_is_turned_upright_by_its_exif_orientation(
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
 def test_an_animation_gives_its_first_frame(tmp_path: Path, name: str) -> None:
     frames = [Image.new("RGB", (8, 8), one) for one in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
-    options: dict[str, Any] = {"lossless": True} if name == "a.webp" else {}
-    path = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:], **options)
+    options = {"lossless": True, "save_all": True, "append_images": frames[1:]}
+    path = saved(tmp_path, frames[0], name, **options)
     with Image.open(path) as stored:
         assert getattr(stored, "n_frames", 1) == 3
     assert colour(path) == (200, 0, 0)
@@ -124,17 +123,14 @@ def test_a_truncated_picture_is_damaged(tmp_path: Path, kind: str) -> None:
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    for content in (b"", b"\xff\xd8\xff", b"not a picture", b"<svg></svg>"):
-        path.write_bytes(content)
-        with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-            read_photograph(path)
-    with pytest.raises(UnreadableImageError, match="not an image of a known kind"):
-        read_photograph(saved(tmp_path, noise(), "a.png", format="TIFF"))
-    with pytest.raises(UnreadableImageError, match="Is a directory"):
-        read_photograph(tmp_path)
-    with pytest.raises(UnreadableImageError, match="^No such file or directory$"):
-        read_photograph(tmp_path / "none.jpg")
+    saved(tmp_path, noise(), "tiff.png", format="TIFF")
+    for name, content in {"a": b"", "b": b"\xff\xd8\xff", "c.jpg": b"<svg></svg>"}.items():
+        (tmp_path / name).write_bytes(content)
+    unknown = dict.fromkeys(["a", "b", "c.jpg", "tiff.png"], "not an image of a known kind")
+    others = {".": "Is a directory", "none.jpg": "^No such file or directory$"}
+    for name, reason in (unknown | others).items():
+        with pytest.raises(UnreadableImageError, match=reason):
+            read_photograph(tmp_path / name)
 
 
 def test_folders_are_searched_to_the_bottom_in_order(tmp_path: Path) -> None:
@@ -216,24 +212,16 @@ def test_what_may_not_be_read_says_why(tmp_path: Path) -> None:
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     """Seven photographs, each of its own shade, and one that is none."""
-    found = []
-    for number in range(7):
-        path = tmp_path / f"{number}.png"
-        Image.new("RGB", (2 * THUMBNAIL, THUMBNAIL), (number, 0, 0)).save(path)
-        found.append(path)
-    (tmp_path / "broken.png").write_bytes(b"no photograph")
-    return [*found[:3], tmp_path / "broken.png", *found[3:]]
+    found = [tmp_path / name for name in ("0", "1", "2", "broken", "3", "4", "5", "6")]
+    for path in found:
+        colour = (int(path.name) if path.name.isdigit() else 0, 0, 0)
+        Image.new("RGB", (2 * THUMBNAIL, THUMBNAIL), colour).save(path, "PNG")
+    (tmp_path / "broken").write_bytes(b"no photograph")
+    return found
 
 
 def shade(image: Image.Image) -> int:
     return int(np.asarray(image)[0, 0, 0])
-
-
-def test_photographs_come_in_order(files: list[Path]) -> None:
-    photographs = list(load_photographs(files, shade))
-    assert [photograph.file for photograph in photographs] == files
-    assert [photograph.pixels for photograph in photographs] == [0, 1, 2, None, 3, 4, 5, 6]
-    assert "not an image of a known kind" in str(photographs[3].error)
 
 
 def test_the_first_photographs_get_a_thumbnail(files: list[Path]) -> None:
@@ -253,7 +241,9 @@ def test_only_a_few_photographs_are_read_ahead(files: list[Path]) -> None:
     assert len(begun) <= AHEAD + 1
 
 
-def test_a_photograph_that_fails_does_not_end_its_batch(files: list[Path]) -> None:
+def test_photographs_come_in_order_and_one_that_fails_does_not_end_its_batch(
+    files: list[Path],
+) -> None:
     def to_input(image: Image.Image) -> int:
         if shade(image) == 2:
             raise OverflowError("too many columns")
@@ -261,4 +251,6 @@ def test_a_photograph_that_fails_does_not_end_its_batch(files: list[Path]) -> No
 
     found = list(load_photographs(files, to_input))
     assert found[2].error == "cannot be made an input: too many columns"
+    assert "not an image of a known kind" in str(found[3].error)
+    assert [one.file for one in found] == files
     assert [one.pixels for one in found] == [0, 1, None, None, 3, 4, 5, 6]

@@ -1,7 +1,6 @@
 """Two processes that train one network on the CPU give what one gives, and end together."""
 
 import contextlib
-import csv
 import os
 import signal
 import socket
@@ -17,7 +16,7 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
 from tests.conftest import Dlrun, clean_environment, overlaid, setting
-from tests.experiments.use import rows
+from tests.experiments.use import rows, table
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,8 +39,8 @@ OWNER, HELPER = 0, 1
 HASTY = """
 import datetime
 from dlrun.__main__ import main
-from dlrun.training import rendezvous
-rendezvous.PATIENCE = datetime.timedelta(seconds=20)
+from dlrun.training import fit
+fit.PATIENCE = datetime.timedelta(seconds=20)
 main()
 """
 
@@ -96,11 +95,6 @@ class Started:
             assert time.monotonic() < deadline, self.said
             time.sleep(0.02)
 
-    def until_said(self, text: str) -> None:
-        """Wait for a text, from living processes."""
-        self.until(lambda: text in self.said or self.nodes[0].poll() is not None)
-        assert text in self.said, self.said
-
     def ranks(self) -> list[psutil.Process]:
         """The owner of the run and its helper, once both are there."""
         found: dict[str, psutil.Process] = {}
@@ -115,6 +109,11 @@ class Started:
         self.until(complete)
         self.known += found.values()
         return [found["0"], found["1"]]
+
+    def train(self) -> list[psutil.Process]:
+        """Wait for some epochs; return the owner of the run and its helper."""
+        self.until(lambda: "epoch    3/2000" in self.said)
+        return self.ranks()
 
     def end(self, limit: float = LIMIT) -> list[int]:
         """Wait until all have ended, some seconds at most; the exit code of each node."""
@@ -155,8 +154,7 @@ def trained(folder: Path, how: str, *words: str) -> list[list[float]]:
 
 def test_two_processes_share_each_batch(tmp_path: Path, dlrun: Dlrun) -> None:
     """The same steps as one process takes, however the two are started."""
-    done = dlrun(*WORDS, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
+    dlrun(*WORDS, OMP_NUM_THREADS="1").is_told(0)
     two = trained(tmp_path / "ddp", "ddp")
     assert two == [pytest.approx(row, abs=2e-6) for row in numbers(tmp_path)]
     assert trained(tmp_path / "torchrun", "torchrun") == two
@@ -170,18 +168,16 @@ def test_two_processes_share_each_batch(tmp_path: Path, dlrun: Dlrun) -> None:
 def test_each_row_is_measured_once(tmp_path: Path, dlrun: Dlrun, validation: int) -> None:
     """Odd sizes, and fewer rows than processes: as one process measures the same network."""
     odd = setting("data.sample_reviews=501", f"data.validation={validation}", "batch_size=20")
-    done = dlrun(*WORDS, *odd, *DDP, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
+    dlrun(*WORDS, *odd, *DDP, OMP_NUM_THREADS="1").is_told(0)
     run = Run.open("latest", tmp_path / "runs")
-    with (run.folder / "predictions.csv").open(newline="") as stream:
-        table = list(csv.DictReader(stream))
-    assert [int(row["row"]) for row in table] == list(range(501))
-    right = sum(row["label"] == row["predicted"] for row in table)
+    predictions = table(run.folder, "predictions.csv")
+    assert [int(row["row"]) for row in predictions] == list(range(501))
+    right = sum(row["label"] == row["predicted"] for row in predictions)
     assert run.record.metrics["test_accuracy"] == pytest.approx(right / 501, abs=1e-6)
     again = run.test()  # by this process
     for column, values in (("label", again.labels), ("predicted", again.predicted)):
-        assert [again.names[one] for one in values] == [row[column] for row in table]
-    kept = [float(row["probability"]) for row in table]
+        assert [again.names[one] for one in values] == [row[column] for row in predictions]
+    kept = [float(row["probability"]) for row in predictions]
     assert again.probability.tolist() == pytest.approx(kept, abs=1e-6)
     accuracy = numbers(tmp_path)[-1][-1]
     assert accuracy * validation == pytest.approx(round(accuracy * validation), abs=1e-4)
@@ -193,15 +189,13 @@ def test_another_number_goes_on_by_force_alone(tmp_path: Path, dlrun: Dlrun) -> 
     (run,) = (tmp_path / "runs" / NAME).glob("*Z-*")
     before = (run / "metrics.csv").read_text()
     more = setting("trainer.max_epochs=4", "trainer.num_nodes=1")
-    refused = dlrun("resume", run, *more)
-    assert refused.returncode == 1, refused.stderr
-    assert "processes: 2 then, 1 now" in refused.stderr and "--force" in refused.stderr
+    dlrun("resume", run, *more).is_told(1, "processes: 2 then, 1 now", "--force")
     spread = trained(tmp_path, "ddp", "resume", str(run), *more)
     assert (run / "metrics.csv").read_text().startswith(before)
     assert trained(tmp_path / "whole", "torchrun", *WORDS, *more[:2]) == spread
-    forced = dlrun("resume", run, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1"))
-    assert forced.returncode == 0, forced.stderr
-    assert "warning: " in forced.stderr and "processes: 2 then, 1 now" in forced.stderr
+    dlrun("resume", run, "--force", *setting("trainer.max_epochs=5", "trainer.devices=1")).is_told(
+        0, "warning: ", "processes: 2 then, 1 now"
+    )
 
 
 @pytest.fixture
@@ -231,8 +225,7 @@ def goes_on(dlrun: Dlrun, run: Run) -> None:
     before = rows(run.folder)
     epochs = len(before) + 1
     more = setting(f"trainer.max_epochs={epochs}", "trainer.devices=2", "trainer.num_nodes=1")
-    done = dlrun("resume", run.folder, *more, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
+    dlrun("resume", run.folder, *more, OMP_NUM_THREADS="1").is_told(0)
     again = Run.open(run.folder)
     assert again.state == "finished" and again.record.processes == 2
     assert len(rows(run.folder)) == epochs and rows(run.folder)[:-1] == before
@@ -242,8 +235,7 @@ def goes_on(dlrun: Dlrun, run: Run) -> None:
 @pytest.mark.parametrize("how", ["ddp", "torchrun", "nodes"])
 def test_one_is_killed(start: Start, dlrun: Dlrun, how: str, who: int) -> None:
     started = start(how, *LONG)
-    started.until_said("epoch    3/2000")
-    started.ranks()[who].kill()
+    started.train()[who].kill()
     codes = started.end()
     assert codes == [1] * len(codes)
     run, said = ended(started)
@@ -267,11 +259,10 @@ def test_one_that_stands_still_is_waited_for_no_longer_than_the_limit(
     script = tmp_path / "dlrun_hasty.py"
     script.write_text(HASTY)
     started = start("torchrun", *LONG, program=(str(script),))
-    started.until_said("epoch    3/2000")
-    ranks = started.ranks()
+    ranks = started.train()
     ranks[who].suspend()
     if who == OWNER:
-        started.until_said(LOST)  # by the helper
+        started.until(lambda: LOST in started.said)  # by the helper
         ranks[OWNER].resume()
     assert started.end() == [1]
     run, said = ended(started)
@@ -287,8 +278,7 @@ def test_a_signal_ends_all_in_order(
 ) -> None:
     """The signal goes to the launcher alone, whose processes have sessions of their own."""
     started = start(how, *LONG)
-    started.until_said("epoch    3/2000")
-    started.ranks()
+    started.train()
     started.nodes[0].send_signal(number)
     codes = started.end()
     if how == "ddp":

@@ -1,6 +1,5 @@
 """Every experiment, tiny, from the command line: what it leaves and what it says."""
 
-import csv
 import hashlib
 import json
 from pathlib import Path
@@ -17,7 +16,7 @@ from dlrun.runs.start import load_experiment_config
 from dlrun.stats import wilson_interval
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Dlrun, Ended, setting, smoke
-from tests.experiments.use import latest, results
+from tests.experiments.use import latest, results, table
 
 NETWORK = NETWORKS[0]  # where one stands for all of them
 PARAMETERS = {"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516}  # the lab's
@@ -26,12 +25,6 @@ COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
 
 def run(dlrun: Dlrun, name: str, *options: object, code: int = 0) -> Ended:
     return dlrun(*smoke(name), *options).is_told(code)
-
-
-def metrics(tmp_path: Path, name: str = NETWORK) -> list[dict[str, str]]:
-    """The table of the newest run, without its times."""
-    with (latest(tmp_path, name) / "metrics.csv").open() as stream:
-        return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -102,12 +95,12 @@ def test_same_seed_or_the_runs_config_gives_the_same_metrics_and_another_seed_do
     tables = []
     for seed in (2, 1, 1):
         run(forked, name, *sizes, *setting(f"seed={seed}"))
-        tables.append(metrics(tmp_path, name))
+        tables.append(table(latest(tmp_path, name)))
     copy = tmp_path / "again.yaml"
     copy.write_text((latest(tmp_path, name) / "config.yaml").read_text())
     forked(name, "--config", copy).is_told(0)
     assert len(tables[0]) == 2
-    assert tables[0] != tables[1] == tables[2] == metrics(tmp_path, name)
+    assert tables[0] != tables[1] == tables[2] == table(latest(tmp_path, name))
 
 
 def test_json_prints_results_alone_and_quiet_leaves_them(forked: Dlrun, tmp_path: Path) -> None:
@@ -141,7 +134,7 @@ def test_ranks_that_a_scheduler_left_are_not_the_runs(tmp_path: Path) -> None:
     more = setting("trainer.max_epochs=2")
     harness.run(tmp_path, "resume", "latest", *more, **ranks).is_told(0)
     assert results(latest(tmp_path, NETWORK))["status"] == "finished"
-    assert len(metrics(tmp_path)) == 2
+    assert len(table(latest(tmp_path, NETWORK))) == 2
     harness.run(tmp_path, "accelerators", *smoke(NETWORK), **ranks).is_told(0)
     assert (tmp_path / "runs/accelerators/latest/accelerators.csv").stat().st_size > 0
 

@@ -1,5 +1,6 @@
 """Runs that are done, taken elsewhere, and used there."""
 
+import csv
 import functools
 import hashlib
 import json
@@ -65,6 +66,13 @@ def latest(folder: Path, name: str) -> Path:
 
 def results(run: Path) -> dict:
     return json.loads((run / "results.json").read_text())
+
+
+def table(run: Path, name: str = "metrics.csv") -> list[dict[str, str]]:
+    """A table of a run, without its times."""
+    with (run / name).open(newline="") as stream:
+        found = list(csv.DictReader(stream))
+    return [row | {"seconds": ""} for row in found] if name == "metrics.csv" else found
 
 
 def rows(run: Path) -> list[str]:

@@ -99,22 +99,19 @@ def test_lengths(lengths: list[int]) -> None:
     assert_equivalent(reviews(lengths))
 
 
-@pytest.mark.parametrize("time", [1, 7, 33])
-def test_other_widths_of_a_batch(time: int) -> None:
-    assert_equivalent(reviews([n % (time + 1) for n in range(40)], time).long())
+SIZES = [(1, 1), (5, 3), (7, WIDTH), (WIDTH, 33), (WIDTH + 1, 2 * WIDTH), (16, 100)]
 
 
-@pytest.mark.parametrize(
-    ("embedding", "hidden"),
-    [(1, 1), (5, 3), (7, WIDTH), (WIDTH, 33), (WIDTH + 1, 2 * WIDTH), (16, 100)],
-)
+@pytest.mark.parametrize(("embedding", "hidden"), SIZES)
 def test_other_sizes(embedding: int, hidden: int) -> None:
     assert_equivalent(reviews(realistic(30)), embedding=embedding, hidden=hidden)
 
 
-@pytest.mark.parametrize("words", [1, 2, 3, 50])
-def test_few_words(words: int) -> None:
-    assert_equivalent(torch.arange(20 * 9).reshape(20, 9) % words, words=words)
+def test_other_widths_of_a_batch_and_few_words() -> None:
+    for time in (1, 7, 33):
+        assert_equivalent(reviews([n % (time + 1) for n in range(40)], time).long())
+    for words in (1, 2, 3, 50):
+        assert_equivalent(torch.arange(20 * 9).reshape(20, 9) % words, words=words)
 
 
 def test_the_edges_of_the_vocabulary_and_of_a_larger_array() -> None:
@@ -243,7 +240,6 @@ def test_summary_shapes() -> None:
     shapes = {layer.class_name: layer.output_size for layer in info.summary_list}
     assert shapes["Embedding"] == shapes["LSTM"] == [10, 500, 32]
     assert shapes["LSTMClassifier"] == [10]
-    assert info.total_params == 328_577
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -2,7 +2,6 @@
 
 import io
 import math
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -122,16 +121,12 @@ def test_lasso_path(name: str | None) -> None:
     assert ("no run to compare with" in right.get_title()) == (compared is None)
 
 
-def dots(**axes: list[Any]) -> list[PlottedRun]:
-    (first, one), (second, other) = axes.items()
-    return [
-        PlottedRun({first: a, second: b}, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
-        for n, (a, b) in enumerate((a, b) for a in one for b in other)
-    ]
-
-
 def test_a_sweep_has_a_panel_for_each_key_with_its_runs_and_means() -> None:
-    runs = dots(lr=[0.001, 0.01, 0.1], hidden=[[16, 16], [32]])
+    settings = [{"lr": lr, "hidden": h} for lr in (0.001, 0.01, 0.1) for h in ([16, 16], [32])]
+    runs = [
+        PlottedRun(one, {"valid": 0.8 + n / 100, "test": 0.7 + n / 100})
+        for n, one in enumerate(settings)
+    ]
     figure = draw_sweep_figure(
         runs, ["lr", "hidden"], "accuracy", chosen={"lr": 0.01}, book=0.85, title="a sweep $"
     )

@@ -1,13 +1,12 @@
 """The page as a reader has it: real headless Chromium, driven by playwright."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dlrun.reports.page import report
-from tests.browsing import Open, watched
+from tests.conftest import Open
 from tests.reports.example_runs import a_classification, a_picture
 
 if TYPE_CHECKING:
@@ -56,13 +55,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     report(sorted(map(str, runs.iterdir())), folder / "report.html")
     return folder / "report.html"
-
-
-@pytest.fixture
-def opened(browser: "Browser", written: Path) -> Iterator[Open]:
-    """Open the page; afterwards, nothing was asked of a network and nothing went wrong."""
-    with watched(browser, written) as open_page:
-        yield open_page
 
 
 def names(page: "Page") -> list[str]:
@@ -200,14 +192,6 @@ def test_pictures_of_mistakes_have_a_text(opened: Open) -> None:
     assert picture.get_attribute("alt") == "row 1: negative"
     assert picture.evaluate("(one) => one.complete && one.naturalWidth") == 32
     assert page.locator("#run-3 img.matrix").evaluate("(one) => one.naturalWidth") == 30
-
-
-def test_hostile_labels_and_texts_are_read_as_text(opened: Open) -> None:
-    page = opened()
-    assert page.locator("img:not([src^='data:'])").count() == 0
-    assert page.locator("#run-4 .matrix thead th").nth(1).text_content() == HOSTILE[:59] + "…"
-    page.locator("#run-4 summary").nth(1).click()
-    assert page.locator("#run-4 blockquote").first.text_content() == HOSTILE
 
 
 def test_its_policy_refuses_what_is_not_its_own(browser: "Browser", written: Path) -> None:

@@ -1,8 +1,6 @@
 """The reproduction's page in real headless Chromium."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,11 +8,8 @@ from dlrun.experiments.saved_run import Run
 from dlrun.reproduction.experiment_runs import ReproducedExperiment
 from dlrun.reproduction.reproduce import format_reproduction_page
 from dlrun.run_context import RunSettings
-from tests.browsing import Open, watched
+from tests.conftest import Open
 from tests.reports.example_runs import a_classification
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
@@ -44,12 +39,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         format_reproduction_page(parts, {"processor": HOSTILE}, HOSTILE), encoding="utf-8"
     )
     return path
-
-
-@pytest.fixture
-def opened(browser: "Browser", written: Path) -> Iterator[Open]:
-    with watched(browser, written) as open_page:
-        yield open_page
 
 
 def test_numbers_pictures_and_sliders(opened: Open) -> None:

@@ -8,8 +8,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from dlrun.run_folder.folder import to_json
-from dlrun.system.console import Screen, format_text_table
+from dlrun.system.console import Screen, format_text_table, to_json
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 

@@ -1,6 +1,5 @@
 """Runs that nothing disturbs, and what a disturbed run must have in common with them."""
 
-import csv
 import functools
 import json
 import os
@@ -19,7 +18,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done, Ended
 from tests.experiments.test_resume import NETWORK
-from tests.experiments.use import once, results, rows
+from tests.experiments.use import once, results, rows, table
 from tests.harness import Child, only_run, run, wait_until, words
 
 PHOTOGRAPHS, BATCH = "classify-images", 4
@@ -85,12 +84,6 @@ def photographs(folder: Path) -> Path:
     return made
 
 
-def table(folder: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv without their times."""
-    with (folder / "metrics.csv").open(newline="") as stream:
-        return [{**row, "seconds": ""} for row in csv.DictReader(stream)]
-
-
 def outcome(folder: Path) -> dict[str, Any]:
     """What a run has found, and the digests of its files; without times."""
     record = results(folder)
@@ -132,8 +125,7 @@ def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool =
     if predictions.exists():
         assert whole.outcome[predictions.name].startswith(predictions.read_bytes())
         if whole.experiment == PHOTOGRAPHS:
-            with predictions.open(newline="") as stream:
-                images = {row["image"] for row in csv.DictReader(stream)}
+            images = {row["image"] for row in table(folder, predictions.name)}
             assert len(images) >= BATCH * (len(lines) - 1), "a batch's rows come right after it"
 
 

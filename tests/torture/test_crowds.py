@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Tally, setting
+from tests.conftest import setting
 from tests.data.left import without_locks
 from tests.data.test_cifar100 import archive_of as images_archive
 from tests.data.test_cifar100 import parts
@@ -19,7 +19,7 @@ EPOCHS = 80  # some seconds: longer than a process waits for the lock
 
 
 def test_twenty_runs_in_one_folder_are_as_undisturbed(
-    tmp_path: Path, torture: bool, tally: Tally, undisturbed: Reference
+    tmp_path: Path, torture: bool, undisturbed: Reference
 ) -> None:
     whole, rounds = undisturbed(NETWORK), 5 if torture else 1
     for number in range(rounds):
@@ -34,7 +34,6 @@ def test_twenty_runs_in_one_folder_are_as_undisturbed(
             assert outcome(folder) == whole.outcome
             assert not list(folder.glob(".new-*"))
         assert (lab / "runs" / NETWORK / "latest").resolve() in {run.resolve() for run in runs}
-    tally("rounds of twenty runs at the same moment in one folder", rounds)
 
 
 @pytest.mark.parametrize("name", ["imdb", "cifar100"])
@@ -55,9 +54,7 @@ def test_one_of_ten_processes_prepares_the_data(tmp_path: Path, name: str) -> No
     assert without_locks(data / name) == [cache]
 
 
-def test_one_of_six_resumes_at_once_writes_the_run(
-    tmp_path: Path, torture: bool, tally: Tally
-) -> None:
+def test_one_of_six_resumes_at_once_writes_the_run(tmp_path: Path, torture: bool) -> None:
     """Each wants another number of epochs: the config and the result are the winner's."""
     rounds = 5 if torture else 1
     for number in range(rounds):
@@ -80,4 +77,3 @@ def test_one_of_six_resumes_at_once_writes_the_run(
         assert config["trainer"]["max_epochs"] == winner
         assert [row.split(",")[0] for row in rows(begun)] == [str(at + 1) for at in range(winner)]
         assert results(begun)["status"] == "finished" and only_run(lab, NETWORK) == begun
-    tally("rounds of six resumes of one run at once", rounds)

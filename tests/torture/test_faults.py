@@ -10,7 +10,6 @@ import pytest
 
 from dlrun.experiments.saved_run import Run
 from tests.child import Fault
-from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results, rows
@@ -36,7 +35,7 @@ STRIDE = 4  # nightly, each of FAULTS meets every fourth operation, and each ope
 @pytest.mark.parametrize("kind", range(len(FAULTS)))
 @pytest.mark.parametrize("experiment", EXAMPLES)
 def test_a_file_operation_that_fails_is_one_message_and_can_be_resumed(
-    tmp_path: Path, experiment: str, kind: int, torture: bool, tally: Tally, undisturbed: Reference
+    tmp_path: Path, experiment: str, kind: int, torture: bool, undisturbed: Reference
 ) -> None:
     whole, (number, lasting) = undisturbed(experiment), FAULTS[kind]
     every = range(1, whole.operations + 1)
@@ -58,8 +57,6 @@ def test_a_file_operation_that_fails_is_one_message_and_can_be_resumed(
         )
         ended = run(lab, *go_on(lab, whole))
         assert_as_undisturbed(lab, whole, ended, figures=False)  # one that failed is a warning
-    name = errno.errorcode[number]
-    tally(f"{experiment}: file operations that failed with {name}, resumed", len(moments))
 
 
 def test_a_full_disk_in_the_middle_of_a_run_keeps_its_epochs(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import RunRecord, read_run_record
 from dlrun.system.console import Screen
-from tests.conftest import NETWORKS, Done, Tally
+from tests.conftest import NETWORKS, Done
 from tests.experiments.test_resume import ENDLESS, NETWORK
 from tests.experiments.use import moved
 from tests.torture.conftest import PHOTOGRAPHS
@@ -61,7 +61,7 @@ def flips(torture: bool) -> int:
     [(NETWORK, checkpoint.NAME), (LASSO, checkpoint.NAME), (LASSO, checkpoint.PARTS)],
 )
 def test_a_damaged_checkpoint_gives_way_to_the_previous(
-    tmp_path: Path, done: Done, experiment: str, name: str, flips: int, tally: Tally
+    tmp_path: Path, done: Done, experiment: str, name: str, flips: int
 ) -> None:
     folder = moved(done(experiment), tmp_path)
     newest = folder / checkpoint.NAME
@@ -78,7 +78,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
     assert refused == flips  # it was the only one
     hidden.rename(newest)
     assert_no_flip_is_believed(folder / name, load, flips, previous)
-    tally(f"bits flipped in {name} and {checkpoint.PREVIOUS} ({experiment})", 2 * flips)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +90,18 @@ def test_a_damaged_checkpoint_gives_way_to_the_previous(
     ],
 )
 def test_a_damaged_file_of_a_run_is_refused(
-    tmp_path: Path, done: Done, experiment: str, name: str, flips: int, tally: Tally
+    tmp_path: Path, done: Done, experiment: str, name: str, flips: int
 ) -> None:
     file = moved(done(experiment), tmp_path) / name
     refused = assert_no_flip_is_believed(file, lambda folder: Run.open(folder).read(name), flips)
     assert refused == flips
-    tally(f"bits flipped in {name}", flips)
 
 
 @pytest.mark.parametrize("experiment", [NETWORK, PHOTOGRAPHS])
 def test_a_damaged_record_is_refused_or_says_the_same(
-    tmp_path: Path, done: Done, experiment: str, flips: int, tally: Tally
+    tmp_path: Path, done: Done, experiment: str, flips: int
 ) -> None:
     file = moved(done(experiment), tmp_path) / "results.json"
     # Its SHA-256 under another name, or a number with another E: it says the same.
     refused = assert_no_flip_is_believed(file, read_values, flips, read_values(file.parent))
     assert refused > flips * 0.9
-    tally(f"bits flipped in results.json ({experiment})", flips)

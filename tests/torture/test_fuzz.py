@@ -1,7 +1,6 @@
 """Made-up configs, `--set` texts and damaged files: a result or a message, never a traceback."""
 
 import io
-import json
 import pickle
 import random
 from collections.abc import Callable
@@ -24,12 +23,9 @@ from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.networks.weights import read_tensors
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.checkpoint import NAME, CheckpointFile
-from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.record import ENVIRONMENT, RESULTS, read_run_environment, read_run_record
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
-from tests.conftest import NAMES, Tally
+from tests.conftest import NAMES
 from tests.data.test_cifar100 import half
 from tests.data.test_labelled_texts import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
@@ -93,7 +89,7 @@ def overrides(draw: st.DrawFn, name: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
-    tmp_path: Path, name: str, torture: bool, tally: Tally
+    tmp_path: Path, name: str, torture: bool
 ) -> None:
     file, again = tmp_path / "c.yaml", tmp_path / "again.yaml"
     outcomes = {0: 0, 2: 0}
@@ -125,37 +121,12 @@ def test_a_made_up_config_is_valid_and_repeats_itself_or_is_one_message(
 
     check()
     assert outcomes[2] > 0
-    tally("made-up configs and --set texts", sum(outcomes.values()))
 
 
 def picture(kind: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     Image.effect_noise((40, 30), 80).convert("RGB").save(stream, kind, **options)
     return stream.getvalue()
-
-
-BOUND = "run", "data"
-QUIET = Screen(quiet=True)
-RECORD = {
-    "format": 2,
-    "experiment": "x",
-    "status": "finished",
-    "metrics": {"a": 0.5},
-    "files": {"weights.pt": "0"},
-    "seconds": {"fit": 1.5},
-}
-ENVIRONMENT_OF_RUN = {"dlrun": "0.2", "code": "1", "packages": {"torch": "2"}, "config": {}}
-
-
-def checkpoint_bytes(folder: Path) -> bytes:
-    file = CheckpointFile(RunFolder(folder), *BOUND)
-    file.save([{"epoch": 1.0}], saved({"weight": torch.zeros(3, 4)}), b"part")
-    return (folder / NAME).read_bytes()
-
-
-def read_checkpoint(path: Path) -> None:
-    found = CheckpointFile(RunFolder(path.parent), *BOUND).load(QUIET)
-    assert found is None or found.rows == [{"epoch": 1.0}]  # whole, or left out
 
 
 def read_keras(path: Path) -> None:
@@ -174,7 +145,7 @@ EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]] = {
     "tar": (
         lambda folder: archive_of(folder, mode="w").read_bytes(),
-        lambda path: labelled_texts.read_stanford_reviews(path, QUIET),
+        lambda path: labelled_texts.read_stanford_reviews(path, Screen(quiet=True)),
         "reviews.tar",
     ),
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),
@@ -186,17 +157,6 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
         for kind in ("PNG", "WebP", "GIF", "BMP")
     },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),
-    "checkpoint": (checkpoint_bytes, read_checkpoint, NAME),
-    "results.json": (
-        lambda _: json.dumps(RECORD).encode(),
-        lambda path: read_run_record(path.parent),
-        RESULTS,
-    ),
-    "environment.json": (
-        lambda _: json.dumps(ENVIRONMENT_OF_RUN).encode(),
-        lambda path: read_run_environment(path.parent),
-        ENVIRONMENT,
-    ),
 }
 
 
@@ -211,9 +171,7 @@ def damaged(raw: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_damaged_file_is_read_or_refused(
-    tmp_path: Path, kind: str, torture: bool, tally: Tally
-) -> None:
+def test_a_damaged_file_is_read_or_refused(tmp_path: Path, kind: str, torture: bool) -> None:
     make, read, name = FORMATS[kind]
     raw, chance = make(tmp_path), random.Random(kind)
     number = 2000 if torture else 50
@@ -223,4 +181,3 @@ def test_a_damaged_file_is_read_or_refused(
             read(tmp_path / name)
         except (DlrunError, images.UnreadableImageError) as error:
             assert str(error)
-    tally(f"damaged files: {kind}", number)

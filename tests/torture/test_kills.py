@@ -1,23 +1,28 @@
-"""A run that is killed or stopped at any moment, and resumed, ends as one that never was."""
+"""A run that is killed, stopped or cut off the power, and resumed, ends as one that never was."""
 
 import random
+import re
+import shutil
 import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.child import Fault
-from tests.conftest import Tally
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import SMALL, run, start, wait_until
+from tests.harness import SMALL, Child, only_run, run, start, wait_until
 from tests.torture.conftest import (
     PHOTOGRAPHS,
     Reference,
     assert_as_undisturbed,
     assert_nothing_is_half_written,
+    checkpoint_steps,
     go_on,
 )
+from tests.torture.disks import MEGABYTES, Disk, loop_disk
 
 MOMENTS = [(experiment, signal.SIGKILL) for experiment in SMALL]
 MOMENTS += [(PHOTOGRAPHS, signal.SIGTERM), (PHOTOGRAPHS, signal.SIGINT)]
@@ -30,7 +35,6 @@ def test_signals_at_random_moments_change_no_bit_of_the_outcome(
     experiment: str,
     number: int,
     torture: bool,
-    tally: Tally,
     undisturbed: Reference,
 ) -> None:
     wanted = (200 if experiment == NETWORK else 40) if torture else 2
@@ -50,13 +54,11 @@ def test_signals_at_random_moments_change_no_bit_of_the_outcome(
             assert_nothing_is_half_written(lab, whole)
             arguments = go_on(lab, whole)
         assert_as_undisturbed(lab, whole, ended)
-    name = signal.Signals(number).name
-    tally(f"{experiment}: {name} at random moments, resumed to the same bits", signals)
 
 
 @pytest.mark.parametrize("experiment", [*EXAMPLES, PHOTOGRAPHS])
 def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
-    tmp_path: Path, experiment: str, torture: bool, tally: Tally, undisturbed: Reference
+    tmp_path: Path, experiment: str, torture: bool, undisturbed: Reference
 ) -> None:
     whole = undisturbed(experiment)
     every = range(1, whole.operations + 1)
@@ -67,4 +69,50 @@ def test_a_kill_before_each_file_operation_changes_no_bit_of_the_outcome(
         assert ended.returncode == -signal.SIGKILL, at
         assert_nothing_is_half_written(lab, whole)
         assert_as_undisturbed(lab, whole, run(lab, *go_on(lab, whole)))
-    tally(f"{experiment}: kills before each file operation, resumed to the same bits", len(moments))
+
+
+@pytest.fixture(params=MEGABYTES)
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    with loop_disk(request.param, tmp_path) as made:
+        yield made
+
+
+def steps_told(running: Child) -> int:
+    """How many epochs the screen calls done."""
+    lines = re.findall(r"^epoch +(\d+)/", running.output("stderr"), re.MULTILINE)
+    return max(map(int, lines), default=0)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "within"), [(name, False) for name in EXAMPLES] + [(NETWORK, True)]
+)
+def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
+    tmp_path: Path,
+    disk: Disk,
+    experiment: str,
+    within: bool,
+    torture: bool,
+    undisturbed: Reference,
+) -> None:
+    """After exit 0 every file is whole; within a run every epoch that the screen called done."""
+    whole, moments = undisturbed(experiment), random.Random(disk.kind)
+    epochs = len(whole.outcome["rows"])
+    cuts = 20 if torture else 2
+    for number in range(cuts):
+        lab, work = disk.folder / str(number), tmp_path / str(number)  # its folders are new too
+        running = start(work, *whole.arguments, DLRUN_RUNS_DIR=str(lab / "runs"))
+        if within:
+            after = moments.randint(1, epochs - 1)
+            wait_until(lambda: steps_told(running) >= after, running)  # noqa: B023
+            time.sleep(moments.uniform(0, whole.seconds / epochs))
+        else:
+            running.end()
+        told = steps_told(running)
+        disk.cut_power(running if within else None)
+        found = only_run(lab, experiment)
+        assert found is not None and (found.parent / "latest").resolve() == found.resolve()
+        assert_nothing_is_half_written(lab, whole, cut=within)
+        assert checkpoint_steps(found) >= told
+        ended = run(work, "resume", found) if within else running.end()
+        assert_as_undisturbed(lab, whole, ended)
+        shutil.rmtree(lab)  # the disks are small

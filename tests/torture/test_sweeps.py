@@ -5,7 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.conftest import Tally, setting
+from tests.conftest import setting
 from tests.harness import words
 from tests.sweeps.use import kill, outcomes, runs, start, status, workers
 
@@ -32,7 +32,7 @@ def finished(folder: Path) -> int:
 
 
 def test_killed_points_and_killed_sweeps_end_in_the_same_table(
-    tmp_path: Path, torture: bool, tally: Tally
+    tmp_path: Path, torture: bool
 ) -> None:
     points, kills, ends = (200, 20, 3) if torture else (16, 2, 1)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -72,5 +72,3 @@ def test_killed_points_and_killed_sweeps_end_in_the_same_table(
     assert outcomes(killed, EXPERIMENT) == outcomes(whole, EXPERIMENT)
     tables = [folder / "runs/sweeps/s/table.csv" for folder in (whole, killed)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    tally("points of sweeps killed at random moments, resumed to the same bits", done["a point"])
-    tally("sweeps killed at random moments, resumed to the same table", done["the sweep"])

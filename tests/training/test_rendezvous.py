@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError
-from dlrun.training.rendezvous import SRUN_VARIABLES, cluster_environment
+from dlrun.training.fit import SRUN_VARIABLES, cluster_environment
 
 STEP = {
     "SLURM_JOB_ID": "7",

@@ -16,9 +16,16 @@ from dlrun.config import yaml_loader
 from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
-from dlrun.run_folder.folder import to_csv, to_json
+from dlrun.run_folder.folder import to_csv
 from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
-from dlrun.system.console import Screen, format_size, format_text_table, pluralize, printable
+from dlrun.system.console import (
+    Screen,
+    format_size,
+    format_text_table,
+    pluralize,
+    printable,
+    to_json,
+)
 from dlrun.system.files import folder_size
 
 State = StrEnum("State", "waiting running finished failed interrupted killed damaged foreign")

@@ -25,10 +25,10 @@ from dlrun.data.text_files import (
     stream_lines,
 )
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictor import Prediction, Predictor
+from dlrun.experiments.predictions import Prediction, Predictor
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv, to_json
-from dlrun.system.console import Screen, pluralize
+from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20

@@ -11,7 +11,6 @@ from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import metrics
-from dlrun.run_folder.folder import to_json
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9
@@ -31,7 +30,7 @@ def show(run: opt.Run = "latest", json: opt.Json = False, runs_dir: opt.RunsDir 
     except ConfigError:  # its experiment is not installed
         differs = None
     if json:
-        screen.out.file.write(to_json(_describe(opened, differs)))
+        screen.print_json(_describe(opened, differs))
         return
     _show_lines(_origin(opened, differs), screen)
     if opened.newest_metrics:

@@ -20,7 +20,7 @@ from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, rea
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.folder import CONFIG, METRICS, to_json
+from dlrun.run_folder.folder import CONFIG, METRICS
 from dlrun.run_folder.metrics import SECONDS
 from dlrun.run_folder.record import RESULTS
 from dlrun.runs.start import run_experiment
@@ -77,7 +77,7 @@ def verify_run(
             "differs": causes,
             "again": kept,
         }
-        screen.out.file.write(to_json(result))
+        screen.print_json(result)
     lines = [f"different: {difference}" if difference else f"identical: {', '.join(compared)}"]
     for kind, pairs in causes.items():
         for name, (then, now) in pairs.items():

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.experiments.predictor import Predictor
-    from dlrun.experiments.test_predictions import ClassPredictions
+    from dlrun.experiments.predictions import ClassPredictions, Predictor
 
 C = TypeVar("C", bound=ExperimentConfig)
 

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import DlrunError
 from dlrun.experiments.base import Assets, Experiment, NetworkToExport
-from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.experiments.test_predictions import (
+from dlrun.experiments.predictions import (
     ClassPredictions,
     DescribeRow,
     keep_test_predictions,
     summarize_classes,
 )
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.networks.weights import read_tensors
 from dlrun.plots.curves import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext

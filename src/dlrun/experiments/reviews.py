@@ -22,9 +22,8 @@ from dlrun.data.text_encoding import (
     split_words,
 )
 from dlrun.experiments.base import Assets, NetworkToExport
-from dlrun.experiments.predictor import Prediction, Predictor, Words
+from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
-from dlrun.experiments.test_predictions import DescribeRow
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import to_csv
 

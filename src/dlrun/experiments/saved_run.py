@@ -54,8 +54,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.experiments.base import AnyExperiment, NetworkToExport
-    from dlrun.experiments.predictor import Prediction, Predictor
-    from dlrun.experiments.test_predictions import ClassPredictions
+    from dlrun.experiments.predictions import ClassPredictions, Prediction, Predictor
 
 ASSETS = "assets.json"
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what

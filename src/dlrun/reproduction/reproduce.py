@@ -15,7 +15,6 @@ from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.folder import to_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.search_space import MAX_POINTS, parse_seeds
@@ -234,5 +233,4 @@ def _print_json(
     ]
     about = {"status": status, "command": command, "page": str(out), "machine": _machine(parts)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done
-        screen.out.file.write(to_json(about | {"experiments": experiments}))
-        screen.out.file.flush()
+        screen.print_json(about | {"experiments": experiments})

@@ -3,18 +3,16 @@
 import contextlib
 import csv
 import io
-import json
 import os
 import re
 import secrets
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError
-from dlrun.system.console import printable
+from dlrun.system.console import printable, to_json
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_files_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
@@ -184,34 +182,6 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.replace(parent / LATEST)
     except OSError:  # a folder of the user's has the name: it stays
         new.unlink(missing_ok=True)
-
-
-def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
-    """Return an object as JSON text, with null for NaN and for numbers too large for a float.
-
-    Characters that a terminal would interpret are escaped.
-    """
-    text = json.dumps(
-        _finite(value),
-        indent=indent,
-        ensure_ascii=False,
-        allow_nan=False,
-        default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one),
-    )
-    escaped = re.sub(
-        r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
-    )
-    return f"{escaped}\n"
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
-        return None
-    return value
 
 
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:

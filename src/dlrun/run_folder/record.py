@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.folder import RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import pluralize
+from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import read_regular_file
 
 FORMAT = 2

@@ -20,13 +20,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.external_loggers import check_loggers_installed
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import (
-    CONFIG,
-    RunFolder,
-    check_run_name,
-    check_runs_folder_writable,
-    to_json,
-)
+from dlrun.run_folder.folder import CONFIG, RunFolder, check_run_name, check_runs_folder_writable
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -35,7 +29,7 @@ from dlrun.runs.distributed import (
 )
 from dlrun.runs.runner import RunRecorder
 from dlrun.system import accelerator, resources
-from dlrun.system.console import Screen
+from dlrun.system.console import Screen, to_json
 
 TORCH_MEMORY = 10**9  # bytes of address space; with fewer, torch aborts or hangs at its import
 

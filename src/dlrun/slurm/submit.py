@@ -22,7 +22,7 @@ from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.folder import RunFolder, to_json
+from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.removal import repair_latest_link
 from dlrun.runs import distributed
 from dlrun.runs.runner import RunRecorder
@@ -141,7 +141,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
         screen.note(f"submitted {name}/{folder.name} as job {job}")
         return wait_for_job(folder, job, screen, as_json=settings.json)
     if settings.json:
-        screen.out.file.write(to_json({"status": "waiting", "run": str(folder), "job": job}))
+        screen.print_json({"status": "waiting", "run": str(folder), "job": job})
         return 0
     screen.note(f"submitted as job {job}: `squeue --job {job}` shows it, `scancel {job}` ends it")
     for label, text in (("job", job), ("run", str(folder))):

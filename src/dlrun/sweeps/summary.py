@@ -14,7 +14,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
 from dlrun.run_folder import metrics
-from dlrun.run_folder.folder import RunFolder, to_csv, to_json
+from dlrun.run_folder.folder import RunFolder, to_csv
 from dlrun.run_folder.metrics import format_metric
 from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
@@ -268,5 +268,4 @@ def print_sweep_json(
         "configs": [result.as_object() for result in results],
         "best": best and best.as_object() | {"command": best.command(plan.experiment)},
     }
-    screen.out.file.write(to_json(about))
-    screen.out.file.flush()
+    screen.print_json(about)

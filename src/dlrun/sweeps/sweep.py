@@ -11,7 +11,7 @@ from dlrun import run_context
 from dlrun.errors import ConfigError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
-from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder, to_json
+from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder
 from dlrun.run_folder.record import checksummed_json
 from dlrun.runs.distributed import find_process_group
 from dlrun.slurm import submit
@@ -107,7 +107,7 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     """Print the points of a plan, for a dry run."""
     if json:
         about = plan.model_dump(include={"experiment", "base", "points", "rungs"})
-        screen.out.file.write(to_json(about))
+        screen.print_json(about)
         return
     lines = [f"{point.number:5} {point.label}" for point in plan.points]
     lines += [f"rung {number}: {rung}" for number, rung in enumerate(plan.rungs, start=1)]
@@ -179,7 +179,7 @@ def _show_jobs(sweep: Sweep, jobs: Jobs, again: str, screen: Screen, *, json: bo
     if json:
         numbers = {str(point): job for point, (_, job) in sorted(jobs.items())}
         about = {"status": "waiting", "sweep": name, "folder": folder, "jobs": numbers}
-        screen.out.file.write(to_json(about))
+        screen.print_json(about)
         return
     screen.note(f"`{again}` submits what is missing by then, and shows the table")
     for label, text in (("sweep", folder), ("jobs", _arrays(jobs))):

@@ -1,11 +1,13 @@
 """Print to the terminal: results to stdout; notes, warnings and progress bars to stderr."""
 
 import contextlib
+import json
 import logging
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, cast
 
@@ -67,6 +69,34 @@ def format_text_table(
 def format_size(size: int) -> str:
     """Return a number of bytes as text with a unit, such as `0.6 MB` or `1.2 GB`."""
     return filesize.decimal(size)
+
+
+def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
+    """Return an object as JSON text, with null for NaN and for numbers too large for a float.
+
+    Characters that a terminal would interpret are escaped.
+    """
+    text = json.dumps(
+        _finite(value),
+        indent=indent,
+        ensure_ascii=False,
+        allow_nan=False,
+        default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one),
+    )
+    escaped = re.sub(
+        r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text
+    )
+    return f"{escaped}\n"
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        return None
+    return value
 
 
 class _Lenient:
@@ -165,6 +195,11 @@ class Screen:
         Raises OSError, such as BrokenPipeError, if stdout was closed.
         """
         self.out.file.write("".join(f"{printable(line)}\n" for line in lines))
+        self.out.file.flush()
+
+    def print_json(self, value: Mapping[str, object]) -> None:
+        """Print a JSON object to stdout, as `to_json` writes it; raise OSError if it was closed."""
+        self.out.file.write(to_json(value))
         self.out.file.flush()
 
     @property

@@ -1,20 +1,28 @@
-"""Train a network on an accelerator or the CPU, test it, and save its weights."""
+"""Train a network, in one process or in several that are connected here, and test it."""
 
+import contextlib
+import os
+import re
+import socket
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.networks.weights import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
@@ -25,7 +33,6 @@ from dlrun.system.accelerator import (
     run_with_fallback,
 )
 from dlrun.system.console import pluralize
-from dlrun.training import rendezvous
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
@@ -38,6 +45,16 @@ WEIGHTS = "weights.pt"
 GROWN = 10.0  # times the first epoch's loss: more than the noise of batches
 HUGE = 1e9  # a loss that shows that the first epoch has diverged already
 MOMENT = 3.0  # seconds in which the process that writes the run reports an error first
+PATIENCE = timedelta(minutes=5)  # with a process that the others wait for: far longer than any step
+FIRST_PORT, PORTS = 15000, 15000  # below those that Linux assigns by itself
+SRUN_VARIABLES = {
+    "WORLD_SIZE": "SLURM_STEP_NUM_TASKS",
+    "RANK": "SLURM_PROCID",
+    "LOCAL_RANK": "SLURM_LOCALID",
+    "GROUP_RANK": "SLURM_NODEID",
+}  # torchrun's environment variables, and those of srun with the same values
+TIMEOUT = r"(?i)timed? ?out"
+LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by peer|watchdog"
 
 
 @dataclass(frozen=True)
@@ -142,7 +159,7 @@ class Training:
                     if module.test_predictions is not None:
                         predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
-                lost = rendezvous.explain_error_by_lost_peer(error, world)
+                lost = explain_error_by_lost_peer(error, world)
                 if lost is None:
                     raise
                 if not context.folder.writes:  # the process that writes the run reports it
@@ -178,8 +195,8 @@ def make_trainer(
             accelerator=device,
             devices=1 if probe else section.devices,
             num_nodes=section.num_nodes if several else 1,
-            strategy=DDPStrategy(timeout=rendezvous.PATIENCE) if several else "auto",
-            plugins=[rendezvous.cluster_environment() if several else LightningEnvironment()],
+            strategy=DDPStrategy(timeout=PATIENCE) if several else "auto",
+            plugins=[cluster_environment() if several else LightningEnvironment()],
             precision=section.precision,
             deterministic=section.deterministic,
             max_epochs=epochs,
@@ -223,3 +240,58 @@ def predict_test_set(
             inputs, targets = plugin.convert_input(batch)
             collector.add(network(inputs), targets)
     return collector.finish(torch.device("cpu"))
+
+
+def cluster_environment() -> TorchElasticEnvironment:
+    """Return the object that tells Lightning each process's rank and where all processes connect.
+
+    It reads torchrun's environment variables, which are set here if srun started the processes:
+    Lightning's own SLURMEnvironment reads the variables of the whole allocation, not those of the
+    job step, and accepts the step's number of tasks only if it was given for each node.
+
+    Raises ConfigError if the name of the step's first node cannot be resolved.
+    """
+    environ = os.environ
+    if not TorchElasticEnvironment.detect():
+        for name, variable in SRUN_VARIABLES.items():
+            environ[name] = environ[variable]
+        if not environ.get("MASTER_ADDR"):
+            nodes = environ["SLURM_STEP_NODELIST"]
+            environ["MASTER_ADDR"] = _node_address(
+                SLURMEnvironment.resolve_root_node_address(nodes)
+            )
+        # A port that differs between the steps of a job.
+        step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
+        environ.setdefault("MASTER_PORT", str(FIRST_PORT + step % PORTS))
+    return TorchElasticEnvironment()
+
+
+def _node_address(node: str) -> str:
+    """Return the address of a node, whose name may be known to SLURM alone."""
+    with contextlib.suppress(OSError):
+        socket.getaddrinfo(node, None)
+        return node
+    command = ["scontrol", "--oneliner", "show", "node", node]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        shown = subprocess.run(  # noqa: S603 (scontrol is where PATH says)
+            command, capture_output=True, text=True, check=False, timeout=60
+        ).stdout
+        if found := re.search(r"\bNodeAddr=(\S+)", shown):
+            return found[1]
+    raise ConfigError(
+        f"the name of {node}, the first of the nodes, cannot be resolved",
+        "set MASTER_ADDR to an address of it that all nodes can reach",
+    )
+
+
+def explain_error_by_lost_peer(error: Exception, processes: int) -> DlrunError | None:
+    """Return a message if an error arose because another process of the run died, else None."""
+    if processes == 1 or isinstance(error, DlrunError) or not re.search(LOST, str(error)):
+        return None
+    how = "has ended"
+    if re.search(TIMEOUT, str(error)):
+        how = f"has not answered for {PATIENCE.total_seconds():.0f} s"
+    return DlrunError(
+        f"one of the {processes} processes that train together {how}",
+        "its own error, if it had one, is above; `dlrun resume` continues after the last epoch",
+    )

@@ -13,7 +13,7 @@ from dlrun.experiments.base import Assets
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-from dlrun.experiments.predictor import ImagePredictor
+from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches

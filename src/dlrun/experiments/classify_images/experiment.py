@@ -24,7 +24,7 @@ from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import Config
 from dlrun.experiments.comparability import changed_result_keys
-from dlrun.experiments.predictor import ImagePredictor
+from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform

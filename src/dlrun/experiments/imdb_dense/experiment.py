@@ -14,7 +14,7 @@ from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_dense.config import Config
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-from dlrun.experiments.predictor import Words
+from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
     ReviewsPredictor,

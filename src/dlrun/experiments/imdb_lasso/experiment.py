@@ -22,23 +22,23 @@ from dlrun.errors import DataError, DlrunError
 from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
-from dlrun.experiments.predictor import Words
-from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
-from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.experiments.test_predictions import (
+from dlrun.experiments.predictions import (
     ClassPredictions,
+    Words,
     keep_test_predictions,
     summarize_classes,
 )
+from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
+from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
 from dlrun.plots.curves import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
-from dlrun.run_folder.folder import METRICS, WORDS, to_json
+from dlrun.run_folder.folder import METRICS, WORDS
 from dlrun.run_folder.metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, pluralize, printable
+from dlrun.system.console import format_position, pluralize, printable, to_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,7 +13,7 @@ from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_lstm.config import Config
 from dlrun.experiments.imdb_lstm.model import LSTMClassifier
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-from dlrun.experiments.predictor import Words
+from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
     ReviewsPredictor,

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from dlrun.config.sections import Predictions
-from dlrun.experiments.test_predictions import (
+from dlrun.experiments.predictions import (
     ClassPredictions,
     keep_test_predictions,
     summarize_classes,
@@ -51,7 +51,7 @@ def test_mistakes_are_listed_the_most_certain_first() -> None:
 def test_predictions_are_kept_if_the_config_says_so_or_they_are_few(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: Predictions, rows: int, is_kept: bool
 ) -> None:
-    monkeypatch.setattr("dlrun.experiments.test_predictions.MOST_ROWS", 2)
+    monkeypatch.setattr("dlrun.experiments.predictions.MOST_ROWS", 2)
     context, predictions = reader(tmp_path / "run"), of([0] * rows, [0] * rows, [1.0] * rows)
     keep_test_predictions(context, wanted, predictions, None)
     assert list(context.kept) == (["predictions.csv", "mistakes.json"] if is_kept else [])
