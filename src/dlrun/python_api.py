@@ -15,7 +15,7 @@ from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import MoveBar, Screen, to_json
+from dlrun.system.console import MoveBar, Screen
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
