@@ -148,10 +148,9 @@ class Run:
     def assets(self) -> dict[str, Any]:
         """Return the content of assets.json: what a network needs besides its weights."""
         try:
-            assets: dict[str, Any] = json.loads(self.read(ASSETS))
-        except ValueError:
+            return dict(json.loads(self.read(ASSETS)))
+        except (ValueError, TypeError):
             raise DataError(f"{self.folder / ASSETS}: not what a run writes") from None
-        return assets
 
     @property
     def vocabulary(self) -> list[str]:
