@@ -1,4 +1,4 @@
-"""`dlrun runs compare`: show differences between runs, and their metrics and curves together."""
+"""`dlrun runs compare`: show how runs differ in config, code and data, with their metrics."""
 
 import math
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ from dlrun.system.console import Screen, format_text_table
 
 @opt.with_run_options("runs_dir", "data_dir")
 def run_demo(settings: RunSettings, experiments: opt.Experiments = None) -> int:
-    """Run every experiment on generated or shipped data, without a download.
+    """Run every experiment on synthetic or shipped data, without a download.
 
     Exits with 1 if an experiment could not be run; the others are run anyway.
 

@@ -1,4 +1,4 @@
-"""`dlrun export`: write a run's network as a file for other programs, and check the file."""
+"""`dlrun export`: write a run's network as an ONNX or TorchScript file, and check its outputs."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def export_network(
     runs_dir: opt.RunsDir = None,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Write a run's network as one file that other programs use without dlrun.
+    """Write a run's network as an ONNX or TorchScript file, which needs no dlrun to be used.
 
     Its metadata holds vocabulary, labels and preprocessing. It is compared with the network before
     it is saved under its name.

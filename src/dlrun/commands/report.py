@@ -18,7 +18,7 @@ def write_report(
     runs_dir: opt.RunsDir = None,
     force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
 ) -> None:
-    """Write one HTML page about runs, with curves, mistakes and configs, that works offline.
+    """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
 
     Example: dlrun report imdb-dense/latest imdb-lasso/latest
     """

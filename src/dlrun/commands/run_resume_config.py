@@ -1,4 +1,4 @@
-"""Commands that start or continue one run: `dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`."""
+"""`dlrun EXPERIMENT`, `dlrun resume`, `dlrun config`: start or continue a run, print a config."""
 
 import inspect
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     overrides=opt.set_option(CHANGEABLE),
 )
 def resume(settings: RunSettings, run: opt.Run) -> int:
-    """Continue a run that was stopped, from its last finished epoch or lambda.
+    """Continue a run that was stopped, from its last finished epoch or lasso penalty.
 
     Example: dlrun resume latest --set trainer.max_epochs=40
     """

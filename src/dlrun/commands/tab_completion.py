@@ -25,7 +25,7 @@ _typed_key = ""  # bash: the key before the `=` whose value is being typed
 
 
 def rejoin_completion_words() -> None:
-    """Join `--set KEY=VALUE`, which bash splits at `=`, before typer reads the words.
+    """Rejoin the words of `--set KEY=VALUE`, which bash splits at `=` when it completes a command.
 
     Only the value is left of the setting that is being typed, because bash replaces only that.
     """

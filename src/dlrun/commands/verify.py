@@ -117,7 +117,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
 
 
 def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
-    """Return the first difference between a run and its repetition, and the compared files.
+    """Return the first difference of a run and its repetition, and the names of the compared files.
 
     Compared are metrics.csv without its times, the metrics of the result, weights or coefficients,
     and tables that both wrote, such as predictions. Raises DataError if a file was damaged.

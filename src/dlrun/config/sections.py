@@ -50,7 +50,7 @@ S = TypeVar("S", bound=Section)
 
 
 class MetricInterval(Section):
-    """Holds the interval in which 95 % of a config's runs lie, computed from several seeds."""
+    """Holds the interval of a metric in which 95 % of a config's runs lie, over several seeds."""
 
     low: float
     high: float
@@ -111,7 +111,7 @@ class ExperimentConfig(Section):
 
     @property
     def source(self) -> str | None:
-        """Return the name of the data source, or None; `sample` data are generated."""
+        """Return the name of the data source, or None; the data of `sample` are synthetic."""
         return getattr(self.data_section, "source", None)
 
     @property
@@ -122,12 +122,12 @@ class ExperimentConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes of a run; None if the accelerator decides how many."""
+        """Return the number of processes of a run: 1, unless an experiment trains in several."""
         return 1
 
     @property
     def total_steps(self) -> int | None:
-        """Return the number of epochs or lambdas of a whole run; None if unknown."""
+        """Return the number of epochs or lasso penalties of a complete run; None if unknown."""
         return None
 
     @property
@@ -169,7 +169,7 @@ class TrainerConfig(Section):
 
     @property
     def world(self) -> int | None:
-        """Return the number of processes of a run; None if the accelerator decides how many."""
+        """Return the number of nodes times devices; None if the accelerator decides how many."""
         if self.devices == "auto":
             return None
         return self.num_nodes * (
@@ -262,7 +262,7 @@ class ReviewsDataConfig(UserDataConfig):
 
 
 class ImagesDataConfig(UserDataConfig):
-    """Defines the config of the image data: CIFAR100, generated or a user's own small images."""
+    """Defines the config of the image data: CIFAR100, synthetic or a user's own small images."""
 
     source: Literal["torchvision", "sample", "folder"]
     archive: LocalPath | None

@@ -132,7 +132,7 @@ def read_yaml_file(path: Path) -> ConfigLayer:
 
 
 def parse_set_override(text: str) -> ConfigLayer:
-    """Parse the text of `--set a.b=value` as a config layer. Raises ConfigError."""
+    """Parse the text of `--set a.b=value` as a config layer; raise ConfigError if it is invalid."""
     origin = SET + text
     key, equals, value_text = text.partition("=")
     names = key.strip().split(".")
@@ -186,7 +186,7 @@ def _shorten(value: object) -> str:
 
 
 def config_layer_without_file(values: Mapping[str, object], origin: str) -> ConfigLayer:
-    """Return a config layer of values from no file; error messages name `origin`."""
+    """Return a config layer of values that no file holds; error messages name their `origin`."""
     return ConfigLayer(dict(values), dict.fromkeys(_key_paths(values), origin))
 
 
@@ -235,7 +235,7 @@ def _merged(base: object, top: Values) -> Values:
 
 
 def _parse(text: str, source: str) -> tuple[object, dict[KeyPath, str]]:
-    """Parse YAML text to a value and the position of every key in it. Raises ConfigError."""
+    """Parse YAML to a value and the position of each key. Raises ConfigError if it is invalid."""
     try:
         loader = _Loader(text, source)
         node = loader.get_single_node()

@@ -1,4 +1,4 @@
-"""Obtain published files: use the user's local copies or download files, and check their hashes."""
+"""Obtain files of data sets and weights: use local copies or download them, and check hashes."""
 
 import contextlib
 import os
@@ -98,7 +98,7 @@ def is_offline() -> bool:
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:
-    """Return the path of a network's weights file, downloaded if missing; raise DataError.
+    """Return the path of a weights file. Raises DataError if it is damaged or cannot be downloaded.
 
     The file's name ends in the first digits of its SHA-256. `instead` is the hint if this fails.
     """

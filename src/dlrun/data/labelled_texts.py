@@ -1,4 +1,4 @@
-"""Read labelled texts as arrays: IMDB's 2 x 25,000 reviews, generated reviews, or a user's texts.
+"""Read labelled texts as arrays: IMDB's 2 x 25,000 reviews, synthetic reviews, or a user's texts.
 
 Stanford: https://ai.stanford.edu/~amaas/data/sentiment/ (Maas et al., ACL 2011).
 Keras: keras.datasets.imdb.
@@ -141,7 +141,7 @@ def _to_reviews(
 def _prepare(
     config: ReviewsDataConfig, paths: Sequence[Path], seed: int, screen: Screen
 ) -> Prepared:
-    """Encode the texts of both parts; divide them if they are in one place.
+    """Encode the training and test texts; divide the texts if they are in one place.
 
     The vocabulary is counted on the training part, unless the source brings it.
     """
@@ -275,7 +275,7 @@ _AGREE = 0.66  # share of the words of judgement that agree with the review's la
 
 
 def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]]:
-    """Return generated reviews of 2 to 40 sentences and their labels, half of them positive.
+    """Return synthetic reviews of 2 to 40 sentences and their labels, half of them positive.
 
     Results on generated reviews say nothing about real reviews, so they are labelled as generated.
     """
@@ -296,7 +296,7 @@ def generate_reviews(count: int, seed: int) -> tuple[list[str], NDArray[np.int8]
 
 
 def _show(reviews: Reviews, screen: Screen, part: str, first: int, count: int) -> None:
-    """Print reviews of one part as words, each with its label and length; raise ConfigError."""
+    """Print training or test reviews as words, each with its label and its length in words."""
     split = reviews.train if part == "train" else reviews.test
     if first >= len(split.ids):
         raise ConfigError(f"--first {first}: there are {len(split.ids):,} {part} reviews")

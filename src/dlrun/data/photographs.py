@@ -1,4 +1,4 @@
-"""Read photographs in any mode and orientation as RGB, and store their predictions."""
+"""Read photographs of any colour mode and orientation as RGB, and store their predicted labels."""
 
 import base64
 import importlib.util

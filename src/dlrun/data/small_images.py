@@ -1,4 +1,4 @@
-"""Read small images as arrays: CIFAR100 (Krizhevsky, 2009), generated images, or a user's own.
+"""Read small images as arrays: CIFAR100 (Krizhevsky, 2009), synthetic, or a user's own images.
 
 Each of a user's own images is cropped to its largest centred square and resized (bicubic, with
 antialiasing) to the network's input size.
@@ -69,7 +69,7 @@ class Cifar100Images:
 def load_configured_images(
     config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
 ) -> Cifar100Images:
-    """Return the images that a config names: CIFAR100's, generated images, or a user's own images.
+    """Return the images that a config names: CIFAR100's, synthetic images, or a user's own images.
 
     Raises DataError if the files are missing, damaged, or would run code, ConfigError if there are
     no classes.
@@ -151,7 +151,7 @@ def _prepare_published(
 def _prepare_own(
     config: ImagesDataConfig, paths: Sequence[Path], seed: int, screen: Screen
 ) -> Prepared:
-    """Decode a user's images of both parts; divide them if they are in one place."""
+    """Decode a user's training and test images; divide the images if they are in one place."""
     warnings, contents = DataWarnings(), bytearray()
     rows = LabelledRows(warnings)
     for path in paths:
@@ -185,7 +185,7 @@ def crop_to_square(image: Image.Image, side: int = SIDE) -> NDArray[np.uint8]:
 
 
 def generate_images(count: int, seed: int) -> LabelledImages:
-    """Return generated images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
+    """Return synthetic images in CIFAR100's shape, (count, 3, 32, 32), and labels 0-99.
 
     Each class has a colour and a stripe pattern of its own; noise hides part of both. Results on
     generated images say nothing about real images, so they are labelled wherever they are shown.

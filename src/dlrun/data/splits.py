@@ -1,4 +1,4 @@
-"""Divide labelled rows into training, validation and test rows, and warn of doubtful classes."""
+"""Divide labelled rows into training, validation and test rows, and warn of very rare classes."""
 
 import re
 import unicodedata
@@ -116,7 +116,7 @@ class LabelledRows:
         return np.array([ordered.index(name) for name in names])[labels], ordered, is_test
 
     def _add_warnings(self, labels: Rows, names: list[str], is_test: NDArray[np.bool_]) -> None:
-        """Warn of doubtful classes, and of rows that are in both parts."""
+        """Warn of classes with few rows, and of rows that are in both training and test data."""
         warnings, counts = self._warnings, np.bincount(labels, minlength=len(names))
         for index in np.setdiff1d(np.arange(len(names)), labels[is_test]).tolist():
             warnings.add("none of this class in the test part", f"class {names[index]!r}")

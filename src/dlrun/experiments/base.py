@@ -1,4 +1,4 @@
-"""Define the base class of experiments: how to compute a run, and how to reload and use it."""
+"""Define the base class of experiments: how to run one, and how to use its model afterwards."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
 
 
 def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
-    """Return the range of each metric that holds 95 % of runs with a config; empty if unknown."""
+    """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     has_shipped_source = config.source == shipped_values(name).get("data.source")
     if not has_shipped_source or changed_result_keys(name, config):

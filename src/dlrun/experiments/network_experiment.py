@@ -137,7 +137,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return self.assets_class.of_run(run)
 
     def network(self, run: Run, config: N) -> nn.Module:
-        """Return a run's trained network, in eval mode, on the CPU."""
+        """Return a run's network with its saved weights, in eval mode, on the CPU."""
         network = self.build(config, self.assets(run))
         network.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
         return network.eval()

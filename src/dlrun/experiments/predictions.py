@@ -1,4 +1,4 @@
-"""Predict the classes of new inputs with a finished run, and save those of its test set."""
+"""Predict the classes of new inputs with a finished run, and save its test set's predictions."""
 
 import csv
 import io
@@ -84,7 +84,7 @@ class Predictor(ABC):
 
 @dataclass
 class ImagePredictor(Predictor):
-    """Predicts the classes of image files of any mode, size and orientation.
+    """Predicts the classes of image files of any colour mode, size and orientation.
 
     to_input: converts a PIL image, upright and RGB, to the network's input.
     probabilities: inputs -> probabilities (n_inputs, classes).

@@ -65,7 +65,7 @@ class ExperimentEntry:
         return [file for file in files if file.is_file()]
 
     def load(self, module: str, attribute: str) -> Any:
-        """Return an attribute of a module of the experiment's package; raise DlrunError."""
+        """Return an attribute of a module of the package. Raises DlrunError if it is not there."""
         try:
             return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
@@ -137,7 +137,7 @@ def experiment_entry(name: str) -> ExperimentEntry:
 
 
 def load_experiment(name: str) -> "AnyExperiment":
-    """Import an experiment by its name; raise ConfigError or DlrunError."""
+    """Import an experiment. Raises ConfigError if the name is unknown, DlrunError if broken."""
     from dlrun.experiments.base import Experiment  # needs pydantic
 
     entry = experiment_entry(name)
@@ -150,7 +150,7 @@ def load_experiment(name: str) -> "AnyExperiment":
 
 
 def load_config_class(name: str) -> "type[ExperimentConfig]":
-    """Import an experiment's config class, without torch; raise ConfigError or DlrunError."""
+    """Import a config class. Raises ConfigError if the name is unknown, DlrunError if broken."""
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
     entry = experiment_entry(name)

@@ -16,7 +16,7 @@ DATA_KEYS = frozenset({"data.archive", "data.word_index", "data.mirrors"}) | OWN
 
 
 class ReviewsConfig(ExperimentConfig):
-    """Defines the keys of every experiment on the reviews."""
+    """Defines the config keys of every experiment on movie reviews."""
 
     dataset_location = "dlrun.data.labelled_texts:DATASET"
     changeable_keys: ClassVar[frozenset[str]] = DATA_KEYS
@@ -31,6 +31,6 @@ class ReviewsConfig(ExperimentConfig):
 
 
 class ReviewsNetworkConfig(ReviewsConfig, NetworkConfig):
-    """Defines the keys of every experiment that trains a network on the reviews."""
+    """Defines the config keys of every experiment that trains a network on movie reviews."""
 
     changeable_keys = NetworkConfig.changeable_keys | DATA_KEYS

@@ -124,14 +124,14 @@ class Run:
 
     @cached_property
     def metrics(self) -> "pd.DataFrame":
-        """Return metrics.csv as a data frame, one row per epoch or lambda; raise DataError."""
+        """Return metrics.csv with a row per epoch or lasso penalty; raise DataError if damaged."""
         import pandas as pd  # slow; no run needs it for itself
 
         return pd.DataFrame(self.table)
 
     @cached_property
     def table(self) -> dict[str, list[float]]:
-        """Return the columns of metrics.csv by name; raise DataError if it is damaged."""
+        """Return the columns of metrics.csv by name. Raises DataError if the file is damaged."""
         path = self.folder / METRICS
         if not path.exists():
             raise DataError(f"{path}: missing: the run finished no step", "see `.results`")
@@ -139,7 +139,7 @@ class Run:
 
     @property
     def newest_metrics(self) -> dict[str, float | None]:
-        """Return the final metrics, or those of the last epoch or lambda of an unfinished run."""
+        """Return the final metrics, or an unfinished run's metrics at the last epoch or penalty."""
         if self.record.metrics or not (self.folder / METRICS).exists():
             return dict(self.record.metrics)
         return {name: values[-1] for name, values in self.table.items() if values}
@@ -209,13 +209,13 @@ class Run:
 
     @cached_property
     def config(self) -> ExperimentConfig:
-        """Return the validated config.yaml, with defaults for newer keys; raise ConfigError."""
+        """Return config.yaml with defaults for newer keys; raise ConfigError if it is invalid."""
         name = self.record.experiment
         layer = self._with_defaults(read_yaml_file(self.folder / CONFIG))
         return validate_layer(registry.load_config_class(name), layer, name)
 
     def initial_config(self) -> ConfigLayer:
-        """Return the config with which the run began, from environment.json; raise DlrunError."""
+        """Return the run's first config; raise DlrunError if environment.json is damaged."""
         return self._with_defaults(ConfigLayer(self.environment.config))
 
     def effective_config(self) -> dict[str, Any]:
@@ -277,13 +277,13 @@ class Run:
         return f"{command} --set {EPOCHS}=N" if extendable else None
 
     def network(self) -> "nn.Module":
-        """Return the trained network, in eval mode, on the CPU. Raises DlrunError."""
+        """Return the trained network in eval mode on the CPU; raise DlrunError if there is none."""
         with self._errors_as_data_errors():
             return self.experiment.network(self, self.config)
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """Return the predictor for new inputs; raise DlrunError."""
+        """Return the predictor for new inputs. Raises DlrunError if the run cannot predict."""
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
@@ -322,7 +322,7 @@ class Run:
         return self.experiment.test(self, self.config, context)
 
     def exported(self) -> "NetworkToExport":
-        """Return the trained network, prepared for export to other programs; raise DlrunError."""
+        """Return the trained network, prepared for export. Raises DlrunError if there is none."""
         with self._errors_as_data_errors():
             return self.experiment.exported(self, self.config)
 

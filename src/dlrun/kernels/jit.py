@@ -169,7 +169,7 @@ def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 @intrinsic
 def simd_power_of_two(_: Numba, vector: Numba) -> Numba:
-    """Return a SIMD vector of 2.0 ** n from a vector of 1.5 * 2**23 + n, for -126 <= n <= 127."""
+    """Return 2.0 ** n for a SIMD vector of floats 1.5 * 2**23 + n, with n from -126 to 127."""
 
     def write(builder: Builder, vector: Value) -> Value:
         shift, one = (ir.Constant(INTEGERS, [bits] * LANES) for bits in (23, 0x3F800000))

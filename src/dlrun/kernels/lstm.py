@@ -39,7 +39,7 @@ Memory = dict[str, NDArray[np.float32]]  # a batch's arrays by name
 
 @functools.cache
 def _kernels() -> ModuleType | str:
-    """Import `lstm_numba`; return the reason if numba does not work here."""
+    """Import `lstm_numba`; return the reason if numba does not work on this machine."""
     try:
         from dlrun.kernels import lstm_numba  # slow
     except ImportError as error:  # numba is missing, or not for this version of numpy

@@ -80,7 +80,7 @@ class StateGradients(NamedTuple):
 
 
 class GateGradientsByWord(NamedTuple):
-    """Holds, for each group of reviews, the gate gradients summed over a word's occurrences."""
+    """Holds the gate gradients summed over each word's occurrences in a group of reviews."""
 
     sums: Floats  # (rows, 4 hidden)
     rows: Integers  # (chunks, words): row of `sums` of each word, -1 if it has none yet
@@ -212,7 +212,7 @@ def lstm_forward(
     lstm: LSTMStates,
     last: Floats,
 ) -> None:
-    """Compute the LSTM's hidden states for some reviews of a batch, skipping their padding.
+    """Compute the LSTM's hidden states for the given rows (reviews) of a batch, skipping padding.
 
     Row s of `lstm` must hold the state after s pads: a review with s pads begins with a copy of it.
 

@@ -108,7 +108,7 @@ def objective_and_gap(
 
 
 def l1_norm(beta: Vector, free: bool) -> float:
-    """Return the L1 norm of coefficients beta, without the last, the intercept, if it is `free`."""
+    """Return the L1 norm of coefficients beta; if `free`, leave out the last, the intercept."""
     return float(np.abs(beta[:-1] if free else beta).sum())
 
 
@@ -131,7 +131,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: boo
 
 
 def shift_matching_class_counts(margin: Vector, y: Vector) -> float:
-    """Return the shift of all margins that makes the probabilities sum to sum(y)."""
+    """Return the shift of all linear predictors that makes the probabilities sum to sum(y)."""
     odds = float(np.log(y.mean() / (1.0 - y.mean())))
     low, high = odds - float(margin.max()), odds - float(margin.min())
     shift = min(max(0.0, low), high)
@@ -166,7 +166,7 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
 
 
 def unpack_linear_model_at(content: bytes, index: int) -> LinearModel:
-    """Return the linear model at position `index`, bit for bit, from packed linear models."""
+    """Return the linear model at position `index` of the bytes that pack_linear_models wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         if "numbers" in file:  # in a checkpoint of dlrun 0.2
             coef: Vector = np.zeros(int(file["sizes"][0]))

@@ -68,7 +68,7 @@ def check_pretrained(config: PretrainedModelConfig) -> None:
 
 
 def download_weights(config: PretrainedModelConfig, screen: Screen) -> None:
-    """Download a model's published weights to torchvision's cache folder; raise DataError."""
+    """Download a model's weights to torchvision's cache; raise DataError if the download fails."""
     if weights := _weights(config).get(config.weights):  # no local file
         instead = (
             f"`--set model.name={BUNDLED}` runs the network that the extra `offline` carries, "

@@ -1,4 +1,4 @@
-"""Plot learning curves, accuracy along the lasso path, and the probability after each word."""
+"""Plot learning curves, the lasso path, and a class's probability after each word of a text."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -192,7 +192,7 @@ def draw_epoch_times(devices: Sequence[str], seconds: Sequence[float], *, title:
 
 
 def _label_axes(axes: Axes, steps: str, metric: str) -> None:
-    """Label the axes of a panel; an axis of lambdas is logarithmic, any other has whole numbers."""
+    """Label the axes of a panel; an axis of penalties is logarithmic, others have whole numbers."""
     axes.set(xlabel=escape_figure_text(steps, 40), ylabel=escape_figure_text(metric, 40))
     axes.grid(alpha=0.3)
     if steps == "lambda":

@@ -1,4 +1,4 @@
-"""Define the charts of the HTML report: the curves of runs, and the coordinates of a chart's SVG.
+"""Define the charts of the HTML report: their curves, and how values become SVG coordinates.
 
 parts.html writes the SVG, and curves.js shows the values under the pointer.
 """
@@ -130,12 +130,12 @@ class Chart:
 
 
 def curve_css_classes(number: int) -> str:
-    """Return the CSS classes for the colour and dashes of a run's curve, given the run's number."""
+    """Return the CSS classes for the colour and dashes of a run's curve, given the run's index."""
     return f"run{number % COLOURS} dash{number % DASHES}"
 
 
 def metric_names_without_split(table: Table) -> list[str]:
-    """Return the metric names in a table without the split's prefix: `loss` for `train_loss`."""
+    """Return a table's metric names without the split's prefix: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
 

@@ -90,7 +90,7 @@ def find_runs_with_equal_config(
 def charts_and_intervals_by_data(
     sections: Sequence[RunSection],
 ) -> list[tuple[str, list[Chart], list[RunSection], Axis | None]]:
-    """Group runs by their data, and return charts and accuracy intervals that compare each group.
+    """Group runs by their data; return charts and accuracy intervals that compare a group's runs.
 
     Returns for each group the data in words, the charts of the runs' curves, the runs whose test
     accuracy has a 95 % interval, and the axis of these intervals and of the published accuracies;
@@ -113,7 +113,7 @@ def charts_and_intervals_by_data(
 
 
 def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
-    """Return a chart for each metric that several runs recorded by epoch, or several by lambda."""
+    """Return a chart for each metric that two or more runs recorded by epoch or by penalty."""
     runs = [one for one in sections if one.table]
     panels = dict.fromkeys(
         (next(iter(run.table)), metric)

@@ -71,7 +71,7 @@ def check_page_is_writable(out: Path, *, force: bool, ours: bytes = OURS) -> Non
 
 
 def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
-    """Return the newest finished runs, at most one more than are shown. Raises ConfigError."""
+    """Return the newest finished runs, at most NEWEST + 1; raise ConfigError if there is none."""
     finished: list[Run] = []
     for folder in runs_newest_first(runs_dir):
         try:

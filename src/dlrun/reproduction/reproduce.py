@@ -1,4 +1,4 @@
-"""`dlrun reproduce`: run the lab's experiments with several seeds, and compare with the book."""
+"""Reproduce the lab: run its experiments with several seeds, and write a page of comparisons."""
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,12 +117,12 @@ def reproduce_published_numbers(
 
 
 def has_published_numbers(name: str) -> bool:
-    """Return whether an experiment has published numbers in the book. Raises ConfigError."""
+    """Return whether the book has numbers of an experiment; raise ConfigError for an unknown name."""
     return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
 
 
 def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:
-    """Write the page and the table of the finished runs. Raises DlrunError."""
+    """Write the page and the table of the runs. Raises DlrunError if a file cannot be written."""
     machine = _machine(parts)
     made = f"{command}, dlrun {metadata.version('dlrun')}, {datetime.now(UTC):%Y-%m-%d}"
     page = format_reproduction_page(parts, machine, command)

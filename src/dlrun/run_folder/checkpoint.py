@@ -1,4 +1,4 @@
-"""Write and read a run's checkpoint: its state after the last finished epoch or lambda.
+"""Write and read a run's checkpoint: its state after the last finished epoch or lasso penalty.
 
 A checkpoint is one file: a line with its SHA-256, a line of JSON, the state as bytes. Data
 that no later epoch or lambda changes (a lambda's coefficients) are appended to another file.
@@ -37,7 +37,7 @@ def fingerprints_match(then: str | None, now: str) -> bool:
 
 @dataclass(frozen=True)
 class RunCheckpoint:
-    """Holds the content of a checkpoint: a run's metrics and state after an epoch or lambda."""
+    """Holds the content of a checkpoint: a run's metrics and state after an epoch or penalty."""
 
     run: str  # the id of the run
     data: str  # the fingerprint of the run's data
@@ -54,7 +54,7 @@ class CheckpointFile:
         self._digests: list[list[int | str]] = []  # of the parts
 
     def load(self, screen: Screen) -> RunCheckpoint | None:
-        """Return the newest undamaged checkpoint, or None if no epoch or lambda was finished.
+        """Return the newest undamaged checkpoint; None if no epoch or lasso penalty was finished.
 
         A damaged checkpoint is replaced by the previous one. Raises DataError if both are damaged,
         if the data have changed since the run began, or if the checkpoint is another run's.

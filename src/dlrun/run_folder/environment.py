@@ -48,7 +48,7 @@ def describe_environment_changes(
 
 
 def package_versions() -> dict[str, str | None]:
-    """Return the installed versions of the packages that can change a run's numbers, or None."""
+    """Return the versions of packages that can change results; None for one not installed."""
     versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

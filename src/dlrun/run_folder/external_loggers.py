@@ -1,4 +1,4 @@
-"""Log the metrics of each epoch (or lambda) to TensorBoard and MLflow, in addition to metrics.csv.
+"""Log the metrics of each epoch or lasso penalty to TensorBoard and MLflow, besides metrics.csv.
 
 Logging changes no number. A logger that fails is disabled with one warning, and the run continues.
 """
@@ -49,11 +49,11 @@ class ExperimentLoggers:
         self._screen = screen
 
     def begin(self, rows: Sequence[Row]) -> None:
-        """Start every logger with the metrics of the already finished epochs or lambdas."""
+        """Start every logger with the metrics of the already finished epochs or lasso penalties."""
         self._each(lambda logger: logger.begin([_without_step(row) for row in rows]))
 
     def log(self, step: int, row: Row) -> None:
-        """Log the metrics of one finished epoch or lambda, which are counted from 1."""
+        """Log the metrics of one finished epoch or lasso penalty, which are counted from 1."""
         self._each(lambda logger: logger.log(step, _without_step(row)))
 
     def end(self, metrics: Mapping[str, float | None], status: str) -> None:

@@ -78,7 +78,7 @@ def sweeps_newest_first(runs_dir: Path) -> list[Path]:
 
 
 def find_sweep(name: str, runs_dir: Path) -> Path:
-    """Return the folder of a sweep by its name, its path, or `latest`. Raises ConfigError."""
+    """Return a sweep's folder by its name, path or `latest`; raise ConfigError if none exists."""
     sweeps = sweeps_newest_first(runs_dir)
     if name == LATEST and sweeps:
         return sweeps[0]

@@ -141,7 +141,7 @@ class RunFolder:
 
 
 def _make_folder(path: Path, runs_dir: Path) -> None:
-    """Create a folder and its parents, and flush their entries to the disk. Raises ConfigError."""
+    """Create a folder and its parents on the disk; raise ConfigError if the system refuses."""
     try:
         made = [folder for folder in (path, *path.parents) if not folder.exists()]
         path.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ def _unusable(runs_dir: Path, why: str | None) -> ConfigError:
 
 
 def update_latest_link(parent: Path, name: str) -> None:
-    """Create the link `latest` to the newest run, if links are possible here."""
+    """Create the link `latest` to the newest run, if the file system allows links."""
     new = parent / f".{LATEST}-{secrets.token_hex(4)}"
     try:
         new.symlink_to(name, target_is_directory=True)

@@ -1,4 +1,4 @@
-"""Record each finished epoch, lambda or batch of photographs of a run, called a step below."""
+"""Record a run's progress after each step: an epoch, a lasso penalty or a batch of photographs."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from dlrun.system.signals import StopRequest
 
 @dataclass
 class ProgressRecorder:
-    """Records each finished epoch or lambda of a run: checkpoint, metrics.csv, screen, loggers.
+    """Records each finished epoch or lasso penalty of a run in checkpoint, metrics.csv and loggers.
 
     resume_files: of a resumed run, the files that are written once its checkpoint is accepted; None
     begins without a checkpoint.
@@ -86,7 +86,7 @@ class ProgressRecorder:
     def finish(
         self, row: Row, line: str, state: bytes | memoryview, part: bytes | None = None
     ) -> None:
-        """Record a finished epoch or lambda: checkpoint, metrics.csv, screen, and loggers last.
+        """Record a finished epoch or lasso penalty in checkpoint, metrics.csv, screen and loggers.
 
         The checkpoint comes first and holds the row too: a run killed in between loses nothing.
         `row` goes into metrics.csv, and `line` (at most 80 columns) on the screen. `state` is all

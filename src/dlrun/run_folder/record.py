@@ -59,7 +59,7 @@ class BestEpoch(_Part):
 
 
 class ExpectedInterval(_Part):
-    """Holds the interval in which 95 % of a config's runs lie, as measured over several seeds."""
+    """Holds the interval in which a metric of 95 % of such runs lies, as stored with a run."""
 
     low: float
     high: float
@@ -178,7 +178,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
-    """Read a JSON file, and check its format number and its SHA-256. Raises DlrunError."""
+    """Read a JSON file. Raises DlrunError if its format number or its SHA-256 is wrong."""
     value = read_json_object(path)
     digest = value.pop(SHA256, None)
     try:
@@ -199,7 +199,7 @@ def read_checksummed_json(kind: type[M], path: Path, format_number: int) -> M:
 
 
 def checksummed_json(model: ChecksummedModel) -> str:
-    """Return a model as JSON text that includes the SHA-256 of its content."""
+    """Return a pydantic model as JSON text that includes the SHA-256 of its content."""
     value = json.loads(to_json(model.model_dump()))
     return to_json(value | {SHA256: _digest(value)})
 

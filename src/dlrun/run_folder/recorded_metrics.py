@@ -84,7 +84,7 @@ def metric_direction(metric: str) -> int:
 
 
 def is_plottable(value: float) -> bool:
-    """Return whether a value can be drawn and averaged: it is neither NaN nor too large."""
+    """Return whether a value can be drawn and averaged: not NaN, and at most 1e100 in size."""
     return abs(value) <= MAX_PLOTTABLE
 
 
@@ -132,7 +132,7 @@ def metrics_table(record: RunRecord) -> Table:
 
 
 def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
-    """Return remarks on a run's metrics, such as a better earlier epoch, each with a label."""
+    """Return (label, remark) pairs on a run's metrics, such as that an earlier epoch was better."""
     lines, best = [], record.best_epoch
     last = record.metrics.get(best.metric) if best else None
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):

@@ -31,7 +31,7 @@ def remove_run(folder: Path, check: Callable[[], None]) -> None:
 
 
 def remove_checkpoints(folder: Path, check: Callable[[], None]) -> None:
-    """Remove the checkpoints of a run; see remove_run for `check` and the errors."""
+    """Remove a run's checkpoints, unless `check` raises an error or the run's lock is held."""
     with hold_file_lock(folder / LOCK):
         check()
         for name in CHECKPOINTS:

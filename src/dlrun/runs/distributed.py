@@ -79,7 +79,7 @@ def find_process_group() -> ProcessGroup | None:
 
 
 def _environment_number(name: str) -> int:
-    """Return the number in an environment variable; 0 if it is not set. Raises ConfigError."""
+    """Return the integer in an environment variable, 0 if unset; raise ConfigError for a text."""
     value = os.environ.get(name) or "0"
     try:
         return int(value)
@@ -147,7 +147,7 @@ def count_processes_to_start(config: ExperimentConfig) -> int:
 
 
 def launch_training_processes(processes: int, run: Path, settings: RunSettings) -> int:
-    """Execute a waiting or resumed run in several processes here, and return its exit code.
+    """Execute a waiting or resumed run in several processes of this machine; return its exit code.
 
     torch's own launcher, which torchrun uses too, starts `dlrun resume` in each process; the first
     one writes the run's files and prints messages. This process forwards signals and waits. If one

@@ -40,7 +40,7 @@ def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig
 
 
 def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
-    """Merge an experiment's default config with the user's settings. Raises ConfigError."""
+    """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
     defaults = registry.experiment_entry(name).defaults
     return read_and_merge_layers(
         name, [defaults, *settings.config, *settings.overrides, *settings.values]
@@ -106,7 +106,7 @@ def resume_run(run: str, settings: RunSettings) -> int:
 def check_run_can_start(
     name: str, config: ExperimentConfig, settings: RunSettings, *, here: bool = True
 ) -> None:
-    """Check everything that can be checked before a run gets its folder. Raises DlrunError.
+    """Check what can be checked before a run gets its folder; raise DlrunError if it would fail.
 
     `here`: the run will use this machine's memory and accelerators.
     """

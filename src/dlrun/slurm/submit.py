@@ -89,7 +89,7 @@ class SlurmOptions(Section):
 
 
 def parse_slurm_options(texts: Sequence[str]) -> SlurmOptions:
-    """Parse the texts of `--slurm`, such as `partition=gpu,time=30`. Raises ConfigError."""
+    """Parse `--slurm` texts such as `partition=gpu,time=30`. Raises ConfigError if invalid."""
     hint = f"--slurm KEY=VALUE,...: {', '.join(SlurmOptions.model_fields)}"
     values: dict[str, object] = {}
     # A value may have commas, as in nodelist=n1,n2.
@@ -234,7 +234,7 @@ def make_resume_job(run: Path, settings: RunSettings) -> Job:
 
 
 def _submit_jobs(jobs: Sequence[Job], folder: Path, parameters: dict[str, object]) -> list[str]:
-    """Submit jobs to SLURM, several as an array, and return their numbers. Raises ConfigError."""
+    """Submit jobs to SLURM, several as an array; return their ids; raise ConfigError if refused."""
     import submitit  # an extra
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)

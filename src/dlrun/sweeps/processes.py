@@ -89,7 +89,7 @@ class ChildProcess:
         return message
 
     def send_signal(self, number: int) -> None:
-        """Pass a signal on to the process: the first lets its current epoch or lambda finish."""
+        """Pass a signal on to the process: the first lets its current epoch or penalty finish."""
         with contextlib.suppress(OSError):
             self.connection.send(number)
 

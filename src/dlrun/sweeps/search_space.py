@@ -67,7 +67,7 @@ class SearchSpace:
 
 
 def parse_seeds(text: str) -> Sequence[int]:
-    """Parse the seeds in a text: `5` or `0-4` (0 to 4), `0,3,7`. Raises ConfigError."""
+    """Parse seeds such as `0-4` or `0,3,7`; `5` means 0 to 4. Raises ConfigError if invalid."""
     if text.strip() == "0":
         raise ConfigError("--seeds 0: no seeds", "--seeds 5: 0 to 4; --seeds 0,: only 0")
     seeds: list[int] = []

@@ -198,7 +198,7 @@ class Screen:
         self.out.file.flush()
 
     def print_json(self, value: Mapping[str, object]) -> None:
-        """Print a JSON object to stdout, as `to_json` writes it; raise OSError if it was closed."""
+        """Print an object to stdout as `to_json` writes it; raise OSError if stdout was closed."""
         self.out.file.write(to_json(value))
         self.out.file.flush()
 
@@ -251,7 +251,7 @@ class Screen:
 
 @dataclass(frozen=True)
 class ProgressHandle:
-    """Moves the progress bar of a task, and prints a line for each finished epoch or lambda."""
+    """Moves the progress bar of a task, and prints a line for each finished epoch or penalty."""
 
     screen: Screen
     move: MoveBar

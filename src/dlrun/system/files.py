@@ -83,13 +83,13 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def open_new_file(path: Path) -> Iterator[BufferedWriter]:
-    """Open a new file, which appears under its name only once it is complete. Raises OSError."""
+    """Open a new file, which appears under its name once complete; raise OSError if that fails."""
     with replace_atomically(path) as temporary, temporary.open("wb") as stream:
         yield stream
 
 
 def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
-    """Write several files; replace none before all the new ones are on disk. Raises OSError."""
+    """Write files; replace none before all are on disk. Raises OSError if writing fails."""
     with contextlib.ExitStack() as stack:
         for path, content in contents.items():
             temporary = stack.enter_context(replace_atomically(path))
@@ -98,7 +98,7 @@ def write_files_atomically(contents: Mapping[Path, bytes | memoryview]) -> None:
 
 
 def write_file_atomically(path: Path, content: bytes) -> None:
-    """Write a file atomically: completely, or not at all. Raises OSError."""
+    """Write a file completely or not at all. Raises OSError if writing fails."""
     write_files_atomically({path: content})
 
 
@@ -122,7 +122,7 @@ def sync_folder(path: Path) -> None:
 
 
 def check_log_path(path: Path) -> None:
-    """Raise DlrunError if a log cannot be appended to a path: a link, a pipe or a folder."""
+    """Raise DlrunError if the path of a log is a link, a pipe or a folder, not a regular file."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")
 

@@ -98,7 +98,7 @@ class StopRequest:
             self._announce = None
 
     def after_step(self) -> None:
-        """Raise the exception of a stop signal that arrived during the epoch or lambda, if any."""
+        """Raise the exception of a stop signal that arrived during the last epoch or penalty."""
         self.raise_for(self.received)
 
     def raise_for(self, number: int) -> None:

@@ -30,7 +30,7 @@ class BatchDataset(Protocol):
     def __getitem__(self, indices: Rows) -> tuple[object, Tensor]: ...
 
     def arrays(self) -> list[Array]:
-        """Return all arrays that the data set holds."""
+        """Return all arrays of the data set, of which a fingerprint is made."""
 
 
 class TensorBatches:
@@ -56,7 +56,7 @@ class TensorBatches:
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]
 
     def arrays(self) -> list[Array]:
-        """Return all arrays that the data set holds."""
+        """Return the arrays of inputs and targets."""
         return [self.inputs.numpy(), self.targets.numpy()]
 
 
@@ -77,7 +77,7 @@ class BagBatches:
         return Bags(self.bags, self.rows[indices]), self.targets[torch.from_numpy(indices)]
 
     def arrays(self) -> list[Array]:
-        """Return all arrays that the data set holds."""
+        """Return the column indices and row starts of the bags of words, and the targets."""
         bags = self.bags[self.rows]
         return [bags.indices, bags.indptr, self.targets.numpy()]
 

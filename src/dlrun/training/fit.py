@@ -1,4 +1,4 @@
-"""Train a network, in one process or in several that are connected here, and test it."""
+"""Train and test a network in one process or in several, which this module connects."""
 
 import contextlib
 import os

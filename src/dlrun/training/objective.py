@@ -30,7 +30,7 @@ def torch_optimizer(
 
 @dataclass(frozen=True)
 class Objective:
-    """Defines the loss and the metrics of a training; metrics.csv has columns for each of them.
+    """Defines the loss and the metrics for training a network; each has columns in metrics.csv.
 
     Args:
         loss: outputs (batch, ...), targets (batch, ...) -> the batch's mean loss ().

@@ -17,7 +17,7 @@ from dlrun.data import user_data
 
 
 class ConvolutionalNetworkConfig(Section):
-    """Defines the sizes of the network; each of up to five blocks halves the 32-pixel sides."""
+    """Defines the CIFAR100 network's sizes; each of up to five blocks halves the 32-pixel sides."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
     hidden: PositiveInt

@@ -9,7 +9,7 @@ from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
 class DenseNetworkConfig(Section):
-    """Defines the sizes of the dense network."""
+    """Defines the layer sizes of the dense network that classifies IMDB reviews."""
 
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
 

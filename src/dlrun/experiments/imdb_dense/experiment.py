@@ -86,7 +86,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
         return _Predictor(assets, network, self.objective(config, assets))
 
     def exported(self, run: Run, config: Config) -> NetworkToExport:
-        """Return the trained network for export; its input is a matrix of 0 and 1."""
+        """Return the trained dense network for export; its input is a matrix of 0 and 1."""
         return network_reading_bags(self.network(run, config), self.assets(run))
 
 

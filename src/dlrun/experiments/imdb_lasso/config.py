@@ -1,4 +1,4 @@
-"""Define the config of imdb-lasso, and find the earlier run with which it is to be compared."""
+"""Define the config of imdb-lasso, and find the earlier run that is plotted beside a lasso run."""
 
 import contextlib
 from pathlib import Path
@@ -58,7 +58,7 @@ class Config(ReviewsConfig):
 
     @property
     def total_steps(self) -> int:
-        """Return the number of penalties (lambdas)."""
+        """Return the number of lasso penalties."""
         return self.path.values
 
     @property

@@ -1,4 +1,4 @@
-"""Define the experiment imdb-lasso: solve the lasso path, and choose lambda by validation."""
+"""Define the experiment imdb-lasso: solve the lasso path, and choose the penalty by validation."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -56,12 +56,12 @@ LABEL_WIDTH = 24  # columns of a word beside its weight
 
 
 class ImdbLassoExperiment(Experiment[Config]):
-    """Solves the lasso path, and chooses the lambda with the best validation accuracy."""
+    """Solves the lasso path, and chooses the penalty with the best validation accuracy."""
 
     name = "imdb-lasso"
 
     def run(self, config: Config, context: RunContext) -> Results:
-        """Solve the lasso path, choose lambda, and show the words with the largest weights."""
+        """Solve the lasso path, choose the penalty, and show the words with the largest weights."""
         if config.why_on_cpu:
             context.screen.warn(f"{config.why_on_cpu}; running on the CPU")
         with context.phase("data"):
@@ -115,7 +115,7 @@ class ImdbLassoExperiment(Experiment[Config]):
         )
 
     def network(self, run: Run, config: Config) -> "nn.Module":
-        """Return the linear model at the chosen lambda: matrix of 0 and 1 -> logits (rows,)."""
+        """Return the linear model at the chosen penalty: matrix of 0 and 1 -> logits (rows,)."""
         import torch  # slow
 
         model = _chosen_model(run)
