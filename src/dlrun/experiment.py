@@ -12,7 +12,7 @@ experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
     of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
-    sizes, preprocessing) is a subclass of `Assets`.
+    sizes, preprocessing) is a subclass of `NetworkAssets`.
 """
 
 import importlib
@@ -28,7 +28,7 @@ from dlrun.config.sections import (
     Reference,
     Section,
 )
-from dlrun.experiments.base import Assets, Experiment, NetworkToExport
+from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.system.accelerator import AcceleratorReport
@@ -47,8 +47,8 @@ _MODULES = {  # of the names that load slow packages, each when it is used
 }
 
 __all__ = [
-    "AcceleratorReport", "Argument", "ArrayData", "Assets", "DataOrigin", "Experiment",
-    "ExperimentConfig", "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkConfig",
+    "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
+    "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
     "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
     "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches", "classification",
     "regression", "torch_optimizer",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.yaml_loader import config_layer_from_values
+from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
@@ -54,7 +54,7 @@ def run(
     )
     settings = RunSettings(
         config=[Path(file) for file in files],
-        values=[config_layer_from_values(json.loads(text), "dlrun.run")],
+        values=[config_layer_without_file(json.loads(text), "dlrun.run")],
         runs_dir=None if runs_dir is None else Path(runs_dir),
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,

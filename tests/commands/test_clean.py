@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check import check
+from dlrun.commands.check_run_files import check
 from dlrun.commands.clean import clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlrun.commands.verify import first_difference
+from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
@@ -152,7 +152,7 @@ def test_a_table_that_cannot_be_read_is_compared_by_its_bytes(
         return Run.open(a_run(tmp_path / "x" / name, files={"predictions.csv": digest}))
 
     one, other = a_run_with("a", content), a_run_with("b", b"row,label\n1,a\n")
-    assert first_difference(one, one)[0] is None
-    assert str(first_difference(one, other)[0]).startswith("predictions.csv: ")
+    assert first_difference_of_repetition(one, one)[0] is None
+    assert str(first_difference_of_repetition(one, other)[0]).startswith("predictions.csv: ")
     fewer = a_run_with("c", b"row\n1\n")
-    assert "label: only then" in str(first_difference(other, fewer)[0])
+    assert "label: only then" in str(first_difference_of_repetition(other, fewer)[0])

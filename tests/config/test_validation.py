@@ -12,7 +12,7 @@ from dlrun.config.validation import (
     suggest_config_key,
     validate_layer,
 )
-from dlrun.config.yaml_loader import config_layer_from_values
+from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -77,7 +77,7 @@ def test_layers_in_order_the_later_wins(tmp_path: Path) -> None:
     config = dense("batch_size=9", "batch_size=10", files=(one, two))
     assert (config.seed, config.batch_size, config.optimizer.lr) == (2, 10, 0.5)
     assert config.optimizer.name == "rmsprop"
-    values = [config_layer_from_values({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
+    values = [config_layer_without_file({"seed": 3, "optimizer": {"lr": -1}}, "run(...)")]
     options = RunSettings(overrides=["seed=2", "optimizer.lr=0.5"], values=values)
     with pytest.raises(ConfigError, match=r"^run\(\.\.\.\): optimizer\.lr: expected .*, got -1$"):
         load_experiment_config("imdb-dense", options)
@@ -164,7 +164,7 @@ def test_a_missing_key_is_named_under_its_section() -> None:
         top: int
 
     layer = read_and_merge_layers(
-        "imdb-dense", [config_layer_from_values({"inner": {"there": 1}}, "some.yaml:4")]
+        "imdb-dense", [config_layer_without_file({"inner": {"there": 1}}, "some.yaml:4")]
     )
     with pytest.raises(InvalidConfigError) as caught:
         validate_layer(Outer, layer, "imdb-dense")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dlrun.config.sections import ImagesDataConfig
-from dlrun.data import cifar100
+from dlrun.data import small_images
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -22,7 +22,7 @@ META = {
 
 def half(images: int, seed: int, **changes: Any) -> dict[str, Any]:
     """What CIFAR100's files hold: a row of 1,024 red, 1,024 green and 1,024 blue pixels."""
-    made = cifar100.generate_images(images, seed)
+    made = small_images.generate_images(images, seed)
     values = {
         "filenames": [f"image_{number}.png" for number in range(images)],
         "batch_label": f"batch of {images}",
@@ -60,17 +60,17 @@ def config(**changes: Any) -> ImagesDataConfig:
     return ImagesDataConfig.model_validate(values | changes)
 
 
-def load(folder: Path, source: Path | None) -> cifar100.Cifar100Images:
-    return cifar100.load_configured_images(config(archive=source), folder / "data", 0, Screen())
+def load(folder: Path, source: Path | None) -> small_images.Cifar100Images:
+    return small_images.load_configured_images(config(archive=source), folder / "data", 0, Screen())
 
 
 def caches(folder: Path) -> list[Path]:
     return without_locks(folder / "data" / "cifar100")
 
 
-def assert_complete(data: cifar100.Cifar100Images) -> None:
+def assert_complete(data: small_images.Cifar100Images) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
-        made = cifar100.generate_images(count, seed)
+        made = small_images.generate_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)
         assert (images.pixels.dtype, images.labels.dtype) == (np.uint8, np.int64)
         assert images.pixels.flags.c_contiguous
@@ -143,7 +143,7 @@ def test_files_of_another_content_are_refused(
 def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
     sample = config(source="sample", sample_images=200)
     data, again, other = (
-        cifar100.load_configured_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
+        small_images.load_configured_images(sample, tmp_path, seed, Screen()) for seed in (2, 2, 3)
     )
     for part, count in ((data.train, 200), (data.test, 40)):
         assert (part.pixels.shape, part.pixels.dtype) == ((count, 3, 32, 32), np.uint8)
@@ -159,7 +159,7 @@ def test_sample_images_are_labelled_as_generated_and_seeded(tmp_path: Path) -> N
 
 def test_sample_images_of_a_class_look_alike_across_seeds() -> None:
     def colours(seed: int) -> np.ndarray:
-        made = cifar100.generate_images(300, seed)
+        made = small_images.generate_images(300, seed)
         return np.stack([made.pixels[made.labels == label].mean((0, 2, 3)) for label in range(100)])
 
     one, two = colours(0), colours(1)

@@ -9,17 +9,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlrun.data import cifar100
+from dlrun.data import small_images
 from dlrun.data.user_data import check_image_files
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.test_cifar100 import caches, config
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> cifar100.Cifar100Images:
+def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.Cifar100Images:
     checked = config(source="folder", **changes)
     check_image_files(checked)
-    return cifar100.load_configured_images(checked, folder / "data", seed, Screen())
+    return small_images.load_configured_images(checked, folder / "data", seed, Screen())
 
 
 def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 
 from dlrun.config.sections import Predictions
 from dlrun.experiments.predictions import (
-    ClassPredictions,
+    TrueAndPredictedClasses,
     keep_test_predictions,
     summarize_classes,
 )
@@ -20,8 +20,12 @@ from tests.experiments.use import reader
 NAMES = ["plain", 'a "quoted", name', "-1"]
 
 
-def of(labels: list[int], predicted: list[int], probability: list[float]) -> ClassPredictions:
-    return ClassPredictions(NAMES, np.array(labels), np.array(predicted), np.array(probability))
+def of(
+    labels: list[int], predicted: list[int], probability: list[float]
+) -> TrueAndPredictedClasses:
+    return TrueAndPredictedClasses(
+        NAMES, np.array(labels), np.array(predicted), np.array(probability)
+    )
 
 
 def test_the_table_has_a_row_for_each_prediction() -> None:
@@ -62,7 +66,7 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
     """Also if a class is in neither the labels nor the predictions."""
     random = np.random.default_rng(seed)
     labels, predicted = random.integers(present, size=(2, 200))
-    found = ClassPredictions(NAMES, labels, predicted, np.ones(200))
+    found = TrueAndPredictedClasses(NAMES, labels, predicted, np.ones(200))
     assert found.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 

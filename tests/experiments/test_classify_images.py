@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from torchvision.transforms._presets import ImageClassification
 
-from dlrun.data import images
+from dlrun.data import photographs
 from dlrun.experiments.classify_images.experiment import classify_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
@@ -53,7 +53,7 @@ def test_same_probabilities_as_torchvision_by_hand(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path], squash: str
 ) -> None:
     network, path = squeezenet
-    files, more = images.sample_photographs(), setting("top=4", f"transform.squash={squash}")
+    files, more = photographs.sample_photographs(), setting("top=4", f"transform.squash={squash}")
     forked(NAME, *files, *squeezenet_options(path), *more).is_told(0)
     weights = torchvision.models.SqueezeNet1_1_Weights.DEFAULT
     rows = table(latest(tmp_path, NAME), "predictions.csv")
@@ -74,9 +74,9 @@ def test_file_that_cannot_be_read_becomes_a_row_and_the_others_go_on(
 ) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    for file in images.sample_photographs():
+    for file in photographs.sample_photographs():
         (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "broken.jpg").write_bytes(images.sample_photographs()[0].read_bytes()[:5000])
+    (folder / "broken.jpg").write_bytes(photographs.sample_photographs()[0].read_bytes()[:5000])
     (folder / "=text\n.png").write_text("no image")
     done = forked(NAME, "photos", *BUNDLED, "--set", "batch_size=2").is_told(1)
     rows = table(latest(tmp_path, NAME), "predictions.csv")
@@ -113,7 +113,7 @@ def test_labels_of_ones_own(forked: Dlrun, tmp_path: Path) -> None:
     (tmp_path / "two.txt").write_text("cat\ndog\n")
     own = setting("model.num_classes=2", "model.labels=two.txt")
     options = [*squeezenet_options(Path("two.pt")), *own]
-    forked(NAME, images.sample_photographs()[0], *options).is_told(0)
+    forked(NAME, photographs.sample_photographs()[0], *options).is_told(0)
     rows = table(latest(tmp_path, NAME), "predictions.csv")
     assert {row["label"] for row in rows} == {"cat", "dog"}
     assert sum(float(row["probability"]) for row in rows) == pytest.approx(1, abs=1e-5)
@@ -123,7 +123,7 @@ def test_a_moved_run_is_used_and_its_config_has_absolute_paths(
     forked: Dlrun, tmp_path: Path, squeezenet: tuple[torch.nn.Module, Path]
 ) -> None:
     photograph = tmp_path / "one.jpg"
-    photograph.write_bytes(images.sample_photographs()[0].read_bytes())
+    photograph.write_bytes(photographs.sample_photographs()[0].read_bytes())
     (tmp_path / "mine.pt").write_bytes(squeezenet[1].read_bytes())
     forked(NAME, "one.jpg", *squeezenet_options(Path("mine.pt"))).is_told(0)
     folder = moved(latest(tmp_path, NAME), tmp_path)

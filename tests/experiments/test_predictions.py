@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import cifar100, labelled_texts
+from dlrun.data import labelled_texts, small_images
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, Done, setting, smoke
@@ -47,7 +47,9 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, 
 @pytest.mark.parametrize("name", CLASSIFY)
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    load = cifar100.load_configured_images if name == "cifar100" else labelled_texts.load_reviews
+    load = (
+        small_images.load_configured_images if name == "cifar100" else labelled_texts.load_reviews
+    )
     data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
         if name == "cifar100":

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from dlrun.kernels.jit import (
     LANES,
-    broadcast,
     clip,
+    fill_lanes,
     fma,
     jit_inner,
     jit_kernel,
-    power_of_two,
+    simd_power_of_two,
     vload,
     vstore,
 )
@@ -109,9 +109,9 @@ def test_without_a_writable_folder_every_process_compiles(
 @jit_inner
 def arithmetic(x: NDArray[np.float32], y: NDArray[np.float32]) -> None:
     a, b = vload(x, 0), vload(x, x.shape[1])  # of the second row
-    vstore(y, 0 * LANES, fma(a, b, broadcast(f32(0.5))) - a)
+    vstore(y, 0 * LANES, fma(a, b, fill_lanes(f32(0.5))) - a)
     vstore(y, 1 * LANES, clip(a, f32(0.25)) / b)
-    vstore(y, 2 * LANES, power_of_two(broadcast(f32(1.5 * 2**23)) + broadcast(f32(-3))) + a)
+    vstore(y, 2 * LANES, simd_power_of_two(fill_lanes(f32(1.5 * 2**23)) + fill_lanes(f32(-3))) + a)
 
 
 def test_arithmetic_of_vectors() -> None:

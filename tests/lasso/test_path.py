@@ -8,7 +8,7 @@ from dlrun.lasso.path import (
     pack_linear_models,
     penalty_path,
     solve_liblinear_path,
-    unpack_linear_model,
+    unpack_linear_model_at,
 )
 
 
@@ -68,8 +68,8 @@ def test_models_are_unpacked_to_the_bit() -> None:
     content = pack_linear_models(models)
     for number, model in enumerate(models):
         for found in (
-            unpack_linear_model(pack_linear_models([model]), 0),
-            unpack_linear_model(content, number),
+            unpack_linear_model_at(pack_linear_models([model]), 0),
+            unpack_linear_model_at(content, number),
         ):
             assert np.array_equal(found.coef, model.coef)
             assert (found.intercept, found.penalty) == (model.intercept, model.penalty)

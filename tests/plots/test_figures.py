@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlrun.plots.curves import (
+from dlrun.plots.line_plots import (
     draw_curves_of_several_runs,
     draw_epoch_times,
     draw_lasso_path,

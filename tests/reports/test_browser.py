@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dlrun.reports.page import report
+from dlrun.reports.page import report_on_runs
 from tests.conftest import Open
 from tests.reports.example_runs import a_classification, a_picture
 
@@ -53,7 +53,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         error=HOSTILE,
         status="failed",
     )
-    report(sorted(map(str, runs.iterdir())), folder / "report.html")
+    report_on_runs(sorted(map(str, runs.iterdir())), folder / "report.html")
     return folder / "report.html"
 
 

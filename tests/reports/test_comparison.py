@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.comparison import compare_runs_on_same_data, find_runs_with_equal_config
+from dlrun.reports.comparison import charts_and_intervals_by_data, find_runs_with_equal_config
 from dlrun.reports.run_data import RunSection
 from tests.reports.example_runs import a_classification
 
@@ -47,7 +47,7 @@ def test_curves_over_each_other_of_runs_on_the_same_data(tmp_path: Path) -> None
         tmp_path / "e" / "k", seed=5, config=config(5), status="running", data=""
     )
     apart = a_classification(tmp_path / "f" / "x", config=config(0), data="others")
-    ((data, charts, measured, _),) = compare_runs_on_same_data(sections(*runs, apart, killed))
+    ((data, charts, measured, _),) = charts_and_intervals_by_data(sections(*runs, apart, killed))
     assert data == "made"
     assert [one.number for one in measured] == [1, 2]
     assert [one.title for one in charts] == ["loss by epoch", "accuracy by epoch"]

@@ -133,8 +133,8 @@ def test_hostile_texts_stay_text(forked: Dlrun, tmp_path: Path) -> None:
 def test_without_predictions_nothing_slow_is_imported(tmp_path: Path) -> None:
     a_run(tmp_path / "runs" / "imdb-dense" / "r", metrics={"test_accuracy": 0.5}, test_rows=10)
     script = (
-        "import sys; from pathlib import Path; from dlrun.reports.page import report\n"
-        "report([], Path('report.html'))\n"
+        "import sys; from pathlib import Path; from dlrun.reports.page import report_on_runs\n"
+        "report_on_runs([], Path('report.html'))\n"
         "slow = {'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib', 'numpy'}\n"
         "assert not slow & set(sys.modules), slow & set(sys.modules)\n"
     )

@@ -9,8 +9,8 @@ from dlrun.run_folder.checkpoint import (
     NAME,
     PARTS,
     PREVIOUS,
-    Checkpoint,
     CheckpointFile,
+    RunCheckpoint,
     checkpoint_files,
     remove_previous_checkpoint,
 )
@@ -24,14 +24,14 @@ def file_of(folder: Path, *, writes: bool = True) -> CheckpointFile:
     return CheckpointFile(RunFolder(folder, writes=writes), "a run", "some data")
 
 
-def load(folder: Path) -> Checkpoint | None:
+def load(folder: Path) -> RunCheckpoint | None:
     return file_of(folder).load(Screen())
 
 
-def expected(steps: int, *, parts: bool = True) -> Checkpoint:
+def expected(steps: int, *, parts: bool = True) -> RunCheckpoint:
     rows = [{"epoch": float(step), "loss": 1 / step} for step in range(1, steps + 1)]
     made = [b"part %d" % step for step in range(1, steps + 1)] if parts else []
-    return Checkpoint("a run", "some data", rows, STATE % steps, made)
+    return RunCheckpoint("a run", "some data", rows, STATE % steps, made)
 
 
 def save(file: CheckpointFile, *steps: int, parts: bool = True) -> None:

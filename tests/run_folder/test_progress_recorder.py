@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_folder.checkpoint import Checkpoint
+from dlrun.run_folder.checkpoint import RunCheckpoint
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import Screen
@@ -44,7 +44,7 @@ def steps(tmp_path: Path) -> ProgressRecorder:
     return steps
 
 
-def begun_again(folder: Path, steps: int = 3) -> Checkpoint | None:
+def begun_again(folder: Path, steps: int = 3) -> RunCheckpoint | None:
     return steps_of(folder, resuming=True).begin(COLUMNS, "data", steps, "epoch")
 
 

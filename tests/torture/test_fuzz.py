@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run_command_line
-from dlrun.data import images, labelled_texts
+from dlrun.data import labelled_texts, photographs
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks.weights import read_tensors
+from dlrun.networks.weights_file import read_tensors
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen
@@ -151,9 +151,9 @@ FORMATS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object], str]
     "npz": (lambda folder: keras_files(folder)["archive"].read_bytes(), read_keras, "damaged.npz"),
     "CIFAR100 pickle": (lambda _: python2_pickle(half(3, 0)), read_pickle, "train"),
     "pickle": (lambda _: pickle.dumps({"a": np.arange(5), "b": [1, "x"]}), read_pickle, "a"),
-    "JPEG": (lambda _: picture("JPEG", exif=EXIF), images.read_photograph, "a.jpg"),
+    "JPEG": (lambda _: picture("JPEG", exif=EXIF), photographs.read_photograph, "a.jpg"),
     **{
-        kind: (lambda _, kind=kind: picture(kind), images.read_photograph, "a")
+        kind: (lambda _, kind=kind: picture(kind), photographs.read_photograph, "a")
         for kind in ("PNG", "WebP", "GIF", "BMP")
     },
     "weights": (lambda _: saved({"weight": torch.zeros(3)}), read_tensors, "a.pt"),
@@ -179,5 +179,5 @@ def test_a_damaged_file_is_read_or_refused(tmp_path: Path, kind: str, torture: b
         (tmp_path / name).write_bytes(damaged(raw, chance))
         try:
             read(tmp_path / name)
-        except (DlrunError, images.UnreadableImageError) as error:
+        except (DlrunError, photographs.UnreadableImageError) as error:
             assert str(error)

@@ -15,16 +15,16 @@ from dlrun.experiments import registry
 # The functions of the commands in dlrun.commands, by group and name.
 COMMANDS = {
     "dlrun": {
-        "resume": "run:resume",
+        "resume": "run_resume_config:resume",
         "sweep": "sweep:sweep",
         "reproduce": "reproduce:reproduce",
         "verify": "verify:verify_run",
-        "report": "report:report",
+        "report": "report:write_report",
         "predict": "predict:predict_inputs",
         "export": "export:export_network",
         "demo": "demo:run_demo",
-        "config": "run:config",
-        "accelerators": "accelerators:list_accelerators",
+        "config": "run_resume_config:config",
+        "accelerators": "accelerator_speeds:list_accelerators",
         "new": "new:write_experiment_package",
     },
     "data": {
@@ -37,7 +37,7 @@ COMMANDS = {
         "show": "show:show",
         "compare": "compare:compare",
         "clean": "clean:clean",
-        "check": "check:check",
+        "check": "check_run_files:check",
     },
 }
 GROUPS = {
@@ -73,7 +73,8 @@ class LazyCommandGroup(TyperGroup):
         if function := COMMANDS[str(self.name)].get(name):
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")
         else:
-            called = pkgutil.resolve_name("dlrun.commands.run:make_experiment_command")(name)
+            function = "run_resume_config:make_experiment_command"
+            called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
         one.command(name, help=listed.help)(called)
         command = typer.main.get_command(one)

@@ -51,9 +51,9 @@ def _prepare_process(arguments: Sequence[str]) -> None:
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.commands.completion import join_bash_words  # needs pydantic
+        from dlrun.commands.tab_completion import rejoin_completion_words  # needs pydantic
 
-        join_bash_words()
+        rejoin_completion_words()
     for problem in registry.broken_experiments():
         Screen().warn(problem)
     for name in sorted(RESERVED & {*registry.experiment_names()}):

@@ -19,7 +19,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder import removal
 from dlrun.run_folder.find import start_time_from_folder_name
-from dlrun.run_folder.metrics import main_metric, metric_direction
+from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
 

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.commands import options as opt
-from dlrun.commands.completion import complete_runs
 from dlrun.commands.list_runs import EMPTY
+from dlrun.commands.tab_completion import complete_runs
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
-from dlrun.reports.charts import metric_names
-from dlrun.run_folder import metrics
+from dlrun.reports.charts import metric_names_without_split
+from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.find import run_name_without_time
 from dlrun.system.console import Screen, format_size
 from dlrun.system.files import check_output_path, write_file_atomically
@@ -165,7 +165,7 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     """Return the runs' curves as a PNG; a run without curves is left out with a note."""
-    from dlrun.plots import curves, style  # slow: matplotlib
+    from dlrun.plots import line_plots, style  # slow: matplotlib
 
     tables = {}
     for run, head in zip(runs, heads, strict=True):
@@ -174,7 +174,7 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         except DlrunError as error:
             screen.note(f"no curve: {error.message}")
             continue
-        if metric_names(table) and all(table.values()):
+        if metric_names_without_split(table) and all(table.values()):
             tables[f"{run.record.experiment} {head}"] = {
                 # No axis can hold the values of a run that diverged.
                 name: [value if metrics.is_plottable(value) else math.nan for value in values]
@@ -184,7 +184,11 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
             screen.note(f"no curve: {run.folder} has no metric for each step")
     if not tables:
         raise DlrunError("none of these runs has a curve", "leave out --out")
-    panels = [(next(iter(one)), name) for one in tables.values() for name in metric_names(one)]
+    panels = [
+        (next(iter(one)), name)
+        for one in tables.values()
+        for name in metric_names_without_split(one)
+    ]
     return style.figure_to_png(
-        curves.draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)))
+        line_plots.draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)))
     )

@@ -17,7 +17,13 @@ from dlrun.errors import ConfigError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_folder.folder import to_csv
-from dlrun.run_folder.metrics import ACCURACY, TESTED, format_metric, main_metric, published_metrics
+from dlrun.run_folder.recorded_metrics import (
+    ACCURACY,
+    TESTED,
+    format_metric,
+    main_metric,
+    published_metrics,
+)
 from dlrun.system.console import (
     Screen,
     format_size,

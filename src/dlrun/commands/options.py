@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from dlrun.commands import completion
+from dlrun.commands import tab_completion
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -29,7 +29,7 @@ def flag(help: str, *names: str) -> Any:
 
 def set_option(help: str) -> Any:
     """Return the annotation of the option --set, whose completion offers the config's keys."""
-    settings = option(help, "KEY=VALUE", "--set", autocompletion=completion.complete_settings)
+    settings = option(help, "KEY=VALUE", "--set", autocompletion=tab_completion.complete_settings)
     return Annotated[list[str] | None, settings]
 
 
@@ -55,11 +55,11 @@ ExperimentWithRuns = Annotated[
     typer.Argument(
         metavar="EXPERIMENT",
         help="Only its runs; default: all.",
-        autocompletion=completion.complete_experiments,
+        autocompletion=tab_completion.complete_experiments,
     ),
 ]
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help=RUN, autocompletion=completion.complete_runs)
+    str, typer.Argument(metavar="RUN", help=RUN, autocompletion=tab_completion.complete_runs)
 ]
 RunsDir = Annotated[
     Path | None, option("Where run folders go (default: runs).", "DIR", envvar="DLRUN_RUNS_DIR")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from dlrun.commands import options as opt
-from dlrun.data.images import Photograph, find_images, prediction_table_rows
+from dlrun.data.photographs import Photograph, find_images, prediction_table_rows
 from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
@@ -145,7 +145,7 @@ def _predict(
 
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
-    from dlrun.plots import curves, style  # slow: matplotlib
+    from dlrun.plots import line_plots, style  # slow: matplotlib
 
     if not drawn:
         raise ConfigError(
@@ -153,7 +153,7 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
             "leave out --figure; --words shows the words that count most",
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    picture = curves.draw_probability_after_each_word(panels, title=run.experiment.title(run))
+    picture = line_plots.draw_probability_after_each_word(panels, title=run.experiment.title(run))
     write_file_atomically(file, style.figure_to_png(picture))
 
 

@@ -9,7 +9,7 @@ from dlrun.commands import options as opt
 from dlrun.reports import page
 
 
-def report(
+def write_report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
@@ -22,4 +22,4 @@ def report(
 
     Example: dlrun report imdb-dense/latest imdb-lasso/latest
     """
-    page.report(runs or [], out, runs_dir, force=force)
+    page.report_on_runs(runs or [], out, runs_dir, force=force)

@@ -10,7 +10,7 @@ from dlrun.commands import options as opt
 from dlrun.config.yaml_loader import format_override
 from dlrun.errors import ConfigError
 from dlrun.experiments.saved_run import Run
-from dlrun.run_folder import metrics
+from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.system.console import Screen, format_size, pluralize
 
 LABEL_WIDTH = 9

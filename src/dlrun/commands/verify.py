@@ -16,13 +16,13 @@ from rich.text import Text
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.compare import run_provenance
-from dlrun.config.yaml_loader import config_layer_from_values, flatten_keys, read_yaml_file
+from dlrun.config.yaml_loader import config_layer_without_file, flatten_keys, read_yaml_file
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.folder import CONFIG, METRICS
-from dlrun.run_folder.metrics import SECONDS
 from dlrun.run_folder.record import RESULTS
+from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.signals import StopRequest
@@ -65,7 +65,7 @@ def verify_run(
                 screen=Screen(quiet=quiet, results=False),
             )
             repetition = _repeat(opened, settings)
-            difference, compared = first_difference(opened, repetition)
+            difference, compared = first_difference_of_repetition(opened, repetition)
             causes = _differing_causes(opened, repetition)
     kept = str(repetition.folder) if keep else None
     if json:
@@ -106,7 +106,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     threads = run.record.threads or 1
     values = {**run.config.standalone_values, "threads": threads, "logger": []}
     settings.console().note(f"running {run.folder} again, with {pluralize(threads, 'thread')}")
-    layers = [config_layer_from_values(values, "dlrun verify")]
+    layers = [config_layer_without_file(values, "dlrun verify")]
     try:
         _, folder = run_experiment(run.record.experiment, replace(settings, values=layers))
     except ConfigError as error:
@@ -116,7 +116,7 @@ def _repeat(run: Run, settings: RunSettings) -> Run:
     return Run.open(folder)
 
 
-def first_difference(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
+def first_difference_of_repetition(run: Run, repetition: Run) -> tuple[str | None, list[str]]:
     """Return the first difference between a run and its repetition, and the compared files.
 
     Compared are metrics.csv without its times, the metrics of the result, weights or coefficients,
@@ -154,7 +154,7 @@ def _read_arrays(run: Run, name: str) -> Arrays:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
     if name.endswith(".pt"):
-        from dlrun.networks.weights import read_tensors  # slow: torch
+        from dlrun.networks.weights_file import read_tensors  # slow: torch
 
         tensors = read_tensors(run.folder / name, content)
         # numpy has no bfloat16.

@@ -49,7 +49,7 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-class MeasuredInterval(Section):
+class MetricInterval(Section):
     """Holds the interval in which 95 % of a config's runs lie, computed from several seeds."""
 
     low: float
@@ -63,7 +63,7 @@ class Reference(Section):
     source: str
     book: dict[str, float]
     notebook: dict[str, float]
-    measured: dict[str, MeasuredInterval] = Field(default={})
+    measured: dict[str, MetricInterval] = Field(default={})
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.experiments.predictions import ClassPredictions, Predictor
+    from dlrun.experiments.predictions import Predictor, TrueAndPredictedClasses
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -42,7 +42,7 @@ class NetworkToExport:
     any_length: bool = False
 
 
-class Assets(BaseModel, frozen=True):
+class NetworkAssets(BaseModel, frozen=True):
     """Holds what a network needs besides its weights, such as its labels; subclasses add fields.
 
     A run saves its assets as assets.json and reads this file again when its network is used.
@@ -98,7 +98,7 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "ClassPredictions":
+    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredictedClasses":
         """Classify the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 

@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import DlrunError
-from dlrun.experiments.base import Assets, Experiment, NetworkToExport
+from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
-    ClassPredictions,
     DescribeRow,
+    TrueAndPredictedClasses,
     keep_test_predictions,
     summarize_classes,
 )
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.networks.weights import read_tensors
-from dlrun.plots.curves import draw_learning_curves
+from dlrun.networks.weights_file import read_tensors
+from dlrun.plots.line_plots import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.training.data import ArrayData
@@ -32,7 +32,7 @@ from dlrun.training.objective import Objective, classification
 from dlrun.training.process_settings import temporary_training_settings
 
 N = TypeVar("N", bound=NetworkConfig)
-A = TypeVar("A", bound=Assets)
+A = TypeVar("A", bound=NetworkAssets)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         network.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
         return network.eval()
 
-    def test(self, run: Run, config: N, context: RunContext) -> ClassPredictions:
+    def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredictedClasses:
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
         if not assets.labels:
@@ -173,7 +173,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         return {"learning_curves.png": figure}
 
 
-def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> ClassPredictions:
+def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> TrueAndPredictedClasses:
     """Return the collected rows of the test set with the names of the classes."""
     targets, predicted, probability = rows
-    return ClassPredictions(labels, targets.astype(int), predicted.astype(int), probability)
+    return TrueAndPredictedClasses(labels, targets.astype(int), predicted.astype(int), probability)

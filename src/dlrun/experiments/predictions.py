@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.special import expit
 
 from dlrun.config.sections import Predictions
-from dlrun.data import images
+from dlrun.data import photographs
 from dlrun.data.archives import Array
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
@@ -88,7 +88,7 @@ class ImagePredictor(Predictor):
 
     to_input: converts a PIL image, upright and RGB, to the network's input.
     probabilities: inputs -> probabilities (n_inputs, classes).
-    smallest: see `data.images.read_photograph`.
+    smallest: see `data.photographs.read_photograph`.
     """
 
     reads = "image"
@@ -101,7 +101,7 @@ class ImagePredictor(Predictor):
     def predict(self, inputs: Sequence[str | Path], *, words: bool = False) -> list[Prediction]:
         """Return a prediction for each image file, or the error if it cannot be read."""
         files = [Path(file) for file in inputs]
-        batch = list(images.load_photographs(files, self.to_input, smallest=self.smallest))
+        batch = list(photographs.load_photographs(files, self.to_input, smallest=self.smallest))
         readable = [photo.pixels for photo in batch if photo.error is None]
         rows = iter(self.probabilities(readable) if readable else ())
         return [
@@ -111,7 +111,7 @@ class ImagePredictor(Predictor):
 
 
 @dataclass(frozen=True)
-class ClassPredictions:
+class TrueAndPredictedClasses:
     """Holds the true and the predicted class of each row of the test set, in order.
 
     names: the class names. labels, predicted: the true and the predicted class index of each row,
@@ -124,7 +124,9 @@ class ClassPredictions:
     probability: NDArray[np.float64]
 
     @classmethod
-    def of_two(cls, logits: Array, labels: Array, names: Sequence[str]) -> "ClassPredictions":
+    def of_two(
+        cls, logits: Array, labels: Array, names: Sequence[str]
+    ) -> "TrueAndPredictedClasses":
         """Return the predictions for two classes from logits (n_rows,) of the second class."""
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
@@ -172,7 +174,7 @@ class ClassPredictions:
 
 
 def summarize_classes(
-    names: Sequence[str], labels: Array, predictions: ClassPredictions | None
+    names: Sequence[str], labels: Array, predictions: TrueAndPredictedClasses | None
 ) -> ClassSummary:
     """Summarize the classes of a test set: count, largest class, and macro-F1 if predicted."""
     rows = np.bincount(labels.astype(np.int64))
@@ -187,7 +189,7 @@ def summarize_classes(
 def keep_test_predictions(
     context: RunContext,
     wanted: Predictions,
-    predictions: ClassPredictions,
+    predictions: TrueAndPredictedClasses,
     describe: DescribeRow | None,
 ) -> None:
     """Save predictions.csv and mistakes.json in the run folder, if the config asks for them.

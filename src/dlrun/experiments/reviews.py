@@ -21,7 +21,7 @@ from dlrun.data.text_encoding import (
     decode_word_ids,
     split_words,
 )
-from dlrun.experiments.base import Assets, NetworkToExport
+from dlrun.experiments.base import NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import DescribeRow, Prediction, Predictor, Words
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.run_context import RunContext
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST_MOVED = 20  # words of a text whose effects are listed
 
 
-class ReviewAssets(Assets, frozen=True):
+class ReviewAssets(NetworkAssets, frozen=True):
     """Holds the vocabulary and the settings with which a model encodes a text as its run did.
 
     width: how many word ids there are, special ids included. preprocessing: how a review becomes
@@ -85,7 +85,7 @@ def word_weights_csv(words: Words) -> bytes:
     return to_csv([["word", "weight"], *words])
 
 
-def export_bag_network(network: "nn.Module", assets: ReviewAssets) -> NetworkToExport:
+def network_reading_bags(network: "nn.Module", assets: ReviewAssets) -> NetworkToExport:
     """Return a network for export that reads bags of words, (rows, width) of 0 and 1."""
     import torch  # slow
 

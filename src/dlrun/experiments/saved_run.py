@@ -26,13 +26,6 @@ from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
 from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
-from dlrun.run_folder.metrics import (
-    TESTED,
-    format_metric,
-    metrics_table,
-    read_metrics_csv,
-    remarks_on_metrics,
-)
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
@@ -44,6 +37,13 @@ from dlrun.run_folder.record import (
     read_run_environment,
     read_run_record,
 )
+from dlrun.run_folder.recorded_metrics import (
+    TESTED,
+    format_metric,
+    metrics_table,
+    read_metrics_csv,
+    remarks_on_metrics,
+)
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked, read_regular_file
 from dlrun.system.signals import StopRequest
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.experiments.base import AnyExperiment, NetworkToExport
-    from dlrun.experiments.predictions import ClassPredictions, Prediction, Predictor
+    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredictedClasses
 
 ASSETS = "assets.json"
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
@@ -309,7 +309,7 @@ class Run:
 
     def test(
         self, data_dir: Path | None = None, screen: Screen | None = None
-    ) -> "ClassPredictions":
+    ) -> "TrueAndPredictedClasses":
         """Classify the test set again on the CPU; only prepared data are written.
 
         Raises DlrunError as `predict`, or if the data are missing.

@@ -161,7 +161,7 @@ def _compile_sums(columns: int, by_id: bool) -> Callable[..., None]:
 
                 write_loop(builder, first, end, add)
             else:
-                zeros = ir.Constant(llvm.vector_type(columns), [0.0] * columns)
+                zeros = ir.Constant(llvm.simd_vector_type(columns), [0.0] * columns)
                 sums[i] = write_loop(
                     builder, first, end, lambda k, sum: builder.fadd(sum, numbers[ids[k]]), zeros
                 )

@@ -72,7 +72,7 @@ def jit_kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 # A vector fills two registers of AVX-512, or two of AVX2; elsewhere LLVM takes more registers.
 LANES = 32 if binding.get_host_cpu_features().get("avx512f") else 16
-FLOATS = llvm.vector_type(LANES)
+FLOATS = llvm.simd_vector_type(LANES)
 INTEGERS = ir.VectorType(ir.IntType(32), LANES)
 
 
@@ -130,7 +130,7 @@ def _address(context: Numba, builder: Builder, kind: Numba, array: Value, index:
 
 
 def _all_lanes(builder: Builder, number: Value) -> Value:
-    return llvm.broadcast(builder, number, LANES)
+    return llvm.fill_lanes(builder, number, LANES)
 
 
 def _numba_form(write: llvm.Write) -> Callable[..., Value]:
@@ -139,7 +139,7 @@ def _numba_form(write: llvm.Write) -> Callable[..., Value]:
 
 
 @intrinsic
-def broadcast(_: Numba, number: Numba) -> Numba:
+def fill_lanes(_: Numba, number: Numba) -> Numba:
     """Return a SIMD vector with the same float32 number in every lane."""
     return VECTOR(types.float32), _numba_form(_all_lanes)
 
@@ -168,7 +168,7 @@ def clip(_: Numba, vector: Numba, limit: Numba) -> Numba:
 
 
 @intrinsic
-def power_of_two(_: Numba, vector: Numba) -> Numba:
+def simd_power_of_two(_: Numba, vector: Numba) -> Numba:
     """Return a SIMD vector of 2.0 ** n from a vector of 1.5 * 2**23 + n, for -126 <= n <= 127."""
 
     def write(builder: Builder, vector: Value) -> Value:

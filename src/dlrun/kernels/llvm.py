@@ -95,7 +95,7 @@ class LlvmArray:
         if self._lanes:
             index = self._builder.mul(index, count_constant(self._lanes))
         place = self._builder.gep(self._address, [index])
-        kind = vector_type(self._lanes).as_pointer() if self._lanes else place.type
+        kind = simd_vector_type(self._lanes).as_pointer() if self._lanes else place.type
         return self._builder.bitcast(place, kind)
 
 
@@ -104,14 +104,14 @@ def count_constant(number: int) -> Value:
     return ir.Constant(COUNT, number)
 
 
-def vector_type(lanes: int) -> ir.Type:
+def simd_vector_type(lanes: int) -> ir.Type:
     """Return the LLVM type of a vector of a given count of floats."""
     return ir.VectorType(FLOAT, lanes)
 
 
-def broadcast(builder: Builder, number: Value, lanes: int) -> Value:
+def fill_lanes(builder: Builder, number: Value, lanes: int) -> Value:
     """Return an LLVM vector with the same float in every lane."""
-    unset = ir.Constant(vector_type(lanes), ir.Undefined)
+    unset = ir.Constant(simd_vector_type(lanes), ir.Undefined)
     first = builder.insert_element(unset, number, ir.Constant(INT32, 0))
     zeros = ir.Constant(ir.VectorType(INT32, lanes), [0] * lanes)
     return builder.shuffle_vector(first, unset, zeros)

@@ -256,7 +256,7 @@ class _LastStates(torch.autograd.Function):
         # A chunk has at most a word for each of its time steps; pads may be one more.
         steps = [int((batch.ids.shape[1] - batch.starts[rows]).sum()) for rows in batch.chunks]
         sizes = np.minimum(words, np.array(steps) + 1)
-        word_sums = kernels.WordSums(
+        word_sums = kernels.GateGradientsByWord(
             batch.array("sums", int(sizes.sum()), 4 * hidden),
             np.full((len(sizes), words), -1, np.int32),
             np.cumsum(sizes) - sizes,

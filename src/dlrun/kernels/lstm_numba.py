@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 
 from dlrun.kernels.jit import (
     LANES,
-    broadcast,
     clip,
+    fill_lanes,
     fma,
     jit_inner,
     jit_kernel,
-    power_of_two,
+    simd_power_of_two,
     vload,
     vstore,
 )
@@ -79,7 +79,7 @@ class StateGradients(NamedTuple):
     cells: Floats
 
 
-class WordSums(NamedTuple):
+class GateGradientsByWord(NamedTuple):
     """Holds, for each group of reviews, the gate gradients summed over a word's occurrences."""
 
     sums: Floats  # (rows, 4 hidden)
@@ -91,19 +91,19 @@ class WordSums(NamedTuple):
 def sigmoid(x: Vector) -> Vector:
     """Return 1 / (1 + exp(-x)) of a vector, within 2.4e-7; the exponential is Cephes' expf."""
     x = clip(x, f32(87))  # exp(87) is finite, and its reciprocal is not denormal
-    shift = broadcast(f32(1.5 * 2**23))  # adding it rounds to a whole number
-    shifted = fma(x, broadcast(f32(-1.44269504)), shift)  # -x / log(2)
+    shift = fill_lanes(f32(1.5 * 2**23))  # adding it rounds to a whole number
+    shifted = fma(x, fill_lanes(f32(-1.44269504)), shift)  # -x / log(2)
     n = shifted - shift
-    r = fma(n, broadcast(f32(-0.693359375)), broadcast(f32(0)) - x)  # -x - n log(2), in two steps
-    r = fma(n, broadcast(f32(2.12194440e-4)), r)
-    p = fma(broadcast(f32(1.9875691500e-4)), r, broadcast(f32(1.3981999507e-3)))
-    p = fma(p, r, broadcast(f32(8.3334519073e-3)))
-    p = fma(p, r, broadcast(f32(4.1665795894e-2)))
-    p = fma(p, r, broadcast(f32(1.6666665459e-1)))
-    p = fma(p, r, broadcast(f32(5.0000001201e-1)))
-    one = broadcast(f32(1))
+    r = fma(n, fill_lanes(f32(-0.693359375)), fill_lanes(f32(0)) - x)  # -x - n log(2), in two steps
+    r = fma(n, fill_lanes(f32(2.12194440e-4)), r)
+    p = fma(fill_lanes(f32(1.9875691500e-4)), r, fill_lanes(f32(1.3981999507e-3)))
+    p = fma(p, r, fill_lanes(f32(8.3334519073e-3)))
+    p = fma(p, r, fill_lanes(f32(4.1665795894e-2)))
+    p = fma(p, r, fill_lanes(f32(1.6666665459e-1)))
+    p = fma(p, r, fill_lanes(f32(5.0000001201e-1)))
+    one = fill_lanes(f32(1))
     p = fma(p, r * r, r) + one
-    return one / fma(p, power_of_two(shifted), one)
+    return one / fma(p, simd_power_of_two(shifted), one)
 
 
 @jit_inner
@@ -111,15 +111,15 @@ def tanh(x: Vector) -> Vector:
     """Return the hyperbolic tangent of a vector, within 3e-7 (Eigen's ratio of polynomials)."""
     x = clip(x, f32(7.90531110763549805))  # where the ratio reaches 1
     y = x * x
-    p = fma(broadcast(f32(-2.76076847742355e-16)), y, broadcast(f32(2.00018790482477e-13)))
-    p = fma(p, y, broadcast(f32(-8.60467152213735e-11)))
-    p = fma(p, y, broadcast(f32(5.12229709037114e-08)))
-    p = fma(p, y, broadcast(f32(1.48572235717979e-05)))
-    p = fma(p, y, broadcast(f32(6.37261928875436e-04)))
-    p = fma(p, y, broadcast(f32(4.89352455891786e-03)))
-    q = fma(broadcast(f32(1.19825839466702e-06)), y, broadcast(f32(1.18534705686654e-04)))
-    q = fma(q, y, broadcast(f32(2.26843463243900e-03)))
-    q = fma(q, y, broadcast(f32(4.89352518554385e-03)))
+    p = fma(fill_lanes(f32(-2.76076847742355e-16)), y, fill_lanes(f32(2.00018790482477e-13)))
+    p = fma(p, y, fill_lanes(f32(-8.60467152213735e-11)))
+    p = fma(p, y, fill_lanes(f32(5.12229709037114e-08)))
+    p = fma(p, y, fill_lanes(f32(1.48572235717979e-05)))
+    p = fma(p, y, fill_lanes(f32(6.37261928875436e-04)))
+    p = fma(p, y, fill_lanes(f32(4.89352455891786e-03)))
+    q = fma(fill_lanes(f32(1.19825839466702e-06)), y, fill_lanes(f32(1.18534705686654e-04)))
+    q = fma(q, y, fill_lanes(f32(2.26843463243900e-03)))
+    q = fma(q, y, fill_lanes(f32(4.89352518554385e-03)))
     return x * p / q
 
 
@@ -136,7 +136,7 @@ def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats,
         s2, s3 = vload(begin, a + 2 * L), vload(begin, a + 3 * L)
         a = u
         for k in range(inputs):
-            xk = broadcast(x[i, k])
+            xk = fill_lanes(x[i, k])
             s0, s1 = fma(xk, vload(W, a), s0), fma(xk, vload(W, a + L), s1)
             s2, s3 = fma(xk, vload(W, a + 2 * L), s2), fma(xk, vload(W, a + 3 * L), s3)
             a += outputs
@@ -146,25 +146,25 @@ def multiply_row(begin: Floats, b: int, x: Floats, i: int, W: Floats, y: Floats,
 
 
 @jit_inner
-def multiply_gate_gradients(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
+def gate_gradients_times_weights(g: Floats, i: int, W: Floats, y: Floats, o: int) -> None:
     """Set a row of y to a row of gate gradients times W: y[o] = g[i] @ W.
 
     W is (4 * hidden, outputs), outputs a multiple of LANES. Each gate has a sum of its own.
     """
     inputs, outputs = W.shape
     hidden = inputs // 4
-    zero = broadcast(f32(0))
+    zero = fill_lanes(f32(0))
     for u in range(0, outputs, L):
         s0, s1, s2, s3 = zero, zero, zero, zero
         for k in range(hidden):
             a = k * outputs + u
-            s0 = fma(broadcast(g[i, k]), vload(W, a), s0)
+            s0 = fma(fill_lanes(g[i, k]), vload(W, a), s0)
             a += hidden * outputs
-            s1 = fma(broadcast(g[i, hidden + k]), vload(W, a), s1)
+            s1 = fma(fill_lanes(g[i, hidden + k]), vload(W, a), s1)
             a += hidden * outputs
-            s2 = fma(broadcast(g[i, 2 * hidden + k]), vload(W, a), s2)
+            s2 = fma(fill_lanes(g[i, 2 * hidden + k]), vload(W, a), s2)
             a += hidden * outputs
-            s3 = fma(broadcast(g[i, 3 * hidden + k]), vload(W, a), s3)
+            s3 = fma(fill_lanes(g[i, 3 * hidden + k]), vload(W, a), s3)
         vstore(y, o * outputs + u, (s0 + s1) + (s2 + s3))
 
 
@@ -181,7 +181,7 @@ def add_weight_gradients(x: Floats, i: int, g: Floats, j: int, n: int, dW: Float
             b = a + outputs
             s0, s1, s2, s3 = vload(dW, a), vload(dW, a + L), vload(dW, b), vload(dW, b + L)
             for t in range(n):
-                xk, xl = broadcast(x[i + t, k]), broadcast(x[i + t, k + 1])
+                xk, xl = fill_lanes(x[i + t, k]), fill_lanes(x[i + t, k + 1])
                 c = (j + t) * outputs + u
                 g0, g1 = vload(g, c), vload(g, c + L)
                 s0, s1, s2, s3 = fma(xk, g0, s0), fma(xk, g1, s1), fma(xl, g0, s2), fma(xl, g1, s3)
@@ -250,7 +250,7 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
     """
     gates, cells, _ = lstm
     hidden = cells.shape[1]
-    one = broadcast(f32(1))
+    one = fill_lanes(f32(1))
     for u in range(0, hidden, L):
         a = at * 4 * hidden + u
         i, f = vload(gates, a), vload(gates, a + hidden)
@@ -266,7 +266,7 @@ def differentiate_gates(lstm: LSTMStates, at: int, gradients: StateGradients, r:
 
 
 @jit_inner
-def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: WordSums) -> None:
+def add_to_word_sum(dg: Floats, at: int, word: int, chunk: int, words: GateGradientsByWord) -> None:
     """Add row `at` of the gate gradients dg, (rows, 4 hidden), to the sum of a word's gradients."""
     outputs, row = dg.shape[1], words.rows[chunk, word]
     is_first = row < 0
@@ -288,7 +288,7 @@ def lstm_backward(
     lstm: LSTMStates,
     gradients: StateGradients,
     joined: StateGradients,
-    words: WordSums,
+    words: GateGradientsByWord,
     dW: Floats,
 ) -> None:
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
@@ -310,7 +310,7 @@ def lstm_backward(
                 gradients.cells[r] += joined.cells[t + 1]
             differentiate_gates(lstm, at, gradients, r)
             add_to_word_sum(lstm.gates, at, int(ids[r, t]), chunk, words)
-            multiply_gate_gradients(lstm.gates, at, W, gradients.states, r)
+            gate_gradients_times_weights(lstm.gates, at, W, gradients.states, r)
             if t == start or end - t == TILE:
                 add_weight_gradients(lstm.states, at - 1, lstm.gates, at, end - t, dW, chunk)
                 end = t
@@ -319,7 +319,7 @@ def lstm_backward(
 @jit_kernel
 def gather_word_gradients(
     part: int,
-    word_sums: WordSums,
+    word_sums: GateGradientsByWord,
     embedding: Floats,
     W: Floats,
     d_embedding: Floats,
@@ -349,5 +349,5 @@ def gather_word_gradients(
             for u in range(0, outputs, L):
                 a = part * outputs + u
                 vstore(d_bias, a, vload(d_bias, a) + vload(sums, row * outputs + u))
-            multiply_gate_gradients(sums, row, W, d_embedding, w)
+            gate_gradients_times_weights(sums, row, W, d_embedding, w)
             add_weight_gradients(embedding, w, sums, row, 1, dW, part)

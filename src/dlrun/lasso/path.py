@@ -103,7 +103,7 @@ def objective_and_gap(
     loss, residual, _ = logistic_loss(margin, labels)
     value = loss + penalty * l1_norm(np.append(coef, intercept), free)
     if free:
-        residual = logistic_loss(margin + balancing_shift(margin, labels), labels)[1]
+        residual = logistic_loss(margin + shift_matching_class_counts(margin, labels), labels)[1]
     return value, value - dual_objective(residual, X.T @ residual, penalty, free)
 
 
@@ -130,7 +130,7 @@ def dual_objective(residual: Vector, gradient: Vector, penalty: float, free: boo
     return float(np.sum(entr(point) + entr(1.0 - point)))
 
 
-def balancing_shift(margin: Vector, y: Vector) -> float:
+def shift_matching_class_counts(margin: Vector, y: Vector) -> float:
     """Return the shift of all margins that makes the probabilities sum to sum(y)."""
     odds = float(np.log(y.mean() / (1.0 - y.mean())))
     low, high = odds - float(margin.max()), odds - float(margin.min())
@@ -165,7 +165,7 @@ def pack_linear_models(models: Sequence[LinearModel]) -> bytes:
     return stream.getvalue()
 
 
-def unpack_linear_model(content: bytes, index: int) -> LinearModel:
+def unpack_linear_model_at(content: bytes, index: int) -> LinearModel:
     """Return the linear model at position `index`, bit for bit, from packed linear models."""
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         if "numbers" in file:  # in a checkpoint of dlrun 0.2

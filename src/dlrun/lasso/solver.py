@@ -43,10 +43,10 @@ from dlrun.lasso.path import (
     LassoSolution,
     LinearModel,
     Vector,
-    balancing_shift,
     dual_objective,
     l1_norm,
     logistic_loss,
+    shift_matching_class_counts,
 )
 
 SWEEPS = 9  # of coordinate descent per Newton step: two cycles of HISTORY, and one to re-sparsify
@@ -139,7 +139,7 @@ def _solve(
     previous, iterations = np.inf, 0
     while True:
         if free:
-            shift = balancing_shift(margin, y)
+            shift = shift_matching_class_counts(margin, y)
             beta[-1] += shift
             margin += shift
         loss, residual, weight = logistic_loss(margin, y)

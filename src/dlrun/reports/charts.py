@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dlrun.run_folder.metrics import is_plottable, published_metrics
 from dlrun.run_folder.record import RunRecord
+from dlrun.run_folder.recorded_metrics import is_plottable, published_metrics
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 394, 12, 208  # of the panel, in SVG units
@@ -134,7 +134,7 @@ def curve_css_classes(number: int) -> str:
     return f"run{number % COLOURS} dash{number % DASHES}"
 
 
-def metric_names(table: Table) -> list[str]:
+def metric_names_without_split(table: Table) -> list[str]:
     """Return the metric names in a table without the split's prefix: `loss` for `train_loss`."""
     parts = (name.partition("_") for name in table)
     return list(dict.fromkeys(metric for part, _, metric in parts if part in PARTS and metric))
@@ -150,7 +150,7 @@ def thin_out_table(table: Table, cells: int) -> dict[str, list[float]]:
 
 def charts_of_run(table: Table, record: RunRecord) -> list[Chart]:
     """Return the charts of one run: one for each metric, and for each other column of results."""
-    step, metrics = next(iter(table), ""), metric_names(table)
+    step, metrics = next(iter(table), ""), metric_names_without_split(table)
     if not metrics or not table[step]:
         return []
     columns = {metric: {f"{part}_{metric}": part for part in PARTS} for metric in metrics}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dlrun import stats
 from dlrun.config.yaml_loader import Values
-from dlrun.experiments.comparability import CHANCE
+from dlrun.experiments.comparable_with_published import CHANCE
 from dlrun.reports.charts import (
     LEFT,
     PARTS,
@@ -16,12 +16,12 @@ from dlrun.reports.charts import (
     Chart,
     ChartCurve,
     curve_css_classes,
-    metric_names,
+    metric_names_without_split,
     padded_range,
     published_levels,
 )
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.metrics import ACCURACY, TESTED, is_plottable
+from dlrun.run_folder.recorded_metrics import ACCURACY, TESTED, is_plottable
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def find_runs_with_equal_config(
     return equal
 
 
-def compare_runs_on_same_data(
+def charts_and_intervals_by_data(
     sections: Sequence[RunSection],
 ) -> list[tuple[str, list[Chart], list[RunSection], Axis | None]]:
     """Group runs by their data, and return charts and accuracy intervals that compare each group.
@@ -116,7 +116,9 @@ def charts_of_several_runs(sections: Sequence[RunSection]) -> list[Chart]:
     """Return a chart for each metric that several runs recorded by epoch, or several by lambda."""
     runs = [one for one in sections if one.table]
     panels = dict.fromkeys(
-        (next(iter(run.table)), metric) for run in runs for metric in metric_names(run.table)
+        (next(iter(run.table)), metric)
+        for run in runs
+        for metric in metric_names_without_split(run.table)
     )
     charts = []
     for step, metric in panels:

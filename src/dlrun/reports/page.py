@@ -18,13 +18,17 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.reports import charts
 from dlrun.reports.comparison import (
-    compare_runs_on_same_data,
+    charts_and_intervals_by_data,
     find_runs_with_equal_config,
     test_metric_names,
 )
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.metrics import add_largest_class_baseline, format_metric, remarks_on_metrics
+from dlrun.run_folder.recorded_metrics import (
+    add_largest_class_baseline,
+    format_metric,
+    remarks_on_metrics,
+)
 from dlrun.system.console import Screen, pluralize, printable, printable_lines
 from dlrun.system.files import check_output_path, open_regular_file, write_file_atomically
 
@@ -34,7 +38,7 @@ CELLS, CELLS_OF_ONE = 10_000, 2_000  # of the curves' tables; then a page of 20 
 OURS = b'<meta name="generator" content="dlrun report">'  # marks a page that may be replaced
 
 
-def report(
+def report_on_runs(
     runs: Sequence[str], out: Path, runs_dir: Path | None = None, *, force: bool = False
 ) -> None:
     """Write an HTML page about the named runs, or about the newest finished runs.
@@ -97,7 +101,7 @@ def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[i
         ["runs.js", "curves.js"],
         sections=sections,
         equal=find_runs_with_equal_config(sections),
-        compared=compare_runs_on_same_data(sections),
+        compared=charts_and_intervals_by_data(sections),
         metrics=test_metric_names(sections),
         shown=PHOTOGRAPHS_SHOWN,
         note=note,

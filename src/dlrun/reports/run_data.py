@@ -19,8 +19,8 @@ from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
-from dlrun.run_folder.metrics import ACCURACY, EDITIONS
 from dlrun.run_folder.record import RunEnvironment
+from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text

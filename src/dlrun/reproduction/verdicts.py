@@ -8,7 +8,7 @@ from dlrun import stats
 from dlrun.reports.charts import Axis, padded_range
 from dlrun.reports.comparison import MetricSpread, metric_spread
 from dlrun.reports.run_data import ClassifiedPhotograph, RunSection
-from dlrun.run_folder.metrics import (
+from dlrun.run_folder.recorded_metrics import (
     ACCURACY,
     EDITIONS,
     format_interval,

@@ -36,7 +36,7 @@ def fingerprints_match(then: str | None, now: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RunCheckpoint:
     """Holds the content of a checkpoint: a run's metrics and state after an epoch or lambda."""
 
     run: str  # the id of the run
@@ -53,7 +53,7 @@ class CheckpointFile:
         self._folder, self._run, self._data = folder, run, data
         self._digests: list[list[int | str]] = []  # of the parts
 
-    def load(self, screen: Screen) -> Checkpoint | None:
+    def load(self, screen: Screen) -> RunCheckpoint | None:
         """Return the newest undamaged checkpoint, or None if no epoch or lambda was finished.
 
         A damaged checkpoint is replaced by the previous one. Raises DataError if both are damaged,
@@ -131,7 +131,7 @@ def remove_previous_checkpoint(folder: RunFolder) -> None:
         folder.remove(PREVIOUS)
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path) -> RunCheckpoint:
     """Read a checkpoint with its parts. Raises one of UNREADABLE if it is damaged."""
     with open_regular_file(path) as stream:
         head, rest = stream.readline(200), stream.read()
@@ -146,7 +146,7 @@ def _read(path: Path) -> Checkpoint:
             parts = [stream.read(length) for length, _ in about["parts"]]
     if _digests(parts) != about["parts"]:
         raise ValueError(f"{PARTS}: its SHA-256 does not match")
-    return Checkpoint(about["run"], about["data"], about["rows"], state, parts)
+    return RunCheckpoint(about["run"], about["data"], about["rows"], state, parts)
 
 
 def _digests(parts: Sequence[bytes]) -> list[list[int | str]]:

@@ -18,7 +18,7 @@ from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml, flatten_keys
 from dlrun.errors import ConfigError, first_line
 from dlrun.run_folder.folder import Row, RunFolder
-from dlrun.run_folder.metrics import STEP
+from dlrun.run_folder.recorded_metrics import STEP
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.run_folder.checkpoint import Checkpoint, CheckpointFile
+from dlrun.run_folder.checkpoint import CheckpointFile, RunCheckpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import METRICS, Row, RunFolder
 from dlrun.system.console import ProgressHandle, Screen, pluralize
@@ -34,7 +34,9 @@ class ProgressRecorder:
     _file: CheckpointFile | None = None
     _bar: ProgressHandle | None = None
 
-    def begin(self, columns: Sequence[str], data: str, total: int, noun: str) -> Checkpoint | None:
+    def begin(
+        self, columns: Sequence[str], data: str, total: int, noun: str
+    ) -> RunCheckpoint | None:
         """Start metrics.csv, and return the checkpoint that a resumed run continues from.
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the

@@ -18,14 +18,13 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparable_with_published import metric_ranges_over_seeds, why_not_comparable
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
 from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
-from dlrun.run_folder.metrics import best_epoch, metrics_from_row, metrics_table, remarks_on_metrics
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     ENVIRONMENT,
@@ -36,6 +35,12 @@ from dlrun.run_folder.record import (
     checksummed_json,
     read_run_environment,
     write_run_record,
+)
+from dlrun.run_folder.recorded_metrics import (
+    best_epoch,
+    metrics_from_row,
+    metrics_table,
+    remarks_on_metrics,
 )
 from dlrun.system import files, resources
 from dlrun.system.console import Screen
@@ -162,7 +167,7 @@ class RunRecorder:
             "test_rows": results.test_rows,
             "reference": results.reference,
             "reference_differs": why_not_comparable(self.experiment.name, self.config, results),
-            "expected": expected_metric_ranges(self.experiment.name, self.config),
+            "expected": metric_ranges_over_seeds(self.experiment.name, self.config),
             "best_epoch": best_epoch(context.steps.rows),
             "classes": results.classes,
             "accelerator": results.accelerator,
@@ -271,7 +276,7 @@ def _logging_to(folder: RunFolder) -> Iterator[None]:
     handler: logging.Handler = logging.NullHandler()
     if folder.writes:
         path = folder.path / LOG
-        files.check_log_appendable(path)
+        files.check_log_path(path)
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

@@ -13,7 +13,7 @@ from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.data.download import is_offline
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
-from dlrun.experiments.comparability import PROCESSES
+from dlrun.experiments.comparable_with_published import PROCESSES
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import RunSettings, errors_as_json, print_results_json
 from dlrun.run_folder import environment

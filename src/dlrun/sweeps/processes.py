@@ -30,7 +30,7 @@ from dlrun.runs.start import resume_run, run_experiment
 from dlrun.system import resources
 from dlrun.system.accelerator import select_accelerator
 from dlrun.system.console import MoveBar, Screen
-from dlrun.system.files import check_log_appendable
+from dlrun.system.files import check_log_path
 from dlrun.system.signals import SIGNALS, raise_stop_signal
 
 LOG = "workers.txt"  # what libraries print in the processes
@@ -64,7 +64,7 @@ class ChildProcess:
     """Executes one run of a sweep in a child process; its messages arrive at `connection`."""
 
     def __init__(self, log: Path, experiment: str, settings: RunSettings, run: Path | None) -> None:
-        check_log_appendable(log)
+        check_log_path(log)
         self.connection, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(
             target=run_point_in_child_process, args=(theirs, log, experiment, settings, run)
@@ -153,7 +153,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.curves"]
+    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.line_plots"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
         if not issubclass(registry.load_config_class(name), NetworkConfig):

@@ -18,8 +18,8 @@ from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
-from dlrun.run_folder.metrics import main_metric, metric_direction, selection_metric
 from dlrun.run_folder.record import RunRecord
+from dlrun.run_folder.recorded_metrics import main_metric, metric_direction, selection_metric
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete

@@ -13,9 +13,9 @@ from dlrun.errors import first_line
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import metric_spread
 from dlrun.reports.page import write_report_page
-from dlrun.run_folder import metrics
+from dlrun.run_folder import recorded_metrics as metrics
 from dlrun.run_folder.folder import RunFolder, to_csv
-from dlrun.run_folder.metrics import format_metric
+from dlrun.run_folder.recorded_metrics import format_metric
 from dlrun.sweeps.plan import SweepPlan
 from dlrun.sweeps.search_space import SEED, Settings, format_seeds
 from dlrun.sweeps.sweep_folder import Sweep, SweepState

@@ -121,7 +121,7 @@ def sync_folder(path: Path) -> None:
             os.close(descriptor)
 
 
-def check_log_appendable(path: Path) -> None:
+def check_log_path(path: Path) -> None:
     """Raise DlrunError if a log cannot be appended to a path: a link, a pipe or a folder."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise DlrunError(f"{path}: not a regular file", "remove it")

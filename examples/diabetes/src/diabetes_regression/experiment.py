@@ -13,9 +13,9 @@ from torchmetrics import MeanAbsoluteError, R2Score
 from diabetes_regression.config import Config
 from dlrun.experiment import (
     ArrayData,
-    Assets,
     DataOrigin,
     LoadedData,
+    NetworkAssets,
     NetworkExperiment,
     Objective,
     RunContext,
@@ -23,7 +23,7 @@ from dlrun.experiment import (
 )
 
 
-class DiabetesAssets(Assets, frozen=True):
+class DiabetesAssets(NetworkAssets, frozen=True):
     """How measurements are standardised, and what a standardised output means."""
 
     preprocessing: dict[str, list[float]]

@@ -16,7 +16,7 @@ from dlrun.config.sections import (
 from dlrun.data import user_data
 
 
-class ModelConfig(Section):
+class ConvolutionalNetworkConfig(Section):
     """Defines the sizes of the network; each of up to five blocks halves the 32-pixel sides."""
 
     channels: Annotated[list[PositiveInt], Field(min_length=1, max_length=5)]
@@ -27,13 +27,13 @@ class ModelConfig(Section):
 class Config(NetworkConfig):
     """Defines the keys of configs/cifar100.yaml."""
 
-    dataset_location = "dlrun.data.cifar100:DATASET"
+    dataset_location = "dlrun.data.small_images:DATASET"
     changeable_keys = (
         NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"} | OWN_DATA_KEYS
     )
 
     data: ImagesDataConfig
-    model: ModelConfig
+    model: ConvolutionalNetworkConfig
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:

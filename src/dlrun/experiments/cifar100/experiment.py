@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from dlrun.data import cifar100
-from dlrun.data.images import encode_png
+from dlrun.data import small_images
+from dlrun.data.photographs import encode_png
 from dlrun.data.splits import split_off_validation
-from dlrun.experiments.base import Assets
+from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.cifar100.config import Config
 from dlrun.experiments.cifar100.model import ConvNet
 from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
@@ -22,7 +22,7 @@ SCALE = 255  # divides the bytes of an image
 SIZE = [3, 32, 32]  # of an image: channels, height, width
 
 
-class ImageAssets(Assets, frozen=True):
+class ImageAssets(NetworkAssets, frozen=True):
     """Holds the class names and the description of the preprocessing of the image network.
 
     preprocessing: how an image becomes the network's input, for programs without dlrun.
@@ -41,7 +41,7 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
     def load(self, config: Config, context: RunContext) -> LoadedData[ImageAssets]:
         """Load the images; the seed selects the training images held out for validation."""
         seed, screen = config.split_seed, context.screen
-        images = cifar100.load_configured_images(config.data, context.data_dir, seed, screen)
+        images = small_images.load_configured_images(config.data, context.data_dir, seed, screen)
         train, test = images.train, images.test
         fitted, held_out = split_off_validation(
             config.data, train.labels, test.labels, seed, screen
@@ -75,7 +75,7 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
         objective, side = self.objective(config, assets), SIZE[-1]
 
         def to_input(image: Image.Image) -> NDArray[np.uint8]:
-            return cifar100.crop_to_square(image, side)
+            return small_images.crop_to_square(image, side)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
             return objective.classify(network, torch.from_numpy(np.stack(inputs)) / SCALE)

@@ -15,8 +15,8 @@ from dlrun.config.sections import (
     PretrainedModelConfig,
     Section,
 )
-from dlrun.data import images
 from dlrun.data.download import is_offline
+from dlrun.data.photographs import find_images, sample_photographs
 from dlrun.errors import ConfigError
 from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
@@ -65,7 +65,7 @@ class Config(ExperimentConfig):
 
     def photographs(self) -> list[Path]:
         """Return the photographs to classify; raise ConfigError if a file does not exist."""
-        return images.find_images(self.images) if self.images else images.sample_photographs()
+        return find_images(self.images) if self.images else sample_photographs()
 
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and that the model, its weights and its labels are valid."""

@@ -18,12 +18,12 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from dlrun.data import images
-from dlrun.data.images import Labelled, Photograph
+from dlrun.data import photographs
+from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.classify_images.config import Config
-from dlrun.experiments.comparability import changed_result_keys
+from dlrun.experiments.comparable_with_published import changed_result_keys
 from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
@@ -197,17 +197,17 @@ def classify_photographs(
     done = [
         prediction
         for start, part in zip(starts, found.parts if found else [], strict=False)
-        for prediction in images.unpack_photograph_predictions(
+        for prediction in photographs.unpack_photograph_predictions(
             part, files[start : start + config.batch_size]
         )
     ]
     if done:
         context.screen.note(f"continuing after {pluralize(len(done), 'photograph')}")
     unreadable = sum(one.error is not None for one in done)
-    table = to_csv([IMAGE_COLUMNS, *images.prediction_table_rows(done)])
+    table = to_csv([IMAGE_COLUMNS, *photographs.prediction_table_rows(done)])
     context.folder.write(PREDICTIONS, table)
     transform, smallest = _input_transform(config, model)
-    stream = images.load_photographs(
+    stream = photographs.load_photographs(
         files[len(done) :],
         transform,
         thumbnails=SHOWN - sum(one.thumbnail is not None for one in done),
@@ -222,8 +222,10 @@ def classify_photographs(
             counts = len(done) - unreadable, unreadable, time.perf_counter() - started
             row = dict(zip(STEP_COLUMNS, counts, strict=True))
             line = f"{len(done):,}/{len(files):,} photographs"
-            steps.finish(row, line, b"", images.pack_photograph_predictions(predictions))
-            context.folder.append(PREDICTIONS, to_csv(images.prediction_table_rows(predictions)))
+            steps.finish(row, line, b"", photographs.pack_photograph_predictions(predictions))
+            context.folder.append(
+                PREDICTIONS, to_csv(photographs.prediction_table_rows(predictions))
+            )
             context.stop.after_step()
             started = time.perf_counter()
     return done

@@ -8,7 +8,7 @@ from dlrun.config.sections import PositiveInt, Section
 from dlrun.experiments.reviews_config import ReviewsNetworkConfig
 
 
-class ModelConfig(Section):
+class DenseNetworkConfig(Section):
     """Defines the sizes of the dense network."""
 
     hidden: Annotated[list[PositiveInt], Field(min_length=1)]
@@ -19,4 +19,4 @@ class Config(ReviewsNetworkConfig):
 
     max_threads = 1  # two took as long on an idle machine, and far longer on a busy one
 
-    model: ModelConfig
+    model: DenseNetworkConfig

@@ -18,8 +18,8 @@ from dlrun.experiments.predictions import Words
 from dlrun.experiments.reviews import (
     ReviewAssets,
     ReviewsPredictor,
-    export_bag_network,
     load_and_split_reviews,
+    network_reading_bags,
     review_describer,
     word_weights_csv,
 )
@@ -87,7 +87,7 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
 
     def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the trained network for export; its input is a matrix of 0 and 1."""
-        return export_bag_network(self.network(run, config), self.assets(run))
+        return network_reading_bags(self.network(run, config), self.assets(run))
 
 
 def fast_optimizer(

@@ -23,7 +23,7 @@ from dlrun.experiments import reviews
 from dlrun.experiments.base import Experiment, NetworkToExport
 from dlrun.experiments.imdb_lasso.config import Config, find_baseline_run
 from dlrun.experiments.predictions import (
-    ClassPredictions,
+    TrueAndPredictedClasses,
     Words,
     keep_test_predictions,
     summarize_classes,
@@ -32,11 +32,11 @@ from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
-from dlrun.plots.curves import draw_lasso_path
+from dlrun.plots.line_plots import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, WORDS
-from dlrun.run_folder.metrics import read_metrics_csv
+from dlrun.run_folder.recorded_metrics import read_metrics_csv
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import format_position, pluralize, printable, to_json
 
@@ -75,7 +75,9 @@ class ImdbLassoExperiment(Experiment[Config]):
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = models[best], rows[best]
         words = _word_weights(chosen, loaded)
-        predictions = ClassPredictions.of_two(chosen.decision(test.bags), test.labels, labels)
+        predictions = TrueAndPredictedClasses.of_two(
+            chosen.decision(test.bags), test.labels, labels
+        )
         context.keep(COEFFICIENTS, path.pack_linear_models(models))
         context.keep(WORDS, reviews.word_weights_csv(words))
         describe = reviews.review_describer(loaded)
@@ -123,12 +125,14 @@ class ImdbLassoExperiment(Experiment[Config]):
             linear.bias.fill_(model.intercept)
         return torch.nn.Sequential(linear, torch.nn.Flatten(0)).eval()
 
-    def test(self, run: Run, config: Config, context: RunContext) -> ClassPredictions:
+    def test(self, run: Run, config: Config, context: RunContext) -> TrueAndPredictedClasses:
         """Classify the test set with the coefficients, in double precision as the run did."""
         loaded, splits = _load(config, context)
         run.check_data(_fingerprint(splits, ReviewAssets.of(loaded)))
         test, labels = splits["test"], ReviewAssets.of_run(run).labels
-        return ClassPredictions.of_two(_chosen_model(run).decision(test.bags), test.labels, labels)
+        return TrueAndPredictedClasses.of_two(
+            _chosen_model(run).decision(test.bags), test.labels, labels
+        )
 
     def predictor(self, run: Run, config: Config) -> ReviewsPredictor:
         """Return a predictor for texts; a word's effect is its coefficient."""
@@ -136,7 +140,7 @@ class ImdbLassoExperiment(Experiment[Config]):
 
     def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the linear model for export; its input is a matrix of 0 and 1."""
-        return reviews.export_bag_network(self.network(run, config), ReviewAssets.of_run(run))
+        return reviews.network_reading_bags(self.network(run, config), ReviewAssets.of_run(run))
 
     def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Plot the lasso path, and beside it the learning curve of the run it is compared with."""
@@ -224,7 +228,7 @@ def _solve(
     penalties = path.penalty_path(X, y, config.path.values, config.path.smallest)
     steps, total = context.steps, len(penalties)
     found = steps.begin(COLUMNS, fingerprint, total, "lambda")
-    models = [path.unpack_linear_model(part, 0) for part in found.parts] if found else []
+    models = [path.unpack_linear_model_at(part, 0) for part in found.parts] if found else []
     left = pluralize(total - len(models), "lambda")
     context.screen.note(f"solving {left} with {config.solver.name}")
     newest = models[-1] if models else None
@@ -316,7 +320,7 @@ def _summarize(loaded: Reviews, splits: Splits, model: LinearModel, solver: str)
 
 
 def _chosen_model(run: Run) -> LinearModel:
-    return path.unpack_linear_model(run.read(COEFFICIENTS), run.results["best_index"])
+    return path.unpack_linear_model_at(run.read(COEFFICIENTS), run.results["best_index"])
 
 
 experiment = ImdbLassoExperiment()

@@ -12,7 +12,7 @@ class ReviewSequencesDataConfig(ReviewsDataConfig):
     max_length: PositiveInt
 
 
-class ModelConfig(Section):
+class LSTMNetworkConfig(Section):
     """Defines the sizes of the LSTM network, and whether it skips padding."""
 
     embedding: PositiveInt
@@ -26,7 +26,7 @@ class Config(ReviewsNetworkConfig):
     neutral_keys = frozenset({"model.skip_padding"})
 
     data: ReviewSequencesDataConfig
-    model: ModelConfig
+    model: LSTMNetworkConfig
 
     @property
     def thread_invariant(self) -> bool:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from dlrun.experiment import (
     ArrayData,
-    Assets,
     DataOrigin,
     LoadedData,
+    NetworkAssets,
     NetworkExperiment,
     Objective,
     RunContext,
@@ -21,7 +21,7 @@ from dlrun.experiment import (
 from my_experiment.config import Config
 
 
-class DigitAssets(Assets, frozen=True):
+class DigitAssets(NetworkAssets, frozen=True):
     """What a later use of the network needs beside its weights."""
 
     labels: list[str]

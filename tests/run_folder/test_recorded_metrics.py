@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from dlrun.errors import DataError
-from dlrun.run_folder.metrics import (
+from dlrun.run_folder.record import RunRecord
+from dlrun.run_folder.recorded_metrics import (
     add_largest_class_baseline,
     best_epoch,
     main_metric,
@@ -14,7 +15,6 @@ from dlrun.run_folder.metrics import (
     read_metrics_csv,
     remarks_on_metrics,
 )
-from dlrun.run_folder.record import RunRecord
 
 BEST = {"metric": "valid_accuracy", "epoch": 17}
 METRICS = {"valid_accuracy": 0.7907, "test_accuracy": 0.7905}

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
-from dlrun.commands.completion import complete_runs
 from dlrun.commands.list_runs import scan_or_fail
+from dlrun.commands.tab_completion import complete_runs
 from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder

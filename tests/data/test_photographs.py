@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import images
-from dlrun.data.images import (
+from dlrun.data import photographs
+from dlrun.data.photographs import (
     AHEAD,
     MAX_FILE_BYTES,
     THUMBNAIL,
@@ -170,7 +170,7 @@ def large(tmp_path: Path, name: str, width: int, height: int) -> Path:
 def test_a_large_jpeg_is_decoded_at_a_fraction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, smallest: int | None, fraction: int
 ) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
+    monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
     image = read_photograph(large(tmp_path, "a.jpg", width, width), smallest)
     assert image.size == (-(-width // fraction),) * 2
     red, blue = image.getpixel((1, 1)), image.getpixel((image.width - 2, 1))
@@ -184,7 +184,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(
 def test_too_many_pixels_and_too_large_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, sides: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 1_000_000)
+    monkeypatch.setattr(photographs, "MAX_PIXELS", 1_000_000)
     path = large(tmp_path, name, *sides)
     with pytest.raises(UnreadableImageError, match=f"refused: {sides[0]:,} x {sides[1]:,} pixels"):
         read_photograph(path)

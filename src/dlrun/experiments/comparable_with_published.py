@@ -39,7 +39,7 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
     return ", ".join(reasons) or None
 
 
-def expected_metric_ranges(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
+def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
     """Return the range of each metric that holds 95 % of runs with a config; empty if unknown."""
     measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
     has_shipped_source = config.source == shipped_values(name).get("data.source")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments.comparability import expected_metric_ranges, why_not_comparable
+from dlrun.experiments.comparable_with_published import metric_ranges_over_seeds, why_not_comparable
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import ExpectedInterval
 from dlrun.runs.start import load_experiment_config
@@ -89,4 +89,4 @@ def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_
 
 def expecting(name: str, *overrides: str) -> dict[str, ExpectedInterval]:
     config = load_experiment_config(name, RunSettings(overrides=[*overrides]))
-    return expected_metric_ranges(name, config)
+    return metric_ranges_over_seeds(name, config)

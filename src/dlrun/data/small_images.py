@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dlrun.config.sections import ImagesDataConfig
-from dlrun.data import images, user_data
+from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
 from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
@@ -156,9 +156,9 @@ def _prepare_own(
     rows = LabelledRows(warnings)
     for path in paths:
         rows.begin_part(str(path))
-        files = user_data.list_files_by_class(path, warnings, images.SUFFIXES)
+        files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
         # Of a large JPEG, more than four times the side would be averaged away.
-        stream = images.load_photographs(
+        stream = photographs.load_photographs(
             [file for _, file in files], crop_to_square, smallest=4 * SIDE
         )
         with screen.progress(f"reading {path.name}", len(files), "images") as bar, closing(stream):

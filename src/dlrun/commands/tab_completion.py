@@ -24,7 +24,7 @@ TYPED_SETTING = re.compile(r"\n--(?:set|grid|space)\n([^\n=]+)=([^\n]*)$")
 _typed_key = ""  # bash: the key before the `=` whose value is being typed
 
 
-def join_bash_words() -> None:
+def rejoin_completion_words() -> None:
     """Join `--set KEY=VALUE`, which bash splits at `=`, before typer reads the words.
 
     Only the value is left of the setting that is being typed, because bash replaces only that.

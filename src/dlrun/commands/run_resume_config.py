@@ -9,7 +9,7 @@ import typer
 
 from dlrun.commands import options as opt
 from dlrun.config.validation import config_to_yaml
-from dlrun.config.yaml_loader import config_layer_from_values
+from dlrun.config.yaml_loader import config_layer_without_file
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config, resume_run, run_experiment
@@ -34,7 +34,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
         wait: opt.Wait = False,
     ) -> int:
         if items and argument:
-            values = [config_layer_from_values({argument.key: items}, argument.metavar)]
+            values = [config_layer_without_file({argument.key: items}, argument.metavar)]
             settings = replace(settings, values=values)
         if opt.is_for_slurm(slurm, wait):
             return submit_run_to_slurm(name, settings, slurm or [], wait=wait)
