@@ -128,8 +128,8 @@ def test_arrays_that_run_code_or_expand_are_refused(tmp_path: Path) -> None:
     keras_files(tmp_path, RANKS)
     packed = zipfile.ZipFile(tmp_path / "imdb.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1)
     with packed as file, file.open("x_train.npy", "w") as stream:
-        stream.writelines(ZEROS for _ in range(1024))
-    assert_refused("an array has more than 536,870,912 bytes")
+        stream.writelines(ZEROS for _ in range(1025))
+    assert_refused("an array has more than 1,073,741,824 bytes")
     one = list(range(1, 1001))
     keras_files(tmp_path, RANKS, x_train=objects(*[one] * 200_000), y_train=np.arange(200_000) % 2)
     assert_refused("out of memory")

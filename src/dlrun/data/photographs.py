@@ -68,7 +68,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         if not os.path.exists(path):  # noqa: PTH110  # Path.exists raises if the name is too long
-            raise ConfigError(f"{path}: no such image or folder")
+            raise ConfigError(f"{path}: no such image or folder", "name image files or folders")
         if not path.is_dir():
             found.append(path)
             continue

@@ -131,6 +131,9 @@ class TrueAndPredictedClasses:
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
 
+    def __repr__(self) -> str:
+        return f"<test accuracy {self.accuracy:.4f} of {len(self.labels):,} rows>"
+
     @property
     def accuracy(self) -> float:
         """Return the share of rows whose class is predicted correctly."""

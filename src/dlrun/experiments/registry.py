@@ -172,6 +172,13 @@ def shipped_values(name: str) -> dict[str, object]:
 
 
 def changed_from_shipped(name: str, values: Mapping[str, object]) -> dict[str, object]:
-    """Return the values of a config, by dotted keys, that differ from the shipped config."""
+    """Return the values of a config, by dotted keys, that differ from the shipped config.
+
+    Published numbers (`reference`) change no result, and are left out.
+    """
     defaults, missing = shipped_values(name), object()
-    return {key: value for key, value in values.items() if defaults.get(key, missing) != value}
+    return {
+        key: value
+        for key, value in values.items()
+        if defaults.get(key, missing) != value and not key.startswith("reference.")
+    }

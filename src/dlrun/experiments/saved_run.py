@@ -169,12 +169,17 @@ class Run:
         """
         if name in self.record.digests and (content := self.read_if_written(name)) is not None:
             return content
+        self._check_has_result()
+        raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
+
+    def _check_has_result(self) -> None:
+        """Raise DlrunError if the run has not finished yet."""
         if self.record.result_steps is None:
+            go_on = f"`dlrun resume {self.folder}` continues it"
             raise DlrunError(
                 f"{self.folder}: {self.state}, so it cannot be used yet",
-                f"`dlrun resume {self.folder}` continues it",
+                "wait for its end" if self.state == "running" else go_on,
             )
-        raise DlrunError(f"{self.folder}: {self.record.experiment} keeps no {name}")
 
     def read_if_written(self, name: str) -> bytes | None:
         """Return a file that the run may have written, such as words.csv; None if it did not.
@@ -283,7 +288,8 @@ class Run:
 
     @cached_property
     def predictor(self) -> "Predictor":
-        """Return the predictor for new inputs. Raises DlrunError if the run cannot predict."""
+        """Return the predictor for new inputs; raise DlrunError if the run cannot predict."""
+        self._check_has_result()
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 

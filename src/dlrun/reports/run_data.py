@@ -81,9 +81,7 @@ class RunSection:
         self.name = name or f"No. {number} {self.title}"
         self.values = _without_reference(self._read(run.effective_config, {}))
         # The settings that differ from the shipped config; None if that is unknown.
-        self.differing: Values | None = self._read(
-            lambda: _without_reference(run.changed_settings()), None
-        )
+        self.differing: Values | None = self._read(run.changed_settings, None)
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
         self.published = published_metrics_by_edition(self.record)
         self.not_compared = self.record.reference_differs or ""

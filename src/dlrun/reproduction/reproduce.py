@@ -117,7 +117,7 @@ def reproduce_published_numbers(
 
 
 def has_published_numbers(name: str) -> bool:
-    """Return whether the book has numbers of an experiment; raise ConfigError for an unknown name."""
+    """Return whether the book has numbers of an experiment; raise ConfigError if it is unknown."""
     return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
 
 

@@ -96,7 +96,7 @@ class ConfigResults:
             words = ["dlrun", "sweep", experiment, "--seeds", format_seeds(self.seeds)]
             settings.pop(SEED, None)
         for key, value in settings.items():
-            words += [] if key.startswith("reference.") else ["--set", format_override(key, value)]
+            words += ["--set", format_override(key, value)]
         return shlex.join(words)
 
 
