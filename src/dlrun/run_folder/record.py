@@ -59,7 +59,7 @@ class BestEpoch(_Part):
 
 
 class ExpectedInterval(_Part):
-    """Holds the interval in which a metric of 95 % of such runs lies, as stored with a run."""
+    """Holds the interval in which a metric of 95 % of runs with one config lies."""
 
     low: float
     high: float
