@@ -1,18 +1,17 @@
 """Keep prepared data in folders that one process writes completely or not at all."""
 
-import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dlrun.data.archives import Array
-from dlrun.errors import DataError
+from dlrun.data.download import lock_while_writing
 from dlrun.system.console import Screen
-from dlrun.system.files import file_digest, hold_file_lock
+from dlrun.system.files import file_digest
 
 FORMAT = "4"  # of the prepared arrays; a new number invalidates every cache
 SUMS = "SHA256SUMS"  # in each folder, in the format of sha256sum
@@ -28,26 +27,6 @@ def fingerprint_arrays(arrays: Iterable[Array]) -> str:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
-    """Hold a lock while this process writes a file or folder; wait if another process holds it.
-
-    Raises DataError if the folder cannot be made or written, also by the code in the block.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with hold_file_lock(
-            target.with_name(f".{target.name}.lock"),
-            on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
-        ):
-            yield
-    except OSError as error:
-        raise DataError(
-            f"data folder {target.parent}: {error.strerror or error}",
-            "choose another with --data-dir or DLRUN_DATA_DIR",
-        ) from None
 
 
 def load_or_prepare_arrays(

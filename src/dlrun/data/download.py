@@ -4,15 +4,15 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.data.cache import lock_while_writing
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
+from dlrun.system.files import hold_file_lock
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -111,6 +111,26 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     elif not hash_file_or_listing(path, "sha256").startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
+
+
+@contextlib.contextmanager
+def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
+    """Hold a lock while this process writes a file or folder; wait if another process holds it.
+
+    Raises DataError if the folder cannot be made or written, also by the code in the block.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with hold_file_lock(
+            target.with_name(f".{target.name}.lock"),
+            on_wait=lambda: screen.note(f"waiting for another process that makes {target}"),
+        ):
+            yield
+    except OSError as error:
+        raise DataError(
+            f"data folder {target.parent}: {error.strerror or error}",
+            "choose another with --data-dir or DLRUN_DATA_DIR",
+        ) from None
 
 
 def download_file(
