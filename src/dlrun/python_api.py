@@ -15,7 +15,7 @@ from dlrun.errors import DlrunError, Interrupted, Terminated
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import run_experiment
-from dlrun.system.console import MoveBar, Screen
+from dlrun.system.console import MoveBar, Screen, json_default
 
 # Signals, logging and torch's flags are the process's: one run at a time may change them.
 _RUNNING = threading.Lock()
@@ -49,9 +49,7 @@ def run(
     """
     files = [config] if isinstance(config, str | Path) else config
     # Values of numpy and paths become those of YAML; NaN stays NaN, which no key takes.
-    text = json.dumps(
-        values, default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one)
-    )
+    text = json.dumps(values, default=json_default)
     settings = RunSettings(
         config=[Path(file) for file in files],
         values=[config_layer_without_file(json.loads(text), "dlrun.run")],

@@ -67,7 +67,7 @@ class Results:
     metrics: dict[str, float]
     accelerator: AcceleratorReport
     origin: DataOrigin
-    test_rows: int | None = None  # that the test metrics are of
+    test_rows: int | None = None  # number of rows in the test set
     reference: Mapping[str, object] = field(default_factory=dict)  # published metrics by edition
     extra: dict[str, object] = field(default_factory=dict)  # further fields of results.json
     shown: list[RenderableType] = field(default_factory=list)  # before the table of metrics

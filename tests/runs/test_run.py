@@ -3,7 +3,9 @@
 import functools
 import json
 import operator
+import pkgutil
 import shutil
+import signal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -204,12 +206,16 @@ def test_another_value_is_damage_where_it_was_deleted_and_no_resume_takes_it(
 def test_a_run_stopped_among_its_first_files_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
-    def stop(*_: Any) -> None:
-        monkeypatch.undo()
-        raise KeyboardInterrupt
-
     owner = "environment." if written == "describe_environment" else ""
-    monkeypatch.setattr(f"dlrun.runs.runner.{owner}{written}", stop)
+    name = f"dlrun.runs.runner.{owner}{written}"
+    original = pkgutil.resolve_name(name)
+
+    def stop(*args: Any) -> Any:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    monkeypatch.setattr(name, stop)
     with pytest.raises(KeyboardInterrupt):
         dlrun.run(NETWORKS[0], data={"source": "sample"}, quiet=True, runs_dir=tmp_path)
     run = Run.open(f"{NETWORKS[0]}/latest", tmp_path)

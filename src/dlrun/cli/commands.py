@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import pkgutil
 from typing import Annotated, Any
 
@@ -67,7 +68,7 @@ class LazyCommandGroup(TyperGroup):
         if name not in self.commands:
             options = [option for param in self.get_params(ctx) for option in param.opts]
             raise unknown_command_error(name, self.commands, options)
-        listed = self.get_command(ctx, name)
+        listed = self.commands[name]
         if isinstance(listed, LazyCommandGroup):
             return listed
         if function := COMMANDS[str(self.name)].get(name):
@@ -76,7 +77,7 @@ class LazyCommandGroup(TyperGroup):
             function = "run_resume_config:make_experiment_command"
             called = pkgutil.resolve_name(f"dlrun.commands.{function}")(name)
         one = typer.Typer(add_completion=False)
-        one.command(name, help=listed.help)(called)
+        one.command(name, help=listed.help or _help_text(called.__doc__))(called)
         command = typer.main.get_command(one)
         # Errors are reported for all commands in one place, which looks for --debug.
         root: Any = ctx.find_root().command
@@ -95,7 +96,12 @@ def _read_help(function: str) -> str:
     spec: Any = importlib.util.find_spec(f"dlrun.commands.{module}")
     nodes = ast.parse(spec.loader.get_source(spec.name)).body
     (node,) = [one for one in nodes if isinstance(one, ast.FunctionDef) and one.name == name]
-    return (ast.get_docstring(node) or "").partition("\n\nRaises ")[0]
+    return _help_text(ast.get_docstring(node))
+
+
+def _help_text(docstring: str | None) -> str:
+    """Return the docstring of a command's function up to `Raises`."""
+    return inspect.cleandoc(docstring or "").partition("\n\nRaises ")[0]
 
 
 app = typer.Typer(

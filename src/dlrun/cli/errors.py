@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shlex
@@ -47,7 +46,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     shown = _describe(error, arguments)
     if isinstance(shown, UsageError) and "--json" in arguments:
         about = {"status": "failed", "error": shown.message, "hint": shown.hint}
-        screen.out.file.write(f"{json.dumps(about, indent=2)}\n")
+        screen.print_json(about)
     if "--debug" in arguments:
         raise error
     if not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):

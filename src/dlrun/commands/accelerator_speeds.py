@@ -42,18 +42,19 @@ def list_accelerators(
     Raises ConfigError if the experiment trains no network, DlrunError if the CPU fails.
     """
     screen = settings.console()
+    if experiment is None and (settings.config or settings.overrides):
+        raise ConfigError(
+            "--config and --set belong to an experiment, and none is named",
+            f"dlrun accelerators {registry.experiment_names()[0]} ...",
+        )
+    valid = None if experiment is None else load_experiment_config(experiment, settings)
+    if valid is not None and not isinstance(valid, NetworkConfig):
+        raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
+    # After the checks, because it imports torch.
     missing = {device: why_accelerator_unavailable(device) for device in ("cpu", *ACCELERATORS)}
-    if experiment is None:
-        if settings.config or settings.overrides:
-            raise ConfigError(
-                "--config and --set belong to an experiment, and none is named",
-                f"dlrun accelerators {registry.experiment_names()[0]} ...",
-            )
+    if experiment is None or valid is None:
         _show(missing, {}, screen)
         return
-    valid = load_experiment_config(experiment, settings)
-    if not isinstance(valid, NetworkConfig):
-        raise ConfigError(f"{experiment} trains no network, so there is no epoch to time")
     folder = RunFolder.claim(
         run_context.resolve_runs_dir(settings.runs_dir), "accelerators", experiment
     )

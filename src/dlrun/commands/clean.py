@@ -102,7 +102,9 @@ def clean(
                 freed += size
             except (DlrunError, OSError) as error:
                 exit_code = 1
-                screen.fail(str(error), getattr(error, "hint", ""))
+                why = f"{run.folder}: cannot be removed: {getattr(error, 'strerror', '') or error}"
+                shown = error if isinstance(error, DlrunError) else DlrunError(why)
+                screen.fail(shown.message, shown.hint)
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
         for name in {run.folder.parent.name for run, _ in chosen}:

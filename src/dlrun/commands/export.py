@@ -70,6 +70,8 @@ def export_network(
             screen.note("comparing the file with the network")
             batches = _batches(exported)
             difference, largest = export.largest_difference(network, network_in_file, batches)
+        except OSError:  # such as a full disk
+            raise
         except Exception as error:  # a network may use operations that the format lacks
             raise DlrunError(
                 f"{opened.folder}: its network cannot be written as {format_}: "

@@ -101,7 +101,7 @@ def with_run_options(*names: str, **own: Any) -> Callable[[Function], Function]:
 
     Args:
         names: keys of RUN_OPTIONS.
-        own: options with a help text of this command's own, also by their key in RUN_OPTIONS.
+        own: options whose help text differs for this command, by their key in RUN_OPTIONS.
     """
     options = {name: RUN_OPTIONS[name] for name in names} | own
 

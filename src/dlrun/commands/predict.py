@@ -199,7 +199,7 @@ def _exists(name: str) -> bool:
 
 
 def _decode_text(name: str, decode: Callable[..., str], source: bytes | Path) -> Input:
-    """Return the input of a file's or a line's text, or of the reason why it is no text."""
+    """Return an input with the text of a file or line, or with the reason why it is not text."""
     try:
         text = decode(source)
     except NotTextError as error:

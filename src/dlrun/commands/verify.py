@@ -136,8 +136,8 @@ def _read_arrays(run: Run, name: str) -> Arrays:
     """Return the arrays in a file of a run by their names: tensors, or the columns of a table.
 
     Another version of torch or numpy may write the same numbers as different bytes, and the times
-    in metrics.csv always differ. Of a file of another kind the only array is that of its bytes; a
-    run that did not write the file has none.
+    in metrics.csv always differ. A file of another kind gives one array, its bytes; a file that
+    the run did not write gives no array.
     """
     if name == RESULTS:
         return {metric: np.array(value) for metric, value in run.record.metrics.items()}

@@ -20,6 +20,8 @@ from dlrun.system.files import open_regular_file
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
+# Unpaired surrogates, except those that represent bytes of file names (PEP 383).
+NOT_UNICODE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 SET = "--set "
 BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 INT = re.compile(r"^[-+]?[0-9]+$")
@@ -65,8 +67,8 @@ class _Loader(yaml.SafeLoader):
             raise _invalid("tags (!name) are not allowed", event)
         if self.depth > MAX_DEPTH:
             raise _invalid(f"nested deeper than {MAX_DEPTH} levels", event)
-        if isinstance(event, yaml.ScalarEvent):  # surrogates may only stand for a file name's bytes
-            event.value.encode("utf-8", "surrogateescape")
+        if isinstance(event, yaml.ScalarEvent) and NOT_UNICODE.search(event.value):
+            raise _invalid("not valid Unicode", event)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node

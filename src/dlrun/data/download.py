@@ -170,7 +170,7 @@ def download_file(
 def _download_part(
     url: str, part: Path, algorithm: str, expected: str, screen: Screen
 ) -> str | None:
-    """Download what a partial file lacks, in several attempts; return the problem, or None."""
+    """Download what a partial file lacks, and check its hash; return the problem, or None."""
     import urllib3  # only a download needs it
 
     screen.note(f"downloading {url}")
@@ -185,7 +185,7 @@ def _download_part(
     manager = urllib3.PoolManager(retries=retries, timeout=TIMEOUT_SECONDS)
     problem: str | None = None
     for attempt in range(ATTEMPTS):
-        time.sleep(BACKOFF_SECONDS * 2**attempt if attempt else 0)
+        time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1) if attempt else 0)
         size = part.stat().st_size if part.exists() else 0
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
         try:

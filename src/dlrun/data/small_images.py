@@ -157,7 +157,7 @@ def _prepare_own(
     for path in paths:
         rows.begin_part(str(path))
         files = user_data.list_files_by_class(path, warnings, photographs.SUFFIXES)
-        # Of a large JPEG, more than four times the side would be averaged away.
+        # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         stream = photographs.load_photographs(
             [file for _, file in files], crop_to_square, smallest=4 * SIDE
         )

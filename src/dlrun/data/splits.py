@@ -74,7 +74,7 @@ class LabelledRows:
             raise DataError(
                 f"{where}: the label {name[:40]!r} is too long, cannot be printed, or is one "
                 f"of more than {MAX_CLASSES:,}",
-                "data.label_column names the column of the classes, or each sub-folder is one",
+                "data.label_column names the column of the classes; each sub-folder is a class",
             )
         if len(self._parts) > 1 and index >= self._parts[1][2]:
             raise DataError(
@@ -108,7 +108,7 @@ class LabelledRows:
         if train < 2 or test == 0:
             raise DataError(
                 f"{place}: {train} for the training and {test} for the test: too few",
-                "give more, or another data.test_share, or a test part of their own as data.test",
+                "give more rows, change data.test_share, or give separate test data as data.test",
             )
         self._add_warnings(labels, names, is_test)
         are_numbers = all(map(_NUMBER.fullmatch, names))

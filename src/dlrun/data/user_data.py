@@ -55,10 +55,12 @@ def _check_file(key: str, path: Path | None, kind: str) -> None:
     if path is None:
         return
     if not path.is_file():
-        raise ConfigError(f"{key}: {path}: no such file", f"{key}: null downloads it")
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise ConfigError(f"{key}: {path}: {problem}", f"{key}: null downloads it")
     with path.open("rb") as stream:
         head = stream.read(512)
-    if not head.startswith(STARTS[kind]) and head[257:262] != b"ustar":  # of a plain tar archive
+    is_plain_tar = kind == "tar" and head[257:262] == b"ustar"
+    if not is_plain_tar and not head.startswith(STARTS[kind]):
         raise ConfigError(f"{key}: {path}: not a {kind} archive")
 
 

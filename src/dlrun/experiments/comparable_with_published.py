@@ -55,5 +55,5 @@ def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object
     return {
         key: value
         for key, value in changed_from_shipped(name, values).items()
-        if key not in neutral and not key.startswith("reference.")
+        if key not in neutral
     }

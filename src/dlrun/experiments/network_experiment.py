@@ -146,7 +146,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
         if not assets.labels:
-            raise DlrunError(f"{self.name} tells no classes apart: it has no predictions")
+            raise DlrunError(f"{self.name} does not classify: it has no predictions")
         config = config.model_copy(update={"threads": context.threads})
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)

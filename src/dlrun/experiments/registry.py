@@ -132,7 +132,7 @@ def experiment_entry(name: str) -> ExperimentEntry:
         return found
     raise ConfigError(
         f"no experiment {name!r}{did_you_mean(name, experiment_names())}",
-        f"choose of {', '.join(experiment_names())}",
+        f"choose one of these: {', '.join(experiment_names())}",
     )
 
 

@@ -11,8 +11,8 @@ pad has an ordinary, trained embedding vector, so it changes the state and gets 
   at every time step.
 
 A batch is cut into groups of reviews (chunks) and the vocabulary into slices (parts) by their sizes
-alone, and one thread sums each: the sums are the same bits for any number of threads. The module
-`lstm_numba` has the equations.
+alone, and one thread sums each of them: the sums have the same bits for any number of threads. The
+module `lstm_numba` has the equations.
 """
 
 import contextlib

@@ -294,7 +294,7 @@ def lstm_backward(
     """Compute the LSTM's gradients for a group of reviews, from the last word to the first.
 
     chunk, rows: the index of this group (chunk) of reviews, and the indices of its reviews.
-    W (4 hidden, hidden): transposed, other than in `lstm_forward`.
+    W (4 hidden, hidden): transposed, unlike in `lstm_forward`.
     gradients (reviews, hidden): given for the last states, they become those of the first states.
     joined (time + 1, hidden): gradients from the reviews that begin with the state after so many
     pads; only the review that is all padding has any, for others its length is 0.
@@ -329,7 +329,7 @@ def gather_word_gradients(
     """Compute the gradients of `project_words` for the words in a slice of the vocabulary.
 
     word_sums: a word's sum over all groups of reviews replaces the sum of its first group.
-    embedding (words, embedding), W (4 hidden, embedding): transposed, other than in
+    embedding (words, embedding), W (4 hidden, embedding): transposed, unlike in
     `project_words`. The gradients are zero before: d_embedding (words, embedding),
     dW (parts, embedding, 4 hidden), d_bias (parts, 4 hidden).
     """

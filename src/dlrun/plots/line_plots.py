@@ -103,9 +103,11 @@ def draw_curves_of_several_runs(
     columns = min(4, len(legend))
     figure.legend(handles=legend, loc="outside lower center", ncols=columns, fontsize=9)
     styles = {"valid": "validation solid", "train": "training dashed", "test": "test dotted"}
-    drawn = {f"{part}_{metric}" for part in styles for _, metric in panels}
-    drawn &= {column for table in tables.values() for column in table}
-    shown = [text for part, text in styles.items() if any(c.startswith(part) for c in drawn)]
+    shown = [
+        text
+        for part, text in styles.items()
+        if any(f"{part}_{metric}" in table for table in tables.values() for _, metric in panels)
+    ]
     figure.suptitle(", ".join(shown), fontsize=10)
     return figure
 

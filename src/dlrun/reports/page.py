@@ -57,7 +57,10 @@ def report_on_runs(
             opened.pop()
             note = f"The {NEWEST} newest finished runs; dlrun report RUN ... names others."
             screen.note(note)
-    size, problems = write_report_page(opened, out, note)
+    try:
+        size, problems = write_report_page(opened, out, note)
+    except OSError as error:
+        raise DlrunError(f"--out {out}: {error.strerror}", "choose another place") from None
     for problem in problems:
         screen.warn(printable(problem))
     screen.show(Text(f"{out}: {pluralize(len(opened), 'run')}, {size / 1e6:.2f} MB"))
@@ -79,7 +82,8 @@ def _newest_finished(runs_dir: Path, screen: Screen) -> list[Run]:
         except DlrunError as error:
             screen.warn(printable(f"left out: {error.message}"))
             continue
-        finished += [run] if run.state == "finished" else []
+        if run.state == "finished":
+            finished.append(run)
         if len(finished) > NEWEST:
             break
     if not finished:

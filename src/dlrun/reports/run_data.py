@@ -26,7 +26,7 @@ MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
 MARKUP = 200  # characters of HTML around a mistake
 SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
-# The errors of files that have the right checksum and another content than a run writes.
+# Errors of a file whose checksum is right, but whose content is not what a run writes.
 MALFORMED = (ValueError, OSError, csv.Error, zipfile.BadZipFile, Image.DecompressionBombError)
 
 T = TypeVar("T")
@@ -184,7 +184,9 @@ class RunSection:
     @cached_property
     def photographs(self) -> list[ClassifiedPhotograph]:
         """Return the first photographs that the run classified, with the pictures that fit."""
-        return self._read(self._photographs, [], PREDICTIONS)
+        photographs: list[ClassifiedPhotograph] = self._read(self._photographs, [], PREDICTIONS)
+        self._read(lambda: self._add_pictures(photographs), None, THUMBNAILS)
+        return photographs
 
     def _photographs(self) -> list[ClassifiedPhotograph]:
         head, *rows = self._csv(PREDICTIONS)
@@ -197,19 +199,25 @@ class RunSection:
                 photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
             if image in photographs and not error:
                 photographs[image].labels.append((label, float(probability)))
-        if content := self.run.read_if_written(THUMBNAILS):
-            import numpy as np  # slow: few runs have photographs
-
-            readable = (one for one in photographs.values() if not one.error)
-            room = self._room
-            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-                for one, jpeg in zip(readable, stored.values(), strict=False):
-                    picture = Image.open(io.BytesIO(jpeg.tobytes()))
-                    picture.thumbnail((SIDE, SIDE))
-                    uri = picture_data_uri(picture, "JPEG", quality=QUALITY)
-                    room -= len(uri)
-                    one.picture = uri if room >= 0 else ""
         return list(photographs.values())
+
+    def _add_pictures(self, photographs: list[ClassifiedPhotograph]) -> None:
+        """Add the stored thumbnails to their photographs, as many as fit on the page."""
+        content = self.run.read_if_written(THUMBNAILS) if photographs else None
+        if content is None:
+            return
+        import numpy as np  # slow: few runs have photographs
+
+        room, readable = self._room, (one for one in photographs if not one.error)
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            for one, jpeg in zip(readable, stored.values(), strict=False):
+                picture = Image.open(io.BytesIO(jpeg.tobytes()))
+                picture.thumbnail((SIDE, SIDE))
+                uri = picture_data_uri(picture, "JPEG", quality=QUALITY)
+                room -= len(uri)
+                if room < 0:
+                    break
+                one.picture = uri
 
     def _published_labels(self, photograph: str) -> dict[str, Weights]:
         """Return the published labels of a photograph, by edition of the book."""
@@ -235,7 +243,7 @@ class RunSection:
     def _read(self, read: Callable[[], T], otherwise: T, name: str = "") -> T:
         """Return the result of `read`; if it raises, note the problem and return `otherwise`.
 
-        `name` is that of the file whose content `read` parses.
+        `name`: the file that `read` parses.
         """
         try:
             return read()

@@ -81,11 +81,13 @@ class ReproducedExperiment:
             seed_of = {point.number: point.settings[SEED] for point in plan.points}
             points = [point for point in plan.points if seed_of[point.number] in self.seeds]
             sweep = Sweep(plan, folder, self.options.data_dir)
-            state = run_sweep_points(sweep, screen, points=points, jobs=1)
-        self.failed = {seed_of[number]: why for number, why in state.failed.items()}
-        by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
-        runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
-        self.runs = [run for run in runs if run.record.status == "finished"]
+            try:
+                state = run_sweep_points(sweep, screen, points=points, jobs=1)
+                self.failed = {seed_of[number]: why for number, why in state.failed.items()}
+            finally:  # also the seeds that finished before an error
+                by_seed = {seed_of[number]: run for number, run in sweep.find_runs().items()}
+                runs = [by_seed[seed] for seed in self.seeds if seed in by_seed]
+                self.runs = [run for run in runs if run.record.status == "finished"]
         if state.stopped:
             raise state.stopped
 

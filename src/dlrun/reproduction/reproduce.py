@@ -76,7 +76,7 @@ def reproduce_published_numbers(
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
         if group := find_process_group():
-            raise ConfigError(f"{group}, each of which would do it", f"leave {group.by} out")
+            raise ConfigError(f"{group}, and each would reproduce", f"leave {group.by} out")
         numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
@@ -143,7 +143,7 @@ def _machine(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
         for name, key in MACHINE.items():
             if about.get(key) and str(about[key]) not in machine.setdefault(name, []):
                 machine[name].append(str(about[key]))
-    return {name: " and ".join(values) for name, values in machine.items() if values}
+    return {name: " and ".join(values) for name, values in machine.items()}
 
 
 def format_reproduction_page(

@@ -58,8 +58,11 @@ class RunFolder:
                 suffix = "-".join(filter(None, (name, secrets.token_hex(2))))
             except OSError as error:
                 raise _unusable(runs_dir, error.strerror) from None
-        update_latest_link(parent, path.name)
-        sync_folder(parent)
+        try:
+            update_latest_link(parent, path.name)
+            sync_folder(parent)
+        except OSError as error:
+            raise _unusable(runs_dir, error.strerror) from None
         return cls(path)
 
     @classmethod
@@ -125,9 +128,10 @@ class RunFolder:
                 raise
 
     def sync_tables(self) -> None:
-        """Flush the CSV tables, to which rows were appended, to the disk."""
-        for table in self.path.glob("*.csv"):
-            sync_file(table)
+        """Flush the tables to which rows were appended to the disk."""
+        for table in (self.path / METRICS, self.path / PREDICTIONS):
+            if table.exists():
+                sync_file(table)
 
     def remove_temporary(self) -> None:
         """Remove temporary files that a killed process left; the caller holds the run's lock."""

@@ -105,11 +105,11 @@ class RunRecord(ChecksummedModel):
     source: str | None = None
     sweep: SweepMembership | None = None
     steps: Count | None = None  # finished: epochs, lambdas
-    result_steps: Count | None = None  # that the result is of; fewer while the run is extended
+    result_steps: Count | None = None  # in the result; fewer than `steps` while it is extended
     data: str = ""
     data_digest: str | None = None  # of the arrays, all parts; of the vocabulary and labels
     metrics: dict[str, int | float | None] = {}
-    test_rows: Count | None = None  # that the test metrics are of
+    test_rows: Count | None = None  # number of rows in the test set
     reference: dict[str, Any] = {}
     reference_differs: str | None = None  # why the published metrics do not apply
     expected: dict[str, ExpectedInterval] = {}  # by metric, for runs of the shipped config

@@ -46,8 +46,10 @@ def size_of_checkpoints(folder: Path) -> int:
 
 
 def repair_latest_link(runs_dir: Path, experiment: str) -> None:
-    """Point `latest` at the newest remaining run of an experiment; remove it if there is none."""
+    """Point `latest` at the newest remaining run, if the run that it names was removed."""
     latest = runs_dir / experiment / LATEST
+    if latest.exists():
+        return
     if runs := runs_newest_first(runs_dir, experiment):
         update_latest_link(latest.parent, runs[0].name)
     elif latest.is_symlink():

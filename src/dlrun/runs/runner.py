@@ -129,10 +129,12 @@ class RunRecorder:
         with _logging_to(folder), context.stop.listening():
             try:
                 if folder.writes:
-                    folder.remove_temporary()
-                    screen.note(f"run folder: {folder.path}")
-                    if not self.resumes:
-                        self.write_first_files("running")
+                    with context.stop.in_steps(lambda: None):  # a resume needs all first files
+                        folder.remove_temporary()
+                        screen.note(f"run folder: {folder.path}")
+                        if not self.resumes:
+                            self.write_first_files("running")
+                    context.stop.after_step()
                 results = self.experiment.run(self.config, context)
                 if folder.writes:
                     self._finish(results)
@@ -142,7 +144,7 @@ class RunRecorder:
                     raise
                 raise shown from error
             finally:
-                # Also of a run that failed or was stopped.
+                # The record of a failed or stopped run is printed too.
                 if self.settings.json and folder.writes:
                     print_results_json(folder.path, screen)
             try:
@@ -255,8 +257,6 @@ class RunRecorder:
             changes["seconds"] = context.seconds
         status: Status = "interrupted" if stopped else "failed"
         with contextlib.suppress(OSError):  # the first error is the one to report
-            if stopped and not (self.folder.path / CONFIG).exists():  # a resume needs them
-                self.write_first_files("running")
             try:
                 self._save(status, **changes)
             except OSError:

@@ -128,8 +128,9 @@ def check_run_can_start(
         hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
     if is_offline() and (dataset := registry.experiment_dataset(name)):
-        data_dir = run_context.resolve_data_dir(settings.data_dir)
-        dataset.obtain(config.data_section, data_dir, Screen())  # raises if a file is missing
+        section, data_dir = config.data_section, run_context.resolve_data_dir(settings.data_dir)
+        if not all(path.exists() for _, path in dataset.files(section, data_dir)):
+            dataset.obtain(section, data_dir, Screen())  # raises: nothing can be downloaded
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
 

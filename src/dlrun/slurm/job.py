@@ -153,7 +153,9 @@ def wait_for_job(run: Path, job: str, screen: Screen, *, as_json: bool) -> int:
         for ended in watch_jobs({run: job}):
             code = ended.get(run)
             for name, stream in streams.items() if job_has_started(run) else ():
-                new = (run / SLURM_FOLDER / name).read_bytes()[shown[name] :]
+                with (run / SLURM_FOLDER / name).open("rb") as file:
+                    file.seek(shown[name])
+                    new = file.read()
                 lines = new[: new.rfind(b"\n") + 1]  # whole ones
                 stream.write(lines.decode("utf-8", "replace"))
                 stream.flush()

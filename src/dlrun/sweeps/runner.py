@@ -30,7 +30,7 @@ from dlrun.system.signals import EXIT_CODES, SIGNALS, StopRequest
 
 TICK = 0.2  # seconds between two looks at signals
 WIDTH = 80  # of a point's line
-ASSUMED_PEAK = 1_200_000_000  # bytes of a run, before one was measured: more than each of the lab's
+ASSUMED_PEAK = 1_200_000_000  # bytes of a run until one was measured; the lab's runs need less
 SPARE_MEMORY = 0.1  # share of the free memory that is left to other programs
 
 
@@ -96,6 +96,8 @@ def run_sweep_points(
     runner = _Runner(sweep, screen, settings, state, at_once, fail_fast)
     try:
         runner.run(sweep.plan.points if points is None else points)
+    except Stopped as stop:  # a second signal, between two rungs of halving
+        state.stopped = stop
     finally:
         for child in runner.children.values():
             child.connection.close()  # it ends its step

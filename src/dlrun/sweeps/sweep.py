@@ -2,13 +2,14 @@
 
 import contextlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from rich.text import Text
 
 from dlrun import run_context
-from dlrun.errors import ConfigError, Interrupted, Stopped
+from dlrun.errors import ConfigError, DlrunError, Interrupted, Stopped
 from dlrun.run_context import RunSettings, errors_as_json
 from dlrun.run_folder.find import find_sweep
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, RunFolder
@@ -63,7 +64,7 @@ def run_sweep(
             if {slurm.nodes, slurm.tasks} - {None, 1}:
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
-            raise ConfigError(f"{group}, each of which would sweep", f"leave {group.by} out")
+            raise ConfigError(f"{group}, and each would start this sweep", f"leave {group.by} out")
         runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
             folder = find_sweep(resume, runs_dir)
@@ -84,7 +85,7 @@ def run_sweep(
             folder = RunFolder.claim_sweep(runs_dir, plan.name).path
         sweep = Sweep(plan, folder, options.data_dir)
         again = sweep.resume_command + (" --slurm ... --wait" if slurm else "")
-        with RunFolder(folder).locked(SWEEP_LOCK):
+        with RunFolder(folder).locked(SWEEP_LOCK), _telling_how_to_continue(again, screen):
             if resume is None:
                 RunFolder(folder).write_text(PLAN, checksummed_json(plan))
             screen.note(f"sweep folder: {folder}")
@@ -100,7 +101,17 @@ def run_sweep(
                     _show_jobs(sweep, submitted, again, screen, json=options.json)
                     return 0
                 state = _wait(sweep, submitted, screen)
-            return _finish(sweep, state, again, options, screen)
+            return _finish(sweep, state, options, screen)
+
+
+@contextlib.contextmanager
+def _telling_how_to_continue(command: str, screen: Screen) -> Iterator[None]:
+    """Show the command that continues the sweep, if an error or a signal ends the `with` block."""
+    try:
+        yield
+    except (Stopped, DlrunError):
+        screen.warn(f"not done; continue with: {command}")
+        raise
 
 
 def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
@@ -114,12 +125,10 @@ def _show_points(plan: SweepPlan, screen: Screen, *, json: bool) -> None:
     screen.rows([*lines, pluralize(len(plan.points), "run")])
 
 
-def _finish(
-    sweep: Sweep, state: SweepState, again: str, options: RunSettings, screen: Screen
-) -> int:
+def _finish(sweep: Sweep, state: SweepState, options: RunSettings, screen: Screen) -> int:
     """Write and show the results of a sweep, and return its exit code.
 
-    Raises the exception of the signal that stopped the sweep; `again` continues it.
+    Raises the exception of the signal that stopped the sweep.
     """
     results = summary.group_runs_by_config(sweep.plan, state.runs)
     try:
@@ -127,7 +136,6 @@ def _finish(
             raise state.stopped
         files = summary.write_sweep_files(sweep, state, results, screen)
     except Stopped:
-        screen.warn(f"not done; continue with: {again}")
         if options.json:
             with contextlib.suppress(OSError):  # a closed pipe does not change how it ended
                 summary.print_sweep_json(sweep, state, results, screen, "interrupted")
@@ -201,7 +209,7 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
         with screen.progress("sweep", len(plan.points), "runs") as bar:
             bar.to(len(plan.points) - len(jobs))
             for codes in watch_jobs(dict(jobs.values())):
-                for number, (folder, _) in jobs.items():
+                for number, (folder, job) in jobs.items():
                     point = plan.points[number - 1]
                     if number not in begun and job_has_started(folder):
                         begun.add(number)
@@ -211,8 +219,10 @@ def _wait(sweep: Sweep, jobs: Jobs, screen: Screen) -> SweepState:
                         if run is not None and is_run_complete(run):
                             screen.note(format_point_line(plan, point, "done", run.record))
                             continue
-                        error = run and run.record.error
-                        state.failed[number] = error or "its job ended without a result"
+                        why = "its job ended without a result"
+                        if codes[folder] is None:
+                            why = f"job {job} left SLURM's queue without a result"
+                        state.failed[number] = (run and run.record.error) or why
                         screen.note(format_point_line(plan, point, "FAILED"))
                 ended += len(codes)
                 bar.to(len(plan.points) - len(jobs) + ended)

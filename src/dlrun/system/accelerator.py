@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
-# In the order in which `auto` prefers them: what is said if torch was built without the
-# accelerator, and if this machine has none.
+# In the order in which `auto` tries them: the message if torch was built without the accelerator,
+# and the message if this machine does not have it.
 ACCELERATORS = {
     "cuda": (
         "this build of PyTorch has no CUDA support",

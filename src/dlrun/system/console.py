@@ -71,6 +71,11 @@ def format_size(size: int) -> str:
     return filesize.decimal(size)
 
 
+def json_default(value: Any) -> object:
+    """Return an array or number of numpy as plain Python values, and any other object as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
     """Return an object as JSON text, with null for NaN and for numbers too large for a float.
 
@@ -81,7 +86,7 @@ def to_json(value: Mapping[str, object], indent: int | None = 2) -> str:
         indent=indent,
         ensure_ascii=False,
         allow_nan=False,
-        default=lambda one: one.tolist() if hasattr(one, "tolist") else str(one),
+        default=json_default,
     )
     escaped = re.sub(
         r"[^\n -~]", lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text

@@ -171,7 +171,7 @@ def hold_file_lock(
     Args:
         path: the path of the lock file, which is not removed.
         on_wait: called once before waiting for another holder; without it LockedError is raised.
-        patience: seconds after which another holder counts as such.
+        patience: seconds to wait for the lock before another process counts as its holder.
 
     Raises LockedError, DlrunError if the file system has no locks, or OSError if the file cannot be
     made or the path is not a regular file.
@@ -194,7 +194,8 @@ def hold_file_lock(
             lock.acquire()
         except NotImplementedError:
             raise DlrunError(
-                f"{path.parent}: this file system has no locks", "a newer filelock needs none"
+                f"{path.parent}: this file system has no locks",
+                "update the package filelock: newer versions need none",
             ) from None
     try:
         yield

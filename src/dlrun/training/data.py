@@ -7,16 +7,15 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
+from dlrun.data.splits import Rows
 from dlrun.kernels.bag_linear import Bags
 
-Rows = NDArray[np.int64]
-Array = NDArray[Any]
 Loader = DataLoader[Any]
 
 
@@ -30,7 +29,7 @@ class BatchDataset(Protocol):
     def __getitem__(self, indices: Rows) -> tuple[object, Tensor]: ...
 
     def arrays(self) -> list[Array]:
-        """Return all arrays of the data set, of which a fingerprint is made."""
+        """Return all arrays of the data set, from which its fingerprint is computed."""
 
 
 class TensorBatches:

@@ -260,9 +260,9 @@ def cluster_environment() -> TorchElasticEnvironment:
             environ["MASTER_ADDR"] = _node_address(
                 SLURMEnvironment.resolve_root_node_address(nodes)
             )
-        # A port that differs between the steps of a job.
-        step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
-        environ.setdefault("MASTER_PORT", str(FIRST_PORT + step % PORTS))
+        if not environ.get("MASTER_PORT"):  # a port that differs between the steps of a job
+            step = int(environ["SLURM_JOB_ID"]) * 16 + int(environ["SLURM_STEP_ID"])
+            environ["MASTER_PORT"] = str(FIRST_PORT + step % PORTS)
     return TorchElasticEnvironment()
 
 

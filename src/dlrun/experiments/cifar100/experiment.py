@@ -80,7 +80,7 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
             return objective.classify(network, torch.from_numpy(np.stack(inputs)) / SCALE)
 
-        # Of a large JPEG four times the network's pixels are decoded; the rest is averaged away.
+        # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)
 
 

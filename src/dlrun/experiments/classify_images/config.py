@@ -44,7 +44,9 @@ class Config(ExperimentConfig):
     """Defines the keys of configs/classify-images.yaml."""
 
     argument = Argument(
-        "images", "IMAGE_OR_FOLDER", "JPEG, PNG, WebP, GIF or BMP, or folders and those in them."
+        "images",
+        "IMAGE_OR_FOLDER",
+        "Image files (JPEG, PNG, WebP, GIF or BMP), or folders of such files.",
     )
     # The lab squashes its photographs; the published labels are shown for either resize.
     neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})

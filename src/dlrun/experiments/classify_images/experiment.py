@@ -152,9 +152,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
             for file, labels in (run.record.model_extra or {})["predictions"].items()
         }
         with np.load(io.BytesIO(run.read(THUMBNAILS)), allow_pickle=False) as stored:
-            photographs = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
+            thumbnails = [Image.open(io.BytesIO(jpeg.tobytes())) for jpeg in stored.values()]
         # The first ones that could be read have a thumbnail.
-        sheet = list(zip(predictions, map(np.asarray, photographs), strict=False))
+        sheet = list(zip(predictions, map(np.asarray, thumbnails), strict=False))
         title = f"{self.name}, run {run.name}\n"
         title += f"{config.model.name}: {pluralize(len(predictions), 'photograph')}"
         if len(predictions) > len(sheet):

@@ -181,9 +181,9 @@ def _load(config: Config, context: RunContext) -> tuple[Reviews, Splits]:
     loaded, fitted, held_out = reviews.load_and_split_reviews(config, context)
     if len(loaded.labels) != 2:
         raise DataError(
-            f"the lasso tells two classes apart, these are {len(loaded.labels)}: "
+            f"the lasso separates two classes, but these data have {len(loaded.labels)}: "
             f"{shorten_list(loaded.labels)}",
-            "`dlrun imdb-dense` takes any number of them",
+            "`dlrun imdb-dense` accepts any number of classes",
         )
     bags, labels = loaded.train.bags, loaded.train.labels
     return loaded, {
