@@ -76,7 +76,7 @@ def reproduce_published_numbers(
     screen = Screen(quiet=options.quiet, results=not options.json)
     with errors_as_json(screen, wanted=options.json):
         if group := find_process_group():
-            raise ConfigError(f"{group}, and each would reproduce", f"leave {group.by} out")
+            raise ConfigError(f"{group}, each of which would reproduce", f"leave {group.by} out")
         numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")

@@ -152,7 +152,7 @@ def submit_run_to_slurm(name: str, settings: RunSettings, texts: list[str], *, w
 def check_slurm_available() -> None:
     """Raise ConfigError if this machine cannot submit jobs to SLURM."""
     if group := distributed.find_process_group():
-        raise ConfigError(f"{group}, and each would submit this run", f"leave {group.by} out")
+        raise ConfigError(f"{group}, each of which would submit this run", f"leave {group.by} out")
     if importlib.util.find_spec("submitit") is None:
         raise ConfigError("--slurm needs the package submitit", "pip install 'dlrun[slurm]'")
     if missing := [name for name in ("sbatch", "srun") if shutil.which(name) is None]:

@@ -64,7 +64,9 @@ def run_sweep(
             if {slurm.nodes, slurm.tasks} - {None, 1}:
                 raise ConfigError("--slurm nodes, tasks: a point is one process", "leave them out")
         elif group := find_process_group():
-            raise ConfigError(f"{group}, and each would start this sweep", f"leave {group.by} out")
+            raise ConfigError(
+                f"{group}, each of which would start this sweep", f"leave {group.by} out"
+            )
         runs_dir = run_context.resolve_runs_dir(options.runs_dir)
         if resume is not None:
             folder = find_sweep(resume, runs_dir)
