@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.experiments.base import AnyExperiment, NetworkToExport
-    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredictedClasses
+    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
@@ -309,8 +309,8 @@ class Run:
 
     def test(
         self, data_dir: Path | None = None, screen: Screen | None = None
-    ) -> "TrueAndPredictedClasses":
-        """Classify the test set again on the CPU; only prepared data are written.
+    ) -> "TrueAndPredicted":
+        """Predict the test set again on the CPU; only prepared data are written.
 
         Raises DlrunError as `predict`, or if the data are missing.
         """

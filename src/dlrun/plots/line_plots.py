@@ -30,21 +30,31 @@ MARKED_WORDS = 8  # words at which the probability changes most
 
 
 @matplotlib_defaults()
-def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
+def draw_learning_curves(
+    table: Table,
+    test: Mapping[str, float | None],
+    *,
+    title: str,
+    limits: Mapping[str, tuple[float, float]] = {},
+) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis spans only its values: if it started at 0 or at the accuracy of chance, most of a panel
-    would be empty for one experiment, and values of another would be cut off.
+    An axis without limits spans only its values: if it started at 0 or at the accuracy of chance,
+    most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
+        limits: the ends of the vertical axis of a metric; not used if all values are outside.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        low, high = limits.get(metric, axes.get_ylim())
+        if any(low <= y <= high for y in (*table[f"train_{metric}"], *table[f"valid_{metric}"])):
+            axes.set_ylim(low, high)
     add_figure_title(figure, title)
     return figure
 

@@ -26,7 +26,6 @@ from dlrun.experiments.predictions import (
     TrueAndPredictedClasses,
     Words,
     keep_test_predictions,
-    summarize_classes,
 )
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
@@ -95,7 +94,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
-            classes=summarize_classes(labels, test.labels, predictions),
+            classes=predictions.classes,
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,
