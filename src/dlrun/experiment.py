@@ -13,6 +13,9 @@ experiment.py
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
     of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
     sizes, preprocessing) is a subclass of `NetworkAssets`.
+
+A package with several experiments has an entry point for each, and instead of `Config` and
+`experiment` the dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names.
 """
 
 import importlib
