@@ -16,8 +16,7 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
 from dlrun.run_folder.checkpoint import find_damaged_checkpoints
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import CONFIG
-from dlrun.run_folder.record import RESULTS
+from dlrun.run_folder.folder import CONFIG, RESULTS
 from dlrun.system.console import Screen, pluralize
 from dlrun.system.files import file_digest
 

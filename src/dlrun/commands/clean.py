@@ -17,8 +17,9 @@ from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
-from dlrun.run_folder import removal
-from dlrun.run_folder.find import start_time_from_folder_name
+from dlrun.run_folder.checkpoint import remove_checkpoints, size_of_checkpoints
+from dlrun.run_folder.find import repair_latest_link, start_time_from_folder_name
+from dlrun.run_folder.folder import remove_run
 from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
 from dlrun.system.files import folder_size
@@ -66,7 +67,7 @@ def clean(
         kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
     states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    measure = removal.size_of_checkpoints if checkpoints else folder_size
+    measure = size_of_checkpoints if checkpoints else folder_size
     chosen = [
         (run, measure(run.folder))
         for run in runs
@@ -93,7 +94,7 @@ def clean(
         screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
     if dry_run or not (yes or _confirm(screen)):
         return 0
-    remove = removal.remove_checkpoints if checkpoints else removal.remove_run
+    remove = remove_checkpoints if checkpoints else remove_run
     freed = exit_code = 0
     try:
         for run, size in chosen:
@@ -108,7 +109,7 @@ def clean(
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
         for name in {run.folder.parent.name for run, _ in chosen}:
-            removal.repair_latest_link(folder, name)
+            repair_latest_link(folder, name)
     return exit_code
 
 
