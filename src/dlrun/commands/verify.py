@@ -153,7 +153,7 @@ def _read_arrays(run: Run, name: str) -> Arrays:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
     if name.endswith(".pt"):
-        from dlrun.networks.weights_file import read_tensors  # slow: torch
+        from dlrun.networks.files import read_tensors  # slow: torch
 
         tensors = read_tensors(run.folder / name, content)
         # numpy has no bfloat16.
