@@ -145,7 +145,8 @@ def _predict(
 
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
-    from dlrun.plots import line_plots, style  # slow: matplotlib
+    from dlrun.plots.run import draw_probability_after_each_word  # slow: matplotlib
+    from dlrun.plots.style import figure_to_png
 
     if not drawn:
         raise ConfigError(
@@ -153,8 +154,8 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
             "leave out --figure; --words shows the words that count most",
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    picture = line_plots.draw_probability_after_each_word(panels, title=run.experiment.title(run))
-    write_file_atomically(file, style.figure_to_png(picture))
+    picture = draw_probability_after_each_word(panels, title=run.experiment.title(run))
+    write_file_atomically(file, figure_to_png(picture))
 
 
 def _read_inputs(

@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
 ATTEMPTS = 6
+CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
 MAX_UNPACKED_BYTES = 1 << 30
 
 
@@ -218,6 +219,7 @@ def _download_part(
     screen.note(f"downloading {url}")
     retries = urllib3.Retry(  # of a request; a response may break off too
         total=ATTEMPTS - 1,
+        connect=CONNECT_RETRIES,
         redirect=5,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),

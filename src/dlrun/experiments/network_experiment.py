@@ -23,8 +23,8 @@ from dlrun.experiments.predictions import (
     keep_test_predictions,
 )
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.networks.weights_file import read_tensors
-from dlrun.plots.line_plots import draw_learning_curves
+from dlrun.networks.files import read_tensors
+from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.system.accelerator import accelerator_attempts

@@ -25,12 +25,10 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
-from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
-    ENVIRONMENT,
     FORMAT,
-    RESULTS,
     RunEnvironment,
     RunRecord,
     read_json_object,

@@ -23,7 +23,7 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.networks.weights_file import read_tensors, serialize_tensors
+from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices

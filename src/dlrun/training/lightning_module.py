@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
-from dlrun.networks.weights_file import serialize_tensors
+from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData

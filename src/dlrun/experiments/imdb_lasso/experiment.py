@@ -31,7 +31,7 @@ from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
-from dlrun.plots.line_plots import draw_lasso_path
+from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, WORDS
