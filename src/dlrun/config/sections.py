@@ -251,6 +251,20 @@ class HiddenLayersConfig(Section):
         return self
 
 
+def held_out_rows(validation: float, rows: int) -> int:
+    """Return how many of `rows` training rows a config's `validation` holds out, one at least.
+
+    validation: a number of rows, or a share. Raises ConfigError if no rows would be left to fit.
+    """
+    held = max(1, validation if isinstance(validation, int) else int(rows * validation))
+    if held >= rows:
+        raise ConfigError(
+            f"data.validation: {held:,} rows cannot be held out of {rows:,}",
+            "choose a smaller number, or a share such as 0.2",
+        )
+    return held
+
+
 class UserDataConfig(Section):
     """Defines where the user's own data are, and how all data are split."""
 
@@ -273,17 +287,8 @@ class UserDataConfig(Section):
         Raises ConfigError if no rows would be left to fit.
         """
         if self.validation is None:
-            held = min(round(rows / 5), MOST_VALIDATION)
-        elif isinstance(self.validation, int):
-            held = self.validation
-        else:
-            held = int(rows * self.validation)
-        if max(1, held) >= rows:
-            raise ConfigError(
-                f"data.validation: {held:,} rows cannot be held out of {rows:,}",
-                "`--set data.validation=null` holds a fifth out",
-            )
-        return max(1, held)
+            return held_out_rows(min(round(rows / 5), MOST_VALIDATION), rows)
+        return held_out_rows(self.validation, rows)
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "UserDataConfig":
@@ -316,6 +321,24 @@ class ImagesDataConfig(UserDataConfig):
     archive: LocalPath | None
     mirrors: list[str]
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+
+class DigitsDataConfig(Section):
+    """Defines the config of the MNIST digits, or of synthetic ones."""
+
+    source: Literal["torchvision", "sample"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    validation: PositiveInt | Fraction
+    split_seed: Seed | None
+    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+    def held_out(self, rows: int) -> int:
+        """Return how many rows of the training data are held out for validation.
+
+        Raises ConfigError if no rows would be left to fit.
+        """
+        return held_out_rows(self.validation, rows)
 
 
 class PretrainedModelConfig(Section):
