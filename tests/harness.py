@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import pkgutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -18,7 +17,7 @@ import dlrun
 from dlrun.experiments import registry
 from tests import child
 from tests.child import Fault
-from tests.conftest import Ended, clean_environment, overlaid, setting, smoke
+from tests.conftest import Ended, clean_environment, overlaid, setting, smoke, until
 
 CONFIGS = Path(__file__).parent / "torture" / "configs"
 SMALL = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
@@ -109,7 +108,5 @@ def only_run(folder: Path, experiment: str) -> Path | None:
 
 def wait_until(condition: Callable[[], bool], running: Child) -> None:
     """Wait until something is so while the child runs."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert running.process.is_alive() and time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: condition() or not running.process.is_alive(), TIMEOUT)
+    assert running.process.is_alive() or condition(), running.output("stderr")

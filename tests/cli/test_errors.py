@@ -67,7 +67,7 @@ DENSE = "imdb-dense"
             (f"{DENSE} --accelerator cpu --set trainer.devices={wrong}", "devices")
             for wrong in ("[0]", "[5]", "[0,0]", "[]")
         ),
-        (f"{DENSE} --dry-run --accelerator cpu --set trainer.devices=5000", "5000"),
+        (f"{DENSE} --accelerator cpu --set trainer.devices=5000 --set batch_size=5000", "5000"),
     ],
 )
 def test_a_mistake_is_one_message_and_2(cli: Dlrun, folder: Path, command: str, told: str) -> None:

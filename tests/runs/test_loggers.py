@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import Dlrun, clean_environment, setting
+from tests.conftest import Dlrun, clean_environment, free_ports, setting, until
 from tests.experiments.use import results, rows
 
 DENSE, LASSO = "imdb-dense", "imdb-lasso"
@@ -122,9 +122,7 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     place = tmp_path / "server"
     place.mkdir()
     command = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -136,14 +134,12 @@ def server(tmp_path: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.2)
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers, 120, process.poll)
     yield f"http://127.0.0.1:{port}"
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(30)
