@@ -99,11 +99,18 @@ def words(experiment: str, *settings: str) -> list[str]:
     return [*smoke(experiment), *overlaid(experiment, *sizes)[1:], *setting(*settings)]
 
 
-def only_run(folder: Path, experiment: str) -> Path | None:
-    """The newest run's folder that was begun, or None."""
+def begun_run(folder: Path, experiment: str) -> Path | None:
+    """The newest run's folder, or None if none was begun."""
     configs = (folder / "runs" / experiment).glob("*T*Z-*/config.yaml")
     newest = max(configs, key=lambda file: file.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
+
+
+def newest_run(folder: Path, experiment: str) -> Path:
+    """The newest run's folder."""
+    run = begun_run(folder, experiment)
+    assert run is not None
+    return run
 
 
 def wait_until(condition: Callable[[], bool], running: Child) -> None:

@@ -80,8 +80,8 @@ def test_extended_run_is_repeated_whole_and_kept(tmp_path: Path, done: Done) -> 
     folder = moved(done(NAME), tmp_path)
     harness.run(tmp_path, "resume", folder, *setting("trainer.max_epochs=3")).is_told(0)
     ended = harness.run(tmp_path, "verify", folder, "--keep").is_told(0)
-    kept = harness.only_run(tmp_path, NAME)
-    assert kept is not None and f"the repetition is {kept}\n" in ended.stdout
+    kept = harness.newest_run(tmp_path, NAME)
+    assert f"the repetition is {kept}\n" in ended.stdout
     assert len((kept / "metrics.csv").read_text().splitlines()) == 4
     harness.run(tmp_path, "runs", "check", kept).is_told(0)
 

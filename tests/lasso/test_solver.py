@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dlrun.lasso.path import LassoSolution, objective_and_gap
-from dlrun.lasso.solver import COARSE, solve_newton_path
+from dlrun.lasso.solver import COARSE, binary_columns, solve_newton_path
 
 SHIPPED = 3e-5  # the config's tolerance
 EXACT = 1e-13
@@ -152,6 +152,7 @@ def test_what_is_reported_holds_for_the_coefficients(
 @pytest.mark.parametrize("n_rows", [65_536, 65_537, 140_000])
 def test_rows_beyond_16_bits(n_rows: int) -> None:
     X, y = problem(7, n_rows, 8)
+    assert binary_columns(X).rows.itemsize == (2 if n_rows == 65_536 else 4)
     (found,) = solve_newton_path(X, y, np.array([50.0]), 1e-12)
     assert found.duality_gap <= 1e-6 * found.objective
     last = csr_matrix(X.toarray()[::-1])
@@ -166,6 +167,15 @@ def test_an_empty_path_no_columns_and_one_class() -> None:
     assert found.coef.shape == (0,) and found.duality_gap <= 1e-6
     for found in solve_newton_path(X, 0 * y, np.array([30.0, 3.0]), 1e-12):
         assert found.duality_gap <= 1e-5 * found.objective and found.intercept <= 0
+
+
+@pytest.mark.parametrize("values", [[1, 2.0], [1, 0.0], [1, -1.0], [1, np.nan], [1, 1, 1]])
+def test_a_matrix_that_is_not_binary_is_refused(values: list[float]) -> None:
+    """Also one with an entry that is there twice."""
+    ends, columns = [0, 1, len(values)], [0, 1, 1][: len(values)]
+    X = csr_matrix((values, columns, ends), shape=(2, 2))
+    with pytest.raises(ValueError, match="binary"):
+        next(solve_newton_path(X, np.array([0, 1]), np.array([1.0]), SHIPPED))
 
 
 def test_unfit_labels_are_refused() -> None:

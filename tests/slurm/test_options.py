@@ -64,8 +64,6 @@ def test_all_ends_before_anything_is_written(forked: Dlrun, tmp_path: Path) -> N
     for words, said in (
         ([*run, "--slurm", "time=5"], "no sbatch on the PATH"),
         ([*run, "--slurm", "parallel=5"], "only a sweep has several jobs"),
-        ([*run, "--wait"], "--wait"),
-        ([*sweep, "--jobs", "2"], "--jobs: not with --slurm"),
         (sweep, "no sbatch on the PATH"),
     ):
         done = forked(*words, **nowhere)
