@@ -34,6 +34,7 @@ SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
 Open = Callable[..., "Page"]
+Out = pytest.CaptureFixture[str]
 
 
 @dataclass(frozen=True)

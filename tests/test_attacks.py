@@ -12,16 +12,11 @@ import pytest
 from dlrun.experiments.saved_run import Run
 from tests.conftest import Dlrun, Done, clean_environment, completed, setting, smoke, until
 from tests.experiments.test_registry import WORKING, plugin
-from tests.experiments.use import moved, results
+from tests.experiments.use import latest, moved, results
 
 NAME = "imdb-dense"
 COMMAND = [sys.executable, "-m", "dlrun", *smoke(NAME)]
 SMALL = setting("data.sample_reviews=200", "batch_size=50")
-
-
-def only(tmp_path: Path, name: str) -> Path:
-    (folder,) = (tmp_path / "runs" / name).glob("*Z-*")
-    return folder
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def test_a_plugins_metrics_are_numbers_of_any_kind_and_its_bugs_its_own(
     code = "import numpy\n" + WORKING.replace("float(config.words)", metric)
     plugin(site, "odd", code=code)
     dlrun("odd", PYTHONPATH=str(site)).is_told(message is not None, message or "")
-    assert Run.open(only(tmp_path, "odd")).state == ("failed" if message else "finished")
+    assert Run.open(latest(tmp_path, "odd")).state == ("failed" if message else "finished")
     if message:
         assert "Traceback" in dlrun("odd", "--debug", PYTHONPATH=str(site)).stderr
 
@@ -70,7 +65,7 @@ def test_a_plugin_with_an_odd_entry_point_or_yaml_is_left_out_with_a_warning(
 @pytest.mark.parametrize("shell", ['"$@" >&-', 'PYTHONIOENCODING=ascii "$@"'])
 def test_a_run_whose_output_cannot_be_written_is_finished(tmp_path: Path, shell: str) -> None:
     completed(tmp_path, "sh", "-c", shell, "sh", *COMMAND, "-q", "--name", "ünï").is_told(0)
-    assert results(only(tmp_path, NAME))["status"] == "finished"
+    assert results(latest(tmp_path, NAME))["status"] == "finished"
 
 
 def test_a_record_of_a_newer_dlrun_is_not_rewritten(
@@ -118,8 +113,8 @@ def test_a_terminal_that_is_closed_interrupts_a_run(tmp_path: Path) -> None:
         said += os.read(master, 1000)
     os.close(master)
     shell.wait(timeout=60)
-    until(lambda: Run.open(only(tmp_path, NAME)).state != "running")
-    run = Run.open(only(tmp_path, NAME))
+    until(lambda: Run.open(latest(tmp_path, NAME)).state != "running")
+    run = Run.open(latest(tmp_path, NAME))
     assert (run.state, run.record.error) == ("interrupted", "HungUp")
     assert "stopping after this step" in (run.folder / "log.txt").read_text()
     steps = run.record.steps or 0
@@ -133,4 +128,4 @@ def test_a_terminal_that_is_closed_ends_no_run_under_nohup(tmp_path: Path) -> No
     os.read(master, 10)
     os.close(master)
     assert child.wait(timeout=120) == 0
-    assert Run.open(only(tmp_path, NAME)).state == "finished"
+    assert Run.open(latest(tmp_path, NAME)).state == "finished"

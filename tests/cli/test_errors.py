@@ -16,13 +16,16 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "bad.yaml").write_text("a: 1\nb: [1\n")
     (tmp_path / "a.csv").write_text("text,label\ngood,1\n")
     (tmp_path / "three.txt").write_text("a\nb\nc\n")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "only").mkdir(parents=True)
+    (tmp_path / "folder" / "only" / "1.txt").touch()
     (tmp_path / "damaged.tar.gz").write_bytes(b"\x1f\x8b\x08" + b"not an archive" * 50)
     return tmp_path
 
 
 DENSE, SEEDS = "imdb-dense", "imdb-lasso --seeds 2"
 OWN = f"{DENSE} --dry-run --set data.source=csv"
+FOLDER = f"{DENSE} --dry-run --set data.source=folder --set data.path"
+KERAS = f"{DENSE} --dry-run --set data.source=keras"
 BUNDLED = shlex.join(smoke("classify-images"))
 
 
@@ -49,8 +52,6 @@ BUNDLED = shlex.join(smoke("classify-images"))
         ("resume", "RUN"),
         ("sweep --resume latest --seeds 2 --halving", "--halving, --seeds: "),
         ("sweep", "EXPERIMENT"),
-        ("sweep imdb-lasso", "nothing varies"),
-        (f"sweep {SEEDS} --set lr=1", "--set lr=1: lr: unknown key"),
         (f"sweep {SEEDS} --halving", "this experiment has no epochs"),
         (f"sweep {SEEDS} --eta 2", "--eta 2: only with --halving"),
         (f"sweep {SEEDS} --name a/b", "not a plain name"),
@@ -59,6 +60,14 @@ BUNDLED = shlex.join(smoke("classify-images"))
         ("sweep --resume none", "'none': no such sweep"),
         (f"sweep {DENSE} --slurm time=1 --jobs 2", "--jobs: "),
         (f"{DENSE} --wait", "--slurm"),
+        (f"{DENSE} --slurm parallel=5", "only a sweep has several jobs"),
+        (f"{DENSE} --slurm tim=3", "--slurm tim=3: tim: unknown key; did you mean 'time'"),
+        (f"{DENSE} --slurm time=soon", "--slurm time=soon: time: expected a valid integer"),
+        (f"{DENSE} --slurm time=0", "expected greater than or equal to 1"),
+        (f"{DENSE} --slurm mem=lots", "--slurm mem=lots: mem: expected a text like"),
+        (f"{DENSE} --slurm partition=", "partition: expected a text of at least 1 character"),
+        (f"{DENSE} --slurm gpu", "--slurm gpu: expected KEY=VALUE"),
+        (f"{DENSE} --slurm time=3,time=4", "time is given twice"),
         ("accelerators --set x=1", "--set"),
         ("accelerators imdb-lasso", "trains no network"),
         ("runs clean --status running", "'running'"),
@@ -69,13 +78,20 @@ BUNDLED = shlex.join(smoke("classify-images"))
         (f"{DENSE} --runs-dir bad.yaml", "bad.yaml"),
         (f"{DENSE} --dry-run --runs-dir README.md", "README.md"),
         (f"{DENSE} --dry-run --name a/b", "a/b"),
-        (f"{DENSE} --dry-run --set data.archive=README.md", "README.md: "),
-        (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: "),
+        (f"{DENSE} --dry-run --set data.archive=README.md", "README.md: not a tar archive"),
+        (f"{DENSE} --dry-run --set data.archive=none.tar.gz", "none.tar.gz: no such file"),
+        (f"{KERAS} --set data.archive=damaged.tar.gz", "damaged.tar.gz: not a zip archive"),
+        (f"{KERAS} --set data.word_index=none.json", "none.json: no such file"),
+        (f"{DENSE} --set data.source=sample --set data.validation=1000000", "held out of "),
         ("cifar100 --dry-run --set data.archive=README.md", "README.md: "),
         ("imdb-lasso --dry-run --set compare_with=folder", "folder"),
         (OWN, "source csv needs path, or train and test; given: none"),
         (f"{OWN} --set data.path=a.csv --set data.test=a.csv", "given: path, test"),
-        (f"{OWN} --set data.path=none.csv", "/none.csv: no such file"),
+        (f"{OWN} --set data.path=none.csv", "data.path: "),
+        (f"{OWN} --set data.train=a.csv --set data.test=none.csv", "/none.csv: no such file"),
+        (f"{OWN} --set data.path=folder", "/folder: no such file"),
+        (f"{FOLDER}=folder/only", "/folder/only: no sub-folders in it"),
+        (f"{FOLDER}=folder", "/folder/only: the only class"),
         (
             f"{OWN} --set data.path=a.csv --set data.text_column=texts",
             "/a.csv:1: no column",

@@ -63,12 +63,6 @@ def test_verify_of_another_archive_is_an_error(cli: Dlrun, tmp_path: Path) -> No
     cli("data", "fetch", "imdb", *sets).is_told(0)
 
 
-def test_show_decodes_reviews(cli: Dlrun) -> None:
-    words = setting("data.source=sample", "data.sample_reviews=100")
-    done = cli("data", "show", "imdb", "--count", "2", *words).is_told(0)
-    assert done.stdout.count("<START>") == 2
-
-
 def test_accelerators_are_listed_and_an_epoch_timed(forked: Dlrun, tmp_path: Path) -> None:
     listed = forked("accelerators").stdout
     assert all(device in listed for device in ("cpu", "cuda", "mps"))

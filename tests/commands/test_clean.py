@@ -13,9 +13,7 @@ from dlrun.commands.clean import clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
-from tests.conftest import NETWORKS, Dlrun, smoke
-
-Out = pytest.CaptureFixture[str]
+from tests.conftest import NETWORKS, Dlrun, Out, smoke
 
 
 def ago(**time: int) -> str:

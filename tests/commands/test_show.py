@@ -10,9 +10,8 @@ import pytest
 from dlrun.commands.show import show
 from dlrun.errors import DlrunError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
-from tests.conftest import Dlrun, smoke
+from tests.conftest import Dlrun, Out, smoke
 
-Out = pytest.CaptureFixture[str]
 NAME = "20260101T000000Z-a"
 
 

@@ -92,6 +92,7 @@ def test_a_run_whose_folder_is_moved_away_ends_with_a_message(tmp_path: Path) ->
     assert len(rows(tmp_path / "elsewhere")) >= 2
 
 
+DIVERGING = ["optimizer.name=sgd", "optimizer.lr=1e30"]
 LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=2000"]
 
 
@@ -100,8 +101,9 @@ LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=20
     [
         ([], {"file_size": 20_000}, "File too large"),  # `ulimit -f`, as batch systems set it
         (LARGE, {"memory": 1 << 30}, "out of memory"),
+        (DIVERGING, {}, "optimizer.lr"),
     ],
-    ids=["file size", "memory"],
+    ids=["file size", "memory", "loss that is not a number"],
 )
 def test_a_limit_that_is_met_fails_the_run(
     tmp_path: Path, settings: list[str], limits: dict[str, int], message: str
