@@ -24,8 +24,8 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 def torch_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with defaults except the learning rate."""
-    return OPTIMIZERS[config.name](parameters, lr=config.lr)
+    """Return the torch optimizer that a config names, with the settings in the config."""
+    return OPTIMIZERS[config.name](parameters, **config.settings)
 
 
 @dataclass(frozen=True)
