@@ -15,7 +15,13 @@ from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
+from dlrun.training.lightning_module import (
+    FinishedEpoch,
+    LightningNetwork,
+    PredictionCollector,
+    StageMetrics,
+    epoch_columns,
+)
 from dlrun.training.objective import OPTIMIZERS, classification, regression
 from dlrun.training.process_settings import temporary_training_settings
 from tests.training.optimizers import optimizer_config
@@ -102,6 +108,14 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
     error = objective.metrics()["mae"]
     error.update(objective.predict(outputs), targets)
     assert error.compute() == pytest.approx(2.5 / 4)
+
+
+def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
+    metrics = {"valid_mae": 4.0, "valid_loss": 3.0, "train_mae": 2.0, "train_loss": 1.0}
+    epoch = FinishedEpoch(7, metrics, 0.5)
+    row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
+    stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
+    assert row == [("epoch", 7), *stages, ("seconds", 0.5)]
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
