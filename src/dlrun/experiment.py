@@ -17,6 +17,9 @@ experiment.py
 The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
 values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
 `[experiment]` for an `ExperimentConfig`. The package's own values win.
+
+A package with several experiments has an entry point for each, and instead of `Config` and
+`experiment` the dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names.
 """
 
 import importlib

@@ -208,6 +208,20 @@ class NetworkConfig(ExperimentConfig):
         check_batch_divisible(self.batch_size, self.world or 1)
 
 
+class HiddenLayersConfig(Section):
+    """Defines the hidden layers of a dense network: their units, and the dropout after each."""
+
+    hidden: list[PositiveInt]
+    dropout: list[Annotated[float, Field(ge=0, lt=1)]]
+
+    @model_validator(mode="after")
+    def _dropout_of_each_layer(self) -> "HiddenLayersConfig":
+        if len(self.dropout) != len(self.hidden):
+            layers = f"{len(self.hidden)} hidden layers and {len(self.dropout)} values of dropout"
+            raise ValueError(f"{layers}; give each hidden layer its own, which may be 0")
+        return self
+
+
 class UserDataConfig(Section):
     """Defines where the user's own data are, and how all data are split."""
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -67,13 +67,13 @@ class NetworkAssets(BaseModel, frozen=True):
 
 
 class Experiment(ABC, Generic[C]):
-    """Defines an experiment; its package has one instance of a subclass, named `experiment`.
+    """Defines an experiment; its package has an instance of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
     name: of the command and the entry point.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def run(self, config: C, context: RunContext) -> Results:

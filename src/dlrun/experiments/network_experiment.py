@@ -25,6 +25,7 @@ from dlrun.networks.weights_file import read_tensors
 from dlrun.plots.line_plots import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
+from dlrun.system.accelerator import accelerator_attempts
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
@@ -100,9 +101,21 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            trained = Training(
+            training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
-            ).run()
+            )
+            for attempt in accelerator_attempts(
+                config.accelerator,
+                context.screen.warn,
+                fallback=config.fallback,
+                processes=config.world or 1,
+                nodes=config.trainer.num_nodes,
+            ):
+                with attempt:
+                    if attempt.is_probe:
+                        training.probe(attempt.report.used)
+                    else:
+                        trained = training.run(attempt.report.used)
         classes = None
         with context.phase("predictions"):
             if assets.labels and trained.predictions is not None:
@@ -116,7 +129,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=trained.accelerator,
+            accelerator=attempt.report,
             origin=loaded.origin,
             test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},

@@ -2,9 +2,11 @@
 
 An entry point names a package with two modules: `config`, which has the class `Config` and is read
 for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
-torch. The top package has `configs/<name>.yaml`, whose first comment is the command's help, and may
-have overlays in `configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists
-the files in dlrun's own `configs/defaults/` that hold the values of all other keys.
+torch. A package with several experiments has an entry point for each, and instead of these two the
+dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names. The top package has
+`configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
+`configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
+dlrun's own `configs/defaults/` that hold the values of all other keys.
 """
 
 import functools
@@ -83,10 +85,16 @@ class ExperimentEntry:
         files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
         return [file for file in files if file.is_file()]
 
-    def load(self, module: str, attribute: str) -> Any:
-        """Return an attribute of a module of the package. Raises DlrunError if it is not there."""
+    def load(self, module: str, attribute: str, by_name: str) -> Any:
+        """Return the experiment's entry in the dict `by_name` of a module of the package.
+
+        A module without this dict has the attribute instead. Raises DlrunError if it has neither.
+        """
         try:
-            return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
+            loaded = importlib.import_module(f"{self.point.module}.{module}")
+            if hasattr(loaded, by_name):
+                return getattr(loaded, by_name)[self.name]
+            return getattr(loaded, attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
@@ -173,7 +181,7 @@ def load_experiment(name: str) -> "AnyExperiment":
     from dlrun.experiments.base import Experiment  # needs pydantic
 
     entry = experiment_entry(name)
-    found = entry.load("experiment", "experiment")
+    found = entry.load("experiment", "experiment", "EXPERIMENTS")
     if not isinstance(found, Experiment):
         raise entry.broken(f"{type(found).__name__} is no Experiment")
     if getattr(found, "name", None) != name:
@@ -186,7 +194,7 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
     entry = experiment_entry(name)
-    found = entry.load("config", "Config")
+    found = entry.load("config", "Config", "CONFIGS")
     if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
         raise entry.broken("its Config is no ExperimentConfig")
     return found

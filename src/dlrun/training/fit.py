@@ -27,12 +27,7 @@ from dlrun.networks.weights_file import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import metrics_from_row
-from dlrun.system.accelerator import (
-    AcceleratorReport,
-    check_batch_divisible,
-    check_cpu_devices,
-    run_with_fallback,
-)
+from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
@@ -71,7 +66,6 @@ class TrainedNetwork:
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
-    accelerator: AcceleratorReport
 
 
 @dataclass(frozen=True)
@@ -91,20 +85,7 @@ class Training:
     objective: Objective
     fingerprint: str
 
-    def run(self) -> TrainedNetwork:
-        """Train the network on the accelerator, or on the CPU if the accelerator fails."""
-        config = self.config
-        return run_with_fallback(
-            config.accelerator,
-            self._probe,
-            self._train_on,
-            self.context.screen.warn,
-            fallback=config.fallback,
-            processes=config.world or 1,
-            nodes=config.trainer.num_nodes,
-        )
-
-    def _probe(self, device: str) -> None:
+    def probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
@@ -115,10 +96,10 @@ class Training:
         pl.seed_everything(self.config.seed, verbose=False)
         return LightningNetwork(self.build(), self.config.optimizer, self.objective)
 
-    def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
+    def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        device, epochs = accelerator.used, config.trainer.max_epochs
+        epochs = config.trainer.max_epochs
         columns = epoch_columns(self.objective)
         found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
@@ -172,7 +153,7 @@ class Training:
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
         last = metrics_from_row(steps.rows[-1])
-        return TrainedNetwork(last | metrics, network, predictions, world, accelerator)
+        return TrainedNetwork(last | metrics, network, predictions, world)
 
 
 def make_trainer(
