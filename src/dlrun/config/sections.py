@@ -57,13 +57,47 @@ class MetricInterval(Section):
     seeds: PositiveInt
 
 
-class Reference(Section):
-    """Holds published metrics, their source, and the intervals measured over several seeds."""
+class Rerun(Section, extra="allow"):
+    """Holds the metrics of an earlier run by the authors, as further keys, and its source."""
+
+    __pydantic_extra__: dict[str, float]
+    source: str
+
+
+class PublishedMetrics(Section):
+    """Holds the published metrics of one config, and intervals measured over several seeds."""
+
+    book: dict[str, float] = Field(default={})
+    notebook: dict[str, float] = Field(default={})
+    reruns: list[Rerun] = Field(default=[])
+    measured: dict[str, MetricInterval] = Field(default={})
+
+
+class Variant(PublishedMetrics):
+    """Holds the published metrics of the shipped config with other values, by dotted keys."""
+
+    set: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class Baseline(Section):
+    """Names the simpler experiment, and its variant, that a metric of an experiment should beat."""
+
+    experiment: str
+    set: dict[str, Any] = Field(default={})
+    metric: str
+
+
+class Reference(PublishedMetrics):
+    """Holds published metrics, their source, and what they are compared with.
+
+    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2].
+    variants: metrics that were published for other values of the config.
+    """
 
     source: str
-    book: dict[str, float]
-    notebook: dict[str, float]
-    measured: dict[str, MetricInterval] = Field(default={})
+    place: list[Count] = Field(default=[])
+    variants: list[Variant] = Field(default=[])
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)

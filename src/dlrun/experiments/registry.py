@@ -12,9 +12,10 @@ dlrun's own `configs/defaults/` that hold the values of all other keys.
 import functools
 import importlib
 import importlib.util
+import math
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -161,6 +162,17 @@ def experiment_names() -> list[str]:
     return list(_installed()[0])
 
 
+def sort_by_place(names: Iterable[str]) -> list[str]:
+    """Sort experiments by their place in the book (`reference.place`); those without come last."""
+
+    def key(name: str) -> tuple[float, ...]:
+        place = shipped_values(name).get("reference.place")
+        known = isinstance(place, list) and all(isinstance(one, int) for one in place)
+        return tuple(place) if known and place else (math.inf,)
+
+    return sorted(sorted(names), key=key)
+
+
 def broken_experiments() -> list[str]:
     """Return a message for each installed experiment that cannot be used."""
     return _installed()[1]
@@ -206,7 +218,7 @@ def experiment_dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-def shipped_values(name: str) -> dict[str, object]:
+def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     return flatten_keys(experiment_entry(name).shipped.values)
 

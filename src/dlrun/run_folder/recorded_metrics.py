@@ -102,6 +102,22 @@ def published_metrics(
     }
 
 
+def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
+    """Return the source and the metrics of each of the authors' earlier runs in a run's record."""
+    reruns, found = record.reference.get("reruns"), []
+    for rerun in reruns if isinstance(reruns, list) else []:
+        if isinstance(rerun, dict):
+            values = ((name, value) for name, value in rerun.items() if isinstance(value, float))
+            metrics = {name: value for name, value in values if is_plottable(value)}
+            found.append((str(rerun.get("source", "")), metrics))
+    return found
+
+
+def describe_direction(metric: str) -> str:
+    """Return whether higher or lower values of a metric are better, in words; empty if unknown."""
+    return {1: "higher is better", -1: "lower is better", 0: ""}[metric_direction(metric)]
+
+
 def add_largest_class_baseline(
     record: RunRecord, metrics: Mapping[str, object]
 ) -> dict[str, object]:
