@@ -42,13 +42,27 @@ from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-    from dlrun.experiments.predictions import ImagePredictor, Prediction, Predictor
+    from dlrun.experiments.predictions import (
+        ImagePredictor,
+        Prediction,
+        Predictor,
+        TrueAndPredictedClasses,
+        TrueAndPredictedValues,
+        keep_test_predictions,
+    )
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
-    "dlrun.experiments.predictions": ("ImagePredictor", "Prediction", "Predictor"),
+    "dlrun.experiments.predictions": (
+        "ImagePredictor",
+        "Prediction",
+        "Predictor",
+        "TrueAndPredictedClasses",
+        "TrueAndPredictedValues",
+        "keep_test_predictions",
+    ),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
     "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
 }
@@ -57,7 +71,8 @@ __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
     "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
-    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches", "classification",
+    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches",
+    "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
     "regression", "torch_optimizer",
 ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.commands.check_run_files import check
+from dlrun.commands.check_clean import check
 from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import change_record
 from tests.conftest import Done

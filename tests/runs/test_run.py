@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import dlrun
-from dlrun.commands.check_run_files import check
+from dlrun.commands.check_clean import check
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry

@@ -22,7 +22,7 @@ from dlrun.data import labelled_texts, photographs
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
-from dlrun.networks.weights_file import read_tensors
+from dlrun.networks.files import read_tensors
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.console import Screen

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dlrun.experiments.imdb_dense.experiment import fast_optimizer
 from dlrun.experiments.imdb_dense.model import DenseNet
+from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
@@ -136,7 +137,9 @@ def test_two_classes_to_their_last_digit() -> None:
     logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
     collector.add(logits[:3], torch.tensor([1, 1, 0]))
     collector.add(logits[3:], torch.tensor([0]))
-    labels, predicted, probability = collector.finish(CPU)
+    rows = collector.finish(CPU)
+    assert rows is not None
+    labels, predicted, probability = rows
     assert labels.tolist() == [1, 1, 0, 0]
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
@@ -147,6 +150,35 @@ def test_more_classes() -> None:
     collector = PredictionCollector(classification(3))
     logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
     collector.add(logits, torch.tensor([2, 0]))
-    labels, predicted, probability = collector.finish(CPU)
+    rows = collector.finish(CPU)
+    assert rows is not None
+    labels, predicted, probability = rows
     assert (labels.tolist(), predicted.tolist()) == ([2, 0], [1, 0])
     assert probability == pytest.approx(logits.softmax(-1).max(-1).values.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("target_shape", [(4,), (4, 1)])
+def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
+    """With standardised outputs: everything but the loss is in the unit of the targets."""
+    objective = regression(("r2", "mae"), centre=10, scale=2)
+    outputs = torch.tensor([0.0, 1.0, -1.0, 3.0]).reshape(shape)
+    targets = torch.tensor([10.0, 12.0, 7.0, 14.0]).reshape(target_shape)
+    assert objective.loss(outputs, targets).item() == pytest.approx((0.25 + 1) / 4)
+    metrics, collector = StageMetrics("test", objective), PredictionCollector(objective)
+    metrics.add(objective.loss(outputs, targets), objective.predict(outputs), targets)
+    collector.add(outputs, targets)
+    found = metrics.finish()
+    assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
+    rows = collector.finish(CPU)
+    assert rows is not None
+    values = TrueAndPredictedValues(*rows)
+    assert values.predicted.tolist() == [10, 12, 8, 16]
+    assert (found["test_mae"], found["test_r2"]) == pytest.approx((values.mae, values.r2))
+    assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
+
+
+def test_several_values_of_a_row_are_not_collected() -> None:
+    collector = PredictionCollector(regression())
+    collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
+    assert collector.finish(CPU) is None

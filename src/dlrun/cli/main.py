@@ -42,7 +42,7 @@ def prepare_process(arguments: Sequence[str]) -> None:
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.commands.tab_completion import rejoin_completion_words  # needs pydantic
+        from dlrun.commands.options import rejoin_completion_words  # needs pydantic
 
         rejoin_completion_words()
     for problem in registry.broken_experiments():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.experiments.predictions import Predictor, TrueAndPredictedClasses
+    from dlrun.experiments.predictions import Predictor, TrueAndPredicted
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -98,8 +98,8 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredictedClasses":
-        """Classify the run's test set again."""
+    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredicted":
+        """Predict the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 
     def exported(self, run: Run, config: C) -> NetworkToExport:

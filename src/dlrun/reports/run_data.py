@@ -143,7 +143,8 @@ class RunSection:
 
         def evaluate() -> PredictionEvaluation | None:
             head, *rows = self._csv(PREDICTIONS)
-            return evaluate_predictions(rows, self.labels) if head[0] == "row" and rows else None
+            is_of_classes = head[:2] == ["row", "label"]
+            return evaluate_predictions(rows, self.labels) if is_of_classes and rows else None
 
         return self._read(evaluate, None, PREDICTIONS)
 

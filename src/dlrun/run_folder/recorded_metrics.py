@@ -51,19 +51,22 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
 
 
 def main_metric(record: RunRecord) -> str | None:
-    """Return the name of a run's main metric: test accuracy, or else the first test metric."""
-    tested = [name for name in record.metrics if name.startswith(TESTED)]
-    return ACCURACY if ACCURACY in tested else next(iter(tested), None)
+    """Return the name of a run's main metric: the first of its test that is no loss."""
+    tested = (name for name in record.metrics if name.startswith(TESTED))
+    return min(tested, key=_is_loss, default=None)
 
 
 def selection_metric(metrics: Iterable[str]) -> str | None:
     """Return the name of the validation metric by which a sweep selects a config, or None.
 
-    It is the accuracy, or the first metric whose name says whether higher is better.
+    It is the first that is no loss, or the loss, if the name says whether higher is better.
     """
-    validated = [name for name in metrics if name.startswith(VALID) and metric_direction(name)]
-    accuracy = f"{VALID}accuracy"
-    return accuracy if accuracy in validated else next(iter(validated), None)
+    validated = (name for name in metrics if name.startswith(VALID) and metric_direction(name))
+    return min(validated, key=_is_loss, default=None)
+
+
+def _is_loss(metric: str) -> bool:
+    return metric.endswith("loss")
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:

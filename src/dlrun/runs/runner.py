@@ -28,12 +28,10 @@ from dlrun.run_context import Results, RunContext, RunSettings, print_results_js
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
-from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
-    ENVIRONMENT,
     FORMAT,
-    RESULTS,
     RunRecord,
     Status,
     checksummed_json,

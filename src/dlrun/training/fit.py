@@ -23,7 +23,7 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.networks.weights_file import read_tensors, serialize_tensors
+from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
 from dlrun.run_folder.recorded_metrics import metrics_from_row
@@ -58,7 +58,7 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 class TrainedNetwork:
     """Holds a trained network with the metrics of its last epoch and of the test set.
 
-    network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
+    network: on the CPU. predictions: see PredictionCollector.finish.
     processes: how many processes shared each batch.
     """
 
@@ -136,9 +136,8 @@ class Training:
                 with context.phase("test"):
                     test = data.evaluation_batches(data.test, rank, world)
                     trainer.test(module, test, verbose=False)
-                    metrics, predictions = module.test_metrics.finish(), None
-                    if module.test_predictions is not None:
-                        predictions = module.test_predictions.finish(trainer.strategy.root_device)
+                    metrics = module.test_metrics.finish()
+                    predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
                 lost = explain_error_by_lost_peer(error, world)
                 if lost is None:
@@ -208,10 +207,10 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 def predict_test_set(
     network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the batches of its run.
 
-    Returns the same array as PredictionCollector.finish. The network is converted in place.
+    Returns the same as PredictionCollector.finish. The network is converted in place.
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)

@@ -105,7 +105,7 @@ class _Predictor(ReviewsPredictor):
 
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
-        return self.objective.classify(self.network, bags)
+        return self.objective.infer(self.network, bags)
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
