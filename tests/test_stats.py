@@ -1,8 +1,13 @@
-"""The interval of a share."""
+"""The intervals, against worked examples."""
 
 import pytest
 
-from dlrun.stats import wilson_interval
+from dlrun.stats import mean_difference_interval, mean_interval, wilson_interval
+
+# Hours of sleep gained with two drugs by ten patients (Student 1908, Biometrika 6, page 20). R's
+# t.test(SECOND) and t.test(FIRST, SECOND, paired = TRUE) print the intervals below.
+FIRST = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+SECOND = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
 @pytest.mark.parametrize(
@@ -30,3 +35,20 @@ def test_it_stays_within_0_and_1() -> None:
 def test_what_is_no_share_is_refused(correct: int, n: int) -> None:
     with pytest.raises(ValueError, match="is not a share"):
         wilson_interval(correct, n)
+
+
+def test_the_interval_of_a_mean_is_students() -> None:
+    assert mean_interval(SECOND) == pytest.approx((0.8976775, 3.7623225), abs=5e-8)
+    assert mean_interval(SECOND[:1]) is None
+
+
+def test_the_interval_of_a_mean_difference_is_students_of_pairs() -> None:
+    """A constant other value moves the interval of the mean."""
+    found = mean_difference_interval(FIRST, SECOND)
+    assert found == pytest.approx((-2.4598858, -0.7001142), abs=5e-8)
+    low, high = mean_interval(SECOND) or (0, 0)
+    moved = mean_difference_interval(SECOND, [2.0] * 10)
+    assert moved == pytest.approx((low - 2, high - 2))
+    assert mean_difference_interval([1], [2]) is None
+    with pytest.raises(ValueError, match="shorter"):
+        mean_difference_interval(FIRST, SECOND[:9])

@@ -7,16 +7,22 @@ import warnings
 
 
 def main() -> None:
-    """Run the command line of this process, and exit with its code."""
+    """Run the command line of this process, its only task, and exit with its code."""
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, _exit_interrupted)
     if any(option.startswith("error") for option in sys.warnoptions):
         # Libraries warn when they are imported: PYTHONWARNINGS=error would end every run there.
         warnings.simplefilter("default")
         os.environ.pop("PYTHONWARNINGS", None)  # of the processes that this one starts
-    from dlrun.cli.main import run_process  # slow
+    from dlrun.cli.errors import report_error  # slow
+    from dlrun.cli.main import exit_process, prepare_process, run_command_line
 
-    run_process(sys.argv[1:])
+    arguments = sys.argv[1:]
+    try:
+        prepare_process(arguments)
+        exit_process(run_command_line(arguments))
+    except BaseException as error:  # a signal before the command began or as it ended
+        exit_process(report_error(error, arguments))
 
 
 def _exit_interrupted(*_: object) -> None:

@@ -4,15 +4,22 @@
 package with two modules:
 
 config.py
-    A class `Config` with a field for each key of `configs/NAME.yaml`: a subclass of
-    `NetworkConfig`, or of `ExperimentConfig` if no network is trained. It is read for `--help` and
-    config errors, so it must not import torch; the names that it needs are imported without it.
+    A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, or of
+    `ExperimentConfig` if no network is trained. It is read for `--help` and config errors, so it
+    must not import torch; the names that it needs are imported without it.
 
 experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
     of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
     sizes, preprocessing) is a subclass of `NetworkAssets`.
+
+The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
+values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
+`[experiment]` for an `ExperimentConfig`. The package's own values win.
+
+A package with several experiments has an entry point for each, and instead of `Config` and
+`experiment` the dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names.
 """
 
 import importlib
@@ -35,13 +42,27 @@ from dlrun.system.accelerator import AcceleratorReport
 
 if TYPE_CHECKING:
     from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
-    from dlrun.experiments.predictions import ImagePredictor, Prediction, Predictor
+    from dlrun.experiments.predictions import (
+        ImagePredictor,
+        Prediction,
+        Predictor,
+        TrueAndPredictedClasses,
+        TrueAndPredictedValues,
+        keep_test_predictions,
+    )
     from dlrun.training.data import ArrayData, TensorBatches
     from dlrun.training.objective import Objective, classification, regression, torch_optimizer
 
 _MODULES = {  # of the names that load slow packages, each when it is used
     "dlrun.experiments.network_experiment": ("LoadedData", "NetworkExperiment"),
-    "dlrun.experiments.predictions": ("ImagePredictor", "Prediction", "Predictor"),
+    "dlrun.experiments.predictions": (
+        "ImagePredictor",
+        "Prediction",
+        "Predictor",
+        "TrueAndPredictedClasses",
+        "TrueAndPredictedValues",
+        "keep_test_predictions",
+    ),
     "dlrun.training.data": ("ArrayData", "TensorBatches"),
     "dlrun.training.objective": ("Objective", "classification", "regression", "torch_optimizer"),
 }
@@ -50,7 +71,8 @@ __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
     "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
-    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches", "classification",
+    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches",
+    "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
     "regression", "torch_optimizer",
 ]  # fmt: skip
 

@@ -11,9 +11,9 @@ from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
-from dlrun.run_folder.record import RESULTS, ClassSummary, SweepMembership
+from dlrun.run_folder.record import ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from dlrun.commands.check_run_files import check
+from dlrun.commands.check_clean import check
 from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import change_record
 from tests.conftest import Done, Out

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from dlrun.commands.check_run_files import check
-from dlrun.commands.clean import clean
+from dlrun.commands.check_clean import check, clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living

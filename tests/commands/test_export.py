@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dlrun.experiments.saved_run import Run
-from dlrun.networks.weights_file import serialize_tensors
+from dlrun.networks.files import serialize_tensors
 from dlrun.training.fit import WEIGHTS
 from tests import harness
 from tests.conftest import NAMES, ROOT, Dlrun, Done, setting, smoke

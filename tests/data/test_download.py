@@ -1,5 +1,6 @@
 """Published files are downloaded whole, checked and resumed, or taken from local copies."""
 
+import functools
 import gzip
 import hashlib
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dlrun.data.download import Dataset, PublishedFile, download_file, obtain_weights
+from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
@@ -102,9 +104,12 @@ def online(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlrun.data.download.BACKOFF_SECONDS", 0.01)
 
 
+md5_of = functools.partial(hash_file_or_listing, algorithm="md5")
+
+
 def fetch(urls: list[str], target: Path, body: bytes = BODY) -> None:
     """Download a file with the hash of these bytes: it is whole, and nothing is beside it."""
-    download_file(urls, target, "md5", hashlib.md5(body).hexdigest(), QUIET, REMEDY)
+    download_file(urls, target, md5_of, hashlib.md5(body).hexdigest(), QUIET, REMEDY)
     assert target.read_bytes() == body
     assert without_locks(target.parent) == [target]
 
@@ -159,7 +164,8 @@ import sys
 from pathlib import Path
 from dlrun.data.download import download_file
 from dlrun.system.console import Screen
-download_file([sys.argv[1]], Path(sys.argv[2]), "md5", sys.argv[3], Screen(), "")
+from tests.data.test_download import md5_of
+download_file([sys.argv[1]], Path(sys.argv[2]), md5_of, sys.argv[3], Screen(), "")
 """
 
 
@@ -253,6 +259,33 @@ def test_a_local_copy_comes_first_then_the_data_folder_mirrors_and_the_publisher
         obtained = dataset.obtain(mirrored, tmp_path, QUIET)
         assert obtained == ([tmp_path / "imdb" / "file"], [digest], None)
     assert server.asked == ["/elsewhere", "/empty/file", "/file"]
+
+
+def test_a_gzip_file_is_known_by_what_it_holds_and_may_be_unpacked(
+    server: Server, tmp_path: Path
+) -> None:
+    digest = hashlib.md5(gzip.decompress(GZIPPED)).hexdigest()
+    name, url = "labelled.gz", f"{server.url}/labelled.gz"
+    dataset = Dataset(
+        "d", {"stanford": [PublishedFile(name, url, "md5", digest, gzipped=True)]}, lambda *_: None
+    )
+    folder, local = tmp_path / "d", tmp_path / "local"
+    assert dataset.obtain(config(), tmp_path, QUIET) == ([folder / name], [digest], None)
+    local.mkdir()
+    named = config(archive=local)
+    with pytest.raises(DataError, match=f"{local / name}: no such file"):
+        dataset.obtain(named, tmp_path, QUIET)
+    (local / "labelled").write_bytes(gzip.decompress(GZIPPED))
+    assert dataset.obtain(named, tmp_path, QUIET) == ([local / "labelled"], [digest], None)
+    (local / name).write_bytes(gzip.compress(b"reviews" * 1000, 1))  # packed in another way
+    assert dataset.obtain(named, tmp_path, QUIET) == ([local / name], [digest], None)
+    for damaged in (GZIPPED[:-9], GZIPPED[:20] + b"?" + GZIPPED[21:], b""):
+        (local / name).write_bytes(damaged)
+        _, _, differs = dataset.obtain(named, tmp_path, QUIET)
+        assert differs == f"{name} is not the published file"
+    wrong = PublishedFile("wrong", f"{server.url}/wrong", "md5", digest, gzipped=True)
+    with pytest.raises(DownloadError, match="published hash"):
+        Dataset("d", {"stanford": [wrong]}, lambda *_: None).obtain(config(), tmp_path, QUIET)
 
 
 def test_weights_are_checked_by_their_own_name(

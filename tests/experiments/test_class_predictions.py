@@ -12,7 +12,6 @@ from dlrun.config.sections import Predictions
 from dlrun.experiments.predictions import (
     TrueAndPredictedClasses,
     keep_test_predictions,
-    summarize_classes,
 )
 from dlrun.run_folder.record import ClassSummary
 from tests.experiments.use import reader
@@ -72,7 +71,5 @@ def test_macro_f1_is_scikit_learns(present: int, seed: int) -> None:
 
 def test_the_largest_class_is_the_baseline() -> None:
     found = of([1, 1, 1, 0], [1, 1, 1, 1], [1.0] * 4)
-    for labels in (found.labels, found.labels.astype(np.float32)):
-        expected = ClassSummary(number=3, largest=NAMES[1], share=0.75, macro_f1=found.macro_f1)
-        assert summarize_classes(NAMES, labels, found) == expected
-    assert summarize_classes(NAMES, labels, None).macro_f1 is None
+    expected = ClassSummary(number=3, largest=NAMES[1], share=0.75, macro_f1=found.macro_f1)
+    assert found.classes == expected

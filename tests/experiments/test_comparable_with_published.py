@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from dlrun.experiments.comparable_with_published import metric_ranges_over_seeds, why_not_comparable
+from dlrun.config.yaml_loader import format_override
+from dlrun.experiments.comparable_with_published import (
+    metric_ranges_over_seeds,
+    select_reference,
+    why_not_comparable,
+)
 from dlrun.run_context import DataOrigin, Results, RunSettings
 from dlrun.run_folder.record import ExpectedInterval
 from dlrun.runs.start import load_experiment_config
@@ -72,6 +77,56 @@ def test_every_key_is_named_beside_what_the_data_are() -> None:
         "the data are generated"
     )
     assert of("imdb-dense", *overrides, reference={}) is None  # no published figures
+
+
+VARIANT = "{set: {optimizer.lr: 0.5}, notebook: {test_accuracy: 0.4}}"
+VARIANT = f"reference.variants=[{VARIANT}]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason", "notebook"),
+    [
+        (["optimizer.lr=0.5", "seed=2"], None, {"test_accuracy": 0.4}),
+        ([], None, {"test_accuracy": 0.845, "test_loss": 1.2168}),
+        (
+            ["optimizer.lr=0.6"],
+            "optimizer.lr is 0.6",
+            {"test_accuracy": 0.845, "test_loss": 1.2168},
+        ),
+        (
+            ["optimizer.lr=0.5", "batch_size=1"],
+            "batch_size is 1",
+            {"test_accuracy": 0.845, "test_loss": 1.2168},
+        ),
+    ],
+)
+def test_a_variant_has_published_numbers_of_its_own(
+    overrides: list[str], reason: str | None, notebook: dict[str, float]
+) -> None:
+    """Exactly its keys differ from the shipped config, no more and no fewer."""
+    found = of("imdb-dense", VARIANT, *overrides)
+    assert found is None if reason is None else found is not None and reason in found
+    config: Any = load_experiment_config("imdb-dense", RunSettings(overrides=[VARIANT, *overrides]))
+    reference = select_reference("imdb-dense", config, config.reference.model_dump())
+    assert reference["notebook"] == notebook and reference["source"]
+    assert bool(reference["book"]) == (notebook != {"test_accuracy": 0.4})
+    assert bool(expecting("imdb-dense", VARIANT, *overrides)) == (not overrides)
+    other = of("imdb-dense", VARIANT, *overrides, origin=DataOrigin("x", OTHER))
+    assert other is not None and other.startswith(OTHER)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_shipped_variant_and_baseline_exists(name: str) -> None:
+    config: Any = load_experiment_config(name, RunSettings())
+    for variant in getattr(config.reference, "variants", []):
+        settings = [format_override(key, value) for key, value in variant.set.items()]
+        assert of(name, *settings) is None
+    if baseline := getattr(config.reference, "baseline", None):
+        other: Any = load_experiment_config(baseline.experiment, RunSettings()).reference
+        numbers = [other, *(one for one in other.variants if one.set == baseline.set)]
+        assert baseline.metric in numbers[-1].book | numbers[-1].notebook
+        assert bool(baseline.set) == (len(numbers) == 2)
+    assert config.reference.place[:2] == [10, 9]
 
 
 def test_what_runs_of_the_shipped_config_are_expected_to_reach_is_the_published_table() -> None:

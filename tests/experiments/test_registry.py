@@ -1,16 +1,20 @@
 """Experiments from outside: good ones, broken ones, and what the command line makes of them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
-from tests.conftest import Dlrun
+from tests.conftest import ROOT, Dlrun
+
+DEFAULTS = ROOT / "configs" / "defaults"
 
 CONFIG = """
 from dlrun.experiment import ExperimentConfig
@@ -36,11 +40,9 @@ experiment = Counting()
 YAML = """# Counts words.
 # Example: dlrun {name}
 
-seed: 0
+defaults: [experiment]
+
 accelerator: cpu
-fallback: true
-threads: auto
-logger: []
 words: 3
 """
 
@@ -51,24 +53,30 @@ def plugin(
     *,
     code: str = WORKING,
     config: str = CONFIG,
-    yaml: str | None = YAML,
+    values: str | None = YAML,
     module: str | None = None,
     points_to: str | None = None,
+    others: Sequence[str] = (),
 ) -> None:
-    """A package as pip installs it, with one experiment."""
+    """A package as pip installs it, with one experiment, or with others too."""
     module = module or name.replace("-", "_")
     package = folder / module
     (package / "configs").mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
     (package / "config.py").write_text(config)
     (package / "experiment.py").write_text(code.format(name=name))
-    if yaml is not None:
-        (package / "configs" / f"{name}.yaml").write_text(yaml.format(name=name))
+    for each in (name, *others) if values is not None else ():
+        (package / "configs" / f"{each}.yaml").write_text(values.replace("{name}", each))
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
     target = points_to or module
-    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{name} = {target}\n")
+    points = "".join(f"{each} = {target}\n" for each in (name, *others))
+    (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{points}")
+
+
+def shared_values(name: str) -> Values:
+    return read_yaml_file(DEFAULTS / f"{name}.yaml").values
 
 
 @pytest.fixture
@@ -102,11 +110,87 @@ def test_a_plugin_that_needs_neither_lightning_nor_steps(
     assert "nothing to resume" in dlrun("resume", "latest", **env).stderr
 
 
+SEVERAL_CONFIGS = """
+from pathlib import Path
+from types import SimpleNamespace
+from dlrun.data.download import Dataset, PublishedFile
+from dlrun.experiment import ExperimentConfig, LocalPath, Section
+
+class Data(Section):
+    source: str
+    archive: LocalPath | None
+    mirrors: list[str]
+
+class Config(ExperimentConfig):
+    dataset_location = "counting.config:DATASET"
+    data: Data
+
+def load(config, data_dir, seed, screen):
+    (path,), _, differs = DATASET.obtain(config, data_dir, screen)
+    words = SimpleNamespace(labels=path.read_text().split())
+    return SimpleNamespace(train=words, test=words, origin=str(path))
+
+FILE = PublishedFile(
+    "words.txt", "https://words.invalid/words.txt", "md5", "0a5b5a8d8f58ea4a7c5e8a2b3e1ec4d3",
+    packaged="counting/words.txt",
+)
+DATASET = Dataset("words", {"web": [FILE]}, load)
+CONFIGS = {"count-words": Config, "count-letters": Config}
+"""
+SEVERAL = """
+from pathlib import Path
+from dlrun.experiment import AcceleratorReport, DataOrigin, Experiment, Results
+from counting.config import DATASET
+
+class Counting(Experiment):
+    def __init__(self, name, count):
+        self.name, self.count = name, count
+
+    def run(self, config, context):
+        (path,), _, _ = DATASET.obtain(config.data, context.data_dir, context.screen)
+        found = float(self.count(path.read_text()))
+        return Results({{"found": found}}, AcceleratorReport("cpu", "cpu", None), DataOrigin("w"))
+
+EXPERIMENTS = {{
+    "count-words": Counting("count-words", lambda text: len(text.split())),
+    "count-letters": Counting("count-letters", len),
+}}
+"""
+WORDS_YAML = (
+    f"{(YAML or '').replace('words: 3', '')}data: {{source: web, archive: null, mirrors: []}}\n"
+)
+
+
+def test_a_package_has_several_experiments_and_the_file_that_they_need(
+    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    others = ["count-letters", "count-nothing"]
+    plugin(folder, "count-words", module="counting", code=SEVERAL, config=SEVERAL_CONFIGS,
+           values=WORDS_YAML, others=others)  # fmt: skip
+    (folder / "counting" / "words.txt").write_text("to be or not")
+    env = {**env, "DLRUN_OFFLINE": "1"}
+    for name, found in (("count-words", "4.0000"), ("count-letters", "12.0000")):
+        assert found in dlrun(name, **env).is_told(0).stdout
+    done = dlrun("count-nothing", **env).is_told(1)
+    assert "'count-nothing'" in done.stderr and "KeyError" in done.stderr
+    done = dlrun("data", "verify", "words", **env).is_told(1)  # not the published one
+    assert str(folder / "counting" / "words.txt") in done.stdout.replace("\n", "")
+    data = tmp_path / "data" / "words"  # the data folder comes before the package
+    data.mkdir(parents=True)
+    (data / "words.txt").write_text("a")
+    assert "1.0000" in dlrun("count-letters", "--data-dir", tmp_path / "data", **env).stdout
+    (data / "words.txt").unlink()
+    (folder / "counting" / "words.txt").unlink()
+    done = dlrun("count-words", **env).is_told(1)
+    assert "words.txt is not in" in done.stderr
+
+
 def test_plugins_that_are_left_out_have_a_warning_each(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
-    plugin(folder, "no-yaml", yaml=None)
+    plugin(folder, "no-yaml", values=None)
     plugin(folder, "no-package", points_to="no_such_package")
     plugin(folder, "resume", module="taker")
     plugin(folder, "Bad_Name", module="bad_name")
@@ -151,6 +235,44 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
         "data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env
     ).is_told(0)
     assert ("'broken'" in shown.stderr) == ("config" in broken)
+
+
+def test_a_plugin_may_hold_every_value_itself(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    shared = shared_values("experiment")
+    plugin(folder, "count-words", values=dump_yaml({**shared, "words": 3}))
+    shown = dlrun("config", "count-words", **env).is_told(0).stdout
+    assert yaml.safe_load(shown) == {**shared, "words": 3}
+
+
+def test_values_come_from_the_defaults_that_a_plugin_names_and_its_own_win(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "count-words")
+    shown = yaml.safe_load(dlrun("config", "count-words", **env).is_told(0).stdout)
+    assert shown == {**shared_values("experiment"), "accelerator": "cpu", "words": 3}
+    plugin(folder, "too-many", values=YAML.replace("experiment]", "experiment, network]"))
+    done = dlrun("config", "too-many", **env).is_told(2)
+    assert f"{DEFAULTS / 'network.yaml'}:" in done.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize("names", ["[experiment, netwrk]", "network", "[[network]]", "null"])
+def test_a_plugin_that_names_unknown_defaults_is_told_the_known_ones(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], names: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "count-words", values=YAML.replace("[experiment]", names))
+    done = dlrun("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:4: defaults")
+    assert all(file.stem in done.stderr for file in DEFAULTS.glob("*.yaml"))
+
+
+def test_defaults_are_no_key_of_a_users_config(dlrun: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults: [experiment]\n")
+    name = registry.experiment_names()[0]
+    dlrun("config", name, "--config", "mine.yaml").is_told(2, "mine.yaml:1: defaults: unknown key")
 
 
 def test_a_check_that_raises_is_one_message(

@@ -10,13 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dlrun.plots.line_plots import (
+from dlrun.plots.run import (
+    draw_contact_sheet,
     draw_curves_of_several_runs,
     draw_epoch_times,
     draw_lasso_path,
     draw_learning_curves,
 )
-from dlrun.plots.photographs import draw_contact_sheet
 from dlrun.plots.style import escape_figure_text, figure_to_png
 from dlrun.plots.sweep import PlottedRun, draw_sweep_figure
 

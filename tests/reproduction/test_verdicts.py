@@ -2,16 +2,24 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import scipy.stats
 
 from dlrun import stats
+from dlrun.config.sections import Baseline
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.comparison import MetricSpread
 from dlrun.reproduction.experiment_runs import ReproducedExperiment
-from dlrun.reproduction.reproduce import COLUMNS, TABLE_MARK, format_reproduction_markdown
+from dlrun.reproduction.reproduce import (
+    COLUMNS,
+    TABLE_MARK,
+    format_reproduction_markdown,
+    format_reproduction_page,
+)
 from dlrun.reproduction.verdicts import (
+    compare_with_baseline,
     compare_with_interval,
     half_unit_of_last_digit,
     prediction_interval_of_next_run,
@@ -54,6 +62,113 @@ def test_a_share_is_between_0_and_1() -> None:
     high = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.79, 0.85, 0.99]))
     low = prediction_interval_of_next_run(MetricSpread("test_accuracy", [0.01, 0.2, 0.4]))
     assert high and high[1] == 1 and low and low[0] == 0
+
+
+def test_r2_is_at_most_1_and_may_be_negative() -> None:
+    interval = prediction_interval_of_next_run(MetricSpread("test_r2", [0.01, 0.5, 0.99]))
+    assert interval and interval[0] < 0 and interval[1] == 1
+
+
+MAE = dict(enumerate([221.8, 250.8, 230.0, 245.5, 212.4]))  # mean 232.1, sd 15.897
+
+
+@pytest.mark.parametrize(
+    ("metric", "baseline", "verdict"),
+    [
+        ("test_mae", 235.68, "no reliable difference"),
+        ("test_mae", 259.72, "better"),
+        ("test_mae", 200.0, "worse"),
+        ("test_r2", 259.72, "worse"),
+        ("test_r2", 200.0, "better"),
+    ],
+)
+def test_a_baseline_without_chance(metric: str, baseline: float, verdict: str) -> None:
+    found = compare_with_baseline(metric, MAE, "lasso", baseline)
+    assert found.numbers["verdict"] == verdict and found.numbers["n"] == 5
+    ends = scipy.stats.ttest_1samp([*MAE.values()], baseline).confidence_interval()
+    assert (ends.low, ends.high) == pytest.approx(scipy.stats.t.interval(
+        0.95, 4, loc=232.1, scale=scipy.stats.sem([*MAE.values()])
+    ))  # fmt: skip
+    shifted = [ends.low - baseline, ends.high - baseline]
+    assert found.numbers["interval"] == pytest.approx(shifted)
+    assert f"{ends.low:.4g} to {ends.high:.4g}" in found.text and f"{baseline:.4g}" in found.text
+
+
+def test_a_baseline_that_varies_too_is_compared_by_seed() -> None:
+    """A small difference that each seed has is reliable, however much the seeds differ."""
+    others = {seed: value + 1 + seed / 10 for seed, value in MAE.items()} | {9: 0.0}
+    found = compare_with_baseline("test_mae", MAE, "lasso", others)
+    pairs = [others[seed] for seed in MAE]
+    ends = scipy.stats.ttest_rel([*MAE.values()], pairs).confidence_interval()
+    assert found.numbers["interval"] == pytest.approx((ends.low, ends.high))
+    assert found.numbers["verdict"] == "better" and found.numbers["n"] == 5
+    reverse = compare_with_baseline("test_mae", others, "network", MAE)
+    assert reverse.numbers["verdict"] == "worse" and reverse.numbers["n"] == 5
+
+
+def test_one_run_says_nothing_of_a_baseline() -> None:
+    for others in (235.68, {0: 235.68}, {7: 1.0}):
+        found = compare_with_baseline("test_mae", MAE, "lasso", others)
+        expected = "no reliable difference" if isinstance(others, float) else "no interval"
+        assert found.numbers["verdict"] == expected
+    assert compare_with_baseline("test_mae", {0: 1.0}, "x", 2.0).numbers["verdict"] == "no interval"
+
+
+REFERENCE = {
+    "source": "S",
+    "notebook": {"test_mae": 259.7153},
+    "reruns": [{"source": "2023-08", "test_mae": 257.24}, {"source": "2024-06", "test_loss": 1.0}],
+}
+
+
+def a_part(folder: Path, mae: list[float], **fields: Any) -> ReproducedExperiment:
+    runs = [
+        Run.open(
+            a_run(
+                folder / "runs" / "e" / f"20261125T12000{seed}Z-0000",
+                metrics={"test_mae": value},
+                reference=REFERENCE,
+                seconds={"total": 2.0},
+                seed=seed,
+            )
+        )
+        for seed, value in enumerate(mae)
+    ]
+    return ReproducedExperiment("e", RunSettings(), [*range(len(mae))], runs=runs, **fields)
+
+
+def test_a_fit_without_chance_equals_the_published_number_or_not(tmp_path: Path) -> None:
+    for value, verdict in ((259.71528, "equal"), (259.716, "above"), (259.7, "below")):
+        part = a_part(tmp_path / verdict, [value], stochastic=False)
+        (row,) = part.rows
+        assert row.cells["verdict on notebook"] == verdict and row.cells["interval"] == ""
+        assert row.numbers["direction"] == "lower is better"
+
+
+def test_reruns_variants_and_baselines_are_on_page_and_in_the_table(tmp_path: Path) -> None:
+    """A rerun is a mark with its source; the axis holds it."""
+    simple = a_part(tmp_path / "a", [239.0], stochastic=False)
+    variant = {"model.day_of_week": True}
+    same = a_part(tmp_path / "b", [200.0], stochastic=False, variant=variant)
+    baseline = Baseline(experiment="e", metric="test_mae")
+    part = a_part(tmp_path / "c", [230.0, 240.0, 250.0], baseline=baseline)
+    against_variant = baseline.model_copy(update={"set": variant})
+    other = replace(part, baseline=against_variant)
+    unknown = replace(part, baseline=baseline.model_copy(update={"experiment": "f"}))
+    verdicts = [one.compare_with_baseline([part, simple, same]) for one in (other, unknown)]
+    assert verdicts[0] and verdicts[0].numbers["verdict"] == "worse" and verdicts[1] is None
+    (row,) = part.rows
+    assert row.numbers["reruns"] == {"2023-08": 257.24}
+    assert row.axis and row.axis.start < 230 and row.axis.end > 259.7153
+    parts = [simple, same, part]
+    page = format_reproduction_page(parts, {}, "c")
+    table = format_reproduction_markdown(parts, {}, "c")
+    for text in (page, table):
+        assert "no reliable difference" in text and "lower is better" in text
+        assert "2023-08" in text and "e day_of_week=true" in text
+    assert page.count('class="published rerun" d="M14 2V8"') == 1
+    assert page.count("<title>2023-08: 257.24</title>") == 3
+    assert 'id="e-day-of-week-true"' in page
 
 
 def test_markdown_is_a_table_whatever_a_run_says(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from dlrun.errors import ConfigError
 from dlrun.run_folder.find import (
     find_run,
     find_sweep,
+    repair_latest_link,
     run_name_without_time,
     runs_newest_first,
     sweeps_newest_first,
 )
+from dlrun.run_folder.folder import remove_run
 from tests.run_folder.making import a_run
 
 
@@ -126,3 +128,17 @@ def test_a_sweep_by_its_name_folder_or_latest(tmp_path: Path) -> None:
     for name in ("", "c", "n" * 5000):
         with pytest.raises(ConfigError, match="no such sweep"):
             find_sweep(name, tmp_path)
+
+
+def test_latest_names_the_newest_that_is_left_and_goes_with_the_last(tmp_path: Path) -> None:
+    latest = tmp_path / "x" / "latest"
+    run = a_run(latest.with_name("20260102T000000Z-b"))
+    latest.symlink_to("20260103T000000Z-gone")
+    repair_latest_link(tmp_path, "x")
+    assert latest.readlink().name == run.name
+    remove_run(run, lambda: None)
+    repair_latest_link(tmp_path, "x")
+    assert not latest.is_symlink()
+    latest.mkdir()  # a user's own
+    repair_latest_link(tmp_path, "x")
+    assert latest.is_dir()

@@ -1,4 +1,4 @@
-"""Run folders: claimed once, written whole."""
+"""Run folders: claimed once, written whole, removed alone."""
 
 import csv
 import io
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.errors import ConfigError
-from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, to_csv
+from dlrun.errors import ConfigError, DlrunError
+from dlrun.experiments.saved_run import scan_folder
+from dlrun.run_folder.checkpoint import remove_checkpoints
+from dlrun.run_folder.folder import RunFolder, check_runs_folder_writable, remove_run, to_csv
+from tests.run_folder.making import a_run
 
 
 def test_many_claims_in_the_same_second_share_no_folder(tmp_path: Path) -> None:
@@ -101,3 +104,37 @@ def test_csv_cells_start_no_formula_and_break_no_row(tmp_path: Path) -> None:
     text = to_csv([["a", "b"], ["=1+1", 'x",\ny'], ["\x1b[31m", 0.5]]).decode()
     rows = list(csv.reader(io.StringIO(text, newline="")))
     assert rows == [["a", "b"], ["'=1+1", 'x",\ufffdy'], ["\ufffd[31m", "0.5"]]
+
+
+def unchanged() -> None:
+    """The run is as it was."""
+
+
+def changed() -> None:
+    raise DlrunError("not as it was")
+
+
+def test_a_run_goes_with_its_files_and_nothing_that_links_point_at(tmp_path: Path) -> None:
+    treasure = tmp_path / "treasure"
+    treasure.mkdir()
+    (treasure / "file").write_text("")
+    run = a_run(tmp_path / "runs" / "x" / "a")
+    (run / "sub").mkdir()
+    (run / "sub" / "link").symlink_to(treasure)
+    (run / "link").symlink_to(treasure / "file")
+    remove_run(run, unchanged)
+    assert list((tmp_path / "runs" / "x").iterdir()) == []
+    assert (treasure / "file").exists()
+
+
+def test_a_run_behind_a_link_or_that_changed_stays(tmp_path: Path) -> None:
+    run = a_run(tmp_path / "elsewhere" / "x" / "a")
+    (run / "checkpoint").write_bytes(b"state")
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    (tmp_path / "runs" / "x" / "a").symlink_to(run)
+    with pytest.raises(DlrunError, match="behind a link"):
+        remove_run(tmp_path / "runs" / "x" / "a", unchanged)
+    for remove in (remove_run, remove_checkpoints):
+        with pytest.raises(DlrunError, match="not as it was"):
+            remove(run, changed)
+    assert (run / "checkpoint").exists() and scan_folder(run).state == "finished"

@@ -6,6 +6,7 @@ import operator
 import pkgutil
 import shutil
 import signal
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import dlrun
-from dlrun.commands.check_run_files import check
+from dlrun.commands.check_clean import check
 from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments import registry
@@ -90,7 +91,7 @@ def test_files_of_an_unfinished_run_have_no_digest(tmp_path: Path) -> None:
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_yaml_file(registry.experiment_entry(experiment).defaults).values
+    return deepcopy(registry.experiment_entry(experiment).shipped.values)
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from dlrun.config.sections import ExperimentConfig
 from dlrun.errors import AcceleratorError, DataError
 from dlrun.system import accelerator
-from dlrun.system.accelerator import ACCELERATORS, AcceleratorReport, run_with_fallback
+from dlrun.system.accelerator import ACCELERATORS, AcceleratorReport, accelerator_attempts
 
 without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 
@@ -28,17 +28,14 @@ class Choice:
         error: Exception | None = None,
         **options: Any,
     ) -> AcceleratorReport:
-        def probe(device: str) -> None:
-            if error and device in probe_fails_on.split():
-                raise error
-
-        def work(report: AcceleratorReport) -> AcceleratorReport:
-            if error and report.used == work_fails_on:
-                raise error
-            return report
-
         options = {"fallback": True} | options
-        return run_with_fallback(requested, probe, work, self.warnings.append, **options)
+        for attempt in accelerator_attempts(requested, self.warnings.append, **options):
+            with attempt:
+                fails_on = probe_fails_on if attempt.is_probe else work_fails_on
+                if error and attempt.report.used in fails_on.split():
+                    raise error
+        assert not attempt.is_probe and attempt.error is None
+        return attempt.report
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dlrun.errors import AcceleratorError
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
-from dlrun.system.accelerator import is_accelerator_error
+from dlrun.system.accelerator import accelerator_attempts, is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import Training, divergence_warning
 from dlrun.training.objective import classification
@@ -83,12 +83,23 @@ def batches() -> ArrayData:
 
 
 def fit(folder: Path, accelerator: str, build: Any = Network, **changes: Any) -> Any:
+    """Train as NetworkExperiment.run does."""
     around = reader(folder)
+    config = network_config(accelerator, **changes)
+    training = Training(config, around, build, batches(), classification(2), "data")
     with temporary_training_settings(2):
-        config = network_config(accelerator, **changes)
-        training = Training(config, around, build, batches(), classification(2), "data")
-        trained = training.run()
-    return trained.metrics, trained.accelerator, around
+        for attempt in accelerator_attempts(
+            accelerator,
+            around.screen.warn,
+            fallback=config.fallback,
+            processes=config.world or 1,
+        ):
+            with attempt:
+                if attempt.is_probe:
+                    training.probe(attempt.report.used)
+                else:
+                    trained = training.run(attempt.report.used)
+    return trained.metrics, attempt.report, around
 
 
 def fails_once(error: Exception, step: int) -> Any:

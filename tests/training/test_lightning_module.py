@@ -10,22 +10,29 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.config.sections import OptimizerConfig
 from dlrun.experiments.imdb_dense.experiment import fast_optimizer
 from dlrun.experiments.imdb_dense.model import DenseNet
+from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
+from dlrun.training.lightning_module import (
+    FinishedEpoch,
+    LightningNetwork,
+    PredictionCollector,
+    StageMetrics,
+    epoch_columns,
+)
 from dlrun.training.objective import OPTIMIZERS, classification, regression
 from dlrun.training.process_settings import temporary_training_settings
+from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
 
 CPU = torch.device("cpu")
 
 
 def test_steps_measure_what_the_network_predicts() -> None:
-    module = LightningNetwork(nn.Identity(), OptimizerConfig(name="sgd", lr=0.1), classification(2))
+    module = LightningNetwork(nn.Identity(), optimizer_config("sgd", lr=0.1), classification(2))
     batch = torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 0, 0])
     module.validation_step(batch, 0)
     module.test_step(batch, 0)
@@ -39,9 +46,7 @@ def test_steps_measure_what_the_network_predicts() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_the_config_can_be_made(name: Any) -> None:
-    module = LightningNetwork(
-        nn.Linear(2, 1), OptimizerConfig(name=name, lr=0.125), classification(2)
-    )
+    module = LightningNetwork(nn.Linear(2, 1), optimizer_config(name, lr=0.125), classification(2))
     optimizer = module.configure_optimizers()
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer.defaults["lr"] == 0.125
@@ -49,9 +54,7 @@ def test_every_optimizer_of_the_config_can_be_made(name: Any) -> None:
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
     objective = replace(classification(2), optimizer=fast_optimizer)
-    module = LightningNetwork(
-        DenseNet(5, [16]), OptimizerConfig(name="rmsprop", lr=0.125), objective
-    )
+    module = LightningNetwork(DenseNet(5, [16]), optimizer_config("rmsprop", lr=0.125), objective)
     assert type(module.configure_optimizers()) is OnePassRMSprop
     module.double()
     assert type(module.configure_optimizers()) is torch.optim.RMSprop
@@ -66,7 +69,7 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         sizes = {"batch_size": 8, "group_size": group, "eval_batch_size": 30}
         data = ArrayData(rows, rows, rows, seed=0, **sizes)
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
-        optimizer = OptimizerConfig(name="rmsprop", lr=0.01)
+        optimizer = optimizer_config("rmsprop", lr=0.01)
         module = LightningNetwork(network, optimizer, classification(2))
         with temporary_training_settings(1):
             trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
@@ -108,6 +111,14 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
     assert error.compute() == pytest.approx(2.5 / 4)
 
 
+def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
+    metrics = {"valid_mae": 4.0, "valid_loss": 3.0, "train_mae": 2.0, "train_loss": 1.0}
+    epoch = FinishedEpoch(7, metrics, 0.5)
+    row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
+    stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
+    assert row == [("epoch", 7), *stages, ("seconds", 0.5)]
+
+
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:
     metrics = StageMetrics("valid", classification(3))
     metrics.add(torch.tensor(1.0), torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1]))
@@ -126,7 +137,9 @@ def test_two_classes_to_their_last_digit() -> None:
     logits = torch.tensor([30.0, -30.0, 0.0, -1.5])
     collector.add(logits[:3], torch.tensor([1, 1, 0]))
     collector.add(logits[3:], torch.tensor([0]))
-    labels, predicted, probability = collector.finish(CPU)
+    rows = collector.finish(CPU)
+    assert rows is not None
+    labels, predicted, probability = rows
     assert labels.tolist() == [1, 1, 0, 0]
     assert predicted.tolist() == [1, 0, 0, 0]  # 0 is no more than 0, as for the accuracy
     assert probability == pytest.approx(1 / (1 + np.exp([-30.0, -30.0, 0.0, -1.5])), rel=1e-15)
@@ -137,6 +150,35 @@ def test_more_classes() -> None:
     collector = PredictionCollector(classification(3))
     logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
     collector.add(logits, torch.tensor([2, 0]))
-    labels, predicted, probability = collector.finish(CPU)
+    rows = collector.finish(CPU)
+    assert rows is not None
+    labels, predicted, probability = rows
     assert (labels.tolist(), predicted.tolist()) == ([2, 0], [1, 0])
     assert probability == pytest.approx(logits.softmax(-1).max(-1).values.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+@pytest.mark.parametrize("target_shape", [(4,), (4, 1)])
+def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int, ...]) -> None:
+    """With standardised outputs: everything but the loss is in the unit of the targets."""
+    objective = regression(("r2", "mae"), centre=10, scale=2)
+    outputs = torch.tensor([0.0, 1.0, -1.0, 3.0]).reshape(shape)
+    targets = torch.tensor([10.0, 12.0, 7.0, 14.0]).reshape(target_shape)
+    assert objective.loss(outputs, targets).item() == pytest.approx((0.25 + 1) / 4)
+    metrics, collector = StageMetrics("test", objective), PredictionCollector(objective)
+    metrics.add(objective.loss(outputs, targets), objective.predict(outputs), targets)
+    collector.add(outputs, targets)
+    found = metrics.finish()
+    assert list(found) == ["test_loss", "test_r2", "test_mae"]  # the order of the objective
+    rows = collector.finish(CPU)
+    assert rows is not None
+    values = TrueAndPredictedValues(*rows)
+    assert values.predicted.tolist() == [10, 12, 8, 16]
+    assert (found["test_mae"], found["test_r2"]) == pytest.approx((values.mae, values.r2))
+    assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
+
+
+def test_several_values_of_a_row_are_not_collected() -> None:
+    collector = PredictionCollector(regression())
+    collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
+    assert collector.finish(CPU) is None

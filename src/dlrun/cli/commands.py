@@ -18,9 +18,9 @@ COMMANDS = {
     "dlrun": {
         "resume": "run_resume_config:resume",
         "sweep": "sweep:sweep",
-        "reproduce": "reproduce:reproduce",
+        "reproduce": "report_reproduce:reproduce",
         "verify": "verify:verify_run",
-        "report": "report:write_report",
+        "report": "report_reproduce:write_report",
         "predict": "predict:predict_inputs",
         "export": "export:export_network",
         "demo": "demo:run_demo",
@@ -37,8 +37,8 @@ COMMANDS = {
         "list": "list_runs:list_runs",
         "show": "show:show",
         "compare": "compare:compare",
-        "clean": "clean:clean",
-        "check": "check_run_files:check",
+        "clean": "check_clean:clean",
+        "check": "check_clean:check",
     },
 }
 GROUPS = {

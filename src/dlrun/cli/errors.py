@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ from dlrun.system.signals import SIGNALS, raised_signals
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Print one message about the exception that ended a command, and return the exit code.
 
-    Raises the exception again if --debug is given.
+    With --debug the traceback is printed instead. Raises SystemExit again.
     """
     if isinstance(error, SystemExit):
         raise error
@@ -48,8 +49,8 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         about = {"status": "failed", "error": shown.message, "hint": shown.hint}
         screen.print_json(about)
     if "--debug" in arguments:
-        raise error
-    if not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
+        traceback.print_exception(error)
+    elif not (isinstance(shown, ConfigError) and _is_reported_by_another_process()):
         screen.fail(shown.message, shown.hint)
     return shown.exit_code
 

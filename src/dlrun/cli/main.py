@@ -1,4 +1,4 @@
-"""Run the `dlrun` command as a process: set the process up, report its errors, and end it."""
+"""Run a command line; set up the process of `dlrun` before, and end the process after."""
 
 import contextlib
 import gc
@@ -25,16 +25,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return report_error(error, arguments)
 
 
-def run_process(arguments: Sequence[str]) -> NoReturn:
-    """Run a command line as this process's only task, and end the process with the exit code."""
-    try:
-        _prepare_process(arguments)
-        _exit_process(run_command_line(arguments))
-    except BaseException as error:  # a signal before the command began or as it ended
-        _exit_process(report_error(error, arguments))
-
-
-def _prepare_process(arguments: Sequence[str]) -> None:
+def prepare_process(arguments: Sequence[str]) -> None:
     """Set up this process for one command: signals, streams and environment variables."""
     # Python looks for garbage after every 700 new objects: a quarter of the imports' time.
     gc.set_threshold(50_000)
@@ -51,7 +42,7 @@ def _prepare_process(arguments: Sequence[str]) -> None:
     if "--json" in arguments and sys.stdout is not None:
         reserve_stdout()
     if os.environ.get("_DLRUN_COMPLETE") == "complete_bash":
-        from dlrun.commands.tab_completion import rejoin_completion_words  # needs pydantic
+        from dlrun.commands.options import rejoin_completion_words  # needs pydantic
 
         rejoin_completion_words()
     for problem in registry.broken_experiments():
@@ -60,7 +51,7 @@ def _prepare_process(arguments: Sequence[str]) -> None:
         Screen().warn(f"experiment {name!r} is left out: dlrun has a command of that name")
 
 
-def _exit_process(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End this process; if torch was imported, skip Python's own shutdown, which takes 0.7 s.
 
     If several processes train together, each shuts down as usual.

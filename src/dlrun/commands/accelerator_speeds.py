@@ -82,7 +82,8 @@ def list_accelerators(
         run = Run.open(path)
         data = run.record.data
         seconds[device] = min(run.table["seconds"][1:])
-    from dlrun.plots import line_plots, style  # slow: matplotlib
+    from dlrun.plots.run import draw_epoch_times  # slow: matplotlib
+    from dlrun.plots.style import figure_to_png
 
     rows = [
         [device, why is None, time, time and time / seconds["cpu"], why]
@@ -93,8 +94,8 @@ def list_accelerators(
     package = registry.experiment_entry(experiment).package
     folder.write_json("environment.json", environment.describe_environment(package))
     title = f"{experiment}, seed {valid.seed}, run {folder.path.name}\n{data}"
-    figure = line_plots.draw_epoch_times(list(seconds), list(seconds.values()), title=title)
-    folder.write(FIGURE, style.figure_to_png(figure))
+    figure = draw_epoch_times(list(seconds), list(seconds.values()), title=title)
+    folder.write(FIGURE, figure_to_png(figure))
     _show(missing, seconds, screen)
     screen.rows([f"{experiment}: {data}", str(folder.path / TABLE), str(folder.path / FIGURE)])
 

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import EMPTY
-from dlrun.commands.tab_completion import complete_runs
 from dlrun.config.yaml_loader import format_setting
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
@@ -33,7 +32,7 @@ def compare(
         typer.Argument(
             metavar="RUN",
             help="Each by folder, name or suffix, latest.",
-            autocompletion=complete_runs,
+            autocompletion=opt.complete_runs,
         ),
     ],
     out: Annotated[Path | None, opt.option("Draw their curves in one figure.", "F.png")] = None,
@@ -165,7 +164,8 @@ def _show(rows: Rows, heads: Sequence[str], screen: Screen) -> None:
 
 def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
     """Return the runs' curves as a PNG; a run without curves is left out with a note."""
-    from dlrun.plots import line_plots, style  # slow: matplotlib
+    from dlrun.plots.run import draw_curves_of_several_runs  # slow: matplotlib
+    from dlrun.plots.style import figure_to_png
 
     tables = {}
     for run, head in zip(runs, heads, strict=True):
@@ -189,6 +189,4 @@ def _draw(runs: Sequence[Run], heads: Sequence[str], screen: Screen) -> bytes:
         for one in tables.values()
         for name in metric_names_without_split(one)
     ]
-    return style.figure_to_png(
-        line_plots.draw_curves_of_several_runs(tables, list(dict.fromkeys(panels)))
-    )
+    return figure_to_png(draw_curves_of_several_runs(tables, list(dict.fromkeys(panels))))

@@ -10,7 +10,6 @@ from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.data.cache import SUMS, find_damaged_files
 from dlrun.data.download import Dataset
-from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import ConfigError, DataError, DlrunError, did_you_mean
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings
@@ -56,7 +55,7 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
         if not path.exists():
             raise DataError(f"{path}: not there", f"`dlrun data fetch {found.name}` downloads it")
         if path.is_file():
-            computed = hash_file_or_listing(path, published.algorithm)
+            computed = published.hash_of(path)
             is_same = computed == published.digest
             verdict = "the published one" if is_same else f"NOT the published {published.digest}"
             screen.show(Text(f"{path}: {published.algorithm} {computed} is {verdict}"))

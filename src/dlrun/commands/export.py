@@ -59,17 +59,17 @@ def export_network(
     check_output_path("--out", out, force=force)
     opened = Run.open(run, runs_dir)
     with StopRequest().listening(), replace_atomically(out) as file:
-        from dlrun.networks import export  # slow: torch
+        from dlrun.networks import files  # slow: torch
 
         screen.note(f"reading the network of {opened.folder}")
         network, exported = opened.network(), opened.exported()
         about = _metadata(opened, exported)
-        write = export.write_onnx if format_ == "onnx" else export.write_torchscript
+        write = files.write_onnx if format_ == "onnx" else files.write_torchscript
         try:
             network_in_file = write(file, exported.network, exported.inputs(2), about)
             screen.note("comparing the file with the network")
             batches = _batches(exported)
-            difference, largest = export.largest_difference(network, network_in_file, batches)
+            difference, largest = files.largest_difference(network, network_in_file, batches)
         except OSError:  # such as a full disk
             raise
         except Exception as error:  # a network may use operations that the format lacks

@@ -25,16 +25,16 @@ from dlrun.data.text_files import (
     stream_lines,
 )
 from dlrun.errors import ConfigError
-from dlrun.experiments.predictions import Prediction, Predictor
+from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, to_csv
+from dlrun.run_folder.recorded_metrics import TESTED, format_metric
 from dlrun.system.console import Screen, pluralize, to_json
 from dlrun.system.files import check_output_path, open_new_file, write_file_atomically
 
 BATCH_INPUTS, BATCH_CHARACTERS = 256, 1 << 20
 UNCOUNTED = 20  # predictions up to which no total is shown
 FIGURE_TEXTS = 6
-NEAR = 1e-5  # smaller differences of probabilities may come from another machine
 LINE_WIDTH = 80
 INPUT_LENGTH = 200  # characters of a text that identify it in a JSON object
 WORDS_SHOWN = 8
@@ -145,7 +145,8 @@ def _predict(
 
 
 def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None:
-    from dlrun.plots import line_plots, style  # slow: matplotlib
+    from dlrun.plots.run import draw_probability_after_each_word  # slow: matplotlib
+    from dlrun.plots.style import figure_to_png
 
     if not drawn:
         raise ConfigError(
@@ -153,8 +154,8 @@ def _draw(run: Run, drawn: Sequence[tuple[str, Prediction]], file: Path) -> None
             "leave out --figure; --words shows the words that count most",
         )
     panels = [(name, one.label, one.towards, one.after) for name, one in drawn]
-    picture = line_plots.draw_probability_after_each_word(panels, title=run.experiment.title(run))
-    write_file_atomically(file, style.figure_to_png(picture))
+    picture = draw_probability_after_each_word(panels, title=run.experiment.title(run))
+    write_file_atomically(file, figure_to_png(picture))
 
 
 def _read_inputs(
@@ -314,16 +315,16 @@ def _shorten(text: str, length: int) -> str:
 def _predict_test_set(
     run: Run, data_dir: Path | None, screen: Screen, *, out: Path | None, json: bool
 ) -> int:
-    """Classify the run's own test set again; return 1 if a prediction differs, else 0."""
+    """Predict the run's own test set again; return 1 if a prediction differs, else 0."""
     screen.note(f"predicting the test set of {run.name}")
     found = run.test(data_dir, screen)
     if out is not None:
         write_file_atomically(out, found.table())
         screen.note(f"table {out}")
-    result: dict[str, Any] = {"test_accuracy": found.accuracy, "test_rows": len(found.labels)}
-    result["different_rows"] = None
+    result: dict[str, Any] = {f"{TESTED}{name}": value for name, value in found.metrics.items()}
+    result |= {"test_rows": len(found), "different_rows": None}
     if PREDICTIONS in run.record.files:
-        result |= _compare_tables(run.read(PREDICTIONS), found.table())
+        result |= _compare_tables(run.read(PREDICTIONS), found)
     different = result["different_rows"]
     if different is None:
         comparison = f"{run.name} kept no {PREDICTIONS} to compare with"
@@ -331,27 +332,25 @@ def _predict_test_set(
         comparison = f"row for row as in the run's {PREDICTIONS}"
     else:
         used = run.record.accelerator.used if run.record.accelerator else "cpu"
+        how = "values"
+        if (classes := result.get("different_classes")) is not None:
+            how = f"{classes:,} of another class, probabilities"
         comparison = (
-            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: "
-            f"{result['different_classes']:,} of another class, probabilities up to "
+            f"{pluralize(different, 'row')} not as in the run's {PREDICTIONS}: {how} up to "
             f"{result['largest_difference']:.2g} apart (the run computed on {used})"
         )
-    correct = int((found.labels == found.predicted).sum())
-    rows = f"{correct:,} of {pluralize(len(found.labels), 'row')}"
-    lines = [f"test accuracy {found.accuracy:.4f} ({rows})", comparison]
+    metrics = ", ".join(f"{name} {format_metric(value)}" for name, value in found.metrics.items())
+    lines = [f"test {metrics} ({pluralize(len(found), 'row')})", comparison]
     screen.rows(to_json(result).splitlines() if json else lines)
     return 1 if different else 0
 
 
-def _compare_tables(kept: bytes, found: bytes) -> dict[str, float]:
+def _compare_tables(kept: bytes, found: TrueAndPredicted) -> dict[str, float]:
     """Return how many new test predictions differ from those of the run, and by how much."""
-    tables = [csv_module.reader(io.StringIO(one.decode())) for one in (kept, found)]
+    tables = [csv_module.reader(io.StringIO(one.decode())) for one in (kept, found.table())]
     pairs = [(one, other) for one, other in zip(*tables, strict=True) if one != other]
-    other_class = [one[:-1] != other[:-1] for one, other in pairs]
+    other_text = [one[:-1] != other[:-1] for one, other in pairs]
     gaps = [abs(float(one[-1]) - float(other[-1])) for one, other in pairs]
-    is_far = [other or gap >= NEAR for other, gap in zip(other_class, gaps, strict=True)]
-    return {
-        "different_rows": sum(is_far),
-        "different_classes": sum(other_class),
-        "largest_difference": max(gaps, default=0.0),
-    }
+    is_far = [other or gap >= found.near for other, gap in zip(other_text, gaps, strict=True)]
+    classes = {"different_classes": sum(other_text)} if found.classes else {}
+    return {"different_rows": sum(is_far), **classes, "largest_difference": max(gaps, default=0.0)}

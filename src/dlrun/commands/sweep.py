@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from dlrun.commands import options as opt
-from dlrun.commands import tab_completion
 from dlrun.errors import UsageError
 from dlrun.run_context import RunSettings
 from dlrun.slurm.submit import parse_slurm_options
@@ -21,7 +20,7 @@ CONTINUING = {
 LOCAL = {"--jobs", "--fail-fast", "--halving"}
 SPACE = "log:1e-4..1e-2, lin:0..1, int:1..9 or a|b|c; repeatable."
 
-SETTINGS = tab_completion.complete_settings
+SETTINGS = opt.complete_settings
 
 
 @opt.with_run_options(
@@ -59,9 +58,7 @@ def sweep(
     fail_fast: Annotated[bool, opt.flag("If a run fails, stop the others.", "--fail-fast")] = False,
     resume: Annotated[
         str | None,
-        opt.option(
-            "Continue this sweep, or latest.", "NAME", autocompletion=tab_completion.complete_sweeps
-        ),
+        opt.option("Continue this sweep, or latest.", "NAME", autocompletion=opt.complete_sweeps),
     ] = None,
     slurm: opt.Slurm = None,
     wait: opt.Wait = False,

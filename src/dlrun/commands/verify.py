@@ -20,8 +20,7 @@ from dlrun.config.yaml_loader import config_layer_without_file, flatten_keys, re
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.folder import CONFIG, METRICS
-from dlrun.run_folder.record import RESULTS
+from dlrun.run_folder.folder import CONFIG, METRICS, RESULTS
 from dlrun.run_folder.recorded_metrics import SECONDS
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, pluralize
@@ -154,7 +153,7 @@ def _read_arrays(run: Run, name: str) -> Arrays:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
     if name.endswith(".pt"):
-        from dlrun.networks.weights_file import read_tensors  # slow: torch
+        from dlrun.networks.files import read_tensors  # slow: torch
 
         tensors = read_tensors(run.folder / name, content)
         # numpy has no bfloat16.

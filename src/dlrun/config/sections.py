@@ -57,13 +57,47 @@ class MetricInterval(Section):
     seeds: PositiveInt
 
 
-class Reference(Section):
-    """Holds published metrics, their source, and the intervals measured over several seeds."""
+class Rerun(Section, extra="allow"):
+    """Holds the metrics of an earlier run by the authors, as further keys, and its source."""
+
+    __pydantic_extra__: dict[str, float]
+    source: str
+
+
+class PublishedMetrics(Section):
+    """Holds the published metrics of one config, and intervals measured over several seeds."""
+
+    book: dict[str, float] = Field(default={})
+    notebook: dict[str, float] = Field(default={})
+    reruns: list[Rerun] = Field(default=[])
+    measured: dict[str, MetricInterval] = Field(default={})
+
+
+class Variant(PublishedMetrics):
+    """Holds the published metrics of the shipped config with other values, by dotted keys."""
+
+    set: Annotated[dict[str, Any], Field(min_length=1)]
+
+
+class Baseline(Section):
+    """Names the simpler experiment, and its variant, that a metric of an experiment should beat."""
+
+    experiment: str
+    set: dict[str, Any] = Field(default={})
+    metric: str
+
+
+class Reference(PublishedMetrics):
+    """Holds published metrics, their source, and what they are compared with.
+
+    place: the numbers of the book's section, then the place within it: [10, 9, 1, 2].
+    variants: metrics that were published for other values of the config.
+    """
 
     source: str
-    book: dict[str, float]
-    notebook: dict[str, float]
-    measured: dict[str, MetricInterval] = Field(default={})
+    place: list[Count] = Field(default=[])
+    variants: list[Variant] = Field(default=[])
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)
@@ -145,10 +179,15 @@ class ExperimentConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Defines the config of the optimizer, a class of torch.optim."""
+    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments by name; those that are None are left to torch's defaults."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class TrainerConfig(Section):
@@ -201,6 +240,20 @@ class NetworkConfig(ExperimentConfig):
         """Check that a CPU can have the devices, and that a batch divides among the processes."""
         check_cpu_devices(self.accelerator, self.trainer.devices)
         check_batch_divisible(self.batch_size, self.world or 1)
+
+
+class HiddenLayersConfig(Section):
+    """Defines the hidden layers of a dense network: their units, and the dropout after each."""
+
+    hidden: list[PositiveInt]
+    dropout: list[Annotated[float, Field(ge=0, lt=1)]]
+
+    @model_validator(mode="after")
+    def _dropout_of_each_layer(self) -> "HiddenLayersConfig":
+        if len(self.dropout) != len(self.hidden):
+            layers = f"{len(self.hidden)} hidden layers and {len(self.dropout)} values of dropout"
+            raise ValueError(f"{layers}; give each hidden layer its own, which may be 0")
+        return self
 
 
 class UserDataConfig(Section):

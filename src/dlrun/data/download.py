@@ -1,6 +1,8 @@
 """Obtain files of data sets and weights: use local copies or download them, and check hashes."""
 
 import contextlib
+import hashlib
+import importlib.util
 import os
 import re
 import time
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dlrun.data.user_data import hash_file_or_listing
 from dlrun.errors import DataError, DownloadError, first_line
 from dlrun.system.console import Screen
-from dlrun.system.files import hold_file_lock
+from dlrun.system.files import hold_file_lock, read_unpacked
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -22,6 +24,8 @@ TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
 ATTEMPTS = 6
+CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
+MAX_UNPACKED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,9 @@ class PublishedFile:
     """Describes a published file: its name, its URL and the hash of its content.
 
     key: the key in the config's section `data` that may name a local copy.
+    gzipped: whether the file is a gzip file and `digest` the hash of what it holds. The key then
+    names a folder with this file, packed or unpacked.
+    packaged: the path of the same file in a Python package that may be installed.
     """
 
     name: str
@@ -36,6 +43,36 @@ class PublishedFile:
     algorithm: str
     digest: str
     key: str = "archive"
+    gzipped: bool = False
+    packaged: str | None = None
+
+    def place(self, local: Path | None, folder: Path) -> Path:
+        """Return the path of the file on this machine, or in the data folder if it is missing.
+
+        It is the local copy that the config names, or in the data folder, or in a package.
+        """
+        if local is not None and not self.gzipped:
+            return local
+        path = (local or folder) / self.name
+        places = [path, path.with_suffix("")] if self.gzipped else [path]
+        if local is None and self.packaged is not None:
+            package, _, inside = self.packaged.partition("/")
+            spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
+            places += [
+                Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()
+            ]
+        return next((place for place in places if place.is_file()), path)
+
+    def hash_of(self, path: Path) -> str:
+        """Return the hash to compare with `digest`. Raises DataError if the path is unreadable.
+
+        The hash of a damaged gzip file is that of the file itself.
+        """
+        if self.gzipped:
+            with contextlib.suppress(OSError):
+                content = read_unpacked(path, MAX_UNPACKED_BYTES)
+                return hashlib.new(self.algorithm, content).hexdigest()
+        return hash_file_or_listing(path, self.algorithm)
 
 
 GENERATED = "the data are generated"
@@ -61,7 +98,7 @@ class Dataset:
     def files(self, config: Any, data_dir: Path) -> list[tuple[PublishedFile, Path]]:
         """Return the published files that a config needs, each with its path on this machine."""
         return [
-            (file, getattr(config, file.key) or data_dir / self.name / file.name)
+            (file, file.place(getattr(config, file.key), data_dir / self.name))
             for file in self.published.get(config.source, ())
         ]
 
@@ -84,9 +121,9 @@ class Dataset:
                 )
                 urls = [f"{base.rstrip('/')}/{published.name}" for base in config.mirrors]
                 urls.append(published.url)
-                download_file(urls, path, published.algorithm, published.digest, screen, remedy)
+                download_file(urls, path, published.hash_of, published.digest, screen, remedy)
             paths.append(path)
-            digests.append(hash_file_or_listing(path, published.algorithm))
+            digests.append(published.hash_of(path))
             if digests[-1] != published.digest:
                 differs = f"{path.name} is not the published file"
         return paths, digests, differs
@@ -107,8 +144,8 @@ def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path
     expected = match.group(1) if match else ""
     if not path.exists():
         remedy = f"put {path.name} into {path.parent}; {instead}"
-        download_file([url], path, "sha256", expected, screen, remedy)
-    elif not hash_file_or_listing(path, "sha256").startswith(expected):
+        download_file([url], path, hash_file_or_listing, expected, screen, remedy)
+    elif not hash_file_or_listing(path).startswith(expected):
         raise DataError(f"{path}: damaged: its sha256 does not begin with {expected}", "delete it")
     return path
 
@@ -134,14 +171,20 @@ def lock_while_writing(target: Path, screen: Screen) -> Iterator[None]:
 
 
 def download_file(
-    urls: Sequence[str], target: Path, algorithm: str, expected: str, screen: Screen, remedy: str
+    urls: Sequence[str],
+    target: Path,
+    hash_of: Callable[[Path], str],
+    expected: str,
+    screen: Screen,
+    remedy: str,
 ) -> None:
     """Download a file from the first URL that provides it, check its hash, and move it into place.
 
-    The URLs are https, or http on this machine's own loopback. A prefix of the expected hash is
-    enough. `remedy` says what to do if no URL can be reached. What was received before a failure or
-    a kill stays as `.part`, and the next attempt asks only for the rest. Of several processes that
-    need the same file, one downloads and the others wait.
+    The URLs are https, or http on this machine's own loopback. `hash_of` computes the hash of the
+    file; a prefix of the expected hash is enough. `remedy` says what to do if no URL can be
+    reached. What was received before a failure or a kill stays as `.part`, and the next attempt
+    asks only for the rest. Of several processes that need the same file, one downloads and the
+    others wait.
 
     Raises DownloadError, or DataError if a URL is not allowed or the folder cannot be written.
     """
@@ -159,7 +202,7 @@ def download_file(
             return
         problems = []
         for url in urls:
-            problem = _download_part(url, part, algorithm, expected, screen)
+            problem = _download_part(url, part, hash_of, expected, screen)
             if problem is None:
                 part.replace(target)
                 return
@@ -168,7 +211,7 @@ def download_file(
 
 
 def _download_part(
-    url: str, part: Path, algorithm: str, expected: str, screen: Screen
+    url: str, part: Path, hash_of: Callable[[Path], str], expected: str, screen: Screen
 ) -> str | None:
     """Download what a partial file lacks, and check its hash; return the problem, or None."""
     import urllib3  # only a download needs it
@@ -176,6 +219,7 @@ def _download_part(
     screen.note(f"downloading {url}")
     retries = urllib3.Retry(  # of a request; a response may break off too
         total=ATTEMPTS - 1,
+        connect=CONNECT_RETRIES,
         redirect=5,
         backoff_factor=BACKOFF_SECONDS,
         status_forcelist=(429, 500, 502, 503, 504),
@@ -197,7 +241,7 @@ def _download_part(
         except urllib3.exceptions.HTTPError as error:
             problem = first_line(error)
             continue
-        if problem is None and not hash_file_or_listing(part, algorithm).startswith(expected):
+        if problem is None and not hash_of(part).startswith(expected):
             part.unlink()
             problem = "its contents do not have the published hash; removed"
             if size:  # its beginning may have been of another file

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor, nn
 
-    from dlrun.experiments.predictions import Predictor, TrueAndPredictedClasses
+    from dlrun.experiments.predictions import Predictor, TrueAndPredicted
 
 C = TypeVar("C", bound=ExperimentConfig)
 
@@ -67,13 +67,13 @@ class NetworkAssets(BaseModel, frozen=True):
 
 
 class Experiment(ABC, Generic[C]):
-    """Defines an experiment; its package has one instance of a subclass, named `experiment`.
+    """Defines an experiment; its package has an instance of a subclass, named `experiment`.
 
     Only `run` is required. The other methods serve the commands that use a finished run.
     name: of the command and the entry point.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @abstractmethod
     def run(self, config: C, context: RunContext) -> Results:
@@ -98,8 +98,8 @@ class Experiment(ABC, Generic[C]):
             "its class would need the method `predictor` (dlrun.experiment.Predictor)",
         )
 
-    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredictedClasses":
-        """Classify the run's test set again."""
+    def test(self, run: Run, config: C, context: RunContext) -> "TrueAndPredicted":
+        """Predict the run's test set again."""
         raise DlrunError(f"{self.name} has no test set to predict")
 
     def exported(self, run: Run, config: C) -> NetworkToExport:

@@ -1,6 +1,8 @@
 """Decide whether a run's metrics may be compared with published or expected numbers."""
 
-from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, Section
+from collections.abc import Mapping
+
+from dlrun.config.sections import OWN_DATA_KEYS, ExperimentConfig, PublishedMetrics, Variant
 from dlrun.config.yaml_loader import flatten_keys, format_setting
 from dlrun.experiments.registry import changed_from_shipped, shipped_values
 from dlrun.experiments.saved_run import RUNTIME_KEYS
@@ -25,13 +27,15 @@ NEUTRAL |= {
 def why_not_comparable(name: str, config: ExperimentConfig, results: Results) -> str | None:
     """Return why a run of an experiment cannot be compared with the published numbers, or None.
 
-    The published numbers were computed on the published data, with values as in the shipped config.
+    The published numbers were computed on the published data, with values as in the shipped config
+    or in one of its variants.
     """
     if not results.reference:
         return None
     differs, defaults = results.origin.differs, shipped_values(name)
     reasons = [differs] if differs else []
-    if not differs or config.source == defaults.get("data.source"):  # generated: reason enough
+    is_shipped_source = config.source == defaults.get("data.source")
+    if not find_variant(name, config) and (not differs or is_shipped_source):  # else: generated
         reasons += [
             f"{key} is {format_setting(value)} (book: {format_setting(defaults.get(key))})"
             for key, value in changed_result_keys(name, config).items()
@@ -39,13 +43,33 @@ def why_not_comparable(name: str, config: ExperimentConfig, results: Results) ->
     return ", ".join(reasons) or None
 
 
+def find_variant(name: str, config: ExperimentConfig) -> Variant | None:
+    """Return the variant whose values are exactly those in which a config differs, or None."""
+    changed = changed_result_keys(name, config)
+    variants: list[Variant] = getattr(getattr(config, "reference", None), "variants", [])
+    return next((variant for variant in variants if variant.set == changed), None)
+
+
+def select_reference(
+    name: str, config: ExperimentConfig, reference: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the published numbers to compare a run with: an experiment's, or its variant's."""
+    variant = find_variant(name, config)
+    return {**reference, **(variant.model_dump(exclude={"set"}) if variant else {})}
+
+
 def metric_ranges_over_seeds(name: str, config: ExperimentConfig) -> dict[str, ExpectedInterval]:
     """Return, by metric, the range that holds 95 % of a config's runs; empty if not measured."""
-    measured: dict[str, Section] = getattr(getattr(config, "reference", None), "measured", {})
+    numbers: object = find_variant(name, config)
+    if numbers is None and not changed_result_keys(name, config):
+        numbers = getattr(config, "reference", None)
     has_shipped_source = config.source == shipped_values(name).get("data.source")
-    if not has_shipped_source or changed_result_keys(name, config):
+    if not isinstance(numbers, PublishedMetrics) or not has_shipped_source:
         return {}
-    return {metric: ExpectedInterval(**bounds.model_dump()) for metric, bounds in measured.items()}
+    return {
+        metric: ExpectedInterval(**bounds.model_dump())
+        for metric, bounds in numbers.measured.items()
+    }
 
 
 def changed_result_keys(name: str, config: ExperimentConfig) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +17,17 @@ from dlrun.errors import DlrunError
 from dlrun.experiments.base import Experiment, NetworkAssets, NetworkToExport
 from dlrun.experiments.predictions import (
     DescribeRow,
+    TrueAndPredicted,
     TrueAndPredictedClasses,
+    TrueAndPredictedValues,
     keep_test_predictions,
-    summarize_classes,
 )
 from dlrun.experiments.saved_run import ASSETS, Run
-from dlrun.networks.weights_file import read_tensors
-from dlrun.plots.line_plots import draw_learning_curves
+from dlrun.networks.files import read_tensors
+from dlrun.plots.run import draw_learning_curves
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
+from dlrun.system.accelerator import accelerator_attempts
 from dlrun.training.data import ArrayData
 from dlrun.training.fit import WEIGHTS, Training, predict_test_set
 from dlrun.training.network_summary import write_network_summary
@@ -33,6 +36,8 @@ from dlrun.training.process_settings import temporary_training_settings
 
 N = TypeVar("N", bound=NetworkConfig)
 A = TypeVar("A", bound=NetworkAssets)
+
+NEITHER = "predicts neither a class nor one number for a row"
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,12 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     """Defines an experiment that trains and tests a network, and draws its learning curves.
 
     assets_class: the class of what `load` returns as `assets`.
+    curve_limits: the ends of the vertical axis of the learning curves of a metric, by its name
+    without the split, such as `accuracy`; by default the axis spans the values.
     """
 
     assets_class: type[A]
+    curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
@@ -100,23 +108,33 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
             parameters = write_network_summary(
                 self.build(config, assets), self.example(config, assets), context
             )
-            trained = Training(
+            training = Training(
                 config, context, lambda: self.build(config, assets), data, objective, fingerprint
-            ).run()
-        classes = None
+            )
+            for attempt in accelerator_attempts(
+                config.accelerator,
+                context.screen.warn,
+                fallback=config.fallback,
+                processes=config.world or 1,
+                nodes=config.trainer.num_nodes,
+            ):
+                with attempt:
+                    if attempt.is_probe:
+                        training.probe(attempt.report.used)
+                    else:
+                        trained = training.run(attempt.report.used)
         with context.phase("predictions"):
-            if assets.labels and trained.predictions is not None:
-                predictions = _class_predictions(trained.predictions, assets.labels)
-                classes = summarize_classes(assets.labels, data.test.targets.numpy(), predictions)
+            predictions = _true_and_predicted(trained.predictions, assets.labels)
+            if predictions is not None:
                 keep_test_predictions(context, config.predictions, predictions, loaded.describe)
             elif config.predictions is True:
-                context.screen.warn(f"predictions: {self.name} has no labels: none are written")
+                context.screen.warn(f"predictions: {self.name} {NEITHER}: none are written")
             for name, content in self.extra_files(trained.network, assets).items():
                 context.keep(name, content)
         reference = getattr(config, "reference", None)
         return Results(
             metrics=trained.metrics,
-            accelerator=trained.accelerator,
+            accelerator=attempt.report,
             origin=loaded.origin,
             test_rows=len(data.test),
             reference=reference.model_dump() if reference else {},
@@ -129,7 +147,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,
-            classes=classes,
+            classes=predictions.classes if predictions else None,
         )
 
     def assets(self, run: Run) -> A:
@@ -142,18 +160,19 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
         network.load_state_dict(read_tensors(run.folder / WEIGHTS, run.read(WEIGHTS)))
         return network.eval()
 
-    def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredictedClasses:
+    def test(self, run: Run, config: N, context: RunContext) -> TrueAndPredicted:
         """Test the run's network again on the CPU, in the run's precision."""
         assets = self.assets(run)
-        if not assets.labels:
-            raise DlrunError(f"{self.name} does not classify: it has no predictions")
         config = config.model_copy(update={"threads": context.threads})
         with temporary_training_settings(self.torch_threads(config, context.threads)):
             loaded = self.load(config, context)
             run.check_data(loaded.fingerprint())
             network, objective = self.network(run, config), self.objective(config, assets)
             rows = predict_test_set(network, objective, loaded.data, config)
-        return _class_predictions(rows, assets.labels)
+        predictions = _true_and_predicted(rows, assets.labels)
+        if predictions is None:
+            raise DlrunError(f"{self.name} {NEITHER}: it has no predictions")
+        return predictions
 
     def exported(self, run: Run, config: N) -> NetworkToExport:
         """Return the trained network for export, with random numbers or the example as inputs."""
@@ -169,11 +188,17 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     def draw(self, run: Run, config: N) -> dict[str, Figure]:
         """Draw the learning curves of a run."""
-        figure = draw_learning_curves(run.table, run.record.metrics, title=self.title(run))
+        figure = draw_learning_curves(
+            run.table, run.record.metrics, title=self.title(run), limits=self.curve_limits
+        )
         return {"learning_curves.png": figure}
 
 
-def _class_predictions(rows: NDArray[np.float64], labels: list[str]) -> TrueAndPredictedClasses:
-    """Return the collected rows of the test set with the names of the classes."""
-    targets, predicted, probability = rows
-    return TrueAndPredictedClasses(labels, targets.astype(int), predicted.astype(int), probability)
+def _true_and_predicted(
+    rows: NDArray[np.float64] | None, labels: list[str] | None
+) -> TrueAndPredicted | None:
+    """Return the collected rows of the test set as classes or as values; None if neither."""
+    if rows is not None and len(rows) == 3 and labels:
+        true, predicted = rows[:2].astype(int)
+        return TrueAndPredictedClasses(labels, true, predicted, rows[2])
+    return TrueAndPredictedValues(*rows) if rows is not None and len(rows) == 2 else None

@@ -1,9 +1,9 @@
-"""Predict the classes of new inputs with a finished run, and save its test set's predictions."""
+"""Predict classes or values with a finished run, and save the predictions of its test set."""
 
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,6 +23,7 @@ from dlrun.system.console import to_json
 
 MOST_ROWS = 100_000  # up to which predictions are written by default: 3 MB
 MOST_MISTAKES = 20
+NEAR = 1e-5
 
 Words = list[tuple[str, float]]
 DescribeRow = Callable[[int], dict[str, str]]
@@ -110,8 +111,98 @@ class ImagePredictor(Predictor):
         ]
 
 
-@dataclass(frozen=True)
-class TrueAndPredictedClasses:
+class TrueAndPredicted(ABC):
+    """Holds what is true and what was predicted of each row of a test set, in order."""
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in self.metrics.items())
+        return f"<test {metrics} of {len(self):,} rows>"
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @property
+    @abstractmethod
+    def near(self) -> float:
+        """Return the difference of two numbers in the table that may come from another machine."""
+
+    @property
+    @abstractmethod
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics of the predictions by their names, without the prefix `test_`."""
+
+    @property
+    def classes(self) -> ClassSummary | None:
+        """Return a summary of the classes; None if numbers were predicted."""
+        return None
+
+    @abstractmethod
+    def table(self) -> bytes:
+        """Return the text of predictions.csv, whose last column has numbers."""
+
+    @abstractmethod
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
+        """Return the rows that were predicted worst, the worst first; `show` describes a row."""
+
+
+@dataclass(frozen=True, repr=False)
+class TrueAndPredictedValues(TrueAndPredicted):
+    """Holds the true and the predicted value of each row of the test set, in order.
+
+    targets, predicted: float64 (n_rows,), in the unit of the data.
+    """
+
+    targets: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def near(self) -> float:
+        """Return a hundred thousandth of the targets' standard deviation."""
+        return NEAR * (float(self.targets.std()) or 1)
+
+    @property
+    def mae(self) -> float:
+        """Return the mean absolute error."""
+        return float(np.abs(self.targets - self.predicted).mean())
+
+    @property
+    def r2(self) -> float:
+        """Return the share of the targets' variance that is explained; 0 if they have none."""
+        variance = float(np.square(self.targets - self.targets.mean()).sum())
+        error = float(np.square(self.targets - self.predicted).sum())
+        return 1 - error / variance if variance else float(not error)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the mean absolute error and R²."""
+        return {"mae": self.mae, "r2": self.r2}
+
+    def table(self) -> bytes:
+        """Return the text of predictions.csv, with each number in the digits that identify it."""
+        columns = _shortest_texts(self.targets), _shortest_texts(self.predicted)
+        rows = zip(range(len(self)), *columns, strict=True)
+        return _to_plain_table([("row", "target", "predicted"), *rows])
+
+    def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
+        """Return the rows with the largest absolute errors, the largest first."""
+        order = np.argsort(-np.abs(self.targets - self.predicted), kind="stable")[:MOST_MISTAKES]
+        return [
+            {
+                "row": row,
+                "target": float(self.targets[row]),
+                "predicted": float(self.predicted[row]),
+                **(show(row) if show else {}),
+            }
+            for row in order.tolist()
+        ]
+
+
+@dataclass(frozen=True, repr=False)
+class TrueAndPredictedClasses(TrueAndPredicted):
     """Holds the true and the predicted class of each row of the test set, in order.
 
     names: the class names. labels, predicted: the true and the predicted class index of each row,
@@ -131,8 +222,18 @@ class TrueAndPredictedClasses:
         predicted = (logits > 0).astype(np.int64)
         return cls(names, labels.astype(np.int64), predicted, expit(np.abs(logits)))
 
-    def __repr__(self) -> str:
-        return f"<test accuracy {self.accuracy:.4f} of {len(self.labels):,} rows>"
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def near(self) -> float:
+        """Return a hundred thousandth, because the numbers are probabilities."""
+        return NEAR
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Return the accuracy."""
+        return {"accuracy": self.accuracy}
 
     @property
     def accuracy(self) -> float:
@@ -147,15 +248,25 @@ class TrueAndPredictedClasses:
         both = np.bincount(np.concatenate([self.labels, self.predicted]), minlength=size)
         return float((2 * right[both > 0] / both[both > 0]).mean())
 
+    @property
+    def classes(self) -> ClassSummary:
+        """Return the number of classes, the largest class with its share, and macro-F1."""
+        rows = np.bincount(self.labels)
+        return ClassSummary(
+            number=len(self.names),
+            largest=self.names[int(rows.argmax())],
+            share=float(rows.max() / rows.sum()),
+            macro_f1=self.macro_f1,
+        )
+
     def table(self) -> bytes:
         """Return the text of predictions.csv, with the exact names of the classes."""
-        stream = io.StringIO(newline="")
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["row", "label", "predicted", "probability"])
         columns = (part.tolist() for part in (self.labels, self.predicted, self.probability))
-        for row, (label, predicted, value) in enumerate(zip(*columns, strict=True)):
-            writer.writerow([row, self.names[label], self.names[predicted], f"{value:.9g}"])
-        return stream.getvalue().encode()
+        rows = (
+            (row, self.names[label], self.names[predicted], f"{value:.9g}")
+            for row, (label, predicted, value) in enumerate(zip(*columns, strict=True))
+        )
+        return _to_plain_table([("row", "label", "predicted", "probability"), *rows])
 
     def mistakes(self, show: DescribeRow | None) -> list[dict[str, object]]:
         """Return the wrong predictions with the highest probabilities, highest first."""
@@ -173,30 +284,31 @@ class TrueAndPredictedClasses:
         ]
 
 
-def summarize_classes(
-    names: Sequence[str], labels: Array, predictions: TrueAndPredictedClasses | None
-) -> ClassSummary:
-    """Summarize the classes of a test set: count, largest class, and macro-F1 if predicted."""
-    rows = np.bincount(labels.astype(np.int64))
-    return ClassSummary(
-        number=len(names),
-        largest=names[int(rows.argmax())],
-        share=float(rows.max() / rows.sum()),
-        macro_f1=predictions.macro_f1 if predictions else None,
-    )
+def _shortest_texts(values: NDArray[np.float64]) -> list[str]:
+    """Return numbers as the shortest texts that identify them, in the precision that they have."""
+    single = values.astype(np.float32)
+    exact = single if (single == values).all() else values
+    return [str(value).removesuffix(".0") for value in exact]
+
+
+def _to_plain_table(rows: Iterable[Sequence[object]]) -> bytes:
+    """Return a CSV table with all texts unchanged."""
+    stream = io.StringIO(newline="")
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue().encode()
 
 
 def keep_test_predictions(
     context: RunContext,
     wanted: Predictions,
-    predictions: TrueAndPredictedClasses,
+    predictions: TrueAndPredicted,
     describe: DescribeRow | None,
 ) -> None:
     """Save predictions.csv and mistakes.json in the run folder, if the config asks for them.
 
     `describe` returns what is shown of a test row beside its mistake.
     """
-    if wanted is True or (wanted == "auto" and len(predictions.labels) <= MOST_ROWS):
+    if wanted is True or (wanted == "auto" and len(predictions) <= MOST_ROWS):
         context.keep(PREDICTIONS, predictions.table())
         mistakes = {"mistakes": predictions.mistakes(describe)}
         context.keep(MISTAKES, to_json(mistakes).encode())

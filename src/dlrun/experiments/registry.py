@@ -2,23 +2,32 @@
 
 An entry point names a package with two modules: `config`, which has the class `Config` and is read
 for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
-torch. The top package has `configs/<name>.yaml` with every value, whose first comment is the
-command's help, and may have overlays in `configs/smoke/` and `configs/demo/`.
+torch. A package with several experiments has an entry point for each, and instead of these two the
+dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names. The top package has
+`configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
+`configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
+dlrun's own `configs/defaults/` that hold the values of all other keys.
 """
 
 import functools
 import importlib
 import importlib.util
+import math
 import pkgutil
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    flatten_keys,
+    merge_config_layers,
+    read_yaml_file,
+)
 from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
 from dlrun.run_folder.folder import SWEEPS
 
@@ -26,6 +35,8 @@ if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
+
+DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
 @dataclass(frozen=True)
@@ -42,19 +53,30 @@ class ExperimentEntry:
         return self.point.module.partition(".")[0]
 
     @property
-    def defaults(self) -> Path:
-        """Return the path of the shipped YAML file, which has a value for every config key."""
+    def file(self) -> Path:
+        """Return the path of the experiment's own YAML file."""
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
     def shipped(self) -> ConfigLayer:
-        """Return the values of the shipped YAML file by their config keys."""
-        return read_yaml_file(self.defaults)
+        """Return a value for every config key: the experiment's own and dlrun's defaults.
+
+        Raises ConfigError if a file is not valid YAML, or names defaults that dlrun does not have.
+        """
+        own, known = read_yaml_file(self.file), _shared_defaults()
+        names = own.values.pop(DEFAULTS, [])
+        if not isinstance(names, list) or not all(name in [*known] for name in names):
+            raise ConfigError(
+                f"{own.origins[DEFAULTS,]}: {DEFAULTS}: expected a list of names that dlrun has, "
+                f"got {names!r}",
+                f"it has {', '.join(known)}",
+            )
+        return merge_config_layers([*(read_yaml_file(known[name]) for name in names), own])
 
     @cached_property
     def help(self) -> str:
         """Return the first comment of the YAML file: a description and an example."""
-        text = self.defaults.read_text(encoding="utf-8")
+        text = self.file.read_text(encoding="utf-8")
         match = re.match(r"(?:#.*\n)+", text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Example: ", "\nExample: ")
@@ -64,10 +86,16 @@ class ExperimentEntry:
         files = [self.configs / kind / f"{self.name}.yaml" for kind in kinds]
         return [file for file in files if file.is_file()]
 
-    def load(self, module: str, attribute: str) -> Any:
-        """Return an attribute of a module of the package. Raises DlrunError if it is not there."""
+    def load(self, module: str, attribute: str, by_name: str) -> Any:
+        """Return the experiment's entry in the dict `by_name` of a module of the package.
+
+        A module without this dict has the attribute instead. Raises DlrunError if it has neither.
+        """
         try:
-            return getattr(importlib.import_module(f"{self.point.module}.{module}"), attribute)
+            loaded = importlib.import_module(f"{self.point.module}.{module}")
+            if hasattr(loaded, by_name):
+                return getattr(loaded, by_name)[self.name]
+            return getattr(loaded, attribute)
         except (Exception, SystemExit) as error:  # code of other packages can raise anything
             raise self.broken(f"{type(error).__name__}: {first_line(error)}") from error
 
@@ -108,17 +136,41 @@ def _find_experiment(point: EntryPoint) -> ExperimentEntry:
     if spec is None or spec.origin is None:
         raise ImportError(f"there is no package {package}")
     folder = Path(spec.origin).parent
-    for configs in (folder / "configs", folder.parent.parent / "configs"):  # installed; checkout
+    for configs in _config_folders(folder):
         entry = ExperimentEntry(point.name, point, configs)
-        if entry.defaults.is_file():
+        if entry.file.is_file():
             _ = entry.help  # can be read
             return entry
     raise FileNotFoundError(f"no {folder / 'configs' / f'{point.name}.yaml'}")
 
 
+def _config_folders(package: Path) -> tuple[Path, Path]:
+    """Return where the configs of a package may be: when it is installed, and in a checkout."""
+    return package / "configs", package.parent.parent / "configs"
+
+
+@functools.cache
+def _shared_defaults() -> dict[str, Path]:
+    """Return the files of values that experiments share by their names, such as `network`."""
+    folders = _config_folders(Path(__file__).parents[1])
+    files = (file for folder in folders for file in (folder / DEFAULTS).glob("*.yaml"))
+    return {file.stem: file for file in sorted(files)}
+
+
 def experiment_names() -> list[str]:
     """Return the name of every installed experiment, sorted."""
     return list(_installed()[0])
+
+
+def sort_by_place(names: Iterable[str]) -> list[str]:
+    """Sort experiments by their place in the book (`reference.place`); those without come last."""
+
+    def key(name: str) -> tuple[float, ...]:
+        place = shipped_values(name).get("reference.place")
+        known = isinstance(place, list) and all(isinstance(one, int) for one in place)
+        return tuple(place) if known and place else (math.inf,)
+
+    return sorted(sorted(names), key=key)
 
 
 def broken_experiments() -> list[str]:
@@ -141,7 +193,7 @@ def load_experiment(name: str) -> "AnyExperiment":
     from dlrun.experiments.base import Experiment  # needs pydantic
 
     entry = experiment_entry(name)
-    found = entry.load("experiment", "experiment")
+    found = entry.load("experiment", "experiment", "EXPERIMENTS")
     if not isinstance(found, Experiment):
         raise entry.broken(f"{type(found).__name__} is no Experiment")
     if getattr(found, "name", None) != name:
@@ -154,7 +206,7 @@ def load_config_class(name: str) -> "type[ExperimentConfig]":
     from dlrun.config.sections import ExperimentConfig  # needs pydantic
 
     entry = experiment_entry(name)
-    found = entry.load("config", "Config")
+    found = entry.load("config", "Config", "CONFIGS")
     if not (isinstance(found, type) and issubclass(found, ExperimentConfig)):
         raise entry.broken("its Config is no ExperimentConfig")
     return found
@@ -166,7 +218,7 @@ def experiment_dataset(name: str) -> "Dataset | None":
     return None if location is None else pkgutil.resolve_name(location)
 
 
-def shipped_values(name: str) -> dict[str, object]:
+def shipped_values(name: str) -> dict[str, Any]:
     """Return an experiment's shipped config by dotted keys, without importing its code."""
     return flatten_keys(experiment_entry(name).shipped.values)
 

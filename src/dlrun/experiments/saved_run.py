@@ -25,12 +25,10 @@ from dlrun.experiments import registry
 from dlrun.run_context import RunContext
 from dlrun.run_folder.checkpoint import checkpoint_files, fingerprint_data, fingerprints_match
 from dlrun.run_folder.find import find_run, runs_newest_first, start_time_from_folder_name
-from dlrun.run_folder.folder import CONFIG, LOCK, METRICS, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, METRICS, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
-    ENVIRONMENT,
     FORMAT,
-    RESULTS,
     RunEnvironment,
     RunRecord,
     read_json_object,
@@ -54,7 +52,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dlrun.experiments.base import AnyExperiment, NetworkToExport
-    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredictedClasses
+    from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
@@ -309,8 +307,8 @@ class Run:
 
     def test(
         self, data_dir: Path | None = None, screen: Screen | None = None
-    ) -> "TrueAndPredictedClasses":
-        """Classify the test set again on the CPU; only prepared data are written.
+    ) -> "TrueAndPredicted":
+        """Predict the test set again on the CPU; only prepared data are written.
 
         Raises DlrunError as `predict`, or if the data are missing.
         """

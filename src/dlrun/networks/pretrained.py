@@ -19,7 +19,7 @@ from dlrun.config.sections import PretrainedModelConfig
 from dlrun.data.download import obtain_weights
 from dlrun.errors import ConfigError, DataError, did_you_mean
 from dlrun.networks import BUNDLED
-from dlrun.networks.weights_file import read_tensors
+from dlrun.networks.files import read_tensors
 from dlrun.system.console import Screen
 from dlrun.system.files import read_regular_file
 

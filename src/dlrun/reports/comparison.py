@@ -106,6 +106,8 @@ def charts_and_intervals_by_data(
         if len(measured) > 1:
             values = [end for one in measured for end in one.interval or ()]
             values += [value for one in measured for value in one.published_accuracies.values()]
+            reruns = (metrics for one in measured for _, metrics in one.reruns)
+            values += [metrics[ACCURACY] for metrics in reruns if ACCURACY in metrics]
             axis = Axis(*padded_range(values, 0.04), LEFT, RIGHT)
         if charts or axis:
             compared.append((data, charts, measured if axis else [], axis))

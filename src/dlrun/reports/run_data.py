@@ -20,7 +20,7 @@ from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edit
 from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.record import RunEnvironment
-from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS
+from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS, published_reruns
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
@@ -85,6 +85,7 @@ class RunSection:
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
         self.published = published_metrics_by_edition(self.record)
         self.not_compared = self.record.reference_differs or ""
+        self.reruns = [] if self.not_compared else published_reruns(self.record)
         self.table: Table = {}
         if (run.folder / METRICS).exists():
             self.table = self._read(lambda: thin_out_table(run.table, cells), {})
@@ -142,7 +143,8 @@ class RunSection:
 
         def evaluate() -> PredictionEvaluation | None:
             head, *rows = self._csv(PREDICTIONS)
-            return evaluate_predictions(rows, self.labels) if head[0] == "row" and rows else None
+            is_of_classes = head[:2] == ["row", "label"]
+            return evaluate_predictions(rows, self.labels) if is_of_classes and rows else None
 
         return self._read(evaluate, None, PREDICTIONS)
 

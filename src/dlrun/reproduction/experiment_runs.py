@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import re
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,17 +11,24 @@ from functools import cached_property
 from pathlib import Path
 
 from dlrun import run_context
-from dlrun.config.yaml_loader import flatten_keys, format_override
+from dlrun.config.sections import Baseline, Reference, Variant
+from dlrun.config.yaml_loader import flatten_keys, format_override, format_settings_briefly
 from dlrun.errors import DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.reports.charts import Chart
 from dlrun.reports.comparison import charts_of_several_runs
 from dlrun.reports.run_data import RunSection
-from dlrun.reproduction.verdicts import ComparisonRow, compare_with_published
+from dlrun.reproduction.verdicts import (
+    BaselineComparison,
+    ComparisonRow,
+    compare_with_baseline,
+    compare_with_published,
+)
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.folder import PLAN, SWEEP_LOCK, SWEEPS, RunFolder
 from dlrun.run_folder.record import checksummed_json
+from dlrun.run_folder.recorded_metrics import is_plottable
 from dlrun.runs.start import load_experiment_config
 from dlrun.sweeps.plan import SweepPlan, SweepPoint, make_sweep_plan, read_sweep_plan
 from dlrun.sweeps.runner import run_sweep_points
@@ -35,21 +43,36 @@ PICTURE_CHARACTERS, CURVE_NUMBERS = 250_000, 1_500
 
 @dataclass
 class ReproducedExperiment:
-    """Holds an experiment of a reproduction, and its runs of the sweep `reproduce-EXPERIMENT`.
+    """Holds an experiment of a reproduction, or a variant of it, with its runs of one sweep.
 
-    settings: what differs from the shipped config, by dotted keys. data: SHA-256 of its files.
-    missing: why it cannot be run. runs: the finished ones, in the order of the seeds. failed: the
-    errors of the others, by seed.
+    variant: the values to which the published numbers belong, by dotted keys; empty for those of
+    the shipped config. settings: all values that differ from the shipped config. data: SHA-256 of
+    its files. missing: why it cannot be run. stochastic: whether numbers depend on the seed.
+    baseline: the simpler experiment that it should beat. runs: the finished ones, in the order of
+    the seeds. failed: the errors of the others, by seed.
     """
 
     name: str
     options: RunSettings
     seeds: list[int]
+    variant: Settings = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""
+    stochastic: bool = True
+    baseline: Baseline | None = None
     runs: list[Run] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Return the name of the experiment, and the values of its variant."""
+        return f"{self.name} {format_settings_briefly(self.variant)}".rstrip()
+
+    @property
+    def slug(self) -> str:
+        """Return the title as a name of files, and of places on the page."""
+        return re.sub("[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
     @property
     def overrides(self) -> list[str]:
@@ -61,7 +84,7 @@ class ReproducedExperiment:
         """Return the plan of the experiment's sweep. Raises ConfigError with every error."""
         options = RunSettings(overrides=self.overrides, runs_dir=self.options.runs_dir)
         search = SearchSpace(seeds=format_seeds(self.seeds))
-        name = f"reproduce-{self.name}"
+        name = f"reproduce-{self.slug}"
         plan = make_sweep_plan(name, self.name, options, search, screen)
         return plan.model_copy(update={"data": dict(self.data)})
 
@@ -118,14 +141,40 @@ class ReproducedExperiment:
     def notes(self) -> list[str]:
         """Return remarks for the reader of the page: why numbers are not comparable, or missing."""
         left = len(self.seeds) - len(self.runs) - len(self.failed)
-        notes = [f"(*) {self.name}: {self.not_comparable}"] if self.not_comparable else []
+        notes = [f"(*) {self.title}: {self.not_comparable}"] if self.not_comparable else []
         if self.missing:
-            notes.append(f"Not run: {self.name}: {self.missing}")
+            notes.append(f"Not run: {self.title}: {self.missing}")
         elif left:
-            notes.append(f"Not yet run: {self.name}: {left} of {len(self.seeds)} runs")
+            notes.append(f"Not yet run: {self.title}: {left} of {len(self.seeds)} runs")
         return notes + [
-            f"Failed: {self.name}, seed {one}: {why}" for one, why in self.failed.items()
+            f"Failed: {self.title}, seed {one}: {why}" for one, why in self.failed.items()
         ]
+
+    def compare_with_baseline(
+        self, parts: "Sequence[ReproducedExperiment]"
+    ) -> BaselineComparison | None:
+        """Compare the runs with those of the baseline among the parts; None if either has none."""
+        if self.baseline is None or not self.runs:
+            return None
+        metric = self.baseline.metric
+        wanted = self.baseline.experiment, self.baseline.set
+        other = next((one for one in parts if (one.name, one.variant) == wanted), None)
+        if other is None or not other.runs:
+            return None
+        ours, theirs = self._values_by_seed(metric), other._values_by_seed(metric)
+        if not ours or not theirs:
+            return None
+        found = theirs if other.stochastic else next(iter(theirs.values()))
+        return compare_with_baseline(metric, ours, other.title, found)
+
+    def _values_by_seed(self, metric: str) -> dict[int, float]:
+        """Return the values of a metric by the seed of the run, without those that are missing."""
+        values = {run.record.seed: run.record.metrics.get(metric) for run in self.runs}
+        return {
+            seed: float(value)
+            for seed, value in values.items()
+            if seed is not None and value is not None and is_plottable(value)
+        }
 
     @cached_property
     def sections(self) -> list[RunSection]:
@@ -145,7 +194,9 @@ class ReproducedExperiment:
     @property
     def rows(self) -> list[ComparisonRow]:
         """Return the rows that compare published numbers with the runs, if there are runs."""
-        return compare_with_published(self.sections) if self.runs else []
+        if not self.runs:
+            return []
+        return compare_with_published(self.sections, stochastic=self.stochastic)
 
     @property
     def figures(self) -> list[tuple[str, str]]:
@@ -168,14 +219,20 @@ def prepare_reproduction(
 ) -> list[ReproducedExperiment]:
     """Prepare experiments for a reproduction, and download the data sets that are missing.
 
-    If the download fails, `missing` says why; each data set is tried once.
+    If the download fails, `missing` says why; each data set is tried once. The variants of an
+    experiment follow it.
     """
     parts, failures = [], dict[str, str]()
     for name in names:
         part, source = ReproducedExperiment(name, options, list(seeds)), name
+        variants: list[Variant] = []
         try:
             experiment = registry.load_experiment(name)
             config = load_experiment_config(name, options)
+            reference = getattr(config, "reference", None)
+            if isinstance(reference, Reference):
+                part.baseline, variants = reference.baseline, reference.variants
+            part.stochastic = config.stochastic
             if not config.stochastic:
                 part.seeds = [config.seed]
             if (dataset := registry.experiment_dataset(name)) is not None:
@@ -192,6 +249,9 @@ def prepare_reproduction(
         if part.missing:
             screen.warn(f"not run: {name}: {part.missing}")
         parts.append(part)
+        for values in (variant.set for variant in variants):
+            settings = part.settings | values
+            parts.append(replace(part, variant=values, settings=settings, baseline=None))
     return parts
 
 

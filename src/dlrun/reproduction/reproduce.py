@@ -1,6 +1,7 @@
 """Reproduce the lab: run its experiments with several seeds, and write a page of comparisons."""
 
 import contextlib
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -15,6 +16,7 @@ from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
 from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_folder.recorded_metrics import EDITIONS, describe_direction
 from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.search_space import MAX_POINTS, parse_seeds
@@ -36,6 +38,7 @@ COLUMNS = {
     "seconds": "seconds a run",
     "command": "command",
 }
+SCREEN_WIDTH = 80
 BESIDE = ("what", "n", "seconds", "command")  # columns that have no room on a screen
 MACHINE = {
     "processor": "processor",
@@ -51,8 +54,9 @@ LEGEND = """\
 Here: the mean over n seeds. 95 % of runs: where one more run here would lie
 (Student's t). Here is within if the published number, as it is rounded, lies
 there too; else the runs here lie above or below it. With few seeds that says
-little: --seeds 10 says more. First labels: photographs whose most probable
-label is the book's. Seconds: the median run's. (*): see below."""
+little: --seeds 10 says more. Equal: a fit without chance has the published
+number, as it is rounded. First labels: photographs whose most probable label
+is the book's. Seconds: the median run's. (*): see below."""
 
 
 def reproduce_published_numbers(
@@ -80,7 +84,7 @@ def reproduce_published_numbers(
         numbers = list(parse_seeds(seeds))
         if len(numbers) > MAX_POINTS:
             raise ConfigError(f"--seeds {seeds}: more than {MAX_POINTS:,}", "fewer")
-        chosen = list(dict.fromkeys(names)) or list(
+        chosen = list(dict.fromkeys(names)) or registry.sort_by_place(
             filter(has_published_numbers, registry.experiment_names())
         )
         if other := [name for name in chosen if not has_published_numbers(name)]:
@@ -98,7 +102,7 @@ def reproduce_published_numbers(
         try:
             for place, (part, plan) in enumerate(zip(runnable, plans, strict=True), start=1):
                 runs = pluralize(len(part.seeds), "run")
-                screen.note(f"[{place}/{len(runnable)}] {part.name}: {runs}")
+                screen.note(f"[{place}/{len(runnable)}] {part.title}: {runs}")
                 part.run(plan, screen)
                 _write(parts, out, command)
         except (Stopped, DlrunError) as error:
@@ -117,8 +121,12 @@ def reproduce_published_numbers(
 
 
 def has_published_numbers(name: str) -> bool:
-    """Return whether the book has numbers of an experiment; raise ConfigError if it is unknown."""
-    return any(key.startswith("reference.book.") for key in registry.shipped_values(name))
+    """Return whether the book or its notebook has numbers of an experiment.
+
+    Raises ConfigError if there is no such experiment.
+    """
+    editions = tuple(f"reference.{edition}." for edition in EDITIONS)
+    return any(key.startswith(editions) for key in registry.shipped_values(name))
 
 
 def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:
@@ -150,7 +158,13 @@ def format_reproduction_page(
     parts: Sequence[ReproducedExperiment], machine: Mapping[str, str], command: str
 ) -> str:
     """Return the HTML page that compares the runs with the published numbers."""
-    values = {"parts": parts, "machine": machine, "command": command}
+    values = {
+        "parts": parts,
+        "machine": machine,
+        "command": command,
+        "directions": describe_directions(parts),
+        "baselines": compare_with_baselines(parts),
+    }
     return render_html_page("reproduction.html", __package__, ["curves.js"], **values)
 
 
@@ -167,14 +181,44 @@ def format_reproduction_markdown(
     lines += [_line(titles), _line("---" for _ in titles)]
     for part in parts:
         for row in part.rows:
-            what = f"{part.name}, {row.name}{' (*)' if part.not_comparable else ''}"
+            what = f"{part.title}, {row.name}{' (*)' if part.not_comparable else ''}"
             texts = row.cells | {"what": what, "seconds": f"{part.seconds:.1f}"}
             cells = {key: _escaped(text) for key, text in texts.items()}
             cells["command"] = f"<code>{_escaped(part.command())}</code>"
             lines.append(_line(cells[key] for key in COLUMNS))
-    notes = [note for part in parts for note in part.notes]
+    notes = [describe_directions(parts), *compare_with_baselines(parts).values()]
+    notes += [note for part in parts for note in part.notes]
+    notes += [
+        f"Earlier runs of the authors, {part.title}, {row.name}: {row.reruns}"
+        for part in parts
+        for row in part.rows
+        if row.reruns
+    ]
     notes.append(f"Machine: {', '.join(f'{name} {value}' for name, value in machine.items())}")
-    return "\n".join([*lines, "", LEGEND, "", *(f"- {_escaped(note)}." for note in notes), ""])
+    return "\n".join(
+        [*lines, "", LEGEND, "", *(f"- {_escaped(note)}." for note in notes if note), ""]
+    )
+
+
+def describe_directions(parts: Sequence[ReproducedExperiment]) -> str:
+    """Return which of the compared metrics are better if they are higher, and which if lower."""
+    metrics: dict[str, dict[str, None]] = {}
+    for row in (row for part in parts for row in part.rows):
+        if direction := describe_direction(row.name):
+            metrics.setdefault(direction, {})[row.name] = None
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in metrics.items())
+
+
+def compare_with_baselines(parts: Sequence[ReproducedExperiment]) -> dict[str, str]:
+    """Return by title, for each part with runs, whether it is better than its baseline."""
+    texts = {}
+    for part in parts:
+        if part.runs and part.baseline:
+            found = part.compare_with_baseline(parts)
+            other = part.baseline.experiment
+            text = found.text if found else f"not compared with {other}, which has no runs here"
+            texts[part.title] = f"{part.title}: {text}"
+    return texts
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -202,10 +246,13 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
         if place == 0 or part is not rows[place - 1][0]:
             mark = " (*)" if part.not_comparable else ""
             shown.append(
-                f"{part.name}{mark}, {pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
+                f"{part.title}{mark}, {pluralize(len(part.runs), 'run')} of {part.seconds:.1f} s"
             )
         shown.append(line)
-    shown += [*LEGEND.split("\n"), *(printable(note) for part in parts for note in part.notes)]
+    shown += LEGEND.split("\n")
+    for text in (describe_directions(parts), *compare_with_baselines(parts).values()):
+        shown += textwrap.wrap(printable(text), SCREEN_WIDTH, subsequent_indent="  ")
+    shown += [printable(note) for part in parts for note in part.notes]
     if any(part.missing for part in parts):
         shown.append(f"put what is missing into {data_dir}, and run the same command")
     screen.show(Text(head, style="bold"))
@@ -217,9 +264,11 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
 def _print_json(
     parts: Sequence[ReproducedExperiment], out: Path, command: str, status: str, screen: Screen
 ) -> None:
+    compared = [part.compare_with_baseline(parts) for part in parts]
     experiments = [
         {
             "experiment": part.name,
+            "variant": part.variant,
             "seeds": part.seeds,
             "not_run": part.missing or None,
             "failed": part.failed,
@@ -228,8 +277,9 @@ def _print_json(
             "seconds": part.seconds if part.runs else None,
             "command": part.command(),
             "rows": [{"metric": row.name, **row.numbers} for row in part.rows],
+            "baseline": found and {**found.numbers, "text": found.text},
         }
-        for part in parts
+        for part, found in zip(parts, compared, strict=True)
     ]
     about = {"status": status, "command": command, "page": str(out), "machine": _machine(parts)}
     with contextlib.suppress(OSError):  # a closed pipe changes nothing of what was done

@@ -1,5 +1,6 @@
-"""Compare each published number with the prediction interval computed from runs on this machine."""
+"""Compare runs on this machine with published numbers, and networks with their baselines."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,10 +12,13 @@ from dlrun.reports.run_data import ClassifiedPhotograph, RunSection
 from dlrun.run_folder.recorded_metrics import (
     ACCURACY,
     EDITIONS,
+    describe_direction,
     format_interval,
     format_metric,
     is_plottable,
+    metric_direction,
     published_metrics,
+    published_reruns,
 )
 
 FIRST_LABELS = "first labels"  # photographs whose most probable label is the book's
@@ -36,11 +40,32 @@ class ComparisonRow:
     axis: Axis | None = None
     photographs: list[ClassifiedPhotograph] = field(default_factory=list)
 
+    @property
+    def reruns(self) -> str:
+        """Return the metric in the authors' earlier runs, each with its source, as text."""
+        found = self.numbers.get("reruns")
+        reruns = found if isinstance(found, dict) else {}
+        return ", ".join(f"{value!r} ({source})" for source, value in reruns.items())
 
-def compare_with_published(sections: Sequence[RunSection]) -> list[ComparisonRow]:
-    """Compare the runs of an experiment with its published numbers, one row for each metric."""
+
+@dataclass(frozen=True)
+class BaselineComparison:
+    """Says in words and numbers whether runs are better than those of a simpler experiment."""
+
+    text: str
+    numbers: Mapping[str, object]
+
+
+def compare_with_published(
+    sections: Sequence[RunSection], *, stochastic: bool = True
+) -> list[ComparisonRow]:
+    """Compare the runs of an experiment with its published numbers, one row for each metric.
+
+    `stochastic`: whether numbers depend on the seed; otherwise they should equal the published.
+    """
     record = sections[0].record
     editions = published_metrics(record, ignoring_differences=True)
+    reruns = published_reruns(record)
     rows = []
     for name in dict.fromkeys(name for values in editions.values() for name in values):
         published = {
@@ -50,19 +75,29 @@ def compare_with_published(sections: Sequence[RunSection]) -> list[ComparisonRow
         }
         here = metric_spread(name, [section.record.metrics for section in sections])
         if published and here:
-            rows.append(_metric_row(published, here))
+            earlier = {source: metrics[name] for source, metrics in reruns if name in metrics}
+            rows.append(_metric_row(published, earlier, here, stochastic=stochastic))
     photographs = [] if rows else [p for p in sections[0].photographs if p.published.get("book")]
     return [_labels_row(photographs)] if photographs else rows
 
 
-def _metric_row(published: Mapping[str, float], here: MetricSpread) -> ComparisonRow:
+def _metric_row(
+    published: Mapping[str, float],
+    reruns: Mapping[str, float],
+    here: MetricSpread,
+    *,
+    stochastic: bool,
+) -> ComparisonRow:
     interval = prediction_interval_of_next_run(here)
     values = {edition: published.get(edition) for edition in EDITIONS}
-    verdicts = {
-        edition: compare_with_interval(value, interval) for edition, value in values.items()
-    }
+    around = interval if stochastic else (here.mean, here.mean)
+    verdicts = {edition: compare_with_interval(value, around) for edition, value in values.items()}
+    if not stochastic:
+        verdicts = {name: "equal" if one == "within" else one for name, one in verdicts.items()}
     numbers = {
         **values,
+        "reruns": reruns,
+        "direction": describe_direction(here.metric),
         "values": here.values,
         "mean": here.mean,
         "sd": here.deviation,
@@ -79,7 +114,9 @@ def _metric_row(published: Mapping[str, float], here: MetricSpread) -> Compariso
     for edition, value in values.items():
         cells[edition] = "" if value is None else repr(value)
         cells[f"verdict on {edition}"] = verdicts[edition] or ""
-    ends = padded_range([*here.values, *(interval or ()), *published.values()], 0.02)
+    ends = padded_range(
+        [*here.values, *(interval or ()), *published.values(), *reruns.values()], 0.02
+    )
     return ComparisonRow(here.metric, cells, numbers, Axis(*ends, LEFT, RIGHT))
 
 
@@ -88,8 +125,9 @@ def prediction_interval_of_next_run(here: MetricSpread) -> Interval | None:
     ends = stats.prediction_interval(here.values)
     if ends is None:
         return None
-    least = 0.0 if min(here.values) >= 0 else ends[0]  # a share, or a loss
-    most = 1.0 if here.metric == ACCURACY else ends[1]
+    is_r2 = here.metric.endswith("r2")  # at most 1, but it may be negative
+    least = 0.0 if min(here.values) >= 0 and not is_r2 else ends[0]  # a share, or a loss
+    most = 1.0 if here.metric == ACCURACY or is_r2 else ends[1]
     return max(least, ends[0]), min(most, ends[1])
 
 
@@ -104,6 +142,54 @@ def compare_with_interval(published: float | None, interval: Interval | None) ->
     if interval[1] < published - half:
         return "below"
     return "above" if interval[0] > published + half else "within"
+
+
+def compare_with_baseline(
+    metric: str, values: Mapping[int, float], baseline: str, others: Mapping[int, float] | float
+) -> BaselineComparison:
+    """Compare a metric of runs with that of a simpler experiment, the baseline, by name.
+
+    The difference counts if the 95 % interval of the mean difference (Student's t) is on one side
+    of 0. Runs are paired by seed; a baseline without chance has one value for all seeds.
+
+    Args:
+        metric: the name of the metric.
+        values: the metric of the runs by seed.
+        baseline: what the other experiment is called.
+        others: its metric by seed, or its only value.
+    """
+    is_fixed = isinstance(others, float)
+    pairs = [
+        (value, others if isinstance(others, float) else others[seed])
+        for seed, value in values.items()
+        if isinstance(others, float) or seed in others
+    ]
+    ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
+    interval = stats.mean_difference_interval(ours, theirs)
+    means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
+    verdict, words = "no interval", f"{len(pairs)} of {len(values)} runs can be compared"
+    if interval is not None:
+        side = (interval[0] > 0) - (interval[1] < 0)
+        direction = describe_direction(metric)
+        verdict = ("worse", "no reliable difference", "better")[1 + side * metric_direction(metric)]
+        where = ("is below", "contains", "is above")[1 + side]
+        ends = " to ".join(f"{end + (means[1] if is_fixed else 0):.4g}" for end in interval)
+        words = f"mean {metric} {means[0]:.4g} over {len(pairs)} seeds, "
+        if is_fixed:
+            words += f"95 % interval of the mean {ends}, {where} {baseline}'s {means[1]:.4g}"
+        else:
+            words += f"{means[1]:.4g} by {baseline} with the same seeds, "
+            words += f"95 % interval of the mean difference {ends}, {where} 0"
+        words += f": {verdict}" + (f" ({direction})" if side else "")
+    numbers = {
+        "baseline": baseline,
+        "metric": metric,
+        "n": len(pairs),
+        "means": means,
+        "interval": interval,
+        "verdict": verdict,
+    }
+    return BaselineComparison(words, numbers)
 
 
 def half_unit_of_last_digit(value: float) -> float:

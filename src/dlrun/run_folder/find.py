@@ -1,4 +1,4 @@
-"""Find the folder of a run or a sweep by its path, its name, or `latest`."""
+"""Find the folder of a run or a sweep by its path, its name, or `latest`, and keep that link."""
 
 import contextlib
 import glob
@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dlrun.errors import ConfigError, DlrunError, did_you_mean
-from dlrun.run_folder.folder import CONFIG, LATEST, PLAN, SWEEPS
-from dlrun.run_folder.record import ENVIRONMENT, read_run_record
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LATEST, PLAN, SWEEPS, update_latest_link
+from dlrun.run_folder.record import read_run_record
 
 _STAMP = re.compile(r"\d{8}T\d{6}Z(?=-)")
 
@@ -69,6 +69,17 @@ def find_run(run: str, runs_dir: Path) -> Path:
         f"{run!r}: no such run, neither here nor in {runs_dir}{did_you_mean(run, names)}",
         f"`dlrun runs list` shows all; `{LATEST}` and `EXPERIMENT/{LATEST}` are the newest",
     )
+
+
+def repair_latest_link(runs_dir: Path, experiment: str) -> None:
+    """Point `latest` at the newest remaining run, if the run that it names was removed."""
+    latest = runs_dir / experiment / LATEST
+    if latest.exists():
+        return
+    if runs := runs_newest_first(runs_dir, experiment):
+        update_latest_link(latest.parent, runs[0].name)
+    elif latest.is_symlink():
+        latest.unlink()
 
 
 def sweeps_newest_first(runs_dir: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Create, name and lock the folder of a run, and write files into it."""
+"""Create, name, lock and remove the folder of a run, and write files into it."""
 
 import contextlib
 import csv
@@ -6,16 +6,18 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dlrun.errors import ConfigError
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.system.console import printable, to_json
 from dlrun.system.files import hold_file_lock, sync_file, sync_folder, write_files_atomically
 
 LATEST, CONFIG, METRICS, LOG, LOCK = "latest", "config.yaml", "metrics.csv", "log.txt", "run.lock"
+RESULTS, ENVIRONMENT = "results.json", "environment.json"
 SWEEPS = "sweeps"  # the folder of all sweeps, among those of the experiments
 PLAN, SWEEP_LOCK = "sweep.json", "sweep.lock"  # files of each sweep
 PREDICTIONS, MISTAKES, WORDS = "predictions.csv", "mistakes.json", "words.csv"
@@ -186,6 +188,24 @@ def update_latest_link(parent: Path, name: str) -> None:
         new.replace(parent / LATEST)
     except OSError:  # a folder of the user's has the name: it stays
         new.unlink(missing_ok=True)
+
+
+def remove_run(folder: Path, check: Callable[[], None]) -> None:
+    """Remove the folder of a run, its record first, so that a half-removed run counts as damaged.
+
+    `check` is called once the run is locked; it raises if the run has changed since it was chosen.
+    Raises DlrunError if the run is running or behind a link, OSError if a file cannot be removed.
+    """
+    if folder.is_symlink() or folder.parent.is_symlink():
+        raise DlrunError(
+            f"{folder}: behind a link, so it is kept", "remove the folder behind the link"
+        )
+    with hold_file_lock(folder / LOCK):
+        check()
+        (folder / RESULTS).unlink(missing_ok=True)
+        sync_folder(folder)
+    # Now a resume finds no record. A system may not remove the lock's file while it is held.
+    shutil.rmtree(folder)
 
 
 def to_csv(rows: Sequence[Sequence[object]]) -> bytes:

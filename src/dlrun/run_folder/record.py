@@ -12,14 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dlrun.config.sections import Count, Threads
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RunFolder
+from dlrun.run_folder.folder import ENVIRONMENT, RESULTS, RunFolder
 from dlrun.stats import wilson_interval
 from dlrun.system.accelerator import AcceleratorReport
 from dlrun.system.console import pluralize, to_json
 from dlrun.system.files import read_regular_file
 
 FORMAT = 2
-RESULTS, ENVIRONMENT = "results.json", "environment.json"
 SHA256 = "sha256"  # the key of the digest of all other values
 SINGLE = 1e-6  # metrics are of single precision
 

@@ -51,19 +51,22 @@ def read_metrics_csv(path: Path) -> dict[str, list[float]]:
 
 
 def main_metric(record: RunRecord) -> str | None:
-    """Return the name of a run's main metric: test accuracy, or else the first test metric."""
-    tested = [name for name in record.metrics if name.startswith(TESTED)]
-    return ACCURACY if ACCURACY in tested else next(iter(tested), None)
+    """Return the name of a run's main metric: the first of its test that is no loss."""
+    tested = (name for name in record.metrics if name.startswith(TESTED))
+    return min(tested, key=_is_loss, default=None)
 
 
 def selection_metric(metrics: Iterable[str]) -> str | None:
     """Return the name of the validation metric by which a sweep selects a config, or None.
 
-    It is the accuracy, or the first metric whose name says whether higher is better.
+    It is the first that is no loss, or the loss, if the name says whether higher is better.
     """
-    validated = [name for name in metrics if name.startswith(VALID) and metric_direction(name)]
-    accuracy = f"{VALID}accuracy"
-    return accuracy if accuracy in validated else next(iter(validated), None)
+    validated = (name for name in metrics if name.startswith(VALID) and metric_direction(name))
+    return min(validated, key=_is_loss, default=None)
+
+
+def _is_loss(metric: str) -> bool:
+    return metric.endswith("loss")
 
 
 def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
@@ -100,6 +103,22 @@ def published_metrics(
         if isinstance(values := record.reference.get(edition), dict)
         and any(isinstance(value, float) for value in values.values())
     }
+
+
+def published_reruns(record: RunRecord) -> list[tuple[str, dict[str, float]]]:
+    """Return the source and the metrics of each of the authors' earlier runs in a run's record."""
+    reruns, found = record.reference.get("reruns"), []
+    for rerun in reruns if isinstance(reruns, list) else []:
+        if isinstance(rerun, dict):
+            values = ((name, value) for name, value in rerun.items() if isinstance(value, float))
+            metrics = {name: value for name, value in values if is_plottable(value)}
+            found.append((str(rerun.get("source", "")), metrics))
+    return found
+
+
+def describe_direction(metric: str) -> str:
+    """Return whether higher or lower values of a metric are better, in words; empty if unknown."""
+    return {1: "higher is better", -1: "lower is better", 0: ""}[metric_direction(metric)]
 
 
 def add_largest_class_baseline(

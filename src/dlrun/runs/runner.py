@@ -18,18 +18,20 @@ from dlrun.config.validation import config_to_yaml
 from dlrun.errors import DlrunError, Stopped, explain_failure, first_line
 from dlrun.experiments import registry
 from dlrun.experiments.base import AnyExperiment
-from dlrun.experiments.comparable_with_published import metric_ranges_over_seeds, why_not_comparable
+from dlrun.experiments.comparable_with_published import (
+    metric_ranges_over_seeds,
+    select_reference,
+    why_not_comparable,
+)
 from dlrun.experiments.saved_run import RUNTIME_KEYS, Run
 from dlrun.run_context import Results, RunContext, RunSettings, print_results_json
 from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import remove_previous_checkpoint
 from dlrun.run_folder.external_loggers import ExperimentLoggers
-from dlrun.run_folder.folder import CONFIG, LOG, RunFolder
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
-    ENVIRONMENT,
     FORMAT,
-    RESULTS,
     RunRecord,
     Status,
     checksummed_json,
@@ -156,7 +158,7 @@ class RunRecorder:
 
     def _finish(self, results: Results) -> None:
         """Write the results of the experiment, its figures and the final record."""
-        folder, context = self.folder, self.context
+        folder, context, name = self.folder, self.context, self.experiment.name
         if taken := results.extra.keys() & RunRecord.model_fields.keys():
             raise DlrunError(f"an experiment's results cannot be named {', '.join(sorted(taken))}")
         changes = {
@@ -167,9 +169,9 @@ class RunRecorder:
             "data_digest": context.steps.data,
             "metrics": _as_numbers(results.metrics),
             "test_rows": results.test_rows,
-            "reference": results.reference,
-            "reference_differs": why_not_comparable(self.experiment.name, self.config, results),
-            "expected": metric_ranges_over_seeds(self.experiment.name, self.config),
+            "reference": select_reference(name, self.config, results.reference),
+            "reference_differs": why_not_comparable(name, self.config, results),
+            "expected": metric_ranges_over_seeds(name, self.config),
             "best_epoch": best_epoch(context.steps.rows),
             "classes": results.classes,
             "accelerator": results.accelerator,

@@ -41,9 +41,9 @@ def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig
 
 def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
-    defaults = registry.experiment_entry(name).defaults
+    shipped = registry.experiment_entry(name).shipped
     return read_and_merge_layers(
-        name, [defaults, *settings.config, *settings.overrides, *settings.values]
+        name, [shipped, *settings.config, *settings.overrides, *settings.values]
     )
 
 
@@ -127,12 +127,20 @@ def check_run_can_start(
         problem = f"its check raised {type(error).__name__}: {first_line(error)}"
         hint = f"a bug in {registry.experiment_entry(name).package}; --debug shows the traceback"
         raise DlrunError(f"experiment {name!r}: {problem}", hint) from error
-    if is_offline() and (dataset := registry.experiment_dataset(name)):
-        section, data_dir = config.data_section, run_context.resolve_data_dir(settings.data_dir)
-        if not all(path.exists() for _, path in dataset.files(section, data_dir)):
-            dataset.obtain(section, data_dir, Screen())  # raises: nothing can be downloaded
+    if is_offline():
+        download_missing_data(name, config, settings, Screen())  # raises if anything is missing
     if here and not config.fallback:
         accelerator.require_accelerator(config.accelerator)
+
+
+def download_missing_data(
+    name: str, config: ExperimentConfig, settings: RunSettings, screen: Screen
+) -> None:
+    """Download the published files that a run needs, if any is missing; raise DownloadError."""
+    if dataset := registry.experiment_dataset(name):
+        section, data_dir = config.data_section, run_context.resolve_data_dir(settings.data_dir)
+        if not all(path.exists() for _, path in dataset.files(section, data_dir)):
+            dataset.obtain(section, data_dir, screen)
 
 
 def print_dry_run(config: ExperimentConfig, place: Path, screen: Screen, *, json: bool) -> None:

@@ -22,8 +22,8 @@ from dlrun.config.yaml_loader import ConfigLayer, KeyPath
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.run_context import RunSettings, errors_as_json
+from dlrun.run_folder.find import repair_latest_link
 from dlrun.run_folder.folder import RunFolder
-from dlrun.run_folder.removal import repair_latest_link
 from dlrun.runs import distributed
 from dlrun.runs.runner import RunRecorder
 from dlrun.runs.start import check_run_can_start, merge_experiment_config, print_dry_run

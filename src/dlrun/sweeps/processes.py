@@ -153,7 +153,7 @@ def preload_fork_server(experiments: Iterable[str]) -> None:
     """
     if resources.address_space_limit():  # a run says so; in the server torch would abort
         return
-    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.line_plots"]
+    modules = [__name__, "filelock", "matplotlib.backends.backend_agg", "dlrun.plots.run"]
     for name in experiments:
         modules.append(f"{registry.experiment_entry(name).point.module}.experiment")
         if not issubclass(registry.load_config_class(name), NetworkConfig):

@@ -20,6 +20,7 @@ from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import RunRecord
 from dlrun.run_folder.recorded_metrics import main_metric, metric_direction, selection_metric
+from dlrun.runs.start import download_missing_data
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.sweeps.processes import LOG, ChildProcess, ProcessMessage, select_device
 from dlrun.sweeps.sweep_folder import Sweep, SweepState, is_run_complete
@@ -81,7 +82,7 @@ def run_sweep_points(
         force: resume runs although code or packages have changed.
 
     Returns the state once all processes have ended; a signal is in `stopped`. Raises DlrunError if
-    no process can be started, or a run of a killed sweep does not end.
+    data cannot be downloaded, no process can be started, or a run of a killed sweep does not end.
     """
     configs = sweep.plan.validate_points()
     if jobs is None and (device := select_device(configs)) != "cpu":
@@ -93,6 +94,9 @@ def run_sweep_points(
         runs_dir=sweep.runs_dir, data_dir=sweep.data_dir, force=force, max_threads=threads
     )
     state = SweepState(sweep.find_runs())
+    for point, config in zip(sweep.plan.points, configs, strict=True):
+        if not is_run_complete(state.runs.get(point.number)):
+            download_missing_data(sweep.plan.experiment, config, settings, screen)
     runner = _Runner(sweep, screen, settings, state, at_once, fail_fast)
     try:
         runner.run(sweep.plan.points if points is None else points)

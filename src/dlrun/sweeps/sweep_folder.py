@@ -13,9 +13,7 @@ from dlrun import run_context
 from dlrun.errors import DlrunError, Stopped
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import runs_newest_first
-from dlrun.run_folder.folder import CONFIG, LOCK, LOG
-from dlrun.run_folder.record import ENVIRONMENT, RESULTS
-from dlrun.run_folder.removal import remove_run
+from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOCK, LOG, RESULTS, remove_run
 from dlrun.sweeps.plan import SweepPlan, SweepPoint
 from dlrun.system.console import Screen
 from dlrun.system.files import is_file_locked

@@ -7,9 +7,8 @@ a failure of the accelerator.
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
@@ -33,8 +32,6 @@ DEVICE_MESSAGE = re.compile(
     "|out of memory|deterministic implementation",
     re.IGNORECASE,
 )
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -116,62 +113,79 @@ def check_batch_divisible(size: int, processes: int) -> None:
         )
 
 
-def run_with_fallback(
+@dataclass
+class Attempt:
+    """Represents one attempt to run on a device, which is made in a `with` block.
+
+    If the block fails because of the accelerator, its exception ends here, as `error`. In a probe,
+    which does one step only, every exception except DlrunError counts as such a failure.
+    """
+
+    report: AcceleratorReport
+    is_probe: bool = False
+    error: Exception | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if self.report.used == "cpu" or not isinstance(error, Exception):
+            return False
+        if isinstance(error, DlrunError) or not (self.is_probe or is_accelerator_error(error)):
+            return False
+        self.error = error
+        return True
+
+
+def accelerator_attempts(
     requested: str,
-    probe: Callable[[str], object],
-    work: Callable[[AcceleratorReport], T],
     warn: Callable[[str], None],
     *,
     fallback: bool,
     processes: int = 1,
     nodes: int = 1,
-) -> T:
-    """Do the work of a run on the requested accelerator, or on the CPU if the accelerator fails.
+) -> Iterator[Attempt]:
+    """Yield the attempts of a run: on the requested accelerator, and on the CPU if it fails.
+
+    An accelerator is probed before the run. If the probe fails, the CPU is probed too: if that
+    raises an error, the accelerator is not the cause. The last attempt is the one that succeeded.
 
     Args:
         requested: auto, or the name of a device.
-        probe: does one training step on a device, before the work.
-        work: gets the report of the device to use; it is called again on the CPU if it failed.
         warn: shows the warning that names the reason.
         fallback: False turns a failure of the accelerator into an AcceleratorError.
         processes: the number that share the run. If only one fell back, the others would wait for
             it: they fall back together, if the accelerator is missing on their node, or not at all.
         nodes: the number of nodes that the processes run on.
 
-    Raises AcceleratorError if the device does not work and the CPU may not replace it, and the
-    errors of probe and work that the device did not cause.
+    Raises AcceleratorError if the device does not work and the CPU may not replace it.
     """
-
-    def on_cpu(reason: str, *, separately: bool) -> AcceleratorReport:
+    device, reason = select_accelerator(requested)
+    error, separately = None, processes > 1 and nodes > 1
+    if device != "cpu":
+        separately = processes > 1
+        attempt = Attempt(AcceleratorReport(requested, device, None), is_probe=True)
+        yield attempt
+        if attempt.error is not None:
+            yield Attempt(AcceleratorReport(requested, "cpu", None), is_probe=True)
+        else:
+            attempt = Attempt(attempt.report)
+            yield attempt
+            if attempt.error is None:
+                return
+        error = attempt.error
+        failed = "a training step" if attempt.is_probe else "the run"
+        reason = f"{failed} failed on {device}: {first_line(error)}"
+    if reason is not None and (error or requested != "auto"):
         if separately:
             hint = "several processes cannot fall back separately: --accelerator cpu applies to all"
-            raise AcceleratorError(reason, hint)
+            raise AcceleratorError(reason, hint) from error
         if not fallback:
-            raise AcceleratorError(reason, NO_FALLBACK_HINT)
+            raise AcceleratorError(reason, NO_FALLBACK_HINT) from error
         warn(f"{reason}; running on the CPU")
-        return AcceleratorReport(requested, "cpu", reason)
-
-    device, reason = select_accelerator(requested)
-    report = AcceleratorReport(requested, device, reason)
-    if device != "cpu":
-        try:
-            probe(device)
-        except DlrunError:
-            raise
-        except Exception as error:
-            probe("cpu")  # fails there too: then the accelerator is not the cause
-            why = f"a training step failed on {device}: {first_line(error)}"
-            report = on_cpu(why, separately=processes > 1)
-    elif reason is not None and requested != "auto":
-        report = on_cpu(reason, separately=processes > 1 and nodes > 1)
-    try:
-        return work(report)
-    except Exception as error:
-        if report.used == "cpu" or not is_accelerator_error(error):
-            raise
-        why = f"the run failed on {report.used}: {first_line(error)}"
-        report = on_cpu(why, separately=processes > 1)
-    return work(report)
+    error = None  # frees what the failed attempt holds
+    attempt = Attempt(AcceleratorReport(requested, "cpu", reason))
+    yield attempt
 
 
 def is_accelerator_error(error: Exception) -> bool:

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import os
 import sys
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
@@ -32,6 +34,20 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Return the hash of a file in hexadecimal. Raises OSError as `open_regular_file` does."""
     with open_regular_file(path) as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+def read_unpacked(path: Path, most: int) -> bytes:
+    """Return a file's content, unpacked if it is a gzip file, but at most so many bytes.
+
+    Raises OSError if the file cannot be read or unpacked.
+    """
+    with open_regular_file(path) as stream:
+        if stream.peek(2)[:2] != b"\x1f\x8b":
+            return stream.read(most)
+        try:
+            return gzip.GzipFile(fileobj=stream).read(most)
+        except (EOFError, zlib.error) as error:
+            raise gzip.BadGzipFile(errno.EIO, f"damaged gzip file: {error}") from None
 
 
 def fingerprint_files(files: Iterable[Path], root: Path | None = None) -> str:

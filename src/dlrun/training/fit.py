@@ -23,21 +23,18 @@ from torch import nn
 
 from dlrun.config.sections import NetworkConfig
 from dlrun.errors import ConfigError, DlrunError
-from dlrun.networks.weights_file import read_tensors, serialize_tensors
+from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
-from dlrun.system.accelerator import (
-    AcceleratorReport,
-    check_batch_divisible,
-    check_cpu_devices,
-    run_with_fallback,
-)
+from dlrun.run_folder.recorded_metrics import metrics_from_row
+from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
 from dlrun.training.lightning_module import (
     EpochRecorder,
     LightningNetwork,
     PredictionCollector,
+    epoch_columns,
 )
 from dlrun.training.objective import Objective
 
@@ -61,7 +58,7 @@ LOST = rf"{TIMEOUT}|\bgloo\b|connection (reset|closed|refused)|broken pipe|by pe
 class TrainedNetwork:
     """Holds a trained network with the metrics of its last epoch and of the test set.
 
-    network: on the CPU. predictions: see PredictionCollector.finish; None without classes.
+    network: on the CPU. predictions: see PredictionCollector.finish.
     processes: how many processes shared each batch.
     """
 
@@ -69,7 +66,6 @@ class TrainedNetwork:
     network: nn.Module
     predictions: NDArray[np.float64] | None
     processes: int
-    accelerator: AcceleratorReport
 
 
 @dataclass(frozen=True)
@@ -89,20 +85,7 @@ class Training:
     objective: Objective
     fingerprint: str
 
-    def run(self) -> TrainedNetwork:
-        """Train the network on the accelerator, or on the CPU if the accelerator fails."""
-        config = self.config
-        return run_with_fallback(
-            config.accelerator,
-            self._probe,
-            self._train_on,
-            self.context.screen.warn,
-            fallback=config.fallback,
-            processes=config.world or 1,
-            nodes=config.trainer.num_nodes,
-        )
-
-    def _probe(self, device: str) -> None:
+    def probe(self, device: str) -> None:
         """Do one real training step in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
@@ -113,14 +96,12 @@ class Training:
         pl.seed_everything(self.config.seed, verbose=False)
         return LightningNetwork(self.build(), self.config.optimizer, self.objective)
 
-    def _train_on(self, accelerator: AcceleratorReport) -> TrainedNetwork:
+    def run(self, device: str) -> TrainedNetwork:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
-        device, epochs = accelerator.used, config.trainer.max_epochs
-        columns = [
-            f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
-        ]
-        found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
+        epochs = config.trainer.max_epochs
+        columns = epoch_columns(self.objective)
+        found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
@@ -128,7 +109,7 @@ class Training:
         done = len(steps.rows)
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, config, start)
+            recorder = EpochRecorder(steps, bar, data, config, columns, start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
             rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
@@ -155,9 +136,8 @@ class Training:
                 with context.phase("test"):
                     test = data.evaluation_batches(data.test, rank, world)
                     trainer.test(module, test, verbose=False)
-                    metrics, predictions = module.test_metrics.finish(), None
-                    if module.test_predictions is not None:
-                        predictions = module.test_predictions.finish(trainer.strategy.root_device)
+                    metrics = module.test_metrics.finish()
+                    predictions = module.test_predictions.finish(trainer.strategy.root_device)
             except Exception as error:
                 lost = explain_error_by_lost_peer(error, world)
                 if lost is None:
@@ -171,8 +151,8 @@ class Training:
             context.screen.warn(problem)
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        last = {name: steps.rows[-1][name] for name in columns}
-        return TrainedNetwork(last | metrics, network, predictions, world, accelerator)
+        last = metrics_from_row(steps.rows[-1])
+        return TrainedNetwork(last | metrics, network, predictions, world)
 
 
 def make_trainer(
@@ -227,10 +207,10 @@ def divergence_warning(losses: Sequence[float]) -> str | None:
 
 def predict_test_set(
     network: nn.Module, objective: Objective, data: ArrayData, config: NetworkConfig
-) -> NDArray[np.float64]:
+) -> NDArray[np.float64] | None:
     """Test a trained network again on the CPU, with the precision and the batches of its run.
 
-    Returns the same array as PredictionCollector.finish. The network is converted in place.
+    Returns the same as PredictionCollector.finish. The network is converted in place.
     """
     plugin = make_trainer(config, "cpu", probe=True).precision_plugin
     network = plugin.convert_module(network)

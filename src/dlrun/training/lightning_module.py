@@ -1,9 +1,10 @@
 """Train any network as a LightningModule, and record each finished epoch in a callback."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,8 +16,9 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
-from dlrun.networks.weights_file import serialize_tensors
+from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.recorded_metrics import SECONDS, STEP
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
@@ -37,11 +39,15 @@ class StageMetrics(nn.Module):
         # Two sums: the MeanMetric of torchmetrics 1.9 drops NaN, or ignores its weights.
         self.loss_sum = SumMetric(nan_strategy="disable")
         self.rows = SumMetric(nan_strategy="disable")
-        self.metrics = MetricCollection({**objective.metrics()}, compute_groups=False)
+        metrics = objective.metrics()
+        self._names = list(metrics)
+        self.metrics = MetricCollection({**metrics}, compute_groups=False)
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, predicted: Tensor, targets: Tensor) -> None:
         """Add a batch: its mean loss (), predictions (batch, ...), targets (batch, ...)."""
+        if predicted.numel() == targets.numel():  # (batch,) and (batch, 1)
+            predicted = predicted.view_as(targets)
         self._batches.append((loss.detach(), predicted.detach(), targets))
 
     def finish(self) -> dict[str, float]:
@@ -57,7 +63,9 @@ class StageMetrics(nn.Module):
             self.loss_sum.update(torch.stack(losses).float() @ sizes)
             self.rows.update(sizes.sum())
             self.metrics.update(torch.cat(predicted), torch.cat(targets))
-        values = {"loss": self.loss_sum.compute() / self.rows.compute(), **self.metrics.compute()}
+        found = self.metrics.compute()  # in the order of the alphabet
+        values = {"loss": self.loss_sum.compute() / self.rows.compute()}
+        values |= {name: found[name] for name in self._names}
         for metric in (self.loss_sum, self.rows, self.metrics):
             metric.reset()
         self._batches.clear()
@@ -65,34 +73,42 @@ class StageMetrics(nn.Module):
 
 
 class PredictionCollector:
-    """Collects the predictions for a test set, batch by batch, without keeping the inputs."""
+    """Collects the predictions for a test set, batch by batch, without keeping the inputs.
+
+    Outputs with several predictions for a row are not collected.
+    """
 
     def __init__(self, objective: Objective) -> None:
         self._objective = objective
         self._batches: list[Tensor] = []
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
-        """Add a batch's outputs (batch, ...) and classes (batch,)."""
-        assert self._objective.probabilities is not None  # otherwise nothing is collected
+        """Add a batch's outputs (batch, ...) and its classes or values (batch, ...)."""
         outputs = outputs.detach().cpu()  # MPS has no float64
         predicted = self._objective.predict(outputs)
-        probability = self._objective.probabilities(outputs).gather(-1, predicted[:, None])
-        self._batches.append(torch.stack([targets.cpu(), predicted, probability[:, 0]]))
+        if not predicted.numel() == targets.numel() == len(targets):
+            return
+        columns = [targets.cpu().flatten(), predicted.flatten()]
+        if self._objective.probabilities is not None:
+            probabilities = self._objective.probabilities(outputs)
+            columns.append(probabilities.gather(-1, predicted[:, None])[:, 0])
+        self._batches.append(torch.stack([column.double() for column in columns]))
 
-    def finish(self, device: torch.device) -> NDArray[np.float64]:
-        """Return true classes, predicted classes and their probabilities (3, n_rows), in row order.
+    def finish(self, device: torch.device) -> NDArray[np.float64] | None:
+        """Return true and predicted classes and probabilities (3, n_rows), or values (2, n_rows).
 
-        If several processes share the test, each has tested every n-th row; their results are
-        gathered on `device`.
+        The rows are in order. Returns None if nothing was collected. If several processes share
+        the test, each has tested every n-th row; their results are gathered on `device`.
         """
-        own = torch.cat([torch.empty(3, 0, dtype=torch.float64), *self._batches], dim=1)
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-            return own.numpy()
-        shares = gather_all_tensors(own.T.contiguous().to(device))  # they differ by a row at most
-        rows = np.empty((3, sum(map(len, shares))))
-        for rank, share in enumerate(shares):
-            rows[:, rank :: len(shares)] = share.T.cpu().numpy()
-        return rows
+        height = 2 if self._objective.probabilities is None else 3
+        own = torch.cat([torch.empty(height, 0, dtype=torch.float64), *self._batches], dim=1)
+        rows: NDArray[np.float64] = own.numpy()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            shares = gather_all_tensors(own.T.contiguous().to(device))  # differ by a row at most
+            rows = np.empty((height, sum(map(len, shares))))
+            for rank, share in enumerate(shares):
+                rows[:, rank :: len(shares)] = share.T.cpu().numpy()
+        return rows if rows.size else None
 
 
 class LightningNetwork(pl.LightningModule):
@@ -113,7 +129,7 @@ class LightningNetwork(pl.LightningModule):
         self.train_metrics = StageMetrics("train", objective)
         self.valid_metrics = StageMetrics("valid", objective)
         self.test_metrics = StageMetrics("test", objective)
-        self.test_predictions = PredictionCollector(objective) if objective.probabilities else None
+        self.test_predictions = PredictionCollector(objective)
 
     def training_step(self, batches: list[Batch], _: int) -> None:
         """Do one optimizer step for each of the given training batches."""
@@ -155,6 +171,32 @@ class LightningNetwork(pl.LightningModule):
         return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
+@dataclass(frozen=True)
+class FinishedEpoch:
+    """Holds what the row of an epoch in metrics.csv is made from."""
+
+    number: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+EpochColumns = dict[str, Callable[[FinishedEpoch], float]]
+
+
+def epoch_columns(objective: Objective) -> EpochColumns:
+    """Return the columns of metrics.csv, each with the function that returns an epoch's value."""
+    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
+    return {
+        STEP: lambda epoch: epoch.number,
+        **{name: partial(_metric, name) for name in metrics},
+        SECONDS: lambda epoch: epoch.seconds,
+    }
+
+
+def _metric(name: str, epoch: FinishedEpoch) -> float:
+    return epoch.metrics[name]
+
+
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
     """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
@@ -169,6 +211,7 @@ class EpochRecorder(pl.Callback):
     bar: ProgressHandle
     data: ArrayData
     config: NetworkConfig
+    columns: EpochColumns
     start: Mapping[str, Any] | None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -232,17 +275,17 @@ class EpochRecorder(pl.Callback):
         assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self.began
-        epoch = len(self.steps.rows) + 1
-        check_metrics_finite(metrics, f"epoch {epoch}")
+        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds)
+        check_metrics_finite(metrics, f"epoch {epoch.number}")
         scaler = _gradient_scaler(trainer)
         state = {
             "network": pl_module.network.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
-        position = format_position(epoch, self.config.trainer.max_epochs)
+        position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
-            {"epoch": epoch, **metrics, "seconds": seconds},
+            {name: value(epoch) for name, value in self.columns.items()},
             f"epoch {position}  {_progress_line(metrics)}",
             serialize_tensors(state),
         )

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, Metric
+from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.sections import OptimizerConfig
@@ -19,13 +20,14 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adamw": torch.optim.AdamW,
     "sgd": torch.optim.SGD,
 }
+REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {"mae": MeanAbsoluteError, "r2": R2Score}
 
 
 def torch_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with defaults except the learning rate."""
-    return OPTIMIZERS[config.name](parameters, lr=config.lr)
+    """Return the torch optimizer that a config names, with the settings in the config."""
+    return OPTIMIZERS[config.name](parameters, **config.settings)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,14 @@ class Objective:
         """Return the names of the loss and the metrics, the loss first."""
         return ["loss", *self.metrics()]
 
-    def classify(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
-        """Return a network's class probabilities (batch, classes) for inputs, computed on a CPU."""
-        assert self.probabilities is not None  # the experiment classifies
+    def infer(self, network: Callable[..., Tensor], inputs: object) -> NDArray[np.float64]:
+        """Return a network's class probabilities (batch, classes), or its values (batch, ...).
+
+        The network is on the CPU.
+        """
         with torch.inference_mode():
-            return self.probabilities(network(inputs)).numpy()
+            infer = self.probabilities or self.predict
+            return infer(network(inputs)).double().numpy()
 
 
 def classification(classes: int) -> Objective:
@@ -82,14 +87,30 @@ def classification(classes: int) -> Objective:
     )
 
 
-def regression() -> Objective:
-    """Return the objective of a regression, with mean squared error and mean absolute error.
+def regression(
+    metrics: Iterable[Literal["mae", "r2"]] = ("mae",),
+    loss: Callable[[Tensor, Tensor], Tensor] = F.mse_loss,
+    *,
+    centre: float = 0,
+    scale: float = 1,
+) -> Objective:
+    """Return the objective of a regression, whose outputs have the shape (batch,) or (batch, 1).
 
-    Outputs and targets have the same shape, such as (batch, 1): give a target array of shape (n,)
-    as `target[:, None]`.
+    Args:
+        metrics: the names of the metrics, mean absolute error and R², in the unit of the targets.
+        loss: outputs, standardised targets -> the batch's mean loss (); by default squared error.
+        centre, scale: the network's output for a target is (target - centre) / scale.
     """
+    chosen = {name: REGRESSION_METRICS[name] for name in metrics}
+
+    def predict(outputs: Tensor) -> Tensor:
+        return centre + scale * (outputs.flatten() if outputs.shape[1:] == (1,) else outputs)
+
+    def standardised_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return loss(outputs.view_as(targets), ((targets - centre) / scale).to(outputs.dtype))
+
     return Objective(
-        loss=lambda outputs, targets: F.mse_loss(outputs, targets.to(outputs.dtype)),
-        predict=lambda outputs: outputs,
-        metrics=lambda: {"mae": MeanAbsoluteError()},
+        loss=standardised_loss,
+        predict=predict,
+        metrics=lambda: {name: metric() for name, metric in chosen.items()},
     )

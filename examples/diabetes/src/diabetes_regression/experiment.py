@@ -3,12 +3,13 @@
 Efron et al. 2004, doi:10.1214/009053604000000067.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanAbsoluteError, R2Score
 
 from diabetes_regression.config import Config
 from dlrun.experiment import (
@@ -20,6 +21,7 @@ from dlrun.experiment import (
     Objective,
     RunContext,
     TensorBatches,
+    regression,
 )
 
 
@@ -45,11 +47,11 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
         mean, scale = inputs[fitted].mean(0), inputs[fitted].std(0)
         centre, spread = float(target[fitted].mean()), float(target[fitted].std())
         inputs = ((inputs - mean) / scale).astype(np.float32)
-        target = ((target - centre) / spread).astype(np.float32)[:, None]
+        target = target.astype(np.float32)
         parts = [TensorBatches(inputs[rows], target[rows]) for rows in (fitted, held, tested)]
         return LoadedData(
             ArrayData(*parts, batch_size=config.batch_size, seed=config.seed),
-            DataOrigin(f"scikit-learn's diabetes ({len(target)} patients, standardised)"),
+            DataOrigin(f"scikit-learn's diabetes ({len(target)} patients)"),
             DiabetesAssets(
                 preprocessing={"mean": mean.tolist(), "scale": scale.tolist()},
                 target={"mean": centre, "scale": spread},
@@ -62,12 +64,10 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
         return nn.Sequential(nn.Linear(measurements, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def objective(self, config: Config, assets: DiabetesAssets) -> Objective:
-        """Return Huber's loss; mean absolute error and R²."""
-        return Objective(
-            loss=lambda outputs, targets: F.huber_loss(outputs, targets, delta=config.model.delta),
-            predict=lambda outputs: outputs,
-            metrics=lambda: {"mae": MeanAbsoluteError(), "r2": R2Score()},
-        )
+        """Return Huber's loss of the standardised target; mean absolute error and R²."""
+        loss = partial(F.huber_loss, delta=config.model.delta)
+        target = assets.target
+        return regression(("mae", "r2"), loss, centre=target["mean"], scale=target["scale"])
 
     def example(self, config: Config, assets: DiabetesAssets) -> Tensor:
         """Return an input of the network, for the summary of its layers."""

@@ -78,7 +78,7 @@ class Cifar100Experiment(NetworkExperiment[Config, ImageAssets]):
             return small_images.crop_to_square(image, side)
 
         def probabilities(inputs: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
-            return objective.classify(network, torch.from_numpy(np.stack(inputs)) / SCALE)
+            return objective.infer(network, torch.from_numpy(np.stack(inputs)) / SCALE)
 
         # A large JPEG is decoded at a fraction of its size: more pixels would be averaged away.
         return ImagePredictor(assets.labels, to_input, probabilities, shown=5, smallest=4 * side)

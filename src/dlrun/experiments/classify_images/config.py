@@ -10,6 +10,7 @@ from pydantic import Field
 from dlrun.config.sections import (
     Argument,
     BatchSize,
+    Count,
     ExperimentConfig,
     LocalPath,
     PretrainedModelConfig,
@@ -32,10 +33,15 @@ class TransformConfig(Section):
 
 
 class PublishedLabels(Section):
-    """Defines the published label probabilities of each photograph, the model, and the source."""
+    """Defines the published label probabilities of each photograph, the model, and the source.
+
+    place: as in `Reference`. packaged: where the authors' package `islp` has each photograph.
+    """
 
     source: str
+    place: list[Count] = Field(default=[])
     model: str
+    packaged: dict[str, str]
     book: dict[str, dict[str, float]]
     notebook: dict[str, dict[str, float]]
 

@@ -28,10 +28,10 @@ from dlrun.experiments.predictions import ImagePredictor
 from dlrun.experiments.saved_run import Run
 from dlrun.networks import BUNDLED, pretrained
 from dlrun.networks.pretrained import PretrainedNetwork, Transform
-from dlrun.plots.photographs import draw_contact_sheet
+from dlrun.plots.run import draw_contact_sheet
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.folder import IMAGE_COLUMNS, PREDICTIONS, THUMBNAILS, to_csv
-from dlrun.system.accelerator import AcceleratorReport, run_with_fallback
+from dlrun.system.accelerator import accelerator_attempts
 from dlrun.system.console import Screen, pluralize, printable
 from dlrun.system.files import fingerprint_files
 from dlrun.training.network_summary import write_network_summary
@@ -68,16 +68,16 @@ class ClassifyImagesExperiment(Experiment[Config]):
             parameters = write_network_summary(model.network, example, context)
             model = replace(model, network=pretrained.fold_batch_norms(model.network, side))
 
-        def probe(device: str) -> None:
-            pretrained.predict_probabilities(model, example, device, config.precision)
-
-        def classify(report: AcceleratorReport) -> tuple[AcceleratorReport, list[Photograph]]:
-            return report, classify_photographs(config, context, files, model, report.used)
-
         with context.phase("classify"), temporary_training_settings(context.threads):
-            report, found = run_with_fallback(
-                config.accelerator, probe, classify, screen.warn, fallback=config.fallback
-            )
+            for attempt in accelerator_attempts(
+                config.accelerator, screen.warn, fallback=config.fallback
+            ):
+                device = attempt.report.used
+                with attempt:
+                    if attempt.is_probe:
+                        pretrained.predict_probabilities(model, example, device, config.precision)
+                    else:
+                        found = classify_photographs(config, context, files, model, device)
         errors = {str(one.file): one.error for one in found if one.error is not None}
         predictions = {str(one.file): one.labels for one in found if one.error is None}
         for file, why in list(errors.items())[:SHOWN]:
@@ -93,7 +93,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         published = {} if changed_result_keys(self.name, config) else config.reference.book
         return Results(
             metrics={"images": len(predictions), "unreadable": len(errors)},
-            accelerator=report,
+            accelerator=attempt.report,
             origin=DataOrigin(origin),
             reference=config.reference.model_dump(),
             extra={

@@ -25,7 +25,7 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
-from dlrun.kernels.rmsprop import make_rmsprop
+from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.run_folder.folder import WORDS
 from dlrun.training.data import ArrayData, BagBatches
@@ -93,10 +93,9 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
 def fast_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that the config names: torch's, but RMSprop is the one-pass one."""
-    if config.name == "rmsprop":
-        return make_rmsprop(parameters, config.lr)
-    return torch_optimizer(config, parameters)
+    """Return the one-pass RMSprop optimizer if it can do what a config asks for, else torch's."""
+    given = list(parameters)
+    return make_one_pass_rmsprop(config, given) or torch_optimizer(config, given)
 
 
 @dataclass
@@ -106,7 +105,7 @@ class _Predictor(ReviewsPredictor):
 
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
         bags = Bags(reviews.bag_of_words(self.assets.width), np.arange(len(reviews)))
-        return self.objective.classify(self.network, bags)
+        return self.objective.infer(self.network, bags)
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int

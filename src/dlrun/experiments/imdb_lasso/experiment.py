@@ -26,13 +26,12 @@ from dlrun.experiments.predictions import (
     TrueAndPredictedClasses,
     Words,
     keep_test_predictions,
-    summarize_classes,
 )
 from dlrun.experiments.reviews import ReviewAssets, ReviewsPredictor
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.lasso import path
 from dlrun.lasso.path import LabelledBags, LassoSolution, LinearModel
-from dlrun.plots.line_plots import draw_lasso_path
+from dlrun.plots.run import draw_lasso_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import METRICS, WORDS
@@ -95,7 +94,7 @@ class ImdbLassoExperiment(Experiment[Config]):
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(loaded.origin, loaded.differs),
             test_rows=len(test.labels),
-            classes=summarize_classes(labels, test.labels, predictions),
+            classes=predictions.classes,
             reference=config.reference.model_dump(),
             extra={
                 "best_index": best,

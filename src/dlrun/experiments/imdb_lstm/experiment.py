@@ -99,13 +99,13 @@ class _Predictor(ReviewsPredictor):
     length: int
 
     def probabilities(self, reviews: RaggedWordIds) -> NDArray[np.float64]:
-        return self.objective.classify(self.network, self._padded(reviews))
+        return self.objective.infer(self.network, self._padded(reviews))
 
     def word_effects(
         self, words: Sequence[str], ids: NDArray[np.int64], towards: int
     ) -> tuple[Words, Words]:
         (sequence,) = self._padded(RaggedWordIds.from_ids([ids.tolist()], self.assets.width - 3))
-        after = self.objective.classify(self.network.after_each, sequence)[:, towards]
+        after = self.objective.infer(self.network.after_each, sequence)[:, towards]
         moved = np.diff(after, prepend=after[0])
         read = slice(-len(words), None)
         return (

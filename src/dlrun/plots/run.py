@@ -1,13 +1,16 @@
-"""Plot learning curves, the lasso path, and a class's probability after each word of a text."""
+"""Plot runs: learning curves, the lasso path, labelled photographs, probabilities after words."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from dlrun.plots.style import (
     COLOURS,
@@ -20,6 +23,7 @@ from dlrun.plots.style import (
 )
 
 Table = Mapping[str, Sequence[float]]  # a CSV file's columns by name
+Labels = Sequence[tuple[str, float]]  # with their probabilities, the most probable first
 
 LINES = {
     "train": ("--", "x"),
@@ -27,24 +31,40 @@ LINES = {
     "test": (":", "+"),
 }  # line style, and marker of a single step
 MARKED_WORDS = 8  # words at which the probability changes most
+# Of the photographs' cards, in inches. All are drawn in one pair of axes: a pair for each takes far
+# longer.
+CARDS_PER_ROW = 3
+CARD_WIDTH, PHOTOGRAPH_HEIGHT, NAME_HEIGHT, LABEL_HEIGHT = 4.0, 2.5, 0.3, 0.26
+GAP = 0.08
+CARD_COLOUR, BAR_COLOUR = "#f3f3f3", "#9ecae1"
 
 
 @matplotlib_defaults()
-def draw_learning_curves(table: Table, test: Mapping[str, float | None], *, title: str) -> Figure:
+def draw_learning_curves(
+    table: Table,
+    test: Mapping[str, float | None],
+    *,
+    title: str,
+    limits: Mapping[str, tuple[float, float]] = {},
+) -> Figure:
     """Draw the learning curves of a run as in ISLP 10.9: one panel for each metric.
 
-    An axis spans only its values: if it started at 0 or at the accuracy of chance, most of a panel
-    would be empty for one experiment, and values of another would be cut off.
+    An axis without limits spans only its values: if it started at 0 or at the accuracy of chance,
+    most of a panel would be empty for one experiment, and values of another would be cut off.
 
     Args:
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
+        limits: the ends of the vertical axis of a metric; not used if all values are outside.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
+        low, high = limits.get(metric, axes.get_ylim())
+        if any(low <= y <= high for y in (*table[f"train_{metric}"], *table[f"valid_{metric}"])):
+            axes.set_ylim(low, high)
     add_figure_title(figure, title)
     return figure
 
@@ -144,6 +164,63 @@ def draw_lasso_path(
         right.tick_params(labelleft=True)
     add_figure_title(figure, title)
     return figure
+
+
+@matplotlib_defaults()
+def draw_contact_sheet(
+    thumbnails: Sequence[tuple[str, NDArray[np.uint8]]],
+    predictions: Mapping[str, Labels],
+    *,
+    title: str,
+) -> Figure:
+    """Draw photographs with their labels on bars, whose length shows the probability.
+
+    Args:
+        thumbnails: name and RGB array (height, width, 3) of each photograph.
+        predictions: the labels of each photograph, by name.
+        title: the figure's title.
+    """
+    columns = max(1, min(CARDS_PER_ROW, len(thumbnails)))
+    rows = max(1, math.ceil(len(thumbnails) / columns))
+    lines = LABEL_HEIGHT * max(len(labels) for labels in predictions.values())
+    card = NAME_HEIGHT + PHOTOGRAPH_HEIGHT + GAP + lines + 2 * GAP
+    width, height = CARD_WIDTH * columns, card * rows + 2 * GAP
+    figure = Figure(figsize=(width, height))
+    add_figure_title(figure, title)
+    whole = figure.get_figheight()  # includes the lines of the title
+    figure.texts[0].set_y(1 - GAP / whole)
+    axes = figure.add_axes((0, 0, 1, height / whole))
+    for place, (file, pixels) in enumerate(thumbnails):
+        row, column = divmod(place, columns)
+        left, top = CARD_WIDTH * column, card * row + GAP
+        size = (CARD_WIDTH - GAP, card - GAP)
+        axes.add_patch(Rectangle((left + GAP / 2, top), *size, color=CARD_COLOUR, zorder=-1))
+        _draw_card(axes, left + GAP, top, Path(file).name, pixels, predictions[file])
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
+    return figure
+
+
+def _draw_card(
+    axes: Axes, left: float, top: float, name: str, pixels: NDArray[np.uint8], labels: Labels
+) -> None:
+    """Draw a photograph with its name above and its labels below."""
+    width = CARD_WIDTH - 2 * GAP
+    bottom, middle = top + NAME_HEIGHT + PHOTOGRAPH_HEIGHT, left + width / 2
+    scale = min(width / pixels.shape[1], PHOTOGRAPH_HEIGHT / pixels.shape[0])
+    half, tall = scale * pixels.shape[1] / 2, scale * pixels.shape[0]
+    # The labels follow directly below the photograph.
+    axes.imshow(pixels, extent=(middle - half, middle + half, bottom, bottom - tall), aspect="auto")
+    above = bottom - tall - GAP / 2
+    axes.text(middle, above, escape_figure_text(name, 40), va="bottom", ha="center", fontsize=10)
+    for place, (label, probability) in enumerate(labels):
+        top = bottom + GAP + LABEL_HEIGHT * place
+        axes.add_patch(
+            Rectangle((left, top), probability * width, 0.9 * LABEL_HEIGHT, color=BAR_COLOUR)
+        )
+        y, right = top + 0.45 * LABEL_HEIGHT, left + width - 0.04
+        axes.text(left + 0.04, y, escape_figure_text(label, 44), va="center", fontsize=9)
+        axes.text(right, y, f"{probability:.3f}", va="center", ha="right", fontsize=9)
 
 
 @matplotlib_defaults()

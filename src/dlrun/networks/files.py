@@ -1,12 +1,15 @@
-"""Export networks to ONNX and TorchScript files, and compare outputs of files and networks.
+"""Write and read files of weights, export networks to ONNX and TorchScript files, and compare them.
 
-Networks are traced for both formats: torch.export would fix the length of an LSTM's input.
+Files of weights are read without running code in them. Networks are traced for both formats of
+exported files: torch.export would fix the length of an LSTM's input.
 """
 
 import io
 import json
+import pickle
+import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,39 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlrun.errors import DataError, first_line
+
 METADATA = "dlrun"  # the name of the metadata in the file
 OPSET = 17  # of ONNX: runtimes since 2022 have it
 
 Function = Callable[[Tensor], Tensor]
 _jit: Any = torch.jit  # has no types
+
+
+def serialize_tensors(state: Mapping[str, object]) -> memoryview:
+    """Return tensors as the bytes of a file that torch.save would write."""
+    stream = io.BytesIO()
+    torch.save(state, stream)
+    return stream.getbuffer()
+
+
+def read_tensors(path: Path, content: bytes | None = None) -> Any:
+    """Read tensors, numbers, text, lists and dicts from a file, onto the CPU.
+
+    `content`: the bytes of the file, if they were read before. Raises DataError if the file is
+    damaged, or has anything else in it.
+    """
+    try:
+        source = path if content is None else io.BytesIO(content)
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        reason = f"it asks for {refused[1]}, which no weights need" if refused else "damaged"
+        raise DataError(f"{path}: refused: {reason}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can raise anything
+        raise DataError(f"{path}: not a file of weights: {first_line(error)}") from None
 
 
 def write_onnx(file: Path, network: nn.Module, example: Tensor, about: dict[str, Any]) -> Function:

@@ -1,33 +1,98 @@
-"""`dlrun runs clean`: choose runs, show how much space they take, ask, and remove them."""
+"""`dlrun runs check`, `dlrun runs clean`: report damaged files of runs, and remove runs."""
 
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from dlrun import run_context
 from dlrun.commands import options as opt
 from dlrun.commands.list_runs import scan_or_fail
+from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.saved_run import Run, scan_folder
-from dlrun.run_folder import removal
-from dlrun.run_folder.find import start_time_from_folder_name
+from dlrun.run_folder.checkpoint import (
+    find_damaged_checkpoints,
+    remove_checkpoints,
+    size_of_checkpoints,
+)
+from dlrun.run_folder.find import find_run, repair_latest_link, start_time_from_folder_name
+from dlrun.run_folder.folder import CONFIG, RESULTS, remove_run
 from dlrun.run_folder.recorded_metrics import main_metric, metric_direction
 from dlrun.system.console import Screen, format_size, format_text_table, pluralize
-from dlrun.system.files import folder_size
+from dlrun.system.files import file_digest, folder_size
 
 Removable = StrEnum("Removable", "waiting finished failed interrupted killed damaged")
 REMOVABLE = "Only waiting, finished, failed, interrupted, killed or damaged ones."
 KEEP_BEST = "Keep the N best finished runs of each experiment on the same data."
 ENDED = {"finished", "failed", "interrupted", "killed"}
 HOURS = {"h": 1, "d": 24, "w": 7 * 24}
+
+
+def check(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help=f"{opt.RUN} Default: all.", autocompletion=opt.complete_runs
+        ),
+    ] = None,
+    runs_dir: opt.RunsDir = None,
+) -> int:
+    """Read runs back and say which are undamaged: records, checkpoints, weights, tables, figures.
+
+    Exits with 1 if a file is damaged.
+
+    Example: dlrun runs check latest
+
+    Raises ConfigError if there are no runs.
+    """
+    screen, folder = Screen(), run_context.resolve_runs_dir(runs_dir)
+    if run is None:
+        runs = sorted(scan_or_fail(folder, None), key=lambda run: run.folder)
+    else:
+        named = Path(run).expanduser()
+        runs = [scan_folder(named.resolve() if named.is_dir() else find_run(run, folder))]
+    runs = [run for run in runs if run.state != "foreign"]
+    damaged = 0
+    for checked in runs:
+        problems = list(_find_damage(checked))
+        damaged += bool(problems)
+        for problem in problems:
+            screen.fail(problem)
+        if not problems:
+            files = len(checked.record.digests)
+            screen.show(Text(f"{checked.folder}: whole ({checked.state}, {files} checked files)"))
+    screen.note(f"{pluralize(len(runs), 'run')}, {damaged} damaged")
+    return 1 if damaged else 0
+
+
+def _find_damage(run: Run) -> Iterator[str]:
+    """Yield a sentence for each damaged file in a run's folder."""
+    record, folder = run.record, run.folder
+    if run.problem:
+        yield f"{folder}: {run.problem}"
+    if run.unreadable:
+        return
+    try:
+        if edited := run.edited_keys(read_yaml_file(folder / CONFIG).values):
+            yield f"{folder / CONFIG}: edited since the run: {', '.join(sorted(edited))}"
+    except DlrunError as error:
+        yield error.message
+    for name, expected in record.digests.items():
+        try:
+            if file_digest(folder / name) != expected:
+                yield f"{folder / name}: damaged or edited: its SHA-256 is not the one in {RESULTS}"
+        except OSError as error:
+            yield f"{folder / name}: {error.strerror}"
+    yield from find_damaged_checkpoints(folder, record.id)
 
 
 def clean(
@@ -66,7 +131,7 @@ def clean(
         kept = _best_runs([run for run in runs if run.state == "finished"], keep_best)
     states = {*(status or ())} or (ENDED if older_than and not checkpoints else {"finished"})
     a_minute_ago = datetime.now(UTC) - timedelta(minutes=1)
-    measure = removal.size_of_checkpoints if checkpoints else folder_size
+    measure = size_of_checkpoints if checkpoints else folder_size
     chosen = [
         (run, measure(run.folder))
         for run in runs
@@ -93,7 +158,7 @@ def clean(
         screen.note("without checkpoints `dlrun resume` can no longer extend these runs")
     if dry_run or not (yes or _confirm(screen)):
         return 0
-    remove = removal.remove_checkpoints if checkpoints else removal.remove_run
+    remove = remove_checkpoints if checkpoints else remove_run
     freed = exit_code = 0
     try:
         for run, size in chosen:
@@ -108,7 +173,7 @@ def clean(
     finally:  # also after Ctrl-C
         screen.note(f"freed {format_size(freed)}")
         for name in {run.folder.parent.name for run, _ in chosen}:
-            removal.repair_latest_link(folder, name)
+            repair_latest_link(folder, name)
     return exit_code
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlrun.errors import DataError
-from dlrun.networks.weights_file import read_tensors, serialize_tensors
+from dlrun.networks.files import read_tensors, serialize_tensors
 from tests.data.test_pickles import creating
 
 STATE = {

@@ -1,13 +1,32 @@
-"""`dlrun reproduce`: run the lab's experiments with several seeds, and compare with the book."""
+"""`dlrun report`, `dlrun reproduce`: write an HTML page about runs, or about the lab's numbers."""
 
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from dlrun.commands import options as opt
+from dlrun.reports import page
 from dlrun.reproduction.reproduce import reproduce_published_numbers
 from dlrun.run_context import RunSettings
+
+
+def write_report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="RUN", help=f"{opt.RUN} Default: the newest finished."),
+    ] = None,
+    out: Annotated[Path, opt.option("The page, a single HTML file.", "FILE")] = Path("report.html"),
+    runs_dir: opt.RunsDir = None,
+    force: Annotated[bool, opt.flag("Replace another file.", "--force")] = False,
+) -> None:
+    """Write one HTML page about runs, which works offline: curves, configs, misclassified inputs.
+
+    Example: dlrun report imdb-dense/latest imdb-lasso/latest
+    """
+    page.report_on_runs(runs or [], out, runs_dir, force=force)
 
 
 @opt.with_run_options(
