@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.experiments.imdb_dense.experiment import fast_optimizer
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
@@ -23,7 +22,7 @@ from dlrun.training.lightning_module import (
     StageMetrics,
     epoch_columns,
 )
-from dlrun.training.objective import OPTIMIZERS, classification, regression
+from dlrun.training.objective import OPTIMIZERS, classification, fast_optimizer, regression
 from dlrun.training.process_settings import temporary_training_settings
 from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
