@@ -6,6 +6,7 @@ import operator
 import pkgutil
 import shutil
 import signal
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def test_files_of_an_unfinished_run_have_no_digest(tmp_path: Path) -> None:
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_yaml_file(registry.experiment_entry(experiment).defaults).values
+    return deepcopy(registry.experiment_entry(experiment).shipped.values)
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:
