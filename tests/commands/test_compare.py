@@ -8,9 +8,7 @@ import pytest
 from dlrun.commands.compare import compare
 from dlrun.errors import ConfigError, DlrunError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
-from tests.conftest import NETWORKS
-
-Out = pytest.CaptureFixture[str]
+from tests.conftest import NETWORKS, Out
 
 
 @pytest.fixture

@@ -12,9 +12,8 @@ from dlrun.commands.list_runs import list_runs
 from dlrun.config.yaml_loader import format_settings_briefly
 from dlrun.errors import ConfigError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
-from tests.conftest import NETWORKS
+from tests.conftest import NETWORKS, Out
 
-Out = pytest.CaptureFixture[str]
 DAY = "20260101T00000{}Z-{}"
 
 

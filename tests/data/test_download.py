@@ -114,14 +114,12 @@ def fetch(urls: list[str], target: Path, body: bytes = BODY) -> None:
     assert without_locks(target.parent) == [target]
 
 
-@pytest.mark.parametrize("path", ["/file", "/moved", "/labelled.gz"])
-def test_a_file_arrives_whole_and_alone(server: Server, tmp_path: Path, path: str) -> None:
-    body = BODY if "gz" not in path else GZIPPED
-    fetch([server.url + path], tmp_path / "new" / "folder" / "x.bin", body)
-
-
-def test_after_wrong_bytes_the_next_address_is_asked(server: Server, tmp_path: Path) -> None:
-    fetch([f"{server.url}/wrong", f"{server.url}/file"], tmp_path / "x.bin")
+@pytest.mark.parametrize("paths", ["/file", "/moved", "/labelled.gz", "/wrong /file"])
+def test_a_file_arrives_whole_and_alone(server: Server, tmp_path: Path, paths: str) -> None:
+    """If the bytes are wrong, from the next address."""
+    body = BODY if "gz" not in paths else GZIPPED
+    urls = [server.url + path for path in paths.split()]
+    fetch(urls, tmp_path / "new" / "folder" / "x.bin", body)
 
 
 @pytest.mark.parametrize("path", ["/cut", "/stall"])

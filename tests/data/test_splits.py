@@ -10,6 +10,7 @@ from dlrun.data.splits import LabelledRows, split_off_validation
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.console import Screen
+from tests.conftest import Out
 from tests.data.test_labelled_texts import config
 
 
@@ -40,9 +41,7 @@ def test_the_split_is_seeded_complete_and_ordered() -> None:
         (3, 0.1, 1),
     ],
 )
-def test_how_many_are_held_out(
-    rows: int, validation: float | None, held: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_how_many_are_held_out(rows: int, validation: float | None, held: int, capsys: Out) -> None:
     fitted, valid = parts(rows, validation)
     assert (len(fitted), len(valid)) == (rows - held, held)
     said = capsys.readouterr().err

@@ -242,14 +242,19 @@ class Run:
         """Return the keys of a config that differ from the run's first config, but must not differ.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
-        Raises DlrunError if environment.json cannot be read.
+        Published numbers (`reference`) may differ: they change no result. Raises DlrunError if
+        environment.json cannot be read.
         """
         name = self.record.experiment
         if name not in registry.experiment_names():
             return set()
         initial = flatten_keys(self.initial_config().values)
         given = flatten_keys(self._with_defaults(ConfigLayer(values)).values)
-        changed = {key for key in initial | given if initial.get(key) != given.get(key)}
+        changed = {
+            key
+            for key in initial | given
+            if initial.get(key) != given.get(key) and not key.startswith("reference.")
+        }
         return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:

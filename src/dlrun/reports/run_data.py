@@ -79,7 +79,8 @@ class RunSection:
         seed = self.record.seed
         self.title = self.record.experiment + ("" if seed is None else f", seed {seed}")
         self.name = name or f"No. {number} {self.title}"
-        self.values = _without_reference(self._read(run.effective_config, {}))
+        config: Values = self._read(run.effective_config, {})
+        self.values = {key: config[key] for key in config if not key.startswith("reference.")}
         # The settings that differ from the shipped config; None if that is unknown.
         self.differing: Values | None = self._read(run.changed_settings, None)
         self.metrics: dict[str, float | None] = self._read(lambda: run.newest_metrics, {})
@@ -256,8 +257,3 @@ class RunSection:
         if problem not in self.problems:
             self.problems.append(problem)
         return otherwise
-
-
-def _without_reference(values: Values) -> Values:
-    """Return a config, by dotted keys, without the published numbers."""
-    return {key: value for key, value in values.items() if not key.startswith("reference.")}

@@ -1,6 +1,6 @@
 """Define the experiment imdb-dense: load the reviews, build the network, and classify texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dlrun.config.sections import OptimizerConfig
 from dlrun.data.text_encoding import FIRST_WORD, START, UNKNOWN, RaggedWordIds
 from dlrun.experiments.base import NetworkToExport
 from dlrun.experiments.imdb_dense.config import Config
@@ -25,11 +24,10 @@ from dlrun.experiments.reviews import (
 )
 from dlrun.experiments.saved_run import Run
 from dlrun.kernels.bag_linear import Bags
-from dlrun.kernels.rmsprop import make_rmsprop
 from dlrun.run_context import DataOrigin, RunContext
 from dlrun.run_folder.folder import WORDS
 from dlrun.training.data import ArrayData, BagBatches
-from dlrun.training.objective import Objective, torch_optimizer
+from dlrun.training.objective import Objective, fast_optimizer
 
 # Neither changes the numbers of a run.
 GROUP_SIZE = 9  # batches per call by Lightning: five calls an epoch for the progress bar and a stop
@@ -88,15 +86,6 @@ class ImdbDenseExperiment(NetworkExperiment[Config, ReviewAssets]):
     def exported(self, run: Run, config: Config) -> NetworkToExport:
         """Return the trained dense network for export; its input is a matrix of 0 and 1."""
         return network_reading_bags(self.network(run, config), self.assets(run))
-
-
-def fast_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
-) -> torch.optim.Optimizer:
-    """Return the optimizer that the config names: torch's, but RMSprop is the one-pass one."""
-    if config.name == "rmsprop":
-        return make_rmsprop(parameters, config.lr)
-    return torch_optimizer(config, parameters)
 
 
 @dataclass
