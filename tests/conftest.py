@@ -5,8 +5,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,6 +34,7 @@ SETTINGS = ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR", "DLRUN_OFFLINE", "FORCE_COLOR")
 Dlrun = Callable[..., "Ended"]
 Done = Callable[[str], Path]
 Open = Callable[..., "Page"]
+Out = pytest.CaptureFixture[str]
 
 
 @dataclass(frozen=True)
@@ -83,18 +86,42 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Dlrun:
     return command
 
 
-def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -> Ended:
-    """Run Python in a folder."""
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
+def started(folder: Path, *command: object, **env: str) -> "subprocess.Popen[str]":
+    """Start a command in a folder; its output is read by pipes."""
+    return subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout,
         cwd=folder,
-        check=False,
         env=clean_environment(**env),
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def completed(folder: Path, *command: object, timeout: float = 200, **env: str) -> Ended:
+    """Run a command in a folder to its end."""
+    with started(folder, *command, **env) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return Ended(process.returncode, stdout, stderr)
+
+
+def python(folder: Path, *arguments: object, timeout: float = 200, **env: str) -> Ended:
+    """Run Python in a folder."""
+    return completed(folder, sys.executable, *arguments, timeout=timeout, **env)
+
+
+def until(
+    condition: Callable[[], object], seconds: float = 90, said: Callable[[], object] = str
+) -> None:
+    """Wait until something is so; say what was seen if it never is."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, said()
+        time.sleep(0.005)
 
 
 @pytest.fixture
@@ -132,6 +159,15 @@ def overlaid(name: str, *files: Path) -> list[str]:
 def setting(*values: str) -> list[str]:
     """Each value with its `--set`."""
     return [word for value in values for word in ("--set", value)]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on loopback that nobody listens on."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def clean_environment(**more: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import pkgutil
 import signal
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -18,7 +17,7 @@ import dlrun
 from dlrun.experiments import registry
 from tests import child
 from tests.child import Fault
-from tests.conftest import Ended, clean_environment, overlaid, setting, smoke
+from tests.conftest import Ended, clean_environment, overlaid, setting, smoke, until
 
 CONFIGS = Path(__file__).parent / "torture" / "configs"
 SMALL = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
@@ -100,16 +99,21 @@ def words(experiment: str, *settings: str) -> list[str]:
     return [*smoke(experiment), *overlaid(experiment, *sizes)[1:], *setting(*settings)]
 
 
-def only_run(folder: Path, experiment: str) -> Path | None:
-    """The newest run's folder that was begun, or None."""
+def begun_run(folder: Path, experiment: str) -> Path | None:
+    """The newest run's folder, or None if none was begun."""
     configs = (folder / "runs" / experiment).glob("*T*Z-*/config.yaml")
     newest = max(configs, key=lambda file: file.stat().st_mtime_ns, default=None)
     return newest.parent if newest else None
 
 
+def newest_run(folder: Path, experiment: str) -> Path:
+    """The newest run's folder."""
+    run = begun_run(folder, experiment)
+    assert run is not None
+    return run
+
+
 def wait_until(condition: Callable[[], bool], running: Child) -> None:
     """Wait until something is so while the child runs."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert running.process.is_alive() and time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: condition() or not running.process.is_alive(), TIMEOUT)
+    assert running.process.is_alive() or condition(), running.output("stderr")

@@ -1,5 +1,7 @@
 """The examples, as their readers run them."""
 
+import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -57,6 +59,28 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert header == ("epoch,train_loss,train_mae,train_r2,valid_loss,valid_mae,valid_r2,seconds")
     assert (run / "learning_curves.png").stat().st_size > 10_000
+    tested = json.loads(dlrun("predict", "latest", "--test", "--json", **env).is_told(0).stdout)
+    assert (tested["test_rows"], tested["different_rows"]) == (88, 0)
+    assert tested["test_mae"] > 0 and "test_r2" in tested and "different_classes" not in tested
+    patient = {"age": 59, "sex": 2, "bmi": 32.1, "bp": 101, "s1": 157, "s2": 93.2, "s3": 38}
+    patient |= {"s4": 4, "s5": 4.8598, "s6": 87, "name": "Ann"}
+    head, row = ";".join(patient), ";".join(map(str, patient.values()))
+    table = tmp_path / "patients.csv"
+    table.write_text(f"{head}\n{row}\n{row.replace('32.1', 'x')}\n59;2\n")
+    words = "predict", "latest", "--csv", table
+    shown = dlrun(*words, **env).is_told(1, "2 inputs could not be predicted").stdout.splitlines()
+    told = [json.loads(line) for line in dlrun(*words, "--json", **env).stdout.splitlines()]
+    dlrun(*words, "--out", "found.csv", **env).is_told(1)
+    with (tmp_path / "found.csv").open(newline="") as stream:
+        first, second, third = csv.DictReader(stream)
+    assert list(first) == ["row", "predicted", "error"]
+    assert float(first["predicted"]) == pytest.approx(told[0]["predicted"])
+    assert shown[0].startswith(f"{told[0]['predicted']:.4f}  59, 2, 32.1")
+    assert "'bmi': 'x'" in second["error"] and "2 cells" in third["error"]
+    table.write_text(f"{head.replace('bmi', 'BMI')}\n{row}\n")
+    dlrun(*words, **env).is_told(2, "no column 'bmi'")
+    dlrun("predict", "latest", "a text", **env).is_told(2, "rows of a table")
+    dlrun("verify", "latest", **env).is_told(0)
     done = dlrun("resume", "latest", "--set", "trainer.max_epochs=3", **env).is_told(0)
     assert len((run / "metrics.csv").read_text().splitlines()) == 4
     for kind in ("onnx", "torch"):

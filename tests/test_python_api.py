@@ -18,6 +18,7 @@ import torch
 import dlrun
 from dlrun.errors import ConfigError, DataError, DlrunError
 from dlrun.experiments.saved_run import Run
+from tests.conftest import Out
 
 SMALL: dict[str, Any] = {
     "data": {"source": "sample", "sample_reviews": 200, "validation": 40},
@@ -104,7 +105,7 @@ def test_nor_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
-def test_two_processes(capfd: pytest.CaptureFixture[str]) -> None:
+def test_two_processes(capfd: Out) -> None:
     """They print no result, and torch's launcher leaves nothing changed either."""
     values = {**SMALL, "trainer": {"max_epochs": 1, "devices": 2}}
     run = dlrun.run("imdb-dense", **values)

@@ -4,15 +4,19 @@
 package with two modules:
 
 config.py
-    A class `Config` with a field for each key of `configs/NAME.yaml`: a subclass of
-    `NetworkConfig`, or of `ExperimentConfig` if no network is trained. It is read for `--help` and
-    config errors, so it must not import torch; the names that it needs are imported without it.
+    A class `Config` with a field for each key of its own: a subclass of `NetworkConfig`, or of
+    `ExperimentConfig` if no network is trained. It is read for `--help` and config errors, so it
+    must not import torch; the names that it needs are imported without it.
 
 experiment.py
     An object `experiment` of a subclass of `NetworkExperiment`, which says what the data are
     (`load`), the network (`build`), its loss and metrics (`objective`) and an input (`example`); or
     of `Experiment`, which only has to `run`. What a network needs besides its weights (labels,
     sizes, preprocessing) is a subclass of `NetworkAssets`.
+
+The package's `configs/NAME.yaml` holds the values. Its key `defaults` lists files of dlrun with the
+values of the keys that the base class has: `[experiment, network]` for a `NetworkConfig`,
+`[experiment]` for an `ExperimentConfig`. The package's own values win.
 
 A package with several experiments has an entry point for each, and instead of `Config` and
 `experiment` the dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names.
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
         ImagePredictor,
         Prediction,
         Predictor,
+        RowPredictor,
         TrueAndPredictedClasses,
         TrueAndPredictedValues,
         keep_test_predictions,
@@ -55,6 +60,7 @@ _MODULES = {  # of the names that load slow packages, each when it is used
         "ImagePredictor",
         "Prediction",
         "Predictor",
+        "RowPredictor",
         "TrueAndPredictedClasses",
         "TrueAndPredictedValues",
         "keep_test_predictions",
@@ -67,7 +73,7 @@ __all__ = [
     "AcceleratorReport", "Argument", "ArrayData", "DataOrigin", "Experiment", "ExperimentConfig",
     "Fraction", "ImagePredictor", "LoadedData", "LocalPath", "NetworkAssets", "NetworkConfig",
     "NetworkExperiment", "NetworkToExport", "Objective", "PositiveInt", "Prediction", "Predictor",
-    "Reference", "Results", "Run", "RunContext", "Section", "TensorBatches",
+    "Reference", "Results", "RowPredictor", "Run", "RunContext", "Section", "TensorBatches",
     "TrueAndPredictedClasses", "TrueAndPredictedValues", "classification", "keep_test_predictions",
     "regression", "torch_optimizer",
 ]  # fmt: skip

@@ -50,6 +50,8 @@ def run(
     files = [config] if isinstance(config, str | Path) else config
     # Values of numpy and paths become those of YAML; NaN stays NaN, which no key takes.
     text = json.dumps(values, default=json_default)
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and hasattr(ipython.get_ipython(), "kernel")
     settings = RunSettings(
         config=[Path(file) for file in files],
         values=[config_layer_without_file(json.loads(text), "dlrun.run")],
@@ -57,7 +59,7 @@ def run(
         data_dir=None if data_dir is None else Path(data_dir),
         name=name,
         quiet=quiet,
-        screen=NotebookScreen(quiet) if _in_notebook() else Screen(quiet=quiet, results=False),
+        screen=NotebookScreen(quiet) if in_notebook else Screen(quiet=quiet, results=False),
     )
     if not _RUNNING.acquire(blocking=False):
         raise DlrunError("another dlrun.run() is running in this process; wait until it ends")
@@ -96,12 +98,6 @@ def _for_notebook(error: DlrunError) -> DlrunError:
     if error.hint:
         error.add_note(error.hint)
     return error.with_traceback(None)
-
-
-def _in_notebook() -> bool:
-    """Return whether this code runs in the kernel of a notebook."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 class NotebookScreen(Screen):

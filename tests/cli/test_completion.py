@@ -13,7 +13,7 @@ import torchvision
 
 from dlrun.networks import BUNDLED, classifier_names
 from tests.commands.run_folders import EXPERIMENT, a_whole_run
-from tests.conftest import Dlrun, clean_environment
+from tests.conftest import Dlrun, clean_environment, completed
 
 SLOW = "{'torch', 'lightning', 'sklearn', 'pandas', 'matplotlib'}"
 DLRUN = f"""#!{sys.executable}
@@ -36,8 +36,7 @@ def offered(tmp_path: Path) -> Offered:
     command.parent.mkdir()
     command.write_text(DLRUN)
     command.chmod(0o755)
-    environment = clean_environment()
-    environment["PATH"] = f"{command.parent}:{environment['PATH']}"
+    path = f"{command.parent}:{os.environ['PATH']}"
     a_whole_run(tmp_path / "runs" / EXPERIMENT / "20260101T000000Z-ab12")
 
     def ask(*words: str) -> list[str]:
@@ -48,10 +47,7 @@ def offered(tmp_path: Path) -> Offered:
             f"COMP_WORDS=({quoted}); COMP_CWORD={len(words)}\n"
             '_dlrun_completion dlrun; printf "%s\\n" "${COMPREPLY[@]}"'
         )
-        done = subprocess.run(
-            [bash, "-c", script],
-            capture_output=True, text=True, check=True, cwd=tmp_path, env=environment,
-        )  # fmt: skip
+        done = completed(tmp_path, bash, "-c", script, PATH=path).is_told(0)
         assert done.stderr == ""
         return done.stdout.split()
 

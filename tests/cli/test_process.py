@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Dlrun, clean_environment, smoke
+from tests.conftest import ROOT, Dlrun, clean_environment, completed, smoke, started
 from tests.experiments.test_registry import WORKING, plugin, plugins
 
 __all__ = ["plugins"]
@@ -26,12 +26,11 @@ MODULE, FUNCTION = SCRIPTS["dlrun"].split(":")
     ids=["module", "script"],
 )
 @pytest.mark.parametrize("loaded", ["dlrun.cli", "typing", "unicodedata"])
-def test_ctrl_c_while_it_is_loaded_is_one_line(program: list[str], loaded: str) -> None:
+def test_ctrl_c_while_it_is_loaded_is_one_line(
+    tmp_path: Path, program: list[str], loaded: str
+) -> None:
     """From its first own import on."""
-    process = subprocess.Popen(
-        [sys.executable, "-X", "importtime", *program, "--help"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=clean_environment(),
-    )  # fmt: skip
+    process = started(tmp_path, sys.executable, "-X", "importtime", *program, "--help")
     assert process.stderr is not None
     while process.stderr.readline().split("|")[-1].strip() != loaded:
         assert process.poll() is None
@@ -108,15 +107,9 @@ def test_a_second_ctrl_c_anywhere_in_the_ending_is_no_fault(tmp_path: Path) -> N
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of the address space")
 @pytest.mark.parametrize("megabytes", [300, 900])
 def test_short_memory_is_one_message(tmp_path: Path, megabytes: int) -> None:
-    import resource
-
-    done = subprocess.run(
-        [sys.executable, "-m", "dlrun", *smoke("imdb-dense")],
-        capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes * 10**6,) * 2),
-    )  # fmt: skip
-    assert done.returncode == 1 and " memory" in done.stderr
-    assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
+    limited = ["sh", "-c", f'ulimit -v {megabytes * 1000}; exec "$@"', "sh"]
+    command = [sys.executable, "-m", "dlrun", *smoke("imdb-dense")]
+    completed(tmp_path, *limited, *command, timeout=60).is_told(1, " memory")
 
 
 @pytest.mark.parametrize("given", [{}, {"OMP_WAIT_POLICY": "active"}])
@@ -181,12 +174,7 @@ def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: 
     lines = commands.splitlines()
     assert len(lines) == 3
     for line in lines:
-        again = subprocess.run(
-            shlex.split(line),
-            capture_output=True, text=True, check=False, cwd=tmp_path,
-            env=clean_environment(PATH=without),
-        )  # fmt: skip
-        assert again.returncode == 0, again.stderr
+        completed(tmp_path, *shlex.split(line), PATH=without).is_told(0)
 
 
 @pytest.mark.slow

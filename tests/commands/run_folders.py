@@ -5,10 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from dlrun.config.yaml_loader import dump_yaml, read_yaml_file
+from dlrun.config.yaml_loader import dump_yaml
 from dlrun.experiments import registry
 from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.record import RunRecord, write_run_record
@@ -19,7 +20,7 @@ EXPERIMENT = NETWORKS[0]
 
 def a_whole_run(folder: Path, *, seed: int = 0, lr: float = 0.001, **record: Any) -> Path:
     """A run's folder as the network experiment writes it; returns the folder."""
-    config = read_yaml_file(registry.experiment_entry(folder.parent.name).defaults).values
+    config = deepcopy(registry.experiment_entry(folder.parent.name).shipped.values)
     config |= {"seed": seed}
     config["optimizer"] |= {"lr": lr}
     folder.mkdir(parents=True)

@@ -5,16 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from dlrun.commands.check_clean import check
 from dlrun.commands.list_runs import list_runs
 from tests.commands.run_folders import change_record
-from tests.conftest import Done
+from tests.conftest import Done, Out
 from tests.experiments.use import flip
 
 RUNS, NAME = Path(__file__).parents[1] / "run_folder" / "runs_0_2", "imdb-dense"
-Out = pytest.CaptureFixture[str]
 
 
 def test_each_changed_file_of_a_run_is_named(tmp_path: Path, done: Done, capsys: Out) -> None:

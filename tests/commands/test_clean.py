@@ -12,9 +12,7 @@ from dlrun.commands.check_clean import check, clean
 from dlrun.errors import ConfigError
 from dlrun.run_folder.find import runs_newest_first
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, change_record, living
-from tests.conftest import NETWORKS, Dlrun, smoke
-
-Out = pytest.CaptureFixture[str]
+from tests.conftest import NETWORKS, Dlrun, Out, smoke
 
 
 def ago(**time: int) -> str:
@@ -155,13 +153,12 @@ def test_a_run_without_its_checkpoints_is_whole_but_cannot_be_extended(
     forked: Dlrun, tmp_path: Path
 ) -> None:
     for name in (EXPERIMENT, "imdb-lasso"):
-        assert forked(*smoke(name)).returncode == 0
-    done = forked("runs", "clean", "--checkpoints", "--yes")
-    assert done.returncode == 0 and "can no longer extend" in done.stderr
+        forked(*smoke(name)).is_told(0)
+    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "can no longer extend")
     assert not list(tmp_path.glob("runs/*/*/checkpoint*"))
     assert check(None, runs_dir=tmp_path / "runs") == 0
-    done = forked("resume", f"{EXPERIMENT}/latest")
-    assert done.returncode == 0 and "extends it" not in done.stderr
-    done = forked("resume", f"{EXPERIMENT}/latest", "--set", "trainer.max_epochs=9")
-    assert done.returncode == 1 and "its checkpoints are missing" in done.stderr
-    assert "nothing to remove" in forked("runs", "clean", "--checkpoints", "--yes").stderr
+    done = forked("resume", f"{EXPERIMENT}/latest").is_told(0)
+    assert "extends it" not in done.stderr
+    more = ["--set", "trainer.max_epochs=9"]
+    forked("resume", f"{EXPERIMENT}/latest", *more).is_told(1, "its checkpoints are missing")
+    forked("runs", "clean", "--checkpoints", "--yes").is_told(0, "nothing to remove")

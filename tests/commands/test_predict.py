@@ -15,7 +15,7 @@ from dlrun.experiments.base import Experiment
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
-from tests.conftest import Done, clean_environment, setting, smoke
+from tests.conftest import ROOT, Done, clean_environment, completed, setting, smoke
 from tests.experiments.use import finished, moved, put
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ def review(run: Run) -> str:
     return " ".join(run.vocabulary[10:30])
 
 
-@pytest.mark.parametrize("name", [*TEXTS, "cifar100"])
+@pytest.mark.parametrize("name", [*TEXTS, "cifar100", "mnist-dense"])
 def test_its_own_test_set_row_for_row(tmp_path: Path, done: Done, name: str) -> None:
     out = tmp_path / "again.csv"
     harness.run(tmp_path, "predict", done(name), "--test", "--out", out).is_told(0)
@@ -134,14 +134,11 @@ def test_standard_input_is_read_line_by_line(done: Done) -> None:
 
 def test_a_reader_that_leaves_is_no_failure(done: Done) -> None:
     command = f"{sys.executable} -m dlrun predict {done('imdb-lasso')} | head -1"
-    ended = subprocess.run(
-        ["bash", "-c", f"yes good film | head -100000 | {command}"],
-        capture_output=True, text=True, env=clean_environment(), check=True,
-    )  # fmt: skip
+    ended = completed(ROOT, "bash", "-c", f"yes good film | head -100000 | {command}").is_told(0)
     assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("name", ["cifar100", "classify-images"])
+@pytest.mark.parametrize("name", ["cifar100", "classify-images", "mnist-dense"])
 def test_images(tmp_path: Path, done: Done, name: str) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -10,9 +10,8 @@ import pytest
 from dlrun.commands.show import show
 from dlrun.errors import DlrunError
 from tests.commands.run_folders import EXPERIMENT, a_whole_run, living
-from tests.conftest import Dlrun, smoke
+from tests.conftest import Dlrun, Out, smoke
 
-Out = pytest.CaptureFixture[str]
 NAME = "20260101T000000Z-a"
 
 
@@ -96,7 +95,6 @@ def test_the_commands_that_it_shows_work(forked: Dlrun, tmp_path: Path) -> None:
     run.rename(run.with_name(run.name.replace("mine", "it's mine")))
     about = json.loads(forked("runs", "show", "--json").stdout)
     for key in ("resume", "repeat"):
-        words = shlex.split(about[key].replace("=N", "=2"))
-        done = forked(*words[1:])
-        assert done.returncode == 0, done.stderr
+        _, *words = shlex.split(about[key].replace("=N", "=2"))
+        forked(*words).is_told(0)
     assert len(list((tmp_path / "runs" / EXPERIMENT).glob("*Z-*"))) == 2

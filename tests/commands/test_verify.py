@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.commands.run_folders import change_record
-from tests.conftest import NAMES, Dlrun, Done, clean_environment, setting, smoke
+from tests.conftest import NAMES, Dlrun, Done, setting, smoke, started
 from tests.experiments.use import flip, moved, put
 from tests.run_folder.making import a_run
 
@@ -81,8 +80,8 @@ def test_extended_run_is_repeated_whole_and_kept(tmp_path: Path, done: Done) -> 
     folder = moved(done(NAME), tmp_path)
     harness.run(tmp_path, "resume", folder, *setting("trainer.max_epochs=3")).is_told(0)
     ended = harness.run(tmp_path, "verify", folder, "--keep").is_told(0)
-    kept = harness.only_run(tmp_path, NAME)
-    assert kept is not None and f"the repetition is {kept}\n" in ended.stdout
+    kept = harness.newest_run(tmp_path, NAME)
+    assert f"the repetition is {kept}\n" in ended.stdout
     assert len((kept / "metrics.csv").read_text().splitlines()) == 4
     harness.run(tmp_path, "runs", "check", kept).is_told(0)
 
@@ -116,11 +115,8 @@ def test_signal_leaves_nothing_behind(tmp_path: Path, done: Done, number: signal
     place.mkdir()
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("max_epochs: 1", "max_epochs: 100000"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dlrun", "verify", str(folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=tmp_path, env=clean_environment() | {"TMPDIR": str(place)},
-    )  # fmt: skip
+    command = [sys.executable, "-m", "dlrun", "verify", folder]
+    process = started(tmp_path, *command, TMPDIR=str(place))
     assert process.stderr is not None
     while not process.stderr.readline().startswith("epoch      3/"):
         assert process.poll() is None

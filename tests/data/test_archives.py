@@ -32,8 +32,8 @@ def tar(*names: str) -> bytes:
     return stream.getvalue()
 
 
-def header(size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    member = tarfile.TarInfo("part/1")
+def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    member = tarfile.TarInfo(name)
     member.size, member.type = size, kind
     return member.tobuf()
 
@@ -81,10 +81,10 @@ def test_an_incomplete_archive_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (header((1 << 20) + 1), "part/1 has 1,048,577 bytes: refused"),
-        (header(archives.MAX_BYTES + 1), "far larger than the published archive: refused"),
+        (header("part/1", (1 << 20) + 1), "part/1 has 1,048,577 bytes: refused"),
+        (header("part/1", archives.MAX_BYTES + 1), "far larger than the published archive"),
         (tar("other", "other", "other"), "far larger than the published archive: refused"),
-        (header(0, tarfile.XHDTYPE) * 2000, DAMAGED),  # each extends the next
+        (header("part/1", 0, tarfile.XHDTYPE) * 2000, DAMAGED),  # each extends the next
     ],
     ids=["large member", "large archive", "many members", "chained headers"],
 )

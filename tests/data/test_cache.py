@@ -16,6 +16,7 @@ from dlrun.data.cache import (
 from dlrun.errors import DataError
 from dlrun.run_folder.checkpoint import fingerprint_data, fingerprints_match
 from dlrun.system.console import Screen
+from tests.conftest import Out
 from tests.data.left import without_locks
 
 
@@ -48,7 +49,7 @@ def test_arrays_are_prepared_once_for_each_key_with_sums_for_coreutils(tmp_path:
 @pytest.mark.parametrize("file", ["x.npy", "names.json", SUMS])
 @pytest.mark.parametrize("content", [None, b"{}"])
 def test_a_damaged_folder_is_made_again(
-    tmp_path: Path, file: str, content: bytes | None, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, file: str, content: bytes | None, capsys: Out
 ) -> None:
     prepare = Preparation()
     assert_loaded(tmp_path, prepare)

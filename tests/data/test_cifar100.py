@@ -11,6 +11,7 @@ from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import small_images
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
+from tests.conftest import Out
 from tests.data.left import without_locks
 from tests.data.test_pickles import python2_pickle
 
@@ -78,9 +79,7 @@ def assert_complete(data: small_images.SmallImages) -> None:
         assert images.labels.tolist() == made.labels.tolist()
 
 
-def test_an_archive_is_read_once_and_only_arrays_are_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_archive_is_read_once_and_only_arrays_are_written(tmp_path: Path, capsys: Out) -> None:
     others = {"../../../evil": b"evil", "file.txt~": b"x", "train/x": b"x", "sub/train": b"x"}
     archive = archive_of(tmp_path, others | parts())
     for _ in range(2):

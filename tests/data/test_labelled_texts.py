@@ -13,8 +13,7 @@ import pytest
 from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import labelled_texts
 from dlrun.data.text_encoding import split_words
-from dlrun.data.user_data import check_review_files
-from dlrun.errors import ConfigError, DataError
+from dlrun.errors import DataError
 from dlrun.system.console import Screen
 from tests.data.left import without_locks
 from tests.data.test_pickles import objects
@@ -127,26 +126,6 @@ def test_another_parameter_or_source_makes_another_cache(tmp_path: Path) -> None
     changed = archive_of(tmp_path, REVIEWS | {"test/pos/1_9.txt": "more"})
     assert len(load(tmp_path, archive=changed).test.labels) == 4
     assert len(caches(tmp_path)) == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
-        ({"archive": "none"}, r"^data\.archive: .*none: no such file$"),
-        ({"archive": "zip"}, "zip: not a tar archive$"),
-        ({"source": "keras", "archive": "tar"}, "tar: not a zip archive$"),
-        ({"source": "keras", "word_index": "none"}, r"^data\.word_index: .*none: no such file$"),
-        ({"source": "sample", "validation": 20}, "^data.validation: 20 .* held out of 20$"),
-    ],
-)
-def test_wrong_files_and_numbers_are_a_config_error_before_a_run(
-    tmp_path: Path, changes: dict[str, Any], problem: str
-) -> None:
-    (tmp_path / "zip").write_bytes(b"PK\x03\x04")
-    (tmp_path / "tar").write_bytes(b"\x1f\x8b\x08")
-    paths = {key: tmp_path / changes[key] for key in ("archive", "word_index") if key in changes}
-    with pytest.raises(ConfigError, match=problem):
-        check_review_files(config(**changes | paths))
 
 
 def test_sample_reviews_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:

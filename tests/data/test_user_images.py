@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from dlrun.data import small_images
 from dlrun.data.user_data import check_image_files
 from dlrun.errors import DataError
 from dlrun.system.console import Screen
+from tests.conftest import Out
 from tests.data.test_cifar100 import caches, config
+from tests.data.test_photographs import noise
 
 
 def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImages:
@@ -22,16 +23,11 @@ def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImage
     return small_images.load_configured_images(checked, folder / "data", seed, Screen())
 
 
-def noise(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
 def images(root: Path, *classes: str, count: int = 4, seed: int = 0) -> Path:
     for place, name in enumerate(classes):
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            pixels = noise(32, 32, seed + 1000 * place + number)
-            Image.fromarray(pixels).save(root / name / f"{number}.png")
+            noise(32, 32, seed + 1000 * place + number).save(root / name / f"{number}.png")
     return root
 
 
@@ -44,7 +40,7 @@ def test_a_folder_of_images_becomes_labelled_arrays(tmp_path: Path) -> None:
     assert data.train.pixels.shape == (9, 3, 32, 32)
     assert (data.train.pixels.dtype, data.train.labels.dtype) == (np.uint8, np.int64)
     expected = {
-        noise(32, 32, 1000 * place + number).transpose(2, 0, 1).tobytes(): name
+        np.asarray(noise(32, 32, 1000 * place + number)).transpose(2, 0, 1).tobytes(): name
         for place, name in enumerate(["b", "a 1", "=c"])
         for number in range(4)
     }
@@ -72,9 +68,7 @@ def test_the_centred_square_of_any_size_is_kept(tmp_path: Path) -> None:
     assert np.allclose(colours[2], (200, 40, 90), atol=3)
 
 
-def test_what_is_odd_is_one_warning_each_at_every_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: Out) -> None:
     train = images(tmp_path / "train", "a", "b", "c")
     test = images(tmp_path / "test", "a", "b", seed=50)
     (train / "a" / "notes.txt").write_bytes(b"x")

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from dlrun.data import labelled_texts
 from dlrun.data.splits import LabelledRows
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import check_review_files
-from dlrun.errors import ConfigError
 from dlrun.system.console import Screen
+from tests.conftest import Out
 from tests.data.test_labelled_texts import caches, config
 from tests.data.test_text_encoding import by_keras_rules
 
@@ -100,9 +99,7 @@ def test_any_number_of_classes_in_their_order(tmp_path: Path) -> None:
     assert np.bincount(reviews.test.labels).tolist() == [2] * 12
 
 
-def test_what_is_odd_is_one_warning_each_at_every_start(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_odd_is_one_warning_each_at_every_start(tmp_path: Path, capsys: Out) -> None:
     train = [("good", "a"), ("bad", "b"), ("...", "a"), ("bad", "c"), ("lost", ""), ("lost", " ")]
     test = [("fine", "a"), ("bad", "b"), ("good", "b"), ("", "a")]
     places = two_files(tmp_path, train, test)
@@ -118,9 +115,7 @@ def test_what_is_odd_is_one_warning_each_at_every_start(
         assert said[-1] == "8 texts of 3 classes: a, b, c"
 
 
-def test_words_in_two_unicode_forms_are_noted_and_stay_two(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_words_in_two_unicode_forms_are_noted_and_stay_two(tmp_path: Path, capsys: Out) -> None:
     rows = [("caf\u00e9 one", "a"), ("cafe\u0301 one", "b"), ("na\u00efve", "a")]
     reviews = load(tmp_path, **two_files(tmp_path, rows, rows))
     assert r"warning: 'caf\xe9' and 'cafe\u0301': " in capsys.readouterr().err
@@ -128,7 +123,7 @@ def test_words_in_two_unicode_forms_are_noted_and_stay_two(
 
 
 def test_files_of_a_folder_in_another_encoding_are_read_and_others_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: Out
 ) -> None:
     root = foldered(tmp_path / "texts", generated(20, 0))
     (root / "neg" / "x.png").write_bytes(b"\x89PNG\0\0")
@@ -155,25 +150,6 @@ def test_another_file_column_or_size_is_prepared_anew(tmp_path: Path) -> None:
     load(tmp_path, path=written(path, rows, ("a", "b")), **columns)
     load(tmp_path, path=path, **columns, test_share=0.5)
     assert len(caches(tmp_path)) == 5
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"path": "."}, "data.path: .*: no such file"),
-        ({"train": "a.csv", "test": "none"}, "data.test: .*none: no such file"),
-        ({"source": "folder", "path": "texts/neg"}, "texts/neg: no sub-folders in it"),
-        ({"source": "folder", "path": "."}, "texts: the only class"),
-    ],
-)
-def test_a_wrong_place_is_a_config_error(
-    tmp_path: Path, changes: dict[str, str], message: str
-) -> None:
-    written(tmp_path / "a.csv", generated(9, 0))
-    foldered(tmp_path / "texts", generated(9, 0))
-    places = {key: tmp_path / changes[key] for key in {"path", "train", "test"} & {*changes}}
-    with pytest.raises(ConfigError, match=message):
-        load(tmp_path, **changes | places)
 
 
 def test_memory_does_not_grow_with_the_texts(tmp_path: Path) -> None:

@@ -167,32 +167,6 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
     done = forked("data", "show", "imdb", "--part", "test", "--count", "4", *words).is_told(0)
     assert re.search(r"^test \d, =1\+1, \d+ ids$", done.stdout, re.MULTILINE)
     assert "class1 a1 class1 b1" in done.stdout
+    done = forked("data", "show", "imdb", "--count", "2", *words).is_told(0)
+    assert done.stdout.count("<START>") == 2
     assert "whole" in forked("data", "verify", "imdb", *words).is_told(0).stdout
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        (["data.source=csv"], "source csv needs path, or train and test; given: none"),
-        (["data.path=a.csv"], "path is for data of your own, source is stanford"),
-        (
-            ["data.source=csv", "data.path=a.csv", "data.test=a.csv"],
-            "source csv needs path, or train and test; given: path, test",
-        ),
-        (["data.source=csv", "data.path=none.csv"], "data.path: {}/none.csv: no such file"),
-        (["data.source=folder", "data.path=a.csv"], "data.path: {}/a.csv: no such folder"),
-        (
-            ["data.source=csv", "data.path=a.csv", "data.text_column=texts"],
-            "data.text_column: {}/a.csv:1: no column 'texts'; did you mean 'text'?",
-        ),
-        (["data.test_share=1.5"], "data.test_share: expected less than 1"),
-    ],
-)
-def test_wrong_keys_are_config_errors_before_anything_runs(
-    forked: Dlrun, tmp_path: Path, values: list[str], message: str
-) -> None:
-    texts(tmp_path / "a.csv", ["a", "b"])
-    name = IMAGES if "folder" in values[0] else NETWORKS[0]
-    done = forked(name, "--dry-run", *setting(*values)).is_told(2)
-    assert message.format(tmp_path) in done.stderr
-    assert not (tmp_path / "runs").exists()

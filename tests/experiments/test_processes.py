@@ -3,9 +3,7 @@
 import contextlib
 import os
 import signal
-import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ import pytest
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.system.signals import SIGNALS
-from tests.conftest import Dlrun, clean_environment, overlaid, setting
+from tests.conftest import Dlrun, clean_environment, free_ports, overlaid, setting, until
 from tests.experiments.use import rows, table
 
 pytestmark = [
@@ -54,8 +52,8 @@ def commands(how: str, program: list[str], words: list[str]) -> list[list[str]]:
         return [[sys.executable, *program, *words, *DDP]]
     if how == "torchrun":
         return [[TORCHRUN, "--nproc-per-node=2", *program, *words]]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        meeting = ["--master-addr=127.0.0.1", f"--master-port={free.getsockname()[1]}"]
+    (port,) = free_ports(1)
+    meeting = ["--master-addr=127.0.0.1", f"--master-port={port}"]
     nodes = ["--nnodes=2", "--nproc-per-node=1", *meeting]
     return [[TORCHRUN, *nodes, f"--node-rank={node}", *program, *words] for node in range(2)]
 
@@ -90,10 +88,7 @@ class Started:
 
     def until(self, condition: Callable[[], object], seconds: float = 180) -> None:
         """Wait until something is so."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.02)
+        until(condition, seconds, lambda: self.said)
 
     def ranks(self) -> list[psutil.Process]:
         """The owner of the run and its helper, once both are there."""

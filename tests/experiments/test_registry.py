@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dlrun.config.sections import ExperimentConfig
+from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
-from tests.conftest import Dlrun
+from tests.conftest import ROOT, Dlrun
+
+DEFAULTS = ROOT / "configs" / "defaults"
 
 CONFIG = """
 from dlrun.experiment import ExperimentConfig
@@ -36,11 +40,9 @@ experiment = Counting()
 YAML = """# Counts words.
 # Example: dlrun {name}
 
-seed: 0
+defaults: [experiment]
+
 accelerator: cpu
-fallback: true
-threads: auto
-logger: []
 words: 3
 """
 
@@ -51,7 +53,7 @@ def plugin(
     *,
     code: str = WORKING,
     config: str = CONFIG,
-    yaml: str | None = YAML,
+    values: str | None = YAML,
     module: str | None = None,
     points_to: str | None = None,
     others: Sequence[str] = (),
@@ -63,14 +65,18 @@ def plugin(
     (package / "__init__.py").write_text("")
     (package / "config.py").write_text(config)
     (package / "experiment.py").write_text(code.format(name=name))
-    for each in (name, *others) if yaml is not None else ():
-        (package / "configs" / f"{each}.yaml").write_text(yaml.format(name=each))
+    for each in (name, *others) if values is not None else ():
+        (package / "configs" / f"{each}.yaml").write_text(values.replace("{name}", each))
     about = folder / f"{module}-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
     target = points_to or module
     points = "".join(f"{each} = {target}\n" for each in (name, *others))
     (about / "entry_points.txt").write_text(f"[dlrun.experiments]\n{points}")
+
+
+def shared_values(name: str) -> Values:
+    return read_yaml_file(DEFAULTS / f"{name}.yaml").values
 
 
 @pytest.fixture
@@ -151,7 +157,7 @@ EXPERIMENTS = {{
 }}
 """
 WORDS_YAML = (
-    f"{(YAML or '').replace('words: 3', '')}data: {{{{source: web, archive: null, mirrors: []}}}}\n"
+    f"{(YAML or '').replace('words: 3', '')}data: {{source: web, archive: null, mirrors: []}}\n"
 )
 
 
@@ -161,7 +167,7 @@ def test_a_package_has_several_experiments_and_the_file_that_they_need(
     folder, env = plugins
     others = ["count-letters", "count-nothing"]
     plugin(folder, "count-words", module="counting", code=SEVERAL, config=SEVERAL_CONFIGS,
-           yaml=WORDS_YAML, others=others)  # fmt: skip
+           values=WORDS_YAML, others=others)  # fmt: skip
     (folder / "counting" / "words.txt").write_text("to be or not")
     env = {**env, "DLRUN_OFFLINE": "1"}
     for name, found in (("count-words", "4.0000"), ("count-letters", "12.0000")):
@@ -184,7 +190,7 @@ def test_plugins_that_are_left_out_have_a_warning_each(
     dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:
     folder, env = plugins
-    plugin(folder, "no-yaml", yaml=None)
+    plugin(folder, "no-yaml", values=None)
     plugin(folder, "no-package", points_to="no_such_package")
     plugin(folder, "resume", module="taker")
     plugin(folder, "Bad_Name", module="bad_name")
@@ -229,6 +235,44 @@ def test_a_plugin_that_cannot_be_loaded_is_named_and_the_others_work(
         "data", "show", "imdb", "--count", "1", "--set", "data.source=sample", **env
     ).is_told(0)
     assert ("'broken'" in shown.stderr) == ("config" in broken)
+
+
+def test_a_plugin_may_hold_every_value_itself(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    shared = shared_values("experiment")
+    plugin(folder, "count-words", values=dump_yaml({**shared, "words": 3}))
+    shown = dlrun("config", "count-words", **env).is_told(0).stdout
+    assert yaml.safe_load(shown) == {**shared, "words": 3}
+
+
+def test_values_come_from_the_defaults_that_a_plugin_names_and_its_own_win(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    folder, env = plugins
+    plugin(folder, "count-words")
+    shown = yaml.safe_load(dlrun("config", "count-words", **env).is_told(0).stdout)
+    assert shown == {**shared_values("experiment"), "accelerator": "cpu", "words": 3}
+    plugin(folder, "too-many", values=YAML.replace("experiment]", "experiment, network]"))
+    done = dlrun("config", "too-many", **env).is_told(2)
+    assert f"{DEFAULTS / 'network.yaml'}:" in done.stderr.replace("\n", "")
+
+
+@pytest.mark.parametrize("names", ["[experiment, netwrk]", "network", "[[network]]", "null"])
+def test_a_plugin_that_names_unknown_defaults_is_told_the_known_ones(
+    dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]], names: str
+) -> None:
+    folder, env = plugins
+    plugin(folder, "count-words", values=YAML.replace("[experiment]", names))
+    done = dlrun("count-words", "--dry-run", **env).is_told(2, "count-words.yaml:4: defaults")
+    assert all(file.stem in done.stderr for file in DEFAULTS.glob("*.yaml"))
+
+
+def test_defaults_are_no_key_of_a_users_config(dlrun: Dlrun, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("defaults: [experiment]\n")
+    name = registry.experiment_names()[0]
+    dlrun("config", name, "--config", "mine.yaml").is_told(2, "mine.yaml:1: defaults: unknown key")
 
 
 def test_a_check_that_raises_is_one_message(

@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from dlrun.kernels.rmsprop import OnePassRMSprop, make_rmsprop
+from dlrun.config.sections import OptimizerConfig
+from dlrun.kernels.rmsprop import OnePassRMSprop, make_one_pass_rmsprop
+from tests.training.optimizers import optimizer_config
 
+RMSPROP = optimizer_config("rmsprop", lr=0.1)
 SHAPES = [(), (5,), (16, 2), (37, 3)]
 
 
@@ -21,7 +24,7 @@ def trained(make: Callable[..., torch.optim.Optimizer], steps: int = 30) -> list
 
 
 def test_the_steps_are_torchs_up_to_rounding() -> None:
-    for ours, theirs in zip(trained(make_rmsprop), trained(torch.optim.RMSprop), strict=True):
+    for ours, theirs in zip(trained(OnePassRMSprop), trained(torch.optim.RMSprop), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -50,7 +53,7 @@ def test_nan_stays_in_its_element_and_an_absent_gradient_changes_nothing() -> No
     parameters = [nn.Parameter(torch.ones(20)), nn.Parameter(torch.ones(20))]
     parameters[0].grad = torch.zeros(20)
     parameters[0].grad[[3, 17]] = torch.nan
-    make_rmsprop(parameters, lr=0.1).step()
+    OnePassRMSprop(parameters, lr=0.1).step()
     assert parameters[0].isnan().nonzero().flatten().tolist() == [3, 17]
     assert torch.equal(parameters[1], torch.ones(20))
 
@@ -59,7 +62,7 @@ def test_a_gradient_may_be_transposed() -> None:
     parameters = [nn.Parameter(torch.ones(4, 3)), nn.Parameter(torch.ones(4, 3))]
     gradient = torch.arange(12.0).reshape(3, 4).T
     parameters[0].grad, parameters[1].grad = gradient, gradient.contiguous()
-    make_rmsprop(parameters, lr=0.1).step()
+    OnePassRMSprop(parameters, lr=0.1).step()
     assert torch.equal(parameters[0], parameters[1])
 
 
@@ -67,12 +70,24 @@ def test_a_gradient_may_be_transposed() -> None:
     "parameter", [torch.ones(3, dtype=torch.float64), torch.ones(3, 4).T, torch.ones(3).bfloat16()]
 )
 def test_other_parameters_are_torchs(parameter: torch.Tensor) -> None:
-    assert type(make_rmsprop([nn.Parameter(parameter)], lr=0.1)) is torch.optim.RMSprop
+    assert make_one_pass_rmsprop(RMSPROP, [nn.Parameter(parameter)]) is None
+
+
+def test_it_is_made_only_if_the_learning_rate_is_the_one_setting() -> None:
+    class WithMomentum(OptimizerConfig):
+        momentum: float | None
+
+    parameters, values = [nn.Parameter(torch.ones(3))], RMSPROP.model_dump()
+    made = make_one_pass_rmsprop(WithMomentum(**values, momentum=None), parameters)
+    assert made is not None and made.defaults["lr"] == RMSPROP.lr
+    assert make_one_pass_rmsprop(WithMomentum(**values, momentum=0.9), parameters) is None
+    adam = RMSPROP.model_copy(update={"name": "adam"})
+    assert make_one_pass_rmsprop(adam, parameters) is None
 
 
 def test_the_closure_is_called_with_gradients_on() -> None:
     parameter = nn.Parameter(torch.ones(2))
-    optimizer = make_rmsprop([parameter], lr=0.1)
+    optimizer = OnePassRMSprop([parameter], lr=0.1)
 
     def closure() -> float:
         loss = parameter.sum()

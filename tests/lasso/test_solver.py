@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
 from dlrun.lasso.path import LassoSolution, objective_and_gap
-from dlrun.lasso.solver import COARSE, solve_newton_path
+from dlrun.lasso.solver import COARSE, binary_columns, solve_newton_path
 
 SHIPPED = 3e-5  # the config's tolerance
 EXACT = 1e-13
@@ -66,21 +66,16 @@ def test_kkt_conditions(seed: int, free: bool) -> None:
         assert found.coef[3] == 0  # the empty column
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_agrees_with_liblinear(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "free"), [(0, False), (1, False), (2, False), (5, True)])
+def test_agrees_with_liblinear(seed: int, free: bool) -> None:
+    """A free intercept with one that is barely penalised."""
     X, y = problem(seed)
-    for found in solve_newton_path(X, y, grid(X, y), EXACT):
-        theirs, _ = objective_and_gap(X, y, *liblinear(X, y, found.penalty), found.penalty)
-        assert found.objective == pytest.approx(theirs, rel=1e-7)
-
-
-def test_a_free_intercept_agrees_with_a_barely_penalised_one() -> None:
-    X, y = problem(5)
-    for found in solve_newton_path(X, y, grid(X, y), EXACT, free=True):
-        barely = liblinear(X, y, found.penalty, intercept_scaling=1e4)
-        theirs, _ = objective_and_gap(X, y, *barely, found.penalty, free=True)
+    barely, near = ({"intercept_scaling": 1e4}, 1e-3) if free else ({}, 1e-7)
+    for found in solve_newton_path(X, y, grid(X, y), EXACT, free=free):
+        point = liblinear(X, y, found.penalty, **barely)
+        theirs, _ = objective_and_gap(X, y, *point, found.penalty, free=free)
         assert found.objective <= theirs * (1 + 1e-9)
-        assert found.objective == pytest.approx(theirs, rel=1e-3)
+        assert found.objective == pytest.approx(theirs, rel=near)
 
 
 @intercepts
@@ -152,6 +147,7 @@ def test_what_is_reported_holds_for_the_coefficients(
 @pytest.mark.parametrize("n_rows", [65_536, 65_537, 140_000])
 def test_rows_beyond_16_bits(n_rows: int) -> None:
     X, y = problem(7, n_rows, 8)
+    assert binary_columns(X).rows.itemsize == (2 if n_rows == 65_536 else 4)
     (found,) = solve_newton_path(X, y, np.array([50.0]), 1e-12)
     assert found.duality_gap <= 1e-6 * found.objective
     last = csr_matrix(X.toarray()[::-1])
@@ -166,6 +162,15 @@ def test_an_empty_path_no_columns_and_one_class() -> None:
     assert found.coef.shape == (0,) and found.duality_gap <= 1e-6
     for found in solve_newton_path(X, 0 * y, np.array([30.0, 3.0]), 1e-12):
         assert found.duality_gap <= 1e-5 * found.objective and found.intercept <= 0
+
+
+@pytest.mark.parametrize("values", [[1, 2.0], [1, 0.0], [1, -1.0], [1, np.nan], [1, 1, 1]])
+def test_a_matrix_that_is_not_binary_is_refused(values: list[float]) -> None:
+    """Also one with an entry that is there twice."""
+    ends, columns = [0, 1, len(values)], [0, 1, 1][: len(values)]
+    X = csr_matrix((values, columns, ends), shape=(2, 2))
+    with pytest.raises(ValueError, match="binary"):
+        next(solve_newton_path(X, np.array([0, 1]), np.array([1.0]), SHIPPED))
 
 
 def test_unfit_labels_are_refused() -> None:

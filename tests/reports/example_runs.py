@@ -39,9 +39,8 @@ def a_classification(
     run.write_json("mistakes.json", {"mistakes": list(mistakes)})
     run.write("words.csv", to_csv([["word", "weight"], *words]))
     run.write_text("assets.json", json.dumps({"labels": list(labels)}))
-    lines = (
-        f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in count(epochs)
-    )
+    steps = range(1, epochs + 1)
+    lines = (f"{n},{1 / n},{1 - 0.5 / n},{0.5 + 1 / n},{0.8 - 0.3 / n},0.1\n" for n in steps)
     run.write_text("metrics.csv", METRICS + "".join(lines))
     digests = {name: _digest(folder / name) for name in sorted(run.written)}
     files = {"assets.json": digests.pop("assets.json")}
@@ -61,9 +60,21 @@ def a_classification(
     return Run.open(folder)
 
 
-def count(last: int) -> range:
-    """From 1 to the last."""
-    return range(1, last + 1)
+def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = ()) -> Run:
+    """A finished run with the given predictions.csv."""
+    folder.mkdir(parents=True)
+    run = RunFolder(folder)
+    run.write_text("predictions.csv", table)
+    run.write_json("mistakes.json", {"mistakes": list(mistakes)})
+    a_run(
+        folder,
+        metrics={"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5},
+        reference={"book": {"test_mae": 1.75}},
+        seed=0,
+        written={name: _digest(folder / name) for name in sorted(run.written)},
+    )
+    run.write_json("environment.json", {"dlrun": "0.2.0", "config": {"seed": 0}})
+    return Run.open(folder)
 
 
 def a_picture() -> str:

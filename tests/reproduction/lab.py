@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dlrun.config.yaml_loader import read_yaml_file
 from dlrun.data.labelled_texts import generate_reviews
 from dlrun.experiments import registry
 from tests.data.test_cifar100 import META, half
@@ -50,6 +49,6 @@ def photographs(folder: Path) -> None:
 
 def published(experiment: str) -> dict:
     """What the shipped config says of the book and the notebook."""
-    found = read_yaml_file(registry.experiment_entry(experiment).defaults).values["reference"]
+    found = registry.experiment_entry(experiment).shipped.values["reference"]
     assert isinstance(found, dict)
     return found

@@ -11,6 +11,7 @@ from dlrun.run_folder.folder import RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
 from dlrun.system.console import Screen
 from dlrun.system.signals import StopRequest
+from tests.conftest import Out
 
 COLUMNS = ["epoch", "loss"]
 
@@ -56,7 +57,7 @@ def do(steps: ProgressRecorder, *epochs: int, total: int = 9) -> None:
 
 
 def test_a_step_is_on_disk_before_it_is_shown_and_logged(
-    tmp_path: Path, steps: ProgressRecorder, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, steps: ProgressRecorder, capsys: Out
 ) -> None:
     log = steps.loggers = Log(tmp_path)
     do(steps, 1, 2)

@@ -16,8 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlrun.experiments.saved_run import Run
 from tests import harness
-from tests.conftest import Dlrun, clean_environment, setting
-from tests.experiments.use import results, rows
+from tests.conftest import Dlrun, clean_environment, free_ports, setting, until
+from tests.experiments.test_resume import wait_for_steps
+from tests.experiments.use import results
 
 DENSE, LASSO = "imdb-dense", "imdb-lasso"
 Points = dict[str, list[tuple[int, float]]]
@@ -50,12 +51,6 @@ def without_times(run: Path) -> dict[str, list[float]]:
     return {name: column for name, column in Run.open(run).table.items() if name != "seconds"}
 
 
-def only_run(folder: Path, name: str) -> Path:
-    run = harness.only_run(folder, name)
-    assert run is not None
-    return run
-
-
 def are_the_steps(points: Points, run: Path) -> None:
     found = Run.open(run)
     assert "epoch" not in points
@@ -70,17 +65,10 @@ def are_the_steps(points: Points, run: Path) -> None:
 
 def killed_and_resumed(folder: Path, words: list[str], **environment: str) -> Path:
     child = harness.start(folder, *words, **environment)
-    name = words[0]
-
-    def some_steps() -> bool:
-        run = harness.only_run(folder, name)
-        return run is not None and (run / "metrics.csv").exists() and len(rows(run)) >= 2
-
-    harness.wait_until(some_steps, child)
-    child.signal(signal.SIGKILL)
-    child.end()
+    wait_for_steps(folder / "runs" / words[0], child, 2)
+    child.end(after=0)
     harness.run(folder, "resume", "latest", **environment).is_told(0)
-    return only_run(folder, name)
+    return harness.newest_run(folder, words[0])
 
 
 @pytest.mark.parametrize("name", [DENSE, LASSO])
@@ -91,7 +79,7 @@ def test_tensorboard_has_each_step_once_and_changes_no_number(tmp_path: Path, na
     are_the_steps(tensorboard(run), run)
     plain = tmp_path / "without"
     harness.run(plain, *harness.words(name, *more)).is_told(0)
-    other = only_run(plain, name)
+    other = harness.newest_run(plain, name)
     assert without_times(other) == without_times(run)
     assert results(other)["files"] == results(run)["files"]
     assert not (other / "tensorboard").exists()
@@ -110,7 +98,7 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
     words = harness.words(LASSO, "logger=[mlflow, tensorboard]")
     ended = harness.run(tmp_path, *words).is_told(0)
     assert "mlflow" not in ended.stderr
-    run = only_run(tmp_path, LASSO)
+    run = harness.newest_run(tmp_path, LASSO)
     found, points = mlflow(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}", LASSO)
     are_the_steps(points, run)
     are_the_steps(tensorboard(run), run)
@@ -122,9 +110,7 @@ def test_mlflow_by_itself_is_a_database_beside_the_runs(tmp_path: Path) -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A real MLflow server on loopback."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     place = tmp_path / "server"
     place.mkdir()
     command = ["server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -136,14 +122,12 @@ def server(tmp_path: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline and process.poll() is None
-            time.sleep(0.2)
+
+    def answers() -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers, 120, process.poll)
     yield f"http://127.0.0.1:{port}"
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(30)
@@ -169,7 +153,7 @@ def fails_with_one_warning(folder: Path, **environment: str) -> None:
     ended.is_told(0, "warning: logger mlflow is not used any more")
     assert ended.stderr.count("warning: logger") == 1
     assert time.monotonic() - began < 60
-    assert results(only_run(folder, DENSE))["status"] == "finished"
+    assert results(harness.newest_run(folder, DENSE))["status"] == "finished"
 
 
 @pytest.mark.slow

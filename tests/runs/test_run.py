@@ -6,6 +6,7 @@ import operator
 import pkgutil
 import shutil
 import signal
+from copy import deepcopy
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -58,15 +59,9 @@ def test_the_files_of_a_finished_run(tmp_path: Path) -> None:
     assert run.metrics["loss"].tolist() == [0.123456789, 0.0617283945]
 
 
-@pytest.mark.parametrize(
-    ("values", "why"),
-    [
-        ({"status": "interrupted"}, "interrupted"),
-        ({"status": "running"}, "killed"),
-    ],
-)
-def test_why_a_run_kept_no_weights(tmp_path: Path, values: dict[str, Any], why: str) -> None:
-    run = opened(tmp_path, **values)
+@pytest.mark.parametrize(("status", "why"), [("interrupted", "interrupted"), ("running", "killed")])
+def test_why_a_run_kept_no_weights(tmp_path: Path, status: str, why: str) -> None:
+    run = opened(tmp_path, status=status)
     (tmp_path / "weights.pt").write_bytes(b"weights")  # not in the record
     with pytest.raises(DlrunError, match=f": {why}"):
         run.read("weights.pt")
@@ -96,7 +91,7 @@ def test_files_of_an_unfinished_run_have_no_digest(tmp_path: Path) -> None:
 
 
 def shipped(experiment: str) -> dict[str, Any]:
-    return read_yaml_file(registry.experiment_entry(experiment).defaults).values
+    return deepcopy(registry.experiment_entry(experiment).shipped.values)
 
 
 def test_settings_that_differ_from_the_shipped_config(tmp_path: Path) -> None:

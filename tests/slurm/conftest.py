@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import clean_environment, missing
+from tests.conftest import Ended, clean_environment, completed, free_ports, missing, started, until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "salloc", "setpriv")
 CONFIG = """
@@ -113,27 +112,19 @@ class Cluster:
     slurm: Slurm
     folder: Path
 
-    def run(self, *words: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    def run(self, *words: object, code: int = 0) -> Ended:
         """Run a command to its end, and assert its exit code."""
-        process = self.start(*words)
-        stdout, stderr = process.communicate(timeout=120)
-        assert process.returncode == code, stderr
-        return subprocess.CompletedProcess(words, code, stdout, stderr)
+        done = completed(self.folder, *words, timeout=120, **self.slurm.environment)
+        assert done.returncode == code, done.stderr
+        return done
 
-    def dlrun(self, *words: object, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    def dlrun(self, *words: object, code: int = 0) -> Ended:
         """Run `dlrun WORDS` to its end."""
         return self.run(*DLRUN, *words, code=code)
 
     def start(self, *words: object) -> "subprocess.Popen[str]":
         """Start a command."""
-        return subprocess.Popen(
-            [*map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.folder,
-            env=self.slurm.environment,
-        )
+        return started(self.folder, *words, **self.slurm.environment)
 
     def job(self, number: str) -> dict[str, str]:
         """What scontrol says of a job."""
@@ -142,16 +133,6 @@ class Cluster:
 
 
 DLRUN = (sys.executable, "-m", "dlrun")
-
-
-def until(
-    condition: Callable[[], object], seconds: float = 90, said: Callable[[], str] = str
-) -> None:
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, said()
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +149,7 @@ def slurm() -> Iterator[Slurm]:
             (folder / part).mkdir()
         config = folder / "slurm.conf"
         host = socket.gethostname().partition(".")[0]
-        config.write_text(CONFIG.format(folder=folder, host=host, ports=_free_ports(3)))
+        config.write_text(CONFIG.format(folder=folder, host=host, ports=free_ports(3)))
         (folder / "gres.conf").write_text(GPUS)
         environment = clean_environment() | {"SLURM_CONF": str(config), "OMP_NUM_THREADS": "1"}
         key = folder / "munge.key"
@@ -208,14 +189,6 @@ def _what_is_missing() -> str | None:
 
 def _path() -> str:
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.errors import ConfigError
 from dlrun.slurm.submit import parse_slurm_options
 from tests.conftest import NETWORKS, Dlrun, setting, smoke
 
@@ -38,34 +37,12 @@ def _submitit(text: str) -> dict:
     return parse_slurm_options([text]).submitit_parameters("a name", 1, 2)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("tim=3", "--slurm tim=3: tim: unknown key; did you mean 'time'"),
-        ("time=soon", "--slurm time=soon: time: expected a valid integer, got 'soon'"),
-        ("time=0", "expected greater than or equal to 1"),
-        ("mem=lots", "--slurm mem=lots: mem: expected a text like"),
-        ("partition=", "partition: expected a text of at least 1 character"),
-        ("gpu", "--slurm gpu: expected KEY=VALUE"),
-        ("time=3,time=4", "time is given twice"),
-    ],
-)
-def test_faults(text: str, words: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        parse_slurm_options([text])
-    assert words in error.value.message
-    assert error.value.hint
-
-
 def test_all_ends_before_anything_is_written(forked: Dlrun, tmp_path: Path) -> None:
     run = smoke(NETWORKS[0])
     nowhere = {"PATH": str(tmp_path)}
     sweep = ["sweep", *run, "--seeds", "2", "--slurm", "time=5"]
     for words, said in (
         ([*run, "--slurm", "time=5"], "no sbatch on the PATH"),
-        ([*run, "--slurm", "parallel=5"], "only a sweep has several jobs"),
-        ([*run, "--wait"], "--wait"),
-        ([*sweep, "--jobs", "2"], "--jobs: not with --slurm"),
         (sweep, "no sbatch on the PATH"),
     ):
         done = forked(*words, **nowhere)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dlrun.experiments.saved_run import Run
-from tests.conftest import NETWORKS, setting, smoke
+from tests.conftest import NETWORKS, setting, smoke, until
 from tests.experiments.test_resume import LONG, long, outcome
-from tests.slurm.conftest import DLRUN, Cluster, until
+from tests.slurm.conftest import DLRUN, Cluster
 
 pytestmark = pytest.mark.slurm
 

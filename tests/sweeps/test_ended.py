@@ -14,7 +14,7 @@ from dlrun.sweeps.search_space import SearchSpace
 from dlrun.sweeps.sweep_folder import Sweep
 from dlrun.system.console import Screen
 from tests import harness
-from tests.conftest import setting
+from tests.conftest import Out, setting
 from tests.sweeps.use import (
     QUICK,
     kill,
@@ -72,9 +72,7 @@ def test_the_runs_of_a_killed_sweep_end_after_their_step(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change who it is")
-def test_another_users_folder_is_named_and_left_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_another_users_folder_is_named_and_left_out(tmp_path: Path, capsys: Out) -> None:
     screen, search = Screen(), SearchSpace(seeds="1")
     plan = make_sweep_plan("s", QUICK, RunSettings(runs_dir=tmp_path), search, screen)
     locked = tmp_path / QUICK / "20260101T000000Z-s-1"

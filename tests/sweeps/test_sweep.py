@@ -80,26 +80,6 @@ def assert_bits_are_those_of_the_run_alone(folder: Path) -> None:
     assert outcome(named(folder, "alone")) == outcome(named(folder, "s-4"))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "missing argument EXPERIMENT"),
-        ([QUICK], "nothing varies"),
-        ([QUICK, "--seeds", "2", "--set", "lr=1"], "--set lr=1: lr: unknown key"),
-        ([QUICK, "--seeds", "2", "--halving"], "this experiment has no epochs"),
-        ([QUICK, "--seeds", "2", "--eta", "2"], "--eta 2: only with --halving"),
-        (["--resume", "none"], "'none': no such sweep"),
-        (["--resume", "s", "--seeds", "2"], "--seeds: --resume continues"),
-        ([QUICK, "--seeds", "2", "--name", "a/b"], "not a plain name"),
-        ([QUICK, "--seeds", "2", "--jobs", "0"], "--jobs"),
-        (["no-such", "--seeds", "2"], "no experiment 'no-such'"),
-    ],
-)
-def test_what_is_said_wrongly(tmp_path: Path, arguments: list[str], said: str) -> None:
-    harness.run(tmp_path, "sweep", *arguments).is_told(2, said)
-    assert not (tmp_path / "runs").exists()
-
-
 def test_a_run_without_its_config_is_replaced_by_a_new_one(tmp_path: Path) -> None:
     sweep = words("--seeds", "2", *setting("path.values=4"), *QUIETLY, "--name", "s")
     harness.run(tmp_path, *sweep).is_told(0)

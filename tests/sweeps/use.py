@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import clean_environment, smoke
+from tests.conftest import smoke, started, until
 from tests.experiments.test_resume import outcome
 
 QUICK = "imdb-lasso"  # it needs no torch
@@ -24,23 +23,13 @@ def words(*more: str, experiment: str = QUICK) -> list[str]:
 
 def start(folder: Path, *arguments: str, **env: str) -> "subprocess.Popen[str]":
     """Start `dlrun ARGUMENTS` in a folder."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "dlrun", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=clean_environment() | env,
-    )
+    return started(folder, sys.executable, "-m", "dlrun", *arguments, **env)
 
 
 def wait_until(condition: Callable[[], Any], process: "subprocess.Popen[str]") -> None:
     """Wait until something is so while the sweep runs."""
-    deadline = time.monotonic() + TIMEOUT
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: condition() or process.poll() is not None, TIMEOUT)
+    assert process.poll() is None or condition(), process.communicate()
 
 
 def runs(folder: Path, experiment: str = QUICK) -> dict[int, Path]:
@@ -76,10 +65,7 @@ def workers(folder: Path) -> list[int]:
 
 
 def wait_for_no_worker(folder: Path) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    while workers(folder):
-        assert time.monotonic() < deadline, workers(folder)
-        time.sleep(0.02)
+    until(lambda: not workers(folder), TIMEOUT, lambda: workers(folder))
 
 
 def kill(process: int) -> None:

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dlrun.system.console import Screen, format_text_table, to_json
+from tests.conftest import Out
 
 HOSTILE = "a\x1b[31mred\x1b]0;title\x07\x9b31m\u202eb"
 
 
-def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_control_character_is_shown(capsys: Out) -> None:
     table = Table(HOSTILE)
     table.add_row(Text(HOSTILE))
     screen = Screen()
@@ -29,7 +30,7 @@ def test_no_control_character_is_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert "two\na" in said.err
 
 
-def test_an_error_is_followed_by_its_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_followed_by_its_hint(capsys: Out) -> None:
     message = f"{'/a' * 60}: interrupted"
     Screen().fail(message, "one\nother")
     assert capsys.readouterr().err == f"error: {message}\n  one\nother\n"
@@ -51,7 +52,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_bar_fits_80_columns_and_names_its_times(
-    capsys: pytest.CaptureFixture[str], what: str, total: Any, unit: str, done: float, shown: str
+    capsys: Out, what: str, total: Any, unit: str, done: float, shown: str
 ) -> None:
     with Screen().progress(what, total, unit) as bar:
         bar.to(done)
@@ -70,7 +71,7 @@ def test_json_keeps_every_character_and_shows_none_that_controls() -> None:
 
 
 def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capsys: Out, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "dlrun"), Screen().progress("path", 50, "steps", lines=10) as bar:
         for n in range(1, 51):
@@ -81,7 +82,7 @@ def test_of_many_steps_few_lines_are_shown_and_the_log_has_all(
 
 
 @pytest.mark.usefixtures("terminal")
-def test_on_a_terminal_a_bar_is_shown_in_place_of_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_on_a_terminal_a_bar_is_shown_in_place_of_lines(capsys: Out) -> None:
     with Screen().progress("path", 2, "steps", lines=2) as bar:
         bar.step(1, "line 1")
     said = capsys.readouterr().err

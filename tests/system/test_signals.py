@@ -1,7 +1,6 @@
 """Signals, sent to a real process."""
 
 import signal
-import subprocess
 import sys
 import time
 
@@ -9,6 +8,7 @@ import pytest
 
 from dlrun.errors import Interrupted
 from dlrun.system.signals import SIGNALS, StopRequest
+from tests.conftest import ROOT, started
 
 SCRIPT = """
 import signal, sys, time
@@ -33,12 +33,8 @@ def run(
     work: str, *signals: signal.Signals, within: str = IN_STEPS, ignored: int = 0
 ) -> tuple[int, str, str, float]:
     """The process's exit code, what it said on stdout and stderr, and how long it went on."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(work=work, within=within, ignored=ignored)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    script = SCRIPT.format(work=work, within=within, ignored=ignored)
+    process = started(ROOT, sys.executable, "-c", script)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)

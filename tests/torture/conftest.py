@@ -17,9 +17,9 @@ from dlrun.cli import main
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done, Ended
-from tests.experiments.test_resume import NETWORK
-from tests.experiments.use import once, results, rows, table
-from tests.harness import Child, only_run, run, wait_until, words
+from tests.experiments.test_resume import NETWORK, wait_for_steps
+from tests.experiments.use import once, results, table
+from tests.harness import Child, begun_run, newest_run, run, words
 
 PHOTOGRAPHS, BATCH = "classify-images", 4
 TURNED = Image.Exif()
@@ -56,9 +56,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Reference:
         began = time.monotonic()
         ended = run(folder, *arguments).is_told(code)
         seconds = time.monotonic() - began
-        done = only_run(folder, experiment)
-        assert done is not None
-        return Undisturbed(experiment, arguments, code, outcome(done), seconds, ended.operations)
+        found = outcome(newest_run(folder, experiment))
+        return Undisturbed(experiment, arguments, code, found, seconds, ended.operations)
 
     return of
 
@@ -106,7 +105,7 @@ def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool =
 
     After a power cut metrics.csv may lack rows that the checkpoint holds: a resume writes it anew.
     """
-    folder = only_run(lab, whole.experiment)
+    folder = begun_run(lab, whole.experiment)
     if folder is None:  # nothing was begun
         return
     assert main.run_command_line(["runs", "check", str(folder)]) == 0
@@ -131,7 +130,7 @@ def assert_nothing_is_half_written(lab: Path, whole: Undisturbed, *, cut: bool =
 
 def go_on(lab: Path, whole: Undisturbed) -> list[str]:
     """The command that goes on with the run that was begun here, or begins one."""
-    begun = only_run(lab, whole.experiment)
+    begun = begun_run(lab, whole.experiment)
     return ["resume", str(begun)] if begun is not None else whole.arguments
 
 
@@ -141,8 +140,7 @@ def assert_as_undisturbed(
     """The process that went on has finished the run, with the undisturbed run's outcome."""
     ended.is_told(ended.returncode)
     assert ended.returncode == whole.code or "nothing to resume" in ended.stderr, ended
-    folder = only_run(lab, whole.experiment)
-    assert folder is not None
+    folder = newest_run(lab, whole.experiment)
     for name, value in outcome(folder).items():
         assert value == whole.outcome[name] or (name == "figures" and not figures), name
     for name in whole.outcome["files"]:
@@ -152,16 +150,5 @@ def assert_as_undisturbed(
 
 def run_with_epochs(lab: Path, running: Child, epochs: int = 2) -> Path:
     """Wait until a run of NETWORK has finished some epochs; return its folder."""
-
-    def begun() -> Path | None:
-        found = only_run(lab, NETWORK)
-        return (
-            found
-            if found and (found / "metrics.csv").exists() and len(rows(found)) >= epochs
-            else None
-        )
-
-    wait_until(lambda: begun() is not None, running)
-    folder = begun()
-    assert folder is not None
-    return folder
+    wait_for_steps(lab / "runs" / NETWORK, running, epochs)
+    return newest_run(lab, NETWORK)

@@ -12,7 +12,7 @@ from tests.data.test_cifar100 import parts
 from tests.data.test_labelled_texts import archive_of as reviews_archive
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results, rows
-from tests.harness import only_run, run, start, words
+from tests.harness import newest_run, run, start, words
 from tests.torture.conftest import Reference, outcome, run_with_epochs
 
 EPOCHS = 80  # some seconds: longer than a process waits for the lock
@@ -76,4 +76,4 @@ def test_one_of_six_resumes_at_once_writes_the_run(tmp_path: Path, torture: bool
         config = yaml.safe_load((begun / "config.yaml").read_text())
         assert config["trainer"]["max_epochs"] == winner
         assert [row.split(",")[0] for row in rows(begun)] == [str(at + 1) for at in range(winner)]
-        assert results(begun)["status"] == "finished" and only_run(lab, NETWORK) == begun
+        assert results(begun)["status"] == "finished" and newest_run(lab, NETWORK) == begun

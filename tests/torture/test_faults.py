@@ -13,7 +13,7 @@ from tests.child import Fault
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
 from tests.experiments.use import results, rows
-from tests.harness import only_run, run, start, words
+from tests.harness import begun_run, newest_run, run, start, words
 from tests.torture.conftest import (
     Reference,
     assert_as_undisturbed,
@@ -45,7 +45,7 @@ def test_a_file_operation_that_fails_is_one_message_and_can_be_resumed(
         ended = run(lab, *whole.arguments, fault=Fault(at, number, lasting))
         assert ended.returncode in (0, 1, 2), (at, ended)
         ended.is_told(ended.returncode)
-        begun = only_run(lab, experiment)
+        begun = begun_run(lab, experiment)
         if begun is None:
             assert ended.returncode != 0
             continue
@@ -92,8 +92,8 @@ def test_a_run_whose_folder_is_moved_away_ends_with_a_message(tmp_path: Path) ->
     assert len(rows(tmp_path / "elsewhere")) >= 2
 
 
-LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=2000"]
 DIVERGING = ["optimizer.name=sgd", "optimizer.lr=1e30"]
+LARGE = ["model.hidden=[60000]", "data.num_words=10000", "data.sample_reviews=2000"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,6 @@ def test_a_limit_that_is_met_fails_the_run(
     tmp_path: Path, settings: list[str], limits: dict[str, int], message: str
 ) -> None:
     run(tmp_path, *words(NETWORK, *settings), limits=limits).is_told(1, message)
-    begun = only_run(tmp_path, NETWORK)
-    assert begun is not None and results(begun)["status"] == "failed"
+    begun = newest_run(tmp_path, NETWORK)
+    assert results(begun)["status"] == "failed"
     assert not list(begun.glob(".new-*"))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dlrun.cli.main import run_command_line
+from dlrun.config.yaml_loader import dump_yaml
 from dlrun.data import labelled_texts, photographs
 from dlrun.data.archives import load_pickle
 from dlrun.errors import DlrunError
@@ -31,7 +32,7 @@ from tests.data.test_labelled_texts import archive_of, keras_files
 from tests.data.test_pickles import python2_pickle
 from tests.torture.test_hostile import saved
 
-TEXTS = {name: registry.experiment_entry(name).defaults.read_text() for name in NAMES}
+TEXTS = {name: dump_yaml(registry.experiment_entry(name).shipped.values) for name in NAMES}
 
 
 def keys(values: dict[str, Any], prefix: str = "") -> list[str]:

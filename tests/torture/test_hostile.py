@@ -22,6 +22,7 @@ import torch
 from dlrun.run_folder import checkpoint
 from tests.conftest import Done, Ended, setting
 from tests.data.left import without_locks
+from tests.data.test_archives import header
 from tests.data.test_labelled_texts import KERAS, RANKS, archive_of, keras_files
 from tests.data.test_pickles import creating, objects
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
@@ -41,12 +42,6 @@ def run_bounded(folder: Path, *arguments: object) -> Ended:
     ended = run(folder, *arguments, limits={"memory": MEMORY})
     assert time.monotonic() - began < SECONDS
     return ended
-
-
-def header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.type = size, kind
-    return member.tobuf()
 
 
 def expanding(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ import pytest
 from tests.child import Fault
 from tests.experiments.test_resume import ENDLESS as EXAMPLES
 from tests.experiments.test_resume import NETWORK
-from tests.harness import SMALL, Child, only_run, run, start, wait_until
+from tests.harness import SMALL, Child, newest_run, run, start, wait_until
 from tests.torture.conftest import (
     PHOTOGRAPHS,
     Reference,
@@ -109,8 +109,8 @@ def test_a_power_cut_loses_nothing_that_was_said_to_be_done(
             running.end()
         told = steps_told(running)
         disk.cut_power(running if within else None)
-        found = only_run(lab, experiment)
-        assert found is not None and (found.parent / "latest").resolve() == found.resolve()
+        found = newest_run(lab, experiment)
+        assert (found.parent / "latest").resolve() == found.resolve()
         assert_nothing_is_half_written(lab, whole, cut=within)
         assert checkpoint_steps(found) >= told
         ended = run(work, "resume", found) if within else running.end()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import setting
-from tests.harness import only_run, start
+from tests.harness import newest_run, start
 from tests.torture.conftest import PHOTOGRAPHS, TURNED
 
 GREY, PALETTE, RGBA = 0, 3, 6  # a PNG's kinds of colour
@@ -129,8 +129,7 @@ def test_each_hostile_photograph_is_classified_or_a_row_with_its_reason(
         time.sleep(0.05)
     ended = child.end().is_told(1)  # some could not be read
     assert 0 < peak < TWO_GB, f"{peak >> 10} MB"
-    done = only_run(tmp_path, PHOTOGRAPHS)
-    assert done is not None
+    done = newest_run(tmp_path, PHOTOGRAPHS)
     results = json.loads((done / "results.json").read_text())
     table = (done / "predictions.csv").read_bytes()
     assert "\x1b" not in ended.stdout + ended.stderr and b"\x1b" not in table

@@ -10,23 +10,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dlrun.config.sections import OptimizerConfig
-from dlrun.experiments.imdb_dense.experiment import fast_optimizer
 from dlrun.experiments.imdb_dense.model import DenseNet
 from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.kernels.rmsprop import OnePassRMSprop
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.fit import make_trainer
-from dlrun.training.lightning_module import LightningNetwork, PredictionCollector, StageMetrics
-from dlrun.training.objective import OPTIMIZERS, classification, regression
+from dlrun.training.lightning_module import (
+    FinishedEpoch,
+    LightningNetwork,
+    PredictionCollector,
+    StageMetrics,
+    epoch_columns,
+)
+from dlrun.training.objective import OPTIMIZERS, classification, fast_optimizer, regression
 from dlrun.training.process_settings import temporary_training_settings
+from tests.training.optimizers import optimizer_config
 from tests.training.test_fit import network_config
 
 CPU = torch.device("cpu")
 
 
 def test_steps_measure_what_the_network_predicts() -> None:
-    module = LightningNetwork(nn.Identity(), OptimizerConfig(name="sgd", lr=0.1), classification(2))
+    module = LightningNetwork(nn.Identity(), optimizer_config("sgd", lr=0.1), classification(2))
     batch = torch.tensor([3.0, -3.0, 3.0, -3.0]), torch.tensor([1, 0, 0, 0])
     module.validation_step(batch, 0)
     module.test_step(batch, 0)
@@ -40,9 +45,7 @@ def test_steps_measure_what_the_network_predicts() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_of_the_config_can_be_made(name: Any) -> None:
-    module = LightningNetwork(
-        nn.Linear(2, 1), OptimizerConfig(name=name, lr=0.125), classification(2)
-    )
+    module = LightningNetwork(nn.Linear(2, 1), optimizer_config(name, lr=0.125), classification(2))
     optimizer = module.configure_optimizers()
     assert type(optimizer) is OPTIMIZERS[name]
     assert optimizer.defaults["lr"] == 0.125
@@ -50,9 +53,7 @@ def test_every_optimizer_of_the_config_can_be_made(name: Any) -> None:
 
 def test_an_objective_may_have_an_optimizer_of_its_own() -> None:
     objective = replace(classification(2), optimizer=fast_optimizer)
-    module = LightningNetwork(
-        DenseNet(5, [16]), OptimizerConfig(name="rmsprop", lr=0.125), objective
-    )
+    module = LightningNetwork(DenseNet(5, [16]), optimizer_config("rmsprop", lr=0.125), objective)
     assert type(module.configure_optimizers()) is OnePassRMSprop
     module.double()
     assert type(module.configure_optimizers()) is torch.optim.RMSprop
@@ -67,7 +68,7 @@ def test_several_batches_at_a_call_train_the_same_network(precision: str) -> Non
         sizes = {"batch_size": 8, "group_size": group, "eval_batch_size": 30}
         data = ArrayData(rows, rows, rows, seed=0, **sizes)
         network = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1), nn.Flatten(0))
-        optimizer = OptimizerConfig(name="rmsprop", lr=0.01)
+        optimizer = optimizer_config("rmsprop", lr=0.01)
         module = LightningNetwork(network, optimizer, classification(2))
         with temporary_training_settings(1):
             trainer = make_trainer(network_config("cpu", precision=precision), "cpu", [], 2)
@@ -107,6 +108,14 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
     error = objective.metrics()["mae"]
     error.update(objective.predict(outputs), targets)
     assert error.compute() == pytest.approx(2.5 / 4)
+
+
+def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
+    metrics = {"valid_mae": 4.0, "valid_loss": 3.0, "train_mae": 2.0, "train_loss": 1.0}
+    epoch = FinishedEpoch(7, metrics, 0.5)
+    row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
+    stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
+    assert row == [("epoch", 7), *stages, ("seconds", 0.5)]
 
 
 def test_metrics_are_over_all_rows_not_the_mean_of_batches() -> None:

@@ -1,4 +1,4 @@
-"""`dlrun predict`: classify new inputs, or the run's own test set, with a finished run."""
+"""`dlrun predict`: predict new inputs, or the run's own test set, with a finished run."""
 
 import contextlib
 import csv as csv_module
@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from dlrun.data.text_files import (
     NotTextError,
     decode_bytes,
     read_csv_column,
+    read_csv_rows,
     read_text_file,
     stream_lines,
 )
@@ -41,8 +42,8 @@ WORDS_SHOWN = 8
 FILE_NAME = re.compile(r"\S+\.(txt|text|csv|tsv|jsonl?|html?|md|xml|gz|zip)", re.IGNORECASE)
 
 
-# A name, and the text or image file to classify, or a Prediction with the reason why there is none.
-Input = tuple[str, str | Path | Prediction]
+# A name, and the text, image file or row to predict, or a Prediction with the reason for none.
+Input = tuple[str, str | Path | Mapping[str, str] | Prediction]
 
 
 def predict_inputs(
@@ -54,7 +55,7 @@ def predict_inputs(
             help="Texts, files of one text, images or folders of them; -: lines of standard input.",
         ),
     ] = None,
-    csv: Annotated[Path | None, opt.option("A table with a text in each row.", "FILE")] = None,
+    csv: Annotated[Path | None, opt.option("A table of texts, or of rows.", "FILE")] = None,
     column: Annotated[str, opt.option("The column of the texts.", "NAME")] = "text",
     test: Annotated[bool, opt.flag("Predict the run's own test set.", "--test")] = False,
     words: Annotated[bool, opt.flag("Show each text's main words.", "--words")] = False,
@@ -65,7 +66,7 @@ def predict_inputs(
     runs_dir: opt.RunsDir = None,
     data_dir: opt.DataDir = None,
 ) -> int:
-    """Classify new texts or images with a finished run, preprocessed as its training data were.
+    """Predict new texts, images or table rows with a finished run, read as its training data were.
 
     Exits with 1 if an input cannot be predicted, or a row of the run's own test set differs.
 
@@ -86,12 +87,15 @@ def predict_inputs(
                 raise ConfigError("--test: only --out and --json go with it", "leave out the rest")
             return _predict_test_set(opened, data_dir, screen, out=out, json=json)
         reads = opened.predictor.reads
-        if reads != "text" and (csv or words or figure):
-            raise ConfigError("--csv, --words and --figure are for texts: this run reads images")
+        if reads != "text" and (words or figure or (csv and reads == "image")):
+            raise ConfigError(f"--words and --figure are for texts: this run reads {reads}s")
         if figure is not None and figure.suffix.lower() != ".png":
             raise ConfigError(f"--figure {figure}: a figure is a PNG", "--figure words.png")
         is_named = bool(inputs) and list(inputs) != ["-"]
-        batches = _read_inputs(inputs, csv, column, reads)
+        if reads == "row":
+            batches = _read_rows(inputs, csv, opened.predictor)
+        else:
+            batches = _read_inputs(inputs, csv, column, reads)
         words = words or is_named or figure is not None
         return _predict(opened, batches, screen, words=words, figure=figure, out=out, json=json)
     except BrokenPipeError:  # the reader of the output has closed the pipe: flush nothing more
@@ -110,7 +114,7 @@ def _predict(
     json: bool,
 ) -> int:
     """Predict inputs batch by batch, show or write each prediction, and return the exit code."""
-    predictor, rows, failed = run.predictor, itertools.count(), 0
+    predictor, rows, done, failed = run.predictor, itertools.count(), 0, 0
     counts, drawn = Counter[str](), list[tuple[str, Prediction]]()
     with open_new_file(out) if out is not None else contextlib.nullcontext() as table:
         if table is not None:
@@ -127,18 +131,21 @@ def _predict(
             elif json:
                 screen.rows(_to_json(next(rows), *pair) for pair in named)
             else:
-                screen.rows(line for pair in named for line in _to_lines(*pair))
-            counts.update(one.label for _, one in named if one.error is None)
-            failed += sum(one.error is not None for _, one in named)
+                screen.rows(line for pair in named for line in _to_lines(*pair, predictor.reads))
+            counts.update(one.label for _, one in named if one.labels)
+            failures = sum(one.error is not None for _, one in named)
+            done, failed = done + len(named) - failures, failed + failures
             drawn = [*drawn, *(pair for pair in named if pair[1].after)][:FIGURE_TEXTS]
     if figure is not None:
         _draw(run, drawn, figure)
         screen.note(f"figure {figure}")
     if out is not None:
         screen.note(f"table {out}")
-    if out is not None or counts.total() + failed > UNCOUNTED:
+    if out is not None or done + failed > UNCOUNTED:
         classes = ", ".join(f"{number:,} {label}" for label, number in counts.most_common(5))
-        screen.note(f"{pluralize(counts.total(), predictor.reads)}: {classes or 'none'}")
+        screen.note(
+            pluralize(done, predictor.reads) + (f": {classes}" if classes else " predicted")
+        )
     if failed:
         screen.fail(f"{pluralize(failed, 'input')} could not be predicted")
     return 1 if failed else 0
@@ -192,6 +199,18 @@ def _read_inputs(
     )
 
 
+def _read_rows(
+    inputs: Sequence[str], csv: Path | None, predictor: Predictor
+) -> Iterator[list[Input]]:
+    """Return the rows of a table in batches. Raises ConfigError if it lacks a column."""
+    if inputs or csv is None:
+        raise ConfigError("this run reads rows of a table", "--csv FILE, or --test")
+    return _batches(
+        (", ".join(row.values()), row if error is None else Prediction(error=error))
+        for row, error in read_csv_rows(csv, predictor.columns)
+    )
+
+
 def _exists(name: str) -> bool:
     try:
         return bool(name.strip()) and Path(name).exists()
@@ -230,13 +249,17 @@ def _batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
         yield batch
 
 
-def _to_lines(name: str, prediction: Prediction) -> list[str]:
+def _to_lines(name: str, prediction: Prediction, reads: str) -> list[str]:
     """Return a prediction as lines for the screen: the class, and the most important words."""
     if prediction.error is not None:
+        name = _shorten(name, LINE_WIDTH) if reads == "row" else name
         return [f"error: {name}: {prediction.error}" if name else f"error: {prediction.error}"]
-    if prediction.words is None:  # an image
+    if reads == "image":
         return [name, *(f"  {value:.4f}  {label}" for label, value in prediction.labels)]
-    head = f"{prediction.label}  {prediction.probability:.4f}"
+    if prediction.value is not None:
+        head = format_metric(prediction.value)
+    else:
+        head = f"{prediction.label}  {prediction.probability:.4f}"
     head += f"  {_shorten(name, LINE_WIDTH - len(head) - 2)}"
     if not prediction.towards:
         return [head]
@@ -257,6 +280,8 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
     found: dict[str, Any] = {"row": row, "input": _shorten(name, INPUT_LENGTH)}
     if prediction.error is not None:
         return to_json(found | {"error": prediction.error}, indent=None).rstrip()
+    if prediction.value is not None:
+        return to_json(found | {"predicted": prediction.value}, indent=None).rstrip()
     moved = [{"word": word, "effect": effect} for word, effect in prediction.moved]
     after = [{"word": word, "probability": value} for word, value in prediction.after]
     found |= {
@@ -276,23 +301,28 @@ def _to_json(row: int, name: str, prediction: Prediction) -> str:
 
 
 def _columns(predictor: Predictor) -> list[str]:
-    """Return the column names of the table of predictions, which differ for texts and images."""
+    """Return the column names of the table of predictions, which differ by the kind of input."""
     if predictor.reads == "image":
         return IMAGE_COLUMNS
     labels = predictor.labels
+    classes = ["probability"] if labels else []
     second = [f"probability of {labels[1]}"] if len(labels) == 2 else []
-    return ["row", "predicted", "probability", *second, "words", "unknown", "error"]
+    words = ["words", "unknown"] if predictor.reads == "text" else []
+    return ["row", "predicted", *classes, *second, *words, "error"]
 
 
 def _to_table(row: int, name: str, prediction: Prediction, predictor: Predictor) -> bytes:
-    """Return a prediction as CSV: one line for a text, one line per label for an image."""
+    """Return a prediction as CSV: one line for a text or row, one per label for an image."""
     labels, error = prediction.labels, prediction.error
     if predictor.reads == "image":
         image = Photograph(Path(name), labels=labels, error=error)
         return to_csv(prediction_table_rows([image]))
     cells: dict[str, object] = {"row": row}
     if error is not None:
-        cells["error"] = f"{name}: {error}" if name else error
+        is_named = name and predictor.reads == "text"
+        cells["error"] = f"{name}: {error}" if is_named else error
+    elif prediction.value is not None:
+        cells["predicted"] = f"{prediction.value:.9g}"
     else:
         cells |= {f"probability of {label}": f"{value:.9g}" for label, value in labels}
         cells |= {"predicted": prediction.label, "probability": f"{prediction.probability:.9g}"}

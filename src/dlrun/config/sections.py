@@ -179,10 +179,15 @@ class ExperimentConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """Defines the config of the optimizer, a class of torch.optim."""
+    """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
 
     name: Literal["rmsprop", "adam", "adamw", "sgd"]
     lr: Annotated[float, Field(gt=0)]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the arguments by name; those that are None are left to torch's defaults."""
+        return self.model_dump(exclude={"name"}, exclude_none=True)
 
 
 class TrainerConfig(Section):

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
@@ -106,6 +106,23 @@ def read_csv_column(path: Path, column: str) -> Iterator[tuple[str, str | None]]
             yield row[place], None
         else:
             yield "", f"{path}:{line}: no cell {column!r}"
+
+
+def read_csv_rows(
+    path: Path, columns: Sequence[str]
+) -> Iterator[tuple[dict[str, str], str | None]]:
+    """Yield (row, error) for each row of a CSV file: (text by column, None), or what is wrong.
+
+    Raises ConfigError if the table lacks one of the columns, DataError if it cannot be read.
+    """
+    needed = {f"--csv ({column})": column for column in columns}
+    header, rows = open_csv_table(path, needed, DataWarnings())
+    for row, line in rows:
+        cells = dict(zip(header, row, strict=False))
+        if len(row) == len(header):
+            yield cells, None
+        else:
+            yield cells, f"{path}:{line}: {len(row)} cells for {len(header)} columns"
 
 
 def open_csv_table(

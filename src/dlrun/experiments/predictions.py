@@ -3,7 +3,7 @@
 import csv
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +16,7 @@ from scipy.special import expit
 from dlrun.config.sections import Predictions
 from dlrun.data import photographs
 from dlrun.data.archives import Array
+from dlrun.errors import DataError
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import MISTAKES, PREDICTIONS
 from dlrun.run_folder.record import ClassSummary
@@ -34,7 +35,8 @@ DescribeRow = Callable[[int], dict[str, str]]
 class Prediction:
     """Holds the prediction for one input, or the reason why there is none.
 
-    labels: classes with their probabilities, the most probable first.
+    labels: classes with their probabilities, the most probable first; empty for a number.
+    value: the predicted number, or None for a class.
     words, read, unknown: how many words a text has, how many last words of it the network reads,
     and how many of the words read are not in its vocabulary.
     moved: the words with the largest effect on the class `towards`, measured in `by`.
@@ -42,6 +44,7 @@ class Prediction:
     """
 
     labels: Words = field(default_factory=list)
+    value: float | None = None
     words: int | None = None
     read: int | None = None
     unknown: int | None = None
@@ -63,13 +66,15 @@ class Prediction:
 
 
 class Predictor(ABC):
-    """Predicts the classes of new inputs with a run's model, after the run's own preprocessing.
+    """Predicts new inputs with a run's model, after the run's own preprocessing.
 
-    reads: the kind of input: a text, or an image file. labels: names of the classes.
+    reads: the kind of input: a text, an image file, or a row of a table (column -> text).
+    columns: those that a row needs. labels: names of the classes; none for numbers.
     shown: how many labels a prediction lists; None: all.
     """
 
-    reads: ClassVar[Literal["text", "image"]]
+    reads: ClassVar[Literal["text", "image", "row"]]
+    columns: Sequence[str]
     labels: Sequence[str]
     shown: int | None = None
 
@@ -109,6 +114,50 @@ class ImagePredictor(Predictor):
             Prediction(error=photo.error) if photo.error else Prediction(self.ranked(next(rows)))
             for photo in batch
         ]
+
+
+@dataclass
+class RowPredictor(Predictor):
+    """Predicts the class or the value of rows of a table.
+
+    columns: see Predictor; a row's other columns are ignored.
+    to_input: converts the texts of a row, by column, to the model's input (...), or raises
+    ValueError or DataError with the reason why the row cannot be predicted.
+    infer: inputs (rows, ...) -> class probabilities (rows, classes), or values (rows,).
+    """
+
+    reads = "row"
+    columns: Sequence[str]
+    to_input: Callable[[Mapping[str, str]], NDArray[Any]]
+    infer: Callable[[NDArray[Any]], NDArray[np.float64]]
+    labels: Sequence[str] = ()
+
+    def predict(
+        self, inputs: Sequence[Mapping[str, object]], *, words: bool = False
+    ) -> list[Prediction]:
+        """Return a prediction for each row, or the error if it cannot be predicted."""
+        read = [self._read(row) for row in inputs]
+        arrays = [one for one in read if not isinstance(one, Prediction)]
+        found = iter(self.infer(np.stack(arrays)) if arrays else ())
+        return [
+            one if isinstance(one, Prediction) else self._prediction(next(found)) for one in read
+        ]
+
+    def _read(self, row: Mapping[str, object]) -> NDArray[Any] | Prediction:
+        """Return the model's input for a row, or a Prediction with the reason why it has none."""
+        if missing := [name for name in self.columns if name not in row]:
+            return Prediction(error=f"no column {missing[0]!r}")
+        try:
+            return self.to_input({name: str(row[name]) for name in self.columns})
+        except (DataError, ValueError) as error:
+            return Prediction(error=str(error))
+
+    def _prediction(self, output: NDArray[np.float64]) -> Prediction:
+        if not np.isfinite(output).all():
+            return Prediction(error="no finite prediction: a value is too large, or is NaN")
+        if self.labels:
+            return Prediction(self.ranked(output))
+        return Prediction(value=float(output))
 
 
 class TrueAndPredicted(ABC):
@@ -155,6 +204,15 @@ class TrueAndPredictedValues(TrueAndPredicted):
 
     targets: NDArray[np.float64]
     predicted: NDArray[np.float64]
+
+    @classmethod
+    def of_table(cls, table: bytes) -> "TrueAndPredictedValues":
+        """Return the values in the text of a predictions.csv; raise ValueError if it has none."""
+        _, *rows = csv.reader(io.StringIO(table.decode(), newline=""), strict=True)
+        targets, predicted = np.array([row[1:] for row in rows], np.float64).T
+        if not np.isfinite([targets, predicted]).all():
+            raise ValueError("a value is not finite")
+        return cls(targets, predicted)
 
     def __len__(self) -> int:
         return len(self.targets)

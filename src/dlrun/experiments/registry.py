@@ -4,8 +4,9 @@ An entry point names a package with two modules: `config`, which has the class `
 for `--help` and config errors, and `experiment`, which has the object `experiment` and may import
 torch. A package with several experiments has an entry point for each, and instead of these two the
 dicts `CONFIGS` and `EXPERIMENTS`, by the experiments' names. The top package has
-`configs/<name>.yaml` with every value, whose first comment is the command's help, and may have
-overlays in `configs/smoke/` and `configs/demo/`.
+`configs/<name>.yaml`, whose first comment is the command's help, and may have overlays in
+`configs/smoke/` and `configs/demo/`. The key `defaults` of the first file lists the files in
+dlrun's own `configs/defaults/` that hold the values of all other keys.
 """
 
 import functools
@@ -21,7 +22,12 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlrun.config.yaml_loader import ConfigLayer, flatten_keys, read_yaml_file
+from dlrun.config.yaml_loader import (
+    ConfigLayer,
+    flatten_keys,
+    merge_config_layers,
+    read_yaml_file,
+)
 from dlrun.errors import ConfigError, DlrunError, did_you_mean, first_line
 from dlrun.run_folder.folder import SWEEPS
 
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
     from dlrun.config.sections import ExperimentConfig
     from dlrun.data.download import Dataset
     from dlrun.experiments.base import AnyExperiment
+
+DEFAULTS = "defaults"  # a folder of dlrun's configs, and the key that lists files in it
 
 
 @dataclass(frozen=True)
@@ -45,19 +53,30 @@ class ExperimentEntry:
         return self.point.module.partition(".")[0]
 
     @property
-    def defaults(self) -> Path:
-        """Return the path of the shipped YAML file, which has a value for every config key."""
+    def file(self) -> Path:
+        """Return the path of the experiment's own YAML file."""
         return self.configs / f"{self.name}.yaml"
 
     @cached_property
     def shipped(self) -> ConfigLayer:
-        """Return the values of the shipped YAML file by their config keys."""
-        return read_yaml_file(self.defaults)
+        """Return a value for every config key: the experiment's own and dlrun's defaults.
+
+        Raises ConfigError if a file is not valid YAML, or names defaults that dlrun does not have.
+        """
+        own, known = read_yaml_file(self.file), _shared_defaults()
+        names = own.values.pop(DEFAULTS, [])
+        if not isinstance(names, list) or not all(name in [*known] for name in names):
+            raise ConfigError(
+                f"{own.origins[DEFAULTS,]}: {DEFAULTS}: expected a list of names that dlrun has, "
+                f"got {names!r}",
+                f"it has {', '.join(known)}",
+            )
+        return merge_config_layers([*(read_yaml_file(known[name]) for name in names), own])
 
     @cached_property
     def help(self) -> str:
         """Return the first comment of the YAML file: a description and an example."""
-        text = self.defaults.read_text(encoding="utf-8")
+        text = self.file.read_text(encoding="utf-8")
         match = re.match(r"(?:#.*\n)+", text)
         comment = re.sub(r"^# ?", "", match.group() if match else "", flags=re.MULTILINE)
         return comment.replace("Example: ", "\nExample: ")
@@ -117,12 +136,25 @@ def _find_experiment(point: EntryPoint) -> ExperimentEntry:
     if spec is None or spec.origin is None:
         raise ImportError(f"there is no package {package}")
     folder = Path(spec.origin).parent
-    for configs in (folder / "configs", folder.parent.parent / "configs"):  # installed; checkout
+    for configs in _config_folders(folder):
         entry = ExperimentEntry(point.name, point, configs)
-        if entry.defaults.is_file():
+        if entry.file.is_file():
             _ = entry.help  # can be read
             return entry
     raise FileNotFoundError(f"no {folder / 'configs' / f'{point.name}.yaml'}")
+
+
+def _config_folders(package: Path) -> tuple[Path, Path]:
+    """Return where the configs of a package may be: when it is installed, and in a checkout."""
+    return package / "configs", package.parent.parent / "configs"
+
+
+@functools.cache
+def _shared_defaults() -> dict[str, Path]:
+    """Return the files of values that experiments share by their names, such as `network`."""
+    folders = _config_folders(Path(__file__).parents[1])
+    files = (file for folder in folders for file in (folder / DEFAULTS).glob("*.yaml"))
+    return {file.stem: file for file in sorted(files)}
 
 
 def experiment_names() -> list[str]:

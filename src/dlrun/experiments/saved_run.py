@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from dlrun.experiments.predictions import Prediction, Predictor, TrueAndPredicted
 
 ASSETS = "assets.json"
+Input = str | Path | Mapping[str, object]  # of a prediction
 RUNTIME_KEYS = frozenset({"accelerator", "fallback", "logger"})  # how a run is done, not what
 
 
@@ -241,14 +242,19 @@ class Run:
         """Return the keys of a config that differ from the run's first config, but must not differ.
 
         A key that dlrun added since may be missing on either side, if it has its shipped default.
-        Raises DlrunError if environment.json cannot be read.
+        Published numbers (`reference`) may differ: they change no result. Raises DlrunError if
+        environment.json cannot be read.
         """
         name = self.record.experiment
         if name not in registry.experiment_names():
             return set()
         initial = flatten_keys(self.initial_config().values)
         given = flatten_keys(self._with_defaults(ConfigLayer(values)).values)
-        changed = {key for key in initial | given if initial.get(key) != given.get(key)}
+        changed = {
+            key
+            for key in initial | given
+            if initial.get(key) != given.get(key) and not key.startswith("reference.")
+        }
         return changed - registry.load_config_class(name).changeable_keys - RUNTIME_KEYS
 
     def _with_defaults(self, layer: ConfigLayer) -> ConfigLayer:
@@ -291,16 +297,22 @@ class Run:
         with self._errors_as_data_errors():
             return self.experiment.predictor(self, self.config)
 
-    def predict(self, inputs: Sequence[str | Path]) -> "list[Prediction]":
-        """Return predictions for texts, or for files (a Path) of texts or images.
+    def predict(self, inputs: Sequence[Input]) -> "list[Prediction]":
+        """Return predictions for texts, for files (a Path) of texts or images, or for table rows.
 
-        An image that cannot be read has its error in its prediction. Raises DlrunError if the
-        experiment cannot predict or the run is not finished, DataError for a file that is not text,
-        ConfigError for an input of another type.
+        A row is a mapping from columns to values. An image or a row that cannot be predicted has
+        its error in its prediction. Raises DlrunError if the experiment cannot predict or the run
+        is not finished, DataError for a file that is not text, ConfigError for an input of another
+        type.
         """
-        inputs = [inputs] if isinstance(inputs, str | Path) else inputs
-        if wrong := [one for one in inputs if not isinstance(one, str | Path)]:
-            raise ConfigError(f"{wrong[0]!r}: neither a text nor the Path of a file")
+        inputs = [inputs] if isinstance(inputs, str | Path | Mapping) else inputs
+        reads_rows = self.predictor.reads == "row"
+        kind = Mapping if reads_rows else (str, Path)
+        if wrong := [one for one in inputs if not isinstance(one, kind)]:
+            known = (
+                "not a row of a table" if reads_rows else "neither a text nor the Path of a file"
+            )
+            raise ConfigError(f"{wrong[0]!r}: {known}")
         if self.predictor.reads == "text":
             inputs = [_read_text(one) if isinstance(one, Path) else one for one in inputs]
         return self.predictor.predict(inputs, words=True) if inputs else []

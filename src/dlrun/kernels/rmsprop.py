@@ -6,26 +6,30 @@ With the gradient g, the mean square v and torch's default alpha = 0.99, eps = 1
     w = w - lr g / (sqrt(v) + eps)
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
 from torch import nn
 
+from dlrun.config.sections import OptimizerConfig
 from dlrun.kernels import llvm
 from dlrun.kernels.llvm import Builder, LlvmArray, Value, count_constant, write_loop
 
 LANES = 16  # floats in the widest register
 
 
-def make_rmsprop(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.RMSprop:
-    """Return an RMSprop optimizer: `OnePassRMSprop` if it supports all parameters, else torch's."""
-    given = list(parameters)
+def make_one_pass_rmsprop(
+    config: OptimizerConfig, parameters: Sequence[nn.Parameter]
+) -> "OnePassRMSprop | None":
+    """Return the one-pass RMSprop optimizer, or None if it cannot do what a config asks for."""
+    if config.name != "rmsprop" or config.settings.keys() != {"lr"}:
+        return None
     is_plain = all(
         one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()
-        for one in given
+        for one in parameters
     )
-    return (OnePassRMSprop if is_plain else torch.optim.RMSprop)(given, lr=lr)
+    return OnePassRMSprop(parameters, lr=config.lr) if is_plain else None
 
 
 class OnePassRMSprop(torch.optim.RMSprop):

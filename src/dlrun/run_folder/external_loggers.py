@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from dlrun.config.sections import ExperimentConfig
 from dlrun.config.yaml_loader import dump_yaml, flatten_keys
@@ -35,6 +35,22 @@ MLFLOW_SETTINGS = {
 MLFLOW_STATUS = {"finished": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 BUSY_SECONDS = 60  # for which another process may write the database, as at its first use
 MAX_PARAMETER = 6000  # characters
+
+
+class StepLogger(Protocol):
+    """Logs one run to another program; what a logger of the config has to define."""
+
+    def __init__(self, folder: RunFolder, experiment: str, params: Mapping[str, object]) -> None:
+        """Make the logger of a run with these config values by dotted keys, without a file."""
+
+    def begin(self, rows: Sequence[Row]) -> None:
+        """Start the log, anew or where it was, so that it has each of the finished steps once."""
+
+    def log(self, step: int, row: Row) -> None:
+        """Log the metrics of one finished step."""
+
+    def end(self, metrics: Row, status: str) -> None:
+        """Log the final metrics and the status of the run, which may have had no step."""
 
 
 class ExperimentLoggers:
@@ -65,7 +81,7 @@ class ExperimentLoggers:
         }
         self._each(lambda logger: logger.end(result, status))
 
-    def _each(self, call: "Callable[[_TensorBoard | _MLflow], None]") -> None:
+    def _each(self, call: Callable[[StepLogger], None]) -> None:
         for name, logger in list(self._loggers.items()):
             try:
                 with _mlflow_settings():
@@ -186,7 +202,4 @@ class _MLflow:
         return run
 
 
-LOGGERS: "dict[str, type[_TensorBoard | _MLflow]]" = {
-    "tensorboard": _TensorBoard,
-    "mlflow": _MLflow,
-}
+LOGGERS: dict[str, type[StepLogger]] = {"tensorboard": _TensorBoard, "mlflow": _MLflow}

@@ -41,9 +41,9 @@ def load_experiment_config(name: str, settings: RunSettings) -> ExperimentConfig
 
 def merge_experiment_config(name: str, settings: RunSettings) -> ConfigLayer:
     """Merge an experiment's default config with the user's; raise ConfigError if one is invalid."""
-    defaults = registry.experiment_entry(name).defaults
+    shipped = registry.experiment_entry(name).shipped
     return read_and_merge_layers(
-        name, [defaults, *settings.config, *settings.overrides, *settings.values]
+        name, [shipped, *settings.config, *settings.overrides, *settings.values]
     )
 
 

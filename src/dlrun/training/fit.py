@@ -26,6 +26,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
+from dlrun.run_folder.recorded_metrics import metrics_from_row
 from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
 from dlrun.system.console import pluralize
 from dlrun.training.data import ArrayData
@@ -33,6 +34,7 @@ from dlrun.training.lightning_module import (
     EpochRecorder,
     LightningNetwork,
     PredictionCollector,
+    epoch_columns,
 )
 from dlrun.training.objective import Objective
 
@@ -98,10 +100,8 @@ class Training:
         """Do the whole training on a device; the first attempt continues from the checkpoint."""
         config, context, data, steps = self.config, self.context, self.data, self.context.steps
         epochs = config.trainer.max_epochs
-        columns = [
-            f"{part}_{name}" for part in ("train", "valid") for name in self.objective.columns()
-        ]
-        found = steps.begin(["epoch", *columns, "seconds"], self.fingerprint, epochs, "epoch")
+        columns = epoch_columns(self.objective)
+        found = steps.begin([*columns], self.fingerprint, epochs, "epoch")
         start = read_tensors(context.folder.path, found.state) if found else None
         module = self._seeded_module()
         if start is not None:
@@ -109,7 +109,7 @@ class Training:
         done = len(steps.rows)
         check_cpu_devices(device, config.trainer.devices)
         with steps.progress("training", epochs, "epoch") as bar:
-            recorder = EpochRecorder(steps, bar, data, config, start)
+            recorder = EpochRecorder(steps, bar, data, config, columns, start)
             trainer = make_trainer(config, device, [recorder], epochs - done)
             rank, world = trainer.global_rank, trainer.world_size
             check_batch_divisible(config.batch_size, world)
@@ -151,7 +151,7 @@ class Training:
             context.screen.warn(problem)
         network = module.network.cpu()
         context.keep(WEIGHTS, serialize_tensors(network.state_dict()))
-        last = {name: steps.rows[-1][name] for name in columns}
+        last = metrics_from_row(steps.rows[-1])
         return TrainedNetwork(last | metrics, network, predictions, world)
 
 

@@ -1,9 +1,10 @@
 """Train any network as a LightningModule, and record each finished epoch in a callback."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -17,6 +18,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from dlrun.config.sections import NetworkConfig, OptimizerConfig
 from dlrun.networks.files import serialize_tensors
 from dlrun.run_folder.progress_recorder import ProgressRecorder, check_metrics_finite
+from dlrun.run_folder.recorded_metrics import SECONDS, STEP
 from dlrun.system.console import ProgressHandle, format_position
 from dlrun.training.data import ArrayData
 from dlrun.training.objective import Objective
@@ -169,6 +171,32 @@ class LightningNetwork(pl.LightningModule):
         return self.objective.optimizer(self.optimizer_config, self.network.parameters())
 
 
+@dataclass(frozen=True)
+class FinishedEpoch:
+    """Holds what the row of an epoch in metrics.csv is made from."""
+
+    number: int
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+EpochColumns = dict[str, Callable[[FinishedEpoch], float]]
+
+
+def epoch_columns(objective: Objective) -> EpochColumns:
+    """Return the columns of metrics.csv, each with the function that returns an epoch's value."""
+    metrics = [f"{stage}_{name}" for stage in ("train", "valid") for name in objective.columns()]
+    return {
+        STEP: lambda epoch: epoch.number,
+        **{name: partial(_metric, name) for name in metrics},
+        SECONDS: lambda epoch: epoch.seconds,
+    }
+
+
+def _metric(name: str, epoch: FinishedEpoch) -> float:
+    return epoch.metrics[name]
+
+
 @dataclass(eq=False)
 class EpochRecorder(pl.Callback):
     """Records each finished epoch of a run; epochs count from 1, also in a resumed run.
@@ -183,6 +211,7 @@ class EpochRecorder(pl.Callback):
     bar: ProgressHandle
     data: ArrayData
     config: NetworkConfig
+    columns: EpochColumns
     start: Mapping[str, Any] | None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -246,17 +275,17 @@ class EpochRecorder(pl.Callback):
         assert isinstance(pl_module, LightningNetwork)  # the only module that is trained here
         metrics = pl_module.train_metrics.finish() | pl_module.valid_metrics.finish()
         seconds = time.perf_counter() - self.began
-        epoch = len(self.steps.rows) + 1
-        check_metrics_finite(metrics, f"epoch {epoch}")
+        epoch = FinishedEpoch(len(self.steps.rows) + 1, metrics, seconds)
+        check_metrics_finite(metrics, f"epoch {epoch.number}")
         scaler = _gradient_scaler(trainer)
         state = {
             "network": pl_module.network.state_dict(),
             "optimizer": trainer.optimizers[0].state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
         }
-        position = format_position(epoch, self.config.trainer.max_epochs)
+        position = format_position(epoch.number, self.config.trainer.max_epochs)
         self.steps.finish(
-            {"epoch": epoch, **metrics, "seconds": seconds},
+            {name: value(epoch) for name, value in self.columns.items()},
             f"epoch {position}  {_progress_line(metrics)}",
             serialize_tensors(state),
         )

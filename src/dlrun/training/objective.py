@@ -13,6 +13,7 @@ from torchmetrics import MeanAbsoluteError, Metric, R2Score
 from torchmetrics.classification import BinaryAccuracy, MulticlassAccuracy
 
 from dlrun.config.sections import OptimizerConfig
+from dlrun.kernels.rmsprop import make_one_pass_rmsprop
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
@@ -26,19 +27,16 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {"mae": MeanAbsoluteError,
 def torch_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with defaults except the learning rate."""
-    return OPTIMIZERS[config.name](parameters, lr=config.lr)
+    """Return the torch optimizer that a config names, with the settings in the config."""
+    return OPTIMIZERS[config.name](parameters, **config.settings)
 
 
 def fast_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that the config names: torch's, but RMSprop is the one-pass one."""
-    if config.name == "rmsprop":
-        from dlrun.kernels.rmsprop import make_rmsprop  # needs llvmlite
-
-        return make_rmsprop(parameters, config.lr)
-    return torch_optimizer(config, parameters)
+    """Return the one-pass RMSprop optimizer if it can do what a config asks for, else torch's."""
+    given = list(parameters)
+    return make_one_pass_rmsprop(config, given) or torch_optimizer(config, given)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 Efron et al. 2004, doi:10.1214/009053604000000067.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.datasets import load_diabetes
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,6 +21,8 @@ from dlrun.experiment import (
     NetworkAssets,
     NetworkExperiment,
     Objective,
+    RowPredictor,
+    Run,
     RunContext,
     TensorBatches,
     regression,
@@ -26,8 +30,9 @@ from dlrun.experiment import (
 
 
 class DiabetesAssets(NetworkAssets, frozen=True):
-    """How measurements are standardised, and what a standardised output means."""
+    """The measurements, how they are standardised, and what a standardised output means."""
 
+    measurements: list[str]
     preprocessing: dict[str, list[float]]
     target: dict[str, float]
 
@@ -40,7 +45,8 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
 
     def load(self, config: Config, context: RunContext) -> LoadedData[DiabetesAssets]:
         """Load the patients that scikit-learn ships, standardised on the training set."""
-        inputs, target = load_diabetes(return_X_y=True, scaled=False)
+        patients = load_diabetes(scaled=False)
+        inputs, target = patients.data, patients.target
         order = np.random.default_rng(config.seed).permutation(len(target))
         test, valid = int(config.data.test * len(order)), int(config.data.validation * len(order))
         fitted, held, tested = order[test + valid :], order[test : test + valid], order[:test]
@@ -53,6 +59,7 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
             ArrayData(*parts, batch_size=config.batch_size, seed=config.seed),
             DataOrigin(f"scikit-learn's diabetes ({len(target)} patients)"),
             DiabetesAssets(
+                measurements=patients.feature_names,
                 preprocessing={"mean": mean.tolist(), "scale": scale.tolist()},
                 target={"mean": centre, "scale": spread},
             ),
@@ -60,7 +67,7 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
 
     def build(self, config: Config, assets: DiabetesAssets) -> nn.Module:
         """Build a network from ten measurements to one number."""
-        measurements, hidden = len(assets.preprocessing["mean"]), config.model.hidden
+        measurements, hidden = len(assets.measurements), config.model.hidden
         return nn.Sequential(nn.Linear(measurements, hidden), nn.ReLU(), nn.Linear(hidden, 1))
 
     def objective(self, config: Config, assets: DiabetesAssets) -> Objective:
@@ -71,7 +78,31 @@ class Diabetes(NetworkExperiment[Config, DiabetesAssets]):
 
     def example(self, config: Config, assets: DiabetesAssets) -> Tensor:
         """Return an input of the network, for the summary of its layers."""
-        return torch.zeros(1, len(assets.preprocessing["mean"]))
+        return torch.zeros(1, len(assets.measurements))
+
+    def predictor(self, run: Run, config: Config) -> RowPredictor:
+        """Return a predictor for rows with the ten measurements of a patient."""
+        assets, network = self.assets(run), self.network(run, config)
+        objective = self.objective(config, assets)
+        mean, scale = (np.array(assets.preprocessing[name]) for name in ("mean", "scale"))
+
+        def to_input(row: Mapping[str, str]) -> NDArray[np.float32]:
+            values = [_number(name, row[name]) for name in assets.measurements]
+            inputs: NDArray[np.float32] = ((values - mean) / scale).astype(np.float32)
+            return inputs
+
+        def infer(inputs: NDArray[np.float32]) -> NDArray[np.float64]:
+            return objective.infer(network, torch.from_numpy(inputs))
+
+        return RowPredictor(assets.measurements, to_input, infer)
+
+
+def _number(column: str, cell: str) -> float:
+    """Return the number in a cell; raise ValueError, which names the column, if it has none."""
+    try:
+        return float(cell)
+    except ValueError:
+        raise ValueError(f"column {column!r}: {cell!r} is no number") from None
 
 
 experiment = Diabetes()

@@ -73,7 +73,11 @@ class ImdbLassoExperiment(Experiment[Config]):
         rows, labels = context.steps.rows, loaded.labels
         best = max(range(len(rows)), key=lambda index: rows[index]["valid_accuracy"])
         chosen, row = models[best], rows[best]
-        words = _word_weights(chosen, loaded)
+        words = [  # with a non-zero weight, the most negative first
+            (loaded.decode([index]), float(chosen.coef[index]))
+            for index in np.argsort(chosen.coef)
+            if chosen.coef[index] and index >= FIRST_WORD
+        ]
         predictions = TrueAndPredictedClasses.of_two(
             chosen.decision(test.bags), test.labels, labels
         )
@@ -275,16 +279,6 @@ def _solutions(
     return solve_newton_path(
         train.bags, train.labels, penalties, solver.tolerance, free=free, start=newest
     )
-
-
-def _word_weights(model: LinearModel, loaded: Reviews) -> Words:
-    """Return each word that has a non-zero weight, the most negative first."""
-    coef = model.coef
-    return [
-        (loaded.decode([index]), float(coef[index]))
-        for index in np.argsort(coef)
-        if coef[index] and index >= FIRST_WORD
-    ]
 
 
 def _word_weights_table(positive: Words, negative: Words, labels: Sequence[str]) -> Table:
