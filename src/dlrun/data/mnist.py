@@ -47,11 +47,11 @@ def load_digits(config: DigitsDataConfig, data_dir: Path, seed: int, screen: Scr
         train, test = map(generate_digits, counts, (seed, seed + 1))
         return SmallImages(train, test, labels, origin, GENERATED)
     paths, _, differs = DATASET.obtain(config, data_dir, screen)
-    train, test = _read_part(*paths[:2]), _read_part(*paths[2:])
+    train, test = read_part(*paths[:2]), read_part(*paths[2:])
     return SmallImages(train, test, labels, f"MNIST ({paths[0].parent.name})", differs)
 
 
-def _read_part(images: Path, labels: Path) -> LabelledImages:
+def read_part(images: Path, labels: Path) -> LabelledImages:
     """Return the images of a file and their labels of another."""
     pixels, classes = _read_idx(images, 3), _read_idx(labels, 1)
     if pixels.shape[1:] != (SIDE, SIDE):
