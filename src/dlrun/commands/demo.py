@@ -13,6 +13,7 @@ from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
+from dlrun.run_folder.recorded_metrics import main_metric
 from dlrun.runs.start import run_experiment
 from dlrun.system.console import Screen, format_text_table
 
@@ -72,8 +73,8 @@ def _command() -> str:
 
 def _cells(run: Run) -> list[str]:
     record = run.record
-    tested = [(k.replace("_", " "), v) for k, v in record.metrics.items() if k.startswith("test_")]
-    name, value = tested[-1] if tested else next(iter(record.metrics.items()))
+    metric = main_metric(record) or next(iter(record.metrics))
+    name, value = metric.replace("_", " "), record.metrics[metric]
     result = f"{name} {value:.3f}" if isinstance(value, float) else f"{value} {name}"
     if classes := record.classes:
         chance = f"chance {1 / classes.number:.3g}, largest {classes.share:.3g}"
