@@ -2,13 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from dlrun.errors import DlrunError, Interrupted, Stopped, did_you_mean, explain_failure, first_line
+from dlrun.errors import DlrunError, Interrupted, Stopped, explain_failure, first_line
 from dlrun.system.signals import SIGNALS
-
-
-def test_only_a_similar_name_is_suggested() -> None:
-    assert did_you_mean("optimiser", ["seed", "optimizer"]) == "; did you mean 'optimizer'?"
-    assert did_you_mean("xyz", ["seed", "optimizer"]) == did_you_mean("xyz", []) == ""
 
 
 def test_the_first_line_of_an_error_is_short_and_never_empty() -> None:

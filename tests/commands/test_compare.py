@@ -47,6 +47,17 @@ def test_only_what_differs_and_the_best_is_marked(runs: Path, capsys: Out) -> No
     }
 
 
+def test_a_regression_is_compared_with_the_books_error(tmp_path: Path, capsys: Out) -> None:
+    for name, mae, r2 in (("a", 250.5, 0.25), ("b", 221.25, 0.5)):
+        metrics = {"test_loss": 1.5, "test_mae": mae, "test_r2": r2}
+        reference = {"book": {"test_mae": 229.5}}
+        a_whole_run(tmp_path / EXPERIMENT / name, metrics=metrics, reference=reference)
+    found = rows(capsys, tmp_path, "a", "b")
+    assert found["test_mae"] == ["250.5000", "221.2500*"]
+    assert found["test_r2"] == ["0.2500", "0.5000*"]
+    assert found["book"] == ["229.5000", "229.5000"] and "95" not in found
+
+
 def test_of_several_experiments_and_versions(runs: Path, capsys: Out) -> None:
     path = runs / EXPERIMENT / "b" / "environment.json"
     about = json.loads(path.read_text())

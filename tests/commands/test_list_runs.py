@@ -158,7 +158,7 @@ def test_several_metrics_have_their_names(tmp_path: Path, capsys: Out) -> None:
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split()[3] == "metric"
     found = {line.split()[1]: line.split()[3] for line in lines}
-    assert found == {"gone": "0.5000", EXPERIMENT: "mae=43.2500"}
+    assert found == {"gone": "accuracy=0.5000", EXPERIMENT: "mae=43.2500"}
 
 
 def test_a_terminal_gets_what_fits_and_no_empty_columns(

@@ -89,15 +89,6 @@ def test_numbers_are_sorted_by_value_and_words_by_letters(
     assert is_test.tolist() == [False] * len(names) + [True] * len(names)
 
 
-def test_blank_labels_do_not_count_and_a_label_of_the_test_part_alone_is_refused() -> None:
-    rows, warnings = rows_of(["a", "", "b", " "], ["a", "b"])
-    assert len(rows.split(0.2, 0)[0]) == 4
-    assert warnings.lines() == ["a.csv:3: no label: the row is left out (and 1 more)"]
-    with pytest.raises(DataError, match=r"b\.csv:3: the label 'c' is in no row") as caught:
-        rows_of(["a", "b"], ["a", "c"])
-    assert caught.value.hint == "the training part has a, b"
-
-
 @pytest.mark.parametrize("label", ["a\x1b[31m", "a\u202eb", "x" * 300, "one too many"])
 def test_a_label_that_is_no_class_is_refused_with_its_place(
     label: str, monkeypatch: pytest.MonkeyPatch
@@ -131,14 +122,6 @@ def test_a_share_of_each_class_is_held_out_one_at_least_and_never_all(
 def test_too_few_rows_or_classes_are_an_error(train: str, test: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         rows_of(train, test)[0].split(0.2, 0)
-
-
-def test_rows_in_both_parts_and_missing_classes_are_noted() -> None:
-    rows, warnings = rows_of("abb", "bb", [1, 2, 3, 2, 4])
-    rows.split(0.2, 0)
-    missing, repeated = warnings.lines()
-    assert repeated.startswith("b.csv: 1 of the test part")
-    assert missing.startswith("class 'a': ")
 
 
 def test_a_class_that_looks_like_another_is_noted() -> None:

@@ -39,13 +39,6 @@ def by_keras_rules(
     return words, *(RaggedWordIds.from_ids(part, num_words) for part in parts)
 
 
-def test_ids_start_with_one_and_rare_words_are_two() -> None:
-    ragged = RaggedWordIds.from_ids([[4, 5, 9], [], [10, 11, 4]], num_words=10)
-    reviews = [ragged.review(index).tolist() for index in range(len(ragged))]
-    assert reviews == [[1, 4, 5, 9], [1], [1, 2, 2, 4]]
-    assert ragged.ids.dtype == np.uint16
-
-
 def test_the_bag_is_binary_sorted_and_leaves_the_reviews_alone() -> None:
     ragged = RaggedWordIds.from_ids([[7, 4, 7, 7], [], [12, 4]], num_words=10)
     before = ragged.ids.copy()

@@ -167,4 +167,6 @@ def test_data_are_fetched_shown_and_verified(forked: Dlrun, tmp_path: Path) -> N
     done = forked("data", "show", "imdb", "--part", "test", "--count", "4", *words).is_told(0)
     assert re.search(r"^test \d, =1\+1, \d+ ids$", done.stdout, re.MULTILINE)
     assert "class1 a1 class1 b1" in done.stdout
+    done = forked("data", "show", "imdb", "--count", "2", *words).is_told(0)
+    assert done.stdout.count("<START>") == 2
     assert "whole" in forked("data", "verify", "imdb", *words).is_told(0).stdout

@@ -60,6 +60,23 @@ def a_classification(
     return Run.open(folder)
 
 
+def a_regression(folder: Path, table: str, mistakes: Sequence[dict[str, Any]] = ()) -> Run:
+    """A finished run with the given predictions.csv."""
+    folder.mkdir(parents=True)
+    run = RunFolder(folder)
+    run.write_text("predictions.csv", table)
+    run.write_json("mistakes.json", {"mistakes": list(mistakes)})
+    a_run(
+        folder,
+        metrics={"test_loss": 9.0, "test_mae": 2.0, "test_r2": 0.5},
+        reference={"book": {"test_mae": 1.75}},
+        seed=0,
+        written={name: _digest(folder / name) for name in sorted(run.written)},
+    )
+    run.write_json("environment.json", {"dlrun": "0.2.0", "config": {"seed": 0}})
+    return Run.open(folder)
+
+
 def a_picture() -> str:
     """A PNG in base64."""
     stream = io.BytesIO()

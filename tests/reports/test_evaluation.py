@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, recall_score, roc_auc_score
 
 from dlrun.errors import DataError
-from dlrun.reports.evaluation import BINS, evaluate_predictions
+from dlrun.experiments.predictions import TrueAndPredictedValues
+from dlrun.reports.evaluation import BINS, DOTS, evaluate_predictions, evaluate_values
 from tests.reports.example_runs import predictions
 
 
@@ -75,3 +77,22 @@ def test_very_many_classes_have_no_matrix() -> None:
     found = evaluate_predictions(rows, [])
     assert (len(found.classes), found.matrix, found.picture) == (20_000, None, None)
     assert (found.correct, found.recalls[0]) == (1, ("class 1", 0.0, 1))
+
+
+def test_values_are_drawn_by_the_true_ones_on_two_linear_axes() -> None:
+    targets = np.array([1.0, 2000.5, 30.0])  # as penalties they would have a logarithmic axis
+    found = evaluate_values(TrueAndPredictedValues(targets, targets + [10, -20, 300]))
+    assert (found.rows, found.mae, found.median) == (3, 110, 20)
+    assert found.bias == pytest.approx(290 / 3)
+    assert found.chart.dots == [(1, 11), (2000.5, 1980.5), (30, 330)]
+    assert not found.chart.x.logarithmic
+    (right,) = found.chart.lines
+    assert (right.x, right.y) == ([1, 2000.5], [1, 2000.5])
+    assert len(found.chart.dot_places) == 3
+
+
+@pytest.mark.parametrize("rows", [DOTS, DOTS + 1, 2 * DOTS, 100_000])
+def test_of_many_values_a_share_is_drawn(rows: int) -> None:
+    values = np.arange(rows, dtype=float)
+    dots = evaluate_values(TrueAndPredictedValues(values, values)).chart.dots
+    assert DOTS / 2 <= len(dots) <= DOTS

@@ -10,7 +10,7 @@ import pytest
 
 from tests import harness
 from tests.conftest import Dlrun, python, smoke
-from tests.reports.example_runs import a_classification, a_picture
+from tests.reports.example_runs import a_classification, a_picture, a_regression
 from tests.run_folder.making import a_run
 
 HOSTILE = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x1b[31m\u202e&amp;"
@@ -34,6 +34,28 @@ def test_real_runs_and_what_became_of_them(forked: Dlrun, tmp_path: Path) -> Non
     others = ("chosen lambda", "the data are generated", "--set data.source=sample")
     assert [text for text in (chart, words, share, *others) if text not in page] == []
     assert "Not shown:" not in page
+
+
+def test_a_regression_has_values_and_residuals_in_place_of_classes(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    table = "row,target,predicted\n0,10,12\n1,20,18\n2,30,31.25\n"
+    worst = {"row": 0, "target": 10.0, "predicted": 12.0, "text": f"Name {HOSTILE}"}
+    runs = tmp_path / "runs" / "e"
+    a_regression(runs / "20261125T120000Z-a", table, [worst])
+    page = report(forked, tmp_path)
+    assert [
+        text for text in ("not what a run", "Confusion", "alibration", "<img src=x") if text in page
+    ] == []
+    assert [text for text in ("1.7500", "On the test set", "R² 0.9522") if text not in page] == []
+    assert page.count('class="dots other"') == 2  # the dots, and their sign in the legend
+    assert [
+        text for text in ("<caption>The largest residuals", "Name &lt;/") if text not in page
+    ] == []
+    a_regression(runs / "20261125T120001Z-b", table.replace("12", "twelve"))
+    a_regression(runs / "20261125T120002Z-c", table.replace("12", "inf"))
+    a_regression(runs / "20261125T120003Z-d", "row,target,predicted\n")
+    assert report(forked, tmp_path).count("predictions.csv: not what a run writes") == 3
 
 
 def test_a_run_in_any_state(forked: Dlrun, tmp_path: Path) -> None:

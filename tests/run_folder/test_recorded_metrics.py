@@ -14,6 +14,7 @@ from dlrun.run_folder.recorded_metrics import (
     metric_direction,
     read_metrics_csv,
     remarks_on_metrics,
+    selection_metric,
 )
 
 BEST = {"metric": "valid_accuracy", "epoch": 17}
@@ -58,6 +59,12 @@ def test_the_metric_that_a_run_is_judged_by() -> None:
         "images unreadable": None,
     }.items():
         assert main_metric(a_record(metrics=dict.fromkeys(names.split(), 1))) == main
+    for names, selection in {
+        "valid_loss valid_r2 valid_mae test_mae": "valid_r2",
+        "train_mae valid_loss": "valid_loss",
+        "valid_nonzero test_mae": None,
+    }.items():
+        assert selection_metric(names.split()) == selection
     for names, expected in {
         "test_loss valid_rmse test_MeanAbsoluteError": -1,
         "test_accuracy test_auroc test_f1_macro r2": 1,

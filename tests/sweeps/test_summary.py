@@ -34,7 +34,12 @@ def plan() -> SweepPlan:
     return plan.model_copy(update={"rungs": rungs})
 
 
-def runs(plan: SweepPlan, folder: Path, scores: dict[float, list[float | None]]) -> dict[int, Run]:
+def runs(
+    plan: SweepPlan,
+    folder: Path,
+    scores: dict[float, list[float | None]],
+    metric: str = "accuracy",
+) -> dict[int, Run]:
     """The finished runs of the points with a score."""
     found = {}
     for point in plan.points:
@@ -42,9 +47,11 @@ def runs(plan: SweepPlan, folder: Path, scores: dict[float, list[float | None]])
         if (score := scores[rate][seed]) is not None:
             member = plan.run_settings(point, RunSettings()).sweep
             place = folder / EXPERIMENT / f"20260101T00000{point.number}Z-{point.number}"
-            metrics = {"valid_accuracy": score, "test_accuracy": score}
+            metrics = {"valid_loss": 1, f"valid_{metric}": score, f"test_{metric}": score}
             a_whole_run(place, seed=seed, lr=rate, metrics=metrics, sweep=member)
-            (place / "metrics.csv").write_text(f"epoch,valid_accuracy,seconds\n1,{score},1\n")
+            (place / "metrics.csv").write_text(
+                f"epoch,valid_loss,valid_{metric},seconds\n1,1,{score},1\n"
+            )
             found[point.number] = Run.in_folder(place)
     return found
 
@@ -73,6 +80,18 @@ def test_halving_promotes_configs_with_all_seeds_first(plan: SweepPlan, tmp_path
     left = SCORES | {0.002: [None, None, None]}
     promoted = points_promoted_by_halving(plan, 0, plan.points, runs(plan, tmp_path / "left", left))
     assert [point.settings["optimizer.lr"] for point in promoted] == [0.001] * 3 + [0.003] * 3
+
+
+@pytest.mark.parametrize(("metric", "best"), [("mae", 0.002), ("r2", 0.001)])
+def test_a_regression_is_selected_by_its_first_metric(
+    plan: SweepPlan, tmp_path: Path, metric: str, best: float
+) -> None:
+    """Of an error the lowest value, of R² the highest; not by the loss, which is 1 in all."""
+    scores = SCORES | {0.003: [None] * 3}
+    found = runs(plan, tmp_path, scores, metric)
+    assert rate(find_best_config(group_runs_by_config(plan, found))) == best
+    first, *_ = points_promoted_by_halving(plan, 0, plan.points, found)
+    assert first.settings["optimizer.lr"] == best
 
 
 def test_a_seed_counts_once(plan: SweepPlan, tmp_path: Path) -> None:

@@ -123,6 +123,7 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
     """Return the rows of a table for metrics (the best value marked), seconds and sizes."""
     rows: Rows = []
     newest = [run.newest_metrics for run in runs]
+    judged_by = {metrics.main_metric(run.record) for run in runs}
     for name in dict.fromkeys(name for one in newest for name in one):
         values = [one.get(name) for one in newest]
         known = {value for value in values if value is not None}
@@ -133,12 +134,13 @@ def _metrics(runs: Sequence[Run], *, mark_best: bool) -> Rows:
         rows.append((name, [cell + mark for cell, mark in zip(cells, marks, strict=True)]))
         if name == metrics.ACCURACY:
             ends = [run.record.interval for run in runs]
-            books = [
-                metrics.published_metrics(run.record).get("book", {}).get(name) for run in runs
-            ]
             rows.append(
                 ("95 % interval", [metrics.format_interval(one) if one else EMPTY for one in ends])
             )
+        if name in judged_by:
+            books = [
+                metrics.published_metrics(run.record).get("book", {}).get(name) for run in runs
+            ]
             rows.append(("book", [metrics.format_metric(book) or EMPTY for book in books]))
     totals = [run.record.seconds.get("total") for run in runs]
     rows.append(("seconds", [EMPTY if one is None else f"{one:.1f}" for one in totals]))

@@ -18,7 +18,6 @@ from dlrun.experiments import registry
 from dlrun.experiments.saved_run import Run, scan_runs
 from dlrun.run_folder.folder import to_csv
 from dlrun.run_folder.recorded_metrics import (
-    ACCURACY,
     TESTED,
     format_metric,
     main_metric,
@@ -249,7 +248,7 @@ def _format_cell(run: Values, key: str, *, name_metric: bool) -> str:
             text = format_size(value or 0).replace(" ", "")
         case "seconds" if value is not None:
             text = f"{value:.1f}" if value < 1000 else f"{value:.0f}"
-        case "value" if name_metric and run["metric"] not in (None, ACCURACY):
+        case "value" if name_metric and run["metric"] is not None:
             text = f"{run['metric'].removeprefix(TESTED)}={format_metric(value)}"
         case _ if value is None or key in NUMBERS or key.startswith("metrics."):
             text = format_metric(value)

@@ -205,6 +205,15 @@ class TrueAndPredictedValues(TrueAndPredicted):
     targets: NDArray[np.float64]
     predicted: NDArray[np.float64]
 
+    @classmethod
+    def of_table(cls, table: bytes) -> "TrueAndPredictedValues":
+        """Return the values in the text of a predictions.csv; raise ValueError if it has none."""
+        _, *rows = csv.reader(io.StringIO(table.decode(), newline=""), strict=True)
+        targets, predicted = np.array([row[1:] for row in rows], np.float64).T
+        if not np.isfinite([targets, predicted]).all():
+            raise ValueError("a value is not finite")
+        return cls(targets, predicted)
+
     def __len__(self) -> int:
         return len(self.targets)
 

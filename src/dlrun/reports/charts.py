@@ -78,7 +78,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Chart:
-    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line."""
+    """Holds a chart: curves over one x axis, horizontal reference lines, and a vertical line.
+
+    dots: points (x, y) within the range of the curves; their axes are linear.
+    """
 
     title: str
     x_name: str
@@ -86,6 +89,7 @@ class Chart:
     lines: Sequence[ChartCurve]
     levels: Sequence[ReferenceLine] = ()
     mark: ReferenceLine | None = None  # at an x
+    dots: Sequence[tuple[float, float]] = ()
 
     @cached_property
     def x(self) -> Axis:
@@ -96,7 +100,8 @@ class Chart:
         longest = max((line.x for line in self.lines), key=len)
         values = [value for line in self.lines for value in line.x]
         whole = all(float(value).is_integer() for value in values)
-        logarithmic = not whole and min(values) > 0 and max(values) / min(values) >= LOG_RATIO
+        linear = whole or min(values) <= 0 or bool(self.dots)
+        logarithmic = not linear and max(values) / min(values) >= LOG_RATIO
         low, high = (min(values), max(values)) if logarithmic else padded_range(values, 0.02)
         if longest[0] > longest[-1]:
             low, high = high, low
@@ -107,6 +112,11 @@ class Chart:
         """Return the y axis, which holds the values of all curves with a small margin."""
         values = [value for line in self.lines for value in line.y if is_plottable(value)]
         return Axis(*padded_range(values + [one.value for one in self.levels], 0.05), BOTTOM, TOP)
+
+    @property
+    def dot_places(self) -> list[tuple[float, float]]:
+        """Return the SVG coordinates of the dots, each place once."""
+        return list(dict.fromkeys((self.x.at(x), self.y.at(y)) for x, y in self.dots))
 
     def points(self, line: ChartCurve) -> list[list[tuple[float, float]]]:
         """Return the SVG coordinates of a curve's points; after each gap a new list begins."""

@@ -21,7 +21,7 @@ from dlrun.reports.charts import (
     published_levels,
 )
 from dlrun.reports.run_data import RunSection
-from dlrun.run_folder.recorded_metrics import ACCURACY, TESTED, is_plottable
+from dlrun.run_folder.recorded_metrics import ACCURACY, TESTED, is_plottable, main_metric
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,15 @@ def metric_spread(
 
 
 def test_metric_names(sections: Sequence[RunSection]) -> list[str]:
-    """Return the names of the test metrics that any of the runs has, the accuracy first."""
+    """Return the names of the test metrics that any of the runs has, the main ones first."""
     names = dict.fromkeys(name for one in sections for name in one.record.metrics)
-    return sorted((name for name in names if name.startswith(TESTED)), key=ACCURACY.__ne__)
+    tested = (name for name in names if name.startswith(TESTED))
+    return sorted(tested, key=lambda name: name not in main_metric_names(sections))
+
+
+def main_metric_names(sections: Sequence[RunSection]) -> set[str | None]:
+    """Return the names of the metrics by which the runs are judged."""
+    return {main_metric(one.record) for one in sections}
 
 
 def find_runs_with_equal_config(

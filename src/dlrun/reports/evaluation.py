@@ -1,4 +1,4 @@
-"""Evaluate a run's test predictions: confusion matrix, calibration, ROC area, recall."""
+"""Evaluate a run's test predictions: confusion matrix, calibration, recall; or residuals."""
 
 import base64
 import io
@@ -7,17 +7,21 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
 from dlrun.errors import DataError
 from dlrun.reports.charts import Chart, ChartCurve, ReferenceLine
 
+if TYPE_CHECKING:
+    from dlrun.experiments.predictions import TrueAndPredictedValues
+
 MATRIX_CLASSES = 12  # up to which the confusion matrix is a table; it fits a phone, scrolled
 HEAT_MAP_CLASSES = 200  # up to which it is a picture, whose size is quadratic
 PAIRS = 10
 BINS = 20
+DOTS = 500  # rows in the chart of a regression: at most 7 kB
 
 
 class CalibrationBin(NamedTuple):
@@ -57,6 +61,46 @@ class PredictionEvaluation:
             ],
             [ReferenceLine("all rows", self.correct / self.rows, "test")],
         )
+
+
+@dataclass(frozen=True)
+class ResidualEvaluation:
+    """Holds the evaluation of the values that a regression predicts for its test set.
+
+    median: of the absolute residuals. bias: the mean of predicted minus true values.
+    """
+
+    rows: int
+    mae: float
+    r2: float
+    median: float
+    bias: float
+    chart: Chart
+
+
+def evaluate_values(found: "TrueAndPredictedValues") -> ResidualEvaluation:
+    """Evaluate predicted values, and draw them by the true ones; of many rows, every n-th."""
+    import numpy as np  # slow: few runs are regressions
+
+    residuals = found.predicted - found.targets
+    chosen = slice(None, None, len(found) // (DOTS + 1) + 1)
+    ends = [float(end([found.targets, found.predicted])) for end in (np.min, np.max)]
+    dots = zip(found.targets[chosen].tolist(), found.predicted[chosen].tolist(), strict=True)
+    chart = Chart(
+        "predicted value by true value",
+        "true value",
+        "predicted value",
+        [ChartCurve("right", ends, ends, "ideal")],
+        dots=list(dots),
+    )
+    return ResidualEvaluation(
+        rows=len(found),
+        mae=found.mae,
+        r2=found.r2,
+        median=float(np.median(np.abs(residuals))),
+        bias=float(residuals.mean()),
+        chart=chart,
+    )
 
 
 def evaluate_predictions(

@@ -20,6 +20,7 @@ from dlrun.reports import charts
 from dlrun.reports.comparison import (
     charts_and_intervals_by_data,
     find_runs_with_equal_config,
+    main_metric_names,
     test_metric_names,
 )
 from dlrun.reports.run_data import PHOTOGRAPHS_SHOWN, RunSection
@@ -107,6 +108,7 @@ def write_report_page(runs: Sequence[Run], out: Path, note: str = "") -> tuple[i
         equal=find_runs_with_equal_config(sections),
         compared=charts_and_intervals_by_data(sections),
         metrics=test_metric_names(sections),
+        main_metrics=main_metric_names(sections),
         shown=PHOTOGRAPHS_SHOWN,
         note=note,
     ).encode()

@@ -18,13 +18,20 @@ from dlrun.data.photographs import with_book_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
-from dlrun.reports.evaluation import PredictionEvaluation, evaluate_predictions, picture_data_uri
+from dlrun.reports.evaluation import (
+    PredictionEvaluation,
+    ResidualEvaluation,
+    evaluate_predictions,
+    evaluate_values,
+    picture_data_uri,
+)
 from dlrun.run_folder.folder import METRICS, MISTAKES, PREDICTIONS, THUMBNAILS, WORDS
 from dlrun.run_folder.record import RunEnvironment
 from dlrun.run_folder.recorded_metrics import ACCURACY, EDITIONS, published_reruns
 
 MISTAKES_SHOWN, WORDS_SHOWN, PHOTOGRAPHS_SHOWN = 20, 12, 24
 MAX_TEXT = 4000  # characters of a mistake's text
+MAX_RESIDUAL_TEXT = 300
 MARKUP = 200  # characters of HTML around a mistake
 SIDE, QUALITY = 160, 70  # of a thumbnail, in pixels and JPEG's per cent: about 6 kB
 # Errors of a file whose checksum is right, but whose content is not what a run writes.
@@ -45,8 +52,17 @@ class Mistake(BaseModel):
     image: str = ""  # a PNG in base64
 
 
+class Residual(BaseModel):
+    """Holds a row of the test set whose value was predicted badly, with its text."""
+
+    row: int
+    target: float
+    predicted: float
+    text: str = ""
+
+
 class _Mistakes(BaseModel):
-    mistakes: list[Mistake]
+    mistakes: list[Mistake] | list[Residual]
 
 
 @dataclass
@@ -151,16 +167,43 @@ class RunSection:
         return self._read(evaluate, None, PREDICTIONS)
 
     @cached_property
+    def residuals(self) -> ResidualEvaluation | None:
+        """Return the evaluation of the run's predicted test values; None if it wrote none."""
+
+        def evaluate() -> ResidualEvaluation | None:
+            content = self.run.read_if_written(PREDICTIONS)
+            if content is None or not content.startswith(b"row,target,predicted\n"):
+                return None
+            from dlrun.experiments.predictions import TrueAndPredictedValues  # slow: scipy
+
+            return evaluate_values(TrueAndPredictedValues.of_table(content))
+
+        return self._read(evaluate, None, PREDICTIONS)
+
+    @cached_property
+    def largest_residuals(self) -> list[Residual]:
+        """Return the test rows whose values were predicted worst; long texts are cut."""
+        return [
+            one.model_copy(update={"text": one.text[:MAX_RESIDUAL_TEXT]})
+            for one in self._worst_rows
+            if isinstance(one, Residual)
+        ]
+
+    @cached_property
+    def _worst_rows(self) -> list[Mistake] | list[Residual]:
+        def read() -> list[Mistake] | list[Residual]:
+            content = self.run.read_if_written(MISTAKES) or b'{"mistakes": []}'
+            return _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
+
+        nothing: list[Mistake] | list[Residual] = []
+        return self._read(read, nothing, MISTAKES)
+
+    @cached_property
     def mistakes(self) -> list[Mistake]:
         """Return the run's most confident mistakes that fit on the page; long texts are cut."""
         room = self._room
         longest = max(0, min(MAX_TEXT, room // MISTAKES_SHOWN - MARKUP))
-
-        def read() -> list[Mistake]:
-            content = self.run.read_if_written(MISTAKES) or b'{"mistakes": []}'
-            return _Mistakes.model_validate_json(content).mistakes[:MISTAKES_SHOWN]
-
-        mistakes: list[Mistake] = self._read(read, [], MISTAKES)
+        mistakes = [one for one in self._worst_rows if isinstance(one, Mistake)]
         shown = []
         for one in mistakes:
             text = one.text[:longest]

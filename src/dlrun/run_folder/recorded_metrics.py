@@ -164,8 +164,9 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
         lines.append(("seeds", f"95 % of runs end at a {name} of {ends} ({seeds})"))
     editions = published_metrics(record, ignoring_differences=True)
     if record.reference_differs and editions:
-        accuracy = editions.get("book", {}).get(ACCURACY)
-        theirs = f" (its {ACCURACY} {format_metric(accuracy)})" if accuracy else ""
+        metric = main_metric(record) or ""
+        value = editions.get("book", {}).get(metric)
+        theirs = f" (its {metric} {format_metric(value)})" if value is not None else ""
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
 
