@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from dlrun.data import photographs
+from dlrun.data.download import with_published_name
 from dlrun.data.photographs import (
     AHEAD,
     MAX_FILE_BYTES,
@@ -20,7 +21,6 @@ from dlrun.data.photographs import (
     load_photographs,
     read_photograph,
     sample_photographs,
-    with_book_name,
 )
 from dlrun.errors import ConfigError, DataError
 
@@ -282,6 +282,6 @@ def test_the_books_photographs_are_in_the_data_folder_or_in_the_authors_package(
     assert find_book_photographs(folder, packaged) == [inside, folder / "Flamingo.jpg"]
     (folder / "Cape_Weaver.jpg").write_bytes(b"x")
     assert find_book_photographs(folder, packaged) == [folder / name for name in packaged]
-    assert with_book_name(inside, packaged) == inside.with_name("Cape_Weaver.jpg")
+    assert with_published_name(inside, packaged) == inside.with_name("Cape_Weaver.jpg")
     for other in (tmp_path / "weaver.jpg", folder / "Flamingo.jpg"):
-        assert with_book_name(other, packaged) == other
+        assert with_published_name(other, packaged) == other

@@ -79,6 +79,17 @@ def packaged_paths(path: str) -> list[Path]:
     return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]
 
 
+def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
+    """Return the path of a file, with its published name if it is the one in a package.
+
+    `packaged`: the path in the package by the published name.
+    """
+    for name, path in packaged.items():
+        if file.as_posix().endswith(f"/{path}"):
+            return file.with_name(name)
+    return file
+
+
 GENERATED = "the data are generated"
 OWN = "the data are your own"
 

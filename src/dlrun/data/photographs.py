@@ -113,14 +113,6 @@ def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Pat
     return found
 
 
-def with_book_name(file: Path, packaged: Mapping[str, str]) -> Path:
-    """Return the path of a photograph, with the book's name if it is the package's photograph."""
-    for name, path in packaged.items():
-        if file.as_posix().endswith(f"/{path}"):
-            return file.with_name(name)
-    return file
-
-
 def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:
     """Return an image file as RGB: upright, transparency on white, one frame of an animation.
 

@@ -19,6 +19,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
+from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
@@ -147,7 +148,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
         """Draw the first photographs with their most probable labels."""
         packaged = config.reference.packaged
         predictions = {
-            str(photographs.with_book_name(Path(file), packaged)): [
+            str(with_published_name(Path(file), packaged)): [
                 (one["label"], one["probability"]) for one in labels
             ]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
@@ -279,7 +280,7 @@ def _labels_table(
 ) -> list[Table | Text]:
     """Return a table of the first photographs' labels, beside those in the book."""
     first = {
-        photographs.with_book_name(Path(file), packaged): labels
+        with_published_name(Path(file), packaged): labels
         for file, labels in list(predictions.items())[:SHOWN]
     }
     names = Counter(file.name for file in first)
