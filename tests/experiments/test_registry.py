@@ -98,6 +98,22 @@ def test_ours_are_found_with_their_yaml_and_by_a_near_name() -> None:
             registry.experiment_entry(f"{name}x")
 
 
+CHAPTER = """
+hitters-linear hitters-lasso hitters-dense mnist-dense mnist-logistic cifar100 classify-images
+imdb-dense imdb-lasso imdb-lstm nyse-linear nyse-rnn nyse-dense
+""".split()
+
+
+def test_their_order_is_the_chapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no place in the book comes last, by name."""
+    ours = [name for name in registry.experiment_names() if name in CHAPTER]
+    assert registry.sort_by_place(ours) == [name for name in CHAPTER if name in ours]
+    places = {"b": [10, 9, 2], "a": [10, 9, 10], "z": [], "x": "10.9", "y": [10, 9, 2, 1]}
+    shipped = {name: {"reference.place": place} for name, place in places.items()}
+    monkeypatch.setattr(registry, "shipped_values", shipped.__getitem__)
+    assert registry.sort_by_place(places) == ["b", "y", "a", "x", "z"]
+
+
 def test_a_plugin_that_needs_neither_lightning_nor_steps(
     dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
 ) -> None:

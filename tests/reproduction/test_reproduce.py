@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from tests import harness
+from tests.conftest import Dlrun
+from tests.experiments.test_registry import CHAPTER, CONFIG, WORKING, YAML, plugin, plugins
 from tests.reproduction.lab import TEST, data_folder, published, reviews
 from tests.sweeps.use import kill, start, wait_for_no_worker, wait_until, workers
 
+__all__ = ["plugins"]
 DENSE, LASSO, LSTM, PHOTOGRAPHS = "imdb-dense", "imdb-lasso", "imdb-lstm", "classify-images"
 NOT_PUBLISHED = "aclImdb_v1.tar.gz is not the published file"
 CPU = ["--accelerator", "cpu"]
@@ -120,8 +123,9 @@ def test_all_of_it(lab: Path) -> None:
     done = harness.run(lab, "reproduce", "--seeds", "0,", *CPU, **OFFLINE).is_told(0)
     shown = [line for line in done.stdout.splitlines() if not line.startswith("Not run")]
     assert [line for line in shown if len(line) > 80] == []
-    order = ["cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM]
-    assert list(dict.fromkeys(name for name, _ in table(lab))) == order
+    names = list(dict.fromkeys(name for name, _ in table(lab)))
+    assert {"cifar100", PHOTOGRAPHS, DENSE, LASSO, LSTM} <= set(names)
+    assert names == [name for name in CHAPTER if name in names]
     assert f"{PHOTOGRAPHS}: resnet50-11ad3fa6.pth is not in" in done.stderr
     page = (lab / "reproduction.html").read_text()
     for name, labels in published(PHOTOGRAPHS)["book"].items():
@@ -303,3 +307,38 @@ def test_an_odd_record_ends_no_page(lab: Path, change: Callable[[dict[str, Any]]
     for name in ("reproduction.md", "reproduction.html"):
         text = (lab / name).read_text()
         assert "<script>alert" not in text and "\x1b" not in text
+
+
+FIXED = CONFIG.replace("resumable = False", "stochastic = False").replace(
+    "words: int", "words: int\n    reference: Reference"
+)
+FIXED = FIXED.replace("ExperimentConfig\n", "ExperimentConfig, Reference\n", 1)
+PUBLISHED = """
+reference:
+  source: a book
+  notebook: {words: 3.0}
+  variants: [{set: {words: 5}, notebook: {words: 6.0}}]
+"""
+WITH_REFERENCE = WORKING.replace(
+    'DataOrigin("words")', 'DataOrigin("words"), reference=config.reference.model_dump()'
+)
+
+
+def test_a_variant_that_was_published_too_is_run_and_compared(
+    dlrun: Dlrun, tmp_path: Path, plugins: tuple[Path, Mapping[str, str]]
+) -> None:
+    """Each without chance, so that it is run once, and equals the published number or not."""
+    folder, env = plugins
+    plugin(folder, "count-words", code=WITH_REFERENCE, config=FIXED, values=YAML + PUBLISHED)
+    done = dlrun("reproduce", "count-words", "--json", **env).is_told(0)
+    plain, variant = json.loads(done.stdout)["experiments"]
+    assert (plain["variant"], variant["variant"]) == ({}, {"words": 5})
+    verdicts = [one["rows"][0]["verdict"]["notebook"] for one in (plain, variant)]
+    assert verdicts == ["equal", "below"]
+    assert [one["rows"][0]["values"] for one in (plain, variant)] == [[3.0], [5.0]]
+    assert "words=5" in variant["command"]
+    record = json.loads((tmp_path / variant["runs"][0] / "results.json").read_text())
+    assert record["reference_differs"] is None
+    assert {name for name, _ in table(tmp_path)} == {"count-words", "count-words words=5"}
+    other = dlrun("count-words", "--set", "words=4", **env).is_told(0)
+    assert "words is 4 (book: 3)" in other.stdout

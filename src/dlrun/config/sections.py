@@ -125,6 +125,7 @@ class ExperimentConfig(Section):
     standalone_values: values with which a run depends on no other run; they change no number.
     max_threads: the number of CPU threads beyond which measurements showed no gain.
     stochastic: whether the seed changes the numbers.
+    real_in_demo: whether `dlrun demo` runs it at full size on published data: it takes seconds.
     """
 
     argument: ClassVar[Argument | None] = None
@@ -135,6 +136,7 @@ class ExperimentConfig(Section):
     standalone_values: ClassVar[Mapping[str, object]] = {}
     max_threads: ClassVar[int | None] = None
     stochastic: ClassVar[bool] = True
+    real_in_demo: ClassVar[bool] = False
 
     seed: Seed
     accelerator: Literal["auto", "cpu", "cuda", "mps"]

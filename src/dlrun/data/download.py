@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 30.0
 RETRY_AFTER_SECONDS = 60  # the longest that a server may ask us to wait
 BACKOFF_SECONDS = 0.5  # before the second attempt; doubles with each
 ATTEMPTS = 6
+OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
 MAX_UNPACKED_BYTES = 1 << 30
 
@@ -56,11 +57,7 @@ class PublishedFile:
         path = (local or folder) / self.name
         places = [path, path.with_suffix("")] if self.gzipped else [path]
         if local is None and self.packaged is not None:
-            package, _, inside = self.packaged.partition("/")
-            spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
-            places += [
-                Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()
-            ]
+            places += packaged_paths(self.packaged)
         return next((place for place in places if place.is_file()), path)
 
     def hash_of(self, path: Path) -> str:
@@ -73,6 +70,24 @@ class PublishedFile:
                 content = read_unpacked(path, MAX_UNPACKED_BYTES)
                 return hashlib.new(self.algorithm, content).hexdigest()
         return hash_file_or_listing(path, self.algorithm)
+
+
+def packaged_paths(path: str) -> list[Path]:
+    """Return where a file such as "ISLP/data/NYSE.csv" is in the installed package of that name."""
+    package, _, inside = path.partition("/")
+    spec = importlib.util.find_spec(package)  # found, not imported: that may take seconds
+    return [Path(root, inside) for root in (spec and spec.submodule_search_locations) or ()]
+
+
+def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
+    """Return the path of a file, with its published name if it is the one in a package.
+
+    `packaged`: the path in the package by the published name.
+    """
+    for name, path in packaged.items():
+        if file.as_posix().endswith(f"/{path}"):
+            return file.with_name(name)
+    return file
 
 
 GENERATED = "the data are generated"
@@ -131,7 +146,21 @@ class Dataset:
 
 def is_offline() -> bool:
     """Return whether the environment variable `DLRUN_OFFLINE` forbids downloads."""
-    return os.environ.get("DLRUN_OFFLINE", "0") not in ("", "0")
+    return os.environ.get(OFFLINE, "0") not in ("", "0")
+
+
+@contextlib.contextmanager
+def without_network() -> Iterator[None]:
+    """Forbid downloads during a `with` block."""
+    before = os.environ.get(OFFLINE)
+    os.environ[OFFLINE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[OFFLINE]
+        else:
+            os.environ[OFFLINE] = before
 
 
 def obtain_weights(url: str, folder: Path, screen: Screen, instead: str) -> Path:

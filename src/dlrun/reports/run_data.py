@@ -14,6 +14,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from dlrun.config.yaml_loader import Values, format_override
+from dlrun.data.download import with_published_name
 from dlrun.errors import DlrunError, first_line
 from dlrun.experiments.saved_run import ASSETS, Run
 from dlrun.reports.charts import Table, charts_of_run, published_metrics_by_edition, thin_out_table
@@ -239,9 +240,11 @@ class RunSection:
         if head[0] != "image":
             return []
         photographs: dict[str, ClassifiedPhotograph] = {}
+        found = self.record.reference.get("packaged")
+        packaged = found if isinstance(found, dict) else {}
         for image, _, label, probability, error in rows:
             if image not in photographs and len(photographs) < PHOTOGRAPHS_SHOWN:
-                name = Path(image).name
+                name = with_published_name(Path(image), packaged).name
                 photographs[image] = ClassifiedPhotograph(name, error, self._published_labels(name))
             if image in photographs and not error:
                 photographs[image].labels.append((label, float(probability)))

@@ -246,8 +246,6 @@ def prepare_reproduction(
         except DlrunError as error:
             failures[source] = error.message
         part.missing = failures.get(source, "")
-        if part.missing:
-            screen.warn(f"not run: {name}: {part.missing}")
         parts.append(part)
         for values in (variant.set for variant in variants):
             settings = part.settings | values

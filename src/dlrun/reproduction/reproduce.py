@@ -94,9 +94,7 @@ def reproduce_published_numbers(
         for file, mark in ((out, PAGE_MARK), (out.with_suffix(".md"), TABLE_MARK.encode())):
             check_page_is_writable(file, force=options.force, ours=mark)
         parts = prepare_reproduction(chosen, numbers, options, screen)
-        runnable = [part for part in parts if not part.missing]
-        if not runnable:
-            raise DlrunError("no experiment could be run", "get what is missing, and run it again")
+        runnable = _find_runnable(parts, screen)
         plans = [part.make_plan(screen) for part in runnable]  # every config is checked first
         preload_fork_server(part.name for part in runnable)
         try:
@@ -127,6 +125,18 @@ def has_published_numbers(name: str) -> bool:
     """
     editions = tuple(f"reference.{edition}." for edition in EDITIONS)
     return any(key.startswith(editions) for key in registry.shipped_values(name))
+
+
+def _find_runnable(
+    parts: Sequence[ReproducedExperiment], screen: Screen
+) -> list[ReproducedExperiment]:
+    """Return the parts whose data are there; warn of the others. Raises DlrunError if all lack."""
+    for part in parts:
+        if part.missing:
+            screen.warn(f"not run: {part.title}: {part.missing}")
+    if runnable := [part for part in parts if not part.missing]:
+        return runnable
+    raise DlrunError("no experiment could be run", "get what is missing, and run it again")
 
 
 def _write(parts: Sequence[ReproducedExperiment], out: Path, command: str) -> None:

