@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import r2_score
 from torch import nn
 from torch.nn import functional as F
 
@@ -181,3 +182,16 @@ def test_several_values_of_a_row_are_not_collected() -> None:
     collector = PredictionCollector(regression())
     collector.add(torch.zeros(4, 2), torch.zeros(4, 2))
     assert collector.finish(CPU) is None
+
+
+@pytest.mark.parametrize("centre", [0, 2000, 1e6])
+def test_r2_of_values_far_from_zero(centre: float) -> None:
+    targets, noise = torch.randn(2, 300, generator=torch.Generator().manual_seed(0))
+    targets = centre + 5 * targets
+    metrics = StageMetrics("test", regression(["r2"]))
+    for _ in range(2):  # it is reset
+        metrics.add(torch.tensor(0.0), targets + 2 * noise, targets)
+        expected = r2_score(targets.double(), (targets + 2 * noise).double())
+        assert metrics.finish()["test_r2"] == pytest.approx(expected, abs=1e-5)
+    metrics.add(torch.tensor(0.0), torch.ones(1), torch.zeros(1))
+    assert metrics.finish()["test_r2"] == 0
