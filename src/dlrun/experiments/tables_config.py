@@ -16,6 +16,7 @@ class TableConfig(ExperimentConfig):
     """Defines the config keys of every experiment on a table."""
 
     changeable_keys = frozenset({"data.archive", "data.mirrors"}) | OWN_DATA_KEYS
+    real_in_demo = True
 
     reference: Reference
 
