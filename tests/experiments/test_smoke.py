@@ -4,11 +4,13 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from dlrun.experiments import registry
+from dlrun.experiments.predictions import TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
@@ -19,11 +21,10 @@ from tests.conftest import NAMES, NETWORKS, Dlrun, Ended, setting, smoke
 from tests.experiments.use import latest, results, table
 
 NETWORK = NETWORKS[0]  # where one stands for all of them
-PARAMETERS = {  # the lab's
-    **{"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516},
-    **{"mnist-dense": 235_146, "mnist-logistic": 7_850},
-}
-COLUMNS = "epoch,train_loss,train_accuracy,valid_loss,valid_accuracy,seconds"
+PARAMETERS = {"imdb-dense": 160_353, "imdb-lstm": 328_577, "cifar100": 964_516}  # the lab's
+PARAMETERS |= {"mnist-dense": 235_146, "mnist-logistic": 7_850}
+PARAMETERS |= {"hitters-dense": 1_051, "nyse-rnn": 217, "nyse-dense": 705}
+METRICS = {"hitters-dense": "mae", "nyse-rnn": "r2", "nyse-dense": "r2"}  # others: accuracy
 
 
 def run(dlrun: Dlrun, name: str, *options: object, code: int = 0) -> Ended:
@@ -57,13 +58,23 @@ def test_run_leaves_everything_and_says_where(dlrun: Dlrun, tmp_path: Path, name
     assert "\x1b" not in done.stdout + done.stderr
     if found["source"] == "sample":
         check_result(found, done.stdout)
+        (check_classes if found["classes"] else check_values)(folder, found, done.stdout)
     if name in NETWORKS:
         check_network(folder, found, done.stdout)
 
 
 def check_result(found: dict, stdout: str) -> None:
-    """Of generated data: with an interval and a baseline, and beside no book."""
+    """Of generated data: beside no book."""
     assert "generated" in found["data"] and "generated" in stdout
+    assert found["expected"] == {}
+    assert found["reference"]["source"].startswith("ISLP")
+    assert found["reference_differs"] == "the data are generated"
+    assert "book   not compared" in stdout
+    assert "notebook" not in stdout
+
+
+def check_classes(folder: Path, found: dict, stdout: str) -> None:
+    """Of a classification: with an interval and a baseline."""
     correct = found["metrics"]["test_accuracy"] * found["test_rows"]
     assert correct == pytest.approx(round(correct), abs=1e-3)
     low, high = wilson_interval(round(correct), found["test_rows"])
@@ -71,23 +82,31 @@ def check_result(found: dict, stdout: str) -> None:
     assert 0 < found["classes"]["share"] <= 0.5 and found["classes"]["number"] >= 2
     assert 0 <= found["classes"]["macro_f1"] <= 1
     assert "test_macro_f1" in stdout and "largest_class" in stdout
-    assert found["expected"] == {}
-    assert found["reference"]["source"].startswith("ISLP")
-    assert found["reference_differs"] == "the data are generated"
-    its = " (its test_accuracy 0." if found["reference"]["book"] else ": the data are"
-    assert f"book   not compared{its}" in stdout
-    assert "notebook" not in stdout
+    assert found["reference"]["book"] == {} or "(its test_accuracy 0." in stdout
+
+
+def check_values(folder: Path, found: dict, stdout: str) -> None:
+    """Of a regression: each metric is that of predictions.csv, and is shown."""
+    columns = np.loadtxt(folder / "predictions.csv", delimiter=",", skiprows=1, usecols=(1, 2)).T
+    metrics = TrueAndPredictedValues(*columns).metrics
+    tested = [name for name in ("mae", "r2") if f"test_{name}" in found["metrics"]]
+    assert tested and len(columns[0]) == found["test_rows"]
+    for name in tested:
+        value = found["metrics"][f"test_{name}"]
+        assert value == pytest.approx(metrics[name], abs=1e-5) and f"{value:.4f}" in stdout
 
 
 def check_network(folder: Path, found: dict, stdout: str) -> None:
     header, *rows = (folder / "metrics.csv").read_text().splitlines()
-    assert header == COLUMNS
+    metric = METRICS.get(found["experiment"], "accuracy")
+    columns = f"epoch,train_loss,train_{metric},valid_loss,valid_{metric},seconds"
+    assert header == columns
     assert len(rows) == found["epochs"] == 1
     parameters = sum(one.numel() for one in Run.open(folder).network().parameters())
     assert found["parameters"] == parameters == PARAMETERS[found["experiment"]]
     assert f"{parameters:,}" in (folder / "summary.txt").read_text()
     assert f"{parameters:,}" in stdout  # --summary
-    assert {*COLUMNS.split(",")[1:-1], "test_loss"} <= found["metrics"].keys()
+    assert {*columns.split(",")[1:-1], "test_loss"} <= found["metrics"].keys()
     assert (folder / "weights.pt").stat().st_size > 4 * parameters
 
 

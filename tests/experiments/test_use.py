@@ -41,8 +41,12 @@ def test_network_of_a_moved_run_tests_as_it_did_and_goes_on(
     assert all(torch.equal(value, weights[key]) for key, value in network.state_dict().items())
     example = run.experiment.example(run.config, run.experiment.assets(run))
     assert len(network(example)) == len(example)
-    accuracy = run.record.metrics["test_accuracy"]
-    assert run.test(tmp_path / "no data").accuracy == pytest.approx(accuracy, abs=1e-6)
+    tested = run.test(tmp_path / "no data").metrics
+    recorded = {
+        name: run.record.metrics.get(f"test_{name}", value) for name, value in tested.items()
+    }
+    assert tested == pytest.approx(recorded, rel=1e-5, abs=1e-6)
+    assert {f"test_{name}" for name in tested} & run.record.metrics.keys()
     before = rows(folder)
     harness.run(tmp_path, "resume", folder, "--set", "trainer.max_epochs=2").is_told(0)
     assert rows(folder)[:1] == before and len(rows(folder)) == 2

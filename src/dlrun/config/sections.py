@@ -8,8 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
-from dlrun.errors import ConfigError
-from dlrun.system.accelerator import check_batch_divisible, check_cpu_devices
+from dlrun.errors import AcceleratorError, ConfigError
+from dlrun.system.accelerator import (
+    NO_FALLBACK_HINT,
+    check_batch_divisible,
+    check_cpu_devices,
+)
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
@@ -180,6 +184,34 @@ class ExperimentConfig(Section):
         """Check the config before a run begins; raise ConfigError or DataError if it is invalid."""
 
 
+class CpuOnlyConfig(ExperimentConfig):
+    """Defines the config keys of an experiment that computes on the CPU only, in one thread."""
+
+    max_threads = 1
+
+    predictions: Predictions
+
+    @property
+    def why_on_cpu(self) -> str | None:
+        """Return why the requested accelerator is not used; None if none is requested."""
+        if self.accelerator in ("auto", "cpu"):
+            return None
+        return f"{self.accelerator}: this model is fitted on the CPU only"
+
+    def check(self, runs_dir: Path) -> None:
+        """Raise AcceleratorError if an accelerator is requested without a fallback."""
+        super().check(runs_dir)
+        if self.why_on_cpu and not self.fallback:
+            raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
+
+
+class PenaltyPathConfig(Section):
+    """Defines the penalties of the lasso path, evenly spaced on a log scale."""
+
+    values: Annotated[int, Field(ge=2, le=1000)]
+    smallest: Fraction
+
+
 class OptimizerConfig(Section):
     """Defines the config of the optimizer: a class of torch.optim, and arguments of that class."""
 
@@ -272,8 +304,8 @@ def held_out_rows(validation: float, rows: int) -> int:
     return held
 
 
-class UserDataConfig(Section):
-    """Defines where the user's own data are, and how all data are split."""
+class OwnDataConfig(Section):
+    """Defines where the user's own data are, and how they are divided into training and test."""
 
     source: str
     path: LocalPath | None
@@ -281,12 +313,27 @@ class UserDataConfig(Section):
     test: LocalPath | None
     test_share: Fraction
     split_seed: Seed | None
-    validation: PositiveInt | Fraction | None
 
     @property
     def is_own(self) -> bool:
         """Return whether the data are the user's own, not a published data set."""
         return self.source in OWN
+
+    @model_validator(mode="after")
+    def _one_place_or_two(self) -> "OwnDataConfig":
+        given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
+        if not self.is_own and given:
+            raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
+        if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
+            names = ", ".join(given) or "none"
+            raise ValueError(f"source {self.source} needs path, or train and test; given: {names}")
+        return self
+
+
+class UserDataConfig(OwnDataConfig):
+    """Defines where the user's own data are, and how all data are split."""
+
+    validation: PositiveInt | Fraction | None
 
     def held_out(self, rows: int) -> int:
         """Return how many rows of the training data are held out for validation.
@@ -296,16 +343,6 @@ class UserDataConfig(Section):
         if self.validation is None:
             return held_out_rows(min(round(rows / 5), MOST_VALIDATION), rows)
         return held_out_rows(self.validation, rows)
-
-    @model_validator(mode="after")
-    def _one_place_or_two(self) -> "UserDataConfig":
-        given = [name for name in ("path", "train", "test") if getattr(self, name) is not None]
-        if not self.is_own and given:
-            raise ValueError(f"{given[0]} is for data of your own, source is {self.source}")
-        if self.is_own and given not in (["path"], ["train"], ["train", "test"]):
-            names = ", ".join(given) or "none"
-            raise ValueError(f"source {self.source} needs path, or train and test; given: {names}")
-        return self
 
 
 class ReviewsDataConfig(UserDataConfig):
@@ -346,6 +383,27 @@ class DigitsDataConfig(Section):
         Raises ConfigError if no rows would be left to fit.
         """
         return held_out_rows(self.validation, rows)
+
+
+class TableDataConfig(OwnDataConfig):
+    """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
+
+    source: Literal["hitters", "sample", "csv"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    target: str
+    task: Literal["regression", "classification"]
+    ignore: list[str]
+    missing: Literal["drop", "refuse"]
+
+
+class TradingDaysDataConfig(Section):
+    """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""
+
+    source: Literal["nyse", "sample"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    lags: Annotated[int, Field(ge=1, le=250)]
 
 
 class PretrainedModelConfig(Section):

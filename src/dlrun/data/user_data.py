@@ -6,14 +6,20 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlrun.config.sections import ImagesDataConfig, ReviewsDataConfig, UserDataConfig
+from dlrun.config.sections import (
+    ImagesDataConfig,
+    OwnDataConfig,
+    ReviewsDataConfig,
+    TableDataConfig,
+    TradingDaysDataConfig,
+)
 from dlrun.data import text_files
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
 
 # The first bytes of a published file, by its kind; a tar archive is compressed.
-STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",), "JSON": (b"",)}
+STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,22 @@ def check_image_files(config: ImagesDataConfig) -> None:
         _check_file("data.archive", config.archive, "tar")
 
 
+def check_table_files(config: TableDataConfig | TradingDaysDataConfig) -> None:
+    """Raise ConfigError if a table that a config names, or a column of it, is missing."""
+    if isinstance(config, TableDataConfig) and config.is_own:
+        _check_places(config)
+        for place in user_data_paths(config):
+            text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
+    else:
+        _check_file("data.archive", config.archive, "CSV")
+
+
+def columns_of_table(config: TableDataConfig) -> dict[str, str]:
+    """Return the columns that a config names, by the keys that name them."""
+    ignored = {f"data.ignore[{place}]": name for place, name in enumerate(config.ignore)}
+    return {"data.target": config.target, **ignored}
+
+
 def _check_file(key: str, path: Path | None, kind: str) -> None:
     if path is None:
         return
@@ -60,11 +82,11 @@ def _check_file(key: str, path: Path | None, kind: str) -> None:
     with path.open("rb") as stream:
         head = stream.read(512)
     is_plain_tar = kind == "tar" and head[257:262] == b"ustar"
-    if not is_plain_tar and not head.startswith(STARTS[kind]):
+    if not is_plain_tar and not head.startswith(STARTS.get(kind, b"")):
         raise ConfigError(f"{key}: {path}: not a {kind} archive")
 
 
-def _check_places(config: UserDataConfig) -> None:
+def _check_places(config: OwnDataConfig) -> None:
     is_folder = config.source == "folder"
     for key in ("path", "train", "test"):
         place: Path | None = getattr(config, key)
@@ -79,7 +101,7 @@ def _check_places(config: UserDataConfig) -> None:
             raise ConfigError(f"{train[0]}: the only class", "at least two classes are needed")
 
 
-def user_data_paths(config: UserDataConfig) -> list[Path]:
+def user_data_paths(config: OwnDataConfig) -> list[Path]:
     """Return the path of a user's data, or the paths of its training and test parts.
 
     A folder may have these parts as train/ and test/. A folder with one of these names that has no
@@ -95,7 +117,7 @@ def user_data_paths(config: UserDataConfig) -> list[Path]:
     return [train, test] if _sub_folders(test) else [train]
 
 
-def fingerprint_user_data(config: UserDataConfig, seed: int, *details: str) -> str:
+def fingerprint_user_data(config: OwnDataConfig, seed: int, *details: str) -> str:
     """Return a hash of a user's own data files, the settings that split them, and the seed.
 
     Raises DataError if they cannot be read.

@@ -3,8 +3,8 @@
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -45,13 +45,15 @@ class LoadedData(Generic[A]):
     """Holds the loaded data of a run, and what its network needs besides its weights (assets).
 
     data: the batches. origin: where the data come from. assets: what the network needs besides its
-    weights. describe: returns what a reader sees of a row of the test set.
+    weights. describe: returns what a reader sees of a row of the test set. baselines: metrics of
+    predictions without a network, which are shown beside the network's.
     """
 
     data: ArrayData
     origin: DataOrigin
     assets: A
     describe: DescribeRow | None = None
+    baselines: dict[str, float] = field(default_factory=dict)
 
     def fingerprint(self) -> str:
         """Return a hash of all the data, and of the vocabulary and labels in the assets."""
@@ -67,7 +69,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
     """
 
     assets_class: type[A]
-    curve_limits: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    curve_limits: Mapping[str, tuple[float, float]] = {}
 
     @abstractmethod
     def load(self, config: N, context: RunContext) -> LoadedData[A]:
@@ -133,7 +135,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 context.keep(name, content)
         reference = getattr(config, "reference", None)
         return Results(
-            metrics=trained.metrics,
+            metrics=trained.metrics | loaded.baselines,
             accelerator=attempt.report,
             origin=loaded.origin,
             test_rows=len(data.test),

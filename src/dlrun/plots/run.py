@@ -71,7 +71,7 @@ def draw_learning_curves(
 
 def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> None:
     """Draw one metric of training and validation by epoch into a panel."""
-    _draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
+    draw_splits(axes, table["epoch"], table, metric, ("train", "valid"))
     if test is not None:
         axes.axhline(test, linestyle="--", color=COLOURS["test"], label=f"test ({test:.3f})")
     _label_axes(axes, "epoch", metric)
@@ -79,7 +79,7 @@ def _draw_metric(axes: Axes, table: Table, metric: str, test: float | None) -> N
     axes.legend()
 
 
-def _draw_splits(
+def draw_splits(
     axes: Axes, x: Sequence[float], table: Table, metric: str, splits: Iterable[str]
 ) -> None:
     """Draw one metric of the training, validation or test data as curves with markers."""
@@ -148,7 +148,7 @@ def draw_lasso_path(
     """
     figure, (left, right) = create_panel_grid(2, 5.5, 4.3, share_y=True)
     x = [-math.log(value / rows) for value in table["lambda"]]
-    _draw_splits(left, x, table, "accuracy", NAMES)
+    draw_splits(left, x, table, "accuracy", NAMES)
     left.axvline(x[chosen], linestyle=":", color="grey", label="chosen by validation")
     left.set(xlabel=r"$-\log(\lambda / n)$", ylabel="accuracy")
     left.set_title("lasso", fontsize=11)

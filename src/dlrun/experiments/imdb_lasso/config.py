@@ -6,20 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from dlrun.config.sections import Fraction, NameOrPath, PositiveInt, Predictions, Section
-from dlrun.errors import AcceleratorError, ConfigError, DlrunError
+from dlrun.config.sections import CpuOnlyConfig, NameOrPath, PenaltyPathConfig, PositiveInt, Section
+from dlrun.errors import ConfigError, DlrunError
 from dlrun.experiments.reviews_config import ReviewsConfig
 from dlrun.experiments.saved_run import Run
 from dlrun.run_folder.find import find_run, runs_newest_first
 from dlrun.run_folder.folder import LATEST
-from dlrun.system.accelerator import NO_FALLBACK_HINT
-
-
-class PenaltyPathConfig(Section):
-    """Defines the penalties of the lasso path, evenly spaced on a log scale."""
-
-    values: Annotated[int, Field(ge=2, le=1000)]
-    smallest: Fraction
 
 
 class LiblinearConfig(Section):
@@ -44,14 +36,12 @@ class SolverConfig(Section):
         return self
 
 
-class Config(ReviewsConfig):
+class Config(ReviewsConfig, CpuOnlyConfig):
     """Defines the keys of configs/imdb-lasso.yaml."""
 
     neutral_keys = frozenset({"solver.name"})  # the lab has liblinear
     standalone_values: ClassVar = {"compare_with": None}
-    max_threads = 1  # a lambda needs the one before
 
-    predictions: Predictions
     path: PenaltyPathConfig
     solver: SolverConfig
     compare_with: NameOrPath | None
@@ -61,18 +51,9 @@ class Config(ReviewsConfig):
         """Return the number of lasso penalties."""
         return self.path.values
 
-    @property
-    def why_on_cpu(self) -> str | None:
-        """Return why the requested accelerator is not used; None if none is requested."""
-        if self.accelerator in ("auto", "cpu"):
-            return None
-        return f"{self.accelerator}: the lasso's solver runs on the CPU only"
-
     def check(self, runs_dir: Path) -> None:
         """Check that the data files and the run named by `compare_with` exist."""
         super().check(runs_dir)
-        if self.why_on_cpu and not self.fallback:
-            raise AcceleratorError(self.why_on_cpu, NO_FALLBACK_HINT)
         if self.compare_with is not None and Path(self.compare_with).name != LATEST:
             try:
                 find_baseline_run(self.compare_with, runs_dir)

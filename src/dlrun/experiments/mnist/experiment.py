@@ -1,7 +1,7 @@
 """Define the experiments mnist-dense and mnist-logistic, which differ only in their configs."""
 
 from dataclasses import replace
-from typing import ClassVar
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
 
     size = mnist.SIDE, mnist.SIDE
     group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
-    curve_limits: ClassVar[dict[str, tuple[float, float]]] = {"accuracy": (0.5, 1.0)}
+    curve_limits = MappingProxyType({"accuracy": (0.5, 1.0)})
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,0 +1,363 @@
+"""Read tables as matrices: the book's Hitters and NYSE, synthetic ones, or a user's own CSV files.
+
+Hitters.csv and NYSE.csv are files of the authors' package `islp` (ISLP, lab 10.9).
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.data import user_data
+from dlrun.data.archives import Array
+from dlrun.data.cache import fingerprint_arrays
+from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.splits import LabelledRows, Rows, shorten_list
+from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
+from dlrun.errors import ConfigError, DataError
+from dlrun.system.console import Screen
+
+ADDRESS = "https://raw.githubusercontent.com/intro-stat-learning/ISLP/main/"
+FILES = {
+    "ISLP/data/Hitters.csv": "ebf7b9dff89366b0544fea09c0ac2df9abdbf5b4ce8d96651316c2c12793d952",
+    "ISLP/data/NYSE.csv": "4bb3e2e9872b2f7e6e8701afb8873cd9f4b7e66ee0b1ba62c116ff2b3a2eec60",
+}
+MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
+MOST_LEVELS = 100  # of a column of categories
+SERIES = ("DJ_return", "log_volume", "log_volatility")
+VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
+SAMPLE_ROWS = 300
+PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
+PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
+PLAYER_WORDS = {"League": "A N", "Division": "E W W", "NewLeague": "A N N N A"}
+DAY_WORDS = {WEEKDAY: "mon tues wed thur fri", IS_TRAIN: "TRUE TRUE FALSE"}
+
+T = TypeVar("T")
+Cells = Mapping[str, str]  # of a row, by column
+Record = tuple[Cells, str]  # the cells of a row, and its place
+
+
+class TableColumns(BaseModel, frozen=True):
+    """Describes how the cells of a row become a row of a matrix.
+
+    levels: by column, its categories, sorted; none for a column of numbers. every_level: whether
+    each category has a 0/1 column of the matrix, or all but the first. scales: of a standardised
+    column, the mean and the standard deviation.
+    """
+
+    levels: dict[str, list[str]]
+    every_level: bool = False
+    scales: dict[str, tuple[float, float]] = {}
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the column and the category of each column of the matrix; "" for numbers."""
+        first = 0 if self.every_level else 1
+        return [(name, one) for name, found in self.levels.items() for one in found[first:] or [""]]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the matrix's columns, such as `Hits` and `League[N]`."""
+        return [f"{name}[{level}]" if level else name for name, level in self.pairs]
+
+    def encode(self, cells: Cells) -> list[float]:
+        """Return the row of the matrix; raise DataError if a cell is missing or unknown."""
+        row = []
+        for name, level in self.pairs:
+            cell, levels = cells.get(name, "").strip(), self.levels[name]
+            if cell.lower() in MISSING:
+                raise DataError(f"no value in column {name!r}")
+            if level and cell not in levels:
+                known = shorten_list(levels)
+                raise DataError(f"column {name!r}: {cell!r} is none of these: {known}")
+            centre, scale = self.scales.get(name, (0, 1))
+            value = float(cell == level) if level else _to_number(cells, name)
+            row.append((value - centre) / scale)
+        return row
+
+    def decode(self, row: Sequence[float]) -> dict[str, str]:
+        """Return the cells of a row of the matrix."""
+        cells = {name: levels[0] if levels else "" for name, levels in self.levels.items()}
+        for (name, level), value in zip(self.pairs, row, strict=True):
+            centre, scale = self.scales.get(name, (0, 1))
+            if value or not level:
+                cells[name] = level or f"{centre + scale * value:.12g}"
+        return cells
+
+
+@dataclass(frozen=True)
+class TablePart:
+    """Holds the training or test rows of a table: the matrix (rows, columns) and targets (rows,).
+
+    targets: float64, or int64 class indices in a classification.
+    """
+
+    X: NDArray[np.float64]
+    targets: Array
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def rows(self, chosen: Rows) -> "TablePart":
+        """Return the rows with the given indices."""
+        return TablePart(self.X[chosen], self.targets[chosen])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Holds the rows of a table as matrices, with what is needed to encode further rows.
+
+    labels: the class names of a classification, else None. differs: why these are not the published
+    data; None if they are.
+    """
+
+    columns: TableColumns
+    target: str
+    labels: list[str] | None
+    train: TablePart
+    test: TablePart
+    origin: str
+    differs: str | None
+
+    def fingerprint(self) -> str:
+        """Return a hash of the matrices and targets."""
+        parts = (self.train, self.test)
+        return fingerprint_arrays(array for part in parts for array in (part.X, part.targets))
+
+    def without(self, column: str) -> "Table":
+        """Return the table without a column."""
+        kept = [place for place, (name, _) in enumerate(self.columns.pairs) if name != column]
+        levels = {name: found for name, found in self.columns.levels.items() if name != column}
+        train, test = (replace(part, X=part.X[:, kept]) for part in (self.train, self.test))
+        columns = self.columns.model_copy(update={"levels": levels})
+        return replace(self, columns=columns, train=train, test=test)
+
+
+def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
+    """Return the table that a config names, divided into training and test rows.
+
+    Raises DataError if it cannot be read, or if its columns cannot be used.
+    """
+    differs: str | None = GENERATED
+    warnings = DataWarnings()
+    if config.source == "sample":
+        parts = [generate_rows(SAMPLE_ROWS, seed, PLAYER_NUMBERS, PLAYER_WORDS)]
+        origin = f"generated sample players ({SAMPLE_ROWS}, seed {seed})"
+    else:
+        if config.is_own:
+            paths, differs = user_data.user_data_paths(config), OWN
+            digest = user_data.fingerprint_user_data(config, seed)[:8]
+            origin = f"own table ({paths[0].name}, {digest})"
+        else:
+            paths, _, differs = HITTERS.obtain(config, data_dir, screen)
+            origin = f"Hitters ({paths[0].name})"
+        needed, parts = user_data.columns_of_table(config), list[list[Record]]()
+        for path in paths:
+            parts.append(_read_csv(path, needed, warnings))
+            needed |= {f"column {name}": name for name in parts[0][0][0]}  # of the test part too
+    first, _ = parts[0][0]
+    names = [name for name in first if name not in (config.target, *config.ignore)]
+    parts = [_complete_rows(part, [*names, config.target], config, screen) for part in parts]
+    columns = TableColumns(levels={name: _find_levels(name, parts[0]) for name in names})
+    if not names:
+        raise DataError(f"{origin}: no column besides {config.target!r}", "see data.ignore")
+    records = [record for part in parts for record in part]
+    X = np.array(_read_each(records, columns.encode))
+    if config.task == "classification":
+        rows = LabelledRows(warnings)
+        for part in parts:
+            rows.begin_part(part[0][1])
+            for cells, place in part:
+                rows.add(cells[config.target], hash((*cells.values(),)), place)
+        targets, labels, is_test = rows.split(config.test_share, seed)
+        fitted, tested = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    else:
+        numbers = _read_each(records, lambda cells: _to_number(cells, config.target))
+        targets, labels = np.array(numbers), None
+        separate = len(parts[0]) if len(parts) > 1 else None
+        fitted, tested = _divide(len(records), separate, config.test_share, seed)
+        if np.ptp(targets[fitted]) == 0:
+            raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
+    for warning in warnings.lines():
+        screen.warn(warning)
+    train, test = (TablePart(X[one], targets[one]) for one in (fitted, tested))
+    return Table(columns, config.target, labels, train, test, origin, differs)
+
+
+def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
+    """Return the rows of a CSV file; raise DataError if it has none, or a row has other cells."""
+    header, rows = open_csv_table(path, columns, warnings)
+    if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
+        raise DataError(f"{path}:1: columns without a name of their own: {shorten_list(twice)}")
+    records: list[Record] = []
+    for cells, line in rows:
+        if len(cells) != len(header):
+            problem = f"{len(cells)} cells for {len(header)} columns"
+            raise DataError(f"{path}:{line}: {problem}", QUOTES_HINT)
+        records.append((dict(zip(header, cells, strict=True)), f"{path}:{line}"))
+    if not records:
+        raise DataError(f"{path}: no rows")
+    return records
+
+
+def _complete_rows(
+    records: Sequence[Record], names: Sequence[str], config: TableDataConfig, screen: Screen
+) -> list[Record]:
+    """Return the rows without a missing value; raise DataError if none is left or none may be."""
+    complete = []
+    for cells, place in records:
+        missing = [name for name in names if cells[name].strip().lower() in MISSING]
+        if not missing:
+            complete.append((cells, place))
+        elif config.missing == "refuse":
+            remedy = "`--set data.missing=drop` leaves such rows out"
+            raise DataError(f"{place}: no value in column {missing[0]!r}", remedy)
+    if not complete:
+        raise DataError(f"{records[0][1]}: no row has a value in every column", "see data.ignore")
+    if left_out := len(records) - len(complete):
+        screen.note(f"{left_out:,} of {len(records):,} rows are left out: they lack a value")
+    return complete
+
+
+def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
+    """Return the categories of a column, or none if it has numbers.
+
+    Raises DataError if the column is constant, mixes numbers and words, or has too many categories.
+    """
+    remedy = f"correct the column, or leave it out: `--set 'data.ignore=[{name}]'`"
+    cells = [cells[name].strip() for cells, _ in records]
+    words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
+    levels = sorted({*cells})
+    if len(levels) == 1:
+        raise DataError(f"column {name!r} is {levels[0]!r} in all {len(cells):,} rows", remedy)
+    if not words:
+        return []
+    mixed, many = len(words) < len(cells) / 2, len(levels) > MOST_LEVELS
+    if mixed or many:
+        why = "" if mixed else f", and {len(levels):,} different values are no categories"
+        place, word = records[words[0]][1], cells[words[0]]
+        raise DataError(f"{place}: column {name!r}: {word!r} is no number{why}", remedy)
+    return levels
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell)) and "_" not in cell
+    except ValueError:
+        return False
+
+
+def _to_number(cells: Cells, name: str) -> float:
+    if not _is_number(cells[name]):
+        raise DataError(f"column {name!r}: {cells[name].strip()!r} is no number")
+    return float(cells[name])
+
+
+def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
+    """Return what is read of the cells of each row; a DataError gets the place of the row."""
+    found = []
+    for cells, place in records:
+        try:
+            found.append(read(cells))
+        except DataError as error:
+            raise DataError(f"{place}: {error.message}") from None
+    return found
+
+
+def _divide(rows: int, separate: int | None, share: float, seed: int) -> tuple[Rows, Rows]:
+    """Return the indices of training and test rows, as scikit-learn's train_test_split does.
+
+    separate: the number of training rows, which are the first ones, if the test rows are given.
+    """
+    held = math.ceil(share * rows) if separate is None else rows - separate
+    if rows - held < 2:
+        raise DataError(f"{rows:,} rows, {held:,} of them for the test, are too few")
+    order = np.random.RandomState(seed).permutation(rows)
+    if separate is not None:
+        order = np.roll(np.arange(rows), held)
+    return order[held:], order[:held]
+
+
+def load_days(config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: Screen) -> Table:
+    """Return the trading days that a config names: the series of the days before, and the weekday.
+
+    The series are standardised over all days, the oldest comes first; the target is the volume.
+    Raises DataError if the file cannot be read.
+    """
+    differs: str | None = GENERATED
+    if config.source == "sample":
+        records = generate_rows(SAMPLE_ROWS, seed, SERIES, DAY_WORDS)
+        origin = f"generated sample days ({SAMPLE_ROWS}, seed {seed})"
+    else:
+        paths, _, differs = NYSE.obtain(config, data_dir, screen)
+        needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
+        records, origin = _read_csv(paths[0], needed, DataWarnings()), f"NYSE ({paths[0].name})"
+    read = _read_each(records, lambda cells: [_to_number(cells, name) for name in SERIES])
+    values = np.array(read)
+    centre, scale = values.mean(0), values.std(0)
+    lags, rows = range(config.lags, 0, -1), range(config.lags, len(records))
+    is_train = np.array([records[row][0][IS_TRAIN].strip().lower() == "true" for row in rows], bool)
+    if not 1 < is_train.sum() < len(rows):
+        raise DataError(f"{origin}: {is_train.sum()} of {len(rows)} days to train with")
+    weekdays = [records[row][0][WEEKDAY].strip() for row in rows]
+    lagged = [((values - centre) / scale)[config.lags - lag : len(values) - lag] for lag in lags]
+    names = [f"{name}_{lag}" for lag in lags for name in SERIES]
+    scales = [(float(one), float(other)) for one, other in zip(centre, scale, strict=True)]
+    columns = TableColumns(
+        levels={**{name: [] for name in names}, WEEKDAY: sorted({*weekdays})},
+        every_level=True,
+        scales=dict(zip(names, scales * config.lags, strict=True)),
+    )
+    X = np.hstack([*lagged, np.array(weekdays)[:, None] == columns.levels[WEEKDAY]])
+    volume = values[config.lags :, SERIES.index(VOLUME)]
+    train, test = (TablePart(X[part], volume[part]) for part in (is_train, ~is_train))
+    return Table(columns, VOLUME, None, train, test, origin, differs)
+
+
+def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:
+    """Return synthetic rows of numbers, the last of them predictable, and categories by turns.
+
+    words: the categories of each column, separated by spaces.
+    """
+    values = np.random.default_rng(seed).normal(0, 1, (count, len(numbers)))
+    values[:, -1] += values[:, :3].sum(1)
+    for row in range(1, count):
+        values[row] += values[row - 1] / 2
+    records: list[Record] = []
+    for row, found in enumerate(values.tolist()):
+        cells = {name: f"{value:.6f}" for name, value in zip(numbers, found, strict=True)}
+        cells |= {name: found.split()[row % len(found.split())] for name, found in words.items()}
+        records.append((cells, f"generated row {row + 1}"))
+    return records
+
+
+def _show(table: Table, screen: Screen, part: str, first: int, count: int) -> None:
+    """Print training or test rows as CSV, which `dlrun predict --csv` reads, with the target."""
+    rows = table.train if part == "train" else table.test
+    if first >= len(rows):
+        raise ConfigError(f"--first {first}: there are {len(rows):,} {part} rows")
+    chosen, stream = slice(first, first + count), io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*table.columns.levels, table.target])
+    for row, target in zip(rows.X[chosen].tolist(), rows.targets[chosen].tolist(), strict=True):
+        value = table.labels[target] if table.labels else f"{target:.12g}"
+        writer.writerow([*table.columns.decode(row).values(), value])
+    screen.note(table.origin)
+    screen.rows(stream.getvalue().splitlines())
+
+
+def _published(path: str) -> list[PublishedFile]:
+    name = path.rpartition("/")[2]
+    return [PublishedFile(name, ADDRESS + path, "sha256", FILES[path], packaged=path)]
+
+
+HITTERS = Dataset("hitters", {"hitters": _published("ISLP/data/Hitters.csv")}, load_table, _show)
+NYSE = Dataset("nyse", {"nyse": _published("ISLP/data/NYSE.csv")}, load_days, _show)

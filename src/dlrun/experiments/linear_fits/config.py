@@ -1,0 +1,78 @@
+"""Define the configs of hitters-linear, hitters-lasso and nyse-linear."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from dlrun.config.sections import (
+    CpuOnlyConfig,
+    ExperimentConfig,
+    PenaltyPathConfig,
+    PositiveInt,
+    Section,
+    Seed,
+)
+from dlrun.errors import ConfigError
+from dlrun.experiments.tables_config import HittersConfig, NyseConfig, TableConfig
+
+
+class LinearFitConfig(TableConfig, CpuOnlyConfig):
+    """Defines the config keys of every linear fit."""
+
+    stochastic = False
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of fits."""
+        return 1
+
+    def check(self, runs_dir: Path) -> None:
+        """Check the files, and that the target is to have numbers."""
+        super().check(runs_dir)
+        if getattr(self.data_section, "task", None) == "classification":
+            remedy = "`dlrun hitters-dense` classifies, by the same keys of data"
+            raise ConfigError("data.task: a linear fit predicts numbers, no classes", remedy)
+
+
+class HittersLinearConfig(HittersConfig, LinearFitConfig):
+    """Defines the keys of configs/hitters-linear.yaml."""
+
+
+class CrossValidationConfig(Section):
+    """Defines the shuffled folds of the cross-validation that chooses the penalty."""
+
+    folds: Annotated[int, Field(ge=2, le=100)]
+    seed: Seed
+
+
+class HittersLassoConfig(HittersConfig, LinearFitConfig):
+    """Defines the keys of configs/hitters-lasso.yaml."""
+
+    path: PenaltyPathConfig
+    cross_validation: CrossValidationConfig
+    max_iterations: PositiveInt
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of penalties."""
+        return self.path.values
+
+
+class WeekdayConfig(Section):
+    """Defines whether the day of the week is a predictor beside the lags."""
+
+    day_of_week: bool
+
+
+class NyseLinearConfig(NyseConfig, LinearFitConfig):
+    """Defines the keys of configs/nyse-linear.yaml."""
+
+    model: WeekdayConfig
+
+
+CONFIGS: dict[str, type[ExperimentConfig]] = {
+    "hitters-linear": HittersLinearConfig,
+    "hitters-lasso": HittersLassoConfig,
+    "nyse-linear": NyseLinearConfig,
+}

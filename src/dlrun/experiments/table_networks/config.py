@@ -1,0 +1,81 @@
+"""Define the configs of hitters-dense, nyse-rnn and nyse-dense."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dlrun.config.sections import (
+    ExperimentConfig,
+    Fraction,
+    HiddenLayersConfig,
+    NetworkConfig,
+    PositiveInt,
+    Section,
+    TableDataConfig,
+    TradingDaysDataConfig,
+)
+from dlrun.experiments.tables_config import HittersConfig, NyseConfig, TableConfig
+
+Validation = Literal["test"] | PositiveInt | Fraction
+
+
+class RecurrentConfig(Section):
+    """Defines the units of a recurrent network, and the dropout of its last output."""
+
+    hidden: PositiveInt
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class TableNetworkConfig(TableConfig, NetworkConfig):
+    """Defines the config keys of every network on a table."""
+
+    max_threads = 1
+    changeable_keys = NetworkConfig.changeable_keys | TableConfig.changeable_keys
+
+    model: HiddenLayersConfig | RecurrentConfig
+
+
+class ValidatedTableDataConfig(TableDataConfig):
+    """Defines the config of a table, and which rows validate a network."""
+
+    validation: Validation
+
+
+class ValidatedDaysDataConfig(TradingDaysDataConfig):
+    """Defines the config of trading days, and which of them validate a network."""
+
+    validation: Validation
+
+
+class HittersDenseConfig(HittersConfig, TableNetworkConfig):
+    """Defines the keys of configs/hitters-dense.yaml."""
+
+    data: ValidatedTableDataConfig
+    model: HiddenLayersConfig
+
+
+class NyseRnnConfig(NyseConfig, TableNetworkConfig):
+    """Defines the keys of configs/nyse-rnn.yaml."""
+
+    data: ValidatedDaysDataConfig
+    model: RecurrentConfig
+
+
+class NyseDenseModelConfig(HiddenLayersConfig):
+    """Defines a dense network, and whether the day of the week is a predictor beside the lags."""
+
+    day_of_week: bool
+
+
+class NyseDenseConfig(NyseConfig, TableNetworkConfig):
+    """Defines the keys of configs/nyse-dense.yaml."""
+
+    data: ValidatedDaysDataConfig
+    model: NyseDenseModelConfig
+
+
+CONFIGS: dict[str, type[ExperimentConfig]] = {
+    "hitters-dense": HittersDenseConfig,
+    "nyse-rnn": NyseRnnConfig,
+    "nyse-dense": NyseDenseConfig,
+}

@@ -1,0 +1,135 @@
+"""Define hitters-dense, nyse-rnn and nyse-dense: networks that read the rows of a table."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dlrun.config.sections import HiddenLayersConfig, TableDataConfig, held_out_rows
+from dlrun.data.tables import SERIES, TablePart
+from dlrun.experiments.base import AnyExperiment
+from dlrun.experiments.dense_network import DenseNetwork
+from dlrun.experiments.network_experiment import LoadedData, NetworkExperiment
+from dlrun.experiments.predictions import RowPredictor
+from dlrun.experiments.saved_run import Run
+from dlrun.experiments.table_networks.config import TableNetworkConfig
+from dlrun.experiments.table_networks.model import RecurrentNetwork
+from dlrun.experiments.tables import (
+    STRAW_MAN,
+    Matrix,
+    TableAssets,
+    draw_test_values,
+    load_configured_table,
+    row_describer,
+    row_predictor,
+    straw_man_metrics,
+)
+from dlrun.run_context import DataOrigin, RunContext
+from dlrun.training.data import ArrayData, TensorBatches
+from dlrun.training.objective import Objective, fast_optimizer, regression
+
+GROUP_SIZE = 32  # batches per call by Lightning; does not change the numbers of a run
+
+
+class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
+    """Trains a network on a table: a dense one on rows, or a recurrent one on lags as sequences.
+
+    metric: of a regression, `mae` or `r2`.
+    """
+
+    assets_class = TableAssets
+
+    def __init__(
+        self,
+        name: str,
+        metric: Literal["mae", "r2"],
+        curve_limits: Mapping[str, tuple[float, float]],
+    ) -> None:
+        self.name, self.metric, self.curve_limits = name, metric, curve_limits
+
+    def load(self, config: TableNetworkConfig, context: RunContext) -> LoadedData[TableAssets]:
+        """Load the table; the test rows validate too, unless training rows are held out."""
+        table = load_configured_table(self.name, config, context)
+        data, rows = config.data_section, len(table.train)
+        order, valid, held = np.arange(rows), table.test, 0
+        if data.validation != "test":
+            held = held_out_rows(data.validation, rows)
+            if isinstance(data, TableDataConfig):  # of a series, the last days are held out
+                order = np.random.default_rng(config.split_seed).permutation(rows)
+            valid = table.train.rows(order[rows - held :])
+        parts = (table.train.rows(order[: rows - held]), valid, table.test)
+        context.screen.note(
+            ", ".join(
+                f"{len(part):,} rows to {use}"
+                for part, use in zip(parts, ("fit", "validate", "test"), strict=True)
+            )
+        )
+        batches = ArrayData(
+            *(self._batches(config, part) for part in parts),
+            batch_size=config.batch_size,
+            seed=config.seed,
+            group_size=GROUP_SIZE,
+        )
+        origin = DataOrigin(table.origin, table.differs)
+        return LoadedData(
+            batches, origin, TableAssets.of(table), row_describer(table), straw_man_metrics(table)
+        )
+
+    def _batches(self, config: TableNetworkConfig, part: TablePart) -> TensorBatches:
+        is_number = part.targets.dtype == np.float64
+        targets = part.targets.astype(np.float32) if is_number else part.targets
+        return TensorBatches(self._inputs(config, part.X), targets)
+
+    def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
+        """Return the network's inputs: the rows, or the lags of the series as sequences."""
+        inputs = X.astype(np.float32)
+        is_dense = isinstance(config.model, HiddenLayersConfig)
+        return inputs if is_dense else inputs.reshape(len(X), -1, len(SERIES))
+
+    def build(self, config: TableNetworkConfig, assets: TableAssets) -> nn.Module:
+        """Build the untrained network."""
+        model = config.model
+        if not isinstance(model, HiddenLayersConfig):
+            return RecurrentNetwork(len(SERIES), model.hidden, model.dropout)
+        classes = len(assets.labels or ())
+        columns, outputs = len(assets.columns.names), classes if classes > 2 else 1
+        return DenseNetwork(columns, model.hidden, model.dropout, outputs)
+
+    def example(self, config: TableNetworkConfig, assets: TableAssets) -> Tensor:
+        """Return an input of zeros."""
+        return torch.from_numpy(self._inputs(config, np.zeros((1, len(assets.columns.names)))))
+
+    def objective(self, config: TableNetworkConfig, assets: TableAssets) -> Objective:
+        """Return cross-entropy and accuracy for classes, else squared error and the metric."""
+        if assets.labels:
+            chosen = super().objective(config, assets)
+        else:
+            chosen = regression([self.metric], centre=assets.centre, scale=assets.scale)
+        return replace(chosen, optimizer=fast_optimizer)
+
+    def predictor(self, run: Run, config: TableNetworkConfig) -> RowPredictor:
+        """Return a predictor for rows of a table."""
+        network, assets = self.network(run, config), self.assets(run)
+        objective = self.objective(config, assets)
+        return row_predictor(
+            assets, lambda X: objective.infer(network, torch.from_numpy(self._inputs(config, X)))
+        )
+
+    def draw(self, run: Run, config: TableNetworkConfig) -> dict[str, Figure]:
+        """Draw the learning curves, and NYSE's test period."""
+        figures = super().draw(run, config)
+        if STRAW_MAN in run.record.metrics:
+            figures |= draw_test_values(run, title=self.title(run))
+        return figures
+
+
+EXPERIMENTS: dict[str, AnyExperiment] = {
+    "hitters-dense": TableNetwork("hitters-dense", "mae", {"mae": (0, 400)}),
+    "nyse-rnn": TableNetwork("nyse-rnn", "r2", {}),
+    "nyse-dense": TableNetwork("nyse-dense", "r2", {}),
+}

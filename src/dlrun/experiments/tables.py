@@ -1,0 +1,102 @@
+"""Load tables, predict rows of other tables, and draw test values, for Hitters and NYSE."""
+
+import io
+from collections.abc import Callable
+from typing import Self
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dlrun.data.tables import VOLUME, WEEKDAY, Table, TableColumns
+from dlrun.experiments import registry
+from dlrun.experiments.base import NetworkAssets
+from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
+from dlrun.experiments.saved_run import Run
+from dlrun.experiments.tables_config import NyseConfig, TableConfig
+from dlrun.plots.table_plots import draw_series, draw_true_and_predicted
+from dlrun.run_context import RunContext
+from dlrun.run_folder.folder import PREDICTIONS
+
+Matrix = NDArray[np.float64]
+STRAW_MAN = "straw_man_r2"
+
+
+class TableAssets(NetworkAssets, frozen=True):
+    """Holds the columns with which a model reads a row, and the target that it predicts.
+
+    centre, scale: a model's output for a value of the target is (value - centre) / scale.
+    """
+
+    columns: TableColumns
+    target: str
+    centre: float
+    scale: float
+
+    @classmethod
+    def of(cls, table: Table) -> Self:
+        """Return the assets of a run on a table."""
+        centre, scale = table.columns.scales.get(f"{table.target}_1", (0, 1))
+        columns, labels = table.columns, table.labels
+        return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
+
+
+def load_configured_table(name: str, config: TableConfig, context: RunContext) -> Table:
+    """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
+    dataset, data = registry.experiment_dataset(name), config.data_section
+    assert dataset is not None  # the config names one
+    table: Table = dataset.load(data, context.data_dir, config.split_seed, context.screen)
+    model = getattr(config, "model", None)
+    if isinstance(config, NyseConfig) and not getattr(model, "day_of_week", False):
+        return table.without(WEEKDAY)
+    return table
+
+
+def straw_man_metrics(table: Table) -> dict[str, float]:
+    """Return the test R² of predicting each day by the day before; none for other tables."""
+    yesterday = f"{VOLUME}_1"
+    if yesterday not in table.columns.scales:
+        return {}
+    centre, scale = table.columns.scales[yesterday]
+    before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
+    return {STRAW_MAN: TrueAndPredictedValues(table.test.targets, before).r2}
+
+
+def row_describer(table: Table) -> DescribeRow:
+    """Return a function that shows a test row as its columns and cells."""
+
+    def describe(row: int) -> dict[str, str]:
+        cells = table.columns.decode(table.test.X[row].tolist())
+        return {"text": ", ".join(f"{name} {cell}" for name, cell in cells.items())}
+
+    return describe
+
+
+def draw_test_values(run: Run, *, title: str) -> dict[str, Figure]:
+    """Draw the true and predicted values in predictions.csv, if the run wrote them.
+
+    Those of NYSE are drawn as a series.
+    """
+    content = run.read_if_written(PREDICTIONS)
+    if content is None:
+        return {}
+    table = np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, usecols=(1, 2), ndmin=2)
+    true, predicted = table.T
+    target, straw_man = TableAssets.of_run(run).target, run.record.metrics.get(STRAW_MAN)
+    if straw_man is None:
+        figure = draw_true_and_predicted(true, predicted, target, title=title)
+        return {"true_and_predicted.png": figure}
+    r2 = TrueAndPredictedValues(true, predicted).r2
+    note = f"test R² {r2:.4f}; of the day before as the prediction {straw_man:.4f}"
+    return {"test_period.png": draw_series(true, predicted, target, note, title=title)}
+
+
+def row_predictor(assets: TableAssets, infer: Callable[[Matrix], Matrix]) -> RowPredictor:
+    """Return a predictor for rows of a table.
+
+    infer: matrix (rows, columns) -> values (rows,), or probabilities (rows, classes).
+    """
+    columns = assets.columns
+    return RowPredictor(
+        [*columns.levels], lambda row: np.array(columns.encode(row)), infer, assets.labels or ()
+    )

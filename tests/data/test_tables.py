@@ -1,0 +1,187 @@
+"""Tables become matrices: Hitters, NYSE and a user's own, with their faults said in words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
+from dlrun.data import tables, user_data
+from dlrun.data.tables import Table
+from dlrun.errors import ConfigError, DataError, DlrunError
+from dlrun.system.console import Screen
+
+OWN = "x,colour,y\n1,red,10\n2,blue,20\n3,red,30\n4,green,40\n5,blue,50\n6,red,60\n"
+DEFAULTS = {
+    "source": "csv",
+    "path": None,
+    "train": None,
+    "test": None,
+    "test_share": 0.3333333333333333,
+    "split_seed": 1,
+    "archive": None,
+    "mirrors": [],
+    "target": "y",
+    "task": "regression",
+    "ignore": [],
+    "missing": "drop",
+}
+
+
+def config(**values: object) -> TableDataConfig:
+    return TableDataConfig.model_validate(DEFAULTS | values)
+
+
+def days(**values: object) -> TradingDaysDataConfig:
+    defaults = {"source": "sample", "archive": None, "mirrors": [], "lags": 5}
+    return TradingDaysDataConfig.model_validate(defaults | values)
+
+
+def load(folder: Path, text: str, **values: object) -> Table:
+    """The table of a CSV file with this text."""
+    file = folder / "own.csv"
+    file.write_text(text)
+    chosen = config(path=file, **values)
+    user_data.check_table_files(chosen)
+    return tables.load_table(chosen, folder, 1, Screen(quiet=True))
+
+
+def test_categories_are_columns_of_0_and_1_and_rows_are_read_as_they_were(tmp_path: Path) -> None:
+    table = load(tmp_path, OWN)
+    assert table.columns.levels == {"x": [], "colour": ["blue", "green", "red"]}
+    assert table.columns.names == ["x", "colour[green]", "colour[red]"]
+    assert (len(table.train), len(table.test), table.labels) == (4, 2, None)
+    rows = sorted([*table.train.X.tolist(), *table.test.X.tolist()])
+    assert rows[:2] == [[1, 0, 1], [2, 0, 0]] and rows[3] == [4, 1, 0]
+    assert sorted([*table.train.targets, *table.test.targets]) == [10, 20, 30, 40, 50, 60]
+    for row in rows:
+        cells = table.columns.decode(row)
+        assert table.columns.encode(cells | {"more": "?"}) == row
+    assert table.columns.decode(rows[3]) == {"x": "4", "colour": "green"}
+
+
+def test_rows_are_divided_as_scikit_learn_divides_them(tmp_path: Path) -> None:
+    from sklearn.model_selection import train_test_split
+
+    text = "x,y\n" + "".join(f"{row},{row * row}\n" for row in range(263))
+    table = load(tmp_path, text)
+    train, test = train_test_split(np.arange(263), test_size=1 / 3, random_state=1)
+    assert table.train.X[:, 0].tolist() == train.tolist() and len(train) == 175
+    assert table.test.X[:, 0].tolist() == test.tolist()
+
+
+def test_own_training_and_test_part_keep_their_rows(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("y;colour;x\n7;red;1\n8;blue;2\n")
+    file = tmp_path / "own.csv"
+    file.write_text(OWN)
+    chosen = config(train=file, test=tmp_path / "more.csv")
+    table = tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
+    assert table.train.targets.tolist() == [10, 20, 30, 40, 50, 60]
+    assert table.test.X.tolist() == [[1, 0, 1], [2, 0, 0]] and table.test.targets.tolist() == [7, 8]
+
+
+def test_rows_with_a_missing_value_are_left_out_or_refused(tmp_path: Path) -> None:
+    text = OWN + "7,red,NA\n,blue,80\n9,,90\n10,red,100\n"
+    table = load(tmp_path, text)
+    assert len(table.train) + len(table.test) == 7
+    with pytest.raises(DataError, match=r"own\.csv:8: no value in column 'y'"):
+        load(tmp_path, text, missing="refuse")
+
+
+def test_ignored_columns_are_not_read(tmp_path: Path) -> None:
+    table = load(tmp_path, OWN, ignore=["colour"])
+    assert table.columns.names == ["x"]
+    with pytest.raises(ConfigError, match=r"data\.ignore\[0\].*no column 'color'"):
+        load(tmp_path, OWN, ignore=["color"])
+
+
+def test_classes_are_sorted_and_each_is_in_the_training_and_the_test_part(tmp_path: Path) -> None:
+    text = "x,kind\n" + "".join(f"{row},{'abc'[row % 3]}\n" for row in range(30))
+    table = load(tmp_path, text, target="kind", task="classification")
+    assert table.labels == ["a", "b", "c"]
+    assert {*table.test.targets.tolist()} == {*table.train.targets.tolist()} == {0, 1, 2}
+    assert table.test.targets.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "problem"),
+    [
+        ("x,y\n", {}, r"own\.csv: no rows"),
+        ("x,y\n1,\n2,\n", {}, "no row has a value in every column"),
+        (OWN, {"target": "z"}, r"data\.target.*no column 'z'"),
+        ("y\n1\n2\n3\n", {}, "no column besides 'y'"),
+        ("x,x,y\n1,2,3\n4,5,6\n", {}, r"own\.csv:1: .*: x"),
+        ("x,y\n1,2,3\n", {}, r"own\.csv:2: 3 cells for 2 columns"),
+        (
+            OWN.replace("4,green,40", "4,green,many"),
+            {},
+            r"own\.csv:5: column 'y': 'many' is no num",
+        ),
+        (OWN.replace("4,green", "four,green"), {}, r"own\.csv:5: column 'x': 'four' is no number"),
+        (OWN.replace("4,green", "1e999,green"), {}, r"own\.csv:5: column 'x': '1e999' is no numb"),
+        ("x,z,y\n" + "".join(f"{x},1,{x}\n" for x in range(9)), {}, "column 'z' is '1' in all 9 "),
+        ("x,y\n" + "".join(f"n{x},{x}\n" for x in range(200)), {}, "200 different values are no "),
+        ("x,y\n" + "".join(f"{x},5\n" for x in range(9)), {}, "y is 5 in all training rows"),
+        ("x,y\n1,2\n2,3\n", {}, "2 rows, 1 of them for the test, are too few"),
+        ("x,y\n1,a\n2,a\n3,a\n", {"task": "classification"}, "classes: 1"),
+    ],
+)
+def test_table_that_cannot_be_used_is_an_error_in_words(
+    tmp_path: Path, text: str, values: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(DlrunError, match=problem):
+        load(tmp_path, text, **values)
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem"),
+    [
+        ("x,y\n1,2\n", "no column 'colour'"),
+        (
+            "x,colour,y\n1,pink,2\n",
+            r"test\.csv:2: column 'colour': 'pink' is none of these: blue, g",
+        ),
+        ("x,colour,y\nbig,red,2\n", r"test\.csv:2: column 'x': 'big' is no number"),
+    ],
+)
+def test_test_part_that_does_not_fit_is_an_error(tmp_path: Path, rows: str, problem: str) -> None:
+    (tmp_path / "own.csv").write_text(OWN)
+    (tmp_path / "test.csv").write_text(rows)
+    chosen = config(train=tmp_path / "own.csv", test=tmp_path / "test.csv")
+    with pytest.raises(DlrunError, match=problem):
+        tables.load_table(chosen, tmp_path, 1, Screen(quiet=True))
+
+
+def test_days_are_lagged_with_the_oldest_first(tmp_path: Path) -> None:
+    screen = Screen(quiet=True)
+    table = tables.load_days(days(lags=3), tmp_path, 4, screen)
+    names = [f"{name}_{lag}" for lag in (3, 2, 1) for name in tables.SERIES]
+    weekdays = [f"day_of_week[{day}]" for day in ("fri", "mon", "thur", "tues", "wed")]
+    assert table.columns.names == [*names, *weekdays]
+    assert len(table.train) + len(table.test) == tables.SAMPLE_ROWS - 3
+    assert table.without("day_of_week").columns.names == names
+    assert (table.train.X[:, -5:].sum(1) == 1).all()
+    longer = tables.load_days(days(lags=4), tmp_path, 4, screen)
+    assert np.array_equal(longer.test.X[-1][3:], table.test.X[-1])
+    cells = table.columns.decode(table.test.X[0].tolist())
+    assert np.allclose(table.columns.encode(cells), table.test.X[0])
+    centre, scale = table.columns.scales["log_volume_1"]
+    volumes = np.concatenate([table.train.targets, table.test.targets])
+    assert centre == pytest.approx(volumes.mean(), abs=0.2)
+    assert scale == pytest.approx(volumes.std(), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("date,log_volume\n1,2\n", "no column"),
+        ("DJ_return,log_volume,log_volatility,day_of_week,train\n1,2,3,mon,TRUE\n" * 1, "days to"),
+        ("DJ_return,log_volume,log_volatility,day_of_week,train\n1,,3,mon,TRUE\n", "is no number"),
+    ],
+)
+def test_other_table_of_days_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "NYSE.csv"
+    file.write_text(text)
+    with pytest.raises(DlrunError, match=problem):
+        chosen = days(source="nyse", archive=file, lags=1)
+        tables.load_days(chosen, tmp_path, 1, Screen(quiet=True))

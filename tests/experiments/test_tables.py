@@ -1,0 +1,200 @@
+"""The experiments on tables: Hitters, NYSE and a user's own."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlrun.experiments.saved_run import Run
+from tests.conftest import Dlrun, Done, setting, smoke
+from tests.experiments.use import finished, latest, moved, results
+
+TABLES = ["hitters-linear", "hitters-lasso", "hitters-dense", "nyse-linear", "nyse-rnn"]
+TABLES += ["nyse-dense"]
+CARS = "weight,fuel,maker,price\n" + "".join(
+    f"{800 + 7 * row},{'gas' if row % 3 else 'diesel'},{'abc'[row % 2]},{3 * row + row % 5}\n"
+    for row in range(60)
+)
+
+
+def own(folder: Path, *values: str) -> list[str]:
+    """The settings of a run on a table of cars."""
+    file = folder / "cars.csv"
+    file.write_text(CARS)
+    return setting("data.source=csv", f"data.path={file}", *values)
+
+
+def table(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_rows_that_are_shown_are_predicted_as_in_the_test(
+    forked: Dlrun, tmp_path: Path, done: Done, name: str
+) -> None:
+    folder = moved(done(name), tmp_path)
+    words = ["--part", "test", "--count", "1000", "--set", "data.source=sample"]
+    shown = forked("data", "show", name, *words).is_told(0).stdout
+    (tmp_path / "rows.csv").write_text(shown)
+    forked("predict", folder, "--csv", "rows.csv", "--out", "out.csv").is_told(0)
+    found = table((tmp_path / "out.csv").read_text())
+    kept = table((folder / "predictions.csv").read_text())
+    assert len(found) == len(kept) == results(folder)["test_rows"]
+    for one, other, row in zip(found, kept, table(shown), strict=True):
+        target = row[Run.open(folder).assets["target"]]
+        assert float(one["predicted"]) == pytest.approx(float(other["predicted"]), abs=1e-4)
+        assert float(target) == pytest.approx(float(other["target"]), abs=1e-5)
+    assert forked("predict", folder, "--test").is_told(0).stdout.count("row for row") == 1
+
+
+@pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
+def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done, name: str) -> None:
+    import torch
+
+    run = Run.open(moved(done(name), tmp_path))
+    exported, assets = run.exported(), run.assets
+    inputs = exported.inputs(20)
+    outputs = exported.network(inputs).detach().numpy() * assets["scale"] + assets["centre"]
+    assert outputs == pytest.approx(run.predictor.infer(inputs.numpy()), abs=1e-4)
+    assert isinstance(run.network()[0], torch.nn.Linear)
+    coefficients = table((run.folder / "coefficients.csv").read_text())
+    assert len(coefficients) == 1 + inputs.shape[1]
+    assert coefficients[0]["column"] == "(intercept)"
+
+
+def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
+    run = Run.open(done("hitters-lasso"))
+    best = int(np.argmin(run.table["valid_mae"]))
+    assert run.results["best_index"] == best
+    for name in ("alpha", "valid_mae", "test_mae", "nonzero"):
+        assert run.record.metrics[name] == pytest.approx(run.table[name][best], rel=1e-6)
+    assert run.table["nonzero"][0] == 0 < run.table["nonzero"][-1]
+    assert run.table["alpha"][-1] == pytest.approx(0.01 * run.table["alpha"][0])
+
+
+def test_days_are_compared_with_the_day_before(done: Done) -> None:
+    for name in ("nyse-linear", "nyse-rnn", "nyse-dense"):
+        found = results(done(name))
+        assert -1 < found["metrics"]["straw_man_r2"] < 1 and "test_period.png" in found["figures"]
+    assert results(done("nyse-linear"))["metrics"]["train_r2"] > 0.1
+
+
+def test_a_weekday_is_one_more_column_of_the_linear_fit(tmp_path: Path) -> None:
+    columns = []
+    for flag in ("false", "true"):
+        words = [*smoke("nyse-linear"), *setting(f"model.day_of_week={flag}", "data.lags=2")]
+        columns.append(Run.open(finished(tmp_path, words)).assets["columns"]["levels"])
+    assert [len(levels) for levels in columns] == [6, 7]
+    assert len(columns[1]["day_of_week"]) == 5
+
+
+@pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "hitters-dense"])
+def test_own_table_is_learnt_and_its_rows_are_predicted(
+    forked: Dlrun, tmp_path: Path, name: str
+) -> None:
+    words = own(tmp_path, "data.target=price", "data.ignore=[maker]")
+    if name == "hitters-dense":
+        words += setting("trainer.max_epochs=2", "data.validation=0.25")
+    forked(name, *words).is_told(0)
+    run = Run.open(latest(tmp_path, name))
+    assert run.assets["columns"]["levels"] == {"weight": [], "fuel": ["diesel", "gas"]}
+    assert run.record.reference_differs == "the data are your own"
+    assert (run.results["train_rows"], run.record.test_rows) == (
+        30 if name == "hitters-dense" else 40,
+        20,
+    )
+    if name == "hitters-linear":
+        assert run.record.metrics["test_r2"] > 0.99
+    (tmp_path / "new.csv").write_text("fuel,weight\ngas,1000\nsteam,1000\ngas,heavy\ngas,\n")
+    done = forked("predict", run.folder, "--csv", "new.csv", "--json").is_told(1)
+    first, *others = [json.loads(line) for line in done.stdout.splitlines()]
+    assert isinstance(first["predicted"], float) and len(others) == 3
+    for one, word in zip(others, ("steam", "heavy", "weight"), strict=True):
+        assert word in one["error"]
+
+
+def test_own_classes_are_learnt_by_the_network_alone(forked: Dlrun, tmp_path: Path) -> None:
+    words = own(tmp_path, "data.target=fuel", "data.task=classification")
+    for name in ("hitters-linear", "hitters-lasso"):
+        forked(name, *words).is_told(2, "data.task", "hitters-dense")
+    forked("hitters-dense", *words, *setting("trainer.max_epochs=2")).is_told(0)
+    found = results(latest(tmp_path, "hitters-dense"))
+    assert found["classes"]["number"] == 2 and 0 <= found["metrics"]["test_accuracy"] <= 1
+    done = forked("predict", "latest", "--csv", "cars.csv", "--json").is_told(0)
+    first = json.loads(done.stdout.splitlines()[0])
+    assert first["probabilities"].keys() == {"gas", "diesel"}
+    forked("predict", "latest", "--test").is_told(0)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["data.target=cost"], ["data.target", "cars.csv:1", "cost"]),
+        (["data.target=maker"], ["cars.csv:2", "'maker'", "'a' is no number"]),
+        (["data.target=price", "data.ignore=[colour]"], ["data.ignore[0]", "colour"]),
+        (["data.target=price", "data.test=more.csv"], ["path"]),
+    ],
+)
+def test_own_table_with_a_fault_is_refused_in_words(
+    forked: Dlrun, tmp_path: Path, values: list[str], words: list[str]
+) -> None:
+    ended = forked("hitters-linear", *own(tmp_path, *values))
+    ended.is_told(ended.returncode, *words)
+    assert ended.returncode in (1, 2)
+
+
+def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:
+    words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
+    forked("hitters-lasso", *words).is_told(1, "50 folds", "cross_validation.folds=40")
+
+
+@pytest.mark.parametrize("name", ["hitters-dense", "nyse-rnn"])
+def test_rows_held_out_for_validation_are_not_fitted(tmp_path: Path, name: str) -> None:
+    words = [*smoke(name), *setting("data.validation=50")]
+    found = results(finished(tmp_path, words))
+    whole = results(finished(tmp_path, smoke(name)))
+    assert (found["valid_rows"], found["train_rows"]) == (50, whole["train_rows"] - 50)
+    assert whole["valid_rows"] == whole["test_rows"] == found["test_rows"]
+    assert found["metrics"]["valid_loss"] != found["metrics"]["test_loss"]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "values", "metric", "published"),
+    [
+        ("hitters-linear", [], "test_mae", 259.7152883),
+        ("hitters-lasso", [], "test_mae", 235.6754837),
+        ("nyse-linear", [], "test_r2", 0.4128913),
+        ("nyse-linear", ["model.day_of_week=true"], "test_r2", 0.4595563),
+    ],
+)
+def test_fits_have_the_published_digits(
+    forked: Dlrun, tmp_path: Path, real_data: Path, name: str, values: list[str], metric: str,
+    published: float,
+) -> None:  # fmt: skip
+    file = real_data / f"{'Hitters' if name.startswith('hitters') else 'NYSE'}.csv"
+    forked(name, *setting(f"data.archive={file}", *values)).is_told(0)
+    found = results(latest(tmp_path, name))
+    assert found["metrics"][metric] == pytest.approx(published, abs=1e-6)
+    assert found["reference_differs"] is None
+    if name == "nyse-linear":
+        assert found["metrics"]["straw_man_r2"] == pytest.approx(0.180, abs=5e-4)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("name", "file", "metric", "low", "high"),
+    [
+        ("hitters-dense", "Hitters", "test_mae", 190, 380),
+        ("nyse-rnn", "NYSE", "test_r2", 0.39, 0.43),
+        ("nyse-dense", "NYSE", "test_r2", 0.45, 0.48),
+    ],
+)
+def test_networks_learn_as_the_labs_do(
+    forked: Dlrun, tmp_path: Path, real_data: Path, name: str, file: str, metric: str,
+    low: float, high: float,
+) -> None:  # fmt: skip
+    forked(name, *setting(f"data.archive={real_data / file}.csv")).is_told(0)
+    assert low < results(latest(tmp_path, name))["metrics"][metric] < high
