@@ -65,7 +65,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     assets_class: the class of what `load` returns as `assets`.
     curve_limits: the ends of the vertical axis of the learning curves of a metric, by its name
-    without the split, such as `accuracy`; by default the axis spans the values.
+    without the split, such as `accuracy`; by default, and if a curve ends outside, the axis spans
+    the values.
     """
 
     assets_class: type[A]
