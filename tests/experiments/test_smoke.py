@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from dlrun.experiments import registry
@@ -16,6 +15,7 @@ from dlrun.run_context import RunSettings
 from dlrun.run_folder.record import FORMAT
 from dlrun.runs.start import load_experiment_config
 from dlrun.stats import wilson_interval
+from dlrun.system.accelerator import ACCELERATORS, why_accelerator_unavailable
 from tests import harness
 from tests.conftest import NAMES, NETWORKS, Dlrun, Ended, setting, smoke
 from tests.experiments.use import latest, results, table
@@ -135,10 +135,10 @@ def test_json_prints_results_alone_and_quiet_leaves_them(forked: Dlrun, tmp_path
     assert [path.name[-5:] for path in folders] == ["-mine"]
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("device", ACCELERATORS)
 def test_missing_accelerator(forked: Dlrun, tmp_path: Path, device: str) -> None:
     """It runs on the CPU and says why; without a fallback it is refused before the run."""
-    if getattr(torch, device).is_available():
+    if why_accelerator_unavailable(device) is None:
         pytest.skip(f"this machine has {device}")
     done = run(forked, NETWORK, "--accelerator", device, "--no-fallback", code=1)
     assert device in done.stderr

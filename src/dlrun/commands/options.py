@@ -20,7 +20,7 @@ from dlrun.experiments import registry, saved_run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
-from dlrun.system.accelerator import ACCELERATORS
+from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
@@ -113,7 +113,7 @@ def set_option(help: str) -> Any:
     return Annotated[list[str] | None, settings]
 
 
-ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))
+ACCELERATOR = "|".join(get_args(RequestedAccelerator))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model
 from dlrun.errors import AcceleratorError, ConfigError
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
+    RequestedAccelerator,
     check_batch_divisible,
     check_cpu_devices,
 )
@@ -139,7 +140,7 @@ class ExperimentConfig(Section):
     real_in_demo: ClassVar[bool] = False
 
     seed: Seed
-    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    accelerator: RequestedAccelerator
     fallback: bool
     logger: list[Literal["tensorboard", "mlflow"]]
     threads: Threads | Literal["auto"]
