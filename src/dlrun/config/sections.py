@@ -18,7 +18,7 @@ from dlrun.system.accelerator import (
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
-OWN = ("csv", "folder")  # sources that are the user's own data
+OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
@@ -318,7 +318,7 @@ class OwnDataConfig(Section):
     @property
     def is_own(self) -> bool:
         """Return whether the data are the user's own, not a published data set."""
-        return self.source in OWN
+        return self.source in OWN_SOURCES
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnDataConfig":

@@ -121,6 +121,8 @@ def check_run_can_start(
         raise DlrunError(problem, "a higher `ulimit -v` allows more")
     try:
         config.check(runs_dir)
+        if dataset := registry.experiment_dataset(name):
+            dataset.check_local_copies(config.data_section)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:
