@@ -220,7 +220,7 @@ class OptimizerConfig(Section):
     lr: Annotated[float, Field(gt=0)]
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Return the arguments by name; those that are None are left to torch's defaults."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
