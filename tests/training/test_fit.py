@@ -118,7 +118,7 @@ def test_a_device_that_fails_the_probe_gives_way_to_the_cpu(
 ) -> None:
     metrics, report, _ = fit(tmp_path / "fallen", "broken")
     assert (report.requested, report.used) == ("broken", "cpu")
-    assert "a training step failed on broken" in report.reason
+    assert "the first batch failed on broken" in report.reason
     assert capsys.readouterr().err.count("warning:") == 1
     plain, _, _ = fit(tmp_path / "plain", "cpu")
     assert metrics == plain

@@ -142,8 +142,8 @@ class Attempt:
     """Represents one attempt to run on a device, which is made in a `with` block.
 
     If the block fails because of the accelerator, its exception ends here, as `error`. In a probe,
-    which does one step only, every exception counts as such a failure, except a DlrunError that is
-    no AcceleratorError.
+    which trains on one batch only, every exception counts as such a failure, except a DlrunError
+    that is no AcceleratorError.
     """
 
     report: AcceleratorReport
@@ -200,7 +200,7 @@ def accelerator_attempts(
             if attempt.error is None:
                 return
         error = attempt.error
-        failed = "a training step" if attempt.is_probe else "the run"
+        failed = "the first batch" if attempt.is_probe else "the run"
         reason = f"{failed} failed on {device}: {first_line(error)}"
     if reason is not None and (error or requested != "auto"):
         if separately:

@@ -87,7 +87,7 @@ class Training:
     fingerprint: str
 
     def probe(self, device: str) -> None:
-        """Do one real training step in the run's own precision; raise the error of a failure."""
+        """Update the weights once, in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
         trainer.fit(module, self.data.first_training_batch())
@@ -166,7 +166,7 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    A `probe` is one training step of this process alone. Raises AcceleratorError if Lightning does
+    A `probe` is one update by this process alone. Raises AcceleratorError if Lightning does
     not know the device, ConfigError if it refuses the config's values.
     """
     if device not in AcceleratorRegistry.available_accelerators():
