@@ -180,7 +180,7 @@ def compare_with_baseline(
         else:
             words += f"{means[1]:.4g} by {baseline} with the same seeds, "
             words += f"95 % interval of the mean difference {ends}, {where} 0"
-        words += f": {verdict}" + (f" ({direction})" if side else "")
+        words += f": reliably {verdict} ({direction})" if side else f": {verdict}"
     numbers = {
         "baseline": baseline,
         "metric": metric,
