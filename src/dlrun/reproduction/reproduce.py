@@ -200,7 +200,7 @@ def format_reproduction_markdown(
     notes = [describe_directions(parts), *compare_with_baselines(parts).values()]
     notes += [note for part in parts for note in part.notes]
     notes += [
-        f"Earlier runs of the authors, {part.title}, {row.name}: {row.reruns}"
+        f"Other runs of the authors, {part.title}, {row.name}: {row.reruns}"
         for part in parts
         for row in part.rows
         if row.reruns

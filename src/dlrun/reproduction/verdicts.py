@@ -167,7 +167,10 @@ def compare_with_baseline(
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
     interval = stats.mean_difference_interval(ours, theirs)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
-    verdict, words = "no interval", f"{len(pairs)} of {len(values)} runs can be compared"
+    verdict, words = "no interval", f"no seed in common with {baseline}"
+    if pairs:
+        words = f"{metric} {means[0]:.4g} in one run, {means[1]:.4g} by {baseline}: "
+        words += "--seeds 10 says whether such a difference is reliable"
     if interval is not None:
         side = (interval[0] > 0) - (interval[1] < 0)
         direction = describe_direction(metric)
