@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
+from tests import harness
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
@@ -80,6 +83,27 @@ def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done,
     coefficients = table((run.folder / "coefficients.csv").read_text())
     assert len(coefficients) == 1 + inputs.shape[1]
     assert coefficients[0]["column"] == "(intercept)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("hitters-lasso", "path.values=200"), ("hitters-dense", "trainer.max_epochs=100"),
+     ("nyse-rnn", "trainer.max_epochs=60")],
+)  # fmt: skip
+def test_a_run_that_is_stopped_resumes_bit_for_bit(tmp_path: Path, name: str, steps: str) -> None:
+    words = [*smoke(name), *setting(steps)]
+    whole = Run.open(finished(tmp_path / "whole", words))
+    child = harness.start(tmp_path / "half", *words)
+    table = tmp_path / "half" / "runs" / name / "latest" / "metrics.csv"
+    harness.wait_until(lambda: table.exists() and table.read_text().count("\n") > 4, child)
+    child.signal(signal.SIGINT)
+    assert child.end().returncode == 130
+    half = Run.open(table.parent.resolve())
+    assert 0 < (half.record.steps or 0) < (whole.record.steps or 0)
+    harness.run(tmp_path, "resume", half.folder).is_told(0)
+    resumed = Run.open(half.folder)
+    assert first_difference_of_repetition(whole, resumed)[0] is None
 
 
 def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
