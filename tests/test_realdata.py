@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from dlrun.data import labelled_texts
+from dlrun.data import labelled_texts, mnist
 from dlrun.experiments.saved_run import Run
 from dlrun.system.console import Screen
 from tests.conftest import Dlrun, setting, smoke
@@ -116,6 +117,47 @@ def test_predicts_its_own_test_set_row_for_row(
         for one, other in zip(csv.DictReader(stream), kept[:10_000], strict=True):
             assert one["predicted"] == other["predicted"]
             assert float(one["probability"]) == pytest.approx(float(other["probability"]), abs=1e-5)
+
+
+def digits(dlrun: Dlrun, tmp_path: Path, real_data: Path, name: str, epochs: int) -> dict:
+    sets = setting(f"data.archive={real_data / 'mnist'}", f"trainer.max_epochs={epochs}")
+    dlrun(name, *sets, timeout=1200).is_told(0)
+    return results(tmp_path / "runs" / name / "latest")
+
+
+def test_mnist_is_the_published_one(dlrun: Dlrun, real_data: Path) -> None:
+    archive = "--set", f"data.archive={real_data / 'mnist'}"
+    done = dlrun("data", "verify", "mnist", *archive).is_told(0)
+    assert done.stdout.count("is the published one") == 4
+    assert "60,000 training and 10,000 test rows" in done.stdout.replace("\n", " ")
+    shown = dlrun("data", "show", "mnist", *archive, "--count", "1").is_told(0)
+    assert "train 0, 5" in shown.stdout
+
+
+def test_the_logistic_regression_is_the_notebooks(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path
+) -> None:
+    found = digits(dlrun, tmp_path, real_data, "mnist-logistic", 30)
+    assert found["metrics"]["test_accuracy"] == pytest.approx(0.916, abs=0.02)
+    assert (found["parameters"], found["reference_differs"]) == (7_850, None)
+
+
+def test_the_network_knows_its_test_digits_from_files(
+    dlrun: Dlrun, tmp_path: Path, real_data: Path
+) -> None:
+    """Three of the thirty epochs; ten of its test images as files, of them some on white paper."""
+    found = digits(dlrun, tmp_path, real_data, "mnist-dense", 3)
+    assert found["metrics"]["test_accuracy"] > 0.93 and found["parameters"] == 235_146
+    images = mnist.read_part(*(real_data / "mnist" / file.name for file in mnist.FILES[2:]))
+    (tmp_path / "digits").mkdir()
+    for index in range(10):
+        pixels = images.pixels[index] if index % 2 else 255 - images.pixels[index]
+        Image.fromarray(pixels).save(tmp_path / "digits" / f"{index}.png")
+    done = dlrun("predict", "latest", "digits", "--json").is_told(0)
+    opened = Run.open("latest", tmp_path / "runs")
+    kept = list(csv.DictReader(opened.read("predictions.csv").decode().splitlines()))[:10]
+    for line, row in zip(done.stdout.splitlines(), kept, strict=True):
+        assert json.loads(line)["label"] == row["predicted"]
 
 
 def test_the_book_reproduced(dlrun: Dlrun, tmp_path: Path, real_data: Path) -> None:

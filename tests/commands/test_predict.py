@@ -26,7 +26,7 @@ def review(run: Run) -> str:
     return " ".join(run.vocabulary[10:30])
 
 
-@pytest.mark.parametrize("name", [*TEXTS, "cifar100"])
+@pytest.mark.parametrize("name", [*TEXTS, "cifar100", "mnist-dense"])
 def test_its_own_test_set_row_for_row(tmp_path: Path, done: Done, name: str) -> None:
     out = tmp_path / "again.csv"
     harness.run(tmp_path, "predict", done(name), "--test", "--out", out).is_told(0)
@@ -138,7 +138,7 @@ def test_a_reader_that_leaves_is_no_failure(done: Done) -> None:
     assert (ended.stdout.count("\n"), ended.stderr) == (1, "")
 
 
-@pytest.mark.parametrize("name", ["cifar100", "classify-images"])
+@pytest.mark.parametrize("name", ["cifar100", "classify-images", "mnist-dense"])
 def test_images(tmp_path: Path, done: Done, name: str) -> None:
     pictures = tmp_path / "pictures"
     pictures.mkdir()

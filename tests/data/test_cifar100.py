@@ -61,7 +61,7 @@ def config(**changes: Any) -> ImagesDataConfig:
     return ImagesDataConfig.model_validate(values | changes)
 
 
-def load(folder: Path, source: Path | None) -> small_images.Cifar100Images:
+def load(folder: Path, source: Path | None) -> small_images.SmallImages:
     return small_images.load_configured_images(config(archive=source), folder / "data", 0, Screen())
 
 
@@ -69,7 +69,7 @@ def caches(folder: Path) -> list[Path]:
     return without_locks(folder / "data" / "cifar100")
 
 
-def assert_complete(data: small_images.Cifar100Images) -> None:
+def assert_complete(data: small_images.SmallImages) -> None:
     for images, count, seed in ((data.train, 6, 0), (data.test, 4, 1)):
         made = small_images.generate_images(count, seed)
         assert images.pixels.shape == (count, 3, 32, 32)

@@ -69,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.asked.count(self.path) == 1:
             answers["/throttled"] = (429, {"Retry-After": "86400"}, b"")
             answers["/busy"] = (503, {}, b"")
+        if self.path in self.server.more:
+            return 200, {}, self.server.more[self.path]
         return answers.get(self.path, (404, {}, b""))
 
     def log_message(self, *_: object) -> None:
@@ -82,6 +84,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.ranges: list[str | None] = []
         self.stalled = threading.Event()
+        self.more: dict[str, bytes] = {}  # bodies of further addresses
 
     def handle_error(self, *_: object) -> None:
         """Silence: a client may hang up early."""

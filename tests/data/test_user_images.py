@@ -17,7 +17,7 @@ from tests.data.test_cifar100 import caches, config
 from tests.data.test_photographs import noise
 
 
-def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.Cifar100Images:
+def load(folder: Path, seed: int = 0, **changes: Any) -> small_images.SmallImages:
     checked = config(source="folder", **changes)
     check_image_files(checked)
     return small_images.load_configured_images(checked, folder / "data", seed, Screen())

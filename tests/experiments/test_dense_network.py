@@ -3,7 +3,7 @@ import torch
 from pydantic import ValidationError
 
 from dlrun.config.sections import HiddenLayersConfig
-from dlrun.experiments.dense_network import DenseNetwork
+from dlrun.experiments.dense_network import DenseNetwork, FastDropout
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,16 @@ def test_an_image_is_a_row_and_only_training_drops_units() -> None:
     assert not torch.equal(network(images), network(images))
     network.eval()
     assert torch.equal(network(images), network(images.reshape(2, 784)))
+
+
+def test_dropout_keeps_the_share_and_the_mean() -> None:
+    dropout, ones = FastDropout(0.4), torch.ones(1000, 100, requires_grad=True)
+    dropped = dropout(ones)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    assert dropped.unique().tolist() == [0, pytest.approx(1 / 0.6)]
+    dropped.sum().backward()
+    assert ones.grad is not None and torch.equal(ones.grad, dropped.detach())
+    assert dropout.eval()(ones) is ones and FastDropout(0)(ones) is ones
 
 
 def test_each_hidden_layer_has_its_own_dropout() -> None:

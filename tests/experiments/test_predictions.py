@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlrun.data import labelled_texts, small_images
+from dlrun.data import labelled_texts, mnist, small_images
 from dlrun.experiments.saved_run import Run
 from tests import harness
 from tests.conftest import NAMES, Done, setting, smoke
@@ -45,15 +45,15 @@ def test_predictions_and_mistakes_are_those_that_the_accuracy_is_of(done: Done, 
 @pytest.mark.parametrize("name", CLASSIFY)
 def test_mistakes_show_the_reviews_and_the_images(tmp_path: Path, done: Done, name: str) -> None:
     run, context = Run.open(done(name)), reader(tmp_path / "again")
-    load = (
-        small_images.load_configured_images if name == "cifar100" else labelled_texts.load_reviews
-    )
+    loaders = {"cifar100": small_images.load_configured_images}
+    loaders |= dict.fromkeys(("mnist-dense", "mnist-logistic"), mnist.load_digits)
+    load = loaders.get(name, labelled_texts.load_reviews)
     data: Any = load(run.config.data, tmp_path, run.config.seed, context.screen)  # type: ignore[attr-defined]
     for one in json.loads(run.read("mistakes.json"))["mistakes"]:
-        if name == "cifar100":
+        if name in loaders:
             image = Image.open(io.BytesIO(base64.b64decode(one["image"])))
-            pixels = np.asarray(image).transpose(2, 0, 1)
-            assert np.array_equal(pixels, data.test.pixels[one["row"]])
+            pixels = np.moveaxis(data.test.pixels[one["row"]], 0, 2 if name == "cifar100" else 0)
+            assert np.array_equal(np.asarray(image), pixels)
         else:
             assert f"<START> {one['text']}" == data.decode(data.test.ids.review(one["row"]))
 

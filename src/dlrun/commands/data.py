@@ -79,15 +79,15 @@ def verify_dataset(settings: RunSettings, dataset: Name) -> int:
 def show_dataset(
     settings: RunSettings,
     dataset: Name,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="How many reviews.")] = 3,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 3,
     first: Annotated[int, typer.Option(min=0, help="Index of the first.")] = 0,
     part: Annotated[Literal["train", "test"], typer.Option(help="Which half.")] = "train",
 ) -> None:
-    """Show reviews of a data set, decoded from word ids back to words.
+    """Show examples of a data set: reviews, decoded from word ids back to words, or digits.
 
     Example: dlrun data show imdb --count 2 --set data.source=sample
 
-    Raises ConfigError if the data set has no texts.
+    Raises ConfigError if the data set has neither.
     """
     screen = Screen()
     found, config = _find(dataset, settings, screen)

@@ -367,6 +367,24 @@ class ImagesDataConfig(UserDataConfig):
     sample_images: Annotated[int, Field(ge=100, le=100_000)]
 
 
+class DigitsDataConfig(Section):
+    """Defines the config of the MNIST digits, or of synthetic ones."""
+
+    source: Literal["torchvision", "sample"]
+    archive: LocalPath | None
+    mirrors: list[str]
+    validation: PositiveInt | Fraction
+    split_seed: Seed | None
+    sample_images: Annotated[int, Field(ge=100, le=100_000)]
+
+    def held_out(self, rows: int) -> int:
+        """Return how many rows of the training data are held out for validation.
+
+        Raises ConfigError if no rows would be left to fit.
+        """
+        return held_out_rows(self.validation, rows)
+
+
 class TableDataConfig(OwnDataConfig):
     """Defines the config of a table with a target column: Hitters, synthetic or a user's own."""
 

@@ -46,7 +46,7 @@ SIDE = 32  # pixels
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Holds the pixels of images as bytes (n_images, 3, 32, 32), and the class index of each."""
+    """Holds the pixels of images as bytes (n_images, ...), and the class index of each."""
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
@@ -56,7 +56,7 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class Cifar100Images:
+class SmallImages:
     """Holds the training and test images, the class names, and where the images came from.
 
     `differs` says why these are not the published images; None if they are the published images.
@@ -71,7 +71,7 @@ class Cifar100Images:
 
 def load_configured_images(
     config: ImagesDataConfig, data_dir: Path, seed: int, screen: Screen
-) -> Cifar100Images:
+) -> SmallImages:
     """Return the images that a config names: CIFAR100's, synthetic images, or a user's own images.
 
     Raises DataError if the files are missing, damaged, or would run code, ConfigError if there are
@@ -82,7 +82,7 @@ def load_configured_images(
         origin = f"generated sample images ({counts[0]:,} + {counts[1]:,}, seed {seed})"
         train, test = map(generate_images, counts, (seed, seed + 1))
         classes = [f"generated {index}" for index in range(CLASSES)]
-        return Cifar100Images(train, test, classes, origin, GENERATED)
+        return SmallImages(train, test, classes, origin, GENERATED)
     differs: str | None
     if config.is_own:
         paths, differs = user_data.user_data_paths(config), OWN
@@ -102,7 +102,7 @@ def load_configured_images(
     )
     if config.is_own:
         show_class_counts(prepared, "images", screen)
-    return Cifar100Images(train, test, names["labels"], origin, differs)
+    return SmallImages(train, test, names["labels"], origin, differs)
 
 
 def _read_published(path: Path, screen: Screen) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import numpy as np
 from numpy.typing import NDArray
 
-from dlrun.config.sections import UserDataConfig
+from dlrun.config.sections import DigitsDataConfig, UserDataConfig
 from dlrun.data.cache import Prepared
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 def split_off_validation(
-    config: UserDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
+    config: UserDataConfig | DigitsDataConfig, train: Sized, test: Sized, seed: int, screen: Screen
 ) -> tuple[Rows, Rows]:
     """Return the indices of the training rows for fitting and for validation; print the counts.
 

@@ -2,7 +2,22 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+
+
+class FastDropout(nn.Dropout):
+    """Computes nn.Dropout, from uniform random numbers.
+
+    Those that torch draws for its own take a CPU four times as long: a tenth of an epoch on MNIST.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the inputs with a share of zeros, and the others enlarged; all when evaluated."""
+        if not self.training or self.p == 0:
+            return inputs
+        kept = torch.rand_like(inputs) >= self.p
+        return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))
 
 
 class DenseNetwork(nn.Module):
@@ -18,7 +33,7 @@ class DenseNetwork(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
         for units, share in zip(hidden, dropout, strict=True):
-            layers += [nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(share)]
+            layers += [nn.Linear(inputs, units), nn.ReLU(), FastDropout(share)]
             inputs = units
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
 

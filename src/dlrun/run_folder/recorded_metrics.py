@@ -172,9 +172,11 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571`."""
+    """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
-    return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
+    size = max(map(abs, ends))
+    decimals = 4 if size < 100 else 2 if size < 1000 else 0
+    return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
 
 def format_metric(value: object) -> str:
@@ -185,4 +187,6 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+    if abs(value) < 1e6:
+        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.1f}"
+    return f"{value:.4g}"

@@ -49,7 +49,7 @@ class TensorBatches:
 
     def __getitem__(self, indices: Rows) -> tuple[Tensor, Tensor]:
         rows = torch.from_numpy(indices)
-        inputs = self.inputs[rows]
+        inputs = self.inputs.index_select(0, rows)  # of bytes four times as fast as [rows]
         if inputs.dtype == torch.int16:
             inputs = inputs.int()
         return (inputs if self.scale == 1 else inputs / self.scale), self.targets[rows]

@@ -1,0 +1,47 @@
+"""Define the experiments mnist-dense and mnist-logistic, which differ only in their configs."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dlrun.data import mnist
+from dlrun.data.small_images import SmallImages
+from dlrun.experiments.dense_network import DenseNetwork
+from dlrun.experiments.image_networks import ImageAssets, ImageNetworkExperiment
+from dlrun.experiments.mnist.config import CONFIGS, DigitsConfig
+from dlrun.run_context import RunContext
+from dlrun.training.objective import Objective, fast_optimizer
+
+
+class MnistExperiment(ImageNetworkExperiment[DigitsConfig]):
+    """Trains a dense network on the MNIST digits; without hidden layers, a logistic regression."""
+
+    size = mnist.SIDE, mnist.SIDE
+    group_size, eval_batch_size = 38, 2000  # five calls by Lightning for an epoch, six to validate
+    curve_limits = MappingProxyType({"accuracy": (0.5, 1.0)})
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def read(self, config: DigitsConfig, context: RunContext) -> SmallImages:
+        """Return MNIST's digits, or synthetic ones."""
+        return mnist.load_digits(config.data, context.data_dir, config.split_seed, context.screen)
+
+    def build(self, config: DigitsConfig, assets: ImageAssets) -> DenseNetwork:
+        """Build the untrained dense network."""
+        model = config.model
+        return DenseNetwork(mnist.SIDE**2, model.hidden, model.dropout, len(assets.labels))
+
+    def objective(self, config: DigitsConfig, assets: ImageAssets) -> Objective:
+        """Return the objective: cross-entropy and accuracy, with the one-pass RMSprop optimizer."""
+        return replace(super().objective(config, assets), optimizer=fast_optimizer)
+
+    def to_input(self, image: Image.Image) -> NDArray[np.uint8]:
+        """Return an image of a digit as MNIST's are: grey, light on black, resized."""
+        return mnist.to_digit(image)
+
+
+EXPERIMENTS = {name: MnistExperiment(name) for name in CONFIGS}

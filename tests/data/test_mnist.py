@@ -1,0 +1,178 @@
+"""MNIST's files from a folder or a server, what is refused of them, and the synthetic digits."""
+
+import gzip
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlrun.config.sections import DigitsDataConfig
+from dlrun.data import mnist
+from dlrun.data.download import Dataset, PublishedFile
+from dlrun.data.small_images import SmallImages
+from dlrun.errors import ConfigError, DataError, DownloadError
+from dlrun.system.console import Screen
+from tests.conftest import Dlrun
+from tests.data.test_download import BODY, Server, online, server  # noqa: F401 (fixtures)
+
+NAMES = [file.name.removesuffix(".gz") for file in mnist.FILES]
+TRAIN, LABELS, TEST, _ = NAMES
+
+
+def idx(values: np.ndarray) -> bytes:
+    shape = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + shape + values.astype(np.uint8).tobytes()
+
+
+def contents(train: int = 20, test: int = 10) -> dict[str, bytes]:
+    """What the four files hold."""
+    parts = [mnist.generate_digits(count, seed) for count, seed in ((train, 0), (test, 1))]
+    made = [idx(values) for part in parts for values in (part.pixels, part.labels)]
+    return dict(zip(NAMES, made, strict=True))
+
+
+def folder_of(folder: Path, files: dict[str, bytes], *, packed: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+        else:
+            (folder / name).write_bytes(content)
+    return folder
+
+
+def load(folder: Path, archive: Path | None, seed: int = 0, **changes: Any) -> SmallImages:
+    values = {"source": "torchvision", "archive": archive, "mirrors": [], "validation": 0.2}
+    values |= {"split_seed": None, "sample_images": 100, **changes}
+    config = DigitsDataConfig.model_validate(values)
+    return mnist.load_digits(config, folder / "data", seed, Screen(quiet=True))
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_folder_of_the_files_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
+    digits = load(tmp_path, folder_of(tmp_path / "raw", contents(), packed=packed))
+    for part, count, seed in ((digits.train, 20, 0), (digits.test, 10, 1)):
+        made = mnist.generate_digits(count, seed)
+        assert np.array_equal(part.pixels, made.pixels) and part.pixels.dtype == np.uint8
+        assert np.array_equal(part.labels, made.labels) and part.labels.dtype == np.int64
+    assert digits.names == [*"0123456789"] and digits.origin == "MNIST (raw)"
+    assert digits.differs is not None and "is not the published file" in digits.differs
+
+
+def test_the_data_folder_is_read_and_a_missing_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLRUN_OFFLINE", "1")
+    folder = folder_of(tmp_path / "data" / "mnist", contents())
+    assert len(load(tmp_path, None).train.labels) == 20
+    (folder / f"{TEST}.gz").unlink()
+    with pytest.raises(DownloadError, match=rf"{TEST}\.gz is not in"):
+        load(tmp_path, None)
+    with pytest.raises(DataError, match=rf"data\.archive: .*{TEST}\.gz: no such file"):
+        load(tmp_path, folder)
+
+
+Change = Callable[[bytes], bytes]
+BREAK: dict[str, tuple[str, Change, str]] = {
+    "truncated": (TRAIN, lambda raw: raw[:-1], "bytes instead of"),
+    "longer": (LABELS, lambda raw: raw + b"0", "bytes instead of"),
+    "cut in its head": (TRAIN, lambda raw: raw[:6], "bytes instead of"),
+    "empty": (TEST, lambda raw: b"", "it begins with"),
+    "labels for images": (TRAIN, lambda raw: contents()[LABELS], "it begins with 00000801"),
+    "a web page": (LABELS, lambda raw: b"<html>", "it begins with 3c68746d"),
+    "other images": (TRAIN, lambda raw: idx(np.zeros((20, 32, 30))), "32x30 pixels, not 28x28"),
+    "other labels": (LABELS, lambda raw: idx(np.arange(20)), "a label is 19"),
+    "fewer labels": (LABELS, lambda raw: idx(np.zeros(19)), "19 labels for 20"),
+    "no images": (TEST, lambda raw: idx(np.zeros((0, 28, 28))), "10 labels for 0"),
+    "huge": (TEST, lambda raw: raw[:4] + b"\xff" * 12, "bytes instead of"),
+}
+
+
+@pytest.mark.parametrize("kind", BREAK)
+def test_files_of_another_content_are_refused(tmp_path: Path, kind: str) -> None:
+    name, change, problem = BREAK[kind]
+    files = contents()
+    files[name] = change(files[name])
+    with pytest.raises(DataError, match=problem):
+        load(tmp_path, folder_of(tmp_path / "raw", files))
+
+
+def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "raw", contents())
+    whole = (folder / f"{TRAIN}.gz").read_bytes()
+    changed = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
+    for damaged in (whole[:-9], whole[:50], changed):
+        (folder / f"{TRAIN}.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read"):
+            load(tmp_path, folder)
+
+
+def test_downloaded_files_are_checked_by_what_they_hold(
+    tmp_path: Path,
+    server: Server,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = contents()
+    published = [
+        PublishedFile(
+            f"{name}.gz", f"{server.url}/none", "md5", hashlib.md5(raw).hexdigest(), gzipped=True
+        )
+        for name, raw in files.items()
+    ]
+    dataset = Dataset("mnist", {"torchvision": published}, mnist.load_digits)
+    monkeypatch.setattr(mnist, "DATASET", dataset)
+    server.more = {f"/m/{name}.gz": gzip.compress(raw, 3) for name, raw in files.items()}
+    for _ in range(2):  # the second time they are in the data folder
+        digits = load(tmp_path, None, mirrors=[f"{server.url}/m"])
+        assert (digits.differs, digits.origin) == (None, "MNIST (mnist)")
+    assert len(server.asked) == 4
+    (tmp_path / "data" / "mnist" / f"{TEST}.gz").unlink()
+    server.more[f"/m/{TEST}.gz"] = BODY
+    with pytest.raises(DownloadError, match="published hash"):
+        load(tmp_path, None, mirrors=[f"{server.url}/m"])
+
+
+def test_sample_digits_are_labelled_as_generated_and_seeded(tmp_path: Path) -> None:
+    data, again, other = (load(tmp_path, None, seed, source="sample") for seed in (2, 2, 3))
+    assert data.train.pixels.shape == (100, 28, 28) and data.test.pixels.shape == (20, 28, 28)
+    assert np.bincount(data.train.labels).tolist() == [10] * 10
+    assert np.array_equal(data.train.pixels, again.train.pixels)
+    assert not np.array_equal(data.train.pixels, other.train.pixels)
+    assert data.origin == "generated sample digits (100 + 20, seed 2)"
+    assert data.differs == "the data are generated"
+
+
+def test_an_image_of_any_size_becomes_a_digit_light_on_black() -> None:
+    digit = mnist.generate_digits(10, 0).pixels[3]
+    assert np.array_equal(mnist.to_digit(Image.fromarray(digit).convert("RGB")), digit)
+    paper = Image.fromarray(255 - digit).convert("RGB")
+    assert np.array_equal(mnist.to_digit(paper), digit)
+    wide = np.asarray(mnist.to_digit(paper.resize((280, 280)).crop((-100, 0, 380, 280))))
+    assert wide.shape == (28, 28) and wide.dtype == np.uint8
+
+
+def test_commands_of_the_data(cli: Dlrun, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "raw", contents())
+    archive = "--set", f"data.archive={folder}"
+    assert "20 training and 10 test rows" in cli("data", "fetch", "mnist", *archive).stdout
+    done = cli("data", "verify", "mnist-logistic", *archive).is_told(1, "not the published data")
+    assert all(name in done.stdout for name in NAMES) and "contents are complete" in done.stdout
+    done = cli("data", "show", "mnist", *archive, "--count", "2", "--first", "1").is_told(0)
+    label = mnist.generate_digits(20, 0).labels[1]
+    assert f"train 1, {label}\n" in done.stdout and "█" in done.stdout
+    assert len(done.stdout.splitlines()) == 2 * 29
+    cli("data", "show", "mnist", *archive, "--first", "20").is_told(2, "there are 20 train")
+    cli("mnist-dense", "--set", f"data.archive={folder / 'no'}").is_told(2, "no such folder")
+    cli("mnist-dense", "--set", "data.validation=1.5").is_told(2, "data.validation")
+
+
+def test_a_share_that_leaves_nothing_is_refused() -> None:
+    values = {"source": "sample", "archive": None, "mirrors": [], "validation": 100}
+    values |= {"split_seed": None, "sample_images": 100}
+    config = DigitsDataConfig.model_validate(values)
+    with pytest.raises(ConfigError, match=r"data\.validation: 100 rows cannot"):
+        config.held_out(100)
