@@ -57,7 +57,7 @@ def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: 
     assert "test_r2" in done.stdout and "largest_class" not in done.stdout  # no classes
     (run,) = (tmp_path / "runs" / "diabetes").glob("*Z-*")
     header = (run / "metrics.csv").read_text().splitlines()[0]
-    assert header == ("epoch,train_loss,train_mae,train_r2,valid_loss,valid_mae,valid_r2,seconds")
+    assert {"train_loss", "train_mae", "train_r2", "valid_r2"} <= {*header.split(",")}
     assert (run / "learning_curves.png").stat().st_size > 10_000
     tested = json.loads(dlrun("predict", "latest", "--test", "--json", **env).is_told(0).stdout)
     assert (tested["test_rows"], tested["different_rows"]) == (88, 0)

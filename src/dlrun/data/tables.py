@@ -19,7 +19,7 @@ from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, Rows, shorten_list
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, DataError
@@ -153,7 +153,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         origin = f"generated sample players ({SAMPLE_ROWS}, seed {seed})"
     else:
         if config.is_own:
-            paths, differs = user_data.user_data_paths(config), OWN
+            paths, differs = user_data.user_data_paths(config), OWN_DATA
             digest = user_data.fingerprint_user_data(config, seed)[:8]
             origin = f"own table ({paths[0].name}, {digest})"
         else:

@@ -13,7 +13,8 @@ from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
-STEP, SECONDS = "epoch", "seconds"  # the columns of metrics.csv that are no metrics
+STEP, SECONDS = "epoch", "seconds"
+NO_METRICS = (STEP, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
@@ -24,8 +25,8 @@ NOTABLE = 0.02  # share of the best validation metric by which a worse last epoc
 
 
 def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics in a row of metrics.csv, without the columns `epoch` and `seconds`."""
-    return {name: value for name, value in row.items() if name not in (STEP, SECONDS)}
+    """Return the metrics in a row of metrics.csv, without the columns that are no metrics."""
+    return {name: value for name, value in row.items() if name not in NO_METRICS}
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
