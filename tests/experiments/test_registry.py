@@ -144,7 +144,7 @@ class Config(ExperimentConfig):
 
 def load(config, data_dir, seed, screen):
     (path,), _, differs = DATASET.obtain(config, data_dir, screen)
-    words = SimpleNamespace(labels=path.read_text().split())
+    words = path.read_text().split()
     return SimpleNamespace(train=words, test=words, origin=str(path))
 
 FILE = PublishedFile(
