@@ -96,7 +96,7 @@ class LinearFit(Experiment[F], Generic[F]):
         metrics = {name: value for name, value in rows[best].items() if name != SECONDS}
         metrics.pop("fit", None)
         return Results(
-            metrics=metrics | straw_man_metrics(table),
+            metrics=metrics | straw_man_metrics(table, context.screen),
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(table.origin, table.differs),
             test_rows=len(table.test),
@@ -181,6 +181,16 @@ class Lasso(LinearFit[HittersLassoConfig]):
 
     step = "alpha"
     validated = ("valid_mae", "nonzero")
+
+    def run(self, config: HittersLassoConfig, context: RunContext) -> Results:
+        """Fit the path, and warn if the chosen penalty is its last one."""
+        results = super().run(config, context)
+        if results.extra["best_index"] == config.path.values - 1:
+            context.screen.warn(
+                "the best penalty is the last of the path: a smaller one may be better; "
+                f"`--set path.smallest={config.path.smallest / 10:g}` goes further"
+            )
+        return results
 
     def fits(self, config: HittersLassoConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""

@@ -65,11 +65,9 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 order = np.random.default_rng(config.split_seed).permutation(rows)
             valid = table.train.rows(order[rows - held :])
         parts = (table.train.rows(order[: rows - held]), valid, table.test)
+        validated = f"{held:,} to validate" if held else "the test rows to validate too"
         context.screen.note(
-            ", ".join(
-                f"{len(part):,} rows to {use}"
-                for part, use in zip(parts, ("fit", "validate", "test"), strict=True)
-            )
+            f"{len(parts[0]):,} rows to fit, {validated}, {len(table.test):,} to test"
         )
         batches = ArrayData(
             *(self._batches(config, part) for part in parts),
@@ -79,9 +77,8 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
         origin = DataOrigin(table.origin, table.differs)
-        return LoadedData(
-            batches, origin, TableAssets.of(table), row_describer(table), straw_man_metrics(table)
-        )
+        straw_man = straw_man_metrics(table, context.screen)
+        return LoadedData(batches, origin, TableAssets.of(table), row_describer(table), straw_man)
 
     def _batches(self, config: TableNetworkConfig, part: TablePart) -> TensorBatches:
         is_number = part.targets.dtype == np.float64
