@@ -2,12 +2,7 @@
 
 from pathlib import Path
 
-from dlrun.config.sections import (
-    DigitsDataConfig,
-    HiddenLayersConfig,
-    NetworkConfig,
-    Reference,
-)
+from dlrun.config.sections import DigitsDataConfig, HiddenLayersConfig, NetworkConfig, Reference
 from dlrun.errors import ConfigError
 
 
@@ -16,7 +11,7 @@ class DigitsConfig(NetworkConfig):
 
     dataset_location = "dlrun.data.mnist:DATASET"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
-    max_threads = 1
+    max_threads = 1  # the steps are too short to share
 
     data: DigitsDataConfig
     model: HiddenLayersConfig
