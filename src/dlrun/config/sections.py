@@ -161,6 +161,11 @@ class ExperimentConfig(Section):
         return self.seed if given is None else given
 
     @property
+    def validates_on_test(self) -> bool:
+        """Return whether the test rows validate too, as in some of the book's labs."""
+        return getattr(self.data_section, "validation", None) == "test"
+
+    @property
     def world(self) -> int | None:
         """Return the number of processes of a run: 1, unless an experiment trains in several."""
         return 1

@@ -11,7 +11,7 @@ class DigitsConfig(NetworkConfig):
 
     dataset_location = "dlrun.data.mnist:DATASET"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
-    max_threads = 1  # the steps are too short to share
+    max_threads = 1  # two took no less time beside other work
 
     data: DigitsDataConfig
     model: HiddenLayersConfig

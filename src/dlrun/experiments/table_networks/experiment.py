@@ -63,11 +63,9 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 order = np.random.default_rng(config.split_seed).permutation(rows)
             valid = table.train.rows(order[rows - held :])
         parts = (table.train.rows(order[: rows - held]), valid, table.test)
+        validated = f"{held:,} to validate" if held else "the test rows to validate too"
         context.screen.note(
-            ", ".join(
-                f"{len(part):,} rows to {use}"
-                for part, use in zip(parts, ("fit", "validate", "test"), strict=True)
-            )
+            f"{len(parts[0]):,} rows to fit, {validated}, {len(table.test):,} to test"
         )
         batches = ArrayData(
             *(self._batches(config, part) for part in parts),
