@@ -49,6 +49,21 @@ def test_rows_that_are_shown_are_predicted_as_in_the_test(
     assert forked("predict", folder, "--test").is_told(0).stdout.count("row for row") == 1
 
 
+@pytest.mark.parametrize("name", ["hitters", "nyse"])
+def test_files_of_tables_are_fetched_and_verified(forked: Dlrun, tmp_path: Path, name: str) -> None:
+    shown = forked(
+        "data", "show", f"{name}-linear", "--count", "20", *setting("data.source=sample")
+    ).is_told(0)
+    archive = tmp_path / "table.csv"
+    days = "\n".join(f"0.{row},{row},{row},mon,{row < 9}" for row in range(12))
+    header = "DJ_return,log_volume,log_volatility,day_of_week,train\n"
+    archive.write_text(shown.stdout if name == "hitters" else header + days)
+    words = setting(f"data.archive={archive}")
+    assert "training" in forked("data", "fetch", name, *words).is_told(0).stdout
+    done = forked("data", "verify", name, *words).is_told(1, "table.csv: not the published data")
+    assert "contents are complete" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
 def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done, name: str) -> None:
     import torch
@@ -143,6 +158,26 @@ def test_own_table_with_a_fault_is_refused_in_words(
     ended = forked("hitters-linear", *own(tmp_path, *values))
     ended.is_told(ended.returncode, *words)
     assert ended.returncode in (1, 2)
+
+
+def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    rows = [(row * 1e13, row * row % 7 * 1e-3) for row in range(60)]
+    lines = [f"{large},{small},{large / 1e13 + small * 1e3}" for large, small in rows]
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(["large,small,sum", *lines]))
+    words = setting("data.source=csv", f"data.path={file}", "data.target=sum")
+    forked("hitters-linear", *words).is_told(0)
+    run = Run.open(latest(tmp_path, "hitters-linear"))
+    assert run.record.metrics["test_mae"] < 1e-6
+    found = {
+        one["column"]: float(one["coefficient"])
+        for one in table(run.read("coefficients.csv").decode())
+    }
+    assert found == pytest.approx(
+        {"(intercept)": 0, "large": 1e-13, "small": 1e3}, rel=1e-6, abs=1e-6
+    )
 
 
 def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:

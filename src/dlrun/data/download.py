@@ -101,8 +101,9 @@ class Dataset:
     `config` is always the config's section `data`.
     name: of the data set, and of its folder in the data folder. published: the files of each
     published source. load: reads all data (config, data folder, seed, screen), downloads missing
-    files, and returns an object with `train.labels`, `test.labels` and `origin`. show: prints some
-    examples of the loaded data (data, screen, part, first, count); None if they are not texts.
+    files, and returns an object with `train` and `test`, which have a length, and `origin`. show:
+    prints some examples of the loaded data (data, screen, part, first, count); None if they are not
+    texts.
     """
 
     name: str

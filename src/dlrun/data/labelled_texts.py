@@ -66,6 +66,9 @@ class ReviewSplit:
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
 
 @dataclass(frozen=True)
 class Reviews:

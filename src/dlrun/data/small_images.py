@@ -51,6 +51,9 @@ class LabelledImages:
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
 
+    def __len__(self) -> int:
+        return len(self.labels)
+
 
 @dataclass(frozen=True)
 class SmallImages:

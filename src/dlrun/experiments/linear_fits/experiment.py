@@ -167,12 +167,18 @@ class LinearFit(Experiment[F], Generic[F]):
 
 
 class LeastSquares(LinearFit[LinearFitConfig]):
-    """Fits a table by least squares with an intercept; of several solutions, by the smallest."""
+    """Fits a table by least squares with an intercept.
+
+    Of several solutions it chooses the smallest, for columns of equal standard deviation.
+    """
 
     def fits(self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
         """Yield the only fit."""
         if not done:
-            coef = np.linalg.lstsq(X - X.mean(0), y - y.mean())[0]
+            # Of equal size: else the cut-off of `lstsq` would drop columns of very small numbers.
+            spreads = X.std(0)
+            spreads[spreads == 0] = 1
+            coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads
             yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
 
 
