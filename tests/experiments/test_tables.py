@@ -180,6 +180,19 @@ def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
     )
 
 
+def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
+    words = [*smoke("hitters-lasso"), *setting("path.values=2")]
+    few = forked(*words, *setting("max_iterations=2")).is_told(0)
+    assert "of 22 fits may not have converged" in few.stderr
+    assert "warning" not in forked(*words).is_told(0).stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_precision_that_rounds_the_targets_is_refused(forked: Dlrun, precision: str) -> None:
+    words = [*smoke("hitters-dense"), *setting(f"trainer.precision={precision}")]
+    forked(*words).is_told(2, "trainer.precision", "targets", "bf16-mixed")
+
+
 def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
     forked("hitters-lasso", *words).is_told(1, "50 folds", "cross_validation.folds=40")
