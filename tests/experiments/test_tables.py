@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
+from tests import harness
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
@@ -49,19 +52,22 @@ def test_rows_that_are_shown_are_predicted_as_in_the_test(
     assert forked("predict", folder, "--test").is_told(0).stdout.count("row for row") == 1
 
 
-@pytest.mark.parametrize("name", ["hitters", "nyse"])
-def test_files_of_tables_are_fetched_and_verified(forked: Dlrun, tmp_path: Path, name: str) -> None:
-    shown = forked(
-        "data", "show", f"{name}-linear", "--count", "20", *setting("data.source=sample")
-    ).is_told(0)
-    archive = tmp_path / "table.csv"
-    days = "\n".join(f"0.{row},{row},{row},mon,{row < 9}" for row in range(12))
-    header = "DJ_return,log_volume,log_volatility,day_of_week,train\n"
-    archive.write_text(shown.stdout if name == "hitters" else header + days)
-    words = setting(f"data.archive={archive}")
-    assert "training" in forked("data", "fetch", name, *words).is_told(0).stdout
-    done = forked("data", "verify", name, *words).is_told(1, "table.csv: not the published data")
-    assert "contents are complete" in done.stdout
+@pytest.mark.parametrize("dataset", ["hitters", "nyse"])
+def test_data_are_fetched_and_a_file_that_is_not_the_published_one_is_told(
+    forked: Dlrun, tmp_path: Path, dataset: str
+) -> None:
+    sample = ["--set", "data.source=sample"]
+    assert "training" in forked("data", "fetch", dataset, *sample).is_told(0).stdout
+    file = tmp_path / "days.csv"
+    days = "".join(f"1,{day % 3},{day % 7},mon,{day < 9}\n" for day in range(20))
+    file.write_text(f"DJ_return,Salary,log_volume,day_of_week,train\n{days}")
+    words = [*setting(f"data.archive={file}"), "--data-dir", "none"]
+    verify = forked("data", "verify", dataset, *words)
+    if dataset == "hitters":
+        assert "NOT the published" in verify.stdout
+        verify.is_told(1, "'DJ_return' is '1' in all 20 rows")
+    else:
+        verify.is_told(2, "no column 'log_volatility'")
 
 
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
@@ -77,6 +83,27 @@ def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done,
     coefficients = table((run.folder / "coefficients.csv").read_text())
     assert len(coefficients) == 1 + inputs.shape[1]
     assert coefficients[0]["column"] == "(intercept)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("hitters-lasso", "path.values=200"), ("hitters-dense", "trainer.max_epochs=100"),
+     ("nyse-rnn", "trainer.max_epochs=60")],
+)  # fmt: skip
+def test_a_run_that_is_stopped_resumes_bit_for_bit(tmp_path: Path, name: str, steps: str) -> None:
+    words = [*smoke(name), *setting(steps)]
+    whole = Run.open(finished(tmp_path / "whole", words))
+    child = harness.start(tmp_path / "half", *words)
+    table = tmp_path / "half" / "runs" / name / "latest" / "metrics.csv"
+    harness.wait_until(lambda: table.exists() and table.read_text().count("\n") > 4, child)
+    child.signal(signal.SIGINT)
+    assert child.end().returncode == 130
+    half = Run.open(table.parent.resolve())
+    assert 0 < (half.record.steps or 0) < (whole.record.steps or 0)
+    harness.run(tmp_path, "resume", half.folder).is_told(0)
+    resumed = Run.open(half.folder)
+    assert first_difference_of_repetition(whole, resumed)[0] is None
 
 
 def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:

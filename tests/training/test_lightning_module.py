@@ -113,7 +113,7 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
 
 def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
     metrics = {"valid_mae": 4.0, "valid_loss": 3.0, "train_mae": 2.0, "train_loss": 1.0}
-    epoch = FinishedEpoch(7, metrics, 0.5)
+    epoch = FinishedEpoch(number=7, metrics=metrics, seconds=0.5)
     row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
     stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
     assert row == [("epoch", 7), *stages, ("seconds", 0.5)]

@@ -19,7 +19,7 @@ from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, Rows, shorten_list
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         origin = f"generated sample players ({SAMPLE_ROWS}, seed {seed})"
     else:
         if config.is_own:
-            paths, differs = user_data.user_data_paths(config), OWN
+            paths, differs = user_data.user_data_paths(config), OWN_DATA
             digest = user_data.fingerprint_user_data(config, seed)[:8]
             origin = f"own table ({paths[0].name}, {digest})"
         else:
@@ -241,7 +241,7 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1:
-        problem = f"column {name!r} is {_quote(levels[0])} in all rows ({len(cells):,})"
+        problem = f"column {name!r} is {_quote(levels[0])} in all {len(cells):,} rows"
         raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
@@ -267,7 +267,7 @@ def _to_number(cells: Cells, name: str) -> float:
 
 
 def _no_number(cell: str) -> str:
-    return f"{_quote(cell)} is no number from -{LARGEST:g} to {LARGEST:g}"
+    return f"{_quote(cell)} is no number (of at most {LARGEST:g})"
 
 
 def _quote(cell: str) -> str:

@@ -66,7 +66,8 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
 
     assets_class: the class of what `load` returns as `assets`.
     curve_limits: the ends of the vertical axis of the learning curves of a metric, by its name
-    without the split, such as `accuracy`; by default the axis spans the values.
+    without the split, such as `accuracy`; by default, and if a curve ends outside, the axis spans
+    the values.
     """
 
     assets_class: type[A]
@@ -152,7 +153,7 @@ class NetworkExperiment(Experiment[N], Generic[N, A]):
                 "epochs": config.trainer.max_epochs,
                 "train_rows": len(data.train),
                 "valid_rows": len(data.valid),
-                "batch_rows": config.batch_size,  # of an optimizer step, by all processes together
+                "batch_rows": config.batch_size,  # of an update, by all processes together
                 "batch_rows_each": config.batch_size // trained.processes,
             },
             processes=trained.processes,

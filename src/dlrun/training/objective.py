@@ -53,8 +53,8 @@ REGRESSION_METRICS: dict[str, Callable[[], Metric]] = {
 def torch_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    """Return the torch optimizer that a config names, with the settings in the config."""
-    return OPTIMIZERS[config.name](parameters, **config.settings)
+    """Return the torch optimizer that a config names, with the config's arguments."""
+    return OPTIMIZERS[config.name](parameters, **config.arguments)
 
 
 def fast_optimizer(
