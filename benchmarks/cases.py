@@ -147,15 +147,20 @@ def process(folder: Path, took: Process) -> Metrics:
 
 def lab_network(folder: Path, took: Process) -> Metrics:
     found = read_json(folder / "lab.json")
-    epoch = steady(found["epoch_seconds"])
-    return process(folder, took) | {"epoch": epoch, "test_accuracy": found["test_accuracy"]}
+    return process(folder, took) | {"epoch": steady(found["epoch_seconds"]), **tested(found)}
 
 
 def our_network(folder: Path, took: Process) -> Metrics:
     run = run_folder(folder)
     epoch = steady(column(run / "metrics.csv", "seconds"))
-    accuracy = read_json(run / "results.json")["metrics"]["test_accuracy"]
-    return process(folder, took) | {"epoch": epoch, "test_accuracy": accuracy}
+    metrics = read_json(run / "results.json")["metrics"]
+    return process(folder, took) | {"epoch": epoch, **tested(metrics)}
+
+
+def tested(metrics: Metrics) -> Metrics:
+    """The accuracy, mean absolute error or R² of the test, whichever there is."""
+    names = ("test_accuracy", "test_mae", "test_r2")
+    return {name: metrics[name] for name in names if name in metrics}
 
 
 def our_path(folder: Path, took: Process) -> Metrics:
@@ -258,6 +263,23 @@ def digits(kind: str, setup: Setup) -> Case:
         [
             Row(f"{name}, an epoch with its validation", "epoch", 8, 15),
             Row(f"{name}, peak memory of the process", "memory", unit="GB"),
+        ],
+        repeats=2 if setup.quick else 5,
+    )
+
+
+def table(experiment: str, kind: str, file: str, must: float, setup: Setup) -> Case:
+    """A network on Hitters or NYSE; the lab reads its own package's copy of the same file."""
+    epochs = setup.epochs or (6 if setup.quick else 20)
+    settings = {"data.archive": setup.source / file, "trainer.max_epochs": epochs}
+    return Case(
+        {
+            "lab": Variant(lambda out: lab("lab_tables.py", kind, epochs, out), lab_network),
+            "dlrun": Variant(lambda out: dlrun(experiment, settings, out, setup.data), our_network),
+        },
+        [
+            Row(f"{experiment}, an epoch with its validation", "epoch", must),
+            Row(f"{experiment}, whole process: {epochs} epochs, test, figures", "process"),
         ],
         repeats=2 if setup.quick else 5,
     )
@@ -435,6 +457,9 @@ def sweep(setup: Setup) -> Case:
 CASES: dict[str, Callable[[Setup], Case]] = {
     "start-up": startup,
     "reviews": reviews,
+    "hitters-dense": functools.partial(table, "hitters-dense", "hitters", "Hitters.csv", 5),
+    "nyse-dense": functools.partial(table, "nyse-dense", "dense", "NYSE.csv", 5),
+    "nyse-rnn": functools.partial(table, "nyse-rnn", "rnn", "NYSE.csv", 3),
     "imdb-dense": dense,
     "imdb-lasso": lasso,
     "imdb-lstm": lstm,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import dlrun
-from tests.conftest import ROOT, python
+from tests.conftest import ROOT, python, smoke
 
 SLOW = "torch", "lightning", "sklearn", "pandas", "matplotlib"
 LIBRARIES = "torch", "pydantic", "rich", "numpy", "typer"
@@ -36,6 +36,14 @@ def test_quick_commands_import_nothing_slow(arguments: list[str], code: int) -> 
     ended, modules = imported("from dlrun.__main__ import main\nmain()", *arguments)
     assert ended == code and "dlrun.cli" in modules
     assert not modules & {*SLOW}
+
+
+@pytest.mark.parametrize("name", ["hitters-linear", "nyse-linear"])
+def test_least_squares_import_neither_torch_nor_scikit_learn(tmp_path: Path, name: str) -> None:
+    words = [*smoke(name), "--runs-dir", str(tmp_path)]
+    ended, modules = imported("from dlrun.__main__ import main\nmain()", *words)
+    assert ended == 0 and "matplotlib" in modules
+    assert not modules & {"torch", "lightning", "sklearn", "pandas"}
 
 
 def test_importing_dlrun_imports_no_library() -> None:

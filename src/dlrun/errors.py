@@ -39,7 +39,7 @@ class DownloadError(DataError):
 
 
 class AcceleratorError(DlrunError):
-    """Says that the accelerator failed while falling back to the CPU is forbidden."""
+    """Says that an accelerator cannot be used; the CPU replaces it unless that is forbidden."""
 
 
 class Stopped(BaseException):

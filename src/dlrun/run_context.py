@@ -11,7 +11,7 @@ from rich.console import RenderableType
 
 from dlrun.config.yaml_loader import ConfigLayer
 from dlrun.errors import DlrunError
-from dlrun.run_folder.folder import RESULTS, RunFolder
+from dlrun.run_folder.folder import RESULTS, RunFolder, check_run_name
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import ClassSummary, SweepMembership
 from dlrun.system.accelerator import AcceleratorReport
@@ -43,6 +43,10 @@ class RunSettings:
     results: bool = True  # False: the caller shows them
     screen: Screen | None = None  # instead of the terminal's
     sweep: SweepMembership | None = None  # the sweep that the run belongs to
+
+    def check(self) -> None:
+        """Raise ConfigError if the value of an option is invalid for a new run."""
+        check_run_name(self.name)
 
     def console(self) -> Screen:
         """Return the screen to which the run prints its results, notes and progress."""

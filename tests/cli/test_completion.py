@@ -66,7 +66,7 @@ EVERY = ["latest", f"{EXPERIMENT}/latest", "ab12", "20260101T000000Z-ab12"]
         ("resume 2026", ["20260101T000000Z-ab12"]),
         ("runs list _", [EXPERIMENT]),
         ("runs list --runs-dir nowhere _", []),
-        (f"{EXPERIMENT} --set opt", ["optimizer.name=", "optimizer.lr="]),
+        (f"{EXPERIMENT} --set optimizer.n", ["optimizer.name="]),
         (f"{EXPERIMENT} --set seed = 3 --set optimizer.l", ["optimizer.lr="]),
         (f"config {EXPERIMENT} --set optimizer.l", ["optimizer.lr="]),
         (f"sweep {EXPERIMENT} --grid seed = 3,4 --space optimizer.l", ["optimizer.lr="]),

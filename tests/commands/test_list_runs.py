@@ -66,21 +66,25 @@ def test_json_has_all_that_a_script_wants(runs: Path, capsys: Out) -> None:
     size = sum(file.stat().st_size for file in folder.iterdir())
     assert run.pop("config")["optimizer.lr"] == 0.1
     assert run.pop("interval") == pytest.approx([0.4691, 0.5309], abs=1e-4)
-    assert run == {
-        "name": folder.name,
-        "experiment": EXPERIMENT,
-        "state": "finished",
-        "metric": "test_accuracy",
-        "value": 0.5,
-        "book": 0.421,
-        "seconds": 10.5,
-        "size": size,
-        "differs": {"optimizer.lr": 0.1},
-        "began": "2026-01-01T00:00:00+00:00",
-        "folder": str(folder),
-        "problem": None,
-        "metrics": {"test_accuracy": 0.5},
-    }
+    assert (
+        run
+        | {
+            "name": folder.name,
+            "experiment": EXPERIMENT,
+            "state": "finished",
+            "metric": "test_accuracy",
+            "value": 0.5,
+            "book": 0.421,
+            "seconds": 10.5,
+            "size": size,
+            "differs": {"optimizer.lr": 0.1},
+            "began": "2026-01-01T00:00:00+00:00",
+            "folder": str(folder),
+            "problem": None,
+            "metrics": {"test_accuracy": 0.5},
+        }
+        == run
+    )
 
 
 def test_csv_is_a_table(runs: Path, capsys: Out) -> None:

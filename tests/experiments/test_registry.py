@@ -3,16 +3,17 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
-from dlrun.config.sections import ExperimentConfig
+from dlrun.config.sections import OWN_SOURCES, ExperimentConfig
 from dlrun.config.yaml_loader import Values, dump_yaml, read_yaml_file
 from dlrun.errors import ConfigError
 from dlrun.experiments import registry
 from dlrun.experiments.base import Experiment
-from tests.conftest import ROOT, Dlrun
+from tests.conftest import NAMES, ROOT, Dlrun
 
 DEFAULTS = ROOT / "configs" / "defaults"
 
@@ -143,7 +144,7 @@ class Config(ExperimentConfig):
 
 def load(config, data_dir, seed, screen):
     (path,), _, differs = DATASET.obtain(config, data_dir, screen)
-    words = SimpleNamespace(labels=path.read_text().split())
+    words = path.read_text().split()
     return SimpleNamespace(train=words, test=words, origin=str(path))
 
 FILE = PublishedFile(
@@ -301,3 +302,12 @@ def test_a_check_that_raises_is_one_message(
     assert "'checks-badly'" in done.stderr and "KeyError: 'lost'" in done.stderr
     assert "Traceback" not in done.stderr and "bug in dlrun" not in done.stderr
     assert "Traceback" in dlrun("checks-badly", "--debug", **env).stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_source_is_published_generated_or_the_users_own(name: str) -> None:
+    if (dataset := registry.experiment_dataset(name)) is not None:
+        section = registry.load_config_class(name).model_fields["data"].annotation
+        assert section is not None
+        sources = get_args(section.model_fields["source"].annotation)
+        assert {*sources} - {"sample", *OWN_SOURCES} == {*dataset.published}

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dlrun.commands.verify import first_difference_of_repetition
 from dlrun.experiments.saved_run import Run
+from tests import harness
 from tests.conftest import Dlrun, Done, setting, smoke
 from tests.experiments.use import finished, latest, moved, results
 
@@ -49,6 +52,24 @@ def test_rows_that_are_shown_are_predicted_as_in_the_test(
     assert forked("predict", folder, "--test").is_told(0).stdout.count("row for row") == 1
 
 
+@pytest.mark.parametrize("dataset", ["hitters", "nyse"])
+def test_data_are_fetched_and_a_file_that_is_not_the_published_one_is_told(
+    forked: Dlrun, tmp_path: Path, dataset: str
+) -> None:
+    sample = ["--set", "data.source=sample"]
+    assert "training" in forked("data", "fetch", dataset, *sample).is_told(0).stdout
+    file = tmp_path / "days.csv"
+    days = "".join(f"1,{day % 3},{day % 7},mon,{day < 9}\n" for day in range(20))
+    file.write_text(f"DJ_return,Salary,log_volume,day_of_week,train\n{days}")
+    words = [*setting(f"data.archive={file}"), "--data-dir", "none"]
+    verify = forked("data", "verify", dataset, *words)
+    if dataset == "hitters":
+        assert "NOT the published" in verify.stdout
+        verify.is_told(1, "'DJ_return' is '1' in all 20 rows")
+    else:
+        verify.is_told(2, "no column 'log_volatility'")
+
+
 @pytest.mark.parametrize("name", ["hitters-linear", "hitters-lasso", "nyse-linear"])
 def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done, name: str) -> None:
     import torch
@@ -62,6 +83,27 @@ def test_network_of_a_linear_fit_predicts_as_the_fit(tmp_path: Path, done: Done,
     coefficients = table((run.folder / "coefficients.csv").read_text())
     assert len(coefficients) == 1 + inputs.shape[1]
     assert coefficients[0]["column"] == "(intercept)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("hitters-lasso", "path.values=200"), ("hitters-dense", "trainer.max_epochs=100"),
+     ("nyse-rnn", "trainer.max_epochs=60")],
+)  # fmt: skip
+def test_a_run_that_is_stopped_resumes_bit_for_bit(tmp_path: Path, name: str, steps: str) -> None:
+    words = [*smoke(name), *setting(steps)]
+    whole = Run.open(finished(tmp_path / "whole", words))
+    child = harness.start(tmp_path / "half", *words)
+    table = tmp_path / "half" / "runs" / name / "latest" / "metrics.csv"
+    harness.wait_until(lambda: table.exists() and table.read_text().count("\n") > 4, child)
+    child.signal(signal.SIGINT)
+    assert child.end().returncode == 130
+    half = Run.open(table.parent.resolve())
+    assert 0 < (half.record.steps or 0) < (whole.record.steps or 0)
+    harness.run(tmp_path, "resume", half.folder).is_told(0)
+    resumed = Run.open(half.folder)
+    assert first_difference_of_repetition(whole, resumed)[0] is None
 
 
 def test_a_lasso_chooses_the_penalty_that_validates_best(done: Done) -> None:
@@ -143,6 +185,39 @@ def test_own_table_with_a_fault_is_refused_in_words(
     ended = forked("hitters-linear", *own(tmp_path, *values))
     ended.is_told(ended.returncode, *words)
     assert ended.returncode in (1, 2)
+
+
+def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    rows = [(row * 1e13, row * row % 7 * 1e-3) for row in range(60)]
+    lines = [f"{large},{small},{large / 1e13 + small * 1e3}" for large, small in rows]
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(["large,small,sum", *lines]))
+    words = setting("data.source=csv", f"data.path={file}", "data.target=sum")
+    forked("hitters-linear", *words).is_told(0)
+    run = Run.open(latest(tmp_path, "hitters-linear"))
+    assert run.record.metrics["test_mae"] < 1e-6
+    found = {
+        one["column"]: float(one["coefficient"])
+        for one in table(run.read("coefficients.csv").decode())
+    }
+    assert found == pytest.approx(
+        {"(intercept)": 0, "large": 1e-13, "small": 1e3}, rel=1e-6, abs=1e-6
+    )
+
+
+def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
+    words = [*smoke("hitters-lasso"), *setting("path.values=2")]
+    few = forked(*words, *setting("max_iterations=2")).is_told(0)
+    assert "of 22 fits may not have converged" in few.stderr
+    assert "warning" not in forked(*words).is_told(0).stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_precision_that_rounds_the_targets_is_refused(forked: Dlrun, precision: str) -> None:
+    words = [*smoke("hitters-dense"), *setting(f"trainer.precision={precision}")]
+    forked(*words).is_told(2, "trainer.precision", "targets", "bf16-mixed")
 
 
 def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:

@@ -74,13 +74,13 @@ def test_other_parameters_are_torchs(parameter: torch.Tensor) -> None:
 
 
 def test_it_is_made_only_if_the_learning_rate_is_the_one_setting() -> None:
-    class WithMomentum(OptimizerConfig):
-        momentum: float | None
+    class WithMore(OptimizerConfig):
+        more: float | None
 
     parameters, values = [nn.Parameter(torch.ones(3))], RMSPROP.model_dump()
-    made = make_one_pass_rmsprop(WithMomentum(**values, momentum=None), parameters)
+    made = make_one_pass_rmsprop(WithMore(**values, more=None), parameters)
     assert made is not None and made.defaults["lr"] == RMSPROP.lr
-    assert make_one_pass_rmsprop(WithMomentum(**values, momentum=0.9), parameters) is None
+    assert make_one_pass_rmsprop(WithMore(**values, more=0.9), parameters) is None
     adam = RMSPROP.model_copy(update={"name": "adam"})
     assert make_one_pass_rmsprop(adam, parameters) is None
 

@@ -106,6 +106,19 @@ def test_a_step_that_could_not_be_written_is_not_finished(
     assert (found.state, found.parts) == (b"state 1", [b"part 1"])
 
 
+def test_a_run_that_began_without_a_column_goes_on_without_it(
+    tmp_path: Path, steps: ProgressRecorder
+) -> None:
+    do(steps, 1)
+    again = steps_of(tmp_path, resuming=True)
+    again.begin(["epoch", "new", "loss"], "data", 3, "epoch")
+    with again.progress("training", 3, "epoch"):
+        again.finish({"epoch": 2, "new": 7, "loss": 0.5}, "epoch 2/3", b"state")
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,loss\n1,1\n2,0.5\n"
+    again.begin(["epoch", "new", "loss"], "data", 3, "epoch")  # another attempt, from the seed
+    assert (tmp_path / "metrics.csv").read_text() == "epoch,new,loss\n"
+
+
 def test_a_loss_that_is_no_number_ends_the_run() -> None:
     check_metrics_finite({"train_loss": 0.5, "valid_loss": 1e300}, "epoch 1")
     for loss in (float("nan"), float("inf")):

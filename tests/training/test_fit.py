@@ -17,7 +17,7 @@ from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.runs.start import load_experiment_config
 from dlrun.system.accelerator import accelerator_attempts, is_accelerator_error
 from dlrun.training.data import ArrayData, TensorBatches
-from dlrun.training.fit import Training, divergence_warning
+from dlrun.training.fit import Training, divergence_warning, make_trainer
 from dlrun.training.objective import classification
 from dlrun.training.process_settings import temporary_training_settings
 from tests.experiments.use import reader
@@ -118,7 +118,7 @@ def test_a_device_that_fails_the_probe_gives_way_to_the_cpu(
 ) -> None:
     metrics, report, _ = fit(tmp_path / "fallen", "broken")
     assert (report.requested, report.used) == ("broken", "cpu")
-    assert "a training step failed on broken" in report.reason
+    assert "the first batch failed on broken" in report.reason
     assert capsys.readouterr().err.count("warning:") == 1
     plain, _, _ = fit(tmp_path / "plain", "cpu")
     assert metrics == plain
@@ -182,6 +182,12 @@ def test_the_probe_has_the_runs_precision(tmp_path: Path) -> None:
 )
 def test_whose_fault_an_error_is(error: Exception, is_fault: bool) -> None:
     assert is_accelerator_error(error) is is_fault
+
+
+def test_an_accelerator_that_lightning_does_not_know_may_be_replaced_by_the_cpu() -> None:
+    with pytest.raises(AcceleratorError, match="npu") as caught:
+        make_trainer(network_config("cpu"), "npu", probe=True)
+    assert is_accelerator_error(caught.value)
 
 
 def test_a_loss_that_grows_is_said() -> None:

@@ -113,7 +113,7 @@ def test_loss_and_error_of_regression(dtype: torch.dtype) -> None:
 
 def test_a_row_of_metrics_csv_has_the_loss_and_the_metrics_of_both_stages() -> None:
     metrics = {"valid_mae": 4.0, "valid_loss": 3.0, "train_mae": 2.0, "train_loss": 1.0}
-    epoch = FinishedEpoch(7, metrics, 0.5)
+    epoch = FinishedEpoch(number=7, metrics=metrics, seconds=0.5)
     row = [(name, value(epoch)) for name, value in epoch_columns(regression()).items()]
     stages = [("train_loss", 1.0), ("train_mae", 2.0), ("valid_loss", 3.0), ("valid_mae", 4.0)]
     assert row == [("epoch", 7), *stages, ("seconds", 0.5)]
@@ -176,6 +176,15 @@ def test_values_of_a_regression(shape: tuple[int, ...], target_shape: tuple[int,
     assert values.predicted.tolist() == [10, 12, 8, 16]
     assert (found["test_mae"], found["test_r2"]) == pytest.approx((values.mae, values.r2))
     assert objective.infer(lambda outputs: outputs, outputs).tolist() == [10, 12, 8, 16]
+
+
+def test_a_regression_in_mixed_precision_does_not_round_its_targets() -> None:
+    objective = regression(centre=1000, scale=2)
+    outputs, targets = torch.tensor([1.5, -0.5]).bfloat16(), torch.tensor([1002.0, 1000.25])
+    assert objective.predict(outputs).tolist() == [1003, 999]
+    assert objective.loss(outputs, targets).item() == (0.5**2 + 0.625**2) / 2
+    targets = torch.tensor([475.25, 475.25])
+    assert regression().loss(outputs, targets) == F.mse_loss(outputs.float(), targets)
 
 
 def test_several_values_of_a_row_are_not_collected() -> None:

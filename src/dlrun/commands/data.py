@@ -101,7 +101,7 @@ def show_dataset(
 def _load(found: Dataset, config: Any, folder: Path, screen: Screen) -> str:
     """Load all data, downloading what is missing, and return a description."""
     data = found.load(config.data, folder, config.split_seed, screen)
-    counts = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test rows"
+    counts = f"{len(data.train):,} training and {len(data.test):,} test rows"
     return f"{counts}, {data.origin}"
 
 

@@ -20,7 +20,7 @@ from dlrun.experiments import registry, saved_run
 from dlrun.run_context import RunSettings
 from dlrun.run_folder.find import run_name_without_time, runs_newest_first, sweeps_newest_first
 from dlrun.run_folder.folder import PLAIN_NAME
-from dlrun.system.accelerator import ACCELERATORS
+from dlrun.system.accelerator import RequestedAccelerator
 
 Function = Callable[..., Any]
 NEWEST = 100  # runs offered at most
@@ -113,7 +113,7 @@ def set_option(help: str) -> Any:
     return Annotated[list[str] | None, settings]
 
 
-ACCELERATOR = "|".join(("auto", "cpu", *ACCELERATORS))
+ACCELERATOR = "|".join(get_args(RequestedAccelerator))
 SLURM = "Submit it to SLURM: time (minutes), partition, cpus, mem, gpus, nodes, tasks, ..."
 RUN = "A run's folder, name or suffix; latest: the newest; EXPERIMENT/latest."
 
@@ -153,22 +153,23 @@ Quiet = Annotated[bool, flag("Show only results, warnings and errors.", "--quiet
 Seeds = option("3: seeds 0 to 2; 0-2: the same; 0,3,7: these.", "SEEDS")
 
 
-# Options that become fields of RunSettings, by the field's name; the first three are in the config.
+# Options that become fields of RunSettings, by the field's name, in the order of the help. The two
+# of the accelerator become overrides.
 RUN_OPTIONS: dict[str, Any] = {
+    "config": Annotated[
+        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
+    ],
     "overrides": set_option("One value, as in --set optimizer.lr=0.01."),
     "accelerator": Annotated[
         str | None, option("Where to train; falls back to the CPU.", ACCELERATOR)
     ],
     "no_fallback": Annotated[bool, flag("An accelerator that fails is an error.", "--no-fallback")],
-    "config": Annotated[
-        list[Path] | None, option("YAML over the defaults; repeatable, the later wins.", "FILE")
-    ],
+    "runs_dir": RunsDir,
+    "data_dir": DataDir,
     "name": Annotated[str | None, option("The run folder's suffix (default: random).", "NAME")],
     "summary": Annotated[bool, flag("Show the network layer by layer.", "--summary")],
     "dry_run": Annotated[bool, flag("Check everything up to loading data.", "--dry-run")],
     "force": Annotated[bool, flag("Continue even if code or packages have changed.", "--force")],
-    "runs_dir": RunsDir,
-    "data_dir": DataDir,
     "json": Json,
     "quiet": Quiet,
 }

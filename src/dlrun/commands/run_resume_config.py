@@ -23,10 +23,7 @@ def make_experiment_command(name: str) -> Callable[..., int]:
     argument = registry.load_config_class(name).argument
     shown = typer.Argument(metavar=argument.metavar, help=argument.help) if argument else None
 
-    @opt.with_run_options(
-        *("config", "overrides", "accelerator", "no_fallback", "runs_dir", "data_dir", "name"),
-        *("summary", "dry_run", "json", "quiet"),
-    )
+    @opt.with_run_options(*(option for option in opt.RUN_OPTIONS if option != "force"))
     def run(
         settings: RunSettings,
         items: Annotated[list[str] | None, shown] = None,

@@ -11,13 +11,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model
 from dlrun.errors import AcceleratorError, ConfigError
 from dlrun.system.accelerator import (
     NO_FALLBACK_HINT,
+    RequestedAccelerator,
     check_batch_divisible,
     check_cpu_devices,
 )
 
 MOST_VALIDATION = 2000  # rows that are held out for validation, unless data.validation says it
 EPOCHS = "trainer.max_epochs"  # the key by which a finished run is extended
-OWN = ("csv", "folder")  # sources that are the user's own data
+OWN_SOURCES = ("csv", "folder")  # sources that are the user's own data
 OWN_DATA_KEYS = frozenset({"data.path", "data.train", "data.test"})
 
 
@@ -139,7 +140,7 @@ class ExperimentConfig(Section):
     real_in_demo: ClassVar[bool] = False
 
     seed: Seed
-    accelerator: Literal["auto", "cpu", "cuda", "mps"]
+    accelerator: RequestedAccelerator
     fallback: bool
     logger: list[Literal["tensorboard", "mlflow"]]
     threads: Threads | Literal["auto"]
@@ -224,7 +225,7 @@ class OptimizerConfig(Section):
     lr: Annotated[float, Field(gt=0)]
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """Return the arguments by name; those that are None are left to torch's defaults."""
         return self.model_dump(exclude={"name"}, exclude_none=True)
 
@@ -322,7 +323,7 @@ class OwnDataConfig(Section):
     @property
     def is_own(self) -> bool:
         """Return whether the data are the user's own, not a published data set."""
-        return self.source in OWN
+        return self.source in OWN_SOURCES
 
     @model_validator(mode="after")
     def _one_place_or_two(self) -> "OwnDataConfig":
@@ -400,6 +401,12 @@ class TableDataConfig(OwnDataConfig):
     task: Literal["regression", "classification"]
     ignore: list[str]
     missing: Literal["drop", "refuse"]
+
+    @model_validator(mode="after")
+    def _target_is_used(self) -> "TableDataConfig":
+        if self.target in self.ignore:
+            raise ValueError(f"ignore: {self.target!r} is the target; name another one as target")
+        return self
 
 
 class TradingDaysDataConfig(Section):

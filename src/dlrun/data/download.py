@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlrun.data.user_data import hash_file_or_listing
-from dlrun.errors import DataError, DownloadError, first_line
+from dlrun.errors import ConfigError, DataError, DownloadError, first_line
 from dlrun.system.console import Screen
 from dlrun.system.files import hold_file_lock, read_unpacked
 
@@ -27,6 +27,8 @@ ATTEMPTS = 6
 OFFLINE = "DLRUN_OFFLINE"  # an environment variable
 CONNECT_RETRIES = 2  # an unknown host or a refused connection is seldom transient
 MAX_UNPACKED_BYTES = 1 << 30
+# The first bytes of an archive, by its kind; a tar archive is compressed.
+STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class PublishedFile:
     gzipped: whether the file is a gzip file and `digest` the hash of what it holds. The key then
     names a folder with this file, packed or unpacked.
     packaged: the path of the same file in a Python package that may be installed.
+    kind: of archive, a key of STARTS; None for another file.
+    unpacked: whether a local copy may also be the folder of the unpacked archive.
     """
 
     name: str
@@ -46,6 +50,27 @@ class PublishedFile:
     key: str = "archive"
     gzipped: bool = False
     packaged: str | None = None
+    kind: str | None = None
+    unpacked: bool = False
+
+    def check_local_copy(self, path: Path) -> None:
+        """Raise ConfigError if a local copy of the file is missing or is another kind of file."""
+        said = f"data.{self.key}: {path}"
+        if path.is_dir() and (self.gzipped or self.unpacked):
+            return
+        if self.gzipped:
+            hint = f"it names the folder with {self.name}; null downloads it"
+            raise ConfigError(f"{said}: no such folder", hint)
+        if not path.is_file():
+            problem = "not a regular file" if path.exists() else "no such file"
+            raise ConfigError(f"{said}: {problem}", f"data.{self.key}: null downloads it")
+        if self.kind is None:
+            return
+        with path.open("rb") as stream:
+            head = stream.read(512)
+        is_plain_tar = self.kind == "tar" and head[257:262] == b"ustar"
+        if not is_plain_tar and not head.startswith(STARTS[self.kind]):
+            raise ConfigError(f"{said}: not a {self.kind} archive")
 
     def place(self, local: Path | None, folder: Path) -> Path:
         """Return the path of the file on this machine, or in the data folder if it is missing.
@@ -91,7 +116,7 @@ def with_published_name(file: Path, packaged: Mapping[str, str]) -> Path:
 
 
 GENERATED = "the data are generated"
-OWN = "the data are your own"
+OWN_DATA = "the data are your own"
 
 
 @dataclass(frozen=True)
@@ -101,8 +126,9 @@ class Dataset:
     `config` is always the config's section `data`.
     name: of the data set, and of its folder in the data folder. published: the files of each
     published source. load: reads all data (config, data folder, seed, screen), downloads missing
-    files, and returns an object with `train.labels`, `test.labels` and `origin`. show: prints some
-    examples of the loaded data (data, screen, part, first, count); None if they are not texts.
+    files, and returns an object with `train` and `test`, whose length is that of their rows, and
+    `origin`. show: prints some of the loaded data (data, screen, part, first, count); None if they
+    are not texts.
     """
 
     name: str
@@ -116,6 +142,12 @@ class Dataset:
             (file, file.place(getattr(config, file.key), data_dir / self.name))
             for file in self.published.get(config.source, ())
         ]
+
+    def check_local_copies(self, config: Any) -> None:
+        """Raise ConfigError if a local copy that a config names is missing or another file."""
+        for file in self.published.get(config.source, ()):
+            if (local := getattr(config, file.key)) is not None:
+                file.check_local_copy(local)
 
     def obtain(
         self, config: Any, data_dir: Path, screen: Screen

@@ -19,7 +19,7 @@ from dlrun.config.sections import ReviewsDataConfig
 from dlrun.data import text_encoding, user_data
 from dlrun.data.archives import load_npz, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, add_unicode_variant_warnings, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.data.user_data import TextSource
@@ -33,12 +33,14 @@ STANFORD_ARCHIVE = PublishedFile(
     "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
     "md5",
     "7c2ac02c03563afcf9b574c7e56c153a",
+    kind="tar",
 )
 KERAS_ARRAYS = PublishedFile(
     "imdb.npz",
     "https://storage.googleapis.com/tensorflow/tf-keras-datasets/imdb.npz",
     "sha256",
     "69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f",
+    kind="zip",
 )
 KERAS_WORDS = PublishedFile(
     "imdb_word_index.json",
@@ -65,6 +67,9 @@ class ReviewSplit:
     ids: text_encoding.RaggedWordIds
     bags: sparse.csr_matrix
     labels: NDArray[np.int8] | NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,7 @@ def load_reviews(config: ReviewsDataConfig, data_dir: Path, seed: int, screen: S
         return _to_reviews(config, _prepare(config, [], seed, screen), origin, GENERATED)
     differs: str | None
     if config.is_own:
-        paths, differs = user_data.user_data_paths(config), OWN
+        paths, differs = user_data.user_data_paths(config), OWN_DATA
         columns = config.text_column, config.label_column
         key = [user_data.fingerprint_user_data(config, seed, *columns)]
         name = (config.path or paths[0]).name
@@ -155,8 +160,10 @@ def _prepare(
         ]
     elif config.source == "stanford":
         sources = read_stanford_reviews(paths[0], screen)
-    else:
+    elif config.source == "keras":
         sources, vocabulary = read_keras_reviews(paths[0], paths[1])
+    else:
+        raise ValueError(f"data.source: {config.source} has no reader")
     rows, texts = LabelledRows(warnings), text_encoding.NumberedTexts(vocabulary)
     for source in sources:
         rows.begin_part(source.place)

@@ -20,7 +20,7 @@ from dlrun.config.sections import ImagesDataConfig
 from dlrun.data import photographs, user_data
 from dlrun.data.archives import Array, load_pickle, read_tar
 from dlrun.data.cache import Prepared, load_or_prepare_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, show_class_counts
 from dlrun.data.text_files import DataWarnings
 from dlrun.errors import DataError
@@ -32,6 +32,8 @@ ARCHIVE = PublishedFile(
     "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     "md5",
     "eb9058c3a382ffc7106e4002c42a8d85",
+    kind="tar",
+    unpacked=True,
 )
 CLASSES = 100
 # Files of the archive, and what dlrun reads of each.
@@ -50,6 +52,9 @@ class LabelledImages:
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def load_configured_images(
         return SmallImages(train, test, classes, origin, GENERATED)
     differs: str | None
     if config.is_own:
-        paths, differs = user_data.user_data_paths(config), OWN
+        paths, differs = user_data.user_data_paths(config), OWN_DATA
         key = [user_data.fingerprint_user_data(config, seed)]
         origin = f"own images ({(config.path or paths[0]).name}, {key[0][:8]})"
     else:

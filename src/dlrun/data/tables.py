@@ -19,7 +19,7 @@ from dlrun.config.sections import TableDataConfig, TradingDaysDataConfig
 from dlrun.data import user_data
 from dlrun.data.archives import Array
 from dlrun.data.cache import fingerprint_arrays
-from dlrun.data.download import GENERATED, OWN, Dataset, PublishedFile
+from dlrun.data.download import GENERATED, OWN_DATA, Dataset, PublishedFile
 from dlrun.data.splits import LabelledRows, Rows, shorten_list
 from dlrun.data.text_files import QUOTES_HINT, DataWarnings, open_csv_table
 from dlrun.errors import ConfigError, DataError
@@ -32,8 +32,10 @@ FILES = {
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # of a column of categories
+LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
+MOST_SHOWN = 40  # characters of a cell in a message
 SAMPLE_ROWS = 300
 PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
 PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
@@ -77,7 +79,7 @@ class TableColumns(BaseModel, frozen=True):
                 raise DataError(f"no value in column {name!r}")
             if level and cell not in levels:
                 known = shorten_list(levels)
-                raise DataError(f"column {name!r}: {cell!r} is none of these: {known}")
+                raise DataError(f"column {name!r}: {_quote(cell)} is none of these: {known}")
             centre, scale = self.scales.get(name, (0, 1))
             value = float(cell == level) if level else _to_number(cells, name)
             row.append((value - centre) / scale)
@@ -153,7 +155,7 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
         origin = f"generated sample players ({SAMPLE_ROWS}, seed {seed})"
     else:
         if config.is_own:
-            paths, differs = user_data.user_data_paths(config), OWN
+            paths, differs = user_data.user_data_paths(config), OWN_DATA
             digest = user_data.fingerprint_user_data(config, seed)[:8]
             origin = f"own table ({paths[0].name}, {digest})"
         else:
@@ -196,7 +198,9 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
     """Return the rows of a CSV file; raise DataError if it has none, or a row has other cells."""
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
-        raise DataError(f"{path}:1: columns without a name of their own: {shorten_list(twice)}")
+        names = shorten_list([*map(_quote, twice)])
+        remedy = "give each column another name; programs often write row numbers without a name"
+        raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
     records: list[Record] = []
     for cells, line in rows:
         if len(cells) != len(header):
@@ -237,28 +241,38 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1:
-        raise DataError(f"column {name!r} is {levels[0]!r} in all {len(cells):,} rows", remedy)
+        problem = f"column {name!r} is {_quote(levels[0])} in all {len(cells):,} rows"
+        raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
     mixed, many = len(words) < len(cells) / 2, len(levels) > MOST_LEVELS
     if mixed or many:
         why = "" if mixed else f", and {len(levels):,} different values are no categories"
         place, word = records[words[0]][1], cells[words[0]]
-        raise DataError(f"{place}: column {name!r}: {word!r} is no number{why}", remedy)
+        raise DataError(f"{place}: column {name!r}: {_no_number(word)}{why}", remedy)
     return levels
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell)) and "_" not in cell
+        return abs(float(cell)) <= LARGEST and "_" not in cell
     except ValueError:
         return False
 
 
 def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
-        raise DataError(f"column {name!r}: {cells[name].strip()!r} is no number")
+        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}")
     return float(cells[name])
+
+
+def _no_number(cell: str) -> str:
+    return f"{_quote(cell)} is no number (of at most {LARGEST:g})"
+
+
+def _quote(cell: str) -> str:
+    """Return a cell in quotes for a message, cut if it is long."""
+    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
@@ -300,13 +314,19 @@ def load_days(config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: 
         paths, _, differs = NYSE.obtain(config, data_dir, screen)
         needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
         records, origin = _read_csv(paths[0], needed, DataWarnings()), f"NYSE ({paths[0].name})"
-    read = _read_each(records, lambda cells: [_to_number(cells, name) for name in SERIES])
-    values = np.array(read)
+    values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
+    if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
+        raise DataError(
+            f"{origin}: column {constant[0]!r} has one value in all {len(values):,} days"
+        )
     lags, rows = range(config.lags, 0, -1), range(config.lags, len(records))
     is_train = np.array([records[row][0][IS_TRAIN].strip().lower() == "true" for row in rows], bool)
     if not 1 < is_train.sum() < len(rows):
-        raise DataError(f"{origin}: {is_train.sum()} of {len(rows)} days to train with")
+        problem = (
+            f"{is_train.sum():,} of {len(rows):,} days to train with, {config.lags} days before"
+        )
+        raise DataError(f"{origin}: {problem}", "choose a smaller data.lags, or other days")
     weekdays = [records[row][0][WEEKDAY].strip() for row in rows]
     lagged = [((values - centre) / scale)[config.lags - lag : len(values) - lag] for lag in lags]
     names = [f"{name}_{lag}" for lag in lags for name in SERIES]
@@ -320,6 +340,15 @@ def load_days(config: TradingDaysDataConfig, data_dir: Path, seed: int, screen: 
     volume = values[config.lags :, SERIES.index(VOLUME)]
     train, test = (TablePart(X[part], volume[part]) for part in (is_train, ~is_train))
     return Table(columns, VOLUME, None, train, test, origin, differs)
+
+
+def _series_of_day(cells: Cells) -> list[float]:
+    """Return a day's values of the series; raise DataError if a cell that is used is invalid."""
+    if cells[WEEKDAY].strip().lower() in MISSING:
+        raise DataError(f"no value in column {WEEKDAY!r}")
+    if cells[IS_TRAIN].strip().lower() not in ("true", "false"):
+        raise DataError(f"column {IS_TRAIN!r}: {_quote(cells[IS_TRAIN])} is neither TRUE nor FALSE")
+    return [_to_number(cells, name) for name in SERIES]
 
 
 def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:

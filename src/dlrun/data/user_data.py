@@ -18,9 +18,6 @@ from dlrun.data.text_files import DataWarnings
 from dlrun.errors import ConfigError, DataError
 from dlrun.system.files import file_digest, fingerprint_files
 
-# The first bytes of a published file, by its kind; a tar archive is compressed.
-STARTS = {"tar": (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"), "zip": (b"PK\x03\x04",)}
-
 
 @dataclass(frozen=True)
 class TextSource:
@@ -39,51 +36,31 @@ def check_review_files(config: ReviewsDataConfig) -> None:
     """Raise ConfigError if text files, CSV columns or counts that a config names are invalid."""
     if config.is_own:
         _check_places(config)
-        for place in user_data_paths(config) if config.source == "csv" else ():
+        # A folder's many files are listed only by the run.
+        for place in user_data_paths(config) if config.source != "folder" else ():
             open_text_source(config, place, DataWarnings())
     elif config.source == "sample":
         config.held_out(config.sample_reviews)
-    else:
-        _check_file("data.archive", config.archive, "zip" if config.source == "keras" else "tar")
-        if config.source == "keras":
-            _check_file("data.word_index", config.word_index, "JSON")
 
 
 def check_image_files(config: ImagesDataConfig) -> None:
-    """Raise ConfigError if the image files or folders that a config names are invalid."""
+    """Raise ConfigError if the folders of a user's own images are invalid."""
     if config.is_own:
         _check_places(config)
-    elif config.source != "sample" and not (config.archive and config.archive.is_dir()):
-        _check_file("data.archive", config.archive, "tar")
 
 
 def check_table_files(config: TableDataConfig | TradingDaysDataConfig) -> None:
-    """Raise ConfigError if a table that a config names, or a column of it, is missing."""
+    """Raise ConfigError if a user's own table, or a column that a config names, is missing."""
     if isinstance(config, TableDataConfig) and config.is_own:
         _check_places(config)
         for place in user_data_paths(config):
             text_files.open_csv_table(place, columns_of_table(config), DataWarnings())
-    else:
-        _check_file("data.archive", config.archive, "CSV")
 
 
 def columns_of_table(config: TableDataConfig) -> dict[str, str]:
     """Return the columns that a config names, by the keys that name them."""
     ignored = {f"data.ignore[{place}]": name for place, name in enumerate(config.ignore)}
     return {"data.target": config.target, **ignored}
-
-
-def _check_file(key: str, path: Path | None, kind: str) -> None:
-    if path is None:
-        return
-    if not path.is_file():
-        problem = "not a regular file" if path.exists() else "no such file"
-        raise ConfigError(f"{key}: {path}: {problem}", f"{key}: null downloads it")
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    is_plain_tar = kind == "tar" and head[257:262] == b"ustar"
-    if not is_plain_tar and not head.startswith(STARTS.get(kind, b"")):
-        raise ConfigError(f"{key}: {path}: not a {kind} archive")
 
 
 def _check_places(config: OwnDataConfig) -> None:
@@ -93,7 +70,7 @@ def _check_places(config: OwnDataConfig) -> None:
         if place is not None and not (place.is_dir() if is_folder else place.is_file()):
             raise ConfigError(
                 f"data.{key}: {place}: no such {'folder' if is_folder else 'file'}",
-                "`data.source: csv` reads a file, `folder` a sub-folder for each class",
+                "`data.source: folder` reads a sub-folder for each class, any other source a file",
             )
     if is_folder:
         train = _class_folders(user_data_paths(config)[0])
@@ -199,9 +176,17 @@ def open_text_source(config: ReviewsDataConfig, place: Path, warnings: DataWarni
 
     Raises ConfigError if a column is missing, DataError if the place cannot be read.
     """
-    if config.source == "folder":
-        files = list_files_by_class(place, warnings)
-        return TextSource(str(place), len(files), _read_files(files, warnings))
+    match config.source:
+        case "csv":
+            return _open_csv_texts(config, place, warnings)
+        case "folder":
+            files = list_files_by_class(place, warnings)
+            return TextSource(str(place), len(files), _read_files(files, warnings))
+        case _:
+            raise ValueError(f"data.source: {config.source} has no reader")
+
+
+def _open_csv_texts(config: ReviewsDataConfig, place: Path, warnings: DataWarnings) -> TextSource:
     columns = {"data.text_column": config.text_column, "data.label_column": config.label_column}
     header, records = text_files.open_csv_table(place, columns, warnings)
     text, label = (header.index(column) for column in columns.values())

@@ -25,7 +25,7 @@ class ReviewsConfig(ExperimentConfig):
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data files exist."""
+        """Check the user's own texts, and the number of generated ones."""
         super().check(runs_dir)
         user_data.check_review_files(self.data)
 

@@ -1,7 +1,7 @@
 """Compile loops over arrays from LLVM instructions with llvmlite, on which numba is built.
 
 numba compiles plain loops too, but its import and first call cost a process about half a second of
-CPU time, and more memory; with torch's sums and RMSprop the training steps of imdb-dense take
+CPU time, and more memory; with torch's sums and RMSprop the updates of imdb-dense take
 twice the CPU time.
 """
 

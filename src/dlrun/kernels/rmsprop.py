@@ -23,7 +23,7 @@ def make_one_pass_rmsprop(
     config: OptimizerConfig, parameters: Sequence[nn.Parameter]
 ) -> "OnePassRMSprop | None":
     """Return the one-pass RMSprop optimizer, or None if it cannot do what a config asks for."""
-    if config.name != "rmsprop" or config.settings.keys() != {"lr"}:
+    if config.name != "rmsprop" or config.arguments.keys() != {"lr"}:
         return None
     is_plain = all(
         one.device.type == "cpu" and one.dtype == torch.float32 and one.is_contiguous()

@@ -15,8 +15,9 @@ from dlrun.errors import ConfigError, DlrunError, Stopped
 from dlrun.experiments import registry
 from dlrun.reports.page import check_page_is_writable, render_html_page
 from dlrun.reproduction.experiment_runs import ReproducedExperiment, prepare_reproduction
+from dlrun.reproduction.verdicts import ComparisonRow
 from dlrun.run_context import RunSettings, errors_as_json
-from dlrun.run_folder.recorded_metrics import EDITIONS, describe_direction
+from dlrun.run_folder.recorded_metrics import EDITIONS, describe_direction, format_metric
 from dlrun.runs.distributed import find_process_group
 from dlrun.sweeps.processes import preload_fork_server
 from dlrun.sweeps.search_space import MAX_POINTS, parse_seeds
@@ -199,7 +200,7 @@ def format_reproduction_markdown(
     notes = [describe_directions(parts), *compare_with_baselines(parts).values()]
     notes += [note for part in parts for note in part.notes]
     notes += [
-        f"Earlier runs of the authors, {part.title}, {row.name}: {row.reruns}"
+        f"Other runs of the authors, {part.title}, {row.name}: {row.reruns}"
         for part in parts
         for row in part.rows
         if row.reruns
@@ -248,9 +249,11 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     """Print the comparison, the experiments that were not run, and the paths of the files."""
     keys = [key for key in COLUMNS if key not in BESIDE]
     rows = [(part, row) for part in parts for row in part.rows]
-    cells = [[row.name, *(row.cells[key] for key in keys)] for _, row in rows]
+    cells = [[row.name, *_shortened(row, keys)] for _, row in rows]
     left = {0, *(place for place, key in enumerate(keys, start=1) if "verdict" in key)}
-    head, *lines = format_text_table([["", *(COLUMNS[key] for key in keys)], *cells], left=left)
+    head, *lines = format_text_table(
+        [["", *(COLUMNS[key] for key in keys)], *cells], left=left, gap=1
+    )
     shown: list[str] = []
     for place, ((part, _), line) in enumerate(zip(rows, lines, strict=True)):
         if place == 0 or part is not rows[place - 1][0]:
@@ -269,6 +272,11 @@ def _show(parts: Sequence[ReproducedExperiment], out: Path, data_dir: Path, scre
     screen.show(Text("\n".join(shown)))
     for label, path in (("page", out), ("table", out.with_suffix(".md"))):
         screen.show(Text(f"{label:<7}", style="bold") + Text(str(path)))
+
+
+def _shortened(row: ComparisonRow, keys: Sequence[str]) -> list[str]:
+    """Return the cells of a row with few enough decimals that all fit on a screen."""
+    return [format_metric(row.numbers[key]) if key in EDITIONS else row.cells[key] for key in keys]
 
 
 def _print_json(

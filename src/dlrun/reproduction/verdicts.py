@@ -167,7 +167,10 @@ def compare_with_baseline(
     ours, theirs = ([pair[place] for pair in pairs] for place in (0, 1))
     interval = stats.mean_difference_interval(ours, theirs)
     means = [statistics.fmean(column) for column in (ours, theirs)] if pairs else []
-    verdict, words = "no interval", f"{len(pairs)} of {len(values)} runs can be compared"
+    verdict, words = "no interval", f"no seed in common with {baseline}"
+    if pairs:
+        words = f"{metric} {means[0]:.4g} in one run, {means[1]:.4g} by {baseline}: "
+        words += "--seeds 10 says whether such a difference is reliable"
     if interval is not None:
         side = (interval[0] > 0) - (interval[1] < 0)
         direction = describe_direction(metric)
@@ -180,7 +183,7 @@ def compare_with_baseline(
         else:
             words += f"{means[1]:.4g} by {baseline} with the same seeds, "
             words += f"95 % interval of the mean difference {ends}, {where} 0"
-        words += f": {verdict}" + (f" ({direction})" if side else "")
+        words += f": reliably {verdict} ({direction})" if side else f": {verdict}"
     numbers = {
         "baseline": baseline,
         "metric": metric,

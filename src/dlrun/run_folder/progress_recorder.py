@@ -41,8 +41,8 @@ class ProgressRecorder:
 
         A second call discards all steps, so that the run starts again from the seed. `data` is the
         fingerprint of the data, `total` the number of steps of the whole run, `noun` the name of
-        one step. Raises ConfigError if more steps are finished than the total, DataError if the
-        data have changed since the run began.
+        one step. A resumed run keeps the columns that it began with. Raises ConfigError if more
+        steps are finished than the total, DataError if the data have changed since the run began.
         """
         if self._file is not None:
             self._file.discard()
@@ -51,6 +51,8 @@ class ProgressRecorder:
         self._file = CheckpointFile(self.folder, self.run, data)
         checkpoint = self._file.load(self.screen) if self.resume_files is not None else None
         self.rows = list(checkpoint.rows) if checkpoint else []
+        if self.rows:  # of an older dlrun, which may lack a column
+            self._columns = [name for name in columns if name in self.rows[0]]
         if len(self.rows) > total:
             raise ConfigError(
                 f"{pluralize(total, noun)} requested, but {len(self.rows)} are finished",
@@ -59,7 +61,7 @@ class ProgressRecorder:
         if invalid := [name for name in columns if set(name) & set(',"\r\n')]:
             raise DlrunError(f"a metric cannot be named {invalid[0]!r}: it is a column of a CSV")
         self.begun = True
-        table = "".join([",".join(columns) + "\n", *map(self._line, self.rows)])
+        table = "".join([",".join(self._columns) + "\n", *map(self._line, self.rows)])
         for name, text in {**(self.resume_files or {}), METRICS: table}.items():
             self.folder.write_text(name, text)
         if self.loggers is not None:

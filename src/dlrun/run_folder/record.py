@@ -20,6 +20,7 @@ from dlrun.system.files import read_regular_file
 
 FORMAT = 2
 SHA256 = "sha256"  # the key of the digest of all other values
+FROM_SETTINGS = ("sweep",)  # fields of RunRecord with the value of the same field of RunSettings
 SINGLE = 1e-6  # metrics are of single precision
 
 # A waiting run was submitted to SLURM and has not begun.

@@ -13,7 +13,8 @@ from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
 from dlrun.system.files import read_regular_file
 
-STEP, SECONDS = "epoch", "seconds"  # the columns of metrics.csv that are no metrics
+STEP, SECONDS = "epoch", "seconds"
+NO_METRICS = (STEP, SECONDS)  # columns of metrics.csv
 TESTED, VALID = "test_", "valid_"
 ACCURACY = "test_accuracy"
 LOWER = ("loss", "error", "mae", "mse", "rmse", "mape", "perplexity", "deviance")
@@ -24,8 +25,8 @@ NOTABLE = 0.02  # share of the best validation metric by which a worse last epoc
 
 
 def metrics_from_row(row: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics in a row of metrics.csv, without the columns `epoch` and `seconds`."""
-    return {name: value for name, value in row.items() if name not in (STEP, SECONDS)}
+    """Return the metrics in a row of metrics.csv, without the columns that are no metrics."""
+    return {name: value for name, value in row.items() if name not in NO_METRICS}
 
 
 def read_metrics_csv(path: Path) -> dict[str, list[float]]:
@@ -69,9 +70,7 @@ def _is_loss(metric: str) -> bool:
     return metric.endswith("loss")
 
 
-def best_epoch(
-    rows: Sequence[Mapping[str, float]], *, on_test: bool = False
-) -> BestEpoch | None:
+def best_epoch(rows: Sequence[Mapping[str, float]], *, on_test: bool = False) -> BestEpoch | None:
     """Return the epoch with the best validation metric, or None if the table has no epochs.
 
     on_test: whether the validation rows are the test rows.
@@ -178,9 +177,11 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def format_interval(ends: tuple[float, float]) -> str:
-    """Return an interval as text, such as `0.8484-0.8571`."""
+    """Return an interval as text, such as `0.8484-0.8571` or `165.57-297.93`."""
     between = "-" if ends[0] >= 0 else " to "  # the interval of a mean over two seeds is wide
-    return f"{ends[0]:.4f}{between}{ends[1]:.4f}"
+    size = max(map(abs, ends))
+    decimals = 4 if size < 100 else 2 if size < 1000 else 0
+    return f"{ends[0]:.{decimals}f}{between}{ends[1]:.{decimals}f}"
 
 
 def format_metric(value: object) -> str:
@@ -191,4 +192,6 @@ def format_metric(value: object) -> str:
         return f"{value:,}"
     if not isinstance(value, float):
         return escape(printable(str(value)))
-    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}"
+    if abs(value) < 1e6:
+        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.1f}"
+    return f"{value:.4g}"

@@ -32,6 +32,7 @@ from dlrun.run_folder.folder import CONFIG, ENVIRONMENT, LOG, RESULTS, RunFolder
 from dlrun.run_folder.progress_recorder import ProgressRecorder
 from dlrun.run_folder.record import (
     FORMAT,
+    FROM_SETTINGS,
     RunRecord,
     Status,
     checksummed_json,
@@ -95,7 +96,7 @@ class RunRecorder:
                 seed=config.seed,
                 threads=threads,
                 source=config.source,
-                sweep=record.sweep if record else settings.sweep,
+                **{name: getattr(record or settings, name) for name in FROM_SETTINGS},
             )
         self.package = registry.experiment_entry(experiment.name).package
         self.loggers = ExperimentLoggers(config, experiment.name, folder, screen)

@@ -20,7 +20,7 @@ from dlrun.run_folder import environment
 from dlrun.run_folder.checkpoint import checkpoint_files
 from dlrun.run_folder.external_loggers import check_loggers_installed
 from dlrun.run_folder.find import find_run
-from dlrun.run_folder.folder import CONFIG, RunFolder, check_run_name, check_runs_folder_writable
+from dlrun.run_folder.folder import CONFIG, RunFolder, check_runs_folder_writable
 from dlrun.runs.distributed import (
     count_processes_to_start,
     is_helper_process,
@@ -110,7 +110,7 @@ def check_run_can_start(
 
     `here`: the run will use this machine's memory and accelerators.
     """
-    check_run_name(settings.name)
+    settings.check()
     runs_dir = run_context.resolve_runs_dir(settings.runs_dir)
     check_runs_folder_writable(runs_dir)
     check_loggers_installed(config)
@@ -121,6 +121,8 @@ def check_run_can_start(
         raise DlrunError(problem, "a higher `ulimit -v` allows more")
     try:
         config.check(runs_dir)
+        if dataset := registry.experiment_dataset(name):
+            dataset.check_local_copies(config.data_section)
     except (DlrunError, OSError, MemoryError):
         raise
     except Exception as error:

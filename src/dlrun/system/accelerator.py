@@ -9,26 +9,53 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
+from typing import Literal
 
 from dlrun.errors import AcceleratorError, ConfigError, DlrunError, first_line
 
-# In the order in which `auto` tries them: the message if torch was built without the accelerator,
-# and the message if this machine does not have it.
+RequestedAccelerator = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Describes how to find out whether PyTorch can use an accelerator, and why it cannot.
+
+    is_built, is_available: called with the module torch; whether torch was built for the
+    accelerator, and whether this machine has it. not_built, not_available: the reason if not.
+    libraries: words in the messages of errors that the accelerator raises, as regular expressions.
+    """
+
+    is_built: Callable[[ModuleType], bool]
+    not_built: str
+    is_available: Callable[[ModuleType], bool]
+    not_available: str
+    libraries: str
+
+
+# By torch's name of the device, in the order in which `auto` tries them.
 ACCELERATORS = {
-    "cuda": (
-        "this build of PyTorch has no CUDA support",
-        "no CUDA device or driver was found",
+    "cuda": Accelerator(
+        is_built=lambda torch: torch.backends.cuda.is_built(),
+        not_built="this build of PyTorch has no CUDA support",
+        is_available=lambda torch: torch.cuda.is_available(),
+        not_available="no CUDA device or driver was found",
+        libraries="cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen",
     ),
-    "mps": (
-        "this build of PyTorch has no MPS support (Apple GPUs only)",
-        "macOS 12.3 or later and an Apple GPU are needed",
+    "mps": Accelerator(
+        is_built=lambda torch: torch.backends.mps.is_built(),
+        not_built="this build of PyTorch has no MPS support (Apple GPUs only)",
+        is_available=lambda torch: torch.backends.mps.is_available(),
+        not_available="macOS 12.3 or later and an Apple GPU are needed",
+        libraries="mps|metal",
     ),
 }
 NO_FALLBACK_HINT = "with fallback: true (without --no-fallback) it runs on the CPU instead"
-# Classes of torch's errors that are the device's, whatever they say; not every torch has all.
+# Classes of errors that are the device's, whatever they say: torch's, not every torch has all, and
+# AcceleratorError is dlrun's too.
 DEVICE_ERRORS = {"OutOfMemoryError", "AcceleratorError", "DistError"}
 DEVICE_MESSAGE = re.compile(
-    r"\b(cuda|cudnn|cublas|cusparse|nccl|nvrtc|nvml|hip|miopen|mps|metal)\b"
+    rf"\b({'|'.join(one.libraries for one in ACCELERATORS.values())})\b"
     "|out of memory|deterministic implementation",
     re.IGNORECASE,
 )
@@ -48,16 +75,13 @@ class AcceleratorReport:
 
 def why_accelerator_unavailable(device: str) -> str | None:
     """Return the reason why this machine cannot use an accelerator, or None if it can use it."""
-    if device not in ACCELERATORS:
+    if (accelerator := ACCELERATORS.get(device)) is None:
         return None
     import torch  # slow: 1 s
 
-    not_built, not_available = ACCELERATORS[device]
-    backend = getattr(torch.backends, device)
-    if not backend.is_built():
-        return not_built
-    is_available = torch.cuda.is_available if device == "cuda" else backend.is_available
-    return None if is_available() else not_available
+    if not accelerator.is_built(torch):
+        return accelerator.not_built
+    return None if accelerator.is_available(torch) else accelerator.not_available
 
 
 def require_accelerator(device: str) -> None:
@@ -118,7 +142,8 @@ class Attempt:
     """Represents one attempt to run on a device, which is made in a `with` block.
 
     If the block fails because of the accelerator, its exception ends here, as `error`. In a probe,
-    which does one step only, every exception except DlrunError counts as such a failure.
+    which trains on one batch only, every exception counts as such a failure, except a DlrunError
+    that is no AcceleratorError.
     """
 
     report: AcceleratorReport
@@ -131,7 +156,8 @@ class Attempt:
     def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
         if self.report.used == "cpu" or not isinstance(error, Exception):
             return False
-        if isinstance(error, DlrunError) or not (self.is_probe or is_accelerator_error(error)):
+        may_be_the_accelerators = self.is_probe and not isinstance(error, DlrunError)
+        if not (may_be_the_accelerators or is_accelerator_error(error)):
             return False
         self.error = error
         return True
@@ -174,7 +200,7 @@ def accelerator_attempts(
             if attempt.error is None:
                 return
         error = attempt.error
-        failed = "a training step" if attempt.is_probe else "the run"
+        failed = "the first batch" if attempt.is_probe else "the run"
         reason = f"{failed} failed on {device}: {first_line(error)}"
     if reason is not None and (error or requested != "auto"):
         if separately:
@@ -191,7 +217,7 @@ def accelerator_attempts(
 def is_accelerator_error(error: Exception) -> bool:
     """Return whether an accelerator caused an error: out of memory, unsupported, disconnected."""
     if any(kind.__name__ in DEVICE_ERRORS for kind in type(error).__mro__):
-        return not isinstance(error, DlrunError)
+        return True
     # MPS reports that it has no float64 by a TypeError.
     is_torch_kind = type(error) in (RuntimeError, NotImplementedError, TypeError)
     return is_torch_kind and DEVICE_MESSAGE.search(str(error)) is not None

@@ -78,7 +78,7 @@ def address_space_limit() -> int | None:
 def keep_freed_memory() -> Iterator[None]:
     """Make glibc reuse freed memory during a `with` block instead of returning it to the system.
 
-    A training step frees and allocates the same large tensors again, and the system would clear
+    An update frees and allocates the same large tensors again, and the system would clear
     their pages each time. Afterwards unused memory is returned, and the thresholds are the largest
     that glibc sets by itself, for mallopt ends its dynamic adjustment.
     """

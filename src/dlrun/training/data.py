@@ -97,7 +97,7 @@ class EpochBatches(Sampler[Rows]):
     """Yields batches of row indices in an order that depends only on the seed and the epoch.
 
     Without a seed the rows keep their order. Each process takes every `world_size`-th row; if the
-    rows are shuffled, all take equally many, because all must do equally many optimizer steps.
+    rows are shuffled, all take equally many, because all must do equally many updates.
     `set_epoch(0)` sets the epoch to `first_epoch`.
     """
 
@@ -135,7 +135,7 @@ class ArrayData:
 
     Args:
         train, valid, test: the data sets.
-        batch_size: the number of rows of an optimizer step, which the processes share.
+        batch_size: the number of rows of an update, which the processes share.
         seed: decides the order of the training rows in each epoch.
         group_size: how many batches one call of training_step gets (see `LightningNetwork`).
         eval_batch_size: the number of rows of a batch of the validation and the test;

@@ -17,12 +17,13 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import AcceleratorRegistry
 from lightning.pytorch.strategies import DDPStrategy
 from numpy.typing import NDArray
 from torch import nn
 
 from dlrun.config.sections import NetworkConfig
-from dlrun.errors import ConfigError, DlrunError
+from dlrun.errors import AcceleratorError, ConfigError, DlrunError
 from dlrun.networks.files import read_tensors, serialize_tensors
 from dlrun.run_context import RunContext
 from dlrun.run_folder.progress_recorder import check_metrics_finite
@@ -86,7 +87,7 @@ class Training:
     fingerprint: str
 
     def probe(self, device: str) -> None:
-        """Do one real training step in the run's own precision; raise the error of a failure."""
+        """Update the weights once, in the run's own precision; raise the error of a failure."""
         module = self._seeded_module()
         trainer = make_trainer(self.config, device, probe=True)
         trainer.fit(module, self.data.first_training_batch())
@@ -165,9 +166,11 @@ def make_trainer(
 ) -> pl.Trainer:
     """Return a Lightning Trainer that neither prints nor writes files.
 
-    A `probe` is one training step of this process alone. Raises ConfigError if Lightning refuses
-    the config's values.
+    A `probe` is one update by this process alone. Raises AcceleratorError if Lightning does
+    not know the device, ConfigError if it refuses the config's values.
     """
+    if device not in AcceleratorRegistry.available_accelerators():
+        raise AcceleratorError(f"Lightning has no accelerator named {device}")
     section = config.trainer
     several = not probe and (config.world or 1) > 1
     try:

@@ -30,7 +30,7 @@ class StageMetrics(nn.Module):
     """Computes the mean loss and the metrics over all batches of a stage: train, valid or test.
 
     The batches' outputs are kept until the stage ends and measured once: a call of torchmetrics
-    per batch would take longer than a training step of the small networks.
+    per batch would take longer than an update of the small networks.
     """
 
     def __init__(self, stage: str, objective: Objective) -> None:
@@ -115,7 +115,7 @@ class LightningNetwork(pl.LightningModule):
     """Trains a network to minimise the loss of an objective, as a LightningModule.
 
     A call of training_step gets a list of batches: Lightning's work between two calls takes as long
-    as a whole optimizer step of a small network.
+    as a whole update of a small network.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class LightningNetwork(pl.LightningModule):
         self.test_predictions = PredictionCollector(objective)
 
     def training_step(self, batches: list[Batch], _: int) -> None:
-        """Do one optimizer step for each of the given training batches."""
+        """Update the weights once for each of the given training batches."""
         optimizer: Any = self.optimizers()
         mixed = "mixed" in str(self.trainer.precision)
         # As in Lightning's own steps, the gradients and the optimizer run outside of autocast.

@@ -37,6 +37,6 @@ class Config(NetworkConfig):
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the data files exist; the archive may also be an unpacked folder."""
+        """Check that the folders of the user's own images exist."""
         super().check(runs_dir)
         user_data.check_image_files(self.data)

@@ -36,7 +36,7 @@ from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, to_json
+from dlrun.system.console import Screen, format_position, to_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +63,7 @@ class LinearFit(Experiment[F], Generic[F]):
         self.name, self.metrics = name, metrics
 
     @abstractmethod
-    def fits(self, config: F, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
+    def fits(self, config: F, X: Matrix, y: Matrix, done: int, screen: Screen) -> Iterator[Fit]:
         """Yield the fits after the first `done` ones."""
 
     def run(self, config: F, context: RunContext) -> Results:
@@ -116,7 +116,7 @@ class LinearFit(Experiment[F], Generic[F]):
         betas = [np.frombuffer(part) for part in found.parts] if found else []
         with steps.progress("fit", total, self.step, lines=LINES):
             started = time.perf_counter()
-            for beta, row in self.fits(config, X, y, len(betas)):
+            for beta, row in self.fits(config, X, y, len(betas), context.screen):
                 betas.append(beta)
                 for part, rows in (("train", table.train), ("test", table.test)):
                     values = TrueAndPredictedValues(rows.targets, _values(assets, beta, rows.X))
@@ -167,12 +167,20 @@ class LinearFit(Experiment[F], Generic[F]):
 
 
 class LeastSquares(LinearFit[LinearFitConfig]):
-    """Fits a table by least squares with an intercept; of several solutions, by the smallest."""
+    """Fits a table by least squares with an intercept.
 
-    def fits(self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
+    Of several solutions it chooses the smallest, for columns of equal standard deviation.
+    """
+
+    def fits(
+        self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
         """Yield the only fit."""
         if not done:
-            coef = np.linalg.lstsq(X - X.mean(0), y - y.mean())[0]
+            # Of equal size: else the cut-off of `lstsq` would drop columns of very small numbers.
+            spreads = X.std(0)
+            spreads[spreads == 0] = 1
+            coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads
             yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
 
 
@@ -182,7 +190,9 @@ class Lasso(LinearFit[HittersLassoConfig]):
     step = "alpha"
     validated = ("valid_mae", "nonzero")
 
-    def fits(self, config: HittersLassoConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
+    def fits(
+        self, config: HittersLassoConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
         from sklearn.linear_model import Lasso as Solver  # slow
         from sklearn.model_selection import KFold
@@ -192,10 +202,11 @@ class Lasso(LinearFit[HittersLassoConfig]):
             scaler = StandardScaler().fit(X[rows])
             fitted = Solver(alpha=alpha, max_iter=config.max_iterations)
             fitted.fit(scaler.transform(X[rows]), y[rows])
+            iterations.append(fitted.n_iter_)
             coef = fitted.coef_ / scaler.scale_
             return np.array([fitted.intercept_ - scaler.mean_ @ coef, *coef])
 
-        folds, rows = config.cross_validation, np.arange(len(y))
+        folds, rows, iterations = config.cross_validation, np.arange(len(y)), list[int]()
         if len(rows) < folds.folds:
             remedy = f"`--set cross_validation.folds={len(rows)}`"
             raise DataError(f"{folds.folds} folds of {len(rows):,} training rows", remedy)
@@ -210,6 +221,9 @@ class Lasso(LinearFit[HittersLassoConfig]):
             beta = solve(rows, alpha)
             nonzero = int(np.count_nonzero(beta[1:]))
             yield beta, {"alpha": alpha, "valid_mae": float(np.mean(errors)), "nonzero": nonzero}
+        if ended := iterations.count(config.max_iterations):
+            remedy = "try a larger max_iterations or path.smallest"
+            screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
     def draw(self, run: Run, config: HittersLassoConfig) -> dict[str, Figure]:
         """Draw the errors and the standardised coefficients by penalty."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from dlrun.config.sections import DigitsDataConfig, HiddenLayersConfig, NetworkConfig, Reference
-from dlrun.errors import ConfigError
 
 
 class DigitsConfig(NetworkConfig):
@@ -18,16 +17,10 @@ class DigitsConfig(NetworkConfig):
     reference: Reference
 
     def check(self, runs_dir: Path) -> None:
-        """Check that the folder of the files exists, and that images are left to fit."""
+        """Check that generated images are left to fit."""
         super().check(runs_dir)
-        archive = self.data.archive
         if self.data.source == "sample":
             self.data.held_out(self.data.sample_images)
-        elif archive is not None and not archive.is_dir():
-            raise ConfigError(
-                f"data.archive: {archive}: no such folder",
-                "it names the folder with MNIST's four files; null downloads them",
-            )
 
 
 CONFIGS = dict.fromkeys(("mnist-dense", "mnist-logistic"), DigitsConfig)

@@ -57,6 +57,8 @@ class HittersDenseConfig(HittersConfig, TableNetworkConfig):
 class NyseRnnConfig(NyseConfig, TableNetworkConfig):
     """Defines the keys of configs/nyse-rnn.yaml."""
 
+    real_in_demo = False  # its 200 epochs take half a minute
+
     data: ValidatedDaysDataConfig
     model: RecurrentConfig
 

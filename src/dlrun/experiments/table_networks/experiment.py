@@ -33,7 +33,9 @@ from dlrun.run_context import DataOrigin, RunContext
 from dlrun.training.data import ArrayData, TensorBatches
 from dlrun.training.objective import Objective, fast_optimizer, regression
 
-GROUP_SIZE = 32  # batches per call by Lightning; does not change the numbers of a run
+# Neither changes the numbers of a run.
+GROUP_SIZE = 32  # batches per call by Lightning
+EVAL_BATCH_SIZE = 4096  # rows of the validation and the test
 
 
 class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
@@ -72,6 +74,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             batch_size=config.batch_size,
             seed=config.seed,
             group_size=GROUP_SIZE,
+            eval_batch_size=max(config.batch_size, EVAL_BATCH_SIZE),
         )
         origin = DataOrigin(table.origin, table.differs)
         return LoadedData(
