@@ -1,18 +1,23 @@
 """The examples, as their readers run them."""
 
 import csv
+import html
 import json
+import os
 import re
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.conftest import ROOT, Dlrun, clean_environment, python
+from dlrun.experiments.saved_run import Run
+from tests.conftest import NAMES, ROOT, Dlrun, clean_environment, python
 
 EXAMPLES = ROOT / "examples"
+TABLES = ("Hitters", "NYSE")
 
 
 def installed(package: Path, tmp_path: Path) -> dict[str, str]:
@@ -27,20 +32,54 @@ def installed(package: Path, tmp_path: Path) -> dict[str, str]:
 def test_the_notebook_runs_from_top_to_bottom(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On the book's tables, if DLRUN_TEST_DATA or the package islp has them."""
+    data_dir = tmp_path / "data"
+    for name in TABLES:
+        table = Path(os.environ.get("DLRUN_TEST_DATA") or "/nowhere", f"{name}.csv")
+        if table.is_file():
+            (data_dir / name.lower()).mkdir(parents=True)
+            (data_dir / name.lower() / table.name).symlink_to(table.resolve())
     for name in ("DLRUN_DATA_DIR", "DLRUN_RUNS_DIR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", clean_environment()["PYTHONPATH"])
     notebook = nbformat.read(EXAMPLES / "lab.ipynb", as_version=4)
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    shown = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
-    assert "test_accuracy" in shown and "data:image/png;base64," in shown
-    assert "generated sample reviews" in shown
-    assert [output for output in outputs if "image/png" in output.get("data", {})]  # draw()
     assert not [output for output in outputs if output.output_type in ("error", "stream")]
-    good, bad = eval(notebook.cells[8].outputs[-1]["data"]["text/plain"])
-    assert good > 0.5 > bad
-    assert len(list((tmp_path / "runs").glob("*/*Z-*/results.json"))) == 2
+    shown = [output["data"] for output in outputs]
+    tables = html.unescape("".join(data.get("text/html", "") for data in shown))
+    told = "".join(data.get("text/markdown", "") for data in shown)
+    runs = {
+        name: [Run.in_folder(folder) for folder in (tmp_path / "runs" / name).glob("*Z-*")]
+        for name in NAMES
+    }
+    seeds = 4
+    several = {"hitters-dense": seeds, "nyse-linear": 2}
+    assert {name: len(found) for name, found in runs.items()} == {
+        name: several.get(name, 1) for name in NAMES
+    }
+    figures = sum(len(run.figures) for found in runs.values() for run in found)
+    drawn_anew = 1
+    pictures = [data for data in shown if "image/png" in data]
+    assert len(pictures) == figures - (seeds - 1) + drawn_anew
+    assert "data:image/png;base64," in tables  # a run
+    for record in (run.record for found in runs.values() for run in found):
+        assert record.data in tables
+        if record.source is not None:  # that of photographs is none
+            is_small = f"{record.experiment}: the small version" in told
+            assert is_small == (record.source == "sample")
+    for name in map(str.lower, TABLES):
+        fits = [
+            run.record for kind in ("linear", "lasso") for run in runs.get(f"{name}-{kind}", [])
+        ]
+        is_real = (data_dir / name).exists() or find_spec("ISLP") is not None
+        assert {record.source for record in fits} == {name if is_real else "sample"}
+        for record in fits if is_real else []:
+            (metric, published), *_ = record.reference["book"].items()
+            assert record.metrics[metric] == pytest.approx(published, abs=1e-7)
+            assert tables.count(f">{published:.4f}</td>") >= 3  # here, book, notebook
+    positive = dict(re.findall(r"<th>the film was (\w+) and \w+</th>\s*<td>(.*?)</td>", tables))
+    assert float(positive["wonderful"]) > 0.5 > float(positive["dull"])
 
 
 def test_an_experiment_from_outside_is_like_one_of_ours(dlrun: Dlrun, tmp_path: Path) -> None:

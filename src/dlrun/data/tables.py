@@ -32,8 +32,10 @@ FILES = {
 }
 MISSING = frozenset(("", "na", "n/a", "nan", "null"))  # cells, in small letters
 MOST_LEVELS = 100  # of a column of categories
+LARGEST = 1e19  # number: the square of a larger one is infinite in single precision
 SERIES = ("DJ_return", "log_volume", "log_volatility")
 VOLUME, WEEKDAY, IS_TRAIN = "log_volume", "day_of_week", "train"
+MOST_SHOWN = 40  # characters of a cell in a message
 SAMPLE_ROWS = 300
 PLAYERS = "AtBat Hits HmRun Runs RBI Walks Years CAtBat CHits CHmRun CRuns CRBI CWalks PutOuts"
 PLAYER_NUMBERS = f"{PLAYERS} Assists Errors Salary".split()
@@ -75,7 +77,7 @@ class TableColumns(BaseModel, frozen=True):
                 raise DataError(f"no value in column {name!r}")
             if levels and cell not in levels:
                 known = shorten_list(levels)
-                raise DataError(f"column {name!r}: {cell!r} is none of these: {known}")
+                raise DataError(f"column {name!r}: {_quote(cell)} is none of these: {known}")
             row += [float(cell == level) for level in levels[self.first_level :]]
             if not levels:
                 centre, scale = self.scales.get(name, (0, 1))
@@ -181,7 +183,9 @@ def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) ->
     """Return the rows of a CSV file; raise DataError if it has none, or a row has other cells."""
     header, rows = open_csv_table(path, columns, warnings)
     if twice := sorted({name for name in header if header.count(name) > 1 or not name}):
-        raise DataError(f"{path}:1: columns without a name of their own: {shorten_list(twice)}")
+        names = shorten_list([*map(_quote, twice)])
+        remedy = "give each column another name; programs often write row numbers without a name"
+        raise DataError(f"{path}:1: columns without a name of their own: {names}", remedy)
     records: list[Record] = []
     for cells, line in rows:
         if len(cells) != len(header):
@@ -222,28 +226,38 @@ def _find_levels(name: str, records: Sequence[Record]) -> list[str]:
     words = [place for place, cell in enumerate(cells) if not _is_number(cell)]
     levels = sorted({*cells})
     if len(levels) == 1:
-        raise DataError(f"column {name!r} is {levels[0]!r} in all {len(cells):,} rows", remedy)
+        problem = f"column {name!r} is {_quote(levels[0])} in all {len(cells):,} rows"
+        raise DataError(f"{records[0][1]}: {problem}", remedy)
     if not words:
         return []
     mixed, many = len(words) < len(cells) / 2, len(levels) > MOST_LEVELS
     if mixed or many:
         why = "" if mixed else f", and {len(levels):,} different values are no categories"
         place, word = records[words[0]][1], cells[words[0]]
-        raise DataError(f"{place}: column {name!r}: {word!r} is no number{why}", remedy)
+        raise DataError(f"{place}: column {name!r}: {_no_number(word)}{why}", remedy)
     return levels
 
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell)) and "_" not in cell
+        return abs(float(cell)) <= LARGEST and "_" not in cell
     except ValueError:
         return False
 
 
 def _to_number(cells: Cells, name: str) -> float:
     if not _is_number(cells[name]):
-        raise DataError(f"column {name!r}: {cells[name].strip()!r} is no number")
+        raise DataError(f"column {name!r}: {_no_number(cells[name].strip())}")
     return float(cells[name])
+
+
+def _no_number(cell: str) -> str:
+    return f"{_quote(cell)} is no number (of at most {LARGEST:g})"
+
+
+def _quote(cell: str) -> str:
+    """Return a cell in quotes for a message, cut if it is long."""
+    return repr(cell if len(cell) <= MOST_SHOWN else f"{cell[:MOST_SHOWN]}...")
 
 
 def _read_each(records: Sequence[Record], read: Callable[[Cells], T]) -> list[T]:
@@ -292,8 +306,12 @@ def load_days(
         paths, _, differs = NYSE.obtain(config, data_dir, screen)
         needed = {f"column {name}": name for name in (*SERIES, WEEKDAY, IS_TRAIN)}
         records, origin = _read_csv(paths[0], needed, DataWarnings()), f"NYSE ({paths[0].name})"
-    values = np.array(_read_each(records, lambda day: [_to_number(day, name) for name in SERIES]))
+    values = np.array(_read_each(records, _series_of_day))
     centre, scale = values.mean(0), values.std(0)
+    if constant := [name for name, one in zip(SERIES, np.ptp(values, 0), strict=True) if one == 0]:
+        raise DataError(
+            f"{origin}: column {constant[0]!r} has one value in all {len(values):,} days"
+        )
     lags = [(f"{name}_{lag}", lag, name) for lag in range(config.lags, 0, -1) for name in SERIES]
     cells = [
         {column: records[row - lag][0][name] for column, lag, name in lags} | records[row][0]
@@ -301,7 +319,9 @@ def load_days(
     ]
     is_train = np.array([day[IS_TRAIN].strip().lower() == "true" for day in cells], bool)
     if not 1 < is_train.sum() < len(cells):
-        raise DataError(f"{origin}: {is_train.sum()} of {len(cells)} days to train with")
+        problem = f"{is_train.sum():,} of {len(cells):,} days to train with"
+        remedy = "choose a smaller data.lags, or other days"
+        raise DataError(f"{origin}: {problem}, {config.lags} days before", remedy)
     scales = zip(centre.tolist(), scale.tolist(), strict=True)
     by_name = dict(zip(SERIES, scales, strict=True))
     levels: dict[str, list[str]] = {column: [] for column, _, _ in lags}
@@ -314,6 +334,15 @@ def load_days(
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
     train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
     return Table(columns, VOLUME, None, train, test, origin, differs)
+
+
+def _series_of_day(cells: Cells) -> list[float]:
+    """Return a day's values of the series; raise DataError if a cell that is used is invalid."""
+    if cells[WEEKDAY].strip().lower() in MISSING:
+        raise DataError(f"no value in column {WEEKDAY!r}")
+    if cells[IS_TRAIN].strip().lower() not in ("true", "false"):
+        raise DataError(f"column {IS_TRAIN!r}: {_quote(cells[IS_TRAIN])} is neither TRUE nor FALSE")
+    return [_to_number(cells, name) for name in SERIES]
 
 
 def generate_rows(count: int, seed: int, numbers: Sequence[str], words: Cells) -> list[Record]:

@@ -56,14 +56,15 @@ def draw_learning_curves(
         table: metrics.csv: columns `epoch`, `train_<metric>`, `valid_<metric>`.
         test: values `test_<metric>`, drawn as dashed lines.
         title: the figure's title.
-        limits: the ends of the vertical axis of a metric; not used if all values are outside.
+        limits: the ends of the vertical axis of a metric; not used if a curve ends outside them.
     """
     metrics = [name.removeprefix("train_") for name in table if name.startswith("train_")]
     figure, panels = create_panel_grid(len(metrics), 5.5, 3.9)
     for axes, metric in zip(panels, metrics, strict=True):
         _draw_metric(axes, table, metric, test.get(f"test_{metric}"))
         low, high = limits.get(metric, axes.get_ylim())
-        if any(low <= y <= high for y in (*table[f"train_{metric}"], *table[f"valid_{metric}"])):
+        last = [[*table[f"{split}_{metric}"]][-1] for split in ("train", "valid")]
+        if all(low <= y <= high for y in last):
             axes.set_ylim(low, high)
     add_figure_title(figure, title)
     return figure

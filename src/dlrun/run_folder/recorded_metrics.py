@@ -70,13 +70,16 @@ def _is_loss(metric: str) -> bool:
     return metric.endswith("loss")
 
 
-def best_epoch(rows: Sequence[Mapping[str, float]]) -> BestEpoch | None:
-    """Return the epoch with the best validation metric, or None if the table has no epochs."""
+def best_epoch(rows: Sequence[Mapping[str, float]], *, on_test: bool = False) -> BestEpoch | None:
+    """Return the epoch with the best validation metric, or None if the table has no epochs.
+
+    on_test: whether the validation rows are the test rows.
+    """
     metric = selection_metric(rows[0]) if rows and STEP in rows[0] else None
     if metric is None:
         return None
     best = max(rows, key=lambda row: metric_direction(metric) * row[metric])
-    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric])
+    return BestEpoch(metric=metric, epoch=int(best[STEP]), value=best[metric], on_test=on_test)
 
 
 def metric_direction(metric: str) -> int:
@@ -158,7 +161,8 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if best and last is not None and abs(best.value - last) > NOTABLE * abs(best.value):
         name = best.metric.removeprefix(VALID).replace("_", " ")
         values = f"{format_metric(last)} at the last epoch, best {format_metric(best.value)}"
-        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}"))
+        same = " (of the test rows: they validate too)" if best.on_test else ""
+        lines.append(("valid", f"validation {name} {values} at epoch {best.epoch}{same}"))
     for metric, expected in record.expected.items():
         name, ends = metric.replace("_", " "), format_interval((expected.low, expected.high))
         seeds = pluralize(expected.seeds, "seed")

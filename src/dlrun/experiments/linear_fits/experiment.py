@@ -34,7 +34,7 @@ from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
 from dlrun.system.accelerator import AcceleratorReport
-from dlrun.system.console import format_position, to_json
+from dlrun.system.console import Screen, format_position, to_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,10 +59,18 @@ class LinearFit(Experiment[LinearFitConfig]):
     def __init__(self, name: str, metrics: tuple[str, ...]) -> None:
         self.name, self.metrics = name, metrics
 
-    def fits(self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
-        """Yield the fits after the first `done` ones: here one, the smallest of the solutions."""
+    def fits(
+        self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
+        """Yield the fits after the first `done` ones: here one by least squares.
+
+        Of several solutions it is the smallest, for columns of equal standard deviation.
+        """
         if not done:
-            coef = np.linalg.lstsq(X - X.mean(0), y - y.mean())[0]
+            # Of equal size: else the cut-off of `lstsq` would drop columns of very small numbers.
+            spreads = X.std(0)
+            spreads[spreads == 0] = 1
+            coef = np.linalg.lstsq((X - X.mean(0)) / spreads, y - y.mean())[0] / spreads
             yield np.array([y.mean() - X.mean(0) @ coef, *coef]), {"fit": 1}
 
     def run(self, config: LinearFitConfig, context: RunContext) -> Results:
@@ -114,7 +122,7 @@ class LinearFit(Experiment[LinearFitConfig]):
         betas = [np.frombuffer(part) for part in found.parts] if found else []
         with steps.progress("fit", total, self.step, lines=LINES):
             started = time.perf_counter()
-            for beta, row in self.fits(config, X, y, len(betas)):
+            for beta, row in self.fits(config, X, y, len(betas), context.screen):
                 betas.append(beta)
                 for part, rows in (("train", table.train), ("test", table.test)):
                     metrics = _predict(assets, beta, rows).metrics
@@ -169,14 +177,16 @@ class Lasso(LinearFit):
     step = "alpha"
     validated = ("valid_mae", "nonzero")
 
-    def fits(self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int) -> Iterator[Fit]:
+    def fits(
+        self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen
+    ) -> Iterator[Fit]:
         """Yield a fit for each penalty, each from zero; at the first one, no column is left."""
         from sklearn import config_context, linear_model  # slow
         from sklearn.model_selection import KFold
         from sklearn.preprocessing import StandardScaler
 
         assert isinstance(config, HittersLassoConfig)
-        folds, rows = config.cross_validation, np.arange(len(y))
+        folds, rows, iterations = config.cross_validation, np.arange(len(y)), list[int]()
         if len(rows) < folds.folds:
             remedy = f"`--set cross_validation.folds={len(rows)}`"
             raise DataError(f"{folds.folds} folds of {len(rows):,} training rows", remedy)
@@ -191,11 +201,15 @@ class Lasso(LinearFit):
             for (fitted, held), scaler, inputs in zip(split, scalers, scaled, strict=True):
                 with config_context(skip_parameter_validation=True):  # a sixth of the seconds
                     solver.fit(inputs, y[fitted])
+                iterations.append(solver.n_iter_)
                 coef = solver.coef_ / scaler.scale_
                 beta = np.array([solver.intercept_ - scaler.mean_ @ coef, *coef])
                 errors.append(np.abs(y[held] - beta[0] - X[held] @ beta[1:]).mean())
             nonzero, valid_mae = int(np.count_nonzero(coef)), float(np.mean(errors[:-1]))
             yield beta, {"alpha": alpha, "valid_mae": valid_mae, "nonzero": nonzero}
+        if ended := iterations.count(config.max_iterations):
+            remedy = "try a larger max_iterations or path.smallest"
+            screen.warn(f"{ended:,} of {len(iterations):,} fits may not have converged: {remedy}")
 
     def draw(self, run: Run, config: LinearFitConfig) -> dict[str, Figure]:
         """Draw the errors and the standardised coefficients by penalty."""

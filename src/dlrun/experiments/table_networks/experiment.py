@@ -84,8 +84,10 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
                 order = np.random.default_rng(config.split_seed).permutation(rows)
             valid = table.train.rows(order[rows - held :])
         parts = (table.train.rows(order[: rows - held]), valid, table.test)
-        uses = zip(parts, ("fit", "validate", "test"), strict=True)
-        context.screen.note(", ".join(f"{len(part):,} rows to {use}" for part, use in uses))
+        validated = f"{held:,} to validate" if held else "the test rows to validate too"
+        context.screen.note(
+            f"{len(parts[0]):,} rows to fit, {validated}, {len(table.test):,} to test"
+        )
         kind = np.int64 if table.labels else np.float32
         batches = ArrayData(
             *(
