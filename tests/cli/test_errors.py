@@ -52,7 +52,7 @@ BUNDLED = shlex.join(smoke("classify-images"))
         ("list", "'runs list'?"),
         ("data list", "dlrun data --help lists them"),
         (f"sweep {DENSE} --grid optimizer.lr", "as in optimizer.lr="),
-        (f"{TABLE} --set data.path=none.csv", "none.csv: no such file (it is a CSV file"),
+        (f"{TABLE} --set data.path=none.csv", "it is a CSV file with a header"),
         ("resume", "RUN"),
         ("sweep --resume latest --seeds 2 --halving", "--halving, --seeds: "),
         ("sweep", "EXPERIMENT"),

@@ -106,9 +106,10 @@ def test_a_damaged_gzip_file_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "raw", contents())
     whole = (folder / f"{TRAIN}.gz").read_bytes()
     changed = whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]
-    for damaged in (whole[:-9], whole[:50], changed):
+    other_sum = whole[:-8] + b"sums" + whole[-4:]
+    for damaged in (whole[:-9], whole[:50], changed, other_sum):
         (folder / f"{TRAIN}.gz").write_bytes(damaged)
-        with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read"):
+        with pytest.raises(DataError, match=rf"{TRAIN}\.gz: cannot be read: damaged"):
             load(tmp_path, folder)
 
 

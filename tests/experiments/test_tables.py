@@ -214,6 +214,39 @@ def test_own_table_with_a_fault_is_refused_in_words(
     assert ended.returncode in (1, 2)
 
 
+def test_columns_of_small_numbers_are_fitted_beside_those_of_large_ones(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    rows = [(row * 1e13, row * row % 7 * 1e-3) for row in range(60)]
+    lines = [f"{large},{small},{large / 1e13 + small * 1e3}" for large, small in rows]
+    file = tmp_path / "own.csv"
+    file.write_text("\n".join(["large,small,sum", *lines]))
+    words = setting("data.source=csv", f"data.path={file}", "data.target=sum")
+    forked("hitters-linear", *words).is_told(0)
+    run = Run.open(latest(tmp_path, "hitters-linear"))
+    assert run.record.metrics["test_mae"] < 1e-6
+    found = {
+        one["column"]: float(one["coefficient"])
+        for one in table(run.read("coefficients.csv").decode())
+    }
+    assert found == pytest.approx(
+        {"(intercept)": 0, "large": 1e-13, "small": 1e3}, rel=1e-6, abs=1e-6
+    )
+
+
+def test_fits_that_did_not_converge_are_a_warning(forked: Dlrun) -> None:
+    words = [*smoke("hitters-lasso"), *setting("path.values=2")]
+    few = forked(*words, *setting("max_iterations=2")).is_told(0)
+    assert "of 22 fits may not have converged" in few.stderr
+    assert "warning" not in forked(*words).is_told(0).stderr
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_a_precision_that_rounds_the_targets_is_refused(forked: Dlrun, precision: str) -> None:
+    words = [*smoke("hitters-dense"), *setting(f"trainer.precision={precision}")]
+    forked(*words).is_told(2, "trainer.precision", "targets", "bf16-mixed")
+
+
 def test_too_few_rows_for_the_folds_are_refused(forked: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=price", "cross_validation.folds=50")
     forked("hitters-lasso", *words).is_told(1, "50 folds", "cross_validation.folds=40")

@@ -402,6 +402,12 @@ class TableDataConfig(OwnDataConfig):
     ignore: list[str]
     missing: Literal["drop", "refuse"]
 
+    @model_validator(mode="after")
+    def _target_is_used(self) -> "TableDataConfig":
+        if self.target in self.ignore:
+            raise ValueError(f"ignore: {self.target!r} is the target; name another one as target")
+        return self
+
 
 class TradingDaysDataConfig(Section):
     """Defines the config of NYSE's trading days, or of synthetic ones, with their lags."""

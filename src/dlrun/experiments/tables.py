@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dlrun.data.tables import VOLUME, WEEKDAY, Table, TableColumns
-from dlrun.experiments import registry
+from dlrun.config.sections import TableDataConfig
+from dlrun.data.tables import VOLUME, Table, TableColumns, load_days, load_table
 from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
-from dlrun.experiments.tables_config import NyseConfig, TableConfig
+from dlrun.experiments.tables_config import TableConfig
 from dlrun.plots.table_plots import draw_series, draw_true_and_predicted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
@@ -42,15 +42,14 @@ class TableAssets(NetworkAssets, frozen=True):
         return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
 
 
-def load_configured_table(name: str, config: TableConfig, context: RunContext) -> Table:
+def load_configured_table(config: TableConfig, context: RunContext) -> Table:
     """Return the table of an experiment, without NYSE's weekday if the model does not read it."""
-    dataset, data = registry.experiment_dataset(name), config.data_section
-    assert dataset is not None  # the config names one
-    table: Table = dataset.load(data, context.data_dir, config.split_seed, context.screen)
+    data, seed = config.data_section, config.split_seed
+    if isinstance(data, TableDataConfig):
+        return load_table(data, context.data_dir, seed, context.screen)
     model = getattr(config, "model", None)
-    if isinstance(config, NyseConfig) and not getattr(model, "day_of_week", False):
-        return table.without(WEEKDAY)
-    return table
+    day_of_week = getattr(model, "day_of_week", False)
+    return load_days(data, context.data_dir, seed, context.screen, day_of_week=day_of_week)
 
 
 def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
@@ -71,8 +70,8 @@ def row_describer(table: Table) -> DescribeRow:
     """Return a function that shows a test row as its columns and cells."""
 
     def describe(row: int) -> dict[str, str]:
-        cells = table.columns.decode(table.test.X[row].tolist())
-        return {"text": ", ".join(f"{name} {cell}" for name, cell in cells.items())}
+        cells = table.test.cells[row]
+        return {"text": ", ".join(f"{name} {cells[name]}" for name in table.columns.levels)}
 
     return describe
 
