@@ -1,6 +1,5 @@
 """Load tables, predict rows of other tables, and draw test values, for Hitters and NYSE."""
 
-import io
 from collections.abc import Callable
 from typing import Self
 
@@ -14,7 +13,7 @@ from dlrun.experiments.base import NetworkAssets
 from dlrun.experiments.predictions import DescribeRow, RowPredictor, TrueAndPredictedValues
 from dlrun.experiments.saved_run import Run
 from dlrun.experiments.tables_config import TableConfig
-from dlrun.plots.table_plots import draw_series, draw_true_and_predicted
+from dlrun.plots.run import draw_series, draw_true_and_predicted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
 from dlrun.system.console import Screen
@@ -84,15 +83,14 @@ def draw_test_values(run: Run, *, title: str) -> dict[str, Figure]:
     content = run.read_if_written(PREDICTIONS)
     if content is None:
         return {}
-    table = np.loadtxt(io.BytesIO(content), delimiter=",", skiprows=1, usecols=(1, 2), ndmin=2)
-    true, predicted = table.T
+    values = TrueAndPredictedValues.of_table(content)
     target, straw_man = TableAssets.of_run(run).target, run.record.metrics.get(STRAW_MAN)
     if straw_man is None:
-        figure = draw_true_and_predicted(true, predicted, target, title=title)
+        figure = draw_true_and_predicted(values.targets, values.predicted, target, title=title)
         return {"true_and_predicted.png": figure}
-    r2 = TrueAndPredictedValues(true, predicted).r2
-    note = f"test R² {r2:.4f}; of the day before as the prediction {straw_man:.4f}"
-    return {"test_period.png": draw_series(true, predicted, target, note, title=title)}
+    note = f"test R² {values.r2:.4f}; of the day before as the prediction {straw_man:.4f}"
+    figure = draw_series(values.targets, values.predicted, target, note, title=title)
+    return {"test_period.png": figure}
 
 
 def row_predictor(assets: TableAssets, infer: Callable[[Matrix], Matrix]) -> RowPredictor:

@@ -29,7 +29,7 @@ from dlrun.experiments.tables import (
     row_predictor,
     straw_man_metrics,
 )
-from dlrun.plots.table_plots import draw_penalty_path
+from dlrun.plots.run import draw_penalty_path
 from dlrun.run_context import DataOrigin, Results, RunContext
 from dlrun.run_folder.checkpoint import fingerprint_data
 from dlrun.run_folder.folder import to_csv
