@@ -184,6 +184,39 @@ def test_own_table_is_learnt_and_its_rows_are_predicted(
         assert word in one["error"]
 
 
+def test_standardised_columns_are_those_of_predict_and_the_target_is_as_it_is(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    words = own(tmp_path, "data.target=price", "data.ignore=[maker]")
+    text = CARS.replace("weight", "price_1")  # named as a lag of the target is
+    (tmp_path / "cars.csv").write_text(text)
+    found = []
+    for value in ("false", "true"):
+        forked("hitters-linear", *words, *setting(f"data.standardise={value}")).is_told(0)
+        run = Run.open(latest(tmp_path, "hitters-linear"))
+        forked("predict", run.folder, "--csv", "cars.csv", "--out", f"{value}.csv").is_told(0)
+        forked("predict", run.folder, "--test").is_told(0)
+        rows = table((tmp_path / f"{value}.csv").read_text())
+        found.append((run.record.metrics["test_mae"], [float(row["predicted"]) for row in rows]))
+        assert (run.assets["centre"], run.assets["scale"]) == (0, 1)
+        assert "straw_man_r2" not in run.record.metrics
+    assert found[1][0] == pytest.approx(found[0][0]) and found[1][1] == pytest.approx(found[0][1])
+    assert run.assets["columns"]["scales"].keys() == {"price_1"}
+
+
+def test_own_classes_are_learnt_by_the_network_if_the_columns_are_standardised(
+    forked: Dlrun, tmp_path: Path
+) -> None:
+    (tmp_path / "big.csv").write_text(
+        "size,noise,kind\n"
+        + "".join(f"{row},{(row * 7919) % 101 * 1e6},{'ab'[row > 60]}\n" for row in range(120))
+    )
+    words = setting("data.source=csv", "data.path=big.csv", "data.target=kind")
+    words += setting("data.task=classification", "data.standardise=true", "trainer.max_epochs=60")
+    forked("hitters-dense", *words).is_told(0)
+    assert results(latest(tmp_path, "hitters-dense"))["metrics"]["test_accuracy"] > 0.85
+
+
 def test_own_classes_are_learnt_by_the_network_alone(forked: Dlrun, tmp_path: Path) -> None:
     words = own(tmp_path, "data.target=fuel", "data.task=classification")
     for name in ("hitters-linear", "hitters-lasso"):

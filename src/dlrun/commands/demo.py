@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.text import Text
 
 from dlrun.commands import options as opt
+from dlrun.config.sections import EPOCHS
 from dlrun.data.download import without_network
 from dlrun.errors import ConfigError, DlrunError, first_line
 from dlrun.experiments import registry
@@ -114,12 +115,17 @@ def _fits(name: str, settings: RunSettings, screen: Screen) -> list[_Fit]:
     overlays = registry.experiment_entry(name).overlays("smoke", "demo")
     small = _Fit(name, name, replace(settings, config=overlays), is_real=False)
     try:
-        if registry.load_config_class(name).real_in_demo:
+        schema = registry.load_config_class(name)
+        if schema.real_in_demo:
             parts = prepare_reproduction([name], [0], settings, screen)
             small.missing = parts[0].missing
             if not small.missing:
-                fits = [(part.title, replace(settings, overrides=part.overrides)) for part in parts]
-                return [_Fit(name, title, options, is_real=True) for title, options in fits]
+                epochs = [f"{EPOCHS}={schema.epochs_in_demo}"] if schema.epochs_in_demo else []
+                fits = [(part.title, [*part.overrides, *epochs]) for part in parts]
+                return [
+                    _Fit(name, title, replace(settings, overrides=overrides), is_real=True)
+                    for title, overrides in fits
+                ]
     except DlrunError as error:  # its package is broken
         small.failed = error.message
     return [small] if overlays else []

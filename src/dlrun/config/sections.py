@@ -127,6 +127,7 @@ class ExperimentConfig(Section):
     max_threads: the number of CPU threads beyond which measurements showed no gain.
     stochastic: whether the seed changes the numbers.
     real_in_demo: whether `dlrun demo` runs it at full size on published data: it takes seconds.
+    epochs_in_demo: the number of epochs of such a run, if all of them would take too long.
     """
 
     argument: ClassVar[Argument | None] = None
@@ -138,6 +139,7 @@ class ExperimentConfig(Section):
     max_threads: ClassVar[int | None] = None
     stochastic: ClassVar[bool] = True
     real_in_demo: ClassVar[bool] = False
+    epochs_in_demo: ClassVar[int | None] = None
 
     seed: Seed
     accelerator: RequestedAccelerator
@@ -401,6 +403,7 @@ class TableDataConfig(OwnDataConfig):
     task: Literal["regression", "classification"]
     ignore: list[str]
     missing: Literal["drop", "refuse"]
+    standardise: bool
 
     @model_validator(mode="after")
     def _target_is_used(self) -> "TableDataConfig":

@@ -110,7 +110,8 @@ class Table:
     """Holds the rows of a table as matrices, with what is needed to encode further rows.
 
     labels: the class names of a classification, else None. differs: why these are not the published
-    data; None if they are.
+    data; None if they are. target_scale: the mean and the standard deviation of a target that a
+    model predicts standardised, which is a series; else None.
     """
 
     columns: TableColumns
@@ -120,6 +121,7 @@ class Table:
     test: TablePart
     origin: str
     differs: str | None
+    target_scale: tuple[float, float] | None = None
 
     def fingerprint(self) -> str:
         """Return a hash of the matrices and targets."""
@@ -174,9 +176,23 @@ def load_table(config: TableDataConfig, data_dir: Path, seed: int, screen: Scree
             raise DataError(f"{origin}: {config.target} is {targets[0]:g} in all training rows")
     for warning in warnings.lines():
         screen.warn(warning)
+    columns, X = _standardise(columns, X, fitted) if config.standardise else (columns, X)
     whole = TablePart(X, targets, [cells for cells, _ in records])
     train, test = whole.rows(fitted), whole.rows(tested)
     return Table(columns, config.target, labels, train, test, origin, differs)
+
+
+def _standardise(
+    columns: TableColumns, X: NDArray[np.float64], fitted: Rows
+) -> tuple[TableColumns, NDArray[np.float64]]:
+    """Return the columns and the matrix, with numbers standardised by the fitted rows."""
+    are_numbers = np.array([columns.levels.get(name) == [] for name in columns.names])
+    centre = np.where(are_numbers, X[fitted].mean(0), 0)
+    scale = np.where(are_numbers, X[fitted].std(0), 1)
+    scale[scale == 0] = 1
+    found = zip(columns.names, centre.tolist(), scale.tolist(), strict=True)
+    scales = {name: (mean, sd) for name, mean, sd in found if columns.levels.get(name) == []}
+    return columns.model_copy(update={"scales": scales}), (X - centre) / scale
 
 
 def _read_csv(path: Path, columns: Mapping[str, str], warnings: DataWarnings) -> list[Record]:
@@ -333,7 +349,7 @@ def load_days(
     X = np.array([columns.encode(day) for day in cells])
     whole = TablePart(X, values[config.lags :, SERIES.index(VOLUME)], cells)
     train, test = (whole.rows(np.flatnonzero(chosen)) for chosen in (is_train, ~is_train))
-    return Table(columns, VOLUME, None, train, test, origin, differs)
+    return Table(columns, VOLUME, None, train, test, origin, differs, by_name[VOLUME])
 
 
 def _series_of_day(cells: Cells) -> list[float]:

@@ -36,7 +36,7 @@ class TableAssets(NetworkAssets, frozen=True):
     @classmethod
     def of(cls, table: Table) -> Self:
         """Return the assets of a run on a table."""
-        centre, scale = table.columns.scales.get(f"{table.target}_1", (0, 1))
+        centre, scale = table.target_scale or (0, 1)
         columns, labels = table.columns, table.labels
         return cls(labels=labels, columns=columns, target=table.target, centre=centre, scale=scale)
 
@@ -56,10 +56,9 @@ def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
 
     A note says what the straw man is.
     """
-    yesterday = f"{VOLUME}_1"
-    if yesterday not in table.columns.scales:
+    if table.target_scale is None:
         return {}
-    centre, scale = table.columns.scales[yesterday]
+    (centre, scale), yesterday = table.target_scale, f"{VOLUME}_1"
     screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
     return {STRAW_MAN: TrueAndPredictedValues(table.test.targets, before).r2}

@@ -11,6 +11,8 @@ class DigitsConfig(NetworkConfig):
     dataset_location = "dlrun.data.mnist:DATASET"
     changeable_keys = NetworkConfig.changeable_keys | {"data.archive", "data.mirrors"}
     max_threads = 1  # two took no less time beside other work
+    real_in_demo = True
+    epochs_in_demo = 3  # an epoch takes two seconds
 
     data: DigitsDataConfig
     model: HiddenLayersConfig
