@@ -16,6 +16,7 @@ from dlrun.experiments.tables_config import TableConfig
 from dlrun.plots.run import draw_series, draw_true_and_predicted
 from dlrun.run_context import RunContext
 from dlrun.run_folder.folder import PREDICTIONS
+from dlrun.system.console import Screen
 
 Matrix = NDArray[np.float64]
 STRAW_MAN = "straw_man_r2"
@@ -50,12 +51,16 @@ def load_configured_table(config: TableConfig, context: RunContext) -> Table:
     return load_days(data, context.data_dir, seed, context.screen, day_of_week=day_of_week)
 
 
-def straw_man_metrics(table: Table) -> dict[str, float]:
-    """Return the test R² of predicting each day by the day before; none for other tables."""
+def straw_man_metrics(table: Table, screen: Screen) -> dict[str, float]:
+    """Return the test R² of predicting each day by the day before; none for other tables.
+
+    A note says what the straw man is.
+    """
     yesterday = f"{VOLUME}_1"
     if yesterday not in table.columns.scales:
         return {}
     centre, scale = table.columns.scales[yesterday]
+    screen.note(f"{STRAW_MAN} is the test R² of yesterday's {VOLUME} as the prediction")
     before = centre + scale * table.test.X[:, table.columns.names.index(yesterday)]
     return {STRAW_MAN: TrueAndPredictedValues(table.test.targets, before).r2}
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from dlrun.config.sections import OWN_SOURCES
 from dlrun.errors import DataError
 from dlrun.run_folder.record import BestEpoch, RunRecord
 from dlrun.system.console import pluralize, printable
@@ -171,7 +172,8 @@ def remarks_on_metrics(record: RunRecord) -> list[tuple[str, str]]:
     if record.reference_differs and editions:
         metric = main_metric(record) or ""
         value = editions.get("book", {}).get(metric)
-        theirs = f" (its {metric} {format_metric(value)})" if value is not None else ""
+        is_own = record.source in OWN_SOURCES  # a number of other data says nothing
+        theirs = "" if value is None or is_own else f" (its {metric} {format_metric(value)})"
         lines.append(("book", f"not compared{theirs}: {record.reference_differs}"))
     return lines
 

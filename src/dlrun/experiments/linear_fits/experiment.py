@@ -101,7 +101,7 @@ class LinearFit(Experiment[LinearFitConfig]):
             context.screen.show(Text("\n".join(lines)))
         metrics = {name: rows[best][name] for name in rows[best] if name not in ("fit", SECONDS)}
         return Results(
-            metrics=metrics | straw_man_metrics(table),
+            metrics=metrics | straw_man_metrics(table, context.screen),
             accelerator=AcceleratorReport(config.accelerator, "cpu", config.why_on_cpu),
             origin=DataOrigin(table.origin, table.differs),
             test_rows=len(table.test),
@@ -176,6 +176,17 @@ class Lasso(LinearFit):
 
     step = "alpha"
     validated = ("valid_mae", "nonzero")
+
+    def run(self, config: LinearFitConfig, context: RunContext) -> Results:
+        """Fit the path, and warn if the chosen penalty is its last one."""
+        assert isinstance(config, HittersLassoConfig)
+        results = super().run(config, context)
+        if results.extra["best_index"] == config.path.values - 1:
+            context.screen.warn(
+                "the best penalty is the last of the path: a smaller one may be better; "
+                f"`--set path.smallest={config.path.smallest / 10:g}` goes further"
+            )
+        return results
 
     def fits(
         self, config: LinearFitConfig, X: Matrix, y: Matrix, done: int, screen: Screen

@@ -104,7 +104,7 @@ class TableNetwork(NetworkExperiment[TableNetworkConfig, TableAssets]):
             DataOrigin(table.origin, table.differs),
             TableAssets.of(table),
             row_describer(table),
-            straw_man_metrics(table),
+            straw_man_metrics(table, context.screen),
         )
 
     def _inputs(self, config: TableNetworkConfig, X: Matrix) -> NDArray[np.float32]:
