@@ -25,12 +25,12 @@ LABELLED = 8  # coefficients of a path that are named
 def draw_true_and_predicted(
     targets: Values, predicted: Values, target: str, *, title: str
 ) -> Figure:
-    """Draw the true value of each test row against its prediction, and the line of equality."""
+    """Draw the prediction of each test row against its true value, and the line of equality."""
     figure, (axes,) = create_panel_grid(1, 5.5, 4.9)
-    axes.plot(predicted, targets, "o", markersize=3, color=COLOURS["train"])
+    axes.plot(targets, predicted, "o", markersize=3, color=COLOURS["train"])
     axes.axline((float(targets.mean()), float(targets.mean())), slope=1, color="grey", linewidth=1)
     name = escape_figure_text(target, 40)
-    axes.set(xlabel=f"predicted {name}", ylabel=f"true {name}")
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     axes.grid(alpha=0.3)
     add_figure_title(figure, title)
     return figure
@@ -42,8 +42,8 @@ def draw_series(
 ) -> Figure:
     """Draw the true and the predicted values of a series of test rows; `note` is above them."""
     figure, (axes,) = create_panel_grid(1, 11, 4)
-    axes.plot(targets, color=COLOURS["test"], linewidth=0.7, label="true")
-    axes.plot(predicted, color=COLOURS["valid"], linewidth=0.9, label="predicted")
+    axes.plot(targets, color=COLOURS["test"], alpha=0.6, linewidth=0.6, label="true")
+    axes.plot(predicted, color=COLOURS["valid"], alpha=0.8, linewidth=0.6, label="predicted")
     axes.set(xlabel="day of the test period", ylabel=escape_figure_text(target, 40))
     axes.set_title(note, fontsize=11)
     axes.margins(x=0.01)
@@ -71,8 +71,9 @@ def draw_penalty_path(
         colour = f"C{place}" if label else "lightgrey"
         right.plot(x, coefficients[:, column], label=label, color=colour, linewidth=1)
     right.set(ylabel="standardised coefficient")
+    label = rf"chosen: $\alpha$ = {table['alpha'][chosen]:.4g}"
     for axes in (left, right):
-        axes.axvline(x[chosen], linestyle=":", color="grey", label="chosen")
+        axes.axvline(x[chosen], linestyle=":", color="grey", label=label)
         axes.set(xlabel=r"$-\log(\alpha)$")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
