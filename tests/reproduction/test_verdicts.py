@@ -175,6 +175,7 @@ def test_reruns_variants_and_baselines_are_on_page_and_in_the_table(tmp_path: Pa
     for text in (page, table):
         assert "no reliable difference" in text and "lower is better" in text
         assert "2023-08" in text and "e day_of_week=true" in text
+        assert "irst labels" not in text and "(*)" not in text
     assert page.count('class="published rerun" d="M14 2V8"') == 1
     assert page.count("<title>2023-08: 257.24</title>") == 3
     assert 'id="e-day-of-week-true"' in page
